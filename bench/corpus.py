@@ -123,7 +123,7 @@ def _open_events(total: Figures) -> Iterator[str]:
 def timed_run(file: Path) -> str:
     """Time `leastpriv permissions --all-roles` on one file, and its peak memory."""
     command = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
-    arguments = ["permissions", "--all-roles", "--trail", str(file)]
+    arguments = ["permissions", "--all-roles", "--trails", str(file)]
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started

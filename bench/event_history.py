@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.event_history import EventHistory
+from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.read_sources import read_evidence
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, event_of, login, user_of
 
@@ -63,7 +63,7 @@ def main() -> None:
         server = multiprocessing.Process(target=serve, args=(calls, sessions, ready), daemon=True)
         server.start()
         aws = Aws.open(ready.get())
-        source = EventHistory(aws, ("eu-west-1", "us-east-1"), NOW, pace=0)
+        source = EventHistory(aws, ("eu-west-1", "us-east-1"), NOW, EventHistoryOptions(pace=0))
         evidence = read_evidence([source], Window(), parse_principal(ROLE))[ROLE]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(f"{evidence.counts.calls:>7,} calls  {source.statistics.requests:>6,} answers  peak {peak} MB")

@@ -27,10 +27,10 @@ from bench.s3_trail import peak, records
 from leastpriv.aws.arns import EvidenceSource, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
-from leastpriv.evidence.cloudtrail.event_history import EventHistory
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.evidence.live_role import read_live_role
+from leastpriv.evidence.read_sources import read_evidence
 
 if TYPE_CHECKING:
     from tests.fakes.aws.s3_server import FakeS3
@@ -138,9 +138,9 @@ def one(what: str, role: str, last: str) -> int:
         read_live_role(door, parse_principal(role))
     else:
         source: EvidenceSource = {
-            "trail in S3": lambda: S3Trail(door, "s3://logs", now=now),
+            "trail in S3": lambda: S3Trail(door, "s3://logs", S3TrailOptions(now=now)),
             "Athena": lambda: AthenaTable(door, "security.logs", now),
-            "event history": lambda: EventHistory(door, ("eu-west-1", "us-east-1"), now, pace=0),
+            "event history": lambda: EventHistory(door, ("eu-west-1", "us-east-1"), now, EventHistoryOptions(pace=0)),
         }[what]()
         evidence = read_evidence([source], Window(), parse_principal(role))[role]
         read = source.statistics  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import read_record
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
-from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Call
 from leastpriv.permissions.mapping import needs_of
@@ -88,7 +88,7 @@ def a_refusal(chance: random.Random) -> Callable[[], object]:
     if chance.random() < 0.5:
         return lambda: read_denial(text)
     lines = "\n".join([text, chance.choice(NAMES), changed(chance.choice(MESSAGES), chance)])
-    return lambda: find_denials(lay_out(lines))
+    return lambda: find_denials(clean_log_text(lines))
 
 
 def a_policy(chance: random.Random) -> Callable[[], object]:

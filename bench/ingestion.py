@@ -127,7 +127,7 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
     tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli.main import console_main; console_main()'"
-    command = f"{tool} permissions --trail {shlex.quote(str(logs))}"
+    command = f"{tool} permissions --trails {shlex.quote(str(logs))}"
     return [
         reader("1 role, on one core", [one], "calls", before=on_one_core),
         reader("1 role", [one], "calls"),

@@ -1,6 +1,6 @@
 """Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls in 10 wordings).
 
-With `--trail FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints processor time
+With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints processor time
 of a call with a distinct request mapped, of any call mapped, and of a call noted.
 
 Makes calls of 300 distinct events of thirteen services, each with a request in so many wordings, maps them and prints,
@@ -34,7 +34,7 @@ _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 
 def main(arguments: list[str]) -> int:
     """Print the figures."""
-    if arguments[:1] == ["--trail"]:
+    if arguments[:1] == ["--trails"]:
         return of_trail(Path(arguments[1]))
     most = int(arguments[0]) if arguments else 1_000_000
     wordings = int(arguments[1]) if arguments[1:] else 10

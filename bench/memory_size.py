@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from datetime import UTC, date, datetime
 
-from leastpriv.evidence.history.file import from_bytes, to_bytes
-from leastpriv.evidence.history.models import Memory, Used, merge
+from leastpriv.evidence.history.file import parse_history, serialize_history
+from leastpriv.evidence.history.models import ActionUse, UsageHistory, merge
 from leastpriv.permissions import catalog
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
-def a_memory(actions: int, resources: int) -> Memory:
+def a_memory(actions: int, resources: int) -> UsageHistory:
     """So many actions of the catalogue on so many resources each, used every month for a year."""
     months = {f"2026-{month:02}": 30 for month in range(1, 12)}
-    used = Used(date(2025, 12, 1), date(2026, 11, 20), {"2025-12": 30, **months}, "17650000001")
+    used = ActionUse(date(2025, 12, 1), date(2026, 11, 20), {"2025-12": 30, **months}, "17650000001")
     names = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number}" for number in range(resources)]
-    return Memory(ROLE, used={action: dict.fromkeys(names, used) for action in catalog.expand("*")[:actions]})
+    return UsageHistory(ROLE, used={action: dict.fromkeys(names, used) for action in catalog.expand("*")[:actions]})
 
 
 def main() -> None:
@@ -27,9 +27,9 @@ def main() -> None:
     for actions, resources in ((100, 3), (300, 3), (1_000, 3), (1_000, 20)):
         memory = a_memory(actions, resources)
         started = time.perf_counter()
-        raw = to_bytes(memory)
+        raw = serialize_history(memory)
         written = time.perf_counter()
-        found = from_bytes(raw, ROLE, NOW).memory
+        found = parse_history(raw, ROLE, NOW).memory
         read = time.perf_counter()
         merge(memory, found)
         merged = time.perf_counter()

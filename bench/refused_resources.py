@@ -21,7 +21,7 @@ from typing import Any
 
 from resource_accuracy import CLASSES, is_account_wide, verdict
 
-from leastpriv.evidence.denials.resource import holes
+from leastpriv.evidence.denials.resource import has_hidden_part
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import action_of, variables_of_arn
@@ -40,7 +40,7 @@ def truths(path: Path) -> Iterator[tuple[str, str]]:
         resource = expected["resource"] or ""
         for name in expected["actions"]:
             known = action_of(name)
-            if known and known.resource_types and _ARN.fullmatch(resource) and not holes(resource):
+            if known and known.resource_types and _ARN.fullmatch(resource) and not has_hidden_part(resource):
                 seen.add((known.name, resource))
     yield from sorted(seen)
 

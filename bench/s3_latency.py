@@ -31,11 +31,12 @@ from xml.sax.saxutils import escape
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.record_reader import RowReader
+from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 _ROUNDS = 9
@@ -106,7 +107,7 @@ def read(client: str, place: str, roles: str, what: str) -> int:
         # Clients are made before the clock runs, for all: it is the start that they lengthen, not the reading.
         aws = Aws.open(environment)
         aws.client("s3"), aws.client("cloudtrail")
-        trail = S3Trail(aws, "s3://logs", survey=False)
+        trail = S3Trail(aws, "s3://logs", S3TrailOptions(survey=False))
         _timed(lambda: got(aws) if what == "objects got" else files_of(trail, principals))
     return 0
 
@@ -154,8 +155,8 @@ def read_alone(client: Any, principals: Principals, what: str) -> int:
         if what == "objects got":
             return len(body)
         if not hasattr(own, "rows"):
-            own.rows = RowReader(Window(), principals, survey=False)
-        reader = FileReader(key, "", ReadStatistics(), SeenEvents(), own.rows)
+            own.rows = RecordReader(Window(), principals, survey=False)
+        reader = FileReader(key, "", ReadStatistics(), EventDeduplicator(), own.rows)
         return len(list(reader.read(lambda: io.BytesIO(body), Window(), principals)))
 
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -27,7 +27,7 @@ from typing import Any
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.evidence.read_sources import read_evidence
 
 _LAB = Path(__file__).resolve().parents[1] / ".lab" / "venv" / "bin" / "ministack"
@@ -137,7 +137,7 @@ def one(endpoint: str, bucket: str, what: str, role: str, cache: str) -> int:
         asked["LIST" if "list-type=2" in request.url else "GET"] += 1
 
     door.client("s3").meta.events.register("before-send.s3", count)
-    source = S3Trail(door, f"s3://{bucket}", cache=Path(cache) if cache else None)
+    source = S3Trail(door, f"s3://{bucket}", S3TrailOptions(cache=Path(cache) if cache else None))
     started = time.perf_counter()
     read_evidence([source], Window(), parse_principal(role) if role else None)
     seconds = time.perf_counter() - started

@@ -56,7 +56,7 @@ def run(*arguments: str) -> float:
     """Processor seconds of one command, which other work on the machine does not lengthen; it has to succeed."""
     start = time.process_time()
     err = io.StringIO()
-    code = leastpriv(("propose", "--trail", "trail", *arguments), io.StringIO(), err, lambda: NOW)
+    code = leastpriv(("propose", "--trails", "trail", *arguments), io.StringIO(), err, lambda: NOW)
     if code:
         raise SystemExit(err.getvalue())
     return time.process_time() - start

@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
         path = Path(folder, _FILE)
         path.parent.mkdir(parents=True)
         path.write_bytes(gzip.compress(json.dumps({"Records": [_RECORD]}, separators=(",", ":")).encode()))
-        reading = ["permissions", "--trail", folder, "--role-arn", _ROLE]
+        reading = ["permissions", "--trails", folder, "--role-arn", _ROLE]
         # Whatever the surroundings say of compiled files: what is not there is written by the first run of each.
         os.environ.update(PYTHONPYCACHEPREFIX=str(Path(folder, "compiled")), PYTHONDONTWRITEBYTECODE="")
         bare = [sys.executable, "-c", "pass"]

@@ -48,7 +48,7 @@ def demo(folder: Path) -> Outputs:
 
 def proposal_case(path: Path, folder: Path) -> Outputs:
     """Run a case of `tests/cases` and write the files of its proposal."""
-    write_files(test_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder), folder / "out")
+    write_files(test_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder).content, folder / "out")
     return _files(folder / "out", path.stem)
 
 

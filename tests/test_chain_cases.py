@@ -28,13 +28,13 @@ def arn(name: str) -> str:
     return f"arn:aws:iam::111122223333:role/{name}"
 
 
-def call_of(told: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in told.items() if key not in ("assumes", "passes", "to")}
-    if "assumes" in told:
-        return {**login(arn(told["assumes"])), **rest}
-    if "passes" in told:
-        event, name, role = HANDED[told["to"]]
-        return {"event": event, "parameters": {name: "orders", role: arn(told["passes"])}, **rest}
+def call_of(call: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in call.items() if key not in ("assumes", "passes", "to")}
+    if "assumes" in call:
+        return {**login(arn(call["assumes"])), **rest}
+    if "passes" in call:
+        event, name, role = HANDED[call["to"]]
+        return {"event": event, "parameters": {name: "orders", role: arn(call["passes"])}, **rest}
     return rest
 
 
@@ -51,9 +51,9 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Path:
     write_trail(
         folder / "trail",
         [
-            record(arn(who), "17650000001", FIRST + timedelta(days=turn, seconds=second), call_of(told))
+            record(arn(who), "17650000001", FIRST + timedelta(days=turn, seconds=second), call_of(call))
             for turn in range(case.get("times", 1))
-            for second, (who, told) in enumerate(case["calls"])
+            for second, (who, call) in enumerate(case["calls"])
         ],
     )
     (folder / "iam").mkdir()
@@ -62,8 +62,8 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Path:
     listed = [entry(arn(name), f"iam/{name}.json") for name in case["targets"]]
     (folder / "leastpriv.yml").write_text(config(listed, **case.get("config", {})))
     with contextlib.chdir(folder):
-        told = leastpriv("propose", "--config", "leastpriv.yml", "--trail", "trail", "--output-dir", "out")
-    assert told.code == 0, told.err
+        result = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail", "--output-dir", "out")
+    assert result.code == 0, result.err
     return folder / "out"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply
+from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply_edits
 
 REFUSED = {
     "eksctl-io__eksctl___pkg__automode__assets__eks-auto-mode-policy-document.json": ("", "has a principal"),
@@ -84,7 +84,7 @@ def test_policies_at_the_top_and_in_the_wrappers_of_the_command_line_need_no_poi
 
 def test_every_policy_comes_back_byte_for_byte_and_an_empty_edit_changes_nothing(written: list[Document]) -> None:
     for document in written:
-        assert apply(document, []).to_bytes() == document.to_bytes() == document.text.encode()
+        assert apply_edits(document, []).to_bytes() == document.to_bytes() == document.text.encode()
 
 
 def changed(before: Document, after: Document) -> tuple[list[int], list[str]]:
@@ -118,7 +118,7 @@ def test_removing_an_action_touches_only_lines_of_its_statement_and_no_other_val
     tried = 0
     for document in written:
         for statement, edit, kept in removals(document):
-            after = apply(document, [edit])
+            after = apply_edits(document, [edit])
             gone, new = changed(document, after)
             assert {*gone} <= {*lines_of(document, statement)}
             # The line of the action, and the one before where that ends the list now.
@@ -138,7 +138,7 @@ def others(document: Document, index: int) -> list[object]:
 def test_dropping_a_statement_touches_only_its_lines_and_the_comma_before(written: list[Document]) -> None:
     for document in written:
         for statement in document.statements[1:]:
-            after = apply(document, [DropStatement(statement.index)])
+            after = apply_edits(document, [DropStatement(statement.index)])
             above = lines_of(document, document.statements[statement.index - 1]).stop - 2
             below = lines_of(document, statement).stop - 1
             one, other = document.text.splitlines(), after.text.splitlines()
@@ -150,7 +150,7 @@ def test_dropping_a_statement_touches_only_its_lines_and_the_comma_before(writte
 
 def test_adding_a_statement_touches_only_the_end_of_the_last_one(written: list[Document]) -> None:
     for document in written:
-        after = apply(document, [AppendStatement(ADDED)])
+        after = apply_edits(document, [AppendStatement(ADDED)])
         gone, _ = changed(document, after)
         last = lines_of(document, document.statements[-1])
         single = document.policy.get_any_case("Statement").kind == "object"  # type: ignore[union-attr]
@@ -162,7 +162,7 @@ def test_adding_a_statement_touches_only_the_end_of_the_last_one(written: list[D
 
 def test_carriage_returns_and_marks_stay_as_they_are(written: list[Document]) -> None:
     for document in written:
-        after = apply(document, [AppendStatement(ADDED)])
+        after = apply_edits(document, [AppendStatement(ADDED)])
         assert ("\r" in after.text) == ("\r" in document.text)
         assert after.text.count("\r\n") in (0, after.text.count("\n"))
         assert after.text.startswith("\ufeff") == document.text.startswith("\ufeff")

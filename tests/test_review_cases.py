@@ -1,6 +1,6 @@
 """Each file of `tests/cases_review` is a promise: this edit and these calls give this verdict and these lines.
 
-How a case is written stands in `tests/cases_review/README.md`.
+`tests/cases_review/README.md` describes the format.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ LINK = re.compile(r"\[(\d+)\]\(([^)]+)\)")
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_case(path: Path, tmp_path: Path) -> None:
-    """The edit and the evidence of the case give what the case expects, and no other line."""
+    """The edit and the evidence of the case give exactly the expected lines."""
     case = json.loads(path.read_text(encoding="utf-8"))
     context = run_case(case, tmp_path)
-    told = outcome(context.review, review_body(context))
-    told["lines"] = cut(told["lines"], case["expect"]["lines"])
-    assert {key: told[key] for key in case["expect"]} == case["expect"]
+    found = outcome(context.review, review_body(context))
+    found["lines"] = cut(found["lines"], case["expect"]["lines"])
+    assert {key: found[key] for key in case["expect"]} == case["expect"]
 
 
 def run_case(case: Mapping[str, Any], folder: Path) -> ReviewContext:
@@ -51,8 +51,8 @@ def run_case(case: Mapping[str, Any], folder: Path) -> ReviewContext:
     )
 
 
-def test_there_are_enough_cases_and_each_says_why_and_tells_verdict_and_lines() -> None:
-    """A case without a reason teaches nothing, and one without lines would let any of them pass."""
+def test_there_are_enough_cases_each_with_reason_verdict_and_lines() -> None:
+    """Each case gives a reason, and lines, without which any result would pass."""
     assert len(CASES) >= 20
     for path in CASES:
         case = json.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def test_there_are_enough_cases_and_each_says_why_and_tells_verdict_and_lines() 
 
 
 def cut(lines: list[str], expected: list[str]) -> list[str]:
-    """The lines, cut where the expected ones end in `…`: what AWS adds to its services must not break a case."""
+    """The lines, truncated if the expected ones end in `…`: actions that AWS adds must not break a case."""
     shown = [
         wanted if wanted.endswith("…") and line.startswith(wanted[:-1]) else line
         for line, wanted in zip(lines, expected, strict=False)
@@ -76,7 +76,7 @@ def policy(value: Any) -> Policy:
 
 
 def records(case: Mapping[str, Any]) -> Iterator[Record]:
-    """The records of all runs; somebody else reads before and after, so that silence means something."""
+    """The records of all runs; another principal reads before and after, so that missing events prove absence."""
     for number, block in enumerate(case.get("runs", ())):
         first = datetime.fromisoformat(block["first"]) if "first" in block else FIRST
         times, days = block.get("times", 1), block.get("every-days", 1)
@@ -111,7 +111,7 @@ def outcome(review: Review, body: str) -> dict[str, Any]:
 
 
 def _short(line: str) -> str:
-    """A line without the addresses of runs, which all lead to the run that they name."""
+    """A line without the URLs of runs."""
     for number, address in LINK.findall(line):
         assert address == RUN_URL.format(run=number)
     return LINK.sub(r"[\1]", line)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from leastpriv.init.options import Target
-from leastpriv.init.reader_role import DEFAULT_SOURCES, ISSUER, grants_of, policy_of, subjects
+from leastpriv.init.options import InitOptions
+from leastpriv.init.reader_role import DEFAULT_SOURCES, ISSUER, reader_grants, reader_policy, subjects
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,8 +37,8 @@ def with_tables(readme: str, action: Mapping[str, Entries]) -> str:
 
 def reader() -> str:
     """Return policy and trust policy of the reader role for the default sources, in an example account."""
-    account = Target().role_arn.split(":")[4]
-    values = {"Partition": "aws", "Account": account, "TargetRoleArn": Target().role_arn}
+    account = InitOptions().role_arn.split(":")[4]
+    values = {"Partition": "aws", "Account": account, "TargetRoleArn": InitOptions().role_arn}
     names, ids = subjects("acme", "shop", "main", "1234", "5678")
     trust = {
         "Version": "2012-10-17",
@@ -48,12 +48,12 @@ def reader() -> str:
                 "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{ISSUER}"},
                 "Action": "sts:AssumeRoleWithWebIdentity",
                 "Condition": {
-                    "StringEquals": {f"{ISSUER}:aud": Target().audience, f"{ISSUER}:sub": [names, ids]},
+                    "StringEquals": {f"{ISSUER}:aud": InitOptions().audience, f"{ISSUER}:sub": [names, ids]},
                 },
             }
         ],
     }
-    policy = json.dumps(policy_of(grants_of(DEFAULT_SOURCES), values), indent=2)
+    policy = json.dumps(reader_policy(reader_grants(DEFAULT_SOURCES), values), indent=2)
     told = "Who may take it: jobs on the branch `main`, by the names of owner and repository and by their ids."
     return f"```json\n{policy}\n```\n\n{told}\n\n```json\n{json.dumps(trust, indent=2)}\n```\n"
 

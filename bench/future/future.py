@@ -42,11 +42,13 @@ from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.collect_evidence import read_target
+from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.propose import make_proposal
+from leastpriv.pipeline.results import PullRequestContent
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
-from leastpriv.proposal.propose import propose
+from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.report.changes import statements_to_copy
 from tests.end_to_end.lab.lab import ACCOUNT, PYTHON, ROOT
 
@@ -152,8 +154,8 @@ def _history(
             )
 
 
-def _said(result: Result) -> dict[str, float]:
-    proof = result.subject.proof
+def _said(result: PullRequestContent) -> dict[str, float]:
+    proof = result.context.proof
     if proof.confidence is None:
         return {}
     whole = proof.confidence.whole
@@ -167,19 +169,19 @@ def _said(result: Result) -> dict[str, float]:
 
 def _policies(
     trail: Path, actions: list[str], scratch: Path, program: str
-) -> Iterator[tuple[str, list[Policy], Result | None]]:
+) -> Iterator[tuple[str, list[Policy], PullRequestContent | None]]:
     drafted = proposal(trail, scratch, None)
     documents = written(drafted)
     yield "draft", documents, drafted
-    evidence = drafted.subject.evidence
+    evidence = drafted.context.evidence
     known = {usage.need.permission.action for usage in evidence.usages}
     used = [
         {"Effect": "Allow", "Action": offer.action, "Resource": list(offer.resources)}
-        for offer in drafted.subject.suggested_actions
+        for offer in drafted.context.suggested_actions
         if offer.action in known and offer.resources
     ]
     yield "draft, used", [*documents, {"Version": "2012-10-17", "Statement": used}], drafted
-    offered = statements_to_copy(drafted.subject.suggested_actions)
+    offered = statements_to_copy(drafted.context.suggested_actions)
     yield "draft, offers", [*documents, {"Version": "2012-10-17", "Statement": offered}], drafted
     wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
     narrowed = proposal(trail, scratch, _on_everything(wildcards))
@@ -187,8 +189,8 @@ def _policies(
     listed = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
     for percent in (0, 80, 90):
         options = Options(minimum_days=0, minimum_confidence=percent)
-        proposal = propose(listed, compare(listed, [], evidence), evidence, options)
-        yield f"listed, {percent} %", [_value(document) for document in proposal.documents], None
+        limited = propose_changes(listed, compare(listed, [], evidence), evidence, options)
+        yield f"listed, {percent} %", [_value(document) for document in limited.documents], None
     if program:
         yield "trailscraper", [_of_trailscraper(program, trail)], None
 
@@ -197,19 +199,22 @@ def _on_everything(actions: list[str]) -> Policy:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
 
 
-def proposal(trail: Path, scratch: Path, committed: Policy | None) -> Result:
+def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullRequestContent:
     """What the product proposes for the deploy role from a trail, beside a committed policy or none."""
     policy = scratch / "policy.json"
     policy.unlink(missing_ok=True)
     if committed:
         policy.write_text(json.dumps(committed, indent=2), encoding="utf-8")
     inputs = {"role-arn": ROLE, "policy-file": str(policy), "trails": (str(trail),), "minimum-days": "0"}
-    return run(from_options(inputs), Workplace("policy.json", scratch, (trail,)), NOW)
+    settings = from_options(inputs)
+    target = Target(settings, "policy.json", scratch)
+    run = RunContext(settings, (target,), NOW, (trail,))
+    return make_proposal(run, target, lambda: read_target(run, target))
 
 
-def written(result: Result) -> list[Policy]:
+def written(result: PullRequestContent) -> list[Policy]:
     """The policies of a proposal."""
-    return [_value(document) for document in result.subject.proposal.documents]
+    return [_value(document) for document in result.context.proposal.documents]
 
 
 def _value(document: Document) -> Policy:

@@ -1,97 +1,85 @@
-"""The mode check as a step of a job: an annotation a finding, a table, and exit code 3 or a tracking issue.
-
-What everybody can read: said in a public repository, where something new about an account is put there.
-"""
+"""The annotations of a step: what a proposal changes, drift, and what a public repository shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from leastpriv.config.settings import Mode, Settings
-from leastpriv.errors import PullRequestError
+from leastpriv.config.settings import Mode
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.pipeline.propose import Result
-from leastpriv.proposal.drift import DriftFinding
-from leastpriv.pull_request.github.repository import GitHubPlace
-from leastpriv.pull_request.models import Operation, Published
-from leastpriv.pull_request.tracking_issue import IssueStep
+from leastpriv.models import Basis
+from leastpriv.pipeline.results import RunResult, TargetResult
+from leastpriv.pipeline.summary import annotate_drift
+from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.context import ReportContext
-from leastpriv.report.drift import (
-    finding_ids,
-    context_findings,
-    issue_body,
-    issue_marker,
-    issue_title,
-    finding_sentence,
-    summary_section,
-)
+from leastpriv.report.phrases import plural
+
+MAX_FINDINGS = 9
+"""GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
+other messages."""
+_MAX_TARGETS, _MAX_TARGET_FINDINGS = 3, 3
+"""Of several targets: how many have annotations, and of how many findings each."""
 
 
-def warn_if_public(github: GitHubPlace | None, console: Console, where: str) -> None:
-    """Warns where a repository is public; `where` is what was written, in words of ours."""
+def warn_if_public(github: GitHubRepository | None, console: Console, written: str) -> None:
+    """Warns where a repository is public; `written` names the text that its readers see, in trusted words."""
     if github and github.is_public():
         console.warning(
-            f"Everybody may read this repository, and with it the ARNs, account ids and names of resources in {where}. "
-            "If these are no secret, nothing is to be done; else keep the policy in a private repository.",
+            f"Everybody may read this repository, and with it the ARNs, account ids and names of resources in "
+            f"{written}. If these are no secret, nothing is to be done; else keep the policy in a private repository.",
             title="Public repository",
         )
 
 
-def warn_of_pulls(github: GitHubPlace | None, console: Console, published: Iterable[Published | None]) -> None:
-    """As `warn_if_public`, where a pull request was made or changed; one that stays as it is tells nothing new."""
-    if any(each and each.url and each.operation in (Operation.CREATED, Operation.UPDATED) for each in published):
+def warn_of_pull_requests(github: GitHubRepository | None, console: Console, result: RunResult) -> None:
+    """Warns of a public repository where a pull request was opened or changed."""
+    first = result.first_files.published if result.first_files else None
+    published = [first, *(each.published for each in result.targets)]
+    if any(
+        each and each.url and each.operation in (PullRequestOperation.CREATED, PullRequestOperation.UPDATED)
+        for each in published
+    ):
         warn_if_public(github, console, "the pull request")
 
 
-DRIFT = 3
-"""Exit code of the mode `check` when the policy differs from what is needed, or from the account."""
-MOST_ANNOTATIONS = 9
-"""GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
-what else there is to say."""
+def annotate_targets(result: RunResult, console: Console) -> None:
+    """Annotates the one target, or a few of several that change: GitHub shows ten annotations of a kind a step."""
+    if result.single:
+        _annotate(result.single, console, MAX_FINDINGS)
+        return
+    changing = [each for each in result.targets if each.has_changes or (each.context and not _calls(each.context))]
+    for each in changing[:_MAX_TARGETS]:
+        _annotate(each, console, _MAX_TARGET_FINDINGS)
 
 
-def annotate(result: Result, console: Console, most: int | None = MOST_ANNOTATIONS) -> None:
-    """One warning a finding, at its line; where there are more than `most`, the last one says how many (None: all)."""
-    subject, found = result.subject, context_findings(result.subject)
-    shown = found if most is None or len(found) <= most else found[: most - 1]
-    for finding in shown:
-        console.warning(finding_sentence(finding, subject), file=subject.policy_path, line=finding.line, title="Drift")
-    if len(shown) < len(found):
-        console.warning(f"{len(found) - len(shown):,} more findings: see the job's summary.", title="Drift")
-
-
-def drift_section(result: Result, settings: Settings) -> str:
-    """The table of findings in the mode `check`, in Markdown; empty in other modes, and where nothing differs."""
-    return summary_section(context_findings(result.subject), result.subject) if settings.mode is Mode.CHECK else ""
-
-
-def conclude(result: Result, console: Console) -> int:
-    """0, or 3 where anything differs; says so."""
-    found = context_findings(result.subject)
-    if not found:
-        return 0
-    console.error(f"{_differs(found, result.subject)} ({result.title}): exit code {DRIFT}.")
-    return DRIFT
-
-
-def track(result: Result, github: GitHubPlace, console: Console, run_url: str) -> int:
-    """Keeps the tracking issue instead of failing; 1 where that failed."""
-    subject = result.subject
-    found = context_findings(subject)
-    try:
-        step, url = github.track(
-            issue_marker(subject), finding_ids(found), issue_title(subject), issue_body(found, subject, run_url)
+def _annotate(result: TargetResult, console: Console, max_findings: int) -> None:
+    context = result.context
+    if context is None:
+        return
+    if not _calls(context):
+        console.warning(
+            f"No call of {context.principal} was found: is the ARN right, and the trail?", title="No evidence"
         )
-    except PullRequestError as error:
-        console.error(f"{_differs(found, subject)}, and its issue could not be kept: {error}" if found else str(error))
-        return 1
-    words = "left as it is" if step is IssueStep.NOTHING else step.value
-    if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
-        warn_if_public(github, console, "the tracking issue")
-    console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
-    return 0
+    if result.target.settings.mode is Mode.CHECK:
+        annotate_drift(context, console, max_findings)
+    else:
+        _annotate_changes(context, console)
 
 
-def _differs(found: Sequence[DriftFinding], subject: ReportContext) -> str:
-    many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
-    return f"{subject.policy_file} is not what the evidence and the account say: {many}"
+def _calls(context: ReportContext) -> int:
+    return context.evidence.counts.calls
+
+
+def _annotate_changes(context: ReportContext, console: Console) -> None:
+    """Writes at most one notice for removals and one warning for denied calls."""
+    unused = [change for change in context.proposal.changes if change.line]
+    if unused:
+        entries = plural(len(unused), "entry grants", "entries grant")
+        message = f"{entries} more than {context.role} used."
+        console.notice(message, file=context.policy_path, line=unused[0].line, title="Not used")
+    usages = [usage for change in context.proposal.changes for usage in change.usages]
+    denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
+    if denied:
+        console.warning(
+            f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
+            file=context.policy_path,
+            title="Refused",
+        )

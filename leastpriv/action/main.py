@@ -18,12 +18,7 @@ def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, 
     console.mask(environment.get("INPUT_GITHUB-TOKEN", ""))
 
     def work() -> int:
-        from leastpriv.github_actions.inputs import read_input
-
-        if read_input(environment, "config"):
-            from leastpriv.action.targets_step import several_step
-
-            return several_step(environment, runner, console, clock)
+        # Imported here, so that an error of the import is reported as well.
         from leastpriv.action.step import step
 
         return step(environment, runner, console, clock)

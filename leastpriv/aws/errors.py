@@ -15,7 +15,8 @@ from leastpriv.permissions.fact_tables import table
 
 _DENIAL = re.compile(
     r"(?:(?P<principal>arn:\S+) )?is not authorized to perform: (?P<action>[\w-]+:\w+)"
-    r"(?: on (?:the )?resource: (?:[a-z -]+(?=arn:))?(?P<resource>\S+))?(?P<reason>[^\n]*)"
+    r"(?: on (?:the )?resource: (?:[a-z -]+(?=arn:))?"
+    r"(?P<resource>(?:(?:role|user|group|policy|instance profile) )?\S+))?(?P<reason>[^\n]*)"
 )
 """AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide, read 2026-11-24)."""
 _LONGEST = 300
@@ -145,14 +146,14 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
 
 def credentials_error(error: Exception, doing: str) -> AwsError:
     """The error for credentials that are configured but cannot be loaded, with a remedy for each cause."""
-    name, told = type(error).__name__, getattr(error, "kwargs", {})
+    name, details = type(error).__name__, getattr(error, "kwargs", {})
     if name == "PartialCredentialsError":
-        advice = f"{told.get('cred_var')} is missing: set both keys, or neither where others are to be used"
+        advice = f"{details.get('cred_var')} is missing: set both keys, or neither where others are to be used"
         return AwsError(f"The AWS credentials for {doing} are set in half: {advice}.", AwsErrorKind.NO_CREDENTIALS)
     reason = _shortened(str(error)).rstrip(":")
     if "SSO" in name or "LoginToken" in name or name == "TokenRetrievalError":
         advice = "run `aws sso login`, with --profile and the name of the profile"
-    elif told.get("provider") == "custom-process":
+    elif details.get("provider") == "custom-process":
         # botocore quotes the command's output, which may be empty.
         advice = "run the `credential_process` of the profile by hand, and see that it writes credentials"
     elif isinstance(error, ValueError):

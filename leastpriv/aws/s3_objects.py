@@ -138,7 +138,7 @@ class FastObjectClient:
     """Fetches objects of one bucket; safe to use from several threads."""
 
     def __init__(self, make: Callable[[], Get | None]) -> None:
-        """Args: make: called with the first object, after the bucket has been listed."""
+        """`make` is called with the first object, after the bucket has been listed."""
         self._make = make
         self._get: Get | None = None
         self._is_made = False

@@ -56,7 +56,10 @@ class Check:
 
 
 def paid_checks(
-    proposal: Proposal, files: Mapping[str, Document], never_add: Sequence[str] = (), trusts: Sequence[TrustPolicy] = ()
+    proposal: Proposal,
+    files: Mapping[str, Document],
+    never_add: Sequence[str] = (),
+    trust_policies: Sequence[TrustPolicy] = (),
 ) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """Returns the checks worth their price, and sentences about what cannot be checked.
 
@@ -74,13 +77,13 @@ def paid_checks(
         lines = tuple(statement.line for statement in document.statements)
         checks.extend(_new_access(proposal, text.text, file, lines))
         checks.extend(_not_granted(document, text.text, file, lines, never_add))
-    for trust in trusts:
-        if trust.rendered is None:
-            skipped.append(unrendered_reason(trust.file))
+    for trust_policy in trust_policies:
+        if trust_policy.rendered is None:
+            skipped.append(unrendered_reason(trust_policy.file))
             continue
-        arguments = {"policyDocument": trust.rendered.text, "resourceType": TRUST}
+        arguments = {"policyDocument": trust_policy.rendered.text, "resourceType": TRUST}
         failure_meaning = "the trust policy can let anybody assume the role"
-        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust.file, trust.lines, "", failure_meaning))
+        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", failure_meaning))
     return tuple(checks), tuple(skipped)
 
 
@@ -103,37 +106,37 @@ def run_checks(aws: Aws, checks: Sequence[Check], skipped: Sequence[str] = ()) -
     """
     if checks:
         _log.info(price(checks))
-    judges = dict.fromkeys(check.operation for check in checks)
-    found = [_run(aws, [check for check in checks if check.operation == judge]) for judge in judges]
+    operations = dict.fromkeys(check.operation for check in checks)
+    found = [_run(aws, [check for check in checks if check.operation == operation]) for operation in operations]
     return (*found, CheckResult("custom policy checks", 0, (), tuple(skipped))) if skipped else tuple(found)
 
 
 def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
-    judge, remarks = checks[0].operation, list[CheckFinding]()
+    operation, findings = checks[0].operation, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
-            with translate_errors(f"having {judge} run", f"access-analyzer:{judge}"):
-                answer = getattr(aws.client("accessanalyzer"), _METHODS[judge])(**check.arguments)
+            with translate_errors(f"having {operation} run", f"access-analyzer:{operation}"):
+                answer = getattr(aws.client("accessanalyzer"), _METHODS[operation])(**check.arguments)
         except AwsError as error:
-            return CheckResult(judge, number, tuple(remarks), (), str(error))
-        remarks.extend(_remarks(check, answer))
-    return CheckResult(judge, len(checks), tuple(remarks))
+            return CheckResult(operation, number, tuple(findings), (), str(error))
+        findings.extend(_findings(check, answer))
+    return CheckResult(operation, len(checks), tuple(findings))
 
 
-def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
+def _findings(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
     result = answer.get("result", "")
     if check.expected and result != check.expected:
-        found = next(_places(check, answer), 0)
+        found = next(_lines(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
         ours = f"our own evaluation says {check.expected}, AWS says {result or 'nothing'}{why}"
         yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.failure_meaning}: {ours}.", check.file, found)
     elif result == "FAIL":
         weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
-        for line in _places(check, answer) if answer.get("reasons") else (0,):
+        for line in _lines(check, answer) if answer.get("reasons") else (0,):
             yield CheckFinding(weight, check.operation, f"{check.failure_meaning}.", check.file, line)
 
 
-def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
+def _lines(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
     for reason in answer.get("reasons") or ():
         index = reason.get("statementIndex")
         yield check.lines[index] if index is not None and index < len(check.lines) else 0

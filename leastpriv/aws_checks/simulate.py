@@ -20,7 +20,6 @@ from leastpriv.models import Basis, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import literal_of, unescape
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import Request
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
 
@@ -74,15 +73,19 @@ class _Answers:
     unknown: list[str] = field(default_factory=list)
     """Actions that the simulator does not know."""
 
+    def of(self, need: SimulationRequest) -> tuple[str, bool] | None:
+        """Returns the answer to a need, if any."""
+        return self.decisions.get((need.action.lower(), need.resource, need.context))
+
 
 def simulate(
-    aws: Aws, documents: Sequence[Document], allowances: Iterable[NeedDecision], principal: str, file: str
+    aws: Aws, documents: Sequence[Document], need_decisions: Iterable[NeedDecision], principal: str, file: str
 ) -> CheckResult:
     """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure.
 
     `file` names the proposed policy in findings.
     """
-    asked, left_out = _simulation_requests(allowances, principal)
+    asked, left_out = _simulation_requests(need_decisions, principal)
     skipped = (
         [f"{left_out:,} of the needs name their resource only in part, or in another account."] if left_out else []
     )
@@ -104,18 +107,18 @@ def simulate(
         failure = str(error)
     if answers.unknown:
         skipped.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
-    decided = [(need, decided) for need in asked if (decided := _answer(answers, need))]
+    decided = [(need, answer) for need in asked if (answer := answers.of(need))]
     unsure = sum(not sure for _, (_, sure) in decided)
     if unsure:
         skipped.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
-    remarks = _remarks(decided, file)
-    return CheckResult(SIMULATION, len(decided), remarks, tuple(skipped), failure)
+    findings = _disagreements(decided, file)
+    return CheckResult(SIMULATION, len(decided), findings, tuple(skipped), failure)
 
 
-def batches(questions: Sequence[SimulationRequest]) -> Iterator[Batch]:
+def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
     """Yields as few batches as possible that simulate exactly the needs: equal context and equal resources."""
     wanted: dict[tuple[Context, str], dict[str, None]] = {}
-    for need in questions:
+    for need in needs:
         wanted.setdefault((need.context, need.action), {})[need.resource] = None
     alike: dict[tuple[Context, tuple[str, ...]], list[str]] = {}
     for (context, action), resources in wanted.items():
@@ -130,12 +133,12 @@ def _size(batch: Batch) -> int:
     return len(batch.actions) * len(batch.resources)
 
 
-def _simulation_requests(allowances: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
+def _simulation_requests(need_decisions: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
     """Returns the distinct needs that can be simulated, and the number of those that cannot."""
     found: dict[SimulationRequest, None] = {}
     left_out = 0
-    for allowance in allowances:
-        need = _simulation_request(allowance, principal)
+    for need_decision in need_decisions:
+        need = _simulation_request(need_decision, principal)
         if need:
             found[need] = None
         else:
@@ -143,16 +146,17 @@ def _simulation_requests(allowances: Iterable[NeedDecision], principal: str) -> 
     return list(found), left_out
 
 
-def _simulation_request(allowance: NeedDecision, principal: str) -> SimulationRequest | None:
-    permission = allowance.permission
+def _simulation_request(need_decision: NeedDecision, principal: str) -> SimulationRequest | None:
+    permission = need_decision.permission
     resource = _plain_resource(permission)
     account = resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
     if not resource or (account not in ("", principal.split(":")[4])):
         return None
     if len(resource) > _LONGEST_RESOURCE or len(permission.action) > _LONGEST_ACTION or not _sendable(resource):
         return None
-    asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, allowance.region)
-    return SimulationRequest(permission.action, resource, _context(asked), allowance.effect)
+    asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
+    context = tuple(sorted((key, values) for key, values in asked.context.items()))
+    return SimulationRequest(permission.action, resource, context, need_decision.effect)
 
 
 def _plain_resource(permission: Permission) -> str:
@@ -162,10 +166,6 @@ def _plain_resource(permission: Permission) -> str:
         return "*" if known and not known.resource_types else ""
     plain = literal_of(permission.resource, True)
     return unescape(permission.resource) if plain is not None else ""
-
-
-def _context(asked: Request) -> Context:
-    return tuple(sorted((key, values) for key, values in asked.context.items()))
 
 
 def _sendable(text: str) -> bool:
@@ -229,13 +229,11 @@ def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, s
         yield whole, result["EvalDecision"], not result.get("MissingContextValues") and organisation
 
 
-def _answer(answers: _Answers, need: SimulationRequest) -> tuple[str, bool] | None:
-    return answers.decisions.get((need.action.lower(), need.resource, need.context))
-
-
-def _remarks(decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str) -> tuple[CheckFinding, ...]:
+def _disagreements(
+    decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str
+) -> tuple[CheckFinding, ...]:
     """Returns findings where AWS and our replay are both certain and disagree."""
-    remarks: dict[CheckFinding, None] = {}
+    findings: dict[CheckFinding, None] = {}
     for need, (decision, sure) in decided:
         if (
             sure
@@ -246,8 +244,8 @@ def _remarks(decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file
                 f"{need.action} on {need.resource}: our replay says {_words(need.replay_effect)}, AWS's simulation "
                 f"{_words(decision)}."
             )
-            remarks[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None
-    return tuple(remarks)
+            findings[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None
+    return tuple(findings)
 
 
 def _words(decision: str) -> str:

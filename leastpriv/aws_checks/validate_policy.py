@@ -28,42 +28,44 @@ _WEIGHTS = {
 
 
 def validate(
-    aws: Aws, documents: Mapping[str, Document], committed: Document | None, trusts: Sequence[TrustPolicy] = ()
+    aws: Aws, documents: Mapping[str, Document], committed: Document | None, trust_policies: Sequence[TrustPolicy] = ()
 ) -> CheckResult:
     """Validates the proposed documents, by file name, and the trust policies.
 
     A finding is marked as existing if the `committed` policy has it too, as often as that policy has it; so are all
     findings on trust policies, which no proposal changes. An AwsError becomes the failure of the result.
     """
-    remarks: list[CheckFinding] = []
+    findings: list[CheckFinding] = []
     skipped: list[str] = []
     asked = 0
     try:
         before = render_policy(committed) if committed else None
-        known = _CommittedFindings(before, _findings(aws, before))
+        known = _CommittedFindings(before, _request_findings(aws, before))
         for file, document in documents.items():
             text = render_policy(document)
             if text is None:
                 skipped.append(unrendered_reason(file))
                 continue
-            found = _findings(aws, text)
+            found = _request_findings(aws, text)
             asked += 1
             old = known.take(text, found)
-            remarks.extend(
-                _remark(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
+            findings.extend(
+                _check_finding(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
             )
-        for trust in trusts:
-            if trust.rendered is None:
-                skipped.append(unrendered_reason(trust.file))
+        for trust_policy in trust_policies:
+            if trust_policy.rendered is None:
+                skipped.append(unrendered_reason(trust_policy.file))
                 continue
-            found = _findings(aws, trust.rendered, _OF_TRUST)
+            found = _request_findings(aws, trust_policy.rendered, _OF_TRUST)
             asked += 1
-            remarks.extend(_remark(one, trust.rendered, trust.file, in_committed_policy=True) for one in found)
+            findings.extend(
+                _check_finding(one, trust_policy.rendered, trust_policy.file, in_committed_policy=True) for one in found
+            )
     except AwsError as error:
-        return CheckResult(VALIDATION, asked, tuple(remarks), tuple(skipped), str(error))
+        return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
     order = list(Severity)
-    remarks.sort(key=lambda remark: (remark.in_committed_policy, order.index(remark.severity), remark.line))
-    return CheckResult(VALIDATION, asked, tuple(remarks), tuple(skipped))
+    findings.sort(key=lambda each: (each.in_committed_policy, order.index(each.severity), each.line))
+    return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped))
 
 
 def unrendered_reason(file: str) -> str:
@@ -75,7 +77,7 @@ _OF_IDENTITY = {"policyType": "IDENTITY_POLICY"}
 _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUST}
 
 
-def _findings(
+def _request_findings(
     aws: Aws, text: RenderedPolicy | None, kind: Mapping[str, str] = _OF_IDENTITY
 ) -> Sequence[Mapping[str, Any]]:
     if text is None:
@@ -130,7 +132,9 @@ class _FindingKey:
         return (self.message, self.sid, bool(self.content)) == (old.message, old.sid, bool(old.content))
 
 
-def _remark(finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, in_committed_policy: bool) -> CheckFinding:
+def _check_finding(
+    finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, in_committed_policy: bool
+) -> CheckFinding:
     locations = finding["locations"]
     return CheckFinding(
         _WEIGHTS.get(finding["findingType"], Severity.WARNING),

@@ -43,7 +43,7 @@ def _add_propose(command: ArgumentParser) -> None:
             known.flag,
             dest=known.name.replace("-", "_"),
             action="append" if known.several else "store",
-            metavar=known.name.upper().replace("-", "_"),
+            metavar=known.flag.removeprefix("--").upper().replace("-", "_"),
             help=known.help + (f" (default: {default})" if default else ""),
         )
     command.add_argument(
@@ -103,16 +103,14 @@ def _add_explain(command: ArgumentParser) -> None:
 
 def _add_permissions(command: ArgumentParser) -> None:
     command.add_argument(
-        "--trail",
-        dest="trails",
+        "--trails",
         action="append",
         default=[],
         metavar="TRAIL",
         help="a folder of CloudTrail files, s3://BUCKET/PREFIX, a trail's ARN, or event-history",
     )
     command.add_argument(
-        "--aws-region",
-        dest="aws_regions",
+        "--aws-regions",
         action="append",
         default=[],
         metavar="REGION",
@@ -126,7 +124,7 @@ def _add_permissions(command: ArgumentParser) -> None:
         default="pattern",
         help="open what changes from run to run (default), or not",
     )
-    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="folder that keeps what was read of trails")
+    command.add_argument("--cache-dir", metavar="DIR", help="folder that keeps what was read of trails")
     _add_format(command)
     _add_common(command)
 
@@ -192,14 +190,13 @@ def _add_trial(command: ArgumentParser) -> None:
     )
     command.add_argument("--max-rounds", default="10", metavar="N", help="how often the command is run (default: 10)")
     command.add_argument(
-        "--trail",
-        dest="trails",
+        "--trails",
         action="append",
         metavar="TRAIL",
         help="where records of the command's calls arrive: a folder of CloudTrail files, or event-history",
     )
     command.add_argument(
-        "--wait-for-events",
+        "--wait-for-records",
         dest="wait",
         default="0",
         metavar="SECONDS",

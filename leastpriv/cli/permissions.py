@@ -1,13 +1,14 @@
-"""`leastpriv permissions` and `leastpriv explain`: what the evidence tells, without a change of any file."""
+"""`leastpriv permissions` and `leastpriv explain`: print what the evidence shows, and change no file."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli.output import Clock, print_rows, print_text, shell_workplace
+from leastpriv.cli.output import Clock, print_rows, print_text
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -17,37 +18,44 @@ if TYPE_CHECKING:
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what a role, or every role, used."""
+    from leastpriv.aws.session import AwsSession
     from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
-    from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
     from leastpriv.evidence.read_sources import read_by_principal
-    from leastpriv.pipeline.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
+    from leastpriv.pipeline.sources import (
+        DEFAULT_DAYS,
+        CountedSource,
+        SourceOptions,
+        bucket_trail,
+        event_history,
+        open_all,
+    )
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
-    seen = SeenEvents()
-    reach, days = Reach(os.environ, clock(), options.aws_regions), None if options.start else DAYS
-
+    session = AwsSession(os.environ, clock(), options.aws_regions)
+    shared = SourceOptions(
+        None if options.start else DEFAULT_DAYS, cache_dir=options.cache_dir or "", collects_coverage=False
+    )
     cache = Path(options.cache_dir) if options.cache_dir else None
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
-            return bucket_trail(name, reach, seen, days, options.cache_dir or "", survey=False)
+            return bucket_trail(name, session, shared)
         if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions), reach, seen, DAYS)
-        return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
+            return event_history(target, tuple(options.aws_regions), session, shared)
+        return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
-    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
-    sources = opened(makers)
+    sources = open_all([partial(source, name) for name in trails(tuple(options.trails), "--trails")])
     found = read_by_principal(
         sources,
         window(options.start or "", options.end or ""),
         target,
         lambda calls: console.log(f"… {calls:,} calls"),
     )
-    console.settle()
-    from leastpriv.report.tables import permission_table, permission_rows
+    console.clear_progress()
+    from leastpriv.report.tables import permission_rows, permission_table
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
@@ -59,13 +67,14 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     return 0
 
 
-def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
-    """Tells why an action is needed, or what would become of it."""
+def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Explains why an action is needed, or what a proposal does with it."""
+    from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED
     from leastpriv.config.settings import from_options
-    from leastpriv.pipeline.context import Workplace
-    from leastpriv.pipeline.propose import make
-    from leastpriv.pipeline.sources import Reach
+    from leastpriv.pipeline.collect_evidence import read_target
+    from leastpriv.pipeline.context import Target
+    from leastpriv.pipeline.propose import make_proposal
     from leastpriv.policy.source import Location
     from leastpriv.report.explain import explain, explain_without_evidence, explained_rows, known_rows
     from leastpriv.report.tables import json_lines
@@ -80,15 +89,15 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
     values["policy-file"] = options.policy_file or "policy"
     settings = from_options(values, options.start or "", options.end or "")
-    trails = tuple(Path(name) for name in settings.trail_folders)
-    workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock(), settings.aws_regions))
-    if options.policy_file:
-        workplace = shell_workplace(settings, os.environ, clock())
-    # Nothing is published, and nothing remembered: this only looks.
-    subject = make(settings, workplace, clock()).subject
+    run = command_context(settings, os.environ, clock())
+    if not options.policy_file:
+        run = replace(run, targets=(Target(settings, settings.policy_file),))
+    (target,) = run.targets
+    # Neither a pull request nor the usage history is written.
+    context = make_proposal(run, target, partial(read_target, run, target)).context
     has_policy = bool(options.policy_file)
     if options.format == "json":
-        print_text(stdout, json_lines(explained_rows(asked, subject, has_policy=has_policy)))
+        print_text(stdout, json_lines(explained_rows(asked, context, has_policy=has_policy)))
     else:
-        print_text(stdout, explain(asked, subject, has_policy=has_policy))
+        print_text(stdout, explain(asked, context, has_policy=has_policy))
     return 0

@@ -3,80 +3,110 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli.output import Clock, print_markdown, print_text, shell_workplace
+from leastpriv.cli.output import Clock, print_markdown, print_text
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from leastpriv.config.settings import Settings
+    from leastpriv.pipeline.context import RunContext
+    from leastpriv.pipeline.results import RunResult
 
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
-    """Compares a policy file, or several, with the use and proposes the change."""
-    from leastpriv.action.annotations import annotate, drift_section
-    from leastpriv.action.step import exit_code, say_published
+    """Compares the policy files with the use and proposes the change."""
+    from leastpriv.config.settings import Mode
+    from leastpriv.pipeline.artifacts import write_reports, write_result
+    from leastpriv.pipeline.propose import propose
+    from leastpriv.pipeline.results import heaviest
+    from leastpriv.pipeline.summary import annotate_drift, report_failures, report_published, run_notes
+
+    run = _run_context(options, clock)
+    if run.settings.mode is Mode.REVIEW:
+        return _review(run, options, stdout, console)
+    result = propose(run)
+    codes = [each.exit_code for each in result.targets]
+    if options.output_dir:
+        console.log(f"Wrote {write_result(result, Path(options.output_dir), codes).parent}")
+    write_reports(result.contexts, run.settings, lambda value, _: Path(value))
+    report_published(result, console)
+    for note in run_notes(result):
+        console.warning(note, title=None if result.single else "Several targets")
+    _print(result, run, options.format, stdout)
+    if run.settings.mode is Mode.CHECK and result.single:
+        annotate_drift(result.contexts[0], console)
+    report_failures(result, console)
+    first = result.first_files.published if result.first_files else None
+    return heaviest([*codes, *([1] if first and first.failure else [])])
+
+
+def _run_context(options: Namespace, clock: Clock) -> RunContext:
+    from leastpriv.cli.command_run import check_output_files, command_context, targets_context
     from leastpriv.config.inputs import INPUTS
-    from leastpriv.config.settings import from_options
-    from leastpriv.pipeline.artifacts import check_report_files, write_files, write_reports
-    from leastpriv.pipeline.propose import run
-    from leastpriv.report.proposal_json import proposal_json
+    from leastpriv.config.settings import command_inputs, from_options
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
-    if values["config"] or options.discover:
-        from leastpriv.action.targets_step import several_command
-
-        told, code = several_command(values, options, os.environ, clock(), console)
-        print_text(stdout, told)
-        return code
-    settings = from_options(values, options.start or "", options.end or "")
     flags = {known.name: known.flag for known in INPUTS}
-    check_report_files(settings, lambda value, _: Path(value), flags, options.output_dir)
-    if settings.mode.value == "review":
-        return _review(settings, options, stdout, console, clock)
-    workplace = replace(shell_workplace(settings, os.environ, clock()), templates=_templates(options.templates))
-    result = run(settings, workplace, clock())
-    if options.output_dir:
-        console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
-    write_reports([result.subject], settings, lambda value, _: Path(value))
-    say_published(result, console)
-    if result.forgotten:
-        console.warning(result.forgotten)
-    if options.format == "json":
-        print_text(stdout, proposal_json(result.subject, result.title, result.body))
+    times = (options.start or "", options.end or "")
+    if not (values["config"] or options.discover):
+        settings = from_options(values, *times)
+        check_output_files(settings, flags, options.output_dir)
+        run = command_context(settings, os.environ, clock())
+        return replace(run, targets=(replace(run.targets[0], templates=_templates(options.templates)),))
+    _check_targets_options(options, values)
+    given = command_inputs(values, *times)
+    run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
+    check_output_files(run.settings, flags, options.output_dir)
+    return run
+
+
+def _check_targets_options(options: Namespace, values: Mapping[str, object]) -> None:
+    """Raises InputError for options that several targets cannot have."""
+    if options.templates:
+        raise InputError("--template is for one policy file: leave it out beside --config and --discover.")
+    if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
+        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
+
+
+def _print(result: RunResult, run: RunContext, form: str, stdout: TextIO) -> None:
+    from leastpriv.pipeline.summary import drift_section, run_summary
+    from leastpriv.report.proposal_json import proposal_json
+
+    content = result.single.content if result.single else None
+    if content is None:
+        print_text(stdout, run_summary(result, run.settings))
+    elif form == "json":
+        print_text(stdout, proposal_json(content.context, content.title, content.body))
     else:
-        print_markdown(stdout, f"# {result.title}\n\n{drift_section(result, settings)}{result.body}")
-    if settings.mode.value == "check":
-        annotate(result, console, None)
-    return exit_code(settings, result, console)
+        section = drift_section(content.context, run.settings.mode)
+        print_markdown(stdout, f"# {content.title}\n\n{section}{content.body}")
 
 
-def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
-    from leastpriv.action.step import review_code
-    from leastpriv.pipeline.review import Edited, run_review
+    from leastpriv.pipeline.review import EditedVersions, report_review, run_review
 
-    workplace = shell_workplace(settings, os.environ, clock())
-    place, disk = workplace.place, Path(settings.policy.path)
+    (target,) = run.targets
+    repository, disk = target.repository, Path(target.settings.policy.path)
     if options.output_dir:
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
-    if place is None:
+    if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
-    base = place.head_of(settings.base)[1]
+    base = repository.branch_head(target.settings.base)[1]
 
     def on_disk(path: str) -> bytes | None:
-        file = disk if path == workplace.policy_path else Path(path)
+        file = disk if path == target.policy_path else Path(path)
         return file.read_bytes() if file.is_file() else None
 
-    result = run_review(settings, workplace, Edited(lambda path: place.read(base, path), on_disk))
+    result = run_review(run, EditedVersions(lambda path: repository.read(base, path), on_disk))
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
-    return review_code(result, console)
+    return report_review(result, console)
 
 
 def _templates(names: Sequence[str]) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""The inputs of the public contract as a table: names, defaults and help, the same in action.yml (tests compare)."""
+"""The inputs of the public contract: names, defaults and help; action.yml has the same (tests compare)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class Input:
     name: str
     default: str = ""
     shell_default: str = ""
-    """On a shell, where it differs."""
+    """Of the command, where it differs."""
     option: str = ""
-    """The command line's spelling where it differs from `--NAME`."""
+    """The command line's option where it means something else than the input; else it is `--NAME`."""
     help: str = ""
     required: bool = False
     several: bool = False
     """A list: the option may be repeated."""
     step_only: bool = False
-    """No option of the command line: it speaks of a pull request on GitHub, or is a secret."""
+    """No option of the command line: it concerns a pull request on GitHub, or is a secret."""
 
     @property
     def flag(self) -> str:
@@ -54,7 +54,6 @@ INPUTS: tuple[Input, ...] = (
     Input(
         "trails",
         several=True,
-        option="--trail",
         help=(
             "a folder of CloudTrail files, s3://BUCKET/PREFIX or a trail's ARN, or event-history: what CloudTrail "
             "keeps of the last 90 days"
@@ -81,13 +80,11 @@ INPUTS: tuple[Input, ...] = (
     Input(
         "aws-regions",
         several=True,
-        option="--aws-region",
         help="a region whose event history is read (default: all that the account has enabled)",
     ),
     Input("wait-for-events", "0", help="minutes to wait at most until CloudTrail has delivered the newest events"),
     Input(
         "job-logs",
-        option="--job-log",
         several=True,
         help="a log of a failed deploy whose refusals are read: a file, a folder, a zip archive, - for standard input",
     ),
@@ -117,14 +114,18 @@ INPUTS: tuple[Input, ...] = (
     Input("team-reviewers", several=True, step_only=True, help="teams asked to review"),
     Input("assignees", several=True, step_only=True, help="people the pull request is assigned to"),
     Input("draft", "false", step_only=True, help="true or false: whether it is opened as a draft"),
-    Input("evidence-branch", option="--memory", help="folder that remembers usage between runs (docs/memory.md)"),
+    Input(
+        "evidence-branch",
+        option="--evidence-folder",
+        help="folder that remembers usage between runs (docs/memory.md)",
+    ),
     Input("drift-report", "fail", step_only=True, help="fail, or issue: what becomes of drift in the mode check"),
-    Input("cache-dir", option="--cache", help="folder that keeps what was read of trails between runs"),
+    Input("cache-dir", help="folder that keeps what was read of trails between runs"),
     Input(
         "validate-digests",
         "false",
         help="true or false: whether files of trails in S3 count only where CloudTrail's digest files vouch for them",
     ),
     Input("sarif-file", help="file for what is granted and not used, at its lines, as SARIF for code scanning"),
-    Input("page-file", option="--page", help="file for the page (HTML) with every change and its evidence"),
+    Input("page-file", help="file for the page (HTML) with every change and its evidence"),
 )

@@ -1,10 +1,6 @@
-"""Calls folded into usage: permission -> count, first and last seen, runs. Memory grows with what differs only.
+"""Collects the calls of each principal into usage: permission -> count, first seen, last seen, runs.
 
-Sources read into one book of usage per principal, in one pass.
-
-Items of all sources shared out: the calls to a book for each principal, the gaps to all of them.
-
-Running figures of the calls that need the same permissions.
+Distributes calls to one collector per principal; gaps go to all collectors. Memory grows with distinct values only.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from msgspec import structs
 
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
-from leastpriv.evidence.denials.needs import contradicted, partner_needs, recorded_denial, refused_needs
+from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
@@ -34,7 +30,8 @@ if TYPE_CHECKING:
 
 
 _MOST_RESOURCES_PER_ACTION = 500
-"""Beyond it, further resources are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
+"""Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
+"""
 _MOST_GAPS = 1_000
 
 
@@ -42,7 +39,7 @@ _RunIds = Mapping[int, Run]
 
 
 class UsageCollector:
-    """Folds the calls of one principal as they stream by; `close` gives the evidence."""
+    """Collects the calls of one principal; `close` returns the evidence."""
 
     def __init__(self, principal: str, decoder: Decoder = NO_DECODER) -> None:
         self._principal = principal
@@ -59,7 +56,7 @@ class UsageCollector:
         self._last: datetime | None = None
 
     def note_gap(self, gap: Gap) -> None:
-        """Keeps a gap; equal ones are counted, and past a bound the details are dropped, never the scope."""
+        """Adds a gap and counts equal gaps; past a limit the details are dropped, never the scope."""
         key = (gap.kind, gap.scope, gap.detail if len(self._gaps) < _MOST_GAPS else "and more of the kind")
         self._gaps[key] = self._gaps.get(key, 0) + gap.count
 
@@ -88,15 +85,15 @@ class UsageCollector:
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         denial = self._denial(call)
         self._check_mapping(call, mapped, denial)
-        needs = refused_needs(mapped, denial)
+        needs = denied_needs(mapped, denial)
         self._tally(call, run, needs, call.outcome, denial)
         if denial.actions:
-            # Refused for want of another action (`iam:PassRole`): its own was attempted, with an unknown answer.
+            # A denial of another action (`iam:PassRole`): the call's own action was attempted, with unknown outcome.
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             self._tally(call, run, own, Outcome.UNKNOWN)
         if denial.mendable:
-            self._tally(call, run, partner_needs(call, needs), call.outcome, denial)
+            self._tally(call, run, dependent_needs(call, needs), call.outcome, denial)
 
     def _denial(self, call: Call) -> Denial:
         denial = recorded_denial(call, self._principal, self._decoder)
@@ -119,7 +116,7 @@ class UsageCollector:
         tally.denial = denial or tally.denial
 
     def close(self) -> Evidence:
-        """The evidence so far; usages sorted by action, resource and outcome."""
+        """Returns the evidence so far, with usages sorted by action, resource and outcome."""
         runs = self._runs.resolve()
         groups = with_known_paths(self._groups)
         return Evidence(
@@ -171,13 +168,13 @@ class UsageCollector:
             self.note_gap(Gap(GapKind.PARAMETERS_OMITTED, Scope(actions=("iam:PassRole",)), event))
 
     def _check_mapping(self, call: Call, mapped: CallNeeds, denial: Denial) -> None:
-        """AWS names what it refused: an action that the event is not known to need shows that the mapping is wrong."""
+        """Notes a gap where AWS denied an action that the mapping of the event does not contain."""
         strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
         if strange:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
             detail = f"{call.source}:{call.name} was refused {', '.join(strange)}"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
-        for action in contradicted(mapped, denial):
+        for action in mapping_contradictions(mapped, denial):
             detail = f"{call.source}:{call.name} was refused {action} on another resource than its request names"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
@@ -206,12 +203,12 @@ class UsageCollector:
 
 
 def logged_resource(arn: str) -> str:
-    """What a data-event selector names: the bucket of an object, otherwise the ARN itself."""
+    """The resource that a data event selector names: the bucket of an object, otherwise the ARN."""
     return arn.partition("/")[0] if ":s3:::" in arn else arn
 
 
 def _parents(resource: str) -> Iterable[str]:
-    """Ever wider patterns over a resource: `b/x/*`, then `b/*`; at the end the region and account."""
+    """Yields ever wider patterns of a resource: `b/x/*`, then `b/*`; at the end the region and account."""
     head, slash, path = resource.partition("/")
     if slash:
         folder = path.rpartition("/")[0]
@@ -253,14 +250,14 @@ def _usage(need: Need, outcome: Outcome, tally: CallTotals, runs: _RunIds) -> Us
 
 
 _MOST_BY_PATTERN = 200
-"""Principals that patterns take in: logs may name any number, and each has a book of its own."""
+"""Most principals that match a pattern: logs may contain any number, and each has a collector."""
 
 
 class PrincipalCollectors:
-    """The books of one reading."""
+    """One collector per principal."""
 
     def __init__(self, principals: Principals, sources: int, decoder: Decoder | None = None) -> None:
-        """Each target has a book from the beginning; `sources` is how many of them there are."""
+        """Creates a collector for each target; `sources` is the number of sources."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._books = {each.arn: UsageCollector(each.arn, self._decoder) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
@@ -268,11 +265,11 @@ class PrincipalCollectors:
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
     def note(self, source: int, item: Call | Gap) -> None:
-        """Take in what a source, by its number, gave."""
+        """Adds an item of a source, given by its number."""
         if isinstance(item, Gap):
             self._gaps[source].append(item)
             return
-        # A record without sessionIssuer has lost the role's path: it is the same role, and the same run.
+        # A record without sessionIssuer has no role path, but belongs to the same role and run.
         own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
         call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
         if call.principal not in self._books and len(self._books) < self._most:
@@ -282,7 +279,7 @@ class PrincipalCollectors:
             self._keys.note(call)
 
     def close(self) -> Iterator[tuple[str, Evidence]]:
-        """Gives evidence by principal ARN, sorted, and lets each book go; what all sources left out counts for all."""
+        """Yields the evidence of each principal, sorted by ARN, and frees its collector."""
         for book in self._books.values():
             for gap in merge_source_gaps(self._gaps):
                 book.note_gap(gap)
@@ -290,6 +287,6 @@ class PrincipalCollectors:
             yield name, self._with_keys(self._books.pop(name).close())
 
     def _with_keys(self, evidence: Evidence) -> Evidence:
-        """The evidence with whose keys the calls were signed with, and the runs that chained sessions go back to."""
+        """Adds the issuers of access keys, and the parent runs of chained sessions."""
         runs = self._keys.with_parent_runs(evidence.principal, evidence.runs)
         return replace(evidence, signed=self._keys.key_issuers(evidence.principal), runs=runs)

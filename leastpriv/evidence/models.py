@@ -59,9 +59,9 @@ class CallTotals:
         self.count += other.count
         self._reach(other.first, other.last)
         self.runs |= other.runs
-        self.regions = _joined(self.regions, other.regions)
-        self.events = _joined(self.events, other.events)
-        self.forwarded = _joined(self.forwarded, other.forwarded)
+        self.regions = _union(self.regions, other.regions)
+        self.events = _union(self.events, other.events)
+        self.forwarded = _union(self.forwarded, other.forwarded)
         self.direct = self.direct or other.direct
         self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial
@@ -156,6 +156,6 @@ _MOST_IDS = 1_000
 """Most ids of created resources that are kept."""
 
 
-def _joined(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+def _union(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
     new = [each for each in others if each not in known]
     return (*known, *new) if new else known

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from leastpriv.evidence.denials.encoded_message import Decoder
     from leastpriv.evidence.models import Evidence
 
-_SAY_EVERY = 10_000
+_PROGRESS_EVERY = 10_000
 
 
 def read_evidence(
@@ -25,14 +25,20 @@ def read_evidence(
     progress: Callable[[int], None] = lambda _: None,
     decoder: Decoder | None = None,
 ) -> Mapping[str, Evidence]:
-    """Evidence by principal ARN, of one target or of several in one pass; `target` None reads everybody.
+    """Reads all sources in one pass and returns the evidence by principal ARN.
 
-    A target is always in the answer, also without any call. Gaps count for every principal, since what could not
-    be read may have been anybody's. `decoder` reads what EC2 encoded. `progress` hears of the number of calls read so
-    far, now and then.
+    A target is always in the result, even without calls. Gaps count for every principal, since they may hide calls of
+    any.
+
+    Args:
+        sources: the sources to read.
+        window: the period to read.
+        target: the target or targets; None: all principals.
+        progress: called with the number of calls so far, from time to time.
+        decoder: decodes EC2's encoded messages.
 
     Raises:
-        LeastprivError: what the first source raised, where none could be read; beside others that is a gap.
+        LeastprivError: no source could be read; the error of the first. With other sources it is a gap.
     """
     return dict(read_by_principal(sources, window, target, progress, decoder))
 
@@ -44,23 +50,22 @@ def read_by_principal(
     progress: Callable[[int], None] = lambda _: None,
     decoder: Decoder | None = None,
 ) -> Iterator[tuple[str, Evidence]]:
-    """As `read_evidence`; all is read at once, and the evidence given one by one, so that it need not all be held."""
+    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory."""
     principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
-    items = _items(sources, window, principals)
+    items = _all_items(sources, window, principals)
     first = next(items, None)
-    # What makes use of the calls takes longer to load than all before: the first file is open by then, and a bucket's
-    # first objects are on their way.
+    # Import late: the modules below take longer to load than all others, and meanwhile the first objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
 
     books = PrincipalCollectors(principals, len(sources), decoder)
     for number, (source, item) in enumerate(chain([first] if first else [], items), start=1):
         books.note(source, item)
-        if number % _SAY_EVERY == 0:
+        if number % _PROGRESS_EVERY == 0:
             progress(number)
     return books.close()
 
 
-def _items(
+def _all_items(
     sources: Sequence[EvidenceSource], window: Window, principals: Principals
 ) -> Iterator[tuple[int, Call | Gap]]:
     failures: list[LeastprivError] = []
@@ -76,7 +81,7 @@ def _items(
 
 
 def _read(source: EvidenceSource, window: Window, principals: Principals) -> Iterator[Call | Gap | LeastprivError]:
-    """What a source gives; one that fails in a way nobody foresaw ends with a gap, and the others are still read."""
+    """Yields the items of a source; an unexpected error becomes a gap, so that the other sources are still read."""
     try:
         yield from source.read(window, principals)
     except LeastprivError as error:
@@ -92,7 +97,7 @@ def _name(source: EvidenceSource) -> str:
 
 
 def describe_defect(error: Exception) -> str:
-    """An exception that nobody foresaw, in words: whoever reports it should not need to see it happen again."""
+    """Describes an unexpected exception so that a report of it is enough to find the cause."""
     from traceback import extract_tb
 
     places = extract_tb(error.__traceback__)

@@ -233,7 +233,7 @@ class IssuedKeys:
         return tuple(self._known(run, ordered.get(run.session, ())) for run in runs)
 
     def _known(self, run: Run, spans: Sequence[tuple[datetime, datetime, str]]) -> Run:
-        """Args: spans: first call, last call and parent run of each key, sorted."""
+        """`spans`: first call, last call and parent run of each key, sorted."""
         begin = bisect_left(spans, run.first - _LONGEST_SESSION, key=lambda span: span[0])
         end = bisect_right(spans, run.last, key=lambda span: span[0])
         behind = {name for _, last, name in spans[begin:end] if last >= run.first}

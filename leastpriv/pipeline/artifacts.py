@@ -1,7 +1,4 @@
-"""The files that a run leaves, each whole or not at all.
-
-What a run of several targets leaves behind: a folder for each, an index, first files, outputs and an exit code.
-"""
+"""The files and outputs of a run; each file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,45 +11,44 @@ from leastpriv.config.settings import Settings
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
-from leastpriv.pipeline.propose import Ended, Result
-from leastpriv.pipeline.targets import Several
+from leastpriv.pipeline.results import PullRequestContent, RunResult, TargetResult
 from leastpriv.policy.hcl_writer import policy_hcl
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.models import Operation, Published, pull_request_outputs
+from leastpriv.pull_request.models import PublishResult, PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
-from leastpriv.report.outputs import LONGEST_OUTPUT, removed_actions
+from leastpriv.report.outputs import LONGEST_OUTPUT, outputs, removed_actions
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.role_chain import role_chain_value
 
 _OWN_NAMES = ("policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
 
 
-def write_files(result: Result, folder: Path) -> Path:
+def write_files(content: PullRequestContent, folder: Path) -> Path:
     """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
 
     A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
     no patch applies to, the text to copy is written as `policy.tf`.
     Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
-    subject = result.subject
+    context = content.context
     contents = {
-        "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
-        "proposal.json": proposal_json(subject, result.title, result.body).encode(),
+        "pull-request.md": f"# {content.title}\n\n{content.body}".encode(),
+        "proposal.json": proposal_json(context, content.title, content.body).encode(),
     }
-    if not subject.proposal.document.editable:
-        contents["policy.tf"] = policy_hcl(subject.proposal.document).encode()
-    elif subject.proposal.changes or subject.proposal.committed:
-        contents[_written_name(subject)] = subject.proposal.content
-        contents["patch.json"] = json_patch(subject.proposal.committed, subject.proposal.document).encode()
-    if subject.further:
-        contents |= {Path(path).name: content for path, content in subject.contents.items()}
+    if not context.proposal.document.editable:
+        contents["policy.tf"] = policy_hcl(context.proposal.document).encode()
+    elif context.proposal.changes or context.proposal.committed:
+        contents[_written_name(context)] = context.proposal.content
+        contents["patch.json"] = json_patch(context.proposal.committed, context.proposal.document).encode()
+    if context.further:
+        contents |= {Path(path).name: text for path, text in context.contents.items()}
     _write(folder, contents)
     return folder / "proposal.json"
 
 
-def write_reports(subjects: Sequence[ReportContext], settings: Settings, inside: Callable[[str, str], Path]) -> None:
-    """Writes the SARIF file and the page where the settings name them; `inside` gives the path of an input's value.
+def write_reports(contexts: Sequence[ReportContext], settings: Settings, inside: Callable[[str, str], Path]) -> None:
+    """Writes the SARIF file and the page where the settings name them; `inside` returns the path of an input's value.
 
     Raises:
         InputError: a path leads where it must not.
@@ -62,21 +58,26 @@ def write_reports(subjects: Sequence[ReportContext], settings: Settings, inside:
         from leastpriv.report.sarif import sarif
 
         path = inside(settings.sarif_file, "sarif-file")
-        _write(path.parent, {path.name: sarif(subjects).encode()})
+        _write(path.parent, {path.name: sarif(contexts).encode()})
     if settings.page_file:
         from leastpriv.report.html import page
 
         path = inside(settings.page_file, "page-file")
-        _write(path.parent, {path.name: page(subjects).encode()})
+        _write(path.parent, {path.name: page(contexts).encode()})
 
 
 def check_report_files(
     settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str], folder: str | None = None
 ) -> None:
-    """Refuses, before anything is read, files for which `write_reports` could only fail or do harm.
+    """Raises, before anything is read, for report files that cannot be written or would replace another file.
 
-    A report takes the place of what has its name: of a device, or of the link `/dev/stdout`, nothing would be left.
-    `labels` gives the words for an input where they are not those of a step; `folder` is the one of `write_files`.
+    A report replaces the file of its name, also a device or the link `/dev/stdout`.
+
+    Args:
+        settings: the settings with the report files.
+        inside: returns the path of an input's value.
+        labels: how messages name an input, where not as in a step.
+        folder: the folder of `write_result`.
 
     Raises:
         InputError: a report would go to a folder, a device or a link, over a policy that the run reads, or over a file
@@ -104,57 +105,59 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 
 
-def _written_name(subject: ReportContext) -> str:
-    """Name of the changed file: `policy.json` for JSON that is a policy, its own name for a file that holds one."""
-    source = subject.proposal.document.source
-    return "policy.json" if source.format != "yaml" and not source.embedded else Path(subject.policy_path).name
+def _written_name(context: ReportContext) -> str:
+    """Returns the name of the changed file: `policy.json`, or its own name where the policy is a part of it."""
+    source = context.proposal.document.source
+    return "policy.json" if source.format != "yaml" and not source.embedded else Path(context.policy_path).name
 
 
-_OPERATIONS = (Operation.CREATED, Operation.UPDATED, Operation.CLOSED)
+_OPERATIONS = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED, PullRequestOperation.CLOSED)
 FIRST_FILES = "first-files"
 
 
-def write_all(several: Several, folder: Path, codes: Sequence[int]) -> Path:
-    """Writes a folder for each target with its files, first files below `first-files`, and the index `proposal.json`.
+def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
+    """Writes the files of the one target; of several, a folder for each, first files and the index `proposal.json`.
 
-    Returns the path of the index. Raises LeastprivError where the folder cannot be written.
+    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
-    names = _folders(several.ended)
-    for each, name in zip(several.ended, names, strict=True):
-        if each.result:
-            write_files(each.result, folder / name)
-    found = several.first_files
+    if result.single and result.single.content:
+        return write_files(result.single.content, folder)
+    names = _folders(result.targets)
+    for each, name in zip(result.targets, names, strict=True):
+        if each.content:
+            write_files(each.content, folder / name)
+    found = result.first_files
     for path, content in (found.files if found else {}).items():
         _write_targets(folder / FIRST_FILES / path, content)
     index = {
         "schema": 1,
         "version": __version__,
         "targets": [
-            {**value, "folder": name if each.result else ""}
-            for each, name, value in zip(several.ended, names, values_of(several, codes), strict=True)
+            {**value, "folder": name if each.content else ""}
+            for each, name, value in zip(result.targets, names, target_values(result, codes), strict=True)
         ],
-        "chain": role_chain_value(several.chained),
+        "chain": role_chain_value(result.chain),
         "first_files": sorted(found.files) if found else [],
-        "notes": list(several.notes),
+        "notes": list(result.notes),
     }
     _write_targets(folder / "proposal.json", (json_text(index, indent=2) + "\n").encode())
     return folder / "proposal.json"
 
 
-def values_of(several: Several, codes: Sequence[int]) -> list[dict[str, object]]:
-    """Each target for machines, as in the output `targets`."""
+def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, object]]:
+    """Returns each target as in the output `targets`."""
     found: list[dict[str, object]] = []
-    for each, code in zip(several.ended, codes, strict=True):
-        subject = each.made.subject if each.made else None
+    for each, code in zip(result.targets, codes, strict=True):
+        context = each.context
         failure = str(each.failure) if each.failure else each.published.failure if each.published else ""
         found.append(
             {
                 "role-arn": each.target.role,
-                "policy-file": each.target.workplace.policy_name,
-                "has-changes": bool(subject and subject.proposal.changes),
-                "added-actions": sorted({one.action for one in subject.changes(ChangeKind.ADD)}) if subject else [],
-                "removed-actions": removed_actions(subject) if subject else [],
-                "title": each.made.title if each.made else "",
+                "policy-file": each.target.policy_name,
+                "has-changes": bool(context and context.proposal.changes),
+                "added-actions": sorted({one.action for one in context.changes(ChangeKind.ADD)}) if context else [],
+                "removed-actions": removed_actions(context) if context else [],
+                "title": each.content.title if each.content else "",
                 "exit-code": code,
                 "failure": failure,
                 **pull_request_outputs(each.published),
@@ -163,16 +166,22 @@ def values_of(several: Several, codes: Sequence[int]) -> list[dict[str, object]]
     return found
 
 
-def outputs_of(several: Several, proposal_file: str, codes: Sequence[int]) -> dict[str, str]:
-    """The step's outputs: of all targets together, and `targets` for each by itself.
+def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> dict[str, str]:
+    """Returns the step's outputs: of all targets together, and `targets` for each.
 
-    Of pull requests that are several, there is one a line, each once.
+    Several pull requests are one a line, each once.
     """
-    values = values_of(several, codes)
-    pulls = _distinct([each.published for each in several.ended] + [several.first_published])
+    if result.single and result.single.context:
+        return {
+            **outputs(result.single.context, proposal_file),
+            **pull_request_outputs(result.single.published),
+        }
+    values = target_values(result, codes)
+    first = result.first_files.published if result.first_files else None
+    pulls = _distinct([*(each.published for each in result.targets), first])
     one = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
     operations = [pull.operation for pull in pulls]
-    together = next((each for each in _OPERATIONS if each in operations), Operation.NONE)
+    together = next((each for each in _OPERATIONS if each in operations), PullRequestOperation.NONE)
     listed = {name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls))) for name in one}
     return {
         "has-changes": "true" if any(value["has-changes"] for value in values) else "false",
@@ -188,7 +197,7 @@ def outputs_of(several: Several, proposal_file: str, codes: Sequence[int]) -> di
 
 
 def _within(values: Sequence[dict[str, object]]) -> str:
-    """The targets as JSON; past what a step may put out without their actions, which the index has."""
+    """Returns the targets as JSON; beyond the limit of an output without their actions, which the index has."""
     text = json_text(values)
     if len(text) <= LONGEST_OUTPUT:
         return text
@@ -203,14 +212,14 @@ def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:
     return sorted(found)
 
 
-def _distinct(published: Sequence[Published | None]) -> list[Published]:
+def _distinct(published: Sequence[PublishResult | None]) -> list[PublishResult]:
     return list({each.branch: each for each in published if each}.values())
 
 
-def _folders(ended: Sequence[Ended]) -> list[str]:
-    """A folder's name for each target: the role's, where that is taken with the account before it."""
+def _folders(results: Sequence[TargetResult]) -> list[str]:
+    """Returns a folder name for each target: the role's, with the account where another target has it."""
     given: list[str] = []
-    for each in ended:
+    for each in results:
         principal = each.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"

@@ -1,97 +1,131 @@
-"""Settings -> what was read: the evidence of one principal, or of several in one pass over the sources.
-
-The evidence of all targets in one scan of each account, and of the roles that they lead to.
-
-Settings -> what AWS itself says of the principal's use, where the run can ask it; nothing here is needed.
-"""
+"""Reads the evidence of a run: the calls of all targets in one scan of each account, job logs, and AWS findings."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, parse_principal
 from leastpriv.aws.polling import Polling
+from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Settings
-from leastpriv.config.targets_file import Entry
+from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
-from leastpriv.evidence.aws_findings.models import AwsFindings, Unasked
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.denials.logged_usage import Logs, with_logs
+from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
+from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
-from leastpriv.models import Principal
+from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
-from leastpriv.pipeline.context import Workplace, decoder_of, read_job_logs
-from leastpriv.pipeline.sources import Reach, open_sources
+from leastpriv.pipeline.context import JobLogs, RunContext, Target
+from leastpriv.pipeline.sources import open_sources
 from leastpriv.report.phrases import plural
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The evidence of one principal, and what was read for it and for others in the same pass."""
+class TargetEvidence:
+    """The evidence of one principal, and how much was read for it and for others in the same pass."""
 
     evidence: Evidence
     files: int
     records: int
 
 
-def read_calls(settings: Settings, workplace: Workplace) -> Reading:
-    """The evidence of the settings' principal, with what job logs tell.
+def read_target(run: RunContext, target: Target) -> TargetEvidence:
+    """Reads the evidence of one target from all sources and job logs.
 
     Raises:
         LeastprivError: no source can be read, or a log that is named cannot.
     """
-    principal = settings.principal
-    reading = read_several(settings, Principals(frozenset({principal})), workplace)[principal.arn]
-    logs = read_job_logs(workplace.job_logs) if workplace.job_logs else []
-    return with_job_logs(reading, settings, workplace, logs)
+    principal = target.settings.principal
+    found = read_principals(run, target.settings, Principals(frozenset({principal})))[principal.arn]
+    return with_job_logs(found, run, target.settings, read_job_logs(run.job_logs))
 
 
-def read_several(settings: Settings, principals: Principals, workplace: Workplace) -> Mapping[str, Reading]:
-    """What the sources show of each principal, by ARN, in one pass; those of one account only.
+def read_principals(run: RunContext, settings: Settings, principals: Principals) -> Mapping[str, TargetEvidence]:
+    """Reads the evidence of principals of one account in one pass; returns it by ARN.
 
-    The settings' own principal tells whose account it is.
+    Args:
+        run: the run with its trails and credentials.
+        settings: those of any of the principals, whose account is read.
+        principals: the principals, and patterns of further ones.
 
     Raises:
         LeastprivError: no source can be read.
     """
-    named = [*map(str, workplace.trails), *(["event history"] if settings.event_history else [])]
+    named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
     named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
     whose = _named(principals)
     _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
-    sources = open_sources(settings, workplace.trails, workplace.reach)
+    sources = open_sources(settings, run.trails, run.aws)
     one = "the role" if len(principals.targets or ()) == 1 and not principals.patterns else "these roles"
     found = read_evidence(
         sources,
         settings.window,
         principals,
         lambda calls: _log.info(f"… {calls:,} calls of {one} so far"),
-        decoder_of(workplace.reach),
+        message_decoder(run.aws),
     )
-    figures = [source.statistics for source in sources]
-    coverage = _coverage(figures)
-    files, records = sum(each.files for each in figures), sum(each.records for each in figures)
-    read = {"files": files, "answers of AWS": sum(each.requests for each in figures)}
+    statistics = [source.statistics for source in sources]
+    coverage = _coverage(statistics)
+    files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
+    read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
-    _log.info(f"Read {records:,} records in {where or 'no file'}: {_told(found)}")
-    return {name: Reading(replace(evidence, coverage=coverage), files, records) for name, evidence in found.items()}
+    _log.info(f"Read {records:,} records in {where or 'no file'}: {_found(found)}")
+    return {
+        name: TargetEvidence(replace(evidence, coverage=coverage), files, records) for name, evidence in found.items()
+    }
 
 
-def with_job_logs(reading: Reading, settings: Settings, workplace: Workplace, logs: Sequence[Logs]) -> Reading:
-    """The reading with what job logs tell of the settings' principal."""
-    if not workplace.job_logs:
-        return reading
-    at, decoder = workplace.job_logs.read_at, decoder_of(workplace.reach)
-    return replace(reading, evidence=with_logs(reading.evidence, logs, settings.window, at, decoder))
+def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
+    """Reads job logs; those of the workflow run that cannot be read are a gap.
+
+    Raises:
+        InputError: a file that is named cannot be read.
+    """
+    found: list[LoggedDenials] = []
+    if job_logs and job_logs.files:
+        denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
+        limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} refusals count")
+        named = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
+        found.append(LoggedDenials(named, (limited,) if more else ()))
+        names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
+        _log.info(f"Read {names}: {plural(len(denials), 'refusal')}")
+    if job_logs and job_logs.run:
+        own = job_logs.run.read()
+        found.append(own)
+        _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'refusal')}")
+        for gap in own.gaps:
+            _log.info(f"Not read: {gap.detail}")
+    return found
+
+
+def message_decoder(session: AwsSession | None) -> Decoder:
+    """Returns the decoder of EC2's encoded messages, which asks AWS at the first message; without AWS, none."""
+    return Decoder(lambda encoded: decode_with(session.aws(), encoded)) if session else NO_DECODER
+
+
+def with_job_logs(
+    found: TargetEvidence, run: RunContext, settings: Settings, logs: Sequence[LoggedDenials]
+) -> TargetEvidence:
+    """Adds what job logs show of the settings' principal."""
+    if not run.job_logs:
+        return found
+    decoder = message_decoder(run.aws)
+    return replace(found, evidence=add_job_logs(found.evidence, logs, settings.window, run.job_logs.read_at, decoder))
 
 
 def _named(principals: Principals) -> str:
@@ -100,7 +134,7 @@ def _named(principals: Principals) -> str:
     return names[0] if len(names) == 1 else plural(len(names), "role")
 
 
-def _told(found: Mapping[str, Evidence]) -> str:
+def _found(found: Mapping[str, Evidence]) -> str:
     if len(found) == 1:
         (evidence,) = found.values()
         return f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
@@ -109,7 +143,7 @@ def _told(found: Mapping[str, Evidence]) -> str:
 
 
 def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
-    """What all sources together show of anybody."""
+    """Returns what all sources together cover."""
     return Coverage(
         regions=_lengths(each.spans for each in figures),
         logged=_lengths(each.logged for each in figures),
@@ -120,7 +154,7 @@ def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
 
 
 def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mapping[str, timedelta]:
-    """Name -> time from the first to the last of all."""
+    """Returns name -> time from the first to the last record."""
     together: dict[str, tuple[datetime, datetime]] = {}
     for name, (first, last) in (item for each in spans for item in each.items()):
         known = together.get(name, (first, last))
@@ -128,60 +162,88 @@ def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mappin
     return {name: last - first for name, (first, last) in sorted(together.items())}
 
 
-MOST_BY_PATTERN = 50
-"""Roles that one pattern may mean: who wants more names them."""
+MAX_PATTERN_MATCHES = 50
+"""Roles that one pattern may match; more have to be named."""
 
 
-@dataclass(slots=True)
-class Readings:
-    """What was read so far, by ARN, and why some of it could not be."""
+class RunEvidence:
+    """The evidence of a run: of its one target, read when it is asked for, or of all targets by one scan an account."""
 
-    settings: Settings
-    """The run's own; its principal is nobody."""
-    workplace: Workplace
-    found: dict[str, Reading] = field(default_factory=dict)
-    failures: dict[str, LeastprivError] = field(default_factory=dict)
-    """By account."""
-    unlisted: dict[str, LeastprivError] = field(default_factory=dict)
-    """By account: why nobody knows which roles its patterns mean."""
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._settings = run.settings
+        self._logs: list[LoggedDenials] | None = None
+        self._unlisted: dict[str, LeastprivError] = {}
+        """By account: why the roles of its patterns are unknown."""
+        self.found: dict[str, TargetEvidence] = {}
+        """By ARN, without job logs."""
+        self.failures: dict[str, LeastprivError] = {}
+        """By account: why its evidence could not be read."""
+
+    def of(self, target: Target) -> TargetEvidence:
+        """Returns the evidence of a target, with what job logs show of it.
+
+        Raises:
+            LeastprivError: it cannot be read.
+        """
+        if not self._run.isolates_failures:
+            return read_target(self._run, target)
+        return with_job_logs(self.found[target.role], self._run, target.settings, self.job_logs())
+
+    def job_logs(self) -> Sequence[LoggedDenials]:
+        """Returns what the job logs show, read once.
+
+        Raises:
+            LeastprivError: one that is named cannot be read.
+        """
+        if self._logs is None:
+            self._logs = read_job_logs(self._run.job_logs)
+        return self._logs
+
+    def failure_of(self, target: Target) -> LeastprivError | None:
+        """Returns why a target of several has no evidence."""
+        if target.role in self.found:
+            return None
+        failure = self.failures.get(target.settings.principal.account)
+        return failure or LeastprivError(f"{target.role} was not read.")
 
     def read(self, principals: Iterable[Principal], patterns: Iterable[str] = ()) -> None:
-        """Reads whom it has not read yet, one scan an account: what the trail of one logs says nothing of another."""
+        """Reads the principals not read yet by one scan an account, since a trail of one account has no other."""
         wanted = [each for each in principals if each.arn not in self.found]
-        open_to = list(patterns)
-        accounts = dict.fromkeys((*(each.account for each in wanted), *(text.split(":")[4] for text in open_to)))
+        wildcards = list(patterns)
+        accounts = dict.fromkeys((*(each.account for each in wanted), *(text.split(":")[4] for text in wildcards)))
         for account in accounts:
             own = [each for each in wanted if each.account == account]
-            like = [text for text in open_to if text.split(":")[4] == account]
-            read, failure = tried(lambda own=own, like=like: self._scan(own, like))  # type: ignore[misc]
+            matching = [text for text in wildcards if text.split(":")[4] == account]
+            read, failure = attempt(partial(self._scan, own, matching))
             self.found.update(read or {})
             if failure:
                 self.failures[account] = failure
                 _log.info(f"Not read of account {account}: {failure}")
-        # Whoever was waited for once has come.
-        self.settings = replace(self.settings, wait_for_events=0)
+        # Events that were waited for once have been delivered.
+        self._settings = replace(self._settings, wait_for_events=0)
 
-    def _scan(self, own: list[Principal], like: list[str]) -> Mapping[str, Reading]:
-        targets, patterns = dict.fromkeys(own), like
-        if like and self.settings.asks_aws:
-            listed, failure = tried(lambda: self._listed(like))
+    def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
+        targets, patterns = dict.fromkeys(own), matching
+        if matching and self._settings.asks_aws:
+            listed, failure = attempt(partial(self._listed, matching))
             targets |= dict.fromkeys(listed or ())
             patterns = []
             if failure:
-                self.unlisted[like[0].split(":")[4]] = failure
+                self._unlisted[matching[0].split(":")[4]] = failure
         if not targets and not patterns:
             return {}
-        first = next(iter(targets), None) or parse_principal(like[0].replace("*", "x").replace("?", "x"))
+        first = next(iter(targets), None) or parse_principal(matching[0].replace("*", "x").replace("?", "x"))
         whose = Principals(frozenset(targets), frozenset(patterns))
-        return read_several(replace(self.settings, principal=first), whose, self.workplace)
+        return read_principals(self._run, replace(self._settings, principal=first), whose)
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
         from leastpriv.evidence.live_role import list_matching_roles
 
-        if self.workplace.reach is None:
+        if self._run.aws is None:
             return ()
         try:
-            return list_matching_roles(self.workplace.reach.aws(), patterns, patterns[0].split(":")[1])
+            return list_matching_roles(self._run.aws.aws(), patterns, patterns[0].split(":")[1])
         except AwsError as error:
             raise AwsError(
                 f"{error} Allow it for the wildcards of the input config, or name the roles.",
@@ -189,58 +251,58 @@ class Readings:
                 error.missing_action,
             ) from error
 
+    def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
+        """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted.
 
-def matched(entry: Entry, readings: Readings, taken: Iterable[str]) -> tuple[str, ...]:
-    """ARNs of the roles that an entry's pattern means and nobody named otherwise, sorted.
-
-    Raises:
-        LeastprivError: they could not be read, or are too many.
-    """
-    account = entry.role.split(":")[4]
-    failure = readings.failures.get(account) or readings.unlisted.get(account)
-    if failure:
-        raise failure
-    already = set(taken)
-    found = sorted(
-        arn
-        for arn, reading in readings.found.items()
-        if arn not in already and reading.evidence.counts.calls and matches(entry.role, arn)
-    )
-    if len(found) > MOST_BY_PATTERN:
-        raise LeastprivError(
-            f"{entry.where}: role-arn means {len(found)} roles, and at most {MOST_BY_PATTERN} are taken: narrow it."
+        Raises:
+            LeastprivError: they could not be read, or are too many.
+        """
+        account = entry.role.split(":")[4]
+        failure = self.failures.get(account) or self._unlisted.get(account)
+        if failure:
+            raise failure
+        already = set(named)
+        found = sorted(
+            arn
+            for arn, read in self.found.items()
+            if arn not in already and read.evidence.counts.calls and matches(entry.role, arn)
         )
-    return tuple(found)
+        if len(found) > MAX_PATTERN_MATCHES:
+            raise LeastprivError(
+                f"{entry.where}: role-arn means {len(found)} roles, and at most {MAX_PATTERN_MATCHES} are taken: "
+                "narrow it."
+            )
+        return tuple(found)
+
+    def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
+        """Returns the role chain from the targets; `follow` reads the roles in it that no entry names."""
+        asked: set[str] = set()
+        for _ in range(MOST_STEPS):
+            chain = build_chain(roots, self._by_role())
+            unknown = [role for role in chain.roles if role not in self.found and role not in asked]
+            if not follow or not unknown:
+                return chain
+            asked.update(unknown)
+            _log.info(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
+            self.read(map(parse_principal, unknown))
+        return build_chain(roots, self._by_role())
+
+    def _by_role(self) -> Mapping[str, Evidence]:
+        return {arn: read.evidence for arn, read in self.found.items()}
 
 
-def followed(readings: Readings, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
-    """The chain from the targets, read to its end where it is to be followed: a further scan for each step at most."""
-    asked: set[str] = set()
-    for _ in range(MOST_STEPS):
-        chain = build_chain(roots, _evidence(readings))
-        unknown = [role for role in chain.roles if role not in readings.found and role not in asked]
-        if not follow or not unknown:
-            return chain
-        asked.update(unknown)
-        _log.info(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
-        readings.read(map(parse_principal, unknown))
-    return build_chain(roots, _evidence(readings))
+def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
+    """Adds AWS findings to the evidence, where the settings ask for them and there are credentials.
 
-
-def _evidence(readings: Readings) -> Mapping[str, Evidence]:
-    return {arn: reading.evidence for arn, reading in readings.found.items()}
-
-
-def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence) -> Evidence:
-    """The evidence with AWS's own word, where the settings ask for it and there are credentials.
-
-    Whatever fails is told in the hints, and ends nothing; an interruption does.
+    A failure is part of the findings; an interruption ends the run.
     """
-    wanted = bool(settings.access_analyzer) or (settings.last_accessed and reach is not None and reach.has_credentials)
-    if reach is None or not wanted:
+    wanted = bool(settings.access_analyzer) or (
+        settings.last_accessed and session is not None and session.has_credentials
+    )
+    if session is None or not wanted:
         return evidence
     try:
-        aws = reach.aws()
+        aws = session.aws()
         account = aws.account()
     except LeastprivError as error:
         return _without(evidence, str(error))
@@ -249,7 +311,7 @@ def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence) -> E
     found = collect_aws_findings(
         aws,
         settings.principal,
-        Polling(_passing(reach.now), time.sleep),
+        Polling(_passing(session.now), time.sleep),
         access=settings.last_accessed,
         generation=settings.access_analyzer,
         start=evidence.first,
@@ -261,18 +323,28 @@ def _without(evidence: Evidence, why: str) -> Evidence:
     _log.info(f"AWS's own word on the role's use is left out: {why}")
     return replace(
         evidence,
-        aws_findings=AwsFindings(unasked=(Unasked("all sources", why),), declared=evidence.aws_findings.declared),
+        aws_findings=AwsFindings(
+            skipped_sources=(SkippedSource("all sources", why),), declared=evidence.aws_findings.declared
+        ),
     )
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:
-    """A clock that goes on from `now`."""
+    """Returns a clock that runs from `now` on."""
     began = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began)
 
 
-def tried(work: Callable[[], _Answer]) -> tuple[_Answer | None, LeastprivError | None]:
-    """What the work gives, or why it failed: no target ends the others, whatever becomes of it."""
+_Result = TypeVar("_Result")
+
+
+def attempt(work: Callable[[], _Result], *, isolate: bool = True) -> tuple[_Result | None, LeastprivError | None]:
+    """Returns the result of `work`, or why it failed, so that a failure of one target ends no other.
+
+    `isolate` False: a failure is raised, as in a run of one target.
+    """
+    if not isolate:
+        return work(), None
     try:
         return work(), None
     except LeastprivError as error:
@@ -280,6 +352,3 @@ def tried(work: Callable[[], _Answer]) -> tuple[_Answer | None, LeastprivError |
     except Exception as error:
         defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run this target alone and report it."
         return None, LeastprivError(defect)
-
-
-_Answer = TypeVar("_Answer")

@@ -1,4 +1,4 @@
-"""Roles of the chain that nobody looks after yet: what they would need, and first files for them."""
+"""Roles of the role chain without a committed policy: what they need, and first policy files for them."""
 
 from __future__ import annotations
 
@@ -6,94 +6,92 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
+from functools import partial
 
-from leastpriv.config.settings import Mode, Settings
-from leastpriv.config.targets_file import NAME, Configuration, Entry, template_beside, with_targets
+from leastpriv.config.settings import Mode
+from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.pipeline.collect_evidence import Readings, tried, with_job_logs
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Ended, Target, make
-from leastpriv.pipeline.publish import Shared, put, row_of
+from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
+from leastpriv.pipeline.context import RunContext, Target, TargetsFile
+from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
+from leastpriv.pipeline.results import FirstFiles, PullRequestContent, TargetResult
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.lifecycle import scope_of
-from leastpriv.pull_request.models import Published
+from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
+_log = logging.getLogger(__name__)
 BRANCH = "leastpriv/first-files"
-"""Of the pull request with first files."""
+"""The branch of the pull request with first files."""
 
-SettingsOf = Callable[[Entry, str], Settings]
-WorkplaceOf = Callable[[Settings], Workplace]
-
-
-@dataclass(frozen=True, slots=True)
-class FirstFiles:
-    """First policy files for roles without one, and the config that names them."""
-
-    drafts: tuple[Ended, ...]
-    files: dict[str, bytes]
-    """By path in the repository; without the config where that has to be changed by hand."""
-    by_hand: tuple[tuple[str, str], ...] = ()
-    """(Role ARN, policy file) of entries that a person has to write."""
+Draft = Callable[[Target], PullRequestContent]
+"""Makes the proposal of a role that is no target."""
 
 
-def unwritten(
-    chain: RoleChain,
-    targets: Sequence[Target],
-    readings: Readings,
-    configuration: Configuration,
-    settings_of: SettingsOf,
-    workplace_of: WorkplaceOf,
-    logs: Sequence[Logs],
-    now: datetime,
-    run_url: str,
-) -> tuple[tuple[UncommittedRole, ...], tuple[Ended, ...]]:
-    """What each role of the chain that is no target would need, and the drafts behind that."""
+def unwritten_roles(
+    chain: RoleChain, targets: Sequence[Target], file: TargetsFile, evidence: RunEvidence, draft: Draft
+) -> tuple[tuple[UncommittedRole, ...], tuple[TargetResult, ...]]:
+    """Returns what each role of the chain needs that is no target, and the drafts of first files."""
     named = {target.role for target in targets}
-    taken = {target.workplace.policy_path for target in targets}
-    template = configuration.discover or template_beside(targets[0].settings.policy_file)
-    told: list[UncommittedRole] = []
-    drafts: list[Ended] = []
+    taken = {target.policy_path for target in targets}
+    template = file.configuration.discover or first_file_template(targets[0].settings.policy_file)
+    needs: list[UncommittedRole] = []
+    drafts: list[TargetResult] = []
     for role in (each for each in chain.roles if each not in named):
-        reading = readings.found.get(role)
-        if reading is None:
-            failure = readings.failures.get(role.split(":")[4])
-            told += [UncommittedRole(role, failure=str(failure))] if failure else []
+        if role not in evidence.found:
+            failure = evidence.failures.get(role.split(":")[4])
+            needs += [UncommittedRole(role, failure=str(failure))] if failure else []
             continue
-        path = _free(template, role, taken)
+        path = _free_path(template, role, taken)
         taken.add(path)
-        entry = Entry(f"The role {role}", {"role-arn": role, "policy-file": path})
-        target, failure = tried(lambda entry=entry: _target(entry, settings_of, workplace_of))  # type: ignore[misc]
-        ended = Ended(target, failure=failure) if target else None
+        entry = TargetEntry(f"The role {role}", {"role-arn": role, "policy-file": path})
+        target, failure = attempt(partial(_observed_target, file, entry))
+        content = None
         if target:
-            own = with_job_logs(reading, target.settings, readings.workplace, logs)
             with _without_progress():
-                made, failure = tried(
-                    lambda target=target, own=own: make(  # type: ignore[misc]
-                        target.settings, target.workplace, now, run_url, lambda *_: own
-                    )
-                )
-            if made and made.subject.proposal.committed is not None:
-                failure = InputError(f"{path} is there already: name it for this role in {configuration.path}.")
-            ended = Ended(target, None if failure else made, failure)
-        told.append(_needs(role, ended, failure))
-        drafts += [ended] if ended and ended.made and ended.made.subject.proposal.changes else []
-    return tuple(told), tuple(drafts)
+                content, failure = attempt(partial(draft, target))
+            if content and content.context.proposal.committed is not None:
+                failure = InputError(f"{path} is there already: name it for this role in {file.configuration.path}.")
+        content = None if failure else content
+        needs.append(_needs(role, content, failure))
+        if target and content and content.context.proposal.changes:
+            drafts.append(TargetResult(target, content))
+    return tuple(needs), tuple(drafts)
 
 
 def first_files(
-    drafts: Sequence[Ended], configuration: Configuration, raw: bytes, declined: Iterable[str]
+    run: RunContext, file: TargetsFile, drafts: Sequence[TargetResult], chain: RoleChainPolicies
+) -> tuple[FirstFiles | None, tuple[str, ...]]:
+    """Returns first files with their pull request where the targets file asks for them, and notes on them."""
+    configuration = file.configuration
+    if not configuration.discover:
+        return None, ()
+    declined, failure = attempt(partial(declined_roles, file))
+    if failure:
+        return None, (f"First files are not proposed: {failure}",)
+    found = draft_files(drafts, configuration, file.raw, declined or ())
+    notes = [f"Add to {configuration.path}: role-arn {role}, policy-file {path}" for role, path in found.by_hand]
+    for path in found.files:
+        _log.info(f"First file: {path}")
+    if run.settings.mode is Mode.PULL_REQUEST:
+        published, failure = attempt(partial(_publish_first_files, run, file, found, chain))
+        found = replace(found, published=published)
+        reason = str(failure) if failure else published.failure if published else ""
+        notes += [f"First files were not published: {reason}"] if reason else []
+    return found, tuple(notes)
+
+
+def draft_files(
+    drafts: Sequence[TargetResult], configuration: Configuration, raw: bytes, declined: Iterable[str]
 ) -> FirstFiles:
-    """The files for all drafts but those of roles that a person declined; `declined` are ids of roles."""
-    gone = set(declined)
-    wanted = tuple(each for each in drafts if role_id(each.target.role) not in gone)
-    entries = [(each.target.role, each.target.workplace.policy_path) for each in wanted]
-    files = {path: text for each in wanted if each.made for path, text in each.made.subject.contents.items()}
+    """Returns the files for all drafts but those of declined roles; `declined` are ids of roles."""
+    excluded = set(declined)
+    wanted = tuple(each for each in drafts if role_id(each.target.role) not in excluded)
+    entries = [(each.target.role, each.target.policy_path) for each in wanted]
+    files = {path: text for each in wanted if each.context for path, text in each.context.contents.items()}
     if not entries:
         return FirstFiles((), {})
     config = with_targets(raw, configuration.path, entries)
@@ -102,30 +100,35 @@ def first_files(
     return FirstFiles(wanted, {configuration.path: config, **files})
 
 
-def declined_roles(workplace: Workplace, configuration: Configuration) -> tuple[str, ...]:
-    """Ids of the roles whose first files a person closed without merging.
+def declined_roles(file: TargetsFile) -> tuple[str, ...]:
+    """Returns the ids of the roles whose first files a person closed without merging.
 
     Raises:
-        PullRequestError: GitHub does not tell.
+        PullRequestError: GitHub does not list the pull requests.
     """
-    if workplace.historian is None:
+    if file.repository is None:
         return ()
-    own = scope_of(fingerprint(_scope(configuration), None, b""))
-    proposals = [each.proposal for each in workplace.historian.closed(BRANCH) if each.declined]
-    return tuple(role for each in proposals if scope_of(each.fingerprint) == own for role in each.changes)
+    own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
+    proposals = [each.proposal for each in file.repository.closed_pull_requests(BRANCH) if each.declined]
+    return tuple(role for each in proposals if fingerprint_scope(each.fingerprint) == own for role in each.changes)
 
 
-def published_first_files(
-    found: FirstFiles, configuration: Configuration, chained: RoleChainPolicies, here: Workplace, base: str, now: datetime
-) -> Published | None:
-    """What became of the pull request with first files; None where there is no place for one."""
-    place = here.place
-    if place is None:
+def role_id(role: str) -> str:
+    """Returns twelve hexadecimal digits for a role whose first file is proposed."""
+    return hashlib.sha256(role.encode()).hexdigest()[:12]
+
+
+def _publish_first_files(
+    run: RunContext, file: TargetsFile, found: FirstFiles, chain: RoleChainPolicies
+) -> PublishResult | None:
+    """Publishes the pull request with first files; None without a repository."""
+    repository, configuration, base = file.repository, file.configuration, run.settings.base
+    if repository is None:
         return None
-    commit = place.head_of(base)[1]
-    rows = [row_of(each) for each in found.drafts]
+    commit = repository.branch_head(base)[1]
+    rows = [target_row(each) for each in found.drafts]
     folder = (configuration.discover or "").rpartition("/")[0]
-    shared = Shared(
+    pull = GroupedPullRequest(
         scope=_scope(configuration),
         branch=BRANCH,
         base=base,
@@ -133,57 +136,51 @@ def published_first_files(
         files=found.files,
         title=first_files_title([row.role for row in rows]),
         changes=tuple(role_id(each.target.role) for each in found.drafts),
-        text=lambda mark, taken: first_files_body(rows, configuration.path, chained, mark, taken),
+        text=lambda mark, taken: first_files_body(rows, configuration.path, chain, mark, taken),
         owns=lambda path: path == configuration.path or (path.rpartition("/")[0] == folder and path.endswith(".json")),
     )
-    return put(shared, place, commit, now)
-
-
-def role_id(role: str) -> str:
-    """Twelve hexadecimal digits for a role whose first file is proposed."""
-    return hashlib.sha256(role.encode()).hexdigest()[:12]
+    return publish_together(pull, repository, commit, run.now)
 
 
 def _scope(configuration: Configuration) -> str:
     return f"first files of {configuration.path}"
 
 
-def _target(entry: Entry, settings_of: SettingsOf, workplace_of: WorkplaceOf) -> Target:
-    """A role that is only looked at: AWS is asked nothing more of it, and nothing of it is published by itself."""
+def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
+    """Returns a role that is no target: AWS is not asked about it, and its proposal is not published."""
     settings = replace(
-        settings_of(entry, entry.role),
+        file.settings_of(entry, entry.role),
         mode=Mode.REPORT,
         last_accessed=False,
         access_analyzer=None,
         custom_policy_checks=False,
     )
-    return Target(settings, replace(workplace_of(settings), reach=None, shelf=None), where=entry.where)
+    return replace(file.target_of(settings), store=None, entry=entry.where)
 
 
-def _free(template: str, role: str, taken: set[str]) -> str:
-    """The role's file; where another has that name, with the account before it. IAM's names hold no `/`."""
+def _free_path(template: str, role: str, taken: set[str]) -> str:
+    """Returns the policy file of a role; if another role has it, with the account. Names of roles have no `/`."""
     name, account = role.rpartition("/")[2], role.split(":")[4]
     path = template.replace(NAME, name)
     return path if path not in taken else template.replace(NAME, f"{account}-{name}")
 
 
-def _needs(role: str, ended: Ended | None, failure: LeastprivError | None) -> UncommittedRole:
-    made = ended.made if ended else None
-    if made is None:
+def _needs(role: str, content: PullRequestContent | None, failure: LeastprivError | None) -> UncommittedRole:
+    if content is None:
         return UncommittedRole(role, failure=str(failure))
-    proposal, evidence = made.subject.proposal, made.subject.evidence
+    proposal, evidence = content.context.proposal, content.context.evidence
     return UncommittedRole(
         role,
         actions=tuple(dict.fromkeys(change.action for change in proposal.changes)),
         calls=evidence.counts.calls,
         runs=len(evidence.runs),
-        refused=len({held.action for held in proposal.refused}),
+        denied=len({held.action for held in proposal.held_back_additions}),
     )
 
 
 @contextmanager
 def _without_progress() -> Iterator[None]:
-    """Drops what this package logs about a role that the run only looks at."""
+    """Drops what this package logs about a role that is no target."""
     logger = logging.getLogger(__package__)
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,69 +1,223 @@
-"""What else is attached to the role: files, managed policies by their ARN, and the role as it is in the account."""
+"""Loads the policies of a target: the committed one, its history, other attached ones, and those in the account."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import count, islice
+from pathlib import Path
 
-from leastpriv.config.settings import Settings
+from leastpriv.aws.session import AwsSession
+from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
-from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, PolicyFileError
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
-from leastpriv.pipeline.context import Workplace, read_attached, read_other, split_off
-from leastpriv.pipeline.sources import Reach
-from leastpriv.policy.document import Document
-from leastpriv.policy.source import Location
+from leastpriv.pipeline.context import Target
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.size import numbered_file, numbered_files
+from leastpriv.policy.source import Location, is_hcl
+from leastpriv.pull_request.models import Repository
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class AttachedPolicies:
     """The other policies of the role, and how the account and the policy file differ."""
 
     names: tuple[str, ...] = ()
-    """How reports call them, in the order of `documents`."""
+    """Their names in reports, in the order of `documents`."""
     documents: tuple[Document, ...] = ()
     live: LiveRole | None = None
-    """None: nobody asked."""
+    """None: the account was not read."""
     drift: Drift | None = None
     """None: the account was not asked, or there is no policy file yet."""
     gaps: tuple[Gap, ...] = ()
     assumed: tuple[str, ...] = ()
-    """Files that nobody named: their own names say that the policy file continues in them."""
+    """Files that no input names: their names continue the policy file's."""
 
 
-def attached_to(settings: Settings, workplace: Workplace, base: str, committed: Document | None) -> Attached:
-    """Reads the files in the commit `base` or on disk and, where AWS is asked anyway, the account.
+def committed_policy(target: Target, base: str) -> Document | None:
+    """Returns the policy in the commit `base`, or the file on disk where no branch is made; None: no file exists.
 
     Raises:
-        InputError: a file cannot be read. What AWS does not tell is a gap.
+        InputError: it cannot be read, or not be edited as the mode requires.
     """
-    assumed = tuple(split_off(settings, workplace, base))
+    path, repository, folder = target.policy_path, target.base_repository, target.folder
+    if repository:
+        raw = repository.read(base, path)
+    elif folder is not None and (folder / path).exists():
+        raw = _read_file(folder / path, "policy-file")
+    else:
+        raw = None
+    if raw is None and (target.pointer or is_hcl(path)):
+        raise InputError(f"The input policy-file names a policy in {path!r}, which does not exist; create that first.")
+    document = None if raw is None else read_policy(raw, target)
+    if document and not document.editable and target.settings.mode is Mode.PULL_REQUEST:
+        raise InputError(
+            f"The input policy-file is {target.policy_name!r}: Terraform's own language is read, not edited. Set "
+            "mode: report, which shows what to copy."
+        )
+    return document
+
+
+def changed_at(target: Target, base: str) -> datetime | None:
+    """Returns when the committed policy file was last changed; None where no history has it.
+
+    Raises:
+        PullRequestError: its history cannot be read.
+    """
+    if target.changed:
+        return target.changed
+    found = _repository_history(target, base)
+    return found[0].last_changed(found[1], target.policy_path) if found else None
+
+
+def policy_before(target: Target, base: str, time: datetime) -> Document | None:
+    """Returns the committed policy as it was at a time, or the first one of a younger file; None: no history has it.
+
+    Raises:
+        PullRequestError: the file's history cannot be read.
+    """
+    if target.earlier:
+        raw = target.earlier(time)
+    else:
+        found = _repository_history(target, base)
+        raw = found[0].read_at(found[1], target.policy_path, time) if found else None
+    try:
+        return read_attached(raw, target.policy_name, target.settings.principal) if raw is not None else None
+    except PolicyFileError:
+        return None  # The file was no policy then: there is nothing to compare.
+
+
+def _repository_history(target: Target, base: str) -> tuple[Repository, str] | None:
+    """Returns the repository and the commit whose history has the policy file."""
+    repository = target.repository
+    if repository is None:
+        return None
+    return repository, base if target.base_repository else repository.branch_head(target.settings.base)[1]
+
+
+def continuation_files(target: Target, base: str) -> list[str]:
+    """Returns the files that an earlier proposal split off the policy file, by their names and content."""
+
+    def continues(name: str) -> bool:
+        return _exists(target, base, name) and holds_policy(
+            read_other(target, base, name, "policy-file"), name, target.settings.principal
+        )
+
+    found = [] if target.pointer else numbered_files(target.policy_path, continues)
+    return [name for name in found if name not in target.settings.attached_files]
+
+
+def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
+    """Whether a file whose name continues the policy file is a policy."""
+    try:
+        read_attached(raw, name, principal)
+    except PolicyFileError:
+        return False
+    return True
+
+
+def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
+    """Returns that many names of new files in which the policy file can continue."""
+    names = (numbered_file(target.policy_path, number) for number in count(2))
+    return tuple(islice((name for name in names if not _exists(target, base, name)), wanted))
+
+
+def read_attached(raw: bytes, name: str, principal: Principal) -> Document:
+    """Parses a policy of the role; its name may be `file#pointer`, its stack is in the account of the role.
+
+    Raises:
+        PolicyFileError: it is no identity-based policy.
+    """
+    location = Location.of(name)
+    return parse(raw, location.path, location.pointer, stack_values(principal))
+
+
+def stack_values(principal: Principal) -> dict[str, str]:
+    """Returns the CloudFormation pseudo parameters of the role's account."""
+    _, partition, *_, account, _ = principal.arn.split(":", 5)
+    return {"AWS::Partition": partition, "AWS::AccountId": account}
+
+
+def read_policy(raw: bytes, target: Target) -> Document:
+    """Parses the policy of a target, which IAM must accept: one that cannot be attached has no use.
+
+    Raises:
+        PolicyFileError: it is no such policy.
+    """
+    document = read_attached(raw, target.policy_name, target.settings.principal)
+    for statement in document.statements:
+        if not (statement.resources or statement.not_resources):
+            raise PolicyFileError(
+                f"{document.where}: the statement on line {statement.line} has no Resource, which IAM refuses; add it."
+            )
+    return document
+
+
+def read_other(target: Target, base: str, name: str, label: str) -> bytes:
+    """Returns the content of another policy file, on disk or on the base branch; `label` is the input that names it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if target.folder is not None or target.repository is None:
+        return _read_file((target.folder or Path()) / name, label)
+    raw = target.repository.read(base, name)
+    if raw is None:
+        raise InputError(f"The input {label} names {name!r}, which the base branch does not hold.")
+    return raw
+
+
+def _exists(target: Target, base: str, name: str) -> bool:
+    if target.folder is not None or target.repository is None:
+        return ((target.folder or Path()) / name).exists()
+    return target.repository.read(base, name) is not None
+
+
+def _read_file(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The input {name} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
+
+
+def attached_policies(
+    target: Target, base: str, committed: Document | None, aws: AwsSession | None
+) -> AttachedPolicies:
+    """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account.
+
+    Raises:
+        InputError: a file cannot be read. What AWS does not answer is a gap.
+    """
+    settings = target.settings
+    assumed = tuple(continuation_files(target, base))
     named = (*settings.attached_files, *assumed)
     files = tuple(
-        read_attached(read_other(workplace, base, Location.of(name).path, "also-attached"), name, settings.principal)
+        read_attached(read_other(target, base, Location.of(name).path, "also-attached"), name, settings.principal)
         for name in named
     )
-    found = managed_policies(settings, workplace.reach)
+    found = managed_policies(settings, aws)
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents), assumed=assumed)
-    if workplace.reach is None or not settings.asks_aws:
+    if aws is None or not settings.asks_aws:
         return found
-    return with_live(found, _live(workplace.reach, settings.principal), committed)
+    return with_live_role(found, _live(aws, settings.principal), committed)
 
 
-def managed_policies(settings: Settings, reach: Reach | None) -> Attached:
-    """The managed policies that are named by their ARN."""
-    found = Attached()
+def managed_policies(settings: Settings, session: AwsSession | None) -> AttachedPolicies:
+    """Reads the managed policies that the inputs name by ARN; one that cannot be read is a gap."""
+    found = AttachedPolicies()
     for arn in settings.attached_arns:
         try:
-            if reach is None:
+            if session is None:
                 raise AwsError("this run has no way to AWS", AwsErrorKind.UNREACHABLE)
-            document = read_managed_policy(reach.aws(), arn, home_region("iam", settings.principal.partition))
+            document = read_managed_policy(session.aws(), arn, home_region("iam", settings.principal.partition))
         except LeastprivError as error:
             gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
             found = replace(found, gaps=(*found.gaps, gap))
@@ -72,9 +226,9 @@ def managed_policies(settings: Settings, reach: Reach | None) -> Attached:
     return found
 
 
-def _live(reach: Reach, principal: Principal) -> LiveRole:
+def _live(session: AwsSession, principal: Principal) -> LiveRole:
     try:
-        aws = reach.aws()
+        aws = session.aws()
         owner = aws.account()
         if owner == principal.account:
             return read_live_role(aws, principal)
@@ -86,11 +240,11 @@ def _live(reach: Reach, principal: Principal) -> LiveRole:
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 
-def with_live(found: Attached, live: LiveRole, committed: Document | None) -> Attached:
-    """What was found with the role as it is in the account: how it differs from the file, and its other policies."""
+def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document | None) -> AttachedPolicies:
+    """Adds the role in the account: how it differs from the file, and its other policies."""
     found = replace(found, live=live, gaps=(*found.gaps, *live.gaps))
     if committed is None:
-        # A first draft is to stand by itself: what grants it today is what it may replace.
+        # A first draft replaces the policies in the account, so that it must not rest on them.
         return found
     compared, others = compare_with_live_role(committed, found.documents, live)
     if compared.differs:
@@ -104,10 +258,10 @@ def with_live(found: Attached, live: LiveRole, committed: Document | None) -> At
     )
 
 
-def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = False) -> Evidence:
-    """The evidence with what the account did not tell, and how it differs from the file.
+def with_account_gaps(evidence: Evidence, found: AttachedPolicies, *, by_sessions: bool = False) -> Evidence:
+    """Adds the gaps of the account to the evidence, and how the account differs from the file.
 
-    `by_sessions`: some of it was looked up by the sessions whose logins event history shows.
+    `by_sessions`: calls were looked up by the session names of logins in event history.
     """
     differs = drift_sentence(found.drift) if found.drift else ""
     unseen = services_without_sts_events(found.live.trust) if found.live and by_sessions else ()
@@ -124,7 +278,7 @@ def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = Fal
 
 
 def drift_sentence(found: Drift) -> str:
-    """How the account differs from the file, in plain words; empty where it does not."""
+    """Returns how the account differs from the file, in plain words; empty where both are equal."""
     parts = []
     if found.missing:
         parts.append("no policy of the role is like the file")
@@ -136,5 +290,5 @@ def drift_sentence(found: Drift) -> str:
         parts.append(f"{found.counterpart} denies {' on '.join(found.live_denies)}, which the file does not")
     if found.file_denies:
         parts.append(f"the file denies {' on '.join(found.file_denies)}, which nothing in the account does")
-    parts.extend(f"no policy of the role is like {name} (also-attached)" for name in found.unlike)
+    parts.extend(f"no policy of the role is like {name} (also-attached)" for name in found.files_without_counterpart)
     return "; ".join(parts)

@@ -1,183 +1,243 @@
-"""One pull request for each target, or one for all of a group."""
+"""Publishes proposals: one pull request for each target, or one for all of a group; then saves what the run learned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
-from leastpriv.pipeline.collect_evidence import tried
-from leastpriv.pipeline.propose import COMMIT_SUMMARY, Ended, answered, line_comments, publish, remember
+from leastpriv.pipeline.collect_evidence import attempt
+from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.history import answer_commands, save_history
+from leastpriv.pipeline.results import PullRequestContent, TargetResult
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
-from leastpriv.pull_request.body_markers import controls
-from leastpriv.pull_request.models import LineComment, Operation, Place, Publication, Published
+from leastpriv.pull_request.body_markers import controls_section
+from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation, Repository
+from leastpriv.report.context import ReportContext
+from leastpriv.report.line_comments import MOST_NOTES, line_notes
 from leastpriv.report.role_chain import RoleChainPolicies
 from leastpriv.report.targets import TargetRow, group_body, group_title
 
-MOST_IDS = 900
-"""Of a shared pull request, at 22 characters each; beyond it only an equal proposal is known again as declined."""
+COMMIT_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
+MAX_IDS = 900
+"""Ids in a pull request of several policies, 22 characters each; declines beyond them are known by fingerprint only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What one pull request holds of several policies."""
+class GroupedPullRequest:
+    """The content of one pull request for several policies."""
 
     scope: str
-    """As fingerprints tell such pull requests apart."""
+    """The part of the fingerprint that all such pull requests share."""
     branch: str
     base: str
     """Name of the base branch, empty for the default one."""
     primary: str
-    """Path of one file that it always speaks about."""
+    """Path of the file whose former content is part of the fingerprint."""
     files: Mapping[str, bytes]
     title: str
     changes: tuple[str, ...]
-    """Ids of what closing it declines."""
+    """Ids of the changes that closing it declines."""
     text: Callable[[str, int], str]
-    """From fingerprint, and the room that is taken otherwise, to the body."""
+    """Fingerprint, and the length of the controls -> body."""
     owns: Callable[[str], bool]
     """Whether such a pull request may change the file of a path."""
     comments: Sequence[LineComment] = ()
 
 
-def group_scope(group: str, config: str) -> str:
-    """The scope of a group's pull request."""
-    return f"group {group} of {config}"
+def publish_all(run: RunContext, results: Sequence[TargetResult], chain: RoleChainPolicies) -> tuple[TargetResult, ...]:
+    """Publishes every target in the mode pull-request, on its own or with its group, and saves what the run learned.
 
-
-def published_all(ended: Sequence[Ended], config: str, chained: RoleChainPolicies, now: datetime) -> tuple[Ended, ...]:
-    """Publishes every target, one by one or by group; a failure is part of how a target ended.
-
-    What was learned of each is kept, whatever came of its proposal.
+    Raises:
+        LeastprivError: in a run of one target, publishing failed otherwise than by the repository.
     """
-    groups: dict[str, list[Ended]] = {}
-    for each in ended:
+    groups: dict[str, list[TargetResult]] = {}
+    for each in results:
         if each.target.group:
             groups.setdefault(each.target.group, []).append(each)
-    shared = {name: _published_group(name, members, config, chained, now) for name, members in groups.items()}
+    published = {name: _publish_group(run, name, members, chain) for name, members in groups.items()}
     return tuple(
-        _of_group(each, shared[each.target.group], now) if each.target.group else _published(each, now)
-        for each in ended
+        _member_result(each, published[each.target.group], run.now) if each.target.group else _publish_target(run, each)
+        for each in results
     )
 
 
-def put(shared: Shared, place: Place, expected_base: str, now: datetime) -> Published:
-    """Publishes what several policies share; a failure is part of the result."""
-    before = place.read(expected_base, shared.primary)
-    mark = fingerprint(shared.scope, before, *_contents(shared.files))
-    ends = controls(shared.changes[:MOST_IDS])
-    content = shared.files.get(shared.primary)
+def publish_together(
+    pull: GroupedPullRequest, repository: Repository, expected_base: str, now: datetime
+) -> PublishResult:
+    """Publishes one pull request for several policies; a failure is part of the result."""
+    before = repository.read(expected_base, pull.primary)
+    mark = fingerprint(pull.scope, before, *_contents(pull.files))
+    ends = controls_section(pull.changes[:MAX_IDS])
     publication = Publication(
-        branch=shared.branch,
-        base=shared.base,
-        path=shared.primary,
-        content=content,
-        title=shared.title,
+        branch=pull.branch,
+        base=pull.base,
+        path=pull.primary,
+        policy=pull.files.get(pull.primary),
+        title=pull.title,
         summary=COMMIT_SUMMARY,
         fingerprint=mark,
         expected_base=expected_base,
-        body=f"{shared.text(mark, len(ends))}\n{ends}",
-        certify=lambda old, new: _certified(shared, old, new),
-        further={path: text for path, text in shared.files.items() if path != shared.primary},
-        comments=shared.comments,
+        body=f"{pull.text(mark, len(ends))}\n{ends}",
+        fingerprint_for=lambda old, new: _certify_group(pull, old, new),
+        other_files={path: text for path, text in pull.files.items() if path != pull.primary},
+        comments=pull.comments,
     )
-    try:
-        return place.publish(publication, now)
-    except PullRequestError as error:
-        return Published(Operation.NONE, shared.branch, "", expected_base, failure=str(error))
+    return _publish(publication, repository, now)
 
 
-def row_of(ended: Ended) -> TargetRow:
-    """A target as reports show it."""
-    published, made = ended.published, ended.made
-    failure = str(ended.failure) if ended.failure else published.failure if published else ""
+def target_row(result: TargetResult) -> TargetRow:
+    """Returns a target as the table of targets shows it."""
+    published, content = result.published, result.content
+    failure = str(result.failure) if result.failure else published.failure if published else ""
     return TargetRow(
-        role=ended.target.role,
-        policy_file=ended.target.workplace.policy_name,
-        title=made.title if made else "",
+        role=result.target.role,
+        policy_file=result.target.policy_name,
+        title=content.title if content else "",
         failure=failure,
         pull_request=published.url if published else "",
         number=published.number if published else 0,
         operation=published.operation.value if published else "",
-        context=made.subject if made else None,
+        context=result.context,
     )
 
 
-def _published(ended: Ended, now: datetime) -> Ended:
-    made, target = ended.made, ended.target
-    if made is None:
-        return ended
-    result, failure = tried(lambda: publish(made, target.settings, target.workplace, now))
-    if result is None:
-        return replace(ended, failure=failure)
-    return replace(ended, published=result.published, forgotten=result.forgotten)
+def _publish(publication: Publication, repository: Repository, now: datetime) -> PublishResult:
+    """Publishes; a failure is part of the result, so that report and outputs are written nevertheless."""
+    try:
+        return repository.publish(publication, now)
+    except PullRequestError as error:
+        return PublishResult(
+            PullRequestOperation.NONE, publication.branch, "", publication.expected_base, failure=str(error)
+        )
 
 
-def _of_group(ended: Ended, published: Published | None, now: datetime) -> Ended:
-    made, workplace = ended.made, ended.target.workplace
-    if made is None:
-        return replace(ended, published=published)
-    forgotten, failure = tried(lambda: remember(made, workplace, now))
-    if published and not forgotten:
-        # All members hear the same commands: answering once more edits the one comment into what it says already.
-        forgotten, failure = tried(lambda: answered(made, workplace, published))
-    return replace(ended, published=published, forgotten=forgotten or str(failure or ""))
+def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
+    content, target = result.content, result.target
+    if content is None:
+        return result
+    work = partial(_publish_content, content, target, run.now)
+    done, failure = attempt(work, isolate=run.isolates_failures)
+    if done is None:
+        return replace(result, failure=failure)
+    return replace(result, published=done[0], unsaved=done[1])
 
 
-def _published_group(
-    name: str, members: Sequence[Ended], config: str, chained: RoleChainPolicies, now: datetime
-) -> Published | None:
-    """What became of a group's pull request; those of its targets that failed are told in it."""
+def _publish_content(content: PullRequestContent, target: Target, now: datetime) -> tuple[PublishResult | None, str]:
+    """Saves what the run learned and publishes; returns what publishing did, and what could not be saved."""
+    repository, settings, published = target.base_repository, target.settings, None
+    unsaved = _save_history(content, target, now)
+    if repository and settings.mode is Mode.PULL_REQUEST and content.history.failure:
+        published = PublishResult(
+            PullRequestOperation.NONE, settings.branch, "", content.base, failure=content.history.failure
+        )
+    elif repository and settings.mode is Mode.PULL_REQUEST:
+        published = _publish(_publication(content, target), repository, now)
+        unsaved = unsaved or _answer_commands(content, target, published)
+    return published, unsaved
+
+
+def _publication(content: PullRequestContent, target: Target) -> Publication:
+    context = content.context
+    return Publication(
+        branch=target.settings.branch,
+        base=target.settings.base,
+        path=context.policy_path,
+        policy=context.proposal.content if context.proposal.changes or context.proposal.committed else None,
+        title=content.title,
+        summary=COMMIT_SUMMARY,
+        fingerprint=context.fingerprint,
+        expected_base=content.base,
+        body=f"{content.body}\n{controls_section(content.changes)}",
+        fingerprint_for=lambda before, after: _certify(target.scope, context.policy_path, before, after),
+        other_files={path: text for path, text in context.contents.items() if path != context.policy_path},
+        comments=_line_comments([context]),
+    )
+
+
+def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
+    """Returns the comments at the lines of a pull request: all its policies share the limit of one."""
+    notes = [(context.policy_path, note) for context in contexts for note in line_notes(context)]
+    return [LineComment(path, note.line, note.side, note.text) for path, note in notes[:MOST_NOTES]]
+
+
+def _save_history(content: PullRequestContent, target: Target, now: datetime) -> str:
+    """Saves what the run learned of the target; returns a sentence where that failed."""
+    store = target.store if target.writes_store and not content.history.history.history_state.trouble else None
+    return save_history(store, content.context.evidence, content.history.news, now)
+
+
+def _answer_commands(content: PullRequestContent, target: Target, published: PublishResult) -> str:
+    """Answers comment commands after they have been saved; returns a sentence where that failed."""
+    return answer_commands(target.repository, content.history.said, published, remembered=target.store is not None)
+
+
+def _certify(scope: str, path: str, before: bytes | None, after: Mapping[str, bytes]) -> str:
+    """Returns the fingerprint of a proposal that changes the policy file and its continuations; else an empty text."""
+    numbers = {file_number(path, name): content for name, content in after.items()}
+    if 0 in numbers or 1 not in numbers:
+        return ""
+    return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))
+
+
+def _member_result(result: TargetResult, published: PublishResult | None, now: datetime) -> TargetResult:
+    """Returns the result of a target whose group was published."""
+    content, target = result.content, result.target
+    if content is None:
+        return replace(result, published=published)
+    unsaved, failure = attempt(partial(_save_history, content, target, now))
+    if published and not unsaved:
+        # All members have the same commands: a further answer edits the one comment into the same text.
+        unsaved, failure = attempt(partial(_answer_commands, content, target, published))
+    return replace(result, published=published, unsaved=unsaved or str(failure or ""))
+
+
+def _publish_group(
+    run: RunContext, name: str, members: Sequence[TargetResult], chain: RoleChainPolicies
+) -> PublishResult | None:
+    """Publishes a group; its pull request names the targets that failed."""
     first = members[0].target
-    place, branch = first.workplace.place, first.settings.branch
-    made = [each for each in members if each.made]
-    if place is None or not made or first.settings.mode is not Mode.PULL_REQUEST:
+    repository, branch = first.base_repository, first.settings.branch
+    contents = [each.content for each in members if each.content]
+    if repository is None or not contents or run.file is None:
         return None
-    base = next(each.made.base for each in made if each.made)
-    unknown = next((each.made.failure for each in made if each.made and each.made.failure), "")
+    if first.settings.mode is not Mode.PULL_REQUEST:
+        return None
+    base = contents[0].base
+    unknown = next((each.history.failure for each in contents if each.history.failure), "")
     if unknown:
-        return Published(Operation.NONE, branch, "", base, failure=unknown)
-    paths = tuple(each.target.workplace.policy_path for each in members)
-    around = replace(chained, chain=chained.chain.around(first.role))
-    shared = Shared(
-        scope=group_scope(name, config),
+        return PublishResult(PullRequestOperation.NONE, branch, "", base, failure=unknown)
+    paths = tuple(each.target.policy_path for each in members)
+    around = replace(chain, chain=chain.chain.around(first.role))
+    rows = [target_row(each) for each in members]
+    changing = [(each.target, each.content) for each in members if each.content and each.has_changes]
+    pull = GroupedPullRequest(
+        scope=run.file.group_scope(name),
         branch=branch,
         base=first.settings.base,
         primary=paths[0],
-        files=_files(made),
-        title=group_title(name, [row_of(each) for each in members]),
+        files={path: text for _, content in changing for path, text in content.context.contents.items()},
+        title=group_title(name, rows),
         changes=tuple(
-            change
-            for each in made
-            if each.made and each.made.subject.proposal.changes
-            for change in ids_with_scope(each.target.digits, each.made.changes)
+            change for target, content in changing for change in ids_with_scope(target.scope_id, content.changes)
         ),
-        text=lambda mark, taken: group_body([row_of(each) for each in members], around, mark, taken),
+        text=lambda mark, taken: group_body(rows, around, mark, taken),
         owns=lambda path: any(path == own or file_number(own, path) for own in paths),
-        comments=line_comments([each.made.subject for each in made if each.made]),
+        comments=_line_comments([each.context for each in contents]),
     )
-    return put(shared, place, base, now)
-
-
-def _files(made: Sequence[Ended]) -> dict[str, bytes]:
-    """The proposed files of those that change, by path."""
-    return {
-        path: content
-        for each in made
-        if each.made and each.made.subject.proposal.changes
-        for path, content in each.made.subject.contents.items()
-    }
+    return publish_together(pull, repository, base, run.now)
 
 
 def _contents(files: Mapping[str, bytes]) -> list[bytes]:
     return [path.encode() + b"\0" + content for path, content in sorted(files.items())]
 
 
-def _certified(shared: Shared, before: bytes | None, after: Mapping[str, bytes]) -> str:
-    """Fingerprint of a proposal that changes these files; of files that no such pull request changes, none."""
-    if not after or not all(map(shared.owns, after)):
+def _certify_group(pull: GroupedPullRequest, before: bytes | None, after: Mapping[str, bytes]) -> str:
+    """Returns the fingerprint of a proposal that changes files of the group alone; else an empty text."""
+    if not after or not all(map(pull.owns, after)):
         return ""
-    return fingerprint(shared.scope, before, *_contents(after))
+    return fingerprint(pull.scope, before, *_contents(after))

@@ -1,149 +1,122 @@
-"""Settings -> the sources of evidence, made in one place, and the one door to AWS that they share."""
+"""Opens the sources of evidence that the settings name; all share one AWS session."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from leastpriv.aws.arns import Principals, Window, principal_of
+from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Call, Gap, Principal
 
 if TYPE_CHECKING:
-    from leastpriv.aws.session import Aws
     from leastpriv.config.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
-DAYS = 90
-"""How far back trails in S3 are read where nobody says: the default of `lookback-days`."""
-
-_NAMES_OF_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
+DEFAULT_DAYS = 90
+"""How far back trails in S3 and event history are read without the input: the default of `lookback-days`."""
 
 
 class CountedSource(Protocol):
-    """A source that tells what it has read."""
+    """A source of evidence that counts what it reads."""
 
     statistics: ReadStatistics
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """As `Source.read`."""
+        """As `EvidenceSource.read`."""
 
 
-class Reach:
-    """What a run can reach beyond its files: AWS, with the credentials of an environment; opened at the first use."""
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What the sources of one run share."""
 
-    def __init__(self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()) -> None:
-        """`regions`: those that a person names; the first stands in where the environment names none."""
-        self._environment = environment
-        self._regions = regions
-        self._opened: Aws | LeastprivError | None = None
-        self.now = now
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether the environment names credentials: where it does not, looking for them takes seconds."""
-        return any(self._environment.get(name) for name in _NAMES_OF_CREDENTIALS)
-
-    def aws(self) -> Aws:
-        """The door to AWS, with credentials that AWS has taken.
-
-        Raises:
-            AwsError: there are no credentials, they are not valid, or AWS cannot be reached; the same at every call.
-            InputError: no region is known.
-        """
-        if self._opened is None:
-            self._opened = self._open()
-        if isinstance(self._opened, LeastprivError):
-            raise self._opened
-        return self._opened
-
-    @property
-    def opened(self) -> Aws | None:
-        """The door, if something in this run has opened it already."""
-        return None if isinstance(self._opened, LeastprivError) else self._opened
-
-    def _open(self) -> Aws | LeastprivError:
-        from leastpriv.aws.session import Aws
-
-        try:
-            door = Aws.open(self._environment, otherwise=next(iter(self._regions), ""))
-            door.caller()
-        except LeastprivError as error:
-            return error
-        return door
+    days: int | None
+    """How far back AWS is read; None: to the start of the window."""
+    seen: EventDeduplicator = field(default_factory=EventDeduplicator)
+    """Counts copies of an event once over all sources."""
+    cache_dir: str = ""
+    """Folder that keeps what was read of trails in S3."""
+    validate_digests: bool = False
+    """Whether files of trails in S3 are compared with their digest files."""
+    waits_for_events: bool = False
+    """Whether event history waits until CloudTrail has delivered the newest events."""
+    collects_coverage: bool = True
+    """False: the calls of the targets count, not what the sources cover."""
 
 
 @dataclass(slots=True)
 class FailedSource:
-    """Stands where a source could not even be opened."""
+    """A source that could not be opened."""
 
     failure: LeastprivError
     statistics: ReadStatistics = field(default_factory=ReadStatistics)
 
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - the shape of a source
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - protocol
         """Raises the reason."""
         raise self.failure
 
 
-def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | None) -> list[CountedSource]:
-    """Every source that the settings name, the nearest first; copies of one event count once over all of them.
+def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSession | None) -> list[CountedSource]:
+    """Opens every source that the settings name, folders first.
 
     Raises:
         LeastprivError: none of them can be opened; if others can, the one that cannot is a gap.
     """
-    seen = SeenEvents()
+    options = SourceOptions(
+        settings.lookback_days if settings.window.start is None else None,
+        cache_dir=settings.cache_dir,
+        validate_digests=settings.validate_digests,
+        waits_for_events=settings.event_history and settings.wait_for_events > 0,
+    )
     cache = Path(settings.cache_dir) if settings.cache_dir else None
-    makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen, cache=cache) for path in folders]
-    waited = settings.event_history and settings.wait_for_events > 0
+    openers: list[Callable[[], CountedSource]] = [
+        partial(TrailFolder, path, seen=options.seen, cache=cache) for path in folders
+    ]
     if settings.wait_for_events and not settings.event_history:
         _log.info("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
     if settings.event_history:
+        # Event history keeps 90 days whatever the window.
+        history = replace(options, days=settings.lookback_days)
         wait = timedelta(minutes=settings.wait_for_events)
-        back, regions = settings.lookback_days, settings.aws_regions
-        makers.append(lambda: event_history(settings.principal, regions, reach, seen, back, wait))
+        openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))
     if settings.athena_table:
-        makers.append(lambda: _athena(settings, reach, seen, waited))
-    days = settings.lookback_days if settings.window.start is None else None
-    makers.extend(
-        partial(bucket_trail, name, reach, seen, days, settings.cache_dir, settings.validate_digests, waited)
+        openers.append(partial(_athena_table, settings, session, options))
+    openers.extend(
+        partial(bucket_trail, name, session, options)
         for name in (() if settings.athena_table else settings.bucket_trails)
     )
-    return opened(makers)
+    return open_all(openers)
 
 
-def opened(makers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
-    """The sources that can be opened, and a failed one for each that cannot: a gap once it is read.
+def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
+    """Opens all sources; one that cannot be opened is a failed one, which becomes a gap when it is read.
 
     Raises:
         LeastprivError: none of them can be opened.
     """
     sources: list[CountedSource] = []
     failures: list[LeastprivError] = []
-    for make in makers:
+    for open_source in openers:
         try:
-            sources.append(make())
+            sources.append(open_source())
         except LeastprivError as error:
             failures.append(error)
         except Exception as error:
             failures.append(LeastprivError(f"A source could not be opened: {describe_defect(error)}."))
     if failures and not sources:
-        raise _with_way_out(failures[0])
+        raise _with_remedy(failures[0])
     for failure in failures:
         _log.info(f"Left out: {failure}")
     return [*sources, *map(FailedSource, failures)]
@@ -152,106 +125,97 @@ def opened(makers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]
 def event_history(
     principal: Principal | None,
     regions: tuple[str, ...],
-    reach: Reach | None,
-    seen: SeenEvents,
-    days: int,
+    session: AwsSession | None,
+    options: SourceOptions,
     wait: timedelta = timedelta(),
 ) -> CountedSource:
-    """The account's event history in some regions (none: all that it has enabled); `principal` None is everybody's.
+    """Opens the account's event history in some regions (none: all enabled ones); `principal` None: of all principals.
 
     Raises:
         LeastprivError: AWS cannot be reached, or the credentials are of another account than the principal.
     """
-    from leastpriv.evidence.cloudtrail.event_history import EventHistory
+    from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
     from leastpriv.permissions.visibility import home_region
 
-    if reach is None:
+    if session is None:
         raise InputError("Event history is read over the network, which this run has no way to.")
-    aws = reach.aws()
+    aws = session.aws()
     if principal:
-        _insist_on_account(principal, aws)
+        _check_account(principal, aws)
     _log.info(f"Reading event history as {aws.caller()}")
-    # Who names the regions says that the role works, and logs in, nowhere else.
-    chosen, way_out = (regions, "") if regions else _everywhere(aws)
+    # Regions that are named are the only ones in which the role works and logs in.
+    chosen, remedy = (regions, "") if regions else _all_regions(aws)
     return EventHistory(
         aws,
         (*chosen, home_region("iam", principal.partition if principal else aws.partition)),
-        reach.now,
-        days=days,
-        wait=wait,
-        seen=seen,
-        way_out=way_out,
+        session.now,
+        EventHistoryOptions(options.days or DEFAULT_DAYS, wait, options.seen, remedy=remedy),
     )
 
 
-def _everywhere(aws: Aws) -> tuple[tuple[str, ...], str]:
-    """Every region in which the role may have been at work, and what helps where one cannot be read."""
-    way_out = "If the role works and logs in in some regions only, name these in the input aws-regions"
+def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
+    """Returns every region in which the role may have worked, and the remedy where one cannot be read."""
+    remedy = "If the role works and logs in in some regions only, name these in the input aws-regions"
     own = (aws.region,) if aws.region else ()
     try:
-        return (*own, *aws.enabled_regions()), f"{way_out}."
+        return (*own, *aws.enabled_regions()), f"{remedy}."
     except AwsError as error:
         _log.info(f"Every region is looked in, enabled or not: {error}")
-        return (*own, *aws.regions("cloudtrail")), f"{way_out}, or allow account:ListRegions to these credentials."
+        return (*own, *aws.regions("cloudtrail")), f"{remedy}, or allow account:ListRegions to these credentials."
 
 
-def bucket_trail(
-    named: str,
-    reach: Reach | None,
-    seen: SeenEvents,
-    days: int | None,
-    cache_dir: str = "",
-    validate: bool = False,
-    waited: bool = False,
-    survey: bool = True,
-) -> CountedSource:
-    """A trail in S3 by its place or ARN; so many days back, None: as far as the window goes.
-
-    `validate`: its files are held against its digest files; `waited`: event history was waited for;
-    `survey` False: only the targets' calls count.
+def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions) -> CountedSource:
+    """Opens a trail in S3, which is named by its location or ARN.
 
     Raises:
         LeastprivError: AWS cannot be reached.
     """
-    from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+    from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 
-    aws, now = _door(reach)
-    cache = Path(cache_dir) if cache_dir else None
-    at = now if validate else None
-    since = _since(now, days)
-    trail = partial(S3Trail, aws, named, since=since, seen=seen, survey=survey, cache=cache)
-    return trail(validate_at=at, now=now, waited=waited)
+    aws, now = _opened(session)
+    cache = Path(options.cache_dir) if options.cache_dir else None
+    since = _since(now, options)
+    chosen = S3TrailOptions(
+        since,
+        options.seen,
+        options.collects_coverage,
+        cache,
+        validate_at=now if options.validate_digests else None,
+        now=now,
+        waited=options.waits_for_events,
+    )
+    return S3Trail(aws, named, chosen)
 
 
-def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, waited: bool) -> CountedSource:
-    from leastpriv.evidence.cloudtrail.athena import AthenaTable
+def _athena_table(settings: Settings, session: AwsSession | None, options: SourceOptions) -> CountedSource:
+    from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
-    aws, now = _door(reach)
+    aws, now = _opened(session)
     location = next((name for name in settings.bucket_trails if name.startswith("s3://")), "")
-    since = _since(now, settings.lookback_days if settings.window.start is None else None)
-    return AthenaTable(aws, settings.athena_table, now, location=location, since=since, seen=seen, waited=waited)
+    chosen = AthenaOptions(location, _since(now, options), options.seen, waited=options.waits_for_events)
+    return AthenaTable(aws, settings.athena_table, now, chosen)
 
 
-def _since(now: datetime, days: int | None) -> datetime | None:
-    return now - timedelta(days=days) if days is not None else None
+def _since(now: datetime, options: SourceOptions) -> datetime | None:
+    return now - timedelta(days=options.days) if options.days is not None else None
 
 
-def _door(reach: Reach | None) -> tuple[Aws, datetime]:
-    if reach is None:
+def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:
+    if session is None:
         raise InputError("Trails in S3 and Athena are read over the network, which this run has no way to.")
-    return reach.aws(), reach.now
+    return session.aws(), session.now
 
 
-def _with_way_out(failure: LeastprivError) -> LeastprivError:
-    """Who has no credentials may not know that event history was to be read."""
+def _with_remedy(failure: LeastprivError) -> LeastprivError:
+    """Adds a remedy without AWS where credentials are missing: event history is the default of a step."""
     if isinstance(failure, AwsError) and failure.kind is AwsErrorKind.NO_CREDENTIALS:
         advice = "To do without AWS, name a folder of CloudTrail files in the input trails."
         return AwsError(f"{failure} {advice}", failure.kind)
     return failure
 
 
-def _insist_on_account(principal: Principal, aws: Aws) -> None:
-    """Event history is an account's own: that of another says nothing about the role."""
+def _check_account(principal: Principal, aws: Aws) -> None:
+    """Raises InputError for credentials of another account, whose event history lacks the role."""
     if aws.account() not in ("", principal.account):
         caller = aws.caller()
         who = principal_of(caller)

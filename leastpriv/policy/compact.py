@@ -30,15 +30,15 @@ def wildcards_for(
     A wildcard covers whole words of action names, at the start (`lambda:List*`) or, with `inner`, anywhere
     (`lambda:*Layer*`); it replaces at least three actions and needs the consent of `may_write`.
     """
-    wildcards, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
+    candidates, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
     while rest:
-        pattern = max(wildcards, key=lambda fold: (len(wildcards[fold] & rest), len(fold), fold), default="")
-        if not pattern or len(wildcards[pattern] & rest) < _WORTH_A_WILDCARD:
+        pattern = max(candidates, key=lambda each: (len(candidates[each] & rest), len(each), each), default="")
+        if not pattern or len(candidates[pattern] & rest) < _WORTH_A_WILDCARD:
             break
-        stands_for = wildcards.pop(pattern)
+        granted = candidates.pop(pattern)
         if may_write(pattern):
             entries.append(pattern)
-            rest -= stands_for
+            rest -= granted
     return tuple(sorted({*entries, *rest}))
 
 
@@ -66,11 +66,13 @@ class _WordPattern:
 def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
     """Returns wildcards that grant several of the actions and none of the others, with the actions that each grants."""
     own, foreign = _by_service(actions), _by_service(others)
-    counts = Counter(fold for action in actions for fold in set(_word_patterns(action)))
+    counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
     return {
-        fold.pattern: fold.granted_of(own[fold.prefix])
-        for fold, count in counts.items()
-        if count >= _WORTH_A_WILDCARD and (inner or fold.anchored) and not fold.granted_of(foreign.get(fold.prefix, {}))
+        pattern.pattern: pattern.granted_of(own[pattern.prefix])
+        for pattern, count in counts.items()
+        if count >= _WORTH_A_WILDCARD
+        and (inner or pattern.anchored)
+        and not pattern.granted_of(foreign.get(pattern.prefix, {}))
     }
 
 
@@ -238,10 +240,10 @@ def shorten_actions(
             else []
         )
         if found:
-            is_absorbed = frozenset(action for each in found for action in each.actions)
-            first = next(action for action in statement.actions if action in is_absorbed)
+            replaced = frozenset(action for each in found for action in each.actions)
+            first = next(action for action in statement.actions if action in replaced)
             written = tuple(each.pattern for each in found)
-            shorter = apply_edits(shorter, [ReplaceActions(statement.index, is_absorbed, ((first, written),))])
+            shorter = apply_edits(shorter, [ReplaceActions(statement.index, replaced, ((first, written),))])
             excess = policy_size(shorter) - limit
             wildcards += found
     return shorter, tuple(wildcards)
@@ -258,8 +260,8 @@ def _wildcards(
     found: list[ActionWildcard] = []
 
     def may_write(pattern: str) -> bool:
-        is_absorbed = {action for each in found for action in each.actions}
-        if _length(is_absorbed) - _length(each.pattern for each in found) >= excess:
+        replaced = {action for each in found for action in each.actions}
+        if _length(replaced) - _length(each.pattern for each in found) >= excess:
             return False
         if not may_write_wildcard(document, statement, pattern):
             return False

@@ -91,9 +91,9 @@ def implies(one: ConditionSet, other: ConditionSet) -> bool:
     """Returns whether `other` provably holds if `one` does."""
     return (
         (not other.unreadable or other.unreadable == one.unreadable)
-        and all(any(condition_implies(mine, its) for mine in one.conditions) for its in other.conditions)
-        and all(any(resource_covers(its, mine) for mine in one.matching) for its in other.matching)
-        and all(any(resource_covers(mine, its) for mine in one.not_matching) for its in other.not_matching)
+        and all(any(condition_implies(narrow, wide) for narrow in one.conditions) for wide in other.conditions)
+        and all(any(resource_covers(wide, narrow) for narrow in one.matching) for wide in other.matching)
+        and all(any(resource_covers(narrow, wide) for narrow in one.not_matching) for wide in other.not_matching)
     )
 
 
@@ -101,9 +101,9 @@ def implies(one: ConditionSet, other: ConditionSet) -> bool:
 def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
     """Returns whether the two sets provably never hold together."""
     return any(
-        _conditions_exclude(mine, its) or _conditions_exclude(its, mine)
-        for mine in one.conditions
-        for its in other.conditions
+        _conditions_exclude(narrow, wide) or _conditions_exclude(wide, narrow)
+        for narrow in one.conditions
+        for wide in other.conditions
     )
 
 
@@ -112,22 +112,24 @@ def condition_implies(one: Condition, other: Condition) -> bool:
     """Returns whether the condition `other` provably holds if `one` does; values are spelled as in a `ConditionSet`."""
     if one == other:
         return True
-    mine, its = parse_operator(one.operator), parse_operator(other.operator)
-    if mine is None or its is None or one.key != other.key or mine.negated != its.negated:
+    narrow, wide = parse_operator(one.operator), parse_operator(other.operator)
+    if narrow is None or wide is None or one.key != other.key or narrow.negated != wide.negated:
         return False
-    if mine.quantifier != its.quantifier or not _no_stricter_on_absent_key(mine, its):
+    if narrow.quantifier != wide.quantifier or not _no_stricter_on_absent_key(narrow, wide):
         return False
-    if mine.base == "Null":
-        return its.base == "Null" and set(one.values) <= set(other.values)
-    if mine.negated:
-        return all(any(_within(its.base, value, mine.base, barred) for barred in one.values) for value in other.values)
-    return all(any(_within(mine.base, value, its.base, wider) for wider in other.values) for value in one.values)
+    if narrow.base == "Null":
+        return wide.base == "Null" and set(one.values) <= set(other.values)
+    if narrow.negated:
+        return all(
+            any(_within(wide.base, value, narrow.base, barred) for barred in one.values) for value in other.values
+        )
+    return all(any(_within(narrow.base, value, wide.base, wider) for wider in other.values) for value in one.values)
 
 
-def _no_stricter_on_absent_key(mine: Operator, its: Operator) -> bool:
+def _no_stricter_on_absent_key(narrow: Operator, wide: Operator) -> bool:
     """Returns whether the wider operator accepts an absent key if the narrower one does."""
-    absent_is_fine = mine.negated and not mine.quantifier
-    return mine.if_exists <= its.if_exists or absent_is_fine or mine.quantifier == "ForAllValues"
+    absent_is_fine = narrow.negated and not narrow.quantifier
+    return narrow.if_exists <= wide.if_exists or absent_is_fine or narrow.quantifier == "ForAllValues"
 
 
 def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
@@ -158,16 +160,18 @@ def _arn_within(value: str, wider: str) -> bool:
 
 
 def _network_within(value: str, wider: str) -> bool:
-    mine, its = parse_network(value), parse_network(wider)
-    return mine is not None and its is not None and mine.network_address in its and mine.broadcast_address in its
+    narrow, wide = parse_network(value), parse_network(wider)
+    return (
+        narrow is not None and wide is not None and narrow.network_address in wide and narrow.broadcast_address in wide
+    )
 
 
 def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
     """Returns a comparison of bounds: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
-        mine, its = read(value), read(wider)
-        return mine is not None and its is not None and (mine <= its if below else mine >= its)
+        narrow, wide = read(value), read(wider)
+        return narrow is not None and wide is not None and (narrow <= wide if below else narrow >= wide)
 
     return within
 
@@ -187,14 +191,18 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
 
 def _conditions_exclude(one: Condition, other: Condition) -> bool:
     """Returns whether `one`, which requires one of its values, and `other` never hold together."""
-    mine, its = parse_operator(one.operator), parse_operator(other.operator)
-    if mine is None or its is None or one.key != other.key:
+    narrow, wide = parse_operator(one.operator), parse_operator(other.operator)
+    if narrow is None or wide is None or one.key != other.key:
         return False
-    if mine.negated or mine.quantifier or its.quantifier or mine.if_exists:
+    if narrow.negated or narrow.quantifier or wide.quantifier or narrow.if_exists:
         return False
-    if its.negated:
-        return all(any(_within(mine.base, value, its.base, barred) for barred in other.values) for value in one.values)
-    return all(_values_disjoint(mine.base, value, its.base, wanted) for value in one.values for wanted in other.values)
+    if wide.negated:
+        return all(
+            any(_within(narrow.base, value, wide.base, barred) for barred in other.values) for value in one.values
+        )
+    return all(
+        _values_disjoint(narrow.base, value, wide.base, wanted) for value in one.values for wanted in other.values
+    )
 
 
 def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
@@ -237,18 +245,15 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
 
 def listed_rule(listed: Permission) -> Rule:
     """Returns the rule of a grant of one action pattern on one resource pattern under all its conditions."""
-    resources, matching = _loosened(listed.resource)
+    pattern = listed.resource
+    matching = (pattern,) if has_variable(pattern) else ()
     condition_set = replace(condition_set_of(listed.conditions, variables=True, unreadable=""), matching=matching)
-    return Rule(True, Element((listed.action,)), Element((resources,)), condition_set, -1, None)
+    return Rule(True, Element((listed.action,)), Element((without_variables(pattern),)), condition_set, -1, None)
 
 
 def without_variables(pattern: str) -> str:
     """Replaces policy variables in a pattern of version 2012-10-17 by `*`."""
     return _VARIABLE.sub("*", pattern)
-
-
-def _loosened(pattern: str) -> tuple[str, tuple[str, ...]]:
-    return (without_variables(pattern), (pattern,)) if has_variable(pattern) else (pattern, ())
 
 
 def _rules(document: Document, number: int, statement: Statement) -> Iterator[Rule]:

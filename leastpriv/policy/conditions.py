@@ -200,7 +200,8 @@ def condition_holds(condition: Condition, context: Context, complete: bool, vari
         values = ()
     known = complete or key in context
     if operator.base == "Null":
-        return _null_holds(condition.values, bool(values)) if known else None
+        wanted_nulls = {value.lower() for value in condition.values}
+        return ("false" if values else "true") in wanted_nulls if known else None
     if not values:
         return _holds_without_key(operator) if known else None
     if len(values) > 1 and not operator.quantifier:
@@ -225,10 +226,6 @@ def _compare(operator: Operator, value: str | None, actual: str) -> Truth:
     if value is None:
         return False
     return None if has_variable(value) else COMPARISONS[operator.base](value, actual)
-
-
-def _null_holds(wanted: tuple[str, ...], present: bool) -> bool:
-    return ("false" if present else "true") in {value.lower() for value in wanted}
 
 
 def _string_equals(value: str, actual: str) -> bool:

@@ -54,14 +54,14 @@ class EmbeddedJson:
         if "".join(pieces) == self._encoded(old):
             return self._encoded(new)
         # The file spells characters differently, as `\u002a` for `*`: keep its spelling of equal words.
-        mine, its = _WORD.findall(old), _WORD.findall(new)
+        old_words, new_words = _WORD.findall(old), _WORD.findall(new)
         places = [0]
-        for word in mine:
+        for word in old_words:
             places.append(places[-1] + len(word))
         result = ""
-        for tag, start, end, first, last in SequenceMatcher(None, mine, its, autojunk=False).get_opcodes():
+        for tag, start, end, first, last in SequenceMatcher(None, old_words, new_words, autojunk=False).get_opcodes():
             kept = "".join(pieces[places[start] : places[end]])
-            result += kept if tag == "equal" else self._encoded("".join(its[first:last]))
+            result += kept if tag == "equal" else self._encoded("".join(new_words[first:last]))
         return result
 
     def _encoded(self, text: str) -> str:

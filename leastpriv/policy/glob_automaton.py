@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from leastpriv.permissions.patterns import (
     ANY,
@@ -96,11 +97,8 @@ class GlobAutomaton:
         self.literal: dict[str, int] = {}
         self.alive, self.in_domain = self._add(domain, not actions)
         self.ends = [self._add(element, not actions)[1] for element in elements]
-        self.filler = next(filler for filler in self._fillers() if filler not in self.literal)
-
-    def _fillers(self) -> Iterator[str]:
-        yield from _FILLERS
-        yield from map(chr, range(0x4E00, 0x9FFF))
+        fillers = chain(_FILLERS, map(chr, range(0x4E00, 0x9FFF)))
+        self.filler = next(filler for filler in fillers if filler not in self.literal)
 
     def _add(self, element: Element, escapes: bool) -> tuple[int, int]:
         """Adds an element's patterns; returns all their states, and their last ones."""
@@ -217,15 +215,13 @@ class GlobSet:
         known = self._known.get(text)
         if known is None:
             known = self._literals.get(text, 0)
+            matches = action_matches if self.actions else resource_matches
             for pattern, bit in self._globs:
                 self.budget.spend(1 + len(pattern) * len(text) // 4096)
-                if not known & bit and self._match(pattern, text):
+                if not known & bit and matches(pattern, text):
                     known |= bit
             known = self._known[text] = known ^ self._negated
         return known
-
-    def _match(self, pattern: str, text: str) -> bool:
-        return action_matches(pattern, text) if self.actions else resource_matches(pattern, text)
 
     def overlap(self, domain: Element) -> Overlap:
         """Compares a domain with each element pattern by pattern, without an automaton.

@@ -223,7 +223,7 @@ class _Reader:
     def expression(self, attribute: Any) -> _Rendered:
         """Renders an attribute's policy: an object in `jsonencode`, JSON text, or the output of a data source."""
         term = _without_term(attribute.expression)
-        if type(term).__name__ == "FunctionCallRule" and _function(term) == "jsonencode":
+        if type(term).__name__ == "FunctionCallRule" and _function_name(term) == "jsonencode":
             value = _without_term(term.arguments.arguments[0])
             if type(value).__name__ == "ObjectRule":
                 text = json.dumps(_terraform_value(value.serialize(_options())), indent=2, ensure_ascii=False) + "\n"
@@ -278,7 +278,7 @@ def _without_term(expression: Any) -> Any:
     return expression
 
 
-def _function(term: Any) -> str:
+def _function_name(term: Any) -> str:
     return "::".join(str(identifier.serialize()) for identifier in term.identifiers)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -55,7 +55,7 @@ def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyl
     if the file mostly does so, and a string becomes a list otherwise.
     """
     keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
-    members = {key: _with_list_style(key, statement[key], style) for key in keys}
+    members = {key: with_list_style(key, statement[key], style.string_for_one) for key in keys}
     return _object_text(members, indent, style)
 
 
@@ -105,11 +105,12 @@ def _bracketed(brackets: str, texts: Sequence[str], indent: str, style: JsonStyl
     return brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
 
 
-def _with_list_style(key: str, value: object, style: JsonStyle) -> object:
+def with_list_style(key: str, value: object, string_for_one: Collection[str]) -> object:
+    """Returns an element's value as a list, or as a string if it has one entry and is in `string_for_one`."""
     if key not in _LISTS:
         return value
     entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in style.string_for_one else entries
+    return entries[0] if len(entries) == 1 and key in string_for_one else entries
 
 
 def _is_multiline(text: str, node: Node) -> bool:
@@ -142,13 +143,9 @@ def _unit(document: Document) -> str:
         outer = indentation(text, node.start)
         for member in node.members[:1]:
             inner = indentation(text, member.start)
-            if _has_line_end(text, node.start, member.start) and len(inner) > len(outer):
+            if "\n" in text[node.start : member.start] and len(inner) > len(outer):
                 return inner[len(outer) :]
     return _DEFAULT_UNIT
-
-
-def _has_line_end(text: str, start: int, end: int) -> bool:
-    return "\n" in text[start:end]
 
 
 def _colon(text: str, node: Node) -> str:

@@ -257,14 +257,11 @@ def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
     key, entries = _key(value, name), _listed(value, name)
     while entries:
         room = limit - _policy_length(document, [{**value, key: []}])
-        number = max(1, sum(size <= room for size in accumulate(map(_entry_length, entries))))
+        lengths = (len(json.dumps(entry, ensure_ascii=False)) + 1 for entry in entries)
+        number = max(1, sum(size <= room for size in accumulate(lengths)))
         # One entry may still be too large together with all entries of the other list.
         yield from _pieces(document, {**value, key: entries[:number]}, limit)
         entries = entries[number:]
-
-
-def _entry_length(entry: str) -> int:
-    return len(json.dumps(entry, ensure_ascii=False)) + 1
 
 
 def _numbered(sid: str, taken: set[str]) -> str:

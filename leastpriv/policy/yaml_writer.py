@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
-from leastpriv.policy.json_writer import ListChanges, Splice
+from leastpriv.policy.json_writer import ListChanges, Splice, with_list_style
 from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escapes, position
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
@@ -105,7 +105,7 @@ def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyl
 def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyle) -> str:
     """Writes a statement as an entry of a list whose dashes are indented by `indent`."""
     keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
-    members = {key: _with_list_style(key, statement[key], style) for key in keys}
+    members = {key: with_list_style(key, statement[key], style.string_for_one) for key in keys}
     lines = list(_mapping(members, indent + "  ", style))
     return style.newline.join([f"{indent}- {lines[0][len(indent) + 2 :]}", *lines[1:]])
 
@@ -217,13 +217,6 @@ def _text(value: object, style: YamlStyle) -> str:
     if isinstance(value, Sequence):
         return "[" + ", ".join(_text(each, style) for each in value) + "]"
     raise TypeError(f"a policy holds no {type(value).__name__}")
-
-
-def _with_list_style(key: str, value: object, style: YamlStyle) -> object:
-    if key not in _LISTS:
-        return value
-    entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in style.string_for_one else entries
 
 
 def _unit(text: str, document: Document) -> str:

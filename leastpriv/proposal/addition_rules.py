@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from leastpriv.evidence.denials.needs import OF_A_TYPE
+from leastpriv.evidence.denials.needs import TYPE_WILDCARD
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Run, Trust, Usage
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
@@ -71,7 +71,7 @@ def _job_log_result(need: Need, denial: Denial) -> GuardResult | None:
     action = need.permission.action
     if not denial.principal:
         return GuardResult(ONLY_LOGGED, "a job log tells it without saying whom AWS refused")
-    if need.exact and OF_A_TYPE.fullmatch(need.permission.resource):
+    if need.exact and TYPE_WILDCARD.fullmatch(need.permission.resource):
         # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one that does.
         return GuardResult(ONLY_LOGGED, "a job log names every resource of a type")
     if not need.verified:

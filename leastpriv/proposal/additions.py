@@ -13,7 +13,7 @@ from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.permissions.volatility import Opening
-from leastpriv.policy.document import Statement
+from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
@@ -68,11 +68,11 @@ def additions(
     evidence: Evidence,
     options: Options,
     history: History,
-    committed: Sequence[Statement] = (),
-    *,
-    escapes: bool = True,
+    document: Document | None = None,
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
+    committed = document.statements if document else ()
+    escapes = document is None or document.version == VARIABLES_VERSION
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []
@@ -88,10 +88,10 @@ def additions(
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
-    teachers = [usage for usages in accepted.values() for usage in usages]
-    made = find_created_resources(evidence.usages, teachers, reviewed_runs(history.origins))
+    accepted_usages = [usage for usages in accepted.values() for usage in usages]
+    created = find_created_resources(evidence.usages, accepted_usages, reviewed_runs(history.origins))
     for action, usages, conditions in _by_conditions(accepted, evidence):
-        change = _change(action, usages, evidence, options, made)
+        change = _change(action, usages, evidence, options, created)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
         change, declined = _without_declined(
@@ -108,13 +108,13 @@ def _by_conditions(
 ) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
     """Groups an action's usages by conditions; a usage that an unconditional one covers needs no condition."""
     for action, usages in accepted.items():
-        free = [
+        unconditional = [
             resource for each in usages if not _conditions(each) for resource in _written_resources(each.need, evidence)
         ]
         found: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
             own = _written_resources(usage.need, evidence)
-            is_covered = all(any(resource_covers(wide, resource) for wide in free) for resource in own)
+            is_covered = all(any(resource_covers(wide, resource) for wide in unconditional) for resource in own)
             found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
         yield from ((action, found[conditions], conditions) for conditions in found)
 
@@ -164,11 +164,11 @@ def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Chan
 
 
 def _change(
-    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, made: CreatedResources
+    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, created: CreatedResources
 ) -> Change:
     security = sensitivity(action)
     observed = [
-        made.observe(usage, resource) for usage in usages for resource in _written_resources(usage.need, evidence)
+        created.observe(usage, resource) for usage in usages for resource in _written_resources(usage.need, evidence)
     ]
     resources = tuple(dict.fromkeys(each.resource for each in observed))
     patterns: tuple[Pattern, ...] = ()
@@ -178,7 +178,7 @@ def _change(
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
         # A single denial shows no pattern: only resources of allowed calls are generalized.
         seen = [each for each in observed if each.resource not in logged]
-        patterns = patterns_of([*seen, *made.expected_objects(seen)])
+        patterns = patterns_of([*seen, *created.expected_objects(seen)])
         resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
     return Change(
         kind=ChangeKind.ADD,

@@ -49,7 +49,7 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 
 def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
-    """Writes statements for additions, one per resources and conditions, so that they grant only what is listed."""
+    """Writes statements for additions, one per resources and conditions, so that they grant only the listed access."""
     return _write_statements(
         _group_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids
     )
@@ -75,7 +75,7 @@ def _comparable(condition: str) -> object:
     block = json.loads(condition, parse_float=str)
     if not all(isinstance(keys, dict) for keys in block.values()):
         return condition
-    # A key may occur twice in different case; each occurrence is a condition of its own.
+    # A key may occur twice in different case; each occurrence is a separate condition.
     return {
         operator: Counter((key.lower(), values(value)) for key, value in keys.items())
         for operator, keys in block.items()
@@ -148,15 +148,15 @@ class _EditPlan:
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
         """Removes and narrows a statement's entries; grants with restricted resources wait for `place`."""
         self.changed.add(statement.index)
-        onto = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
-        moved = {action.lower() for action in onto}
+        restricted = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
+        moved = {action.lower() for action in restricted}
         listed = {change.action.lower() for change in changes}
         gone = {entry for entry in statement.actions if entry.lower() in listed}
         becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
-        grants = [(action, resources, condition) for action, resources in onto.items()]
+        grants = [(action, resources, condition) for action, resources in restricted.items()]
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)

@@ -25,7 +25,7 @@ from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.guards.aws import report_without
 from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
-from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import guard_context, propose
 from leastpriv.proposal.removals import spans_services
 from leastpriv.proposal.resource_narrowing import creators_of
@@ -42,7 +42,7 @@ class LeaveOneOutResult:
     """Number of checked runs: those whose recorded calls the proposal allows for sure."""
     denied: Mapping[str, tuple[str, ...]]
     """Run id -> actions that would have been denied, in order of the runs."""
-    not_judged: int = 0
+    not_checked: int = 0
     """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
     untried: int = 0
     """Older runs with permissions that only they used, beyond the limit."""
@@ -60,13 +60,13 @@ def leave_one_out(
     own = _usages_of_single_runs(evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
     open_runs = _runs_not_allowed(proposal, attached, evidence)
-    judged_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
-    special = [run for run in judged_runs if run in own]
+    checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
+    special = [run for run in checked_runs if run in own]
     tried = special[-_MOST_PROPOSALS:]
     shared = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
     denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
     denied = {run: found for run, found in denied_by_run.items() if found}
-    return LeaveOneOutResult(len(judged_runs), denied, len(working & open_runs), len(special) - len(tried))
+    return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), len(special) - len(tried))
 
 
 def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence: Evidence) -> set[str]:
@@ -106,7 +106,7 @@ class _SharedInputs:
     evidence: Evidence
     options: Options
     history: History
-    known: Confidences
+    confidence: Confidences
     """Confidence of all runs: leaving one out must not change which removals are held back."""
     break_glass_runs: frozenset[str]
     usages: tuple[ReplayedUsage, ...]
@@ -114,7 +114,7 @@ class _SharedInputs:
     """Entries whose change can affect the result."""
     creators: Mapping[str, tuple[str, ...]]
     """Used action -> the used actions that create its resources."""
-    kept: bool
+    is_never_empty: bool
     """Whether a part of the committed policy remains in any case."""
 
 
@@ -137,7 +137,7 @@ def _shared_inputs(
         replay_usages(evidence, [*([committed] if committed else []), *attached]),
         entries,
         creators_of(guard_context(evidence, options)),
-        kept=denies or len(entries) < len(every),
+        is_never_empty=denies or len(entries) < len(every),
     )
 
 
@@ -155,10 +155,7 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
         difference,
         others,
         shared.options,
-        shared.history,
-        shared.attached,
-        shared.known,
-        packs=False,
+        ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False),
     )
     documents = [*proposed.documents, *shared.attached]
     return tuple(
@@ -183,7 +180,7 @@ def _relevant_entries(
     for entry in shared.entries:
         about = any(entry_names_action(entry.statement, entry.pattern, action) for action in named)
         (found if about else others).append(entry)
-    kept = shared.kept or any(
+    is_never_empty = shared.is_never_empty or any(
         (kept := left.get(id(usage), usage))
         and kept.outcome is Outcome.ALLOWED
         and not is_break_glass_use(kept, shared.break_glass_runs)
@@ -191,7 +188,7 @@ def _relevant_entries(
         for usages in entry.uses.values()
         for usage in usages
     )
-    return found if kept else shared.entries
+    return found if is_never_empty else shared.entries
 
 
 def _usage_without_run(usage: Usage, run: str) -> Usage | None:
@@ -221,13 +218,13 @@ def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: 
 
     Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by `max-changes` remain.
     """
-    cut = {
+    over_limit = {
         (held.sid, held.action, held.resources) for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES
     }
     changed = {(change.statement, change.action) for change in proposal.changes if change.kind is not ChangeKind.ADD}
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:
-        if (entry.statement.sid, entry.pattern, entry.resources) in cut:
+        if (entry.statement.sid, entry.pattern, entry.resources) in over_limit:
             continue
         if not spans_services(entry):
             yield entry

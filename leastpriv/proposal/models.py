@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from leastpriv.diff.compare import Entry
-from leastpriv.evidence.history.models import Memory
+from leastpriv.evidence.history.models import UsageHistory
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
@@ -42,7 +42,7 @@ class Options:
 class HistoryState:
     """The usage history before the evidence; empty if no history is configured."""
 
-    memory: Memory | None = None
+    memory: UsageHistory | None = None
     trouble: str = ""
     """Why the history could not be read; nothing is removed then."""
     left_out: int = 0
@@ -75,6 +75,19 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposalInputs:
+    """Inputs of a proposal besides policy, evidence and options."""
+
+    history: History = field(default_factory=History)
+    attached: Sequence[Document] = ()
+    """The role's other policies."""
+    confidence: Confidences | None = None
+    """Replaces the confidence computed from the evidence; used when runs are left out."""
+    packs: bool = True
+    """Whether a policy above its quota is compacted or split."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuardContext:
     """All inputs of the guards."""
 
@@ -86,23 +99,17 @@ class GuardContext:
     """Lifecycle counterpart -> the used action that it belongs to."""
     services: frozenset[str]
     """Prefixes of the services with at least one call."""
-    unexplained: frozenset[str] = frozenset()
+    history: History
+    unexplained: frozenset[str]
     """Actions with an allowed call that no known policy grants."""
-    declined: Mapping[str, int] = field(default_factory=dict)
-    """As in `History`."""
-    separate_runs: int | None = None
-    """Number of runs without a denial, as `minimum-runs` counts them; None: not counted yet."""
-    changed: datetime | None = None
-    """As in `History`."""
-    last_recorded: Mapping[str, datetime] = field(default_factory=dict)
+    separate_runs: int
+    """Number of runs without a denial, as `minimum-runs` counts them."""
+    last_recorded: Mapping[str, datetime]
     """Service -> time of its last recorded call (`guards.aws.last_recorded`)."""
-    history_state: HistoryState = _NO_HISTORY
-    confidence: Confidences | None = None
-    """Confidence per service of the recorded actions; None: not computed yet."""
-    break_glass_runs: frozenset[str] = frozenset()
+    confidence: Confidences
+    """Confidence per service of the recorded actions."""
+    break_glass_runs: frozenset[str]
     """Ids of the runs in break-glass sessions."""
-    earlier: Document | None = None
-    """As in `History`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +235,7 @@ class CheckResult:
     asked: int
     """Number of policies, or of pairs of action and resource, that were checked."""
     findings: tuple[CheckFinding, ...] = ()
-    unasked: tuple[str, ...] = ()
+    skipped_sources: tuple[str, ...] = ()
     """What was not checked, and why, in sentences."""
     failure: str = ""
     """Why the check failed, in a sentence; earlier findings remain."""
@@ -236,4 +243,4 @@ class CheckResult:
     @property
     def disagreements(self) -> tuple[CheckFinding, ...]:
         """Findings that contradict our own evaluation."""
-        return tuple(remark for remark in self.findings if remark.severity is Severity.DISAGREES)
+        return tuple(finding for finding in self.findings if finding.severity is Severity.DISAGREES)

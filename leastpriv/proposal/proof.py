@@ -130,7 +130,7 @@ def prove(
     before = replay_calls(evidence, [proposal.committed, *attached]) if proposal.committed else None
     kind = policy_kind(proposal.committed or proposal.document, evidence.principal)
     sizes = tuple(policy_size(document) for document in proposal.documents)
-    beside = size_of_others(kind, attached, evidence.principal)
+    others_size = size_of_others(kind, attached, evidence.principal)
     return Proof(
         replay=after,
         new_access=tuple(_new_access(proposal)),
@@ -141,8 +141,8 @@ def prove(
         sizes=sizes,
         kind=kind,
         unapplied=tuple(_unapplied_changes(proposal)),
-        other_policies_size=beside,
-        fits=sizes[0] + beside <= quota(kind) and (proposal.packed is None or proposal.packed.fits),
+        other_policies_size=others_size,
+        fits=sizes[0] + others_size <= quota(kind) and (proposal.packed is None or proposal.packed.fits),
         left_out=leave_one_out(proposal, attached, evidence, options, history) if options else None,
         need_decisions=tuple(_need_decisions(evidence, documents)),
         confidence=confidences(evidence, documents, break_glass),

@@ -22,11 +22,21 @@ from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.guards.registry import count_separate_runs
-from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, Proposal
+from leastpriv.proposal.models import (
+    Change,
+    GuardContext,
+    GuardResult,
+    HeldBackChange,
+    History,
+    Options,
+    Proposal,
+    ProposalInputs,
+)
 from leastpriv.proposal.removals import removals
 from leastpriv.proposal.resource_narrowing import creators_of, narrow_resources
 
 _NO_HISTORY = History()
+_NO_INPUTS = ProposalInputs()
 
 
 def propose(
@@ -34,20 +44,11 @@ def propose(
     difference: Difference,
     evidence: Evidence,
     options: Options,
-    history: History = _NO_HISTORY,
-    attached: Sequence[Document] = (),
-    confidence: Confidences | None = None,
-    *,
-    packs: bool = True,
+    inputs: ProposalInputs = _NO_INPUTS,
 ) -> Proposal:
-    """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage.
-
-    `attached` are the role's other policies. `confidence` replaces the one computed from `evidence` when runs are left
-    out. `packs`: whether a policy above its quota is compacted or split.
-    """
-    escapes = document is None or document.version == VARIABLES_VERSION
-    committed = document.statements if document else ()
-    added, held_back_additions = additions(difference.missing, evidence, options, history, committed, escapes=escapes)
+    """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage."""
+    history, attached, packs = inputs.history, inputs.attached, inputs.packs
+    added, held_back_additions = additions(difference.missing, evidence, options, history, document)
     held_back_additions.extend(_overruled(usage) for usage in difference.explicitly_denied)
     held_back_additions.extend(denied_elsewhere(usage) for usage in difference.denied_elsewhere)
     held_back_additions.extend(denied_in_part(usage) for usage in difference.denied_in_part)
@@ -60,19 +61,20 @@ def propose(
         return Proposal(
             None, first.document, first.document.to_bytes(), tuple(added), (), tuple(held_back_additions), packed=first
         )
-    context = guard_context(evidence, options, difference.missing, history, confidence)
+    context = guard_context(evidence, options, difference.missing, history, inputs.confidence)
     narrowed, held_back = removals(difference, context)
-    added, narrowed, cut = _within_change_limit(added, narrowed, context)
-    onto, held_open = narrow_resources(difference, narrowed, context, escapes=escapes)
-    onto, cut_onto = _restrictions_within_limit(onto, len(added) + len(narrowed), context)
-    held_back += [*cut, *cut_onto]
+    added, narrowed, left_over = _within_change_limit(added, narrowed, context)
+    escapes = document.version == VARIABLES_VERSION
+    restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
+    restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
+    held_back += [*left_over, *over_limit]
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
             HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
             for change in narrowed
         )
         narrowed = []
-    changes = (*added, *narrowed, *onto)
+    changes = (*added, *narrowed, *restricted)
     edited = apply_edits(document, plan_edits(document, changes)) if changes else document
     packed = _packed(document, edited, evidence.principal, attached) if changes and packs else PackedPolicy(edited)
     return Proposal(
@@ -82,7 +84,7 @@ def propose(
         changes,
         tuple(held_back),
         tuple(held_back_additions),
-        tuple(held_open),
+        tuple(held_back_restrictions),
         packed,
     )
 
@@ -92,18 +94,18 @@ def _within_change_limit(
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
     """Splits additions and removals at `max-changes`."""
     most, known = context.options.max_changes, context.confidence
-    return limit_changes(added, narrowed, most, known) if most and known else (added, narrowed, [])
+    return limit_changes(added, narrowed, most, known) if most else (added, narrowed, [])
 
 
 def _restrictions_within_limit(
-    onto: list[Change], taken: int, context: GuardContext
+    restricted: list[Change], taken: int, context: GuardContext
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions at what `max-changes` leaves after `taken` changes."""
     most = context.options.max_changes
     if not most:
-        return onto, []
+        return restricted, []
     creators = creators_of(context)
-    return limit_restrictions(onto, max(most - taken, 0), lambda action: creators.get(action, ()))
+    return limit_restrictions(restricted, max(most - taken, 0), lambda action: creators.get(action, ()))
 
 
 def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
@@ -125,8 +127,8 @@ def _within_quota(
     may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
 ) -> PackedPolicy:
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
-    beside = size_of_others(kind, attached, principal)
-    return pack(document, kind, attached=managed, used_by_others=beside, may_write_wildcard=may_fold)
+    others_size = size_of_others(kind, attached, principal)
+    return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
 
 
 def guard_context(
@@ -153,15 +155,12 @@ def guard_context(
         used,
         counterparts,
         services,
+        history,
         frozenset(unexplained),
-        history.declined,
         runs,
-        history.changed,
         last_recorded(evidence.usages),
-        history.history_state,
         confidence or confidences(evidence, without=break_glass),
         break_glass,
-        history.earlier,
     )
 
 

@@ -50,16 +50,16 @@ class _Restriction:
 class _ObservedResources:
     """All resources of the evidence."""
 
-    made: CreatedResources
-    whole: Mapping[str, Sequence[Usage]]
+    created: CreatedResources
+    exact_usages: Mapping[str, Sequence[Usage]]
     """Service -> usages that name their resource exactly."""
-    bare: frozenset[str]
+    pathless: frozenset[str]
     """ARNs of IAM that have no path for sure."""
 
     def of_type(self, action: str) -> list[Seen]:
         """Observed resources of types that the action accepts, whichever action used them."""
-        own = self.whole.get(action.partition(":")[0], ())
-        return self.made.seen(usage for usage in own if fits(action, usage.need.permission.resource))
+        own = self.exact_usages.get(action.partition(":")[0], ())
+        return self.created.seen(usage for usage in own if fits(action, usage.need.permission.resource))
 
 
 def narrow_resources(
@@ -74,20 +74,20 @@ def narrow_resources(
         return [], []
     usages = context.evidence.usages
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-    bare = arns_without_path(usage.need for usage in allowed if usage.succeeded)
-    whole: dict[str, list[Usage]] = {}
+    pathless = arns_without_path(usage.need for usage in allowed if usage.succeeded)
+    exact_usages: dict[str, list[Usage]] = {}
     for usage in allowed:
-        if _is_exact(usage, bare):
-            whole.setdefault(service_of(usage.need.permission.resource), []).append(usage)
-    known = _ObservedResources(find_created_resources(usages), whole, bare)
+        if _is_exact(usage, pathless):
+            exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
+    known = _ObservedResources(find_created_resources(usages), exact_usages, pathless)
     creators = creators_of(context)
-    learned = [
+    checked = [
         _check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes)
         for entry in _wildcard_grants(difference, changes)
     ]
-    settled = _hold_with_creators(learned, creators)
-    narrowed = [_change(each) for each in settled if not each.guard_result]
-    return narrowed, [_held_back(each, each.guard_result) for each in settled if each.guard_result]
+    restrictions = _hold_with_creators(checked, creators)
+    narrowed = [_change(each) for each in restrictions if not each.guard_result]
+    return narrowed, [_held_back(each, each.guard_result) for each in restrictions if each.guard_result]
 
 
 def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Iterable[Entry]:
@@ -103,8 +103,8 @@ def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Itera
         else:
             names = [] if change else [(entry.pattern, action) for action in entry.granted]
         for pattern, action in names:
-            uses = {action: entry.uses.get(action, ())}
-            if _is_used(uses[action]) and _takes_resources(action) and not _grants_any(wide, action):
+            uses, facts = {action: entry.uses.get(action, ())}, action_of(action)
+            if _is_used(uses[action]) and facts and facts.resource_types and not _grants_any(wide, action):
                 known = found.get((entry.statement.index, action))
                 own = replace(entry, pattern=pattern, granted=(action,), uses=uses)
                 found[entry.statement.index, action] = known or own
@@ -113,11 +113,6 @@ def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Itera
 
 def _is_used(usages: Iterable[Usage]) -> bool:
     return any(usage.outcome is Outcome.ALLOWED for usage in usages)
-
-
-def _takes_resources(action: str) -> bool:
-    known = action_of(action)
-    return known is not None and bool(known.resource_types)
 
 
 def _grants_any(entries: Iterable[Entry], action: str) -> bool:
@@ -131,9 +126,9 @@ def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
     """Maps used actions to the used actions that create their resources."""
     used = [action for action, usages in context.used.items() if _is_used(usages)]
     found: dict[str, list[str]] = {}
-    for maker_action in filter(creates_its_resource, used):
-        for sibling in siblings_of((maker_action,)):
-            found.setdefault(sibling, []).append(maker_action)
+    for creating_action in filter(creates_its_resource, used):
+        for counterpart in siblings_of((creating_action,)):
+            found.setdefault(counterpart, []).append(creating_action)
     return {action: tuple(found[action]) for action in used if action in found}
 
 
@@ -150,21 +145,21 @@ def _check_action(
         )
     own = [usage for name in creators for usage in context.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
-    partly = next((usage for usage in usages if not _is_exact(usage, known.bare)), None)
+    partly = next((usage for usage in usages if not _is_exact(usage, known.pathless)), None)
     if partly:
         reason = f"a call names its resource in part or by a like name: {partly.need.permission.resource}"
         return _Restriction(entry, (), GuardResult("unknown-resource", reason))
-    found = known.made.seen(usages)
-    new_things = creates_its_resource(action)
-    unsettled = _instability(found, found, context, escapes=escapes, new_things=new_things)
-    if unsettled and unsettled.guard == "few-runs":
+    found = known.created.seen(usages)
+    is_creating = creates_its_resource(action)
+    instability = _instability(found, found, context, escapes=escapes, is_creating=is_creating)
+    if instability and instability.guard == "few-runs":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
         of_type = [*found, *known.of_type(action)]
-        found = found if new_things else of_type
-        unsettled = _instability(found, of_type, context, escapes=escapes, new_things=new_things)
+        found = found if is_creating else of_type
+        instability = _instability(found, of_type, context, escapes=escapes, is_creating=is_creating)
     patterns = _patterns(found, context)
-    before = used_elsewhere(entry, (each.pattern for each in patterns), context.history_state)
-    return _Restriction(entry, patterns, unsettled or before)
+    before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
+    return _Restriction(entry, patterns, instability or before)
 
 
 _CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
@@ -193,7 +188,7 @@ def _can_be_copied(statement: Statement) -> bool:
     return statement.conditions_readable and not any("${" in v for each in statement.conditions for v in each.values)
 
 
-def _is_exact(usage: Usage, bare: Collection[str]) -> bool:
+def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
     """Whether a call names its resource exactly; for an IAM resource the path too."""
     need = usage.need
     resource = need.permission.resource
@@ -201,8 +196,8 @@ def _is_exact(usage: Usage, bare: Collection[str]) -> bool:
         resource = resource.removesuffix(":*")
     if not need.exact:
         return need.derivation == IN_PART and is_open_anyway(resource)
-    pathless = need.derivation == NAMED and with_any_path(resource) and resource not in bare
-    return not pathless and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
+    may_have_path = need.derivation == NAMED and with_any_path(resource) and resource not in pathless
+    return not may_have_path and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
 
 
 def _patterns(found: Sequence[Seen], context: GuardContext) -> tuple[Pattern, ...]:
@@ -212,7 +207,7 @@ def _patterns(found: Sequence[Seen], context: GuardContext) -> tuple[Pattern, ..
 
 
 def _instability(
-    found: Sequence[Seen], shown: Sequence[Seen], context: GuardContext, *, escapes: bool, new_things: bool
+    found: Sequence[Seen], shown: Sequence[Seen], context: GuardContext, *, escapes: bool, is_creating: bool
 ) -> GuardResult | None:
     """Why a later run may well use another resource; `shown` are the uses that count the runs."""
     patterns = _patterns(found, context)
@@ -220,7 +215,7 @@ def _instability(
         return GuardResult("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
     least = context.options.minimum_runs
     for pattern in patterns:
-        if new_things and not pattern.openings:
+        if is_creating and not pattern.openings:
             return GuardResult(
                 "makes-new", f"it makes new things, and no pattern says how they are named: {pattern.pattern}"
             )
@@ -243,9 +238,9 @@ def _instability(
     return None
 
 
-def _hold_with_creators(learned: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
+def _hold_with_creators(checked: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
     """Holds an action back while the action that creates its resources remains on `*`."""
-    found = list(learned)
+    found = list(checked)
     while True:
         open_ones = {each.action for each in found if each.guard_result}
         held = [

@@ -79,7 +79,12 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
         for group in evidence.groups
         if group.outcome is Outcome.ALLOWED
     }
-    newly_denied = {group: None for group, found in calls.items() if AccessChange.DENIED in found and _is_known(group)}
+    # The replay counts only calls whose needs are all in the catalogue.
+    newly_denied = dict.fromkeys(
+        group
+        for group, found in calls.items()
+        if AccessChange.DENIED in found and all(need.verified for need in group.needs)
+    )
     return AccessChanges(
         denied=surely,
         doubtful=frozenset(usage for usage, found in allowed.items() if found & _WORSE and usage not in surely),
@@ -90,11 +95,6 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
 
 
 _WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})
-
-
-def _is_known(group: CallGroup) -> bool:
-    """Whether the catalogue knows all needs of the calls, so that the replay counts them."""
-    return all(need.verified for need in group.needs)
 
 
 @dataclass(slots=True)
@@ -123,23 +123,27 @@ class _DecisionComparison:
 _DEFAULTS = Options()
 
 
-def review(
-    before: Document | None,
-    after: Document | None,
-    attached: Sequence[Document],
-    evidence: Evidence,
-    options: Options = _DEFAULTS,
-    attached_before: Sequence[Document] | None = None,
-) -> Review:
-    """Compares a policy at the pull request's base with the one at its head (None: no file).
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A policy at one commit, with the principal's other policies."""
 
-    `attached` are the principal's other policies, `attached_before` the same at the base if they differ.
-    """
-    beside = attached if attached_before is None else attached_before
-    found = diff_policies(before, after, attached)
-    documents_before, documents_after = _all_documents(before, beside), _all_documents(after, attached)
+    document: Document | None
+    """None: there is no file."""
+    attached: Sequence[Document] = ()
+
+    @property
+    def documents(self) -> list[Document]:
+        """The policy, if there is one, and the others."""
+        return [*([self.document] if self.document else []), *self.attached]
+
+
+def review(base: PolicyVersion, head: PolicyVersion, evidence: Evidence, options: Options = _DEFAULTS) -> Review:
+    """Compares a policy at the pull request's base with the one at its head."""
+    found = diff_policies(base.document, head.document, head.attached)
+    documents_before, documents_after = base.documents, head.documents
     changes = access_changes(evidence, documents_before, documents_after)
-    then, now = compare(before, beside, evidence), compare(after, attached, evidence)
+    then = compare(base.document, base.attached, evidence)
+    now = compare(head.document, head.attached, evidence)
     context = guard_context(evidence, options, then.missing)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
@@ -158,8 +162,8 @@ def review(
         newly_denied=changes.newly_denied,
         may_be_denied=changes.may_be_denied,
         new_access=tuple(_new_access(found, documents_before, documents_after)),
-        is_created=before is None,
-        is_deleted=after is None,
+        is_created=base.document is None,
+        is_deleted=head.document is None,
     )
 
 
@@ -176,10 +180,6 @@ def _new_access(found: PolicyDiff, before: Sequence[Document], after: Sequence[D
     for excess in check_containment(before, after, listed).excesses:
         if excess.witness:
             yield f"{excess.witness.action} on {excess.witness.resource}"
-
-
-def _all_documents(document: Document | None, attached: Sequence[Document]) -> list[Document]:
-    return [*([document] if document else []), *attached]
 
 
 def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry:
@@ -245,18 +245,17 @@ def _addition(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gu
         for action in edit.actions
         if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
     )
+    in_use = {
+        action for action in unproven if any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
+    }
     return Addition(
         edit=edit,
         asked=asked,
-        elsewhere=tuple(action for action in unproven if action not in asked and _in_use(action, context)),
+        elsewhere=tuple(action for action in unproven if action not in asked and action in in_use),
         unproven=unproven,
         sensitive=_by_reason(sorted(others), sensitivity),
         forbidden=never,
     )
-
-
-def _in_use(action: str, context: GuardContext) -> bool:
-    return any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
 
 
 def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from leastpriv.evidence.aws_findings.models import AccessReport, Advice, GeneratedPolicy, UnusedAccess
+from leastpriv.evidence.aws_findings.models import AccessReport, GeneratedPolicy, Recommendation, UnusedAccess
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
@@ -120,7 +120,7 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
         if policies:
             yield f"- As IAM sees it, these services are granted by {codes(policies, 6)}."
-    stays = _kept_by_findings(context)
+    stays = _kept_by_aws_findings(context)
     if stays:
         yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
@@ -135,7 +135,7 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         )
 
 
-def _kept_by_findings(context: ReportContext) -> list[str]:
+def _kept_by_aws_findings(context: ReportContext) -> list[str]:
     """Entries and actions of wildcards that remain because of these findings."""
     guards = ("last-accessed", "shared-policy")
     entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]
@@ -182,11 +182,11 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
         yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_recommended_but_removed(step, gone)}."
-    for why in unused.unadvised:
+    for why in unused.without_recommendation:
         yield f"- Without a recommendation: {prose(why)}"
 
 
-def _recommended_but_removed(step: Advice, gone: AbstractSet[str]) -> str:
+def _recommended_but_removed(step: Recommendation, gone: AbstractSet[str]) -> str:
     """Actions that the recommended policy grants and the proposal removes."""
     kept = sorted(action for action in gone if any(action_matches(pattern, action) for pattern in step.grants))
     return f" by a policy that keeps what goes here: {codes(map(_spelled, kept), 8)}" if kept else ""
@@ -198,5 +198,5 @@ def _spelled(action: str) -> str:
 
 def skipped_source_lines(context: ReportContext) -> Iterator[str]:
     """Sources of AWS findings that gave none, one list item per line."""
-    for each in context.evidence.aws_findings.unasked:
+    for each in context.evidence.aws_findings.skipped_sources:
         yield f"- AWS's own word ({each.source}): {prose(each.why)}"

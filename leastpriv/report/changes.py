@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
@@ -140,7 +140,7 @@ _WORDS = {
 }
 
 
-def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
+def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
     """The section of suggested actions, or on resource types that could not be read.
 
     Lifecycle counterparts have their own section.
@@ -159,7 +159,7 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
         )
 
 
-def _unknown_resource_types(declared: Declared) -> Iterator[str]:
+def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
     """What is unknown about resource types."""
     if declared.failure:
         yield f"- What resource types need is not known whole. {prose(declared.failure)}"
@@ -201,15 +201,15 @@ _MOST_CONDITIONS = 10
 
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
-    offered = context.suggested_conditions
+    suggested = context.suggested_conditions
     lines = [
         f"- In {f'statement {code(each.sid)}' if each.sid else f'statement {each.statement + 1}'}: "
         f"{code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} "
         f"({code(each.condition.operator)}) for {codes(each.actions, 8)}, in {plural(each.runs, 'run')} or more."
-        for each in offered[:_MOST_CONDITIONS]
+        for each in suggested[:_MOST_CONDITIONS]
     ]
-    if len(offered) > _MOST_CONDITIONS:
-        lines.append(f"- and {len(offered) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
+    if len(suggested) > _MOST_CONDITIONS:
+        lines.append(f"- and {len(suggested) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
     if lines:
         yield (
             "### Conditions that would fit, not written\n\nEvery recorded call of these actions met them. A statement "

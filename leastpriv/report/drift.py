@@ -46,11 +46,11 @@ def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
 def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
     """Findings in Markdown, as many as fit a page, with the state of file, account and usage."""
     lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
-    room = _LONGEST_TABLE
+    remaining = _LONGEST_TABLE
     for finding in found:
         row = _row(finding, context)
-        room -= len(row) + 1
-        if room < 0:
+        remaining -= len(row) + 1
+        if remaining < 0:
             break
         lines.append(row)
     left = len(found) - (len(lines) - 2)

@@ -95,7 +95,10 @@ def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[st
     yield from _visibility(action)
     yield from _warnings(action)
     yield from _not_seen(action, context)
-    yield from _decisions(action, context) if has_policy else _draft(action, context)
+    if has_policy:
+        yield from _decisions(action, context)
+    else:
+        yield from _additions(action, context, "a policy made from this evidence would have it")
 
 
 def _head(action: str) -> str:
@@ -187,10 +190,6 @@ def _decisions(action: str, context: ReportContext) -> Iterator[str]:
     yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
 
-def _draft(action: str, context: ReportContext) -> Iterator[str]:
-    yield from _additions(action, context, "a policy made from this evidence would have it")
-
-
 def _entries(action: str, context: ReportContext) -> Iterator[str]:
     for entry in context.difference.entries:
         if action in (*entry.granted, *entry.uses):
@@ -209,11 +208,11 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"it goes with {change.action}{becomes}")
-    onto = _restricted_to(action, entry, context.proposal.changes)
-    if onto:
-        return _shown(f"it stays, on {', '.join(onto)} alone")
+    resources = _restricted_to(action, entry, context.proposal.changes)
+    if resources:
+        return _shown(f"it stays, on {', '.join(resources)} alone")
     guard_result = (change.kept or {}).get(action) if change else None
-    held = _held_of(entry, context.proposal.held_back)
+    held = _held_back(entry, context.proposal.held_back)
     if used:
         return "it stays, since it was used"
     if guard_result or (held and not change):
@@ -238,7 +237,7 @@ def _restricted_to(action: str, entry: Entry, changes: Sequence[Change]) -> tupl
     return next((change.restricted_to for change in own if change.used == (action,)), ())
 
 
-def _held_of(entry: Entry, held_back: Sequence[HeldBackChange]) -> HeldBackChange | None:
+def _held_back(entry: Entry, held_back: Sequence[HeldBackChange]) -> HeldBackChange | None:
     return next((held for held in held_back if (held.action, held.sid) == (entry.pattern, entry.statement.sid)), None)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -17,13 +17,13 @@ from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
-from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
 from leastpriv.report.proof import chance_sentence, proof_lines
-from leastpriv.report.pull_request import title, verdict
+from leastpriv.report.pull_request import proposal_verdict, title
 from leastpriv.report.role_chain import RoleChainPolicies
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
@@ -101,10 +101,10 @@ def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
     path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
-    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _words(link))
+    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _link_text(link))
 
 
-def _words(link: RoleLink) -> str:
+def _link_text(link: RoleLink) -> str:
     how = "assumes" if link.kind is RoleLinkKind.ASSUMED else f"hands {link.service or 'a service'}"
     return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
 
@@ -218,7 +218,7 @@ def target_view(context: ReportContext, number: int) -> TargetView:
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
-        verdict=verdict(context),
+        verdict=proposal_verdict(context),
         chance=" ".join(chance_sentence(context)),
         principal=context.principal,
         policy_file=context.policy_file,
@@ -292,10 +292,10 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
 
 def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
     """The changes, those for a security reviewer first, and the number of omitted evidence rows."""
-    room, items, left_out = _MOST_EVIDENCE, [], 0
+    remaining, items, left_out = _MOST_EVIDENCE, [], 0
     for change in context.gravest_first:
-        rows = tuple(_row(usage, context) for usage in change.usages[:room])
-        room -= len(rows)
+        rows = tuple(_row(usage, context) for usage in change.usages[:remaining])
+        remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
         items.append(_item(change, rows, context.evidence))
     return tuple(items), left_out
@@ -310,7 +310,7 @@ def _item(change: Change, rows: tuple[UsageRow, ...], evidence: Evidence) -> Ite
         sentence=_sentence(change, evidence),
         security=change.security,
         gone=change.removed_actions if change.kind is ChangeKind.NARROW else (),
-        stays=tuple(_kept_actions(change.kept or {})),
+        stays=tuple((action, each.guard, each.reason) for action, each in sorted((change.kept or {}).items())),
         rows=rows,
     )
 
@@ -332,11 +332,6 @@ def _sentence(change: Change, evidence: Evidence) -> str:
             f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
         )
     return f"no call in {evidence_span(evidence)}"
-
-
-def _kept_actions(stays: Mapping[str, GuardResult]) -> Iterator[tuple[str, str, str]]:
-    for action, guard_result in sorted(stays.items()):
-        yield action, guard_result.guard, guard_result.reason
 
 
 def _row(usage: Usage, context: ReportContext) -> UsageRow:

@@ -24,7 +24,7 @@ from leastpriv.report.phrases import (
     runs_of,
     times,
 )
-from leastpriv.report.pull_request import basis_words, only_if
+from leastpriv.report.pull_request import basis_text, only_if
 
 MOST_NOTES = 10
 Side = Literal["LEFT", "RIGHT"]
@@ -50,7 +50,7 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
         return ()
     left, right = _changed_lines(committed.source.outer, document.source.outer)
     placed = [
-        (line, side, _told(change, context))
+        (line, side, _note_text(change, context))
         for change in context.gravest_first
         for line, side in _places(change, committed, document)
         if line in (left if side == "LEFT" else right)
@@ -86,7 +86,7 @@ def _places(change: Change, committed: Document, document: Document) -> Iterator
             return
 
 
-def _told(change: Change, context: ReportContext) -> str:
+def _note_text(change: Change, context: ReportContext) -> str:
     evidence = context.evidence
     if change.kind is ChangeKind.ADD:
         runs = run_links(oldest_first(runs_of(change.usages), evidence.runs), context.run_url)
@@ -94,7 +94,7 @@ def _told(change: Change, context: ReportContext) -> str:
         warning = f" **Security reviewer:** {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: "
-            f"{basis_words(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
+            f"{basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
         )
     if change.restricted_to:
         resources = codes(change.restricted_to, 4)

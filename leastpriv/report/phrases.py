@@ -97,7 +97,7 @@ def fit_sections(sections: Sequence[str], longest: int, place: str = "`proposal.
     `place`, at most 20 characters of Markdown, says where the full text is.
     """
     share = _share(sorted(map(len, sections)), longest)
-    return [section if len(section) <= share else _cut(section, share, place) for section in sections]
+    return [section if len(section) <= share else _truncated(section, share, place) for section in sections]
 
 
 def _share(lengths: Sequence[int], longest: int) -> int:
@@ -111,7 +111,7 @@ def _share(lengths: Sequence[int], longest: int) -> int:
     return max(lengths, default=0)
 
 
-def _cut(section: str, longest: int, place: str) -> str:
+def _truncated(section: str, longest: int, place: str) -> str:
     lines = section.split("\n")
     kept = 0
     size = _LONGEST_CUT

@@ -67,8 +67,8 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
     """How a policy made from the other runs would have served each run."""
     untried = f" {plural(found.untried, 'older run')} with something of their own not tried." if found.untried else ""
-    if found.not_judged:
-        untried += f" {plural(found.not_judged, 'run')} not judged: the result does not surely allow all of it."
+    if found.not_checked:
+        untried += f" {plural(found.not_checked, 'run')} not judged: the result does not surely allow all of it."
     if not found.runs:
         return f"Leaving one run out: nothing to judge.{untried}"
     if not found.denied:
@@ -201,10 +201,10 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     if not check_results:
         return
     lines = [f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)]
-    remarks = [
+    shown = [
         finding for check_result in check_results for finding in check_result.findings if finding.severity is not _LOUD
     ]
-    yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(remarks)
+    yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(shown)
 
 
 _LOUD = Severity.DISAGREES
@@ -228,16 +228,16 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'nothing to say'}."
     if check_result.failure:
         yield f"{check} could not be asked{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
-    for sentence in check_result.unasked:
+    for sentence in check_result.skipped_sources:
         yield f"{check}: {prose(sentence)}"
 
 
-def _table(remarks: Sequence[CheckFinding]) -> str:
-    if not remarks:
+def _table(shown: Sequence[CheckFinding]) -> str:
+    if not shown:
         return ""
-    rows = [_row(finding) for finding in remarks[:_MOST]]
-    if len(remarks) > _MOST:
-        rows.append(f"| | | and {len(remarks) - _MOST:,} more, in `proposal.json` |")
+    rows = [_row(finding) for finding in shown[:_MOST]]
+    if len(shown) > _MOST:
+        rows.append(f"| | | and {len(shown) - _MOST:,} more, in `proposal.json` |")
     return "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 

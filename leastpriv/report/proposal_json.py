@@ -6,7 +6,7 @@ from datetime import datetime
 
 from leastpriv import __version__
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, GeneratedPolicy, UnusedAccess
+from leastpriv.evidence.aws_findings.models import AccessReport, GeneratedPolicy, LastAccess, UnusedAccess
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import Pattern
@@ -61,7 +61,7 @@ def proof_value(context: ReportContext) -> dict[str, object]:
         "conditional": replay.conditional,
         "unmapped": replay.unmapped,
         "refused": [{"event": group.event, "count": group.count} for group in replay.denied],
-        "replayed": [_allowance(allowance, _names(context)) for allowance in proof.need_decisions],
+        "replayed": [_need_decision_value(allowance, _names(context)) for allowance in proof.need_decisions],
         "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
         "new_access": list(proof.new_access),
         "left_out": _left_out(proof.left_out) if proof.left_out else None,
@@ -113,7 +113,7 @@ def _names(context: ReportContext) -> dict[int, str]:
     return {id(document): path for document, path in zip(context.proposal.documents, files, strict=True)}
 
 
-def _allowance(allowance: NeedDecision, names: dict[int, str]) -> dict[str, object]:
+def _need_decision_value(allowance: NeedDecision, names: dict[int, str]) -> dict[str, object]:
     document, statement = allowance.document, allowance.statement
     place = None
     if document is not None and statement is not None:
@@ -136,7 +136,7 @@ def _allowance(allowance: NeedDecision, names: dict[int, str]) -> dict[str, obje
 def _left_out(found: LeaveOneOutResult) -> dict[str, object]:
     return {
         "runs": found.runs,
-        "not_judged": found.not_judged,
+        "not_judged": found.not_checked,
         "refused": {run: list(actions) for run, actions in found.denied.items()},
         "untried": found.untried,
     }
@@ -148,7 +148,7 @@ def check_result_value(check_result: CheckResult) -> dict[str, object]:
         "judge": check_result.operation,
         "asked": check_result.asked,
         "failure": check_result.failure,
-        "unasked": list(check_result.unasked),
+        "unasked": list(check_result.skipped_sources),
         "remarks": [
             {
                 "weight": finding.severity,
@@ -198,7 +198,7 @@ def aws_findings_value(context: ReportContext) -> dict[str, object]:
             "unknown_actions": list(hints.declared.unknown),
             "failure": hints.declared.failure,
         },
-        "unasked": [{"source": each.source, "why": each.why} for each in hints.unasked],
+        "unasked": [{"source": each.source, "why": each.why} for each in hints.skipped_sources],
     }
 
 
@@ -221,7 +221,7 @@ def _access(report: AccessReport) -> dict[str, object]:
     }
 
 
-def _attempt(attempt: Attempt | None) -> dict[str, object] | None:
+def _attempt(attempt: LastAccess | None) -> dict[str, object] | None:
     return {"time": _time(attempt.time), "region": attempt.region} if attempt else None
 
 
@@ -243,7 +243,7 @@ def _unused(unused: UnusedAccess) -> dict[str, object]:
         "services": list(unused.services),
         "actions": list(unused.actions),
         "advice": [{"step": each.step, "policy": each.policy, "grants": list(each.grants)} for each in unused.advice],
-        "unadvised": list(unused.unadvised),
+        "unadvised": list(unused.without_recommendation),
     }
 
 

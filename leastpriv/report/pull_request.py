@@ -97,10 +97,10 @@ def body(context: ReportContext, reserved: int = 0) -> str:
 
     A body that is too long loses the evidence first, then the ends of its longest sections, never verdict or proof.
     """
-    mark = marker(context.fingerprint)
-    before = [verdict(context), *disagreements(context.check_results), *chance_sentence(context)]
+    mark = proposal_marker(context.fingerprint)
+    before = [proposal_verdict(context), *disagreements(context.check_results), *chance_sentence(context)]
     proof = [*proof_lines(context), *confidence_table(context)]
-    after = [*hcl_section(context), *proof, *checks_section(context.check_results), *_what_happens(context)]
+    after = [*hcl_section(context), *proof, *checks_section(context.check_results), *_next_steps(context)]
     sections = [
         *_security(context),
         *outside_access_section(context),
@@ -128,11 +128,11 @@ def body(context: ReportContext, reserved: int = 0) -> str:
         return whole
     evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
     rest = [*before, *after, evidence, mark]
-    room = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
-    return _page([*before, *fit_sections(sections, room), *after, evidence, mark])
+    remaining = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
+    return _page([*before, *fit_sections(sections, remaining), *after, evidence, mark])
 
 
-def marker(fingerprint: str) -> str:
+def proposal_marker(fingerprint: str) -> str:
     """Hidden line that identifies the proposal of a body."""
     return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
 
@@ -141,7 +141,7 @@ def _page(sections: Sequence[str]) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def verdict(context: ReportContext) -> str:
+def proposal_verdict(context: ReportContext) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = context.evidence
     basis = f"in {evidence_span(evidence)}"
@@ -164,7 +164,7 @@ def verdict(context: ReportContext) -> str:
         )
     removed = context.changes(ChangeKind.REMOVE)
     narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
-    onto = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
+    restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     added = context.changes(ChangeKind.ADD)
     parts = []
     if added:
@@ -179,8 +179,8 @@ def verdict(context: ReportContext) -> str:
         entries = plural(len(narrowed), "wildcard")
         left = grants - sum(len(change.removed_actions) for change in narrowed)
         parts.append(f"narrows {entries} ({grants:,} → {left:,} actions granted, {used:,} used)")
-    if onto:
-        parts.append(f"narrows the resources of {plural(len(onto), 'action')}")
+    if restricted:
+        parts.append(f"narrows the resources of {plural(len(restricted), 'action')}")
     if removed:
         parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
     sentence = joined(parts) or "changes nothing"
@@ -207,7 +207,7 @@ def _additions(context: ReportContext) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"| {code(change.action)} | {codes(change.resources, 4)}{only_if(change)} | {basis_words(context, change)} | "
+        f"| {code(change.action)} | {codes(change.resources, 4)}{only_if(change)} | {basis_text(context, change)} | "
         f"{times(change.usages, context.evidence)} | {len(runs_of(change.usages))} | {day(latest_use(change.usages))} |"
         for change in added
     ]
@@ -221,17 +221,17 @@ def only_if(change: Change) -> str:
     return f", only if {joined(conditions)}" if conditions else ""
 
 
-def basis_words(context: ReportContext, change: Change) -> str:
+def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
     origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
     mark += " (branch unknown)" if origins and has_unknown_origin(change.usages, origins) else ""
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
         return f"observed{mark}"
-    return f"{_words(change)}{mark}"
+    return f"{_basis_text(change)}{mark}"
 
 
-def _words(change: Change) -> str:
+def _basis_text(change: Change) -> str:
     """The basis of an addition."""
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
     denials = [usage.denial for usage in change.usages if usage.denial]
@@ -305,7 +305,7 @@ def _place(change: Change) -> str:
     )
 
 
-def _what_happens(context: ReportContext) -> Iterator[str]:
+def _next_steps(context: ReportContext) -> Iterator[str]:
     if not context.proposal.changes:
         return
     file = code(context.policy_file)

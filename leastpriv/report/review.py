@@ -18,9 +18,8 @@ from leastpriv.proposal.review_models import (
     ReviewVerdict,
     asks_for_grant,
 )
-from leastpriv.report import escape
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.escape import code, prose
+from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import GAPS_HEADING, gap_lines
 from leastpriv.report.phrases import (
     codes,
@@ -38,7 +37,7 @@ from leastpriv.report.proof import replay_sentences
 _NO_EVIDENCE = "no evidence"
 
 
-def needs_security(context: ReviewContext) -> Iterator[str]:
+def security_section(context: ReviewContext) -> Iterator[str]:
     """Sensitive additions with the reason; first those that no proposal would add."""
     rows = []
     for addition in context.review.additions:
@@ -51,7 +50,7 @@ def needs_security(context: ReviewContext) -> Iterator[str]:
         yield "### Needs a security reviewer\n\n" + "\n".join(dict.fromkeys(rows))
 
 
-def removals(context: ReviewContext) -> Iterator[str]:
+def removals_section(context: ReviewContext) -> Iterator[str]:
     """Removed access: used first, then the rest with the guards that object."""
     removed = context.review.removals
     used = [line for removal in removed for line in _used_lines(context, removal)]
@@ -76,15 +75,12 @@ def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
             verb = "narrows" if action in edit.partly else "removes"
             through = "" if action == edit.entry else f" of {code(edit.entry)}"
             left = f", leaves {codes(edit.elsewhere, 3)}" if action in edit.partly else ""
+            resources = sorted({usage.need.permission.resource for usage in usages} - set(edit.on))
+            called_on = f", on {codes(resources, 3)}" if resources else ""
             yield (
                 f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} "
-                f"({words} {_seen(context, usages)}{_called_on(edit, usages)}); {_place(edit.statement, 'base')}"
+                f"({words} {_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
             )
-
-
-def _called_on(edit: EntryDiff, usages: Sequence[Usage]) -> str:
-    resources = sorted({usage.need.permission.resource for usage in usages} - set(edit.on))
-    return f", on {codes(resources, 3)}" if resources else ""
 
 
 def _unused(removal: Removal) -> list[str]:
@@ -129,7 +125,7 @@ _REASONS = {"sibling": "a later run updates or deletes what this role makes"}
 """Reasons that differ only in the dependent action are listed as one."""
 
 
-def additions(context: ReviewContext) -> Iterator[str]:
+def additions_section(context: ReviewContext) -> Iterator[str]:
     """Added access, each with its evidence or the lack of it."""
     entries: dict[tuple[str, str], list[str]] = {}
     for addition in context.review.additions:
@@ -203,7 +199,7 @@ def _kind(usage: Usage) -> str:
     return "refused, as a job log tells," if usage.denial and usage.denial.log else "refused"
 
 
-def conditions(context: ReviewContext) -> Iterator[str]:
+def conditions_section(context: ReviewContext) -> Iterator[str]:
     """Changed conditions and Deny statements, with the recorded calls that they decide."""
     review = context.review
     lines = [
@@ -234,19 +230,16 @@ def _condition(context: ReviewContext, change: ConditionChange) -> str:
 
 
 def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> str:
-    return "; ".join(
-        f"{verb} {codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)}, "
-        f"{_outcomes(context, usages)}"
-        for verb, usages in by_verb.items()
-        if usages
-    )
-
-
-def _outcomes(context: ReviewContext, usages: Sequence[Usage]) -> str:
-    used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-    others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
-    parts = [f"used {_seen(context, used)}"] if used else []
-    return ", ".join([*parts, *([_asked(context, others)] if others else [])])
+    parts = []
+    for verb, usages in by_verb.items():
+        used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+        others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
+        outcomes = [f"used {_seen(context, used)}"] if used else []
+        outcomes += [_asked(context, others)] if others else []
+        if usages:
+            actions = codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)
+            parts.append(f"{verb} {actions}, {', '.join(outcomes)}")
+    return "; ".join(parts)
 
 
 def _conditions(found: Sequence[Condition]) -> str:
@@ -272,7 +265,7 @@ _LONGEST = 58_000
 """GitHub accepts 65,536 characters; headers and escapes count, as in a pull request's body."""
 
 
-def marker(principal: str, policy_file: str) -> str:
+def review_marker(principal: str, policy_file: str) -> str:
     """The last line of the comment, which identifies it to the next run: one per principal and policy file."""
     scope = hashlib.sha256(f"{principal} {policy_file}".encode()).hexdigest()[:12]
     return f"<!-- leastpriv:review v=1 scope={scope} -->"
@@ -292,7 +285,7 @@ def review_title(context: ReviewContext) -> str:
             found = "allows less"
         case _:
             found = "no change of permissions"
-    return f"Policy review for {escape.name(context.role)}: {found}"
+    return f"Policy review for {name(context.role)}: {found}"
 
 
 def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
@@ -300,26 +293,26 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
 
     A comment that is too long loses the ends of its longest sections, never verdict or replay.
     """
-    before, after = [verdict(context)], [_replay(context), marker(context.principal, context.policy_file)]
+    before, after = [review_verdict(context)], [_replay(context), review_marker(context.principal, context.policy_file)]
     sections = [
-        *needs_security(context),
-        *removals(context),
-        *additions(context),
-        *conditions(context),
+        *security_section(context),
+        *removals_section(context),
+        *additions_section(context),
+        *conditions_section(context),
         f"{GAPS_HEADING}\n\n" + "\n".join(gap_lines(context.evidence, bool(context.attached))),
     ]
     whole = _page([*before, *sections, *after])
     if len(whole) <= longest:
         return whole
-    room = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    return _page([*before, *fit_sections(sections, room, "the job's summary"), *after])
+    remaining = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
+    return _page([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
 
 
 def _page(sections: Sequence[str]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def verdict(context: ReviewContext) -> str:
+def review_verdict(context: ReviewContext) -> str:
     """The first sentences for the reviewer: the most severe finding, then what else matters before merging."""
     sentences = [_finding(context), *_reservations(context)]
     evidence = context.evidence
@@ -332,9 +325,9 @@ def verdict(context: ReviewContext) -> str:
 
 
 def _finding(context: ReviewContext) -> str:
-    review, file = context.review, _file(context)
-    evidence = context.evidence
-    basis = evidence_span(evidence)
+    review, basis = context.review, evidence_span(context.evidence)
+    state = " (new)" if review.is_created else " (deleted)" if review.is_deleted else ""
+    file = f"{code(context.policy_file)}{state}"
     did = f"{code(context.role)} did in {basis}"
     match review.verdict:
         case ReviewVerdict.BREAKS:
@@ -355,16 +348,11 @@ def _finding(context: ReviewContext) -> str:
             return f"**No change of permissions** in {file}: both versions allow and deny the same."
 
 
-def _file(context: ReviewContext) -> str:
-    state = " (new)" if context.review.is_created else " (deleted)" if context.review.is_deleted else ""
-    return f"{code(context.policy_file)}{state}"
-
-
 def _unproven(context: ReviewContext) -> str:
     """Counts the added actions without evidence; access that a Deny or a condition blocked is not counted."""
-    additions = context.review.additions
-    added = {action for addition in additions for action in addition.edit.actions}
-    unproven = {action for addition in additions for action in addition.unproven}
+    additions_section = context.review.additions
+    added = {action for addition in additions_section for action in addition.edit.actions}
+    unproven = {action for addition in additions_section for action in addition.unproven}
     if not unproven:
         return "it goes"
     some = f"{len(unproven):,} of " if len(unproven) < len(added) else ""
@@ -387,16 +375,17 @@ def _reservations(context: ReviewContext) -> Iterator[str]:
 
 def _replay(context: ReviewContext) -> str:
     review = context.review
-    lines = list(replay_sentences(review.after, "this version"))
-    lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
+    lines = [
+        *replay_sentences(review.after, "this version"),
+        f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.",
+    ]
     if review.newly_denied:
         events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
         lines.append(f"**{plural(_calls(review.newly_denied), 'call')} would be refused for this edit**: {events}.")
     if review.may_be_denied:
         events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
-        lines.append(
-            f"{plural(_calls(review.may_be_denied), 'call')} would be allowed less surely than before: {events}."
-        )
+        calls = plural(_calls(review.may_be_denied), "call")
+        lines.append(f"{calls} would be allowed less surely than before: {events}.")
     both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(

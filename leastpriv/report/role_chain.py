@@ -40,7 +40,7 @@ class RoleChainPolicies:
     chain: RoleChain
     committed: frozenset[str] = frozenset()
     """ARNs of roles whose policy belongs to a target."""
-    unwritten: tuple[UncommittedRole, ...] = ()
+    without_policy: tuple[UncommittedRole, ...] = ()
     """Roles without a target whose calls were read."""
     signed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Role -> (principal that issued the access keys, empty if unknown) -> number of calls."""
@@ -89,7 +89,7 @@ def mermaid(chained: RoleChainPolicies) -> str:
     for arn, node in ids.items():
         left, right = ("[", "]") if arn in chained.committed else ("([", "])")
         lines.append(f'    {node}{left}"{_label(_name(arn, home))}"{right}')
-    lines += [f'    {ids[link.source]} -->|"{_label(_words(link))}"| {ids[link.role]}' for link in links]
+    lines += [f'    {ids[link.source]} -->|"{_label(_link_text(link))}"| {ids[link.role]}' for link in links]
     return "\n".join(lines)
 
 
@@ -113,7 +113,7 @@ def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
         "committed": sorted(chained.committed & set(chain.members)),
         "unwritten": [
             {"role": each.role, "actions": list(each.actions), "calls": each.calls, "failure": each.failure}
-            for each in chained.unwritten
+            for each in chained.without_policy
         ],
     }
 
@@ -149,18 +149,18 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     lacking = [role for role in chain.roles if role not in chained.committed]
     if not lacking:
         return
-    known = {each.role: each for each in chained.unwritten}
+    known = {each.role: each for each in chained.without_policy}
     yield from ("", "**Without a committed policy**, though what this does depends on them:", "")
     yield "| Role | Reached | Would need |"
     yield "| --- | --- | --- |"
     for role in lacking:
-        yield f"| {code(_short(role))} | {_reached(chain.to(role))} | {_needs(known.get(role))} |"
+        yield f"| {code(_short(role))} | {_reached_roles(chain.to(role))} | {_needs(known.get(role))} |"
     if chained.advice:
         yield from ("", chained.advice)
 
 
-def _reached(links: tuple[RoleLink, ...]) -> str:
-    return "; ".join(f"{_words(link)} by {code(_short(link.source))}" for link in links[:3])
+def _reached_roles(links: tuple[RoleLink, ...]) -> str:
+    return "; ".join(f"{_link_text(link)} by {code(_short(link.source))}" for link in links[:3])
 
 
 def _needs(unwritten: UncommittedRole | None) -> str:
@@ -175,7 +175,7 @@ def _needs(unwritten: UncommittedRole | None) -> str:
     return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"
 
 
-def _words(link: RoleLink) -> str:
+def _link_text(link: RoleLink) -> str:
     """`assumed 12×`, `passed to CloudFormation 12×`."""
     how = "assumed" if link.kind is RoleLinkKind.ASSUMED else f"passed to {link.service}"
     return f"{how} {link.count:,}×"

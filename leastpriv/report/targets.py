@@ -11,7 +11,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
-from leastpriv.report.pull_request import LONGEST_BODY, body, marker, verdict
+from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker, proposal_verdict
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 
 _LEAST_PAGE = 6_000
@@ -36,7 +36,11 @@ class TargetRow:
 
 def overview(rows: Sequence[TargetRow]) -> str:
     """A table of all targets: what was found, and the pull request."""
-    lines = [f"| {code(_short(row.role))} | {code(row.policy_file)} | {_found(row)} | {_where(row)} |" for row in rows]
+    lines = []
+    for row in rows:
+        found = f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
+        link = f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
+        lines.append(f"| {code(_short(row.role))} | {code(row.policy_file)} | {found} | {link} |")
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
@@ -66,19 +70,20 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
 
     The verdict on each target remains; if all pages are too long, the last are left to the job's summary.
     """
-    head = [overview(rows), *(f"- {verdict(row.context)}" for row in rows if row.context), *chain_section(chained)]
-    room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(marker(fingerprint)) - 200
+    verdicts = (f"- {proposal_verdict(row.context)}" for row in rows if row.context)
+    head = [overview(rows), *verdicts, *chain_section(chained)]
+    remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []
     changed = [row for row in rows if row.context and row.context.proposal.changes]
     for number, row in enumerate(changed):
-        share = room // (len(changed) - number)
+        share = remaining // (len(changed) - number)
         if share < _LEAST_PAGE:
             pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job's summary.*")
             break
         page = _page(row, share)
         pages.append(page)
-        room -= len(page) + 2
-    return "\n\n".join([*head, *pages, marker(fingerprint)]) + "\n"
+        remaining -= len(page) + 2
+    return "\n\n".join([*head, *pages, proposal_marker(fingerprint)]) + "\n"
 
 
 def first_files_title(roles: Sequence[str]) -> str:
@@ -105,7 +110,9 @@ def _page(row: TargetRow, longest: int) -> str:
         return ""
     shell = f"<details><summary>{escape.name(context.role)}</summary>\n\n"
     own = replace(context, chained=None)
-    text = body(own, LONGEST_BODY - longest + len(shell) + 20).replace(marker(context.fingerprint), "").rstrip()
+    text = (
+        body(own, LONGEST_BODY - longest + len(shell) + 20).replace(proposal_marker(context.fingerprint), "").rstrip()
+    )
     return f"{shell}{text}\n\n</details>"
 
 
@@ -124,14 +131,6 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
     if failed:
         yield f"{failed} failed"
-
-
-def _found(row: TargetRow) -> str:
-    return f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
-
-
-def _where(row: TargetRow) -> str:
-    return f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
 
 
 def _short(arn: str) -> str:

@@ -69,7 +69,7 @@ def _arguments(folder: Path) -> tuple[str, ...]:
     (folder / "t.json").write_text(json.dumps(TEMPLATE))
     write_trail(folder / "trail", deploys([CREATE_QUEUE, UPDATE], times=20, days=2))
     return (
-        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trail", "trail", "--minimum-days", "0",
+        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", "trail", "--minimum-days", "0",
         "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true", "--trust-policy",
         "trust.json", "--template", "t.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
     )  # fmt: skip

@@ -23,7 +23,7 @@ def test_a_role_or_user_of_any_partition_and_path_is_a_target(partition: str, ki
     assert parse_principal(arn) == Principal(arn, partition, ACCOUNT, kind, "de-ploy.1")
 
 
-def test_a_session_is_refused_with_the_role_to_use_instead() -> None:
+def test_a_session_arn_is_rejected_and_the_role_is_named() -> None:
     with pytest.raises(InputError, match=re.escape(ROLE)) as caught:
         parse_principal(f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/run-1")
     assert "assumed-role/deploy/run-1" in str(caught.value)
@@ -45,7 +45,7 @@ def test_a_session_is_refused_with_the_role_to_use_instead() -> None:
         f"arn:aws:iam::{ACCOUNT}:role/dep*",
     ],
 )
-def test_anything_else_is_refused_in_one_sentence_that_names_it(value: str) -> None:
+def test_another_text_is_rejected_in_one_sentence_that_names_it(value: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_principal(value)
     assert repr(value) in str(caught.value)
@@ -103,7 +103,7 @@ def test_the_target_with_the_equal_arn_wins_over_one_that_only_shares_the_name()
     assert principals.target_of(pathed.arn) == pathed
 
 
-def test_everybody_is_wanted_where_no_target_is_named() -> None:
+def test_all_principals_are_read_without_a_target() -> None:
     assert Principals().wants(ROLE)
     assert not Principals(frozenset()).wants(ROLE)
 

@@ -40,7 +40,7 @@ REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: 
         ("SomethingNobodyHasSeen", Outcome.UNKNOWN),
     ],
 )
-def test_an_error_code_tells_whether_authorisation_was_passed(code: str, outcome: Outcome) -> None:
+def test_an_error_code_shows_whether_aws_authorized_the_call(code: str, outcome: Outcome) -> None:
     assert call_outcome(code, "") is outcome
 
 
@@ -57,12 +57,12 @@ def test_an_error_code_tells_whether_authorisation_was_passed(code: str, outcome
         ),
     ],
 )
-def test_a_refusal_that_is_not_the_authorisers_is_unknown(code: str, message: str) -> None:
+def test_a_denial_by_another_component_is_unknown(code: str, message: str) -> None:
     assert call_outcome(code, message) is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("code", ["", "SomethingNobodyHasSeen", "ValidationException", "LimitExceededX"])
-def test_the_authorisers_sentence_under_a_code_that_is_no_refusal_proves_nothing(code: str) -> None:
+def test_the_authorizers_sentence_with_another_code_is_unknown(code: str) -> None:
     """A validation error quotes the caller's own text: `Value '… is not authorized to perform: …' at 'stateValue'`."""
     assert call_outcome(code, REFUSAL) is Outcome.UNKNOWN
 
@@ -88,9 +88,7 @@ def test_every_error_has_an_outcome(code: str, message: str) -> None:
         ("Template format error: unsupported structure", Outcome.UNKNOWN),
     ],
 )
-def test_a_stack_that_is_not_there_was_looked_for_and_an_argument_proves_nothing(
-    message: str, outcome: Outcome
-) -> None:
+def test_a_missing_stack_is_allowed_and_a_quoted_argument_is_unknown(message: str, outcome: Outcome) -> None:
     assert call_outcome("ValidationError", message) is outcome
 
 

@@ -88,7 +88,7 @@ def test_the_endpoint_of_a_service_goes_before_the_one_of_all() -> None:
     assert ignoring.client("iam").meta.endpoint_url == "https://iam.amazonaws.com"
 
 
-def test_clients_are_made_once_for_each_region() -> None:
+def test_clients_are_created_once_for_each_region() -> None:
     door = Aws.open({**KEYS, "AWS_REGION": "eu-west-1"})
     assert door.client("sqs") is door.client("sqs", "eu-west-1")
     assert door.client("sqs", "us-east-1") is not door.client("sqs")
@@ -107,7 +107,7 @@ def test_expired_credentials_are_one_sentence() -> None:
     assert caught.value.kind is AwsErrorKind.EXPIRED
 
 
-def test_an_endpoint_that_nobody_answers_is_one_sentence() -> None:
+def test_an_unreachable_endpoint_is_one_sentence() -> None:
     environment = {**KEYS, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
     with pytest.raises(AwsError, match="cannot be reached while asking") as caught:
         Aws.open(environment).caller()
@@ -138,7 +138,7 @@ NO_GRANT = (
         ("", "", 400, "other", "", "AWS refused a request"),
     ],
 )  # fmt: skip
-def test_what_aws_answers_is_one_sentence_with_a_way_out(
+def test_an_error_of_aws_is_one_sentence_with_a_remedy(
     code: str, message: str, status: int, trouble: str, missing: str, text: str
 ) -> None:
     response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
@@ -150,12 +150,12 @@ def test_what_aws_answers_is_one_sentence_with_a_way_out(
     assert "\n" not in str(found)
 
 
-def test_a_long_message_of_aws_is_cut() -> None:
+def test_a_long_message_of_aws_is_truncated() -> None:
     response = {"Error": {"Code": "Odd", "Message": "x\n" * 5_000}, "ResponseMetadata": {"HTTPStatusCode": 400}}
     assert len(str(to_aws_error(ClientError(response, "X"), "reading"))) < 500
 
 
-def test_a_broken_connection_is_told_and_a_defect_of_ours_is_not_hidden() -> None:
+def test_a_broken_connection_is_translated_and_a_defect_is_raised() -> None:
     with pytest.raises(AwsError, match="broke while reading"), translate_errors("reading"):
         raise ConnectionResetError(104, "Connection reset by peer")
     with pytest.raises(KeyError), translate_errors("reading"):
@@ -176,7 +176,7 @@ def test_a_broken_connection_is_told_and_a_defect_of_ours_is_not_hidden() -> Non
          ["/none/token", "AWS_WEB_IDENTITY_TOKEN_FILE"]),
     ],
 )  # fmt: skip
-def test_credentials_that_cannot_be_had_are_one_sentence_with_the_way_out(
+def test_unavailable_credentials_are_one_sentence_with_a_remedy(
     variables: dict[str, str], config: str, texts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "config").write_text(f"[profile p]\n{config}\n")

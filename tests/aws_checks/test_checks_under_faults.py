@@ -1,4 +1,4 @@
-"""Each row of `faults.json`: what goes wrong at a judge, and what the report says of it. No fault ends a run."""
+"""Each row of `faults.json` is a fault of a check and its report; no fault ends a run."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ DOUBTFUL = parse(
 """More findings than one page holds."""
 
 
-def _check(aws: Aws, judge: str) -> CheckResult:
+def _run_paid_check(aws: Aws, operation: str) -> CheckResult:
     trust = read_trust_policy(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
-    asked: list[Check] = [each for each in checks if each.operation == judge]
+    asked: list[Check] = [each for each in checks if each.operation == operation]
     return run_checks(aws, asked[:1])[0]
 
 
-def _judged(name: str, aws: Aws, *, many: bool) -> CheckResult:
+def _run_check(name: str, aws: Aws, *, many: bool) -> CheckResult:
     if name == "ValidatePolicy":
         return validate(aws, {"p.json": DOUBTFUL if many else POLICY}, None)
-    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _check(aws, name)
+    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _run_paid_check(aws, name)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
-def test_what_a_judge_reports(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_check_reports_each_fault(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     if "delay" in row:
         monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
     name, pages = row["source"], row["fault"] == "paging"
     with PolicyChecks() as aws:
         aws.fail_as(row, name)
-        found = _judged(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
+        found = _run_check(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.asked > 0) is ("says" not in row)
     assert not found.findings or pages
@@ -67,18 +67,18 @@ def test_what_a_judge_reports(row: Mapping[str, Any], monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", list(dict.fromkeys(row["source"] for row in ROWS)))
-def test_an_interruption_is_the_callers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control-C while a judge is asked stops the run, as anywhere else."""
+def test_an_interruption_reaches_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C during a check stops the run."""
     with PolicyChecks() as aws:
         opened = Aws.open(aws.environment())
         monkeypatch.setattr(Aws, "client", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            _judged(name, opened, many=False)
+            _run_check(name, opened, many=False)
 
 
-def test_every_judge_is_tried_with_every_fault_that_it_can_have() -> None:
-    """None has a quota or one run at a time, and most have one page only."""
-    judges = (
+def test_every_check_is_tested_with_every_possible_fault() -> None:
+    """No check has a quota or a limit of one run at a time, and most have only one page."""
+    operations = (
         "ValidatePolicy",
         "SimulateCustomPolicy",
         "CheckNoNewAccess",
@@ -86,9 +86,11 @@ def test_every_judge_is_tried_with_every_fault_that_it_can_have() -> None:
         "CheckNoPublicAccess",
     )
     common = {"happy", "throttled once", "throttled", "access denied", "AWS fails", "credentials expired", "slow"}
-    wanted = {(judge, fault) for judge in judges for fault in common | {"broken off"}}
-    wanted |= {(judge, "paging") for judge in judges[:2]}
-    wanted |= {(judge, "too complex") for judge in judges[2:]} | {("SimulateCustomPolicy", "policy not evaluated")}
+    wanted = {(operation, fault) for operation in operations for fault in common | {"broken off"}}
+    wanted |= {(operation, "paging") for operation in operations[:2]}
+    wanted |= {(operation, "too complex") for operation in operations[2:]} | {
+        ("SimulateCustomPolicy", "policy not evaluated")
+    }
     assert {(row["source"], row["fault"]) for row in ROWS} == wanted
 
 

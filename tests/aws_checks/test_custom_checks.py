@@ -26,51 +26,51 @@ ADD = Change(ChangeKind.ADD, "sqs:SendMessage", ("*",))
 TRUST = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
 
 
-def test_a_proposal_that_only_narrows_is_asked_for_new_access_and_passes() -> None:
-    found, aws = _judged(WIDE, NARROW, REMOVE)
+def test_a_proposal_that_only_narrows_is_checked_for_new_access() -> None:
+    found, aws = _checked(WIDE, NARROW, REMOVE)
     assert [each.operation for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
     assert [each.findings for each in found] == [(), ()]
     assert json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
 
 
-def test_a_proposal_that_adds_is_not_asked_for_new_access() -> None:
-    found, _ = _judged(NARROW, WIDE, ADD)
+def test_a_proposal_that_adds_is_not_checked_for_new_access() -> None:
+    found, _ = _checked(NARROW, WIDE, ADD)
     assert [each.operation for each in found] == ["CheckAccessNotGranted"]
 
 
-def test_new_access_that_we_deny_is_a_disagreement_on_the_line_of_its_statement() -> None:
-    found, _ = _judged(NARROW, WIDE, REMOVE)
-    remark = found[0].disagreements[0]
-    assert "our own evaluation says PASS, AWS says FAIL" in remark.text
-    assert remark.line == 4
+def test_unexpected_new_access_is_a_disagreement_on_the_line_of_its_statement() -> None:
+    found, _ = _checked(NARROW, WIDE, REMOVE)
+    finding = found[0].disagreements[0]
+    assert "our own evaluation says PASS, AWS says FAIL" in finding.text
+    assert finding.line == 4
 
 
-def test_a_forbidden_action_that_the_persons_own_policy_grants_is_told_and_is_no_disagreement() -> None:
-    found, _ = _judged(ADMIN, ADMIN, REMOVE)
+def test_a_forbidden_action_in_the_committed_policy_is_a_warning_and_no_disagreement() -> None:
+    found, _ = _checked(ADMIN, ADMIN, REMOVE)
     assert {each.severity for each in found[1].findings} == {Severity.WARNING}
     assert found[1].findings[0].line == 4
 
 
-def test_a_forbidden_action_that_we_do_not_see_is_a_disagreement() -> None:
-    found, _ = _judged(WIDE, NARROW, REMOVE, contrary="CheckAccessNotGranted")
+def test_an_unexpected_forbidden_action_is_a_disagreement() -> None:
+    found, _ = _checked(WIDE, NARROW, REMOVE, contrary="CheckAccessNotGranted")
     assert found[1].disagreements
 
 
-def test_where_a_deny_decides_we_expect_nothing() -> None:
+def test_no_result_is_expected_if_a_deny_decides() -> None:
     deny = {"Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*"}
     checks, _ = paid_checks(*_draft(ADMIN, [*ADMIN, deny], REMOVE))
     assert {check.expected for check in checks if check.operation == "CheckAccessNotGranted"} == {""}
 
 
-def test_only_the_forbidden_list_and_the_users_own_is_asked_for() -> None:
-    """Every action that the list as it is sent names is forbidden, and every forbidden one is named."""
+def test_only_the_forbidden_list_and_the_users_list_are_checked() -> None:
+    """The list that is sent names exactly the forbidden actions."""
     for entry in forbidden_actions():
         assert forbidden(entry), entry
     assert "iam:CreateAccessKey" in forbidden_actions()
     assert "dynamodb:Delete*" in forbidden_actions(("dynamodb:Delete*",))
 
 
-def test_the_price_is_said_before_anything_is_asked() -> None:
+def test_the_price_is_logged_before_the_first_request() -> None:
     draft, files = _draft(WIDE, NARROW, REMOVE)
     checks, _ = paid_checks(draft, files)
     with PolicyChecks() as aws:
@@ -87,7 +87,7 @@ def test_the_price_is_said_before_anything_is_asked() -> None:
 
 
 @pytest.mark.parametrize(("condition", "weights"), [({}, [Severity.SECURITY_WARNING]), ({"Bool": {"a:b": "true"}}, [])])
-def test_a_trust_policy_of_the_same_template_that_lets_everybody_in_is_told(
+def test_a_public_trust_policy_of_the_same_template_is_reported(
     condition: dict[str, Any], weights: list[Severity]
 ) -> None:
     trust = {"Statement": [{**TRUST["Statement"][0], "Condition": condition}] if condition else TRUST["Statement"]}
@@ -96,17 +96,17 @@ def test_a_trust_policy_of_the_same_template_that_lets_everybody_in_is_told(
         draft = Proposal(document, document, document.to_bytes(), (), (), ())
         found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": document}), ())
     public = [each for each in found if each.operation == "CheckNoPublicAccess"]
-    assert [remark.severity for each in public for remark in each.findings] == weights
+    assert [finding.severity for each in public for finding in each.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
     assert aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
 
 
-def test_a_trust_policy_with_open_parts_is_not_sent() -> None:
+def test_a_trust_policy_with_unknown_parts_is_not_sent() -> None:
     statement = {"Effect": "Allow", "Principal": {"Service": {"Ref": "S"}}, "Action": "sts:AssumeRole"}
     assert trust_policies(_template({"Statement": [statement]}), "t.json") == ()
 
 
-def test_the_trust_of_another_role_is_not_asked_for_where_the_own_one_is_there() -> None:
+def test_only_the_roles_own_trust_policy_is_checked_if_present() -> None:
     own = _template(TRUST, {"Other": {"Properties": {"AssumeRolePolicyDocument": TRUST}}})
     assert len(trust_policies(own, "t.json")) == 1
 
@@ -175,17 +175,17 @@ ADDRESS = "main.tf#aws_iam_role.deploy.assume_role_policy"
         ("trust.yaml#/Trust", YAML_TEXT, 9),
     ],
 )
-def test_a_named_trust_policy_that_lets_everybody_in_is_told_by_its_line(name: str, text: str, line: int) -> None:
+def test_a_public_named_trust_policy_is_reported_by_its_line(name: str, text: str, line: int) -> None:
     trust = read_trust_policy(text.encode(), name, {})
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
         found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"p.json": document}, [trust]), ())
-    [remark] = [remark for each in found if each.operation == "CheckNoPublicAccess" for remark in each.findings]
-    assert (remark.severity, remark.file, remark.line) == (Severity.SECURITY_WARNING, name, line)
+    [finding] = [finding for each in found if each.operation == "CheckNoPublicAccess" for finding in each.findings]
+    assert (finding.severity, finding.file, finding.line) == (Severity.SECURITY_WARNING, name, line)
 
 
-def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_too() -> None:
+def test_a_trust_policy_in_template_and_input_is_checked_once() -> None:
     template = _template(TRUST)
     named = read_trust_policy(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
     draft = Proposal(template, template, template.to_bytes(), (), (), ())
@@ -194,13 +194,13 @@ def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_t
     assert len(aws.asked("CheckNoPublicAccess")) == 1
 
 
-def test_a_named_trust_policy_with_open_parts_is_told_and_not_sent() -> None:
+def test_a_named_trust_policy_with_unknown_parts_is_reported_and_not_sent() -> None:
     text = '{"Statement": {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Who"}}, "Action": "sts:AssumeRole"}}'
     trust = read_trust_policy(f'{{"T": {text}}}'.encode(), "t.json#/T", {})
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
-    _, unasked = paid_checks(draft, {"p.json": document}, (), [trust])
-    assert unasked == (
+    _, skipped = paid_checks(draft, {"p.json": document}, (), [trust])
+    assert skipped == (
         "t.json#/T has parts that only the rendered template knows, so that AWS was not asked about it.",
     )
 
@@ -214,10 +214,10 @@ def test_a_named_trust_policy_with_open_parts_is_told_and_not_sent() -> None:
         (b"{}", "no policy"),
     ],
 )
-def test_what_is_no_trust_policy_is_bad_input_that_names_it(raw: bytes, words: str) -> None:
-    with pytest.raises(InputError, match=words) as told:
+def test_an_invalid_trust_policy_is_an_input_error_with_its_name(raw: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words) as raised:
         read_trust_policy(raw, "iam/trust.json", {})
-    assert "iam/trust.json" in str(told.value)
+    assert "iam/trust.json" in str(raised.value)
 
 
 def _template(trust: dict[str, Any], others: dict[str, Any] | None = None) -> Document:
@@ -235,7 +235,7 @@ def _draft(before: list[Any], after: list[Any], change: Change) -> tuple[Proposa
     return Proposal(committed, proposed, proposed.to_bytes(), (change,), (), ()), {"p.json": proposed}
 
 
-def _judged(
+def _checked(
     before: list[Any], after: list[Any], change: Change, contrary: str = ""
 ) -> tuple[tuple[CheckResult, ...], PolicyChecks]:
     draft, files = _draft(before, after, change)

@@ -57,7 +57,7 @@ data "aws_iam_policy_document" "deploy" {
 PATH: list[dict[str, Any]] = [{"value": "Statement"}, {"index": 0}, {"value": "Action"}, {"index": 1}]
 
 
-def test_the_files_own_text_is_sent_and_places_in_it_are_places_in_the_file() -> None:
+def test_the_files_own_text_is_sent_and_positions_correspond() -> None:
     document = parse(POLICY, "p.json")
     text = render_policy(document)
     assert text
@@ -88,7 +88,7 @@ def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
     assert line == line_of(file, file.index('"sqs:SendMessage"'))
 
 
-def test_a_policy_in_yaml_is_sent_as_json_and_found_again_by_its_path() -> None:
+def test_a_policy_in_yaml_is_sent_as_json_and_located_by_path() -> None:
     text = render_policy(_template("'*'"))
     assert text
     assert not text.is_source_text
@@ -96,14 +96,14 @@ def test_a_policy_in_yaml_is_sent_as_json_and_found_again_by_its_path() -> None:
     assert text.line({"path": PATH, "span": {"start": {"line": 1, "column": 0, "offset": 0}}}) == 11
 
 
-def test_values_of_cloudformation_that_the_role_tells_are_put_in() -> None:
+def test_pseudo_parameters_known_from_the_role_are_filled_in() -> None:
     text = render_policy(_template("!Sub 'arn:${AWS::Partition}:sqs:*:${AWS::AccountId}:orders'"))
     assert text
     assert json.loads(text.text)["Statement"][0]["Resource"] == "arn:aws:sqs:*:111122223333:orders"
 
 
 @pytest.mark.parametrize("resource", ["!GetAtt Queue.Arn", "!Sub '${Queue}'", "!If [A, b, c]"])
-def test_what_only_the_rendered_template_knows_is_never_sent(resource: str) -> None:
+def test_a_policy_with_unknown_parts_is_never_sent(resource: str) -> None:
     assert render_policy(_template(resource)) is None
 
 
@@ -113,21 +113,21 @@ def test_findings_about_a_policy_in_hcl_are_on_the_line_of_their_statement() -> 
     assert text.line({"path": [{"value": "Statement"}, {"index": 1}, {"value": "Action"}]}) == 7
 
 
-def test_a_step_of_a_path_that_leads_nowhere_stays_where_it_is() -> None:
+def test_an_invalid_path_step_keeps_the_node() -> None:
     text = render_policy(_template("'*'"))
     assert text
     assert text.line({"path": [{"value": "Statement"}, {"index": 7}]}) == 8
     assert text.line({"path": [{"value": "Nothing"}]}) == 6
 
 
-def test_every_real_policy_that_can_be_read_is_sent_with_the_same_meaning(shared_folder: Path) -> None:
-    """What is sent is the value that stands in the file."""
+def test_every_readable_real_policy_is_sent_with_its_meaning(shared_folder: Path) -> None:
+    """The sent value equals the value in the file."""
     count = 0
     for file in sorted((shared_folder / "corpus").rglob("*.json"))[:3000]:
         try:
             document = parse(file.read_bytes(), file.name)
         except InputError:
-            continue  # no policy, which other tests are about
+            continue  # no policy, covered by other tests
         text = render_policy(document)
         if text and text.is_source_text:
             count += 1

@@ -21,7 +21,7 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 OBJECT = "arn:aws:s3:::shop/index.html"
 
 
-def test_what_aws_decides_as_we_do_is_no_remark() -> None:
+def test_an_agreement_is_no_finding() -> None:
     needs = [_need("sqs:SendMessage", QUEUE), _need("s3:GetObject", OBJECT), _need("s3:ListAllMyBuckets", "*")]
     policy = _policy(["sqs:SendMessage", "s3:GetObject", "s3:ListAllMyBuckets"], "*")
     with PolicyChecks() as aws:
@@ -29,7 +29,7 @@ def test_what_aws_decides_as_we_do_is_no_remark() -> None:
     assert (found.asked, found.findings, found.failure) == (3, (), "")
 
 
-def test_every_disagreement_names_action_resource_and_both_answers() -> None:
+def test_every_disagreement_names_action_resource_and_both_decisions() -> None:
     needs = [_need("sqs:SendMessage", QUEUE), _need("s3:GetObject", OBJECT, "implicitDeny")]
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["s3:GetObject"], "*")], needs)
@@ -39,7 +39,7 @@ def test_every_disagreement_names_action_resource_and_both_answers() -> None:
     ]
 
 
-def test_what_a_simulation_cannot_know_is_not_asked() -> None:
+def test_needs_that_a_simulation_cannot_decide_are_skipped() -> None:
     needs = [
         _need("sqs:SendMessage", "arn:aws:sqs:eu-west-1:111122223333:*"),
         _need("sqs:SendMessage", "arn:aws:sqs:eu-west-1:999988887777:theirs"),
@@ -50,7 +50,7 @@ def test_what_a_simulation_cannot_know_is_not_asked() -> None:
         found = _simulate(aws, [_policy(["sqs:*"], "*")], needs)
     assert aws.requests == []
     assert (found.asked, found.findings) == (0, ())
-    assert "4 of the needs" in found.unasked[0]
+    assert "4 of the needs" in found.skipped_sources[0]
 
 
 def test_a_missing_condition_key_is_no_disagreement() -> None:
@@ -58,10 +58,10 @@ def test_a_missing_condition_key_is_no_disagreement() -> None:
         aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
         found = _simulate(aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)])
     assert found.findings == ()
-    assert "1 of the needs hang on condition keys" in found.unasked[0]
+    assert "1 of the needs hang on condition keys" in found.skipped_sources[0]
 
 
-def test_what_the_record_shows_is_sent_as_context() -> None:
+def test_recorded_condition_keys_are_sent_as_context() -> None:
     shown = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
     role = "arn:aws:iam::111122223333:role/fn"
     statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role, "Condition": _only_lambda()}
@@ -72,7 +72,7 @@ def test_what_the_record_shows_is_sent_as_context() -> None:
     assert (found.asked, found.findings) == (1, ())
 
 
-def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
+def test_a_name_with_wildcard_characters_is_simulated_unescaped() -> None:
     policy = _policy(["s3:GetObject"], "arn:aws:s3:::shop/a${*}b")
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [_need("s3:GetObject", "arn:aws:s3:::shop/a${*}b")])
@@ -80,15 +80,15 @@ def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
     assert (found.asked, found.findings) == (1, ())
 
 
-def test_one_action_that_the_simulator_does_not_take_spoils_no_other() -> None:
+def test_an_action_that_the_simulator_rejects_affects_no_other() -> None:
     names = ["sqs:SendMessage", "ec2:NewAction", "sqs:GetQueueUrl", "sqs:DeleteQueue"]
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
     assert (found.asked, found.findings, found.failure) == (3, (), "")
-    assert "ec2:NewAction" in found.unasked[0]
+    assert "ec2:NewAction" in found.skipped_sources[0]
 
 
-def test_paging_loses_nothing() -> None:
+def test_every_page_of_results_is_read() -> None:
     names = [f"sqs:{name}" for name in ("A", "B", "C", "D", "E", "F", "G", "H")]
     with PolicyChecks("SimulateCustomPolicy") as aws:
         found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
@@ -96,37 +96,35 @@ def test_paging_loses_nothing() -> None:
     assert len(aws.asked("SimulateCustomPolicy")) > 1
 
 
-def test_requests_ask_for_nothing_but_the_needs() -> None:
-    """Batches cover every question once, and no pair of action and resource that nobody asked about."""
-    questions = [
+def test_requests_simulate_only_the_needs() -> None:
+    """Batches cover every need once and no other pair of action and resource."""
+    needs = [
         SimulationRequest(action, resource, context, "allowed")
         for action, resources in {"a:1": "xy", "a:2": "xy", "a:3": "y", "a:4": "z"}.items()
         for resource in resources
         for context in ((), (("aws:RequestedRegion", ("eu-west-1",)),))
     ]
-    made = list(batches(questions))
+    made = list(batches(needs))
     pairs = [
         (action, resource, batch.context) for batch in made for action in batch.actions for resource in batch.resources
     ]
-    assert sorted(pairs) == sorted((each.action, each.resource, each.context) for each in questions)
+    assert sorted(pairs) == sorted((each.action, each.resource, each.context) for each in needs)
     assert Batch(("a:1", "a:2"), ("x", "y"), ()) in made
 
 
 def test_very_many_resources_become_several_requests() -> None:
-    questions = [
-        SimulationRequest("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)
-    ]
-    assert [len(batch.resources) for batch in batches(questions)] == [500, 500, 201]
+    needs = [SimulationRequest("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)]
+    assert [len(batch.resources) for batch in batches(needs)] == [500, 500, 201]
 
 
-def test_no_more_than_a_bounded_number_of_requests_is_made_the_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_requests_is_limited_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "_MOST_REQUESTS", 1)
     other = QUEUE.replace("orders", "other")
     needs = [_need("sqs:SendMessage", other), _need("sqs:GetQueueUrl", QUEUE), _need("sqs:DeleteQueue", QUEUE)]
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["*"], "*")], needs)
     assert found.asked == 2
-    assert "1 of the needs would take more than 1 requests" in found.unasked[0]
+    assert "1 of the needs would take more than 1 requests" in found.skipped_sources[0]
 
 
 def _only_lambda() -> dict[str, Any]:

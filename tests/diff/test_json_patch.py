@@ -1,4 +1,4 @@
-"""The promise of patch.json: applied to the committed JSON it gives the proposed JSON."""
+"""The JSON Patch turns the committed JSON into the proposed JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def document(statements: list[dict[str, Any]]) -> Document:
 
 
 @given(STATEMENTS, STATEMENTS)
-def test_the_patch_turns_one_into_the_other(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+def test_the_patch_turns_the_committed_value_into_the_proposed(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
     one, other = document(before), document(after)
     patch = json.loads(json_patch(one, other))
     assert jsonpatch.apply_patch(json.loads(one.text), patch) == json.loads(other.text)
@@ -41,11 +43,11 @@ def test_the_patch_turns_one_into_the_other(before: list[dict[str, Any]], after:
 
 
 @given(STATEMENTS)
-def test_without_a_committed_policy_the_patch_makes_the_whole(after: list[dict[str, Any]]) -> None:
+def test_without_a_committed_policy_the_patch_adds_the_whole(after: list[dict[str, Any]]) -> None:
     other = document(after)
     assert jsonpatch.apply_patch(None, json.loads(json_patch(None, other))) == json.loads(other.text)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_json() -> None:
+def test_the_patch_ignores_a_byte_order_mark() -> None:
     text = b'\xef\xbb\xbf{"Statement": []}'
     assert json.loads(json_patch(parse(text, "p.json"), document([])))[0]["path"] == "/Version"

@@ -1,4 +1,4 @@
-"""The policy file against the account, by meaning."""
+"""Comparison of the policy file with the account by meaning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def live(**policies: Document) -> LiveRole:
         policy("sqs:CreateQueue", "sqs:TagQueue", resource=["*", QUEUE]),
     ],
 )
-def test_what_allows_the_same_is_the_same_whatever_its_bytes(found: Document) -> None:
+def test_policies_of_equal_meaning_have_no_drift(found: Document) -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
     compared, others = compare_with_live_role(committed, [], live(other=policy("s3:GetObject"), x=found))
     assert compared == Drift("inline policy x")
@@ -41,7 +41,7 @@ def test_what_allows_the_same_is_the_same_whatever_its_bytes(found: Document) ->
     assert [policy.name for policy in others] == ["inline policy other"]
 
 
-def test_a_change_by_hand_and_one_that_is_not_deployed_are_told_apart() -> None:
+def test_a_manual_change_and_an_undeployed_change_are_distinguished() -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
     by_hand, _ = compare_with_live_role(
         committed, [], live(x=policy("sqs:CreateQueue", "sqs:TagQueue", "sqs:PurgeQueue"))
@@ -52,7 +52,7 @@ def test_a_change_by_hand_and_one_that_is_not_deployed_are_told_apart() -> None:
     assert (behind.live_allows, behind.file_allows) == (None, ("sqs:TagQueue", "*"))
 
 
-def test_the_policy_named_like_the_file_is_its_counterpart_else_the_likest() -> None:
+def test_the_counterpart_is_the_policy_named_like_the_file_else_the_most_similar() -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
     named, _ = compare_with_live_role(committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject")))
     assert named.counterpart == "inline policy Deploy"
@@ -60,7 +60,7 @@ def test_the_policy_named_like_the_file_is_its_counterpart_else_the_likest() -> 
     assert (likest.counterpart, [each.name for each in others]) == ("inline policy b", ["inline policy a"])
 
 
-def test_a_policy_that_another_file_stands_for_is_no_candidate() -> None:
+def test_a_policy_with_another_file_is_no_counterpart() -> None:
     other = policy("logs:PutRetentionPolicy", where="iam/logs.json")
     committed = policy("sqs:CreateQueue")
     compared, others = compare_with_live_role(
@@ -69,7 +69,7 @@ def test_a_policy_that_another_file_stands_for_is_no_candidate() -> None:
     assert (compared.counterpart, others) == ("inline policy b", ())
 
 
-def test_nothing_like_the_file_is_drift_unless_not_all_could_be_read() -> None:
+def test_a_file_without_counterpart_is_drift_if_all_policies_could_be_read() -> None:
     committed = policy("sqs:CreateQueue")
     nothing, _ = compare_with_live_role(committed, [], LiveRole(ROLE))
     assert nothing.missing
@@ -80,14 +80,14 @@ def test_nothing_like_the_file_is_drift_unless_not_all_could_be_read() -> None:
     assert not unknown.differs
 
 
-def test_a_policy_of_aws_is_never_taken_for_the_file() -> None:
+def test_an_aws_managed_policy_is_no_counterpart() -> None:
     managed = LivePolicy("arn:aws:iam::aws:policy/AdministratorAccess", policy("*"))
     compared, others = compare_with_live_role(policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,)))
     assert compared.missing
     assert others == (managed,)
 
 
-def test_a_template_cannot_be_compared_and_blocks_nothing() -> None:
+def test_a_template_is_not_compared_and_causes_no_drift() -> None:
     template = {"R": {"Properties": {"Policies": [{"PolicyDocument": {"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": {"Fn::GetAtt": ["Queue", "Arn"]}}
     ]}}]}}}  # fmt: skip
@@ -98,14 +98,14 @@ def test_a_template_cannot_be_compared_and_blocks_nothing() -> None:
 
 
 def denying(document: Document, *actions: str, **more: Any) -> Document:
-    """The policy with a Deny beside its own statement."""
+    """Returns the policy with an additional Deny."""
     value = json.loads(document.to_bytes())
     value["Statement"].append({"Effect": "Deny", "Action": list(actions), "Resource": "*"} | more)
     return parse(json.dumps(value).encode(), document.where)
 
 
 def test_a_deny_that_only_one_side_has_is_drift() -> None:
-    """What another policy allows is refused by a Deny of this one: it counts beyond what the policy itself allows."""
+    """The Deny also denies what another policy allows."""
     plain = policy("sqs:CreateQueue")
     behind, _ = compare_with_live_role(denying(plain, "iam:*"), [], live(x=plain, admin=policy("*")))
     assert (behind.counterpart, behind.file_denies, behind.differs) == ("inline policy x", ("iam:*", "*"), True)
@@ -115,7 +115,7 @@ def test_a_deny_that_only_one_side_has_is_drift() -> None:
     assert same == Drift("inline policy x")
 
 
-def test_a_deny_counts_in_whichever_policy_it_stands() -> None:
+def test_a_deny_counts_in_any_policy() -> None:
     plain = policy("sqs:CreateQueue")
     elsewhere, _ = compare_with_live_role(
         denying(plain, "iam:*"), [], live(deploy=plain, guard=denying(policy("s3:GetObject"), "iam:*"))
@@ -123,15 +123,15 @@ def test_a_deny_counts_in_whichever_policy_it_stands() -> None:
     assert not elsewhere.differs
 
 
-def test_a_deny_that_may_not_have_been_read_is_no_drift() -> None:
+def test_a_missing_deny_is_no_drift_if_a_policy_could_not_be_read() -> None:
     plain = policy("sqs:CreateQueue")
     unread = LiveRole(ROLE, live(x=plain).policies, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),))
     compared, _ = compare_with_live_role(denying(plain, "iam:*"), [], unread)
     assert not compared.differs
 
 
-def test_a_policy_beside_one_that_could_not_be_read_is_no_counterpart_but_by_its_name_or_meaning() -> None:
-    """Else a policy that has nothing to do with the file would be a drift that nobody can mend."""
+def test_if_a_policy_could_not_be_read_only_name_or_meaning_make_a_counterpart() -> None:
+    """Otherwise an unrelated policy would be a drift that no edit of the file removes."""
     committed, other = policy("sqs:CreateQueue"), policy("sqs:TagQueue", "sqs:CreateQueue")
     unread = (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
     compared, others = compare_with_live_role(committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread))
@@ -143,15 +143,19 @@ def test_a_policy_beside_one_that_could_not_be_read_is_no_counterpart_but_by_its
 
 
 @pytest.mark.parametrize(("is_known", "unlike"), [(True, ("iam/logs.json",)), (False, ())])
-def test_another_file_that_is_not_in_the_account_is_drift(is_known: bool, unlike: tuple[str, ...]) -> None:
-    """What it grants is counted as granted, and is not."""
+def test_another_file_without_counterpart_is_drift(is_known: bool, unlike: tuple[str, ...]) -> None:
+    """Its grants would count as granted although the policy is not in force."""
     other, own = policy("logs:PutRetentionPolicy", where="iam/logs.json"), policy("sqs:CreateQueue")
     gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
     compared, _ = compare_with_live_role(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
-    assert (compared.counterpart, compared.files_without_counterpart, compared.differs) == ("inline policy x", unlike, bool(unlike))
+    assert (compared.counterpart, compared.files_without_counterpart, compared.differs) == (
+        "inline policy x",
+        unlike,
+        bool(unlike),
+    )
 
 
-def test_an_escaped_wildcard_is_no_part_that_only_a_template_knows() -> None:
+def test_an_escaped_wildcard_is_no_placeholder() -> None:
     committed = policy("s3:GetObject", resource="arn:aws:s3:::assets/a${*}b")
     compared, _ = compare_with_live_role(committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*")))
     assert (compared.unknown, compared.differs) == ("", True)

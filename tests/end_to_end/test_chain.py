@@ -28,7 +28,7 @@ LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import c
 
 def proposed(lab: Lab, folder: Path, *arguments: str) -> Any:
     """Runs `leastpriv propose` in the folder of the repository; gives the index of what it wrote."""
-    command = [*LEASTPRIV, "propose", "--trail", str(lab.records), "--output-dir", "out", *arguments]
+    command = [*LEASTPRIV, "propose", "--trails", str(lab.records), "--output-dir", "out", *arguments]
     done = subprocess.run(command, cwd=folder, env={**os.environ}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "out" / "proposal.json").read_bytes())

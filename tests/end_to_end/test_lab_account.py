@@ -15,7 +15,7 @@ import pytest
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cli.main import main
-from leastpriv.evidence.live_role import TrustKind, read_live
+from leastpriv.evidence.live_role import TrustKind, read_live_role
 from tests.end_to_end.lab.lab import Environment, Lab
 
 READER = ("cloudtrail:LookupEvents", "account:ListRegions", "iam:Get*", "iam:List*")
@@ -70,7 +70,7 @@ def test_event_history_alone_gives_a_proposal_and_the_account_is_what_the_file_s
     file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"))
     code, found, said = propose(
         reader(lab, "reader-1", *READER), monkeypatch, tmp_path / "out",
-        "--role-arn", deployed, "--policy-file", str(file), "--trail", "event-history",
+        "--role-arn", deployed, "--policy-file", str(file), "--trails", "event-history",
         "--minimum-days", "0", "--minimum-runs", "1",
     )  # fmt: skip
     assert code == 0, said
@@ -90,8 +90,8 @@ def test_an_account_that_differs_fails_the_check_and_holds_every_narrowing_back(
     file = policy_file(tmp_path, allow("sqs:*", "ssm:PutParameter", "iam:GetRole"))
     code, found, said = propose(
         reader(lab, "reader-2", *READER), monkeypatch, tmp_path / "out",
-        "--role-arn", deployed, "--policy-file", str(file), "--trail", "event-history",
-        "--aws-region", lab.region, "--mode", "check",
+        "--role-arn", deployed, "--policy-file", str(file), "--trails", "event-history",
+        "--aws-regions", lab.region, "--mode", "check",
         "--minimum-days", "0", "--minimum-runs", "0",
     )  # fmt: skip
     assert code == 3
@@ -107,8 +107,8 @@ def test_without_the_right_to_look_at_iam_the_rest_is_said_to_be_unknown(
     file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:PurgeQueue"))
     code, found, said = propose(
         reader(lab, "reader-3", "cloudtrail:LookupEvents"), monkeypatch, tmp_path / "out",
-        "--role-arn", deployed, "--policy-file", str(file), "--trail", "event-history",
-        "--aws-region", lab.region,
+        "--role-arn", deployed, "--policy-file", str(file), "--trails", "event-history",
+        "--aws-regions", lab.region,
     )  # fmt: skip
     assert code == 0, said
     details = [gap["detail"] for gap in found["gaps"] if gap["gap"] == "live-role-unread"]
@@ -123,7 +123,7 @@ def test_without_the_right_to_look_up_events_nothing_is_removed_and_the_permissi
     file = policy_file(tmp_path, allow("sqs:CreateQueue", "ssm:PutParameter"))
     code, found, said = propose(
         reader(lab, "reader-4", "iam:Get*", "iam:List*"), monkeypatch, tmp_path / "out",
-        "--role-arn", deployed, "--policy-file", str(file), "--trail", "event-history",
+        "--role-arn", deployed, "--policy-file", str(file), "--trails", "event-history",
         "--minimum-days", "0", "--minimum-runs", "0", "--unseen-services", "drop",
     )  # fmt: skip
     assert code == 0, said
@@ -138,8 +138,8 @@ def test_the_history_of_another_account_is_refused_and_says_whose_it_is(
     code, _, said = propose(
         reader(lab, "reader-5", *READER), monkeypatch, tmp_path / "out",
         "--role-arn", "arn:aws:iam::999999999999:role/deploy",
-        "--policy-file", str(file), "--trail", "event-history",
-        "--aws-region", lab.region,
+        "--policy-file", str(file), "--trails", "event-history",
+        "--aws-regions", lab.region,
     )  # fmt: skip
     assert code == 2
     assert "use credentials of the account 999999999999" in said
@@ -151,8 +151,8 @@ def test_waiting_ends_once_the_newest_events_have_been_delivered(
     file = policy_file(tmp_path, allow("sqs:CreateQueue"))
     code, found, said = propose(
         reader(lab, "reader-6", *READER), monkeypatch, tmp_path / "out",
-        "--role-arn", deployed, "--policy-file", str(file), "--trail", "event-history",
-        "--aws-region", lab.region, "--wait-for-events", "1",
+        "--role-arn", deployed, "--policy-file", str(file), "--trails", "event-history",
+        "--aws-regions", lab.region, "--wait-for-events", "1",
     )  # fmt: skip
     assert code == 0, said
     assert "events-late" not in [gap["gap"] for gap in found["gaps"]]
@@ -164,7 +164,7 @@ def test_the_permissions_of_a_role_are_listed_from_event_history(
     for name, value in reader(lab, "reader-8", "cloudtrail:LookupEvents").items():
         monkeypatch.setenv(name, value)
     out = io.StringIO()
-    arguments = ["permissions", "--role-arn", deployed, "--trail", "event-history", "--aws-region", lab.region]
+    arguments = ["permissions", "--role-arn", deployed, "--trails", "event-history", "--aws-regions", lab.region]
     assert main(arguments, out, io.StringIO(), lambda: datetime.now(UTC) + timedelta(minutes=30)) == 0
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
     assert {"sqs:CreateQueue", "iam:GetRole", "sqs:PurgeQueue"} <= {row.get("action") for row in rows}
@@ -182,7 +182,7 @@ class TestLiveRole:
         managed = iam.create_policy(PolicyName="more", PolicyDocument=json.dumps(allow("sns:Publish")))["Policy"]["Arn"]
         iam.attach_role_policy(RoleName="whole", PolicyArn=managed)
         iam.tag_role(RoleName="whole", Tags=[{"Key": "team", "Value": "shop"}])
-        found = read_live(Aws.open(lab.root), parse_principal(arn))
+        found = read_live_role(Aws.open(lab.root), parse_principal(arn))
         assert found.is_known
         assert (found.principal, dict(found.tags)) == (arn, {"team": "shop"})
         assert [policy.name for policy in found.policies] == [managed, "inline policy whole"]
@@ -199,7 +199,7 @@ class TestLiveRole:
         iam.put_group_policy(GroupName="ops", PolicyName="logs", PolicyDocument=json.dumps(allow("logs:PutLogEvents")))
         iam.attach_group_policy(GroupName="ops", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
         iam.add_user_to_group(GroupName="ops", UserName="kim")
-        found = read_live(Aws.open(lab.root), parse_principal(arn))
+        found = read_live_role(Aws.open(lab.root), parse_principal(arn))
         assert found.is_known
         assert [(policy.name, policy.group) for policy in found.policies] == [
             ("inline policy kim", ""),
@@ -208,7 +208,7 @@ class TestLiveRole:
         ]
 
     def test_a_role_that_is_not_there_is_a_gap(self, lab: Lab) -> None:
-        found = read_live(Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody"))
+        found = read_live_role(Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody"))
         assert not found.is_known
         assert ["check the input role-arn" in gap.detail for gap in found.gaps] == [True]
 
@@ -220,7 +220,7 @@ class TestLiveRole:
         file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"))
         code, found, said = propose(
             reader(lab, "reader-7", *READER), monkeypatch, tmp_path / "out", "--role-arn", deployed,
-            "--policy-file", str(file), "--trail", "event-history", "--also-attached", arn,
+            "--policy-file", str(file), "--trails", "event-history", "--also-attached", arn,
         )  # fmt: skip
         assert code == 0, said
         assert "sqs:PurgeQueue" not in [change["action"] for change in found["changes"]]

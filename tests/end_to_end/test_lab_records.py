@@ -15,7 +15,7 @@ import pytest
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Outcome
 from tests.end_to_end.lab.lab import Lab
 from tests.end_to_end.test_lab import allow, policy, refusal
@@ -226,7 +226,7 @@ def test_data_events_can_be_left_out(lab: Lab, records: list[Record]) -> None:
 
 def test_the_projects_own_reader_understands_every_record(lab: Lab, records: list[Record]) -> None:
     lab.flush()
-    command = [COMMAND, "permissions", "--all-roles", "--trail", str(lab.records)]
+    command = [COMMAND, "permissions", "--all-roles", "--trails", str(lab.records)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

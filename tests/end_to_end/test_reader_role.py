@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from leastpriv.init.options import target_of
-from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, policy_of
-from leastpriv.init.render import CLOUDFORMATION, files
+from leastpriv.init.options import parse_options
+from leastpriv.init.reader_role import DEFAULT_SOURCES, reader_grants, reader_policy
+from leastpriv.init.render import CLOUDFORMATION, render_files
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.test_lab import allow, policy
 from tests.end_to_end.test_lab_stacks import create, settled
@@ -72,12 +72,12 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
         }
         session = {**_as_job(lab, "repo:acme/shop:ref:refs/heads/main"), **own}
         done = leastpriv(
-            session, *common, "--policy-file", folder / "deploy.json", "--trail", "event-history",
-            "--trail", "s3://trails/org", "--job-log", folder / "deploy.log",
+            session, *common, "--policy-file", folder / "deploy.json", "--trails", "event-history",
+            "--trails", "s3://trails/org", "--job-logs", folder / "deploy.log",
         )  # fmt: skip
         own |= {"AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint, "AWS_ENDPOINT_URL_IAM": more.endpoint}
         again = leastpriv(
-            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trail", lab.records,
+            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trails", lab.records,
             "--last-accessed", "true", "--custom-policy-checks", "true",
         )  # fmt: skip
         asked = [*judges.requests, *more.requests, *types.requests]
@@ -118,9 +118,9 @@ def test_the_product_reads_and_judges_with_it_and_is_refused_nothing(reading: Re
 def test_what_the_products_own_calls_need_is_exactly_what_init_grants(reading: Read, tmp_path: Path) -> None:
     """The product's proposal for its own reader role: nothing to add, nothing to remove, no wildcard to narrow."""
     granted = tmp_path / "leastpriv-reader.json"
-    granted.write_text(json.dumps(policy_of(grants_of(SOURCES), VALUES), indent=2))
+    granted.write_text(json.dumps(reader_policy(reader_grants(SOURCES), VALUES), indent=2))
     assert changes(granted, reading.records, READER, tmp_path / "out") == []
-    assert used(reading.records, READER) == {action for grant in grants_of(SOURCES) for action in grant.actions}
+    assert used(reading.records, READER) == {action for grant in reader_grants(SOURCES) for action in grant.actions}
 
 
 def _deploy_seven_times(lab: Lab) -> None:
@@ -156,7 +156,7 @@ def _make_trail(lab: Lab) -> None:
 
 
 def _set_up(lab: Lab) -> None:
-    text = files(SOURCES, target_of(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION]
+    text = render_files(SOURCES, parse_options(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION]
     given = {"RepositoryOwnerId": "12", "RepositoryId": "34", "TrailBucket": "trails", "TrailPrefix": "org/"}
     lab.client("cloudformation").create_stack(
         StackName="reader",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from leastpriv.init.options import target_of
-from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, known_sources, policy_of
-from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, files
+from leastpriv.init.options import parse_options
+from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources, reader_grants, reader_policy
+from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, render_files
 from tests.end_to_end.lab.lab import ACCOUNT, Lab, is_there
 from tests.end_to_end.seed import tools
 from tests.end_to_end.seed.tools import ToolMissingError
@@ -45,7 +45,7 @@ provider "aws" {
 @pytest.mark.parametrize("sources", CHOICES, ids=",".join)
 def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_path: Path) -> None:
     path = tmp_path / CLOUDFORMATION
-    path.write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION])
+    path.write_text(render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION])
     done = subprocess.run([*_had(tools.cfn_lint), path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -53,7 +53,9 @@ def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_p
 def test_terraform_has_nothing_to_format_and_makes_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
     """With the policy of the table, and a trust that takes both forms of GitHub's subject."""
     sources = known_sources()
-    (tmp_path / TERRAFORM).write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"))[TERRAFORM])
+    (tmp_path / TERRAFORM).write_text(
+        render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[TERRAFORM]
+    )
     _terraform(lab, tmp_path, "fmt", "-check", "-diff")
     (tmp_path / "provider.tf").write_text(PROVIDER.replace("ENDPOINT", lab.endpoint))
     for command in (("init", "-input=false"), ("validate",), ("apply", "-auto-approve", "-input=false")):
@@ -64,7 +66,7 @@ def test_terraform_has_nothing_to_format_and_makes_the_role_of_the_table(lab: La
         **VALUES, "TrailKeyArn": GIVEN["trail_key_arn"], "WorkGroup": "primary", "Database": "default",
         "ResultBucket": "results", "AnalyzerRoleArn": GIVEN["analyzer_role_arn"],
     }  # fmt: skip
-    assert _plain(made) == _plain(policy_of(grants_of(sources), values))
+    assert _plain(made) == _plain(reader_policy(reader_grants(sources), values))
     [trust] = iam.get_role(RoleName="leastpriv-reader")["Role"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == [
         "repo:acme/shop:ref:refs/heads/main", "repo:acme@12/shop@34:ref:refs/heads/main",

@@ -48,7 +48,7 @@ def permissions(
     """Rows of `leastpriv permissions` as a reader with these statements, and what was said."""
     environment = lab.assume(lab.role(reader, policy(*statements)), "reading")
     program = str(Path(sys.executable).with_name("leastpriv"))
-    command = [program, "permissions", "--role-arn", role, "--trail", f"s3://{BUCKET}"]
+    command = [program, "permissions", "--role-arn", role, "--trails", f"s3://{BUCKET}"]
     told = subprocess.run(
         [*command, *options], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
@@ -59,11 +59,11 @@ def permissions(
 def test_a_reader_with_the_documented_rights_finds_what_the_deploys_used(
     lab: Lab, deployed: str, tmp_path: Path
 ) -> None:
-    rows, _ = permissions(lab, deployed, "reader", (LIST, READ, SETTINGS), "--cache", str(tmp_path))
+    rows, _ = permissions(lab, deployed, "reader", (LIST, READ, SETTINGS), "--cache-dir", str(tmp_path))
     used = {row["action"]: row["count"] for row in rows if "action" in row}
     assert used["sqs:CreateQueue"] == 2
     assert not [row for row in rows if row.get("gap") in ("source-failed", "unreadable-file", "unreadable-record")]
-    assert permissions(lab, deployed, "reader-again", (LIST, READ, SETTINGS), "--cache", str(tmp_path))[0] == rows
+    assert permissions(lab, deployed, "reader-again", (LIST, READ, SETTINGS), "--cache-dir", str(tmp_path))[0] == rows
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_a_proposal_is_made_from_the_trail_and_says_what_it_could_not_see(
     (tmp_path / "ci.json").write_text(json.dumps(policy({"Effect": "Allow", "Action": "sqs:*", "Resource": "*"})))
     environment = lab.assume(lab.role("proposer", policy(LIST, READ)), "proposing")
     program = str(Path(sys.executable).with_name("leastpriv"))
-    command = [program, "propose", "--role-arn", deployed, "--policy-file", "ci.json", "--trail", f"s3://{BUCKET}"]
-    options = ["--cache", "cache", "--output-dir", "out"]
+    command = [program, "propose", "--role-arn", deployed, "--policy-file", "ci.json", "--trails", f"s3://{BUCKET}"]
+    options = ["--cache-dir", "cache", "--output-dir", "out"]
     told = subprocess.run(
         [*command, *options], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )

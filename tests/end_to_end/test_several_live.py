@@ -23,8 +23,8 @@ LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import c
 
 def proposed(folder: Path, keys: Mapping[str, str]) -> tuple[Any, str, int]:
     """Runs `leastpriv propose --config` on event history; gives the index, what was said, and the exit code."""
-    command = [*LEASTPRIV, "propose", "--config", "leastpriv.yml", "--trail", "event-history", "--output-dir", "out"]
-    command += ["--aws-region", keys["AWS_REGION"]]
+    command = [*LEASTPRIV, "propose", "--config", "leastpriv.yml", "--trails", "event-history", "--output-dir", "out"]
+    command += ["--aws-regions", keys["AWS_REGION"]]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **keys}, capture_output=True, text=True, check=False)
     file = folder / "out" / "proposal.json"
     return json.loads(file.read_bytes()) if file.exists() else None, done.stderr, done.returncode

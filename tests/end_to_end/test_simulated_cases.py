@@ -9,7 +9,7 @@ import pytest
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.simulate import simulate
-from leastpriv.proposal.proof import Allowance
+from leastpriv.proposal.proof import NeedDecision
 from tests.end_to_end.lab.lab import Lab
 from tests.test_cases import CASES, run_case
 
@@ -23,16 +23,16 @@ knows no `${*}`.
 def test_an_independent_evaluator_decides_every_replayed_need_as_we_do(lab: Lab, tmp_path: Path) -> None:
     aws, asked = Aws.open(lab.root), 0
     for path in (path for path in CASES if path.stem != _ODD_KEYS):
-        subject = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path / path.stem).subject
-        needs = [each for each in subject.proof.allowances if _can_tell(each)]
-        documents = [*subject.draft.documents, *subject.attached_documents]
+        subject = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path / path.stem).context
+        needs = [each for each in subject.proof.need_decisions if _can_tell(each)]
+        documents = [*subject.proposal.documents, *subject.attached_documents]
         found = simulate(aws, documents, needs, subject.principal, subject.policy_file)
-        assert (found.failure, [remark.text for remark in found.remarks]) == ("", []), path.name
+        assert (found.failure, [remark.text for remark in found.findings]) == ("", []), path.name
         asked += found.asked
     assert asked > 150
 
 
-def _can_tell(allowance: Allowance) -> bool:
+def _can_tell(allowance: NeedDecision) -> bool:
     """Whether the lab's simulator can know: see above."""
     conditional = allowance.statement is not None and allowance.statement.conditions != ()
     return not conditional and "${" not in allowance.permission.resource

@@ -281,14 +281,14 @@ def test_records_name_what_the_output_does_not(bench: Bench) -> None:
     script = f"aws s3 cp s3://assets-trial/app.zip {bench.folder}/app.zip"
     blind = bench.trial(script)
     assert (blind.code, bench.granted()) == (1, {"sqs:ListQueues": ["*"]})
-    assert "try again with --trail" in blind.err
+    assert "try again with --trails" in blind.err
     told = _with_records(bench, script)
     assert (told.code, bench.granted()["s3:GetObject"]) == (0, ["arn:aws:s3:::assets-trial/app.zip"]), told.err
 
 
 def _with_records(bench: Bench, script: str) -> Told:
     """A trial beside which records are delivered, as CloudTrail does."""
-    process = bench.start(script, "--trail", str(bench.lab.records), "--wait-for-events", "20")
+    process = bench.start(script, "--trails", str(bench.lab.records), "--wait-for-records", "20")
     until = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
         bench.lab.flush()
@@ -299,7 +299,7 @@ def _with_records(bench: Bench, script: str) -> Told:
 
 @pytest.mark.slow
 def test_event_history_names_what_a_silent_command_was_refused(bench: Bench) -> None:
-    told = bench.trial(f"{PUT} > /dev/null 2>&1", "--trail", "event-history", "--wait-for-events", "20")
+    told = bench.trial(f"{PUT} > /dev/null 2>&1", "--trails", "event-history", "--wait-for-records", "20")
     assert (told.code, bench.granted().get("ssm:PutParameter")) == (0, [PARAMETER]), told.err
     assert "Not seen in records: event history holds management events only" in told.err
 

@@ -51,7 +51,7 @@ def test_a_usage_with_nothing_volatile_is_the_same_object() -> None:
     assert by_pattern([one]) == (one,)
 
 
-def test_outcomes_actions_and_refusers_are_not_mixed() -> None:
+def test_outcomes_actions_and_denying_policies_are_not_mixed() -> None:
     usages = [
         usage(asset(1)),
         usage(asset(2), outcome=Outcome.UNKNOWN),
@@ -62,7 +62,7 @@ def test_outcomes_actions_and_refusers_are_not_mixed() -> None:
     assert len(by_pattern(usages)) == 5
 
 
-def test_a_refusal_that_nothing_mends_does_not_look_mendable() -> None:
+def test_a_denial_that_no_grant_fixes_is_not_mendable() -> None:
     """An explicit deny and a missing grant come from identity-based policies both."""
     usages = [usage(asset(n), outcome=Outcome.DENIED, denial=d) for n, d in ((1, NOT_ALLOWED), (2, FORBIDDEN))]
     assert [merged.denial for merged in by_pattern(usages)] == [NOT_ALLOWED, FORBIDDEN]

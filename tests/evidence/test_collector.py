@@ -70,7 +70,7 @@ def denied(message: str, name: str = "GetObject", source: str = "s3", **more: ob
     return [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
 
 
-def test_a_refusal_of_an_action_that_the_event_is_not_known_to_need_shows_a_wrong_mapping() -> None:
+def test_a_denial_of_an_unmapped_action_is_a_gap_of_the_mapping() -> None:
     """AWS's own word against the mapping: the actions concerned stay, others do not care."""
     found = closed(call(outcome=Outcome.DENIED, message=f"{USER}sqs:SendMessage on resource: x{NO_POLICY}"))
     (gap,) = found.gaps
@@ -80,7 +80,7 @@ def test_a_refusal_of_an_action_that_the_event_is_not_known_to_need_shows_a_wron
 
 
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"])
-def test_a_refusal_that_agrees_with_the_mapping_is_no_gap(action: str) -> None:
+def test_a_denial_that_agrees_with_the_mapping_is_no_gap(action: str) -> None:
     found = closed(call(outcome=Outcome.DENIED, message=f"{USER}{action} on resource: x{NO_POLICY}"))
     assert found.gaps == ()
 
@@ -165,7 +165,7 @@ def test_gaps_are_counted_and_past_the_bound_only_their_details_go() -> None:
     assert {gap.scope for gap in gaps} == {Scope(regions=("eu-west-1",))}
 
 
-def test_no_evidence_is_empty_and_spans_nothing() -> None:
+def test_no_calls_give_empty_evidence_without_a_span() -> None:
     found = closed()
     assert (found.usages, found.groups, found.runs, found.span) == ((), (), (), timedelta())
 
@@ -177,7 +177,7 @@ def test_a_call_that_needs_two_permissions_is_one_group_and_two_usages() -> None
     assert [usage.count for usage in found.usages] == [1, 1]
 
 
-def test_the_message_of_a_refusal_is_believed_over_the_event() -> None:
+def test_a_denial_message_takes_precedence_over_the_event() -> None:
     (usage,) = denied(
         USER + 'kms:Decrypt on resource: "arn:aws:kms:eu-west-1:111122223333:key/abc"' + NO_POLICY,
         "GetParameter",
@@ -191,13 +191,13 @@ def test_the_message_of_a_refusal_is_believed_over_the_event() -> None:
     assert usage.denial.denied_by is DeniedBy.IDENTITY
 
 
-def test_a_refusal_without_a_named_action_is_what_the_event_maps_to() -> None:
+def test_a_denial_without_an_action_has_the_needs_of_the_event() -> None:
     (usage,) = denied("Access Denied")
     assert (usage.need.permission.action, usage.need.permission.resource) == ("s3:GetObject", "arn:aws:s3:::b/k")
     assert usage.need.basis is Basis.DENIED
 
 
-def test_a_refusal_that_names_no_resource_takes_all_that_the_request_names() -> None:
+def test_a_denial_without_a_resource_has_the_resources_of_the_request() -> None:
     request = {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}}
     found = denied(USER + "ec2:StopInstances" + NO_POLICY, "StopInstances", "ec2", parameters=request)
     assert [usage.need.permission.resource for usage in found] == [
@@ -206,12 +206,12 @@ def test_a_refusal_that_names_no_resource_takes_all_that_the_request_names() -> 
     ]
 
 
-def test_a_refusal_that_names_a_resource_of_another_type_does_not_grant_it() -> None:
+def test_a_denial_on_a_resource_of_another_type_does_not_grant_it() -> None:
     (usage,) = denied(USER + "s3:GetObject on resource: arn:aws:sqs:eu-west-1:111122223333:q" + NO_POLICY)
     assert usage.need.permission.resource == "arn:aws:s3:::b/k"
 
 
-def test_a_name_in_a_refusal_becomes_neither_a_wildcard_nor_a_variable() -> None:
+def test_a_name_in_a_denial_becomes_neither_a_wildcard_nor_a_variable() -> None:
     """Whoever names an object `*` or `${aws:username}` gets no more than that object."""
     for key, pattern in (("*", "${*}"), ("a?", "a${?}"), ("${aws:username}", "${$}{aws:username}")):
         (usage,) = denied(
@@ -222,25 +222,25 @@ def test_a_name_in_a_refusal_becomes_neither_a_wildcard_nor_a_variable() -> None
         assert usage.need.basis is Basis.DENIED
 
 
-def test_a_variable_in_a_refusal_is_text_also_where_the_request_is_missing() -> None:
+def test_a_variable_in_a_denial_is_text_even_without_the_request() -> None:
     (usage,) = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/${{aws:username}}/k"{NO_POLICY}', parameters={})
     assert usage.need.permission.resource == "arn:aws:s3:::b/${$}{aws:username}/k"
 
 
-def test_a_wildcard_in_the_name_that_a_refusal_repeats_is_never_taken_for_a_pattern() -> None:
+def test_a_wildcard_in_a_name_in_a_denial_is_never_a_pattern() -> None:
     """The caller chose the key `*`: the message alone cannot tell it from a pattern, so it names no resource."""
     found = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::shop/*"{NO_POLICY}', parameters={})
     assert not any(usage.need.exact for usage in found)
     assert "arn:aws:s3:::shop/*" not in {usage.need.permission.resource for usage in found}
 
 
-def test_an_action_that_only_the_refusal_names_is_not_verified() -> None:
+def test_an_action_that_only_the_denial_names_is_not_verified() -> None:
     (usage,) = denied(USER + "s3:FrobnicateBucket on resource: arn:aws:s3:::b" + NO_POLICY)
     assert usage.need.permission.action == "s3:FrobnicateBucket"
     assert not usage.need.verified
 
 
-def test_refusals_that_can_be_mended_and_others_stay_apart() -> None:
+def test_mendable_denials_and_others_are_separate() -> None:
     found = closed(
         call(outcome=Outcome.DENIED, message=USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY),
         call(
@@ -282,7 +282,7 @@ def objects(number: int) -> list[Call]:
     return [call("PutObject", {"bucketName": f"b{n % 7}", "key": f"p{n % 50}/{n}:x"}) for n in range(number)]
 
 
-def test_endless_object_keys_are_folded_and_memory_stays_bounded() -> None:
+def test_many_object_keys_become_wildcards_and_memory_is_bounded() -> None:
     calls = objects(6_000)
     found = closed(*calls)
     assert len(found.usages) < 1_100
@@ -306,7 +306,7 @@ def test_endless_object_keys_are_folded_and_memory_stays_bounded() -> None:
         ("lambda", "GetFunction20150331v2", "functionName", "f{}"),
     ],
 )
-def test_endless_names_of_any_service_are_folded(source: str, name: str, key: str, value: str) -> None:
+def test_many_names_of_any_service_become_wildcards(source: str, name: str, key: str, value: str) -> None:
     found = closed(*(call(name, {key: value.format(number)}, source=source) for number in range(1_500)))
     assert len(found.usages) < 1_100
     for usage in found.usages:
@@ -314,7 +314,7 @@ def test_endless_names_of_any_service_are_folded(source: str, name: str, key: st
         assert usage.need.permission.resource.split(":")[4] == "111122223333"
 
 
-def test_a_bare_star_is_never_folded_into_something_else() -> None:
+def test_a_bare_star_is_never_replaced() -> None:
     refused = call("GetObject", {}, outcome=Outcome.DENIED, message=USER + "s3:GetObjectTagging" + NO_POLICY)
     tagged = [call("GetObjectTagging", {"bucketName": "b", "key": str(number)}) for number in range(600)]
     found = closed(*tagged, refused)
@@ -355,7 +355,7 @@ def test_no_call_is_lost(calls: list[Call]) -> None:
     assert sum(run.denied for run in found.runs) == counts.denied
 
 
-def test_the_ids_that_answers_gave_to_new_things_are_kept_and_no_others() -> None:
+def test_only_ids_of_created_resources_are_kept() -> None:
     """A failed call made nothing, and what a reading call lists was there before."""
     making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
     evidence = closed(
@@ -371,7 +371,7 @@ def test_the_ids_that_answers_gave_to_new_things_are_kept_and_no_others() -> Non
     assert {each for usage in evidence.usages for each in usage.made} == {"332d27d7", "vpc-1"}
 
 
-def test_only_so_many_ids_of_new_things_are_kept() -> None:
+def test_the_number_of_ids_of_created_resources_is_limited() -> None:
     making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
     evidence = closed(*(structs.replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
     assert {len(usage.made) for usage in evidence.usages} == {1_000}

@@ -36,14 +36,12 @@ def created(event: str, runs: str, action: str = "ec2:CreateVpc", **fields: obje
     ],
     ids=["in its first run", "only later", "once", "each run the same", "in vain", "something else", "nothing"],
 )
-def test_a_resource_may_be_made_when_its_first_run_made_one_of_its_type(
-    making: Usage, used_in: str, made: bool
-) -> None:
+def test_a_resource_may_be_created_by_the_first_run_that_used_it(making: Usage, used_in: str, made: bool) -> None:
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
     assert created_by_own_runs([making, using])(using) is made
 
 
-def test_a_thing_that_another_action_used_before_was_not_made() -> None:
+def test_a_resource_that_another_action_used_before_was_not_created() -> None:
     """The run that made a VPC was the first to delete this one, but a run before had described it."""
     making = created("CreateVpc", "7 9")
     before = replace(
@@ -55,7 +53,7 @@ def test_a_thing_that_another_action_used_before_was_not_made() -> None:
     assert not created_by_own_runs([making, using, before])(using)
 
 
-def test_an_id_that_an_answer_named_was_made_whoever_used_it_first() -> None:
+def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
     """The run that made a gateway had no other call about it; a later one changed it."""
     api, other = (f"arn:aws:apigateway:eu-west-1::/restapis/{name}" for name in ("332d27d7", "471702ed"))
     where = "arn:aws:apigateway:eu-west-1::/restapis"
@@ -111,7 +109,7 @@ def test_to_start_what_another_call_makes_is_not_to_make_it(prefix: str, event: 
     assert created_types(prefix, event) == kinds
 
 
-def test_runs_that_nobody_reviewed_are_not_heard_as_makers() -> None:
+def test_unreviewed_runs_do_not_count_as_creators() -> None:
     """One that makes a VPC and touches another one first would open all of them for what a reviewed run needs."""
     making = created("CreateVpc", "1 2")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "1 3")

@@ -38,9 +38,9 @@ def arranged(folder: Path, damage: str = "whole") -> tuple[str, ...]:
     (folder / "policy.json").write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], ROLES]}, indent=2))
     DAMAGES[damage](trail)
     return (
-        "propose", "--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trail", str(trail),
-        "--output-dir", str(folder / "out"), "--memory", str(folder / "memory"), "--page", str(folder / "page.html"),
-        "--sarif-file", str(folder / "x.sarif"),
+        "propose", "--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails", str(trail),
+        "--output-dir", str(folder / "out"), "--evidence-folder", str(folder / "memory"),
+        "--page-file", str(folder / "page.html"), "--sarif-file", str(folder / "x.sarif"),
     )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def told_of(folder: Path) -> tuple[list[str], set[str]]:
     "case",
     [pytest.param(case, id=case["damage"], marks=pytest.mark.slow if case["damage"] in SLOW else ()) for case in CASES],
 )
-def test_damage_of_a_trail_is_told_and_removes_nothing(tmp_path: Path, case: dict[str, Any]) -> None:
+def test_a_damaged_trail_is_reported_and_removes_no_permission(tmp_path: Path, case: dict[str, Any]) -> None:
     told = leastpriv(*arranged(tmp_path, case["damage"]))
     assert told.code == 0, told.err
     assert told_of(tmp_path) == (case["told"], set(case["removes"]))

@@ -39,7 +39,7 @@ def told(evidence: Evidence) -> list[tuple[str, str, Outcome, Basis]]:
     ]
 
 
-def test_what_a_refused_call_will_need_next_stands_beside_it() -> None:
+def test_a_denied_call_comes_with_its_next_needs() -> None:
     evidence = evidence_of(create_function())
     assert told(evidence) == [
         ("iam:PassRole", PASSED, Outcome.DENIED, Basis.INFERRED),
@@ -49,16 +49,16 @@ def test_what_a_refused_call_will_need_next_stands_beside_it() -> None:
 
 
 @pytest.mark.parametrize("tail", [" with an explicit deny in a service control policy", " with an explicit deny"])
-def test_a_call_that_no_grant_mends_will_need_nothing_next(tail: str) -> None:
+def test_a_call_that_no_grant_fixes_has_no_next_needs(tail: str) -> None:
     assert [basis for *_, basis in told(evidence_of(create_function(tail=tail)))] == [Basis.DENIED]
 
 
-def test_a_partner_is_neither_used_nor_refused_yet_so_it_is_no_row_of_permissions() -> None:
+def test_a_dependent_action_is_no_row_of_permissions() -> None:
     rows = permission_rows({ROLE: evidence_of(create_function())}, patterns=False, name_principals=False)
     assert [row["action"] for row in rows if "action" in row] == ["lambda:CreateFunction"]
 
 
-def test_an_encoded_refusal_of_a_record_is_decoded() -> None:
+def test_an_encoded_denial_in_a_record_is_decoded() -> None:
     decoded = json.dumps(
         {
             "allowed": False,
@@ -73,7 +73,7 @@ def test_an_encoded_refusal_of_a_record_is_decoded() -> None:
     assert evidence.gaps == ()
 
 
-def test_an_encoded_refusal_that_nobody_decodes_is_a_gap_of_its_event() -> None:
+def test_an_undecoded_denial_is_a_gap_of_its_event() -> None:
     evidence = evidence_of(call("CreateVpc", {}, source="ec2", outcome=Outcome.DENIED, message=ENCODED))
     (gap,) = evidence.gaps
     assert gap.kind is GapKind.ENCODED_DENIAL
@@ -107,7 +107,7 @@ def test_aws_is_asked_for_the_meaning() -> None:
     ("code", "trouble"),
     [("AccessDenied", AwsErrorKind.DENIED), ("InvalidAuthorizationMessageException", AwsErrorKind.OTHER)],
 )
-def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: AwsErrorKind) -> None:
+def test_a_denied_decoding_differs_from_a_damaged_text(code: str, trouble: AwsErrorKind) -> None:
     with pytest.raises(AwsError) as raised:
         decode_with(Client(code), "abc")  # type: ignore[arg-type]
     assert raised.value.kind is trouble
@@ -125,7 +125,7 @@ def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: 
         ("17650000500", "because no session policy allows the action", False),
     ],
 )
-def test_only_a_rehearsals_own_session_policy_is_mended(session: str, tail: str, mendable: bool) -> None:
+def test_only_a_rehearsals_own_session_policy_is_mendable(session: str, tail: str, mendable: bool) -> None:
     refused = structs.replace(create_function(tail=f" {tail}"), session=session)
     denial = next(usage.denial for usage in evidence_of(refused).usages if usage.need.basis is Basis.DENIED)
     assert denial is not None
@@ -133,7 +133,7 @@ def test_only_a_rehearsals_own_session_policy_is_mended(session: str, tail: str,
     assert denial.denied_by is (DeniedBy.BOUNDARY if "boundary" in tail else DeniedBy.SESSION)
 
 
-def test_a_rehearsal_is_a_run_by_itself() -> None:
+def test_a_rehearsal_is_one_run() -> None:
     (run,) = evidence_of(structs.replace(create_function(), session="leastpriv-rehearsal-17650000500")).runs
     assert run.id == "leastpriv-rehearsal-17650000500"
 
@@ -155,7 +155,7 @@ REFUSERS = (
 @pytest.mark.parametrize("quote", ["", '"'])
 @pytest.mark.parametrize("tail", REFUSERS)
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_that_quotes_a_refusal_or_breaks_the_line_hides_no_reason(key: str, tail: str, quote: str) -> None:
+def test_a_key_with_a_denial_or_line_break_hides_no_reason(key: str, tail: str, quote: str) -> None:
     """Whoever chooses an object's key could else have a refusal of a service control policy look mendable."""
     message = f"{USER}s3:GetObject on resource: {quote}arn:aws:s3:::shop/{key}{quote}{tail}"
     refused = call("GetObject", {"bucketName": "shop", "key": key}, outcome=Outcome.DENIED, message=message)

@@ -52,7 +52,7 @@ def test_an_event_is_hidden_only_where_every_trail_leaves_it_out(
     assert [(gap.kind, gap.scope) for gap in found] == [(GapKind.NOT_LOGGED, scope) for scope in together]
 
 
-def test_a_trail_that_is_known_to_leave_nothing_out_hides_nothing() -> None:
+def test_a_trail_without_exclusions_hides_no_call() -> None:
     assert common_gaps([settings(READS, KMS), []]) == []
     assert common_gaps([settings(READS)]) == settings(READS)
 
@@ -74,7 +74,7 @@ def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
 
 @given(st.lists(st.lists(scopes, min_size=1, max_size=3), min_size=1, max_size=3))
 @example([[Scope(), Scope(regions=("a", "b"))], [Scope(regions=("b", "a"))]])
-def test_what_is_hidden_together_is_hidden_by_each(sources: list[list[Scope]]) -> None:
+def test_a_common_gap_is_in_the_gaps_of_each_trail(sources: list[list[Scope]]) -> None:
     each = [settings(*scopes) for scopes in sources]
     together = list(merge_source_gaps(each))
     for place in places:

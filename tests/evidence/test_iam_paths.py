@@ -77,11 +77,11 @@ def test_a_path_in_the_arn_of_a_role_that_was_passed_counts_too() -> None:
     ],
     ids=["nothing", "made without one", "made with and without", "two paths", "made in vain", "no answer"],
 )
-def test_without_one_path_that_is_sure_the_name_stays_as_it_is(others: list[Call]) -> None:
+def test_without_one_certain_path_the_name_is_unchanged(others: list[Call]) -> None:
     assert resources(*others, attach())["iam:AttachRolePolicy"] == [f"{HERE}:role/deployer"]
 
 
-def test_other_names_and_what_made_the_role_stay() -> None:
+def test_other_names_and_creating_calls_are_unchanged() -> None:
     found = resources(create("/ci/"), attach("other"))
     assert found["iam:AttachRolePolicy"] == [f"{HERE}:role/other"]
     assert found["iam:CreateRole"] == [f"{HERE}:role/ci/deployer"]

@@ -59,7 +59,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_no_trust_policy_trusts_nobody_and_breaks_nothing(document: object) -> None:
+def test_an_invalid_trust_policy_has_no_callers(document: object) -> None:
     assert all(trusted.identifier for trusted in trusted_callers(document) if trusted.kind is TrustKind.ANYONE)
 
 

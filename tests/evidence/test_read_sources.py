@@ -53,7 +53,7 @@ class Listed:
         return (item for item in self.items if isinstance(item, Gap) or principals.wants(item.principal))
 
 
-def test_everybody_is_read_in_one_pass_of_each_source() -> None:
+def test_all_principals_are_read_in_one_pass_of_each_source() -> None:
     first, second = Listed(call(DEPLOY), call(OTHER, "")), Listed(call(DEPLOY))
     found = read_evidence([first, second], Window(), None)
     assert {arn: evidence.counts.calls for arn, evidence in found.items()} == {DEPLOY: 2, OTHER: 1}
@@ -76,12 +76,12 @@ def test_a_target_and_its_calls_without_the_path_are_one_role_and_one_run() -> N
     assert found[DEPLOY].usages[0].need.permission.resource == "arn:aws:sqs:eu-west-1:111122223333:q"
 
 
-def test_a_gap_counts_for_every_principal_wherever_it_stands() -> None:
+def test_a_gap_counts_for_every_principal_wherever_it_occurs() -> None:
     found = read_evidence([Listed(call(DEPLOY), LOST, call(OTHER, ""))], Window(), None)
     assert [evidence.gaps for evidence in found.values()] == [(LOST,), (LOST,)]
 
 
-def test_sources_hear_the_window_and_whose_calls_are_wanted() -> None:
+def test_sources_receive_the_window_and_the_principals() -> None:
     window = Window(datetime(2026, 10, 1, tzinfo=UTC), None)
     source = Listed()
     read_evidence([source], window, parse_principal(DEPLOY))
@@ -91,7 +91,7 @@ def test_sources_hear_the_window_and_whose_calls_are_wanted() -> None:
     assert not principals.wants(OTHER)
 
 
-def test_progress_is_told_now_and_then() -> None:
+def test_progress_is_reported() -> None:
     heard: list[int] = []
     read_evidence([Listed(*[call(DEPLOY)] * 20_500)], Window(), None, heard.append)
     assert heard == [10_000, 20_000]
@@ -120,7 +120,7 @@ REFUSED = AwsError("AWS refused it.", AwsErrorKind.DENIED)
 
 @pytest.mark.parametrize("error", [NOT_THERE, REFUSED])
 @pytest.mark.parametrize("items", [(), (call(DEPLOY),)])
-def test_a_source_that_is_not_there_is_a_gap_of_everything_beside_another(
+def test_a_missing_source_among_others_is_a_gap_that_may_hide_any_call(
     error: LeastprivError, items: tuple[Call, ...]
 ) -> None:
     found = read_evidence([Failing(error, *items), Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
@@ -137,7 +137,7 @@ def test_where_no_source_can_be_read_the_first_reason_is_the_error(errors: list[
     assert raised.value is errors[0]
 
 
-def test_a_failure_that_nobody_foresaw_is_a_gap_that_tells_the_place() -> None:
+def test_an_unexpected_failure_is_a_gap_with_its_location() -> None:
     broken = Failing(KeyError("NextContinuationToken"), call(DEPLOY))
     found = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
     assert found.counts.calls == 2
@@ -168,7 +168,7 @@ def test_several_targets_are_read_in_one_pass_and_each_call_counts_for_its_own()
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_calls_tell_whose_login_had_handed_out_their_key_in_whatever_order_they_come(late: bool) -> None:
+def test_calls_are_linked_to_the_issuer_of_their_key_in_any_order(late: bool) -> None:
     calls = [
         login(DEPLOY, KEY),
         structs.replace(call(OTHER), access_key=KEY),
@@ -194,7 +194,7 @@ def taken_by(*calls: Call) -> list[str]:
     return [run.parent_run for run in found[CHAINED].runs]
 
 
-def test_a_chained_session_goes_back_to_the_run_whose_logins_handed_out_its_keys() -> None:
+def test_a_chained_session_has_the_parent_run_that_issued_its_keys() -> None:
     direct = (login(DEPLOY, KEY), chained(KEY, 1), chained(KEY, 5))
     assert taken_by(*direct) == taken_by(*reversed(direct)) == ["12345678901"]
     by_another = structs.replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
@@ -202,7 +202,7 @@ def test_a_chained_session_goes_back_to_the_run_whose_logins_handed_out_its_keys
 
 
 @pytest.mark.parametrize("other", [ANOTHER, ""])
-def test_a_session_with_one_key_of_nobody_known_goes_back_to_no_run(other: str) -> None:
+def test_a_session_with_a_key_of_unknown_issuer_has_no_parent_run(other: str) -> None:
     """What somebody else did under the same name must not count as done by reviewed code."""
     assert taken_by(login(DEPLOY, KEY), chained(KEY, 1), chained(other, 2)) == [""]
 
@@ -218,7 +218,7 @@ def test_logins_in_a_circle_end() -> None:
     assert set(taken_by(one, other, chained(KEY, 1))) == {""}
 
 
-def test_what_a_pattern_matches_is_read_beside_the_targets() -> None:
+def test_principals_that_match_a_pattern_are_read_with_the_targets() -> None:
     wanted = Principals(frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/team-*"}))
     own, others = (f"arn:aws:iam::{account}:role/" for account in ("111122223333", "444455556666"))
     names = [f"{own}team-a", f"{own}x", f"{others}team-a", f"{others}x"]
@@ -237,7 +237,7 @@ def test_a_pattern_takes_in_no_more_than_memory_is_for() -> None:
 
 
 @given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))
-def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> None:
+def test_invalid_keys_are_ignored(keys: list[str]) -> None:
     ledger = IssuedKeys()
     for key in keys:
         ledger.note(login(DEPLOY, key))
@@ -245,7 +245,7 @@ def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> 
     assert sum(ledger.key_issuers(OTHER).values()) == sum(key in (KEY, ANOTHER) for key in keys)
 
 
-def test_memory_of_keys_is_bounded_and_what_is_beyond_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_keys_is_limited_and_further_keys_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leastpriv.evidence.runs._MOST_KEYS", 3)
     ledger = IssuedKeys()
     for number in range(5):

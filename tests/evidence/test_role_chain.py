@@ -77,7 +77,7 @@ def test_a_cdk_deploy_leads_over_the_roles_of_its_bootstrap_stack_to_the_one_of_
     assert found.roles == (DEPLOY, FILES, EXEC)
 
 
-def test_a_role_handed_to_codebuild_is_followed_and_one_that_a_function_runs_with_is_not() -> None:
+def test_a_role_passed_to_codebuild_is_followed_and_a_functions_role_is_not() -> None:
     calls = [
         hands(CI, role("build"), "codebuild", "CreateProject"),
         hands(CI, role("app"), "lambda", "CreateFunction20150331"),
@@ -93,7 +93,7 @@ def test_a_role_handed_to_codebuild_is_followed_and_one_that_a_function_runs_wit
         assumes(CI, DEPLOY, Outcome.ALLOWED, "RegionDisabledException"),
     ],
 )
-def test_a_login_that_was_asked_for_and_not_had_draws_nothing(call: Call) -> None:
+def test_a_denied_assume_role_call_adds_no_link(call: Call) -> None:
     assert chain([CI], [call]).links == ()
 
 
@@ -111,11 +111,11 @@ def test_a_login_that_was_asked_for_and_not_had_draws_nothing(call: Call) -> Non
         7,
     ],
 )
-def test_what_is_no_role_of_an_account_is_no_part_of_the_chain(whom: object) -> None:
+def test_only_roles_of_an_account_are_part_of_the_chain(whom: object) -> None:
     assert chain([CI], [assumes(CI, whom)]).links == ()
 
 
-def test_circles_end_and_a_role_that_takes_itself_is_no_link() -> None:
+def test_cycles_end_and_a_role_that_assumes_itself_is_no_link() -> None:
     calls = [assumes(CI, CI), assumes(CI, DEPLOY), assumes(DEPLOY, FILES), assumes(FILES, CI), assumes(FILES, DEPLOY)]
     found = chain([CI, DEPLOY], calls)
     assert len(found.links) == 4
@@ -130,7 +130,7 @@ def test_a_fan_out_is_bounded_the_most_used_first_and_the_rest_counted() -> None
     assert found.left_out == 300 - MOST_ROLES
 
 
-def test_a_long_way_is_cut_and_says_so() -> None:
+def test_a_long_chain_is_truncated_and_says_so() -> None:
     names = [CI, *(role(f"r{number:03}") for number in range(40))]
     found = chain([CI], [assumes(one, other) for one, other in pairwise(names)])
     assert len(found.roles) == MOST_STEPS

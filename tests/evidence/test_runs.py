@@ -72,12 +72,12 @@ def test_other_sessions_and_other_principals_are_other_runs() -> None:
     assert len(set(runs_of([at(0), at(0, "plan"), at(0, principal="arn:aws:iam::1:role/other")]))) == 3
 
 
-def test_the_calls_of_a_user_are_cut_by_silence_and_named_by_their_start() -> None:
+def test_the_calls_of_a_user_are_split_by_pauses_and_named_by_their_start() -> None:
     found = runs_of([at(0, ""), at(30, ""), at(300, "")])
     assert [run.id for run in found] == ["user@2026-01-02T08:00Z"] * 2 + ["user@2026-01-02T13:00Z"]
 
 
-def test_a_late_call_joins_the_two_runs_that_it_lies_between() -> None:
+def test_a_late_call_joins_the_runs_before_and_after_it() -> None:
     first, last, late = runs_of([at(0), at(90), at(45)])
     assert first is last is late
     assert (first.first, first.last) == (START, START + timedelta(minutes=90))
@@ -89,7 +89,7 @@ def test_two_runs_that_would_have_one_name_get_two() -> None:
     assert [run.id for run in found] == ["user@2026-01-02T08:00Z", "user@2026-01-02T08:00Z#2"]
 
 
-def test_refused_calls_of_a_run_are_counted_over_everything_that_was_joined() -> None:
+def test_denied_calls_are_counted_over_joined_runs() -> None:
     denied = [structs.replace(at(minutes), outcome=Outcome.DENIED) for minutes in (0, 90)]
     assert {run.denied for run in runs_of([*denied, at(45)])} == {2}
 
@@ -117,7 +117,7 @@ def test_a_run_spans_exactly_its_calls(minutes: list[int]) -> None:
         assert (run.first, run.last) == (min(times), max(times))
 
 
-def test_what_is_held_grows_with_runs_and_not_with_calls() -> None:
+def test_memory_grows_with_runs_and_not_with_calls() -> None:
     tracker = RunTracker()
     tokens = {tracker.note(at((number * 7919) % 1_440)) for number in range(20_000)}
     assert len(tokens) <= 24

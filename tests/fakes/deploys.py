@@ -11,8 +11,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from leastpriv.config.settings import from_options
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.context import Target
+from tests.fakes.runs import Proposed, run_one
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -144,7 +144,7 @@ def proposal(
     path: str = "iam/ci-deploy.json",
     run_url: str = "",
     **options: str | tuple[str, ...],
-) -> Result:
+) -> Proposed:
     """What the pipeline makes of a policy (None: there is none yet) and records; `path` is the policy file's name."""
     trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
     file = folder / path
@@ -153,4 +153,4 @@ def proposal(
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **named})
-    return run(settings, Workplace(path, folder, (trail,)), NOW, run_url)
+    return run_one(Target(settings, path, folder), (trail,), NOW, run_url=run_url)

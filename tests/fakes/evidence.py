@@ -1,4 +1,4 @@
-"""Evidence that fits a policy: some of what it grants was used, some of what it lacks was refused."""
+"""Evidence that fits a policy: some granted actions were used, some missing ones were denied."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from leastpriv.diff.compare import decide
+from leastpriv.diff.compare import replay_need
 from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
@@ -30,25 +30,27 @@ PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
 
 
 def evidence_for(document: Document, chance: random.Random) -> Evidence:
-    """Forty-four days and twelve runs in which some granted actions were called, and nothing that is refused."""
+    """Forty-four days and twelve runs with calls of some granted actions and no denial."""
     pairs = [pair for statement in document.statements for pair in _used(statement, chance)]
     called = [_usage(action, resource, _some_runs(chance)) for action, resource in dict.fromkeys(pairs)]
-    usages = [each for each in called if decide(each.need, ROLE, "eu-west-1", [document]) in ("allowed", "unknown")]
+    usages = [
+        each for each in called if replay_need(each.need, ROLE, "eu-west-1", [document]) in ("allowed", "unknown")
+    ]
     refused = [_refusal(*pair) for pair in NEVER_GRANTED if chance.random() < 0.5]
     return evidence([*usages, *refused])
 
 
 def with_unknown_grants(document: Document, found: Evidence, chance: random.Random) -> Evidence:
-    """The evidence with allowed calls that the policy does not allow: some other policy did, which nobody knows."""
+    """The evidence with allowed calls that the policy does not allow: an unknown policy did."""
     pairs = [pair for statement in document.statements for pair in _used(statement, chance)]
     moved = [(action, re.sub(r"[A-Za-z0-9]$", "-elsewhere", resource)) for action, resource in pairs]
     more = [_usage(*pair, _some_runs(chance)) for pair in dict.fromkeys(moved) if fits(*pair)]
-    unknown = [each for each in more if decide(each.need, ROLE, "eu-west-1", [document]) == "implicitDeny"]
+    unknown = [each for each in more if replay_need(each.need, ROLE, "eu-west-1", [document]) == "implicitDeny"]
     return evidence([*found.usages, *unknown])
 
 
 def evidence(usages: Sequence[Usage]) -> Evidence:
-    """Evidence of some usages, each of which was a call of its own in each of its runs."""
+    """Evidence of some usages, each with one call in each of its runs."""
     groups = [
         CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, each.events[0]) for each in usages
     ]
@@ -108,7 +110,7 @@ def _used(statement: Statement, chance: random.Random) -> Iterator[tuple[str, st
 
 
 def _one_of(action: str, place: str, chance: random.Random) -> str:
-    """A resource of the action at a place of a policy; empty where there is none."""
+    """A resource of the action at an index of a policy; empty if there is none."""
     known = action_of(action)
     if known is None or not known.resource_types:
         return "*" if place == "*" else ""

@@ -33,7 +33,7 @@ def records_of(asked: Iterable[Asked], role: str) -> Iterator[dict[str, Any]]:
 
 def used(trail: Path, role: str) -> set[str]:
     """The actions that a role's records show, as the product derives them."""
-    done = leastpriv(NO_AWS, "permissions", "--role-arn", role, "--trail", trail)
+    done = leastpriv(NO_AWS, "permissions", "--role-arn", role, "--trails", trail)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row for row in rows if "gap" in row] == []
     return {row["action"] for row in rows if row["basis"] in ("observed", "inferred")}
@@ -42,7 +42,7 @@ def used(trail: Path, role: str) -> set[str]:
 def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, str]]:
     """Kind and action of every change that the product proposes for a role's policy by its records."""
     done = leastpriv(
-        NO_AWS, "propose", "--role-arn", role, "--policy-file", policy, "--trail", trail, "--minimum-days", "0",
+        NO_AWS, "propose", "--role-arn", role, "--policy-file", policy, "--trails", trail, "--minimum-days", "0",
         "--minimum-runs", "0", "--output-dir", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

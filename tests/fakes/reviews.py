@@ -1,4 +1,4 @@
-"""A person's edit of a policy and what a role did, as the review sees them."""
+"""Reviews of a person's edit by CloudTrail records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
-from leastpriv.proposal.review import review
+from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.report.context import ReviewContext
 from tests.fakes.deploys import ROLE, write_trail
 
@@ -40,7 +40,12 @@ def reviewed(
     return ReviewContext(
         principal=principal,
         policy_file=path,
-        review=review(document(base, "base"), document(head, "head"), others, evidence, options or Options()),
+        review=review(
+            PolicyVersion(document(base, "base"), others),
+            PolicyVersion(document(head, "head"), others),
+            evidence,
+            options or Options(),
+        ),
         evidence=evidence,
         attached=tuple(other.where for other in others),
         records=count,

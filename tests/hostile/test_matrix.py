@@ -60,7 +60,7 @@ def test_the_texts_of_a_pull_request_are_all_there(fixed: Put) -> None:
 def test_notes_at_lines_show_names_and_nothing_else(tmp_path: Path) -> None:
     """Few names, so that all of them stay in the file that the notes are about."""
     names = dict(ATTACKS)["Markdown and HTML"]
-    subject = proposal(tmp_path, POLICY, records(names), resources="exact", run_url=RUNS_AT).subject
+    subject = proposal(tmp_path, POLICY, records(names), resources="exact", run_url=RUNS_AT).context
     notes = line_notes(subject)
     assert len(notes) > 3
     for note in notes:

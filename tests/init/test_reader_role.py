@@ -41,7 +41,7 @@ def test_every_action_exists_and_fits_each_of_its_resources(source: str) -> None
 
 
 @each_source
-def test_a_wildcard_resource_stands_only_where_the_action_takes_no_other(source: str) -> None:
+def test_only_actions_without_resource_types_have_a_wildcard_resource(source: str) -> None:
     for grant in reader_grants([source]):
         if grant.resources == ("*",):
             for action in grant.actions:
@@ -51,7 +51,7 @@ def test_a_wildcard_resource_stands_only_where_the_action_takes_no_other(source:
 
 
 @each_source
-def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(source: str) -> None:
+def test_the_reader_role_writes_only_what_its_source_requires(source: str) -> None:
     writes = {
         action
         for grant in reader_grants([source])
@@ -68,7 +68,7 @@ def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(sou
 
 @pytest.mark.parametrize("sources", [[name] for name in known_sources()] + [list(known_sources())])
 def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]) -> None:
-    """All three allow the same, by containment both ways; values are put in where the templates take them."""
+    """The table and both templates allow the same, by containment both ways, with all parameter values filled in."""
     found = render_files(sources, InitOptions())
     table = _policy(sources)
     for name, pointer in ((CLOUDFORMATION, render.POINTER), (TERRAFORM, render.ADDRESS)):
@@ -79,24 +79,24 @@ def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]
         assert check_containment([template], [table]).holds, name
 
 
-def test_nothing_is_granted_beyond_the_chosen_sources() -> None:
+def test_only_the_chosen_sources_are_granted() -> None:
     assert {action for grant in reader_grants(["event-history"]) for action in grant.actions} == {
         "account:ListRegions", "cloudtrail:LookupEvents",
     }  # fmt: skip
 
 
-def test_what_two_sources_share_is_granted_once() -> None:
+def test_a_grant_shared_by_two_sources_is_written_once() -> None:
     both = reader_grants(["s3-trail", "athena"])
     assert len({grant.sid for grant in both}) == len(both)
 
 
-def test_sids_are_those_that_iam_takes_and_differ() -> None:
+def test_sids_are_valid_and_distinct() -> None:
     sids = [grant.sid for grant in reader_grants(known_sources())]
     assert all(sid.isalnum() for sid in sids)
     assert len(set(sids)) == len(sids)
 
 
-def test_every_choice_fits_one_policy_of_a_role() -> None:
+def test_every_choice_of_sources_fits_one_inline_policy() -> None:
     assert policy_size(_policy(list(known_sources()))) < 10_240
 
 
@@ -105,7 +105,7 @@ def test_every_value_that_a_resource_names_is_a_parameter() -> None:
     assert set(VALUES) - {"Partition", "Account"} <= names
 
 
-def test_a_source_that_is_none_is_refused_with_the_choice() -> None:
+def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'trail'.*event-history, s3-trail"):
         reader_grants(["trail"])
 
@@ -133,21 +133,21 @@ def test_a_source_that_is_none_is_refused_with_the_choice() -> None:
         ({"branch": "ma*"}, "name of a branch"),
     ],
 )
-def test_what_a_template_would_read_as_its_own_is_refused(options: dict[str, str], advice: str) -> None:
+def test_values_that_a_template_would_interpret_are_rejected(options: dict[str, str], advice: str) -> None:
     with pytest.raises(InputError, match=advice):
         parse_options(**options)
 
 
-def test_a_user_is_read_as_a_user() -> None:
+def test_a_user_is_read_by_the_user_source() -> None:
     target = parse_options("arn:aws:iam::111122223333:user/ci")
     assert chosen_sources(["event-history, live-role"], target) == ("event-history", "live-user")
     assert chosen_sources([], InitOptions()) == DEFAULT_SOURCES
 
 
-def test_a_role_is_read_as_a_role_whatever_kind_is_named() -> None:
+def test_a_role_is_read_by_the_role_source_even_if_the_user_source_is_named() -> None:
     target = parse_options("arn:aws:iam::111122223333:role/ci")
     assert chosen_sources(["live-user", "live-role"], target) == ("live-role",)
-    # Nobody said yet which of the two it is.
+    # The option may mean either kind.
     assert chosen_sources(["live-user"], InitOptions()) == ("live-user",)
 
 
@@ -156,7 +156,7 @@ def _policy(sources: list[str]) -> Document:
 
 
 def _values(sources: list[str]) -> dict[str, str]:
-    """The parameters' values; where users are read, that of a user."""
+    """Returns the parameters' values; for user sources those of a user."""
     return VALUES | ({"TargetRoleArn": "arn:aws:iam::111122223333:user/ci"} if sources == ["live-user"] else {})
 
 
@@ -165,7 +165,7 @@ def _pseudo() -> dict[str, str]:
 
 
 def _valued(text: str, values: dict[str, str]) -> str:
-    """A template with its parameters' values written where they are named."""
+    """Returns a template with its parameters' values filled in."""
     for name, value in values.items():
         text = text.replace(f"!Ref {name}", value).replace(f"${{{name}}}", value)
     for parameter in template_parameters(reader_grants(known_sources()), {}):

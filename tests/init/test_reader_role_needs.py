@@ -1,6 +1,6 @@
-"""What init grants for a source, held against what the product derives from its own requests to a stand-in.
+"""The grants of `init` for a source equal the permissions derived from the product's requests to a fake AWS.
 
-The other sources are held against runs in the lab (`tests/end_to_end/test_reader_role.py`).
+Other sources are compared with runs in the lab (`tests/end_to_end/test_reader_role.py`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ VALUES = {
 }  # fmt: skip
 
 
-def test_policy_generation_and_findings(tmp_path: Path) -> None:
-    """One generation to its end, and one that is interrupted, which is cancelled."""
+def test_reader_role_allows_policy_generation_and_findings(tmp_path: Path) -> None:
+    """One generation that completes, and one that is interrupted and cancelled."""
     account, hurried = Account(), Account()
     with FakeAws({**account.iam.operations(), **account.analyzer.operations()}) as aws:
         account.aws_findings(Aws.open(aws.environment()))
@@ -45,18 +45,18 @@ def test_policy_generation_and_findings(tmp_path: Path) -> None:
         hurried.time.on_sleep = lambda: _interrupt_after("GetGeneratedPolicy", aws)
         with pytest.raises(KeyboardInterrupt):
             hurried.aws_findings(Aws.open(aws.environment()))
-    asked = [each for each in aws.requests if each.service == "accessanalyzer"]
-    _hold(asked, list(reader_grants(["access-analyzer"])), tmp_path)
+    requests = [each for each in aws.requests if each.service == "accessanalyzer"]
+    _hold(requests, list(reader_grants(["access-analyzer"])), tmp_path)
 
 
-def test_what_is_attached_to_a_user(tmp_path: Path) -> None:
+def test_reader_role_allows_reading_a_users_policies(tmp_path: Path) -> None:
     with FakeAws(_user()) as aws:
         found = read_live_role(Aws.open(aws.environment()), parse_principal(KIM))
     assert found.is_known
     _hold(aws.requests, list(reader_grants(["live-user"])), tmp_path)
 
 
-def test_roles_that_a_wildcard_means(tmp_path: Path) -> None:
+def test_reader_role_allows_listing_roles_of_a_wildcard(tmp_path: Path) -> None:
     role = {
         "Path": "/", "RoleName": "ci", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
         "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
@@ -66,18 +66,18 @@ def test_roles_that_a_wildcard_means(tmp_path: Path) -> None:
     _hold(aws.requests, list(reader_grants(["roles"])), tmp_path)
 
 
-def test_keys_of_digest_files(tmp_path: Path) -> None:
+def test_reader_role_allows_reading_digest_keys(tmp_path: Path) -> None:
     keys = {"cloudtrail:ListPublicKeys": lambda _: listed_keys()}
     with FakeAws(keys) as aws, FakeS3() as s3:
         fill(s3)
         aws.operations["cloudtrail:DescribeTrails"] = lambda _: {"trailList": []}
         read(Aws.open(s3.environment(others=aws.endpoint)))
-    asked = [each for each in aws.requests if each.operation == "ListPublicKeys"]
-    _hold(asked, list(reader_grants(["digests"])), tmp_path)
+    requests = [each for each in aws.requests if each.operation == "ListPublicKeys"]
+    _hold(requests, list(reader_grants(["digests"])), tmp_path)
 
 
-def test_queries_in_athena(tmp_path: Path) -> None:
-    """But for what Athena asks of Glue and S3 in the reader's name, which only AWS's own records would show."""
+def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
+    """Except for Athena's requests to Glue and S3 on the reader's behalf, which only AWS's own records show."""
     athena = FakeAthena(None, exists=False)
     with Stand() as servers:
         stand = servers.of(athena)
@@ -88,15 +88,15 @@ def test_queries_in_athena(tmp_path: Path) -> None:
             patch.setattr("leastpriv.evidence.cloudtrail.athena_queries.time.sleep", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 stand.read()
-        asked = [each for each in stand.aws.requests if each.service == "athena"]
+        requests = [each for each in stand.aws.requests if each.service == "athena"]
     own = [grant for grant in reader_grants(["athena"]) if grant.actions[0].startswith("athena:")]
-    _hold(asked, own, tmp_path)
+    _hold(requests, own, tmp_path)
 
 
-def _hold(asked: list[Asked], granted: list[ReaderGrant], folder: Path) -> None:
-    """The product has nothing to change in a policy of the grants, and names exactly their actions."""
-    assert asked
-    write_trail(folder / "trail", records_of(asked, READER))
+def _hold(requests: list[Asked], granted: list[ReaderGrant], folder: Path) -> None:
+    """The product proposes no change to a policy of the grants, and names exactly their actions."""
+    assert requests
+    write_trail(folder / "trail", records_of(requests, READER))
     policy = folder / "reader.json"
     policy.write_text(json.dumps(reader_policy(granted, VALUES), indent=2))
     assert used(folder / "trail", READER) == {action for grant in granted for action in grant.actions}
@@ -113,7 +113,7 @@ def _interrupt(_: float) -> None:
 
 
 def _user() -> dict[str, Operation]:
-    """A user with a policy of each kind, and in a group with both kinds."""
+    """A user with a policy of each kind, in a group with both kinds."""
     text = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}})
     then = datetime(2026, 1, 1, tzinfo=UTC)
     own = {"Path": "/", "UserName": "kim", "UserId": "AIDAAAAAAAAAAAAAAAAA", "Arn": KIM, "CreateDate": then}

@@ -23,8 +23,8 @@ KNOWN = {known.name for known in INPUTS}
 ISSUER = "token.actions.githubusercontent.com"
 
 
-def test_the_trust_takes_both_forms_of_githubs_subject_and_no_other() -> None:
-    """By names, and by names and ids; the second only where both ids are given."""
+def test_the_trust_policy_accepts_exactly_both_forms_of_githubs_subject() -> None:
+    """By names, and by names and ids; the second only if both ids are given."""
     statement = _yaml(render_files(known_sources(), InitOptions())[CLOUDFORMATION])["Resources"]["LeastprivReader"][
         "Properties"
     ]["AssumeRolePolicyDocument"]["Statement"][0]
@@ -42,14 +42,14 @@ def test_the_trust_takes_both_forms_of_githubs_subject_and_no_other() -> None:
     ]
 
 
-def test_terraform_takes_the_same_subjects() -> None:
+def test_terraform_accepts_the_same_subjects() -> None:
     text = render_files(known_sources(), InitOptions())[TERRAFORM]
     assert '"repo:${var.repository_owner}/${var.repository_name}:ref:refs/heads/${var.branch}"' in text
     by_id = "${var.repository_owner}@${var.repository_owner_id}/${var.repository_name}@${var.repository_id}"
     assert f'== "" ? "" : "repo:{by_id}:ref:refs/heads/${{var.branch}}"' in text
 
 
-def test_terraform_is_read_by_a_parser_of_its_language() -> None:
+def test_the_terraform_file_is_valid_hcl() -> None:
     import hcl2
 
     found = hcl2.loads(render_files(known_sources(), parse_options(repository="acme/shop"))[TERRAFORM])
@@ -68,7 +68,7 @@ def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_o
 
 
 @pytest.mark.parametrize("source", known_sources())
-def test_the_workflow_sets_only_inputs_that_there_are(source: str) -> None:
+def test_the_workflow_sets_only_existing_inputs(source: str) -> None:
     steps = _yaml(render_files([source], InitOptions())[PATH])["jobs"]["least-privilege"]["steps"]
     assert {"role-arn", "policy-file"} <= set(steps[1]["with"]) <= KNOWN
     assert set(action_inputs([source])) <= KNOWN
@@ -77,7 +77,7 @@ def test_the_workflow_sets_only_inputs_that_there_are(source: str) -> None:
 @pytest.mark.parametrize(
     "name", ["null", "1.5", "true", "2026-11-24", "iam/ci.json#/Resources/R/Properties/Policies/0"]
 )
-def test_the_policy_file_is_the_text_that_was_given(name: str) -> None:
+def test_the_policy_file_is_the_given_text(name: str) -> None:
     steps = _yaml(render_files(["event-history"], parse_options(policy_file=name))[PATH])["jobs"]["least-privilege"][
         "steps"
     ]
@@ -88,8 +88,8 @@ def test_the_policy_file_is_the_text_that_was_given(name: str) -> None:
     ("partition", "region", "audience"),
     [("aws-cn", "cn-north-1", "sts.amazonaws.com.cn"), ("aws-us-gov", "us-gov-west-1", "sts.amazonaws.com")],
 )
-def test_another_partition_has_a_region_and_an_audience_of_its_own(partition: str, region: str, audience: str) -> None:
-    """The role takes exactly the audience for which the workflow asks."""
+def test_another_partition_has_its_own_region_and_audience(partition: str, region: str, audience: str) -> None:
+    """The role accepts exactly the audience that the workflow requests."""
     found = render_files(known_sources(), parse_options(f"arn:{partition}:iam::111122223333:role/ci"))
     asked = _yaml(found[PATH])["jobs"]["least-privilege"]["steps"][0]["with"]
     assert asked["aws-region"] == region
@@ -100,14 +100,14 @@ def test_another_partition_has_a_region_and_an_audience_of_its_own(partition: st
     assert f'values   = ["{audience}"]' in found[TERRAFORM]
 
 
-def test_another_default_branch_is_in_both_templates_and_in_the_command_that_deploys(tmp_path: Path) -> None:
-    told = leastpriv("init", "--output-dir", str(tmp_path), "--branch", "release/main", "--repository", "acme/shop")
+def test_another_default_branch_is_in_both_templates_and_the_deploy_command(tmp_path: Path) -> None:
+    result = leastpriv("init", "--output-dir", str(tmp_path), "--branch", "release/main", "--repository", "acme/shop")
     assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["Branch"]["Default"] == "release/main"
     assert 'default     = "release/main"' in (tmp_path / TERRAFORM).read_text()
-    assert "Branch=release/main" in told.err
+    assert "Branch=release/main" in result.err
 
 
-def test_the_command_that_deploys_names_every_value_without_a_default_the_ids_and_the_branch() -> None:
+def test_the_deploy_command_has_every_value_without_default_the_ids_and_the_branch() -> None:
     command = deploy_command(["s3-trail"], InitOptions())
     parameters = _yaml(render_files(["s3-trail"], InitOptions())[CLOUDFORMATION])["Parameters"]
     needed = {name for name, each in parameters.items() if "Default" not in each}
@@ -115,21 +115,21 @@ def test_the_command_that_deploys_names_every_value_without_a_default_the_ids_an
     assert {value.partition("=")[0] for value in values} == {*needed, "RepositoryOwnerId", "RepositoryId", "Branch"}
 
 
-def test_the_command_that_deploys_asks_github_for_the_ids_of_the_repository() -> None:
-    """By default a new repository's subject has them, and the role would take no job of it without."""
+def test_the_deploy_command_asks_github_for_the_repository_ids() -> None:
+    """A new repository's subject has ids by default, so that a role without them would reject its jobs."""
     values = shlex.split(deploy_command(["event-history"], parse_options(repository="acme/shop")))
     assert "RepositoryOwnerId=$(gh api repos/acme/shop --jq .owner.id)" in values
     assert "RepositoryId=$(gh api repos/acme/shop --jq .id)" in values
 
 
-def test_the_workflow_names_a_trail_where_a_table_is_to_be_made_over_it() -> None:
+def test_the_workflow_names_a_trail_if_a_table_is_created_over_it() -> None:
     found = action_inputs(["athena", "athena-create"])
     assert (found["trails"], found["athena-table"]) == ("s3://BUCKET/PREFIX", "DATABASE.TABLE")
 
 
 @pytest.mark.parametrize("sources", [*([source] for source in known_sources()), known_sources()], ids=",".join)
-def test_the_workflow_asks_for_nothing_that_the_role_may_not_and_its_inputs_are_good(sources: list[str]) -> None:
-    """A step asks IAM for last accessed information by itself; where that is no chosen source, the input says no."""
+def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sources: list[str]) -> None:
+    """The action reads access advisor by default; if that source is not chosen, the input disables it."""
     given = _yaml(render_files(sources, InitOptions())[PATH])["jobs"]["least-privilege"]["steps"][1]["with"]
     values = {name: "true" if value is True else "false" if value is False else value for name, value in given.items()}
     own = {
@@ -157,14 +157,14 @@ def test_the_workflow_asks_for_nothing_that_the_role_may_not_and_its_inputs_are_
         ("event-history,live-role", ""),
     ],
 )
-def test_a_choice_that_lacks_something_is_told(sources: str, words: str, tmp_path: Path) -> None:
-    told = leastpriv("init", "--output-dir", str(tmp_path), "--sources", sources)
-    assert told.code == 0
-    assert words in told.err
-    assert words or len(told.err.splitlines()) == 4
+def test_an_incomplete_choice_of_sources_is_reported(sources: str, words: str, tmp_path: Path) -> None:
+    result = leastpriv("init", "--output-dir", str(tmp_path), "--sources", sources)
+    assert result.code == 0
+    assert words in result.err
+    assert words or len(result.err.splitlines()) == 4
 
 
-def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:
+def test_the_workflow_is_valid_for_github(tmp_path: Path) -> None:
     path = tmp_path / "least-privilege.yml"
     path.write_text(render_files(known_sources(), InitOptions())[PATH])
     tool = Path(sys.executable).with_name("check-jsonschema")
@@ -172,18 +172,18 @@ def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_command_writes_all_files_and_says_so(tmp_path: Path) -> None:
-    told = leastpriv("init", "--output-dir", str(tmp_path), "--repository", "acme/shop")
-    assert told.code == 0
-    assert told.err.count("Wrote") == 3
+def test_the_command_writes_and_reports_all_files(tmp_path: Path) -> None:
+    result = leastpriv("init", "--output-dir", str(tmp_path), "--repository", "acme/shop")
+    assert result.code == 0
+    assert result.err.count("Wrote") == 3
     assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["RepositoryOwner"]["Default"] == "acme"
 
 
-def test_a_file_that_is_there_is_never_overwritten_unasked(tmp_path: Path) -> None:
+def test_an_existing_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / TERRAFORM).write_text("# mine\n")
-    told = leastpriv("init", "--output-dir", str(tmp_path))
-    assert told.code == 2
-    assert f"{TERRAFORM} is there already" in told.err
+    result = leastpriv("init", "--output-dir", str(tmp_path))
+    assert result.code == 2
+    assert f"{TERRAFORM} is there already" in result.err
     assert (tmp_path / TERRAFORM).read_text() == "# mine\n"
     assert not (tmp_path / CLOUDFORMATION).exists()
     assert leastpriv("init", "--output-dir", str(tmp_path), "--overwrite").err.count("Overwrote") == 1
@@ -191,18 +191,18 @@ def test_a_file_that_is_there_is_never_overwritten_unasked(tmp_path: Path) -> No
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     leastpriv("init", "--output-dir", str(tmp_path))
-    told = leastpriv("init", "--output-dir", str(tmp_path))
-    assert (told.code, told.err.count("Unchanged")) == (0, 3)
+    result = leastpriv("init", "--output-dir", str(tmp_path))
+    assert (result.code, result.err.count("Unchanged")) == (0, 3)
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"))
-    assert told.code == 1
-    assert "cannot be written" in told.err
+    result = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"))
+    assert result.code == 1
+    assert "cannot be written" in result.err
 
 
 def _yaml(text: str) -> Any:
-    """YAML with CloudFormation's short functions read as their values."""
+    """Reads YAML with CloudFormation's short functions as their values."""
     plain = re.sub(r"!(Sub|Ref|If|GetAtt|Not|Or|Equals)\b", "", text)
     return json.loads(json.dumps(YAML(typ="safe", pure=True).load(plain)))

@@ -10,13 +10,12 @@ from unittest.mock import patch
 
 import pytest
 
+from leastpriv.aws.session import AwsSession
 from leastpriv.aws_checks import custom_checks
 from leastpriv.config.settings import from_options
 from leastpriv.errors import InputError
 from leastpriv.models import Basis
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
-from leastpriv.pipeline.sources import Reach
+from leastpriv.pipeline.context import Target
 from tests.fakes import progress
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.policy_checks import PolicyChecks
@@ -32,6 +31,7 @@ from tests.fakes.deploys import (
     usual_deploys,
     write_trail,
 )
+from tests.fakes.runs import Proposed, run_one
 
 STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/1"
 HANDLERS = {"AWS::SQS::Queue": {"create": ["kms:ListAliases"], "delete": ["sqs:DeleteQueue", "sns:SetTopicAttributes"]}}
@@ -41,13 +41,13 @@ NOWHERE = {"AWS_PROFILE": "nobody", "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA
 
 def _run(
     folder: Path,
-    reach: Reach | None,
+    reach: AwsSession | None,
     policy: Any = POLICY,
     records: Any = None,
     templates: Sequence[str] = (),
     *,
     paid: bool = False,
-) -> Result:
+) -> Proposed:
     file = folder / "ci.json"
     file.write_text(json.dumps(policy, indent=2))
     trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
@@ -56,29 +56,29 @@ def _run(
         "custom-policy-checks": "true" if paid else "false",
     })  # fmt: skip
     paths = tuple(folder / name for name in templates)
-    return run(settings, Workplace("ci.json", folder, (trail,), reach=reach, templates=paths), NOW)
+    return run_one(Target(settings, "ci.json", folder, templates=paths), (trail,), NOW, reach)
 
 
-def _opened(environment: dict[str, str]) -> Reach:
+def _opened(environment: dict[str, str]) -> AwsSession:
     """A run's reach whose door something has opened already."""
-    reach = Reach(environment, NOW)
+    reach = AwsSession(environment, NOW)
     reach.aws()
     return reach
 
 
 def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
-        result = _run(tmp_path, Reach(aws.environment(), NOW))
+        result = _run(tmp_path, AwsSession(aws.environment(), NOW))
     assert aws.requests == []
     assert "What AWS says of it" not in result.body
 
 
-def test_a_run_that_has_opened_the_door_has_its_proposal_judged(tmp_path: Path) -> None:
+def test_a_run_that_uses_aws_has_its_proposal_checked(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, _opened(aws.environment()))
-    assert result.subject.proposal.changes
-    assert [each.operation for each in result.subject.check_results] == ["ValidatePolicy", "SimulateCustomPolicy"]
-    assert all(not each.failure for each in result.subject.check_results)
+    assert result.context.proposal.changes
+    assert [each.operation for each in result.context.check_results] == ["ValidatePolicy", "SimulateCustomPolicy"]
+    assert all(not each.failure for each in result.context.check_results)
     assert "### What AWS says of it" in result.body
     assert "AWS disagrees" not in result.body
 
@@ -86,12 +86,12 @@ def test_a_run_that_has_opened_the_door_has_its_proposal_judged(tmp_path: Path) 
 def test_the_simulation_agrees_with_our_replay_on_every_need(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, _opened(aws.environment()))
-    simulated = result.subject.check_results[1]
+    simulated = result.context.check_results[1]
     assert simulated.asked > 0
     assert simulated.disagreements == ()
 
 
-def test_a_disagreement_stands_right_below_the_verdict(tmp_path: Path) -> None:
+def test_a_disagreement_is_right_below_the_verdict(tmp_path: Path) -> None:
     with PolicyChecks("SimulateCustomPolicy") as aws:
         result = _run(tmp_path, _opened(aws.environment()))
     sections = result.body.split("\n\n")
@@ -99,19 +99,19 @@ def test_a_disagreement_stands_right_below_the_verdict(tmp_path: Path) -> None:
     assert "our replay says allowed, AWS's simulation not allowed" in sections[1]
 
 
-def test_nothing_to_change_is_nothing_to_judge(tmp_path: Path) -> None:
+def test_without_a_change_no_check_runs(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         _run(tmp_path, _opened(aws.environment()), as_committed(), deploys([UPDATE, CREATE_QUEUE]), paid=True)
     assert aws.judged == []
 
 
-def test_no_run_asks_for_what_costs_unless_somebody_asked_for_it(tmp_path: Path) -> None:
+def test_no_run_pays_without_the_input(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         _run(tmp_path, _opened(aws.environment()))
     assert set(aws.judged) == {"ValidatePolicy", "SimulateCustomPolicy"}
 
 
-def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(tmp_path: Path) -> None:
+def test_the_input_opens_aws_and_the_price_is_logged_before_a_paid_request(tmp_path: Path) -> None:
     """`POLICY` gains an action in the usual deploys, so that new access is not asked for."""
     before: dict[str, int] = {}
     with PolicyChecks() as aws:
@@ -120,7 +120,7 @@ def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(
             before[text] = sum(name.startswith("Check") for name in aws.judged)
 
         with patch.object(custom_checks._log, "info", info):
-            result = _run(tmp_path, Reach(aws.environment(), NOW), paid=True)
+            result = _run(tmp_path, AwsSession(aws.environment(), NOW), paid=True)
     [price] = [text for text in before if "which AWS charges" in text]
     assert before[price] == 0
     assert {"CheckAccessNotGranted", "ValidatePolicy"} <= set(aws.judged)
@@ -128,7 +128,7 @@ def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(
     assert "- `CheckAccessNotGranted` answered 2 paid requests: nothing to say." in result.body
 
 
-def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trust_beside_the_policy(
+def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_the_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everybody = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
@@ -142,7 +142,7 @@ def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trus
             monkeypatch.setenv(name, value)
         told = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file",
-            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trail", str(trail),
+            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trails", str(trail),
             "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
         )  # fmt: skip
     assert told.code == 0, told.err
@@ -153,7 +153,7 @@ def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trus
     assert "the trust policy can let anybody assume the role" in told.out
 
 
-def test_a_trust_policy_of_its_own_is_judged_where_an_input_names_it(
+def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the free judge where AWS is asked, by the paid one where it is chosen; a run over files sends nothing."""
@@ -162,7 +162,7 @@ def test_a_trust_policy_of_its_own_is_judged_where_an_input_names_it(
     (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [open_to_all]}, indent=1))
     trail = str(write_trail(tmp_path / "trail", usual_deploys()))
     monkeypatch.chdir(tmp_path)
-    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", trail, "--trust-policy", "trust.json")
+    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", trail, "--trust-policy", "trust.json")
     with PolicyChecks() as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
@@ -190,7 +190,7 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
         (tmp_path / "trust.json").write_text(content)
     monkeypatch.chdir(tmp_path)
     told = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", ".", "--trust-policy", "trust.json"
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", ".", "--trust-policy", "trust.json"
     )
     assert told.code == 2
     assert "trust-policy" in told.err
@@ -198,18 +198,18 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
     assert "Reading" not in told.err
 
 
-def test_paid_checks_without_credentials_are_told_and_end_nothing(tmp_path: Path) -> None:
-    result = _run(tmp_path, Reach(NOWHERE, NOW), paid=True)
-    assert result.subject.proposal.changes
+def test_paid_checks_without_credentials_are_reported_and_end_no_run(tmp_path: Path) -> None:
+    result = _run(tmp_path, AwsSession(NOWHERE, NOW), paid=True)
+    assert result.context.proposal.changes
     assert "`AWS` could not be asked." in result.body
 
 
-def test_a_judge_that_fails_ends_nothing(tmp_path: Path) -> None:
+def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
     words = f"User: {ROLE} is not authorized to perform: access-analyzer:ValidatePolicy on resource: *"
     with PolicyChecks() as aws:
         aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
         result = _run(tmp_path, _opened(aws.environment()))
-    assert result.subject.proposal.changes
+    assert result.context.proposal.changes
     assert "`ValidatePolicy` could not be asked. AWS refused `access-analyzer:ValidatePolicy`" in result.body
 
 
@@ -217,15 +217,15 @@ def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: P
     with CloudFormationTypes(HANDLERS, {("eu-west-1", "orders"): ["AWS::SQS::Queue"]}) as types, PolicyChecks() as aws:
         environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
         result = _run(tmp_path, _opened(environment), STACKS_TOO, _own_stack())
-    assert result.subject.evidence.aws_findings.declared.types == ("AWS::SQS::Queue",)
-    held = {each.action: each.guard_result.guard for each in result.subject.proposal.held_back}
+    assert result.context.evidence.aws_findings.declared.types == ("AWS::SQS::Queue",)
+    held = {each.action: each.guard_result.guard for each in result.context.proposal.held_back}
     assert held["sns:SetTopicAttributes"] == "declared"
-    offered = {offer.action: offer.basis.value for offer in result.subject.suggested_actions}
+    offered = {offer.action: offer.basis.value for offer in result.context.suggested_actions}
     assert offered["kms:ListAliases"] == "declared"
     assert "- `kms:ListAliases`: declared by `AWS::SQS::Queue`." in result.body
 
 
-def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> None:
+def test_a_template_opens_aws_and_its_types_are_read(tmp_path: Path) -> None:
     kinds = ("AWS::SQS::Queue", "AWS::Serverless::Function", "AWS::SNS::Topic")
     (tmp_path / "t.yaml").write_text(
         "Resources:\n" + "".join(f"  R{kind[-5:]}: {{Type: '{kind}'}}\n" for kind in kinds)
@@ -236,15 +236,15 @@ def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> No
         result = _run(tmp_path, _opened(environment), templates=("t.yaml",))
     assert "registry does not know `AWS::Serverless::Function`, nor what" in result.body
     assert "no action that the catalogue knows: `sns:InventedAction`." in result.body
-    assert {offer.action for offer in result.subject.suggested_actions if offer.basis is Basis.DECLARED} >= {
+    assert {offer.action for offer in result.context.suggested_actions if offer.basis is Basis.DECLARED} >= {
         "kms:ListAliases"
     }
 
 
-def test_a_template_without_credentials_is_told_and_ends_nothing(tmp_path: Path) -> None:
+def test_a_template_without_credentials_is_reported_and_ends_no_run(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n")
-    result = _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",))
-    assert result.subject.proposal.changes
+    result = _run(tmp_path, AwsSession(NOWHERE, NOW), templates=("t.yaml",))
+    assert result.context.proposal.changes
     assert "What resource types need is not known whole." in result.body
 
 
@@ -262,13 +262,13 @@ def test_a_template_that_cannot_be_read_ends_the_run_before_any_evidence_is_read
     (tmp_path / "t.yaml").write_text("Resources: [\n")
     said = progress.LINES
     with pytest.raises(InputError, match=r"t\.yaml"):
-        _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",))
+        _run(tmp_path, AwsSession(NOWHERE, NOW), templates=("t.yaml",))
     assert said == []
 
 
-def test_a_template_that_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_template_that_is_no_file_is_bad_input(tmp_path: Path) -> None:
     told = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trail", str(tmp_path), "--template", "no.yaml"
+        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", str(tmp_path), "--template", "no.yaml"
     )
     assert (told.code, "--template names 'no.yaml'" in told.err) == (2, True)
 

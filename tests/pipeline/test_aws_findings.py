@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
+from leastpriv.aws.session import AwsSession
 from leastpriv.cli.main import main
 from leastpriv.config.settings import from_environment, from_options
 from leastpriv.config.validators import Value
 from leastpriv.errors import InputError
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
-from leastpriv.pipeline.sources import Reach
+from leastpriv.pipeline.context import Target
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError
 from tests.fakes.markdown import table_widths
+from tests.fakes.runs import Proposed, run_one
 from tests.test_cases import outcome, records, write_trail
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -87,7 +87,7 @@ def aws(account: Account) -> Iterator[FakeAws]:
 
 
 @pytest.fixture
-def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
+def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
     """Makes a proposal with these inputs; `said` gets the log, `changed` is when the policy file was."""
     write_trail(tmp_path / "trail", records(RUNS))
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
@@ -96,19 +96,19 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
         reach: Mapping[str, str] | None = None,
         changed: datetime | None = NOW - 100 * DAY,
         **inputs: str,
-    ) -> Result:
+    ) -> Proposed:
         named: dict[str, Value] = {name.replace("_", "-"): value for name, value in inputs.items()}
         named |= {"role-arn": ROLE, "policy-file": "policy.json", "trails": (str(tmp_path / "trail"),)}
         settings = from_options(named)
-        door = Reach(aws.environment(attempts=1) if reach is None else reach, NOW)
-        place = Workplace("policy.json", tmp_path, (tmp_path / "trail",), reach=door, changed=changed)
-        return run(settings, place, NOW)
+        door = AwsSession(aws.environment(attempts=1) if reach is None else reach, NOW)
+        target = Target(settings, "policy.json", tmp_path, changed=changed)
+        return run_one(target, (tmp_path / "trail",), NOW, door)
 
     return made
 
 
-def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebody_did(
-    propose: Callable[..., Result],
+def test_last_accessed_information_removes_services_without_an_attempt_and_keeps_the_others(
+    propose: Callable[..., Proposed],
 ) -> None:
     without = outcome(propose())
     assert "sns:*: unseen-service" in without["held-back"]
@@ -122,8 +122,8 @@ def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebo
     assert all(len(widths) == 1 for widths in table_widths(with_it.body))
 
 
-def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_sake(
-    propose: Callable[..., Result], account: Account, tmp_path: Path
+def test_a_service_in_use_is_never_reported_as_unused_by_iam(
+    propose: Callable[..., Proposed], account: Account, tmp_path: Path
 ) -> None:
     """IAM may not know of it: the use is less than four hours old, or in a region that it does not track."""
     account.iam.attempts = []
@@ -135,8 +135,8 @@ def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_s
 
 
 @pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
-def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
-    propose: Callable[..., Result], changed: datetime | None, why: str
+def test_a_recent_grant_is_kept_without_an_attempt(
+    propose: Callable[..., Proposed], changed: datetime | None, why: str
 ) -> None:
     result = propose(last_accessed="true", changed=changed)
     assert "sns:*: unseen-service" in outcome(result)["held-back"]
@@ -145,19 +145,21 @@ def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
     assert "may be younger" not in propose(last_accessed="true").body
 
 
-def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Result], account: Account) -> None:
+def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Proposed], account: Account) -> None:
     details = {"externalAccessDetails": {"principal": {"AWS": "*"}, "condition": {}}}
     account.analyzer.analyzers = {"ACCOUNT/outside": [Finding("1", ROLE, "ExternalAccess", [details])]}
     assert "### The role is open to outsiders" in propose(last_accessed="true").body
     assert "### The role is open to outsiders" not in propose(last_accessed="true", reach={}).body
 
 
-def test_the_user_who_asks_for_nothing_asks_aws_nothing(propose: Callable[..., Result], aws: FakeAws) -> None:
+def test_a_run_without_the_input_sends_aws_no_request(propose: Callable[..., Proposed], aws: FakeAws) -> None:
     propose()
     assert not [each for each in aws.requests if each.operation.startswith("Generate")]
 
 
-def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable[..., Result], aws: FakeAws) -> None:
+def test_without_credentials_no_request_is_sent_and_no_message_logged(
+    propose: Callable[..., Proposed], aws: FakeAws
+) -> None:
     said = progress.LINES
     result = propose(reach={}, last_accessed="true")
     assert not aws.requests
@@ -165,8 +167,8 @@ def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable
     assert not [line for line in said if "AWS" in line]
 
 
-def test_refused_last_accessed_information_removes_nothing_more_and_is_told(
-    propose: Callable[..., Result], aws: FakeAws
+def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
+    propose: Callable[..., Proposed], aws: FakeAws
 ) -> None:
     action = "iam:GenerateServiceLastAccessedDetails"
     aws.refuse(action.partition(":")[2], "AccessDenied", f"User: x is not authorized to perform: {action}", 403)
@@ -175,15 +177,17 @@ def test_refused_last_accessed_information_removes_nothing_more_and_is_told(
     assert f"`{action}`" in refused.body.partition("### What this run could not see")[2]
 
 
-def test_credentials_of_another_account_are_told(
-    propose: Callable[..., Result], account: Account, aws: FakeAws
+def test_credentials_of_another_account_are_reported(
+    propose: Callable[..., Proposed], account: Account, aws: FakeAws
 ) -> None:
     other = {"UserId": "x", "Account": "999999999999", "Arn": "arn:aws:iam::999999999999:user/somebody"}
     aws.operations["sts:GetCallerIdentity"] = lambda _: other
     assert "credentials are those of account 999999999999" in propose(last_accessed="true").body.replace("`", "")
 
 
-def test_a_generated_policy_is_asked_about_and_never_written(propose: Callable[..., Result], account: Account) -> None:
+def test_a_generated_policy_is_asked_about_and_never_written(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     account.analyzer.is_complete = False
     queues = "arn:aws:sqs:${Region}:${Account}:${QueueName}"
     account.analyzer.policies = [
@@ -229,7 +233,7 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
     monkeypatch.chdir(tmp_path)
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trail", "trail"]
+    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trails", "trail"]
     said = StringIO()
     before = signal.signal(number, lambda *_: None)
     try:
@@ -242,7 +246,9 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
     assert said.getvalue().index(f"Cancelled the policy generation {job.number}") < said.getvalue().index("Interrupted")
 
 
-def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[..., Result], account: Account) -> None:
+def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     github = "token.actions.githubusercontent.com"
 
     def outside(kind: str, who: str, **condition: str) -> dict[str, Any]:
@@ -263,7 +269,9 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[.
     assert ":sub" not in warning
 
 
-def test_unused_access_findings_are_laid_beside_the_proposal(propose: Callable[..., Result], account: Account) -> None:
+def test_unused_access_findings_are_compared_with_the_proposal(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     step = {"unusedPermissionsRecommendedStep": {"recommendedAction": "CREATE_POLICY", "existingPolicyId": "deploy"}}
     _find_unused(account, step)
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
@@ -271,8 +279,8 @@ def test_unused_access_findings_are_laid_beside_the_proposal(propose: Callable[.
     assert "- It recommends to replace `deploy`.\n" in body
 
 
-def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
-    propose: Callable[..., Result], account: Account
+def test_a_recommended_policy_that_keeps_a_removed_grant_is_reported(
+    propose: Callable[..., Proposed], account: Account
 ) -> None:
     allowed = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "acm:List*"], "Resource": "*"}
     step = {
@@ -287,7 +295,7 @@ def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
     )
 
 
-def test_unused_credentials_are_told(propose: Callable[..., Result], account: Account) -> None:
+def test_unused_credentials_are_reported(propose: Callable[..., Proposed], account: Account) -> None:
     key = {"unusedIamUserAccessKeyDetails": {"accessKeyId": "AKIAEXAMPLE000000001"}}
     findings = [Finding("1", ROLE, "UnusedIAMUserAccessKey", [key])]
     account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": findings}
@@ -295,7 +303,7 @@ def test_unused_credentials_are_told(propose: Callable[..., Result], account: Ac
     assert "calls credentials of the user unused: `AKIAEXAMPLE000000001`." in body
 
 
-def test_a_finding_without_a_recommendation_says_why(propose: Callable[..., Result], account: Account) -> None:
+def test_a_finding_without_a_recommendation_has_the_reason(propose: Callable[..., Proposed], account: Account) -> None:
     _find_unused(account)
     account.analyzer.unrecommended = "SERVICE_ERROR"
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
@@ -329,7 +337,7 @@ def test_a_wrong_input_is_named(name: str, value: str, words: str) -> None:
         from_environment({f"INPUT_{key.upper()}": text for key, text in given.items()})
 
 
-def test_a_step_asks_iam_by_itself_and_a_shell_does_not() -> None:
+def test_a_step_asks_iam_by_default_and_a_command_does_not() -> None:
     given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"}
     assert from_environment({f"INPUT_{key.upper()}": text for key, text in given.items()}).last_accessed
     assert not from_options(given).last_accessed

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import from_options
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Gap, GapKind, Scope
-from leastpriv.pipeline.sources import Reach, open_sources
+from leastpriv.pipeline.sources import open_sources
 from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.event_history import call
 from tests.fakes.aws.s3_server import FakeS3
@@ -48,7 +49,7 @@ def sources(environment: dict[str, str], start: str = "", **values: Any) -> list
         **{name.replace("_", "-"): value for name, value in values.items()},
     }
     found = from_options(given, start)
-    return list(open_sources(found, [], Reach(environment, NOW)))
+    return list(open_sources(found, [], AwsSession(environment, NOW)))
 
 
 def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(environment: dict[str, str], tmp_path: Path) -> None:
@@ -92,11 +93,11 @@ def test_a_table_alone_is_evidence_enough(environment: dict[str, str]) -> None:
     assert [type(source) for source in sources(environment, athena_table="security.logs")] == [AthenaTable]
 
 
-def test_a_trail_in_s3_without_credentials_is_a_gap_beside_another_source(tmp_path: Path) -> None:
+def test_a_trail_in_s3_without_credentials_is_a_gap_next_to_another_source(tmp_path: Path) -> None:
     record = call(ROLE, "19000000001", "sqs:CreateQueue", NOW, "eu-west-1")
     (tmp_path / "x.json").write_text(json.dumps({"Records": [record]}))
     settings = from_options({"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")})
-    without = Reach({"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "nobody"}, NOW)
+    without = AwsSession({"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "nobody"}, NOW)
     opened = open_sources(settings, [tmp_path], without)
     found = read_evidence(opened, Window(), settings.principal)[ROLE]
     assert found.counts.calls == 1

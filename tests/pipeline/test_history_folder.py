@@ -1,4 +1,4 @@
-"""The memory on a shell: a folder that `--memory` names."""
+"""The memory on a shell: a folder that `--evidence-folder` names."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def propose(folder: Path, trail: str, *more: str) -> Told:
-    named = ["--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trail", str(folder / trail)]
+    named = ["--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails", str(folder / trail)]
     return leastpriv("propose", *named, *more)
 
 
 def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
-    memory = ("--memory", str(folder / "memory"))
+    memory = ("--evidence-folder", str(folder / "memory"))
     assert "| `sqs:PurgeQueue`" in propose(folder, "late").out.partition("### Removes")[2]
     assert propose(folder, "early", *memory).code == 0
     later = propose(folder, "late", *memory)
@@ -43,19 +43,19 @@ def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'])
-def test_a_file_that_is_no_memory_removes_nothing_and_stays_as_it_is(folder: Path, content: bytes) -> None:
+def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(folder: Path, content: bytes) -> None:
     file = folder / "memory" / FILE
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    told = propose(folder, "late", "--memory", str(folder / "memory"))
+    told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert told.code == 0
     assert "### Removes" not in told.out
     assert "mend it, or delete it to begin anew" in told.err
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_the_proposal_stands(folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_and_the_proposal_printed(folder: Path) -> None:
     (folder / "memory").write_text("a file")
-    told = propose(folder, "late", "--memory", str(folder / "memory"))
+    told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert told.code == 0
     assert "warning" in told.err or "Nothing is removed" in told.err

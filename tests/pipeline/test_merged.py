@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from leastpriv.config.settings import from_options
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
-from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.git_repository import LocalPlace
+from leastpriv.pipeline.context import Target
+from leastpriv.pull_request.git_repository import GitRepository
 from tests.fakes.deploys import CREATE_QUEUE, ROLE, deploys, write_trail
+from tests.fakes.runs import Proposed, run_one
 from tests.test_cases import change_words
 
 FILE = "iam/ci.json"
@@ -45,22 +44,20 @@ def git(folder: Path, *command: str, at: datetime) -> None:
     subprocess.run(["git", *command], cwd=folder, env=environment, check=True, capture_output=True)
 
 
-def proposal(folder: Path, now: datetime) -> Result:
+def proposal(folder: Path, now: datetime) -> Proposed:
     """What a run at some time proposes, and puts on the branch."""
     dials = {"minimum-days": "20", "minimum-runs": "3"}
     named = {"role-arn": ROLE, "policy-file": FILE, "trails": ("trail",), "mode": "pull-request", **dials}
     settings = from_options(named)
-    workplace = Workplace(FILE, folder, (folder / "trail",), LocalPlace(LocalRepository.open(folder)))
-    return run(settings, workplace, now)
+    target = Target(settings, FILE, folder, GitRepository.open(folder))
+    return run_one(target, (folder / "trail",), now)
 
 
 @pytest.mark.parametrize("way", [["--no-ff"], ["--squash"]])
-def test_what_nobody_knew_to_be_granted_removes_no_other_grant_when_its_addition_is_merged(
-    folder: Path, way: list[str]
-) -> None:
+def test_merging_an_addition_removes_no_other_grant(folder: Path, way: list[str]) -> None:
     first = proposal(folder, PROPOSED)
     assert first.published
-    assert [change_words(change) for change in first.subject.proposal.changes] == [
+    assert [change_words(change) for change in first.context.proposal.changes] == [
         f"add sqs:CreateQueue on {QUEUE}:orders"
     ]
     git(folder, "merge", "-q", *way, "-m", "Merge", first.published.branch, at=MERGED)
@@ -68,7 +65,7 @@ def test_what_nobody_knew_to_be_granted_removes_no_other_grant_when_its_addition
         git(folder, "commit", "-q", "-m", "Squashed", at=MERGED)
     write_trail(folder / "trail", deploys([CREATE_QUEUE]))
     second = proposal(folder, MERGED)
-    assert [change_words(change) for change in second.subject.proposal.changes] == []
+    assert [change_words(change) for change in second.context.proposal.changes] == []
     for result in (first, second):
-        held = {each.action: each.guard_result.guard for each in result.subject.proposal.held_back}
+        held = {each.action: each.guard_result.guard for each in result.context.proposal.held_back}
         assert held["sqs:CreateQueue"] == "unexplained-use"

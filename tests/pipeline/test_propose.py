@@ -14,11 +14,9 @@ import pytest
 from leastpriv.config.settings import Mode, from_options
 from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.pipeline.artifacts import write_files
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.context import Target
 from leastpriv.proposal.proof import Proof
-from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.git_repository import LocalPlace
+from leastpriv.pull_request.git_repository import GitRepository
 from tests.fakes import progress
 from tests.fakes.deploys import (
     CREATE_QUEUE,
@@ -32,6 +30,7 @@ from tests.fakes.deploys import (
     usual_deploys,
     write_trail,
 )
+from tests.fakes.runs import Proposed, run_one
 
 
 def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[str, ...]]:
@@ -40,12 +39,11 @@ def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[st
     return {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": ("trail",), **named}
 
 
-def in_folder(folder: Path, attached: tuple[str, ...] = (), **options: Any) -> Result:
+def in_folder(folder: Path, attached: tuple[str, ...] = (), **options: Any) -> Proposed:
     """Runs the flow on `iam/ci.json` and `trail` of a folder."""
     settings = from_options(settings_of(also_attached=attached, **options))
-    place = LocalPlace(LocalRepository.open(folder)) if settings.mode is Mode.PULL_REQUEST else None
-    workplace = Workplace("iam/ci.json", folder, (folder / "trail",), place)
-    return run(settings, workplace, NOW)
+    repository = GitRepository.open(folder) if settings.mode is Mode.PULL_REQUEST else None
+    return run_one(Target(settings, "iam/ci.json", folder, repository), (folder / "trail",), NOW)
 
 
 @pytest.fixture
@@ -65,42 +63,42 @@ def git(folder: Path, *arguments: str) -> None:
 def test_the_same_input_gives_the_same_proposal_and_fingerprint(folder: Path) -> None:
     one, other = in_folder(folder), in_folder(folder)
     assert one.body == other.body
-    assert one.subject.proposal.content == other.subject.proposal.content
-    assert one.subject.fingerprint == other.subject.fingerprint
+    assert one.context.proposal.content == other.context.proposal.content
+    assert one.context.fingerprint == other.context.fingerprint
 
 
 def test_the_fingerprint_changes_with_the_committed_file_and_not_with_the_evidence_for_the_same_change(
     folder: Path,
 ) -> None:
-    before = in_folder(folder).subject
+    before = in_folder(folder).context
     write_trail(folder / "trail", [*usual_deploys(), *deploys([UPDATE], times=1, number=9)])
-    assert in_folder(folder).subject.fingerprint == before.fingerprint
+    assert in_folder(folder).context.fingerprint == before.fingerprint
     (folder / "iam/ci.json").write_text(json.dumps(POLICY, indent=4))
-    assert in_folder(folder).subject.fingerprint != before.fingerprint
+    assert in_folder(folder).context.fingerprint != before.fingerprint
 
 
 def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
-    (folder / "iam/ci.json").write_bytes(in_folder(folder).subject.proposal.content)
+    (folder / "iam/ci.json").write_bytes(in_folder(folder).context.proposal.content)
     again = in_folder(folder)
     assert not again.has_changes
-    assert again.subject.proposal.content == (folder / "iam/ci.json").read_bytes()
+    assert again.context.proposal.content == (folder / "iam/ci.json").read_bytes()
 
 
-def test_what_is_done_is_said_in_lines(folder: Path) -> None:
+def test_progress_is_logged_in_lines(folder: Path) -> None:
     said = progress.LINES
     result = in_folder(folder)
     assert said[-2:] == ["Read 13 records in 7 files: 13 calls in 6 runs", result.title]
     assert all("\n" not in line for line in said)
 
 
-def test_in_mode_pull_request_the_base_branch_is_judged_and_not_the_file_on_disk(folder: Path) -> None:
+def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(folder: Path) -> None:
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "iam")
     git(folder, "commit", "-q", "-m", "Begin")
     (folder / "iam/ci.json").write_text("not even JSON")
     result = in_folder(folder, mode="pull-request")
-    assert result.subject.proposal.committed
-    assert json.loads(result.subject.proposal.committed.text) == POLICY
+    assert result.context.proposal.committed
+    assert json.loads(result.context.proposal.committed.text) == POLICY
     assert result.published
     assert result.published.branch == "leastpriv/ci-deploy"
     assert (folder / "iam/ci.json").read_text() == "not even JSON"
@@ -116,8 +114,8 @@ def test_what_another_attached_policy_grants_is_not_missing(folder: Path) -> Non
     statement = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": "*"}
     (folder / "other.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     result = in_folder(folder, attached=("other.json",))
-    assert "cloudwatch:PutMetricAlarm" not in {change.action for change in result.subject.proposal.changes}
-    assert result.subject.attached == ("other.json",)
+    assert "cloudwatch:PutMetricAlarm" not in {change.action for change in result.context.proposal.changes}
+    assert result.context.attached == ("other.json",)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"Statement": "x"}'])
@@ -127,12 +125,12 @@ def test_an_attached_policy_that_is_none_is_named(folder: Path, text: str) -> No
         in_folder(folder, attached=("other.json",))
 
 
-@pytest.mark.parametrize("part", ["new_access", "broken", "unmade"])
+@pytest.mark.parametrize("part", ["new_access", "newly_denied", "unapplied"])
 def test_a_proposal_that_fails_its_own_proof_never_leaves(
     folder: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A defect anywhere before the proof ends in an error: no branch, no files."""
-    real = in_folder(folder).subject.proof
+    real = in_folder(folder).context.proof
 
     found: dict[str, Any] = {part: ("s3:* on *",)}
 
@@ -171,33 +169,33 @@ def test_files_replace_those_of_an_earlier_run_and_leave_nothing_else(folder: Pa
         "proposal.json",
         "pull-request.md",
     ]
-    assert (out / "policy.json").read_bytes() == second.subject.proposal.content != first.subject.proposal.content
+    assert (out / "policy.json").read_bytes() == second.context.proposal.content != first.context.proposal.content
 
 
 def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(tmp_path: Path) -> None:
     result = proposal(tmp_path)
-    statements = json.loads(result.subject.proposal.content)["Statement"]
+    statements = json.loads(result.context.proposal.content)["Statement"]
     granted = {(action, resource) for made in statements for action in made["Action"] for resource in made["Resource"]}
-    recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.subject.evidence.usages}
+    recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.context.evidence.usages}
     assert granted == recorded
-    assert result.subject.proof.replay.allowed == result.subject.proof.replay.recorded == 12
+    assert result.context.proof.replay.allowed == result.context.proof.replay.recorded == 12
 
 
 def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
-    once = in_folder(folder).subject.evidence
-    place = Workplace("iam/ci.json", folder, (folder / "trail", folder / "trail"))
-    twice = run(from_options(settings_of()), place, NOW).subject.evidence
+    once = in_folder(folder).context.evidence
+    target = Target(from_options(settings_of()), "iam/ci.json", folder)
+    twice = run_one(target, (folder / "trail", folder / "trail"), NOW).context.evidence
     assert twice.counts == once.counts
 
 
-def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> None:
+def test_a_role_without_a_call_is_reported_and_not_praised(folder: Path) -> None:
     result = in_folder(folder, role_arn=ROLE + "-mistyped")
     assert result.body.startswith("**No call of")
     (folder / "iam/ci.json").unlink()
     assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith("**No call of")
 
 
-def test_a_statement_that_iam_refuses_is_bad_input_and_no_defect_of_ours(folder: Path) -> None:
+def test_a_statement_that_iam_rejects_is_bad_input(folder: Path) -> None:
     (folder / "iam/ci.json").write_text('{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}')
     with pytest.raises(PolicyFileError, match="line 1 has no Resource"):
         in_folder(folder)

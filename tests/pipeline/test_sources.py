@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Settings, from_options
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import GapKind, Scope
-from leastpriv.pipeline.sources import CountedSource, Reach, open_sources, opened
+from leastpriv.pipeline.sources import CountedSource, open_all, open_sources
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 from tests.fakes.command import leastpriv
@@ -47,10 +48,10 @@ def trail(folder: Path) -> Path:
     return folder / "trail.json"
 
 
-def test_a_source_that_cannot_be_opened_is_a_gap_of_everything_beside_the_others(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_opened_is_a_gap_in_all_services(tmp_path: Path) -> None:
     said = progress.LINES
     settings = chosen("trail", "event-history")
-    sources = open_sources(settings, [trail(tmp_path)], Reach({}, NOW))
+    sources = open_sources(settings, [trail(tmp_path)], AwsSession({}, NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     assert evidence.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
@@ -58,43 +59,43 @@ def test_a_source_that_cannot_be_opened_is_a_gap_of_everything_beside_the_others
     assert any("no AWS credentials" in line for line in said)
 
 
-def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too(tmp_path: Path) -> None:
+def test_a_source_with_an_unexpected_error_is_a_gap(tmp_path: Path) -> None:
     def broken() -> CountedSource:
         raise KeyError("Regions")
 
     folder = TrailFolder(trail(tmp_path))
-    sources = opened([broken, lambda: folder])
+    sources = open_all([broken, lambda: folder])
     evidence = read_evidence(sources, chosen("trail").window, parse_principal(ROLE))[ROLE]
     assert evidence.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
     assert "unexpected KeyError at test_sources.py" in evidence.gaps[0].detail
 
 
-def test_who_waits_without_event_history_is_told_that_nothing_is_waited_for(tmp_path: Path) -> None:
+def test_waiting_without_event_history_is_reported(tmp_path: Path) -> None:
     said = progress.LINES
     settings = replace(chosen("trail"), wait_for_events=5)
     open_sources(settings, [trail(tmp_path)], None)
     assert said == ["Nothing is waited for: wait-for-events waits for event history, which trails does not name."]
 
 
-def test_permissions_are_told_from_the_sources_that_can_be_opened(
+def test_permissions_are_listed_from_the_sources_that_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    found = leastpriv("permissions", "--role-arn", ROLE, "--trail", str(trail(tmp_path)), "--trail", "event-history")
+    found = leastpriv("permissions", "--role-arn", ROLE, "--trails", str(trail(tmp_path)), "--trails", "event-history")
     rows = [json.loads(line) for line in found.out.splitlines()]
     assert (found.code, [row["action"] for row in rows if "action" in row]) == (0, ["sqs:CreateQueue"])
     assert [row["gap"] for row in rows if "gap" in row] == ["source-failed"]
 
 
-def test_where_nothing_can_be_opened_the_reason_is_the_error() -> None:
+def test_without_an_open_source_the_first_reason_is_the_error() -> None:
     with pytest.raises(AwsError, match=r"no AWS credentials.*input trails"):
-        open_sources(chosen("event-history"), [], Reach({}, NOW))
+        open_sources(chosen("event-history"), [], AwsSession({}, NOW))
 
 
 def test_the_history_of_another_account_is_an_error_and_no_empty_answer() -> None:
     with FakeHistory(caller="arn:aws:sts::999999999999:assumed-role/reader/x") as fake:
-        reach = Reach(fake.environment(), NOW)
+        reach = AwsSession(fake.environment(), NOW)
         with pytest.raises(InputError, match="account 111122223333"):
             open_sources(chosen("event-history"), [], reach)
         assert fake.requests == []
@@ -108,7 +109,7 @@ def test_a_call_that_a_trail_and_event_history_both_show_counts_once(tmp_path: P
             call(ROLE, "19000000001", "sqs:CreateQueue", WHEN, "eu-west-1"),
             call(ROLE, "19000000001", "sqs:TagQueue", WHEN, "eu-west-1"),
         ]
-        sources = open_sources(settings, [trail(tmp_path)], Reach(fake.environment(), NOW))
+        sources = open_sources(settings, [trail(tmp_path)], AwsSession(fake.environment(), NOW))
         evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     assert {usage.need.permission.action: usage.count for usage in evidence.usages} == {
         "sqs:CreateQueue": 1,
@@ -116,8 +117,8 @@ def test_a_call_that_a_trail_and_event_history_both_show_counts_once(tmp_path: P
     }
 
 
-def test_aws_is_asked_once_whose_credentials_these_are_and_an_error_stays_the_same() -> None:
-    reach = Reach({}, NOW)
+def test_the_caller_is_read_once_and_its_error_repeats() -> None:
+    reach = AwsSession({}, NOW)
     errors = []
     for _ in range(2):
         with pytest.raises(AwsError) as caught:
@@ -129,7 +130,7 @@ def test_aws_is_asked_once_whose_credentials_these_are_and_an_error_stays_the_sa
 def history_of(fake: FakeHistory, *regions: str) -> Evidence:
     options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",), "aws-regions": regions}
     settings = from_options(options)
-    sources = open_sources(settings, [], Reach(fake.environment(), NOW))
+    sources = open_sources(settings, [], AwsSession(fake.environment(), NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     return replace(evidence, regions=tuple(sorted(sources[0].statistics.spans)))
 
@@ -153,7 +154,7 @@ def test_without_aws_regions_the_history_of_every_enabled_region_is_read() -> No
     assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
 
 
-def test_who_may_not_ask_which_regions_are_enabled_is_told_both_ways_out() -> None:
+def test_denied_regions_name_both_remedies() -> None:
     with FakeHistory(faults=[Fault("invalid", "af-south-1")]) as fake:
         in_several_regions(fake)
         found = history_of(fake)
@@ -163,7 +164,7 @@ def test_who_may_not_ask_which_regions_are_enabled_is_told_both_ways_out() -> No
     assert all(text in failed[0].detail for text in ("af-south-1", "account:ListRegions", "aws-regions"))
 
 
-def test_with_aws_regions_only_these_are_read_beside_that_of_global_services() -> None:
+def test_with_aws_regions_only_these_and_the_region_of_global_services_are_read() -> None:
     with FakeHistory(enabled=["eu-west-1", "ap-south-1", "us-east-1"]) as fake:
         in_several_regions(fake)
         found = history_of(fake, "eu-west-1")
@@ -177,9 +178,9 @@ def test_aws_regions_are_enough_where_the_environment_names_none() -> None:
         environment = {name: value for name, value in fake.environment().items() if name != "AWS_REGION"}
         options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",)}
         settings = from_options({**options, "aws-regions": ("eu-west-1",)})
-        assert open_sources(settings, [], Reach(environment, NOW, settings.aws_regions))
+        assert open_sources(settings, [], AwsSession(environment, NOW, settings.aws_regions))
         with pytest.raises(InputError, match="AWS_REGION"):
-            open_sources(from_options(options), [], Reach(environment, NOW))
+            open_sources(from_options(options), [], AwsSession(environment, NOW))
 
 
 def test_the_region_of_global_services_is_that_of_the_roles_partition() -> None:
@@ -187,6 +188,6 @@ def test_the_region_of_global_services_is_that_of_the_roles_partition() -> None:
     options = {"role-arn": role, "policy-file": "p.json", "trails": ("event-history",)}
     settings = from_options({**options, "aws-regions": ("us-gov-east-1",)})
     with FakeHistory() as fake:
-        reach = Reach(fake.environment("us-gov-east-1"), NOW)
+        reach = AwsSession(fake.environment("us-gov-east-1"), NOW)
         read_evidence(open_sources(settings, [], reach), settings.window, settings.principal)
         assert {region for region, _ in fake.requests} == {"us-gov-east-1", "us-gov-west-1"}

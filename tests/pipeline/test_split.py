@@ -12,16 +12,15 @@ import pytest
 
 from leastpriv.config.settings import from_options
 from leastpriv.pipeline.artifacts import write_files
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.context import Target
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import file_number
-from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.git_repository import LocalPlace
-from leastpriv.pull_request.models import Operation
+from leastpriv.pull_request.git_repository import GitRepository
+from leastpriv.pull_request.models import PullRequestOperation
 from tests.fakes.deploys import NOW, POLICY, ROLE, proposal, usual_deploys, write_trail
+from tests.fakes.runs import Proposed, run_one
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 
@@ -41,27 +40,27 @@ def nearly_full() -> Mapping[str, Any]:
 
 
 @pytest.fixture
-def split(tmp_path: Path) -> Result:
+def split(tmp_path: Path) -> Proposed:
     result = proposal(tmp_path, nearly_full())
-    assert [change.action for change in result.subject.proposal.changes] == ["cloudwatch:PutMetricAlarm"]
+    assert [change.action for change in result.context.proposal.changes] == ["cloudwatch:PutMetricAlarm"]
     return result
 
 
-def test_the_committed_policy_has_room_and_the_proposed_one_would_not(split: Result) -> None:
-    committed = split.subject.proposal.committed
+def test_the_committed_policy_has_room_and_the_proposed_one_would_not(split: Proposed) -> None:
+    committed = split.context.proposal.committed
     assert committed
-    assert policy_size(committed) <= 6_144 < sum(map(policy_size, split.subject.proposal.documents))
-    assert split.subject.further == ("iam/ci-deploy-2.json",)
+    assert policy_size(committed) <= 6_144 < sum(map(policy_size, split.context.proposal.documents))
+    assert split.context.further == ("iam/ci-deploy-2.json",)
 
 
-def test_the_files_are_written_under_their_names_and_say_what_one_would_have(split: Result, tmp_path: Path) -> None:
-    write_files(split, tmp_path / "out")
+def test_the_files_are_written_under_their_names_and_say_what_one_would_have(split: Proposed, tmp_path: Path) -> None:
+    write_files(split.content, tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"policy.json", "ci-deploy.json", "ci-deploy-2.json", "proposal.json", "patch.json"} <= names
     first, second = (tmp_path / "out" / name for name in ("ci-deploy.json", "ci-deploy-2.json"))
     assert first.read_bytes() == (tmp_path / "out" / "policy.json").read_bytes()
     parts = [parse(path.read_bytes(), path.name) for path in (first, second)]
-    committed = split.subject.proposal.committed
+    committed = split.context.proposal.committed
     assert committed
     assert check_containment(parts, [committed]).holds
     told = json.loads((tmp_path / "out" / "proposal.json").read_text())["proof"]
@@ -71,20 +70,20 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(spl
     assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
 
 
-def test_the_report_says_that_the_further_file_has_to_be_attached(split: Result) -> None:
+def test_the_report_asks_to_attach_the_further_file(split: Proposed) -> None:
     assert "**Split**: attach `iam/ci-deploy-2.json`" in split.body
 
 
-def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Result, tmp_path: Path) -> None:
+def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Proposed, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    paths = ("iam/ci-deploy.json", *split.subject.further)
-    for path, document in zip(paths, split.subject.proposal.documents, strict=True):
+    paths = ("iam/ci-deploy.json", *split.context.further)
+    for path, document in zip(paths, split.context.proposal.documents, strict=True):
         (again / path).parent.mkdir(parents=True, exist_ok=True)
         (again / path).write_bytes(document.to_bytes())
-    second = proposal(again, json.loads(split.subject.proposal.content), usual_deploys())
-    assert second.subject.proposal.changes == ()
-    assert second.subject.attached == ("iam/ci-deploy-2.json",)
-    assert second.subject.proof.replay.allowed == split.subject.proof.replay.allowed
+    second = proposal(again, json.loads(split.context.proposal.content), usual_deploys())
+    assert second.context.proposal.changes == ()
+    assert second.context.attached == ("iam/ci-deploy-2.json",)
+    assert second.context.proof.replay.allowed == split.context.proof.replay.allowed
 
 
 def test_a_split_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_split_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
     for number, text in ((2, '{"env": "prod"}'), (3, "{}")):
         (tmp_path / f"iam/ci-deploy-{number}.json").write_text(text)
     result = proposal(tmp_path, nearly_full())
-    assert (result.subject.further, result.subject.attached) == (("iam/ci-deploy-4.json",), ())
+    assert (result.context.further, result.context.attached) == (("iam/ci-deploy-4.json",), ())
 
 
 def test_a_policy_that_is_attached_by_its_name_alone_is_named_in_the_report(tmp_path: Path) -> None:
@@ -101,7 +100,7 @@ def test_a_policy_that_is_attached_by_its_name_alone_is_named_in_the_report(tmp_
     everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
     (tmp_path / "iam/ci-deploy-2.json").write_text(json.dumps(everything))
     result = proposal(tmp_path, nearly_full())
-    assert result.subject.assumed == ("iam/ci-deploy-2.json",)
+    assert result.context.assumed == ("iam/ci-deploy-2.json",)
     assert "for nothing but the name: `iam/ci-deploy-2.json`" in result.body
 
 
@@ -121,15 +120,18 @@ def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
         "mode": "pull-request",
     }
     settings = from_options(options)
-    repository = LocalRepository.open(tmp_path)
-    workplace = Workplace("iam/ci.json", tmp_path, (trail,), LocalPlace(repository))
-    result, again = (run(settings, workplace, NOW) for _ in range(2))
+    repository = GitRepository.open(tmp_path)
+    target = Target(settings, "iam/ci.json", tmp_path, repository)
+    result, again = (run_one(target, (trail,), NOW) for _ in range(2))
     assert result.published
-    assert result.published.operation is Operation.CREATED
-    for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.subject.proposal.documents, strict=True):
+    assert result.published.operation is PullRequestOperation.CREATED
+    for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.context.proposal.documents, strict=True):
         assert repository.read(result.published.head_sha, path) == document.to_bytes()
     assert again.published
-    assert (again.published.operation, again.published.head_sha) == (Operation.NONE, result.published.head_sha)
+    assert (again.published.operation, again.published.head_sha) == (
+        PullRequestOperation.NONE,
+        result.published.head_sha,
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which of two provisos is provably narrower."""
+"""Condition sets: provable implication and exclusion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARN = "arn:aws:iam::1:role/{}"
 
 
 def condition(text: str) -> Condition:
-    """Read `Operator key value value`."""
+    """Parses `Operator key value value`."""
     operator, key, *values = text.split(" ")
     return Condition(operator, key, tuple(values))
 
@@ -70,7 +70,7 @@ def condition_set(*texts: str) -> ConditionSet:
         ("NoSuchOperator k a", "NoSuchOperator k a"),
     ],
 )
-def test_narrower(one: str, other: str) -> None:
+def test_equal_or_narrower_conditions_imply_wider_ones(one: str, other: str) -> None:
     assert implies(condition_set(one), condition_set(other))
     assert implies(condition_set(one, "Bool x true"), condition_set(other))
 
@@ -125,11 +125,11 @@ def test_narrower(one: str, other: str) -> None:
         ("StringEquals k a", "NoSuchOperator k a"),
     ],
 )
-def test_not_provably_narrower(one: str, other: str) -> None:
+def test_other_conditions_are_not_proved_to_imply_each_other(one: str, other: str) -> None:
     assert not implies(condition_set(one), condition_set(other))
 
 
-def test_all_parts_of_a_proviso_have_to_follow() -> None:
+def test_every_part_of_a_condition_set_must_be_implied() -> None:
     assert implies(condition_set("Bool a true", "Bool b true"), condition_set("Bool b true"))
     assert not implies(condition_set("Bool b true"), condition_set("Bool a true", "Bool b true"))
     assert implies(condition_set("Bool b true"), ConditionSet())
@@ -169,7 +169,7 @@ def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
         ("ArnLike k arn:aws:iam::1:role/a", "ArnNotLike k arn:aws:iam::1:role/*"),
     ],
 )
-def test_never_together(one: str, other: str) -> None:
+def test_contradictory_conditions_are_mutually_exclusive(one: str, other: str) -> None:
     assert mutually_exclusive(condition_set(one), condition_set(other))
     assert mutually_exclusive(condition_set(other), condition_set(one))
 
@@ -194,12 +194,12 @@ def test_never_together(one: str, other: str) -> None:
         ("NoSuchOperator k a", "StringEquals k a"),
     ],
 )
-def test_perhaps_together(one: str, other: str) -> None:
+def test_compatible_conditions_are_not_mutually_exclusive(one: str, other: str) -> None:
     assert not mutually_exclusive(condition_set(one), condition_set(other))
     assert not mutually_exclusive(condition_set(other), condition_set(one))
 
 
-def test_cases_are_the_alternatives() -> None:
+def test_alternative_values_are_separate_cases() -> None:
     split = cases(condition_set("StringEquals k a b", "Bool l true false", "StringNotEquals m x y"))
     assert len(split) == 4
     assert {each.conditions[0].values + each.conditions[1].values for each in split} == {
@@ -212,14 +212,14 @@ def test_cases_are_the_alternatives() -> None:
     assert len(cases(condition_set("NoSuchOperator k a b"))) == 1
 
 
-def test_too_many_cases_stay_one() -> None:
+def test_too_many_cases_remain_one_case() -> None:
     values = " ".join(map(str, range(8)))
     assert len(cases(condition_set(f"StringEquals k {values}", f"StringEquals l {values}"))) == 64
     many = condition_set(f"StringEquals k {values}", f"StringEquals l {values} x")
     assert cases(many) == (many,)
 
 
-def test_conditions_of_older_policies_are_spelled_as_in_the_newer() -> None:
+def test_conditions_of_older_policies_are_spelled_as_in_version_2012() -> None:
     old = condition_set_of([condition("StringLike K ${aws:x}*")], False, "")
     assert old.conditions == (condition("StringLike k ${$}{aws:x}*"),)
 
@@ -249,7 +249,7 @@ ACTUALS = ["a", "A", "ab", "*", "", "1", "2", "3", "10.0.0.1", "10.0.0.2", "true
 
 @st.composite
 def any_condition(draw: st.DrawFn) -> Condition:
-    """Draw a condition on the key k."""
+    """Draws a condition on the key k."""
     base = draw(st.sampled_from(OPERATORS))
     kind = "B" if base == "Null" else "I" if base == "NotIpAddress" else base[0]
     values = draw(st.lists(st.sampled_from(VALUES[kind]), min_size=1, max_size=2))
@@ -263,7 +263,7 @@ def any_condition(draw: st.DrawFn) -> Condition:
 @given(
     any_condition(), any_condition(), st.lists(st.sampled_from(ACTUALS), max_size=2), st.sampled_from(["a", "*", "b"])
 )
-def test_what_is_called_narrower_or_apart_is_so_for_every_request(
+def test_implication_and_exclusion_hold_for_every_request(
     one: Condition, other: Condition, actual: list[str], variable: str
 ) -> None:
     context = {"k": tuple(actual), "aws:x": (variable,)}

@@ -1,4 +1,4 @@
-"""Whether a condition holds."""
+"""Evaluation of conditions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def truth(
     variables: bool = True,
     others: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Truth:
-    """Judge one condition on the key aws:Key; None for `actual` leaves the key out of the request."""
+    """Evaluates one condition on the key aws:Key; None for `actual` omits the key from the request."""
     given_values = (actual,) if isinstance(actual, str) else actual
     context = {**(others or {}), **({} if given_values is None else {"aws:key": given_values})}
     return condition_holds(Condition(operator, "aws:Key", values), context, complete, variables)
@@ -125,13 +125,13 @@ def test_an_absent_key_fails_positive_operators_passes_negated_ones_and_if_exist
         assert truth(prefix + operator + suffix, (ARN,), None, complete=False) is None
 
 
-def test_a_key_that_is_known_to_have_no_value_is_absent_though_the_context_is_incomplete() -> None:
+def test_a_key_without_values_is_absent_even_from_an_incomplete_context() -> None:
     assert truth("StringEquals", ("a",), (), complete=False) is False
     assert truth("Null", ("true",), (), complete=False) is True
 
 
 @pytest.mark.parametrize("values", [("a",), ("a", "b")])
-def test_quantifiers_ask_for_all_or_any_of_the_requests_values(values: tuple[str, ...]) -> None:
+def test_quantifiers_require_all_or_any_of_the_requests_values(values: tuple[str, ...]) -> None:
     assert truth("ForAllValues:StringEquals", values, ("a", "a")) is True
     assert truth("ForAllValues:StringEquals", values, ("a", "c")) is False
     assert truth("ForAnyValue:StringEquals", values, ("c", "a")) is True
@@ -142,7 +142,7 @@ def test_quantifiers_ask_for_all_or_any_of_the_requests_values(values: tuple[str
     assert truth("ForAnyValue:StringNotEquals", values, ("a", "a")) is False
 
 
-def test_an_empty_value_is_none_to_quantifiers_and_null() -> None:
+def test_quantifiers_and_null_ignore_an_empty_value() -> None:
     """AWS: such a key "resolves to a null dataset, such as an empty string"."""
     assert truth("ForAllValues:StringEquals", ("a",), "") is True
     assert truth("ForAnyValue:StringNotEquals", ("a",), "") is False
@@ -152,7 +152,7 @@ def test_an_empty_value_is_none_to_quantifiers_and_null() -> None:
     assert truth("StringNotEquals", ("a",), "") is True
 
 
-def test_null_asks_for_absence() -> None:
+def test_null_requires_absence() -> None:
     assert truth("Null", ("true",), None) is True
     assert truth("Null", ("false",), None) is False
     assert truth("Null", ("TRUE", "false"), None) is True
@@ -183,7 +183,7 @@ def test_other_operators_are_unknown(operator: str) -> None:
     assert truth(operator, ("a",), None) is None
 
 
-def test_an_operators_name_has_no_case() -> None:
+def test_operator_names_are_case_insensitive() -> None:
     assert parse_operator("forallvalues:stringNOTequalsIFEXISTS") == Operator(
         "StringEquals", True, "ForAllValues", True
     )
@@ -210,14 +210,14 @@ def test_a_policy_variable_takes_the_value_of_its_key() -> None:
     assert truth("ArnLike", ("arn:aws:iam::1:user/${aws:username}",), "arn:aws:iam::1:user/me", others=me) is True
 
 
-def test_a_policy_variable_without_value_is_equal_to_nothing() -> None:
+def test_a_policy_variable_without_value_matches_no_text() -> None:
     assert truth("StringEquals", ("${aws:username}",), "me") is False
     assert truth("StringLike", ("*${aws:username}",), "me") is False
     assert truth("StringNotEquals", ("${aws:username}",), "me") is True
     assert truth("StringEquals", ("${aws:username, 'me'}",), "me") is True
 
 
-def test_without_the_newer_version_a_variable_is_plain_text() -> None:
+def test_without_version_2012_a_variable_is_plain_text() -> None:
     assert truth("StringEquals", ("${aws:username}",), "me", variables=False) is False
     assert truth("StringEquals", ("${*}",), "${*}", variables=False) is True
     assert truth("StringLike", ("${*}",), "${ab}", variables=False) is True
@@ -240,8 +240,8 @@ def test_an_arn_has_six_parts_of_which_the_last_may_have_colons() -> None:
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=4))
-def test_all_and_any_are_kleenes_and_or(truths: list[Truth]) -> None:
-    """The answer is certain exactly if it is the same whatever the unknown ones turn out to be."""
+def test_all_of_and_any_of_follow_kleene_logic(truths: list[Truth]) -> None:
+    """The answer is certain exactly if it is the same for all values of the unknown ones."""
 
     def completions(rest: list[Truth]) -> list[list[bool]]:
         if not rest:
@@ -249,6 +249,6 @@ def test_all_and_any_are_kleenes_and_or(truths: list[Truth]) -> None:
         heads = [True, False] if rest[0] is None else [rest[0]]
         return [[head, *tail] for head in heads for tail in completions(rest[1:])]
 
-    for judge, plain in ((all_of, all), (any_of, any)):
+    for combine, plain in ((all_of, all), (any_of, any)):
         possible = {plain(completion) for completion in completions(truths)}
-        assert judge(truths) is (possible.pop() if len(possible) == 1 else None)
+        assert combine(truths) is (possible.pop() if len(possible) == 1 else None)

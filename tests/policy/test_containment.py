@@ -1,4 +1,4 @@
-"""Whether everything that a new document allows is allowed by the old ones."""
+"""Containment of new documents in old ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUCKET = "arn:aws:s3:::b/*"
 
 
 def document(*statements: Statement, version: str = "2012-10-17") -> Document:
-    """Make a document; Effect, Action and Resource have defaults."""
+    """Makes a document; Effect, Action and Resource have defaults."""
     made = []
     for statement in statements:
         action = {} if "NotAction" in statement else {"Action": "s3:*"}
@@ -72,7 +72,7 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
     "an action in a NotAction": ([{"NotAction": "iam:*"}], [{"Action": "s3:*"}]),
     "a NotResource in all": ([{}], [{"NotResource": "a*"}]),
     "a NotResource that excludes more": ([{"NotResource": "ab*"}], [{"NotResource": "a*"}]),
-    "what is denied is not allowed": ([], [{}, deny()]),
+    "a denied action is not allowed": ([], [{}, deny()]),
     "a new Deny leaves a covered part": (
         [{"Action": "s3:Get*"}],
         [{"Action": "s3:*"}, deny(NotAction="s3:Get*", Resource="*")],
@@ -81,7 +81,7 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
         [{**A, "Resource": "a*"}],
         [A, deny(NotResource="a*"), deny(Resource="a?*b")],
     ),
-    "an old Deny that stays": ([{}, deny(Action="s3:Put*")], [{"Resource": BUCKET}, deny(Action="s3:Put*")]),
+    "an old Deny that remains": ([{}, deny(Action="s3:Put*")], [{"Resource": BUCKET}, deny(Action="s3:Put*")]),
     "an old Deny that grows": ([{}, deny(Action="s3:Put*")], [{}, deny(Action="s3:P*")]),
     "an old Deny that does not matter": ([{}, deny(Action="s3:Put*")], [{"Action": "s3:Get*"}]),
     "an old Deny on other resources": ([{}, deny(Resource="a*")], [{"Resource": "b*"}]),
@@ -95,7 +95,7 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
         [{}, deny(Condition={"StringNotEquals": {"aws:RequestedRegion": "x"}})],
         [same_region("x")],
     ),
-    "an old Deny under a condition that stays": (
+    "an old Deny under a condition that remains": (
         [{}, deny(Condition={"Bool": {"aws:SecureTransport": "false"}})],
         [{}, deny(Condition={"Bool": {"aws:SecureTransport": "false"}})],
     ),
@@ -105,14 +105,14 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
     ),
     "a new Deny under the condition of an Allow": ([], [same_region("x"), deny(**same_region("x", "y"))]),
     "a new Deny of one case": ([same_region("x")], [same_region("x", "y"), deny(**same_region("y"))]),
-    "a condition of an odd shape that stays": ([{"Condition": {"Bool": "x"}}], [{"Condition": {"Bool": "x"}}]),
+    "an unreadable condition that remains": ([{"Condition": {"Bool": "x"}}], [{"Condition": {"Bool": "x"}}]),
     "a variable in a wildcard": ([{"Resource": "b/*"}], [{"Resource": "b/${aws:username}/*"}]),
     "the same variable": ([{"Resource": ["x", "b/${aws:username}*"]}], [{"Resource": "b/${aws:username}/*"}]),
     "a variable that NotResource excludes": (
         [{"NotResource": ["a", "b/${aws:username}"]}],
         [{"NotResource": ["a*", "b/${aws:username}"]}],
     ),
-    "a Deny of a variable that stays": (
+    "a Deny of a variable that remains": (
         [{}, deny(Resource="b/${aws:username}")],
         [{}, deny(Resource="b/${aws:username}*")],
     ),
@@ -121,7 +121,7 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
 
 
 @pytest.mark.parametrize("how", CONTAINED)
-def test_contained(how: str) -> None:
+def test_containment_holds_exactly_if_old_documents_allow_all(how: str) -> None:
     old, new = CONTAINED[how]
     assert within(old, new).excesses == ()
     assert within(old, new).holds
@@ -143,7 +143,7 @@ EXCEEDING: Mapping[str, tuple[Sequence[Statement], Sequence[Statement], tuple[st
         [{"Action": ["s3:a", "s3:b"], "Resource": ["x", "y"]}],
         ("s3:a", "y"),
     ),
-    "a Deny gone": ([A, deny(Resource="x*")], [A], ("s3:a", "x")),
+    "a removed Deny": ([A, deny(Resource="x*")], [A], ("s3:a", "x")),
     "a Deny narrowed": ([A, deny(Resource="x*")], [A, deny(Resource="x?*")], ("s3:a", "x")),
     "a Deny for other actions": ([A, deny(Resource="x*")], [A, deny(Resource="x*", Action="s3:b")], ("s3:a", "x")),
     "a Deny under a condition that it had not": (
@@ -156,7 +156,7 @@ EXCEEDING: Mapping[str, tuple[Sequence[Statement], Sequence[Statement], tuple[st
         [A, deny(Resource="a*")],
         ("s3:a", "*"),
     ),
-    "a Deny gone that an Allow follows": ([A, deny(), A], [A], ("s3:a", "*")),
+    "a removed Deny before an Allow": ([A, deny(), A], [A], ("s3:a", "*")),
     "all but": ([{**A, "Resource": "a"}], [{**A, "NotResource": "x"}], ("s3:a", "y")),
     "an escape that was none": ([{**A, "Resource": "x${*}"}], [{**A, "Resource": "x*"}], ("s3:a", "x")),
     "a version that makes a text a wildcard": (
@@ -217,13 +217,13 @@ def context_of(old: Sequence[Statement], new: Sequence[Statement]) -> Mapping[st
         ),
     ],
 )
-def test_a_request_that_needs_a_context_has_it(
+def test_a_witness_has_the_context_that_it_needs(
     old: Sequence[Statement], new: Sequence[Statement], expected: Mapping[str, tuple[str, ...]]
 ) -> None:
     assert context_of(old, new) == expected
 
 
-def test_a_variable_of_a_witness_has_a_value() -> None:
+def test_a_witness_has_values_for_variables() -> None:
     smallest = within([], [{**A, "Resource": "b/${aws:username}/${*}?*"}]).smallest
     assert smallest is not None
     assert smallest.witness is not None
@@ -233,7 +233,7 @@ def test_a_variable_of_a_witness_has_a_value() -> None:
 
 CANNOT_TELL: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
     "an unknown operator": ([{"Condition": {"NoSuch": {"k": "a"}}}], [{"Condition": {"NoSuch": {"k": ["a", "b"]}}}]),
-    "a condition of an odd shape": ([{"Condition": {"Bool": "x"}}], [{"Condition": {"Bool": "y"}}]),
+    "an unreadable condition": ([{"Condition": {"Bool": "x"}}], [{"Condition": {"Bool": "y"}}]),
     "a narrower condition that we do not see": (
         [{"Condition": {"NumericLessThan": {"k": "5"}}}],
         [{"Condition": {"NumericEquals": {"k": "4"}}}],
@@ -243,7 +243,7 @@ CANNOT_TELL: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
 
 
 @pytest.mark.parametrize("how", CANNOT_TELL)
-def test_where_one_cannot_tell_it_counts_as_new(how: str) -> None:
+def test_access_that_is_not_proved_contained_counts_as_new(how: str) -> None:
     old, new = CANNOT_TELL[how]
     answer = within(old, new)
     assert not answer.holds
@@ -261,7 +261,7 @@ def test_a_policy_of_an_older_version_has_no_variables() -> None:
     assert not check_containment([document(new)], [document(new, version="2008-10-17")]).holds
 
 
-def test_a_statement_without_resource_is_equal_to_itself_only() -> None:
+def test_a_statement_without_resource_contains_only_itself() -> None:
     def bare(action: str) -> Document:
         return parse(json.dumps({"Statement": {"Effect": "Allow", "Action": action}}).encode(), "p.json")
 
@@ -271,7 +271,7 @@ def test_a_statement_without_resource_is_equal_to_itself_only() -> None:
     assert not check_containment([bare("s3:*")], [document({})]).holds
 
 
-def test_documents_add_up_and_excesses_say_where_they_are() -> None:
+def test_documents_add_up_and_excesses_name_document_and_statement() -> None:
     old = [document({"Resource": "a*"}), document({"NotResource": "a*"})]
     assert check_containment(old, [document({})]).holds
     (excess,) = check_containment(
@@ -280,12 +280,12 @@ def test_documents_add_up_and_excesses_say_where_they_are() -> None:
     assert (excess.document, excess.statement.index, excess.action, excess.resource) == (1, 1, "ec2:*", "q")
 
 
-def test_every_pair_in_excess_is_told_once_as_written() -> None:
+def test_every_excess_is_listed_once_as_written() -> None:
     new = {"Action": ["S3:a", "s3:b", "S3:a"], "Resource": ["x", "y*", "z/${aws:username}"]}
     answer = within([{**A, "Resource": "x"}], [new])
-    told = [(excess.action, excess.resource) for excess in answer.excesses]
-    assert len(told) == len(set(told)) == 5
-    assert {("s3:b", "x"), ("s3:b", "y*"), ("S3:a", "y*"), ("S3:a", "z/${aws:username}")} < set(told)
+    excess_pairs = [(excess.action, excess.resource) for excess in answer.excesses]
+    assert len(excess_pairs) == len(set(excess_pairs)) == 5
+    assert {("s3:b", "x"), ("s3:b", "y*"), ("S3:a", "y*"), ("S3:a", "z/${aws:username}")} < set(excess_pairs)
     negated = within([], [{"NotAction": "iam:*", "NotResource": "x"}])
     assert [(excess.action, excess.resource) for excess in negated.excesses] == [("*", "*")]
 
@@ -307,7 +307,9 @@ def test_listed_grants_are_no_excess() -> None:
         ({"Action": "nosuch:*"}, "*", "nosuch:"),
     ],
 )
-def test_an_action_that_exists_and_fits_the_resource_is_preferred(entry: Statement, resource: str, named: str) -> None:
+def test_a_witness_prefers_an_existing_action_that_fits_the_resource(
+    entry: Statement, resource: str, named: str
+) -> None:
     smallest = within([{"Action": "s3:Get*", "Resource": BUCKET}], [{**entry, "Resource": resource}]).smallest
     assert smallest is not None
     assert smallest.witness is not None
@@ -327,7 +329,7 @@ def test_the_smallest_excess_is_the_one_with_the_shortest_request() -> None:
 
 
 def large(*actions: str, services: int = 10) -> Sequence[Statement]:
-    """Make a policy of 30 statements and a Deny."""
+    """Makes a policy of 30 statements and a Deny."""
     return [
         *(
             {
@@ -360,7 +362,7 @@ EVERYTHING: Sequence[Statement] = [{"Action": "*"}]
         (large("Get"), EVERYTHING, False, 1_500),
     ],
 )
-def test_real_policies_take_little_effort(
+def test_real_policies_take_few_steps(
     old: Sequence[Statement], new: Sequence[Statement], holds: bool, budget: int
 ) -> None:
     answer = within(old, new, budget=budget)
@@ -368,7 +370,7 @@ def test_real_policies_take_little_effort(
     assert UNPROVEN_WILDCARDS not in {excess.reason for excess in answer.excesses}
 
 
-def test_hostile_wildcards_end_in_cannot_tell() -> None:
+def test_hostile_wildcards_end_without_proof() -> None:
     old = {"Resource": [f"*{'a*' * (n % 9 + 3)}b{'?a' * (n % 7)}*" for n in range(300)]}
     new = {"Action": "s3:a", "Resource": [f"*{'?*a' * (n % 5 + 1)}{'b?' * (n % 11)}*" for n in range(300)]}
     answer = within([old], [new], budget=100_000)
@@ -376,7 +378,7 @@ def test_hostile_wildcards_end_in_cannot_tell() -> None:
     assert within([{"Resource": ["*a*a*a*a*b"] * 300}], [{"Resource": ["*a*a*a*a*b"] * 300}]).holds
 
 
-def test_comparing_conditions_and_showing_requests_take_effort_too() -> None:
+def test_comparing_conditions_and_finding_witnesses_spends_the_budget() -> None:
     many = [{**A, "Resource": f"b{n}", "Condition": {"StringEquals": {"k": f"{n}"}}} for n in range(100)]
     few = within(many, [{**each, "Resource": "*"} for each in many], budget=10_000)
     assert few.excesses[-1].reason == UNPROVEN_WILDCARDS
@@ -385,7 +387,7 @@ def test_comparing_conditions_and_showing_requests_take_effort_too() -> None:
     assert shown.excesses[-1].reason == UNPROVEN_WILDCARDS
 
 
-def test_a_denys_loss_counts_even_where_nothing_is_allowed() -> None:
+def test_a_lost_deny_counts_even_if_no_statement_allows() -> None:
     old = document(deny(Sid="One"), deny(Sid="Two", Resource="x", **same_region("x")), {"Action": "ec2:*"})
     assert lost_denies([old], [document(deny(Sid="Other"))]) == ()
     assert [lost.sid for lost in lost_denies([old], [document(deny(NotResource="y"))])] == ["One"]
@@ -408,7 +410,7 @@ conditions: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 
 @st.composite
 def any_statement(draw: st.DrawFn) -> Statement:
-    """Draw a statement with each of its elements positive or negated."""
+    """Draws a statement with each of its elements positive or negated."""
     return {
         "Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"])),
         draw(st.sampled_from(["Action", "Action", "NotAction"])): draw(patterns),
@@ -419,7 +421,7 @@ def any_statement(draw: st.DrawFn) -> Statement:
 
 @st.composite
 def two_policies(draw: st.DrawFn, *, with_conditions: bool = True) -> tuple[Document, Document]:
-    """Draw a policy and another that is like it in parts, or not at all."""
+    """Draws a policy and another one, similar in parts or different."""
     old: Sequence[Statement] = draw(st.lists(any_statement(), max_size=3))
     new: Sequence[Statement] = [*draw(st.lists(any_statement(), max_size=2)), *old[: draw(st.integers(0, 3))]]
     if not with_conditions:
@@ -437,7 +439,7 @@ def requests(words: Sequence[str]) -> list[Request]:
 
 @examples(400)
 @given(two_policies(), st.lists(st.sampled_from(WORDS), min_size=4, max_size=8, unique=True))
-def test_what_is_contained_allows_no_request_more(policies: tuple[Document, Document], words: list[str]) -> None:
+def test_a_contained_policy_allows_no_further_request(policies: tuple[Document, Document], words: list[str]) -> None:
     old, new = policies
     if check_containment([old], [new]).holds:
         newly = [
@@ -451,7 +453,7 @@ def test_what_is_contained_allows_no_request_more(policies: tuple[Document, Docu
 @examples(400)
 @given(two_policies(with_conditions=False))
 def test_without_conditions_the_answer_is_exact(policies: tuple[Document, Document]) -> None:
-    """Contained, or a request shows that it is not: one can always tell."""
+    """Without conditions the answer is always containment or a request."""
     for excess in check_containment([policies[0]], [policies[1]]).excesses:
         assert excess.witness is not None
         check(excess, *policies)
@@ -475,7 +477,7 @@ def check(excess: Excess, old: Document, new: Document) -> None:
 
 @examples(200)
 @given(two_policies())
-def test_a_policy_contains_itself_and_more_allows_contain_it(policies: tuple[Document, Document]) -> None:
+def test_a_policy_is_contained_in_itself_and_in_more_allows(policies: tuple[Document, Document]) -> None:
     one, other = policies
     assert check_containment([one], [one]).holds
     assert lost_denies([one], [one]) == ()

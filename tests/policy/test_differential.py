@@ -1,4 +1,4 @@
-"""The evaluator against another one, which is installed for the purpose; see bench/differential."""
+"""Our evaluator compared with another one, installed for the test; see bench/differential."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_HERE = 77
 
 
 @pytest.mark.slow
-def test_no_difference_is_unexplained() -> None:
+def test_every_difference_to_other_evaluators_is_explained() -> None:
     command = [sys.executable, str(COMPARE), "10000", "20261124"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == NOT_HERE:

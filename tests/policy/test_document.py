@@ -1,4 +1,4 @@
-"""A policy file as the user wrote it."""
+"""Reading a policy file without loss."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 
 
 def of(*statements: object, **elements: object) -> bytes:
-    """Write a policy of these statements."""
+    """Writes a policy of these statements."""
     return json.dumps({"Version": "2012-10-17", **elements, "Statement": list(statements)}).encode()
 
 
-def refusal(raw: bytes, pointer: str = "") -> str:
-    """Return the message with which the bytes are refused."""
+def rejection(raw: bytes, pointer: str = "") -> str:
+    """Returns the message with which the bytes are rejected."""
     with pytest.raises(PolicyFileError) as caught:
         parse(raw, "p.json", pointer)
     return str(caught.value)
@@ -41,7 +41,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("raw", ODD.values(), ids=ODD)
-def test_an_oddly_written_policy_comes_back_byte_for_byte(raw: bytes) -> None:
+def test_an_irregular_policy_is_preserved_byte_for_byte(raw: bytes) -> None:
     assert parse(raw, "p.json").to_bytes() == raw
 
 
@@ -50,7 +50,7 @@ blanks = st.text(" \t\r\n", max_size=3)
 
 @st.composite
 def rewritten(draw: st.DrawFn, value: object) -> str:
-    """Write a JSON value with white space anywhere."""
+    """Writes a JSON value with white space anywhere."""
     if isinstance(value, dict):
         parts = [f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(rewritten(v))}" for k, v in value.items()]
         return f"{draw(blanks)}{{{','.join(parts)}{draw(blanks)}}}{draw(blanks)}"
@@ -79,7 +79,7 @@ POLICY = {
 
 
 @given(rewritten(POLICY), st.booleans())
-def test_any_layout_comes_back_byte_for_byte_and_means_the_same(text: str, mark: bool) -> None:
+def test_any_layout_is_preserved_byte_for_byte_with_its_meaning(text: str, mark: bool) -> None:
     raw = ("\ufeff" if mark else "").encode() + text.encode()
     document = parse(raw, "p.json")
     assert document.to_bytes() == raw
@@ -87,7 +87,7 @@ def test_any_layout_comes_back_byte_for_byte_and_means_the_same(text: str, mark:
 
 
 def meaning(document: Document) -> list[object]:
-    """Everything of the statements but the lines."""
+    """Returns the statements without their lines."""
     fields = ("index", "sid", "effect", "actions", "not_actions", "resources", "not_resources", "conditions")
     return [[getattr(statement, name) for name in fields] for statement in document.statements]
 
@@ -103,7 +103,7 @@ def test_statements_are_read_as_written() -> None:
 
 
 @pytest.mark.parametrize("pointer", ["/PolicyVersion/Document", "/Policy", "/PolicyDocument"])
-def test_the_output_of_the_aws_command_line_is_unwrapped(pointer: str) -> None:
+def test_the_policy_in_the_output_of_the_aws_cli_is_found(pointer: str) -> None:
     wrapped: object = json.loads(of(ALLOW))
     for key in reversed(pointer.split("/")[1:]):
         wrapped = {"Other": 1, key: wrapped}
@@ -129,26 +129,24 @@ def test_a_pointer_finds_the_policy_anywhere() -> None:
         ("/a~1b/1", "it is an object without Statement, only ~; the file has p.json#/a~1b/1/~0."),
     ],
 )
-def test_a_pointer_that_leads_nowhere_is_told_with_the_part_that_is_not_there_and_the_names_that_are(
-    pointer: str, lack: str
-) -> None:
+def test_the_error_of_an_invalid_pointer_names_the_missing_part_and_the_existing_names(pointer: str, lack: str) -> None:
     raw = json.dumps({"a/b": [0, {"~": json.loads(of(ALLOW))}]}).encode()
     with pytest.raises(NoPolicyError) as caught:
         parse(raw, "p.json", pointer)
     assert str(caught.value).endswith(lack)
 
 
-def test_names_that_are_told_are_few_and_short() -> None:
-    message = refusal(json.dumps({f"{number:03}{'x' * 99}": 1 for number in range(300)}).encode(), "/y")
+def test_error_messages_list_few_and_short_names() -> None:
+    message = rejection(json.dumps({f"{number:03}{'x' * 99}": 1 for number in range(300)}).encode(), "/y")
     assert len(message) < 1_000
     assert "and 288 more" in message
-    assert len(refusal(b"{}", "/" + "y" * 40_000)) < 1_000
+    assert len(rejection(b"{}", "/" + "y" * 40_000)) < 1_000
 
 
-def test_a_file_that_holds_policies_is_told_with_their_pointers() -> None:
+def test_the_error_of_a_file_with_policies_lists_their_pointers() -> None:
     role = {"AssumeRolePolicyDocument": json.loads(of({**ALLOW, "Principal": "*"})), "Policy": json.loads(of(ALLOW))}
     raw = json.dumps({"Resources": {"A/B": role, "Text": {"Fn::Sub": of(ALLOW).decode()}}}).encode()
-    assert refusal(raw).endswith(
+    assert rejection(raw).endswith(
         "name one inside the file by its pointer: p.json#/Resources/A~1B/Policy, p.json#/Resources/Text."
     )
 
@@ -191,8 +189,10 @@ def test_a_file_that_holds_policies_is_told_with_their_pointers() -> None:
         (b" " * 5_000_000, "too many for a policy file"),
     ],
 )
-def test_what_is_no_identity_based_policy_is_refused_in_one_sentence_that_names_the_file(raw: bytes, part: str) -> None:
-    message = refusal(raw)
+def test_other_content_than_an_identity_based_policy_is_rejected_in_one_sentence_with_the_file(
+    raw: bytes, part: str
+) -> None:
+    message = rejection(raw)
     assert part in message
     assert message.startswith("p.json: ")
     assert message.endswith(".")
@@ -203,26 +203,26 @@ def test_what_is_no_identity_based_policy_is_refused_in_one_sentence_that_names_
     "condition",
     ["x", [], {"Bool": "x"}, {"Bool": {"k": {"a": 1}}}, {"Bool": {"k": [["x"]]}}, {"Bool": {"k": None}}],
 )
-def test_a_condition_of_another_shape_is_kept_but_marked(condition: object) -> None:
+def test_an_unreadable_condition_is_kept_and_marked(condition: object) -> None:
     (statement,) = parse(of({**ALLOW, "Condition": condition}), "p.json").statements
     assert not statement.conditions_readable
 
 
-def test_policy_variables_mean_something_only_in_the_newer_version() -> None:
+def test_policy_variables_need_version_2012() -> None:
     assert parse(of(ALLOW), "p.json").statements[0].variables
     assert not parse(of(ALLOW, Version="2008-10-17"), "p.json").statements[0].variables
     document = parse(json.dumps({"Statement": [ALLOW]}).encode(), "p.json")
     assert (document.version, document.statements[0].variables) == ("", False)
 
 
-def test_documents_are_equal_when_their_bytes_and_what_they_mean_are() -> None:
+def test_documents_are_equal_if_bytes_and_meaning_are_equal() -> None:
     assert parse(of(ALLOW), "a.json") == parse(of(ALLOW), "b.json")
     assert hash(parse(of(ALLOW), "a.json")) == hash(parse(of(ALLOW), "b.json"))
     assert parse(of(ALLOW), "a.json") != parse(of(ALLOW, ALLOW), "a.json")
 
 
-def test_a_template_of_two_accounts_is_judged_in_each() -> None:
-    """What is remembered about a document is not told of the same bytes in another account."""
+def test_pseudo_parameters_of_each_account_are_resolved() -> None:
+    """Cached results of a document do not apply to the same bytes in another account."""
     raw = json.dumps({"R": {"Statement": {**ALLOW, "Resource": {"Fn::Sub": "arn:aws:a:::${AWS::AccountId}"}}}}).encode()
     one, other = (parse(raw, "t.json", "/R", {"AWS::AccountId": account}) for account in ("111122223333", "4444"))
     assert one != other
@@ -230,15 +230,15 @@ def test_a_template_of_two_accounts_is_judged_in_each() -> None:
     assert [evaluate(request, [each]).effect for each in (one, other)] == ["implicitDeny", "allowed"]
 
 
-def test_real_policies_come_back_byte_for_byte(shared_folder: Path) -> None:
-    """Of the sample files only a trust policy and a statement without Effect are refused."""
+def test_real_policies_are_preserved_byte_for_byte(shared_folder: Path) -> None:
+    """Of the sample files only a trust policy and a statement without Effect are rejected."""
     folder = shared_folder / "corpus" / "policies"
-    refused = []
+    messages = []
     for entry in json.loads((folder / "MANIFEST.json").read_text()):
         raw = (folder / entry["file"]).read_bytes()
         for pointer in entry["policy_paths"] or [""]:
             try:
                 assert parse(raw, entry["file"], pointer).to_bytes() == raw
             except PolicyFileError as error:
-                refused.append(str(error))
-    assert sorted("principal" in message or "Effect" in message for message in refused) == [True, True]
+                messages.append(str(error))
+    assert sorted("principal" in message or "Effect" in message for message in messages) == [True, True]

@@ -1,4 +1,4 @@
-"""The smallest edit of a policy file."""
+"""Edits of a policy file."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ NEW = {
 
 
 def edited(text: str, *edits: Edit) -> str:
-    """Apply edits to a policy given as text."""
+    """Applies edits to a policy given as text."""
     return apply_edits(parse(text.encode(), "p.json"), edits).to_bytes().decode()
 
 
 def remove(statement: int, *actions: str) -> ReplaceActions:
-    """Remove actions and put nothing in their place."""
+    """Removes actions without replacement."""
     return ReplaceActions(statement, frozenset(actions))
 
 
 def replace(statement: int, old: str, *new: str) -> ReplaceActions:
-    """Replace one action by others."""
+    """Replaces one action by others."""
     return ReplaceActions(statement, frozenset({old}), ((old, new),))
 
 
@@ -123,10 +123,10 @@ TALL = """{
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("unit", ["  ", "\t", "    "])
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_list_with_one_entry_a_line_stays_so(
+def test_a_list_with_one_entry_a_line_keeps_its_layout(
     edit: Edit, old: str, new: str, newline: str, unit: str, wrapped: bool
 ) -> None:
-    """Whatever the indentation, the line end and the wrapper of the command line around the policy."""
+    """Holds for any indentation, line end and AWS CLI wrapper."""
     wrapper = '{\n  "PolicyName": "x",\n  "PolicyDocument": ', "}\n"
 
     def written(text: str) -> str:
@@ -157,7 +157,7 @@ def test_a_list_with_one_entry_a_line_stays_so(
         ('"a:\\u002a"', AppendActions(0, ("A:*",)), '"a:\\u002a"'),
     ],
 )
-def test_a_list_on_one_line_stays_on_one_line(before: str, edit: Edit, after: str) -> None:
+def test_a_list_on_one_line_keeps_its_layout(before: str, edit: Edit, after: str) -> None:
     whole = '{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": {}, "Resource": "*"}}]}}'
     assert edited(whole.format(before), edit) == whole.format(after)
 
@@ -198,12 +198,12 @@ WRAPPED = """{"Statement": [{
         ),
     ],
 )
-def test_a_hand_made_layout_survives(edit: Edit, old: str, new: str) -> None:
+def test_an_irregular_layout_is_preserved(edit: Edit, old: str, new: str) -> None:
     assert WRAPPED.count(old) == 1
     assert edited(WRAPPED, edit) == WRAPPED.replace(old, new)
 
 
-def test_commas_at_the_beginning_of_lines_survive() -> None:
+def test_leading_commas_are_preserved() -> None:
     text = '{"Statement": [{"Effect": "Allow", "Action": [\n    "a:A"\n  , "a:B"\n  , "a:C"\n  ]}]}'
     assert edited(text, remove(0, "a:B")) == text.replace('  , "a:B"\n', "")
     assert edited(text, AppendActions(0, ("a:D",))) == text.replace('"a:C"\n', '"a:C"\n  , "a:D"\n')
@@ -231,7 +231,7 @@ def test_a_single_statement_object_becomes_a_list_when_another_is_added() -> Non
     )
 
 
-def test_a_statement_is_appended_in_the_hand_of_the_file() -> None:
+def test_a_statement_is_appended_in_the_style_of_the_file() -> None:
     added = AppendStatement({"Effect": "Allow", "Action": ["c:D"], "Resource": "r"})
     flat = '{"Statement":[\n  { "Effect" : "Allow", "Action" : ["a:B"], "Resource" : "*" }\n]}\n'
     assert edited(flat, added) == flat.replace(
@@ -241,14 +241,14 @@ def test_a_statement_is_appended_in_the_hand_of_the_file() -> None:
     assert edited(tiny, added) == tiny[:-2] + ',{"Effect":"Allow","Action":["c:D"],"Resource":["r"]}]}'
 
 
-def test_odd_keys_and_a_byte_order_mark_survive() -> None:
+def test_unknown_keys_and_a_byte_order_mark_are_preserved() -> None:
     condition = '"condition": {"Null": {"a:B": [1.0, null]}}'
     text = f'\ufeff{{"STATEMENT": [{{"effect": "Allow", "ACTION": ["a:A", "a:B"], {condition}}}], "x": {{}}}}'
     assert edited(text, remove(0, "a:B")) == text.replace(', "a:B"', "")
 
 
 @pytest.mark.parametrize("version", ['"Version": "2008-10-17", ', ""])
-def test_an_escape_is_not_appended_where_it_would_be_plain_text(version: str) -> None:
+def test_an_escape_is_not_appended_to_a_version_that_reads_it_as_plain_text(version: str) -> None:
     text = "{" + version + '"Statement": []}'
     for resource in ("b/${*}", ["x", "b/${*}"]):
         added = AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": resource})
@@ -260,7 +260,7 @@ def test_an_escape_is_not_appended_where_it_would_be_plain_text(version: str) ->
     text = text.replace("[]", f"[{there}]")
     with pytest.raises(PolicyFileError, match="set that version first"):
         edited(text, ReplaceResources(0, frozenset(), ("b/${*}",)))
-    # What is there already means the same beside another resource.
+    # Existing entries keep their meaning next to another resource.
     assert '["x", "${y}"]' in edited(text, ReplaceResources(0, frozenset(), ("${y}",)))
 
 
@@ -274,12 +274,12 @@ def test_an_escape_is_not_appended_where_it_would_be_plain_text(version: str) ->
         AppendActions(2, ("s3:A",)),
     ],
 )
-def test_an_edit_of_what_is_not_there_is_an_error_not_a_guess(edit: Edit) -> None:
+def test_an_edit_of_a_missing_entry_is_an_error(edit: Edit) -> None:
     with pytest.raises(ValueError, match=r"the policy has no statement|has no action"):
         edited(TALL, edit)
 
 
-def test_a_not_action_is_not_edited() -> None:
+def test_a_not_action_list_is_not_edited() -> None:
     with pytest.raises(ValueError, match="has no Action"):
         edited('{"Statement": {"Effect": "Allow", "NotAction": "a:B"}}', AppendActions(0, ("a:C",)))
 
@@ -304,7 +304,7 @@ statements = st.fixed_dictionaries(
         "Resource": st.just(["*", "x"]),
     }
 )
-# Two actions and more, so that the one way to write them is a list whatever the rest of the file prefers.
+# Two actions or more, so that any style writes them as a list.
 appended_statements = st.fixed_dictionaries(
     {
         "Effect": st.just("Allow"),
@@ -317,14 +317,14 @@ Policy = Sequence[Mapping[str, str | list[str]]]
 
 
 def actions_of(statement: Mapping[str, str | list[str]]) -> list[str]:
-    """Return the Action of a statement as a list."""
+    """Returns the Action of a statement as a list."""
     action = statement["Action"]
     return [action] if isinstance(action, str) else action
 
 
 @st.composite
 def edits_of(draw: st.DrawFn, policy: Policy) -> list[Edit]:
-    """Draw any edits that a policy allows."""
+    """Draws any edits that a policy allows."""
     edits: list[Edit] = []
     for index, statement in enumerate(policy):
         present = st.sampled_from(actions_of(statement))
@@ -339,13 +339,13 @@ def edits_of(draw: st.DrawFn, policy: Policy) -> list[Edit]:
 
 
 def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
-    """Carry the edits of one statement out on its list."""
+    """Applies the edits of one statement to its list."""
     replacements = [edit for edit in edits if isinstance(edit, ReplaceActions)]
-    gone = {action for edit in replacements for action in edit.remove}
-    seen = {action.lower() for action in before if action not in gone}
+    removed = {action for edit in replacements for action in edit.remove}
+    seen = {action.lower() for action in before if action not in removed}
     after: list[str] = []
     for place, action in enumerate(before):
-        after += [] if action in gone else [action]
+        after += [] if action in removed else [action]
         new = [added for edit in replacements for target, group in edit.insert if target == action for added in group]
         new = new if before.index(action) == place else []
         if place == len(before) - 1:
@@ -359,7 +359,7 @@ def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
 
 
 def expected(policy: Policy, edits: Sequence[Edit]) -> list[dict[str, object]]:
-    """Carry the edits out on the value instead of the text."""
+    """Applies the edits to the value instead of the text."""
     result: list[dict[str, object]] = []
     for index, statement in enumerate(policy):
         mine = [edit for edit in edits if not isinstance(edit, AppendStatement) and edit.statement == index]
@@ -372,10 +372,8 @@ def expected(policy: Policy, edits: Sequence[Edit]) -> list[dict[str, object]]:
 
 
 @given(st.data(), policies, st.sampled_from([1, 2, 4, "\t"]))
-def test_after_any_edits_a_regular_file_is_as_if_written_anew(
-    data: st.DataObject, policy: Policy, indent: int | str
-) -> None:
-    """So that no line differs which had not to: a regular file has only one way to say what it says."""
+def test_edits_of_a_regular_file_equal_a_new_file(data: st.DataObject, policy: Policy, indent: int | str) -> None:
+    """A regular file has only one layout, so equality shows that no other line differs."""
 
     def written(value: object) -> str:
         text = json.dumps({"Version": "2012-10-17", "Statement": value}, indent=indent, ensure_ascii=False)
@@ -390,7 +388,7 @@ blanks = st.sampled_from(["", " ", "  ", "\n", "\n\n", "\r\n    ", "\t"])
 
 @st.composite
 def scattered(draw: st.DrawFn, value: object) -> str:
-    """Write a JSON value with white space anywhere."""
+    """Writes a JSON value with white space anywhere."""
     if isinstance(value, dict):
         parts = [f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(scattered(v))}" for k, v in value.items()]
         return f"{draw(blanks)}{{{','.join(parts)}{draw(blanks)}}}{draw(blanks)}"
@@ -400,7 +398,7 @@ def scattered(draw: st.DrawFn, value: object) -> str:
 
 
 @given(st.data(), policies)
-def test_after_any_edits_a_wild_file_says_what_was_meant(data: st.DataObject, policy: Policy) -> None:
+def test_edits_preserve_meaning_of_irregular_files(data: st.DataObject, policy: Policy) -> None:
     text = data.draw(scattered({"Version": "2012-10-17", "Statement": policy}))
     edits = data.draw(edits_of(policy))
     assert json.loads(edited(text, *edits))["Statement"] == expected(policy, edits)
@@ -408,7 +406,7 @@ def test_after_any_edits_a_wild_file_says_what_was_meant(data: st.DataObject, po
 
 
 def changed_lines(before: Document, after: Document) -> list[str]:
-    """Return the lines that a diff shows as removed or added."""
+    """Returns the lines that a diff shows as removed or added."""
     difference = difflib.ndiff(before.text.splitlines(), after.text.splitlines())
     return [line for line in difference if line[0] in "-+"]
 
@@ -429,8 +427,8 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
             tried += 1
             action = statement.actions[-1]
             after = apply_edits(document, [ReplaceActions(statement.index, frozenset({action}))])
-            kept = tuple(entry for entry in statement.actions if entry != action)
-            assert after.statements[statement.index].actions == kept
+            remaining = tuple(entry for entry in statement.actions if entry != action)
+            assert after.statements[statement.index].actions == remaining
             assert len(changed_lines(document, after)) <= 2 + statement.actions.count(action)
     assert tried > 100
 
@@ -445,7 +443,7 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
         ),
     ],
 )
-def test_a_name_outside_latin_letters_is_written_as_escapes_and_reads_back(where: str, text: str) -> None:
+def test_names_outside_latin_1_are_written_as_escapes(where: str, text: str) -> None:
     name = "arn:aws:s3:::orders/\u4e2d\u6587"
     statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [name]}
     result = apply_edits(parse(text.encode(), where), [AppendStatement(statement)])

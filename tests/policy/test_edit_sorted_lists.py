@@ -1,4 +1,4 @@
-"""A list that its owner keeps sorted is sorted after an edit as well, and every line that was there is there still."""
+"""Sorted lists remain sorted after an edit and keep every existing line."""
 
 from __future__ import annotations
 
@@ -70,48 +70,48 @@ def read(form: Callable[[Sequence[str]], str], entries: Sequence[str]) -> Docume
 
 
 def is_sorted(entries: Sequence[str]) -> bool:
-    """Whether entries stand in one of the orders that people keep."""
+    """Returns whether entries are in one of the usual orders."""
     return any(all(key(one) <= key(other) for one, other in pairwise(entries)) for key in ORDERS)
 
 
 def lines(document: Document) -> list[str]:
-    """The lines of the text without commas: the last entry of a list in brackets has none."""
+    """Returns the lines without commas: the last entry of a list in brackets has none."""
     return document.text.replace(",", "").splitlines()
 
 
 @st.composite
 def edits(draw: st.DrawFn, there: Sequence[str]) -> tuple[Edit, frozenset[str], tuple[str, ...]]:
-    """An edit of the one statement, what it drops, and what it puts in."""
-    new, gone = tuple(draw(lists)), draw(st.frozensets(st.sampled_from(there)))
+    """Draws an edit of the only statement, with the entries that it removes and inserts."""
+    new, removed = tuple(draw(lists)), draw(st.frozensets(st.sampled_from(there)))
     kind = draw(st.sampled_from([AppendActions, ReplaceActions, ReplaceResources]))
     if kind is AppendActions:
         return AppendActions(0, new), frozenset(), new
     if kind is ReplaceResources:
-        return ReplaceResources(0, gone, new), gone, new
-    return ReplaceActions(0, gone, ((draw(st.sampled_from(there)), new),)), gone, new
+        return ReplaceResources(0, removed, new), removed, new
+    return ReplaceActions(0, removed, ((draw(st.sampled_from(there)), new),)), removed, new
 
 
 @forms
 @given(lists, st.sampled_from(ORDERS), st.data())
-def test_what_is_put_into_a_sorted_list_goes_where_it_belongs(
+def test_new_entries_of_a_sorted_list_are_inserted_in_order(
     form: Callable[[Sequence[str]], str], there: list[str], order: Callable[[str], str], data: st.DataObject
 ) -> None:
     there = sorted(there, key=order)
-    edit, gone, new = data.draw(edits(there))
+    edit, removed, new = data.draw(edits(there))
     (statement,) = apply_edits(read(form, there), [edit]).statements
     edited, other, same = (statement.actions, statement.resources, str.casefold)
     if isinstance(edit, ReplaceResources):
         edited, other, same = other, edited, str
-    kept = [entry for entry in there if entry not in gone]
-    fresh = [entry for entry in new if same(entry) not in {same(each) for each in kept}]
+    remaining = [entry for entry in there if entry not in removed]
+    fresh = [entry for entry in new if same(entry) not in {same(each) for each in remaining}]
     assert is_sorted(edited)
-    assert sorted(edited) == sorted([*kept, *fresh])
+    assert sorted(edited) == sorted([*remaining, *fresh])
     assert other == tuple(there)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form is not one_line], ids=lambda form: form.__name__)
 @given(lists, lists, st.sampled_from(ORDERS))
-def test_every_line_that_was_there_is_there_still_with_its_comment(
+def test_every_existing_line_keeps_its_comment(
     form: Callable[[Sequence[str]], str], there: list[str], new: list[str], order: Callable[[str], str]
 ) -> None:
     before = read(form, sorted(there, key=order))
@@ -123,7 +123,7 @@ def test_every_line_that_was_there_is_there_still_with_its_comment(
     assert len(lines(after)) == len(left) + len(fresh)
 
 
-def test_a_comment_above_the_first_entry_stays_its_own_where_others_have_theirs() -> None:
+def test_a_comment_above_the_first_entry_stays_with_it_if_other_entries_have_comments() -> None:
     lines = [
         "Statement:",
         "- Effect: Allow",
@@ -143,7 +143,7 @@ def test_a_comment_above_the_first_entry_stays_its_own_where_others_have_theirs(
 
 @forms
 @pytest.mark.parametrize("there", [["b:B", "a:A", "c:C"], ["a:B", "a:C"], ["b:B"], ["a:A", "a:A", "a:B"]])
-def test_a_list_in_no_order_or_too_short_to_show_one_takes_new_entries_at_its_end(
+def test_an_unsorted_or_short_list_gets_new_entries_at_its_end(
     form: Callable[[Sequence[str]], str], there: list[str]
 ) -> None:
     (statement,) = apply_edits(read(form, there), [AppendActions(0, ("a:Aa",))]).statements

@@ -1,4 +1,4 @@
-"""A policy as the text of a string: JSON in a JSON string, in quotes of YAML, in a block of text."""
+"""Policies inside a JSON string, a quoted YAML string or a YAML block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FORMS = {
 
 
 def escaped(draw: st.DrawFn, text: str) -> str:
-    """A JSON string that says `text`; whoever wrote it escapes a character always or never."""
+    """Writes `text` as a JSON string in which a drawn character is always or never escaped."""
     plain = {char: [char, json.dumps(char)[1:-1], *([f"\\u{ord(char):04x}"] * (char < "\x80"))] for char in text}
     chosen = {char: draw(st.sampled_from(FORMS.get(char, plain[char]))) for char in sorted(plain)}
     return '"' + "".join(chosen[char] for char in text) + '"'
@@ -71,7 +71,7 @@ def opened(text: str, where: str) -> Document:
 
 
 def inner_value(document: Document) -> object:
-    """The policy as a reader of the whole file gets it."""
+    """Returns the policy as a parser of the whole file reads it."""
     if document.where.endswith(".json"):
         return json.loads(json.loads(document.raw)["resource"]["r"][0]["policy"])
     from ruamel.yaml import YAML
@@ -80,14 +80,14 @@ def inner_value(document: Document) -> object:
 
 
 @given(wrapped)
-def test_a_policy_in_a_string_is_read_and_comes_back_byte_for_byte(made: tuple[str, str]) -> None:
+def test_a_policy_in_a_string_is_preserved_byte_for_byte(made: tuple[str, str]) -> None:
     document = opened(*made)
     assert document.statements[0].actions == ("s3:A", "s3:B", "s3:C")
     assert apply_edits(document, []).to_bytes() == document.to_bytes() == made[0].encode()
 
 
 @given(wrapped)
-def test_an_edit_of_it_is_one_of_the_string_and_of_nothing_else(made: tuple[str, str]) -> None:
+def test_an_edit_changes_only_the_string(made: tuple[str, str]) -> None:
     document = opened(*made)
     after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:B"})), AppendStatement(ADDED)])
     value = json.loads(json.dumps(WITHOUT_B))
@@ -101,8 +101,8 @@ def test_an_edit_of_it_is_one_of_the_string_and_of_nothing_else(made: tuple[str,
 
 
 @given(wrapped)
-def test_what_an_edit_does_not_concern_keeps_its_escapes(made: tuple[str, str]) -> None:
-    """Also between two edits, and in whatever way a character is escaped."""
+def test_unaffected_text_keeps_its_escapes(made: tuple[str, str]) -> None:
+    """Holds between two edits too, for any escaped character."""
     document, outer = opened(*made), made[0]
     embedded = document.source.embedded
     assert embedded
@@ -116,7 +116,7 @@ def test_what_an_edit_does_not_concern_keeps_its_escapes(made: tuple[str, str]) 
     assert edited.endswith(outer[embedded.outer_offset(document.text.index('"iam:*"') + len('"iam:*"')) :])
 
 
-def test_lines_are_those_of_the_file() -> None:
+def test_statement_lines_are_lines_of_the_file() -> None:
     text = 'a:\n  policy: |\n    {\n      "Statement": [\n        {"Effect": "Deny", "Action": "*"}\n      ]\n    }\n'
     document = parse(text.encode(), "x.yml", "/a/policy")
     assert document.statements[0].line == 5
@@ -135,13 +135,13 @@ def test_lines_are_those_of_the_file() -> None:
         ("p: '{\"Statement\": [}'\n", "the string at /p is not JSON"),
     ],
 )
-def test_a_string_that_cannot_be_opened_is_told(text: str, message: str) -> None:
+def test_an_unsupported_string_is_an_error(text: str, message: str) -> None:
     with pytest.raises(PolicyFileError, match=message):
         parse(text.encode(), "x.yaml", "/p")
 
 
 @pytest.mark.parametrize("text", ["p: nothing\n", "p: '{\"a\": 1}'\n", "p: 1\n"])
-def test_a_string_without_a_policy_is_no_policy(text: str) -> None:
+def test_a_string_without_a_policy_is_an_error(text: str) -> None:
     with pytest.raises(NoPolicyError, match="there is no policy at /p"):
         parse(text.encode(), "x.yaml", "/p")
 

@@ -1,4 +1,4 @@
-"""A request against policy documents."""
+"""Evaluation of requests against policy documents."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ UNKNOWN: Final = "unknown"
 
 
 def policy(*statements: Mapping[str, object], version: str = "2012-10-17") -> Document:
-    """Make a document; Effect, Action and Resource have defaults."""
+    """Makes a document; Effect, Action and Resource have defaults."""
     return parse(json.dumps({"Version": version, "Statement": [full(s) for s in statements]}).encode(), "p.json")
 
 
 def full(statement: Mapping[str, object]) -> Mapping[str, object]:
-    """Fill in what a statement leaves out."""
+    """Adds the defaults of a statement."""
     action = {} if "NotAction" in statement else {"Action": "*"}
     resource = {} if "NotResource" in statement else {"Resource": "*"}
     return {"Effect": "Allow", **action, **resource, **statement}
 
 
 def effect(resource: str, *statements: Mapping[str, object], version: str = "2012-10-17") -> str:
-    """Decide s3:GetObject on a resource."""
+    """Evaluates s3:GetObject on a resource."""
     return evaluate(Request("s3:GetObject", resource), [policy(*statements, version=version)]).effect
 
 
@@ -86,7 +86,7 @@ def test_actions_and_not_actions(statement: Mapping[str, object], expected: str)
         ("b/k", ["b/${aws:username}", "b/k"], ALLOWED),
     ],
 )
-def test_an_allow_has_to_cover_what_is_requested(requested: str, entries: object, expected: str) -> None:
+def test_an_allow_must_cover_the_whole_request(requested: str, entries: object, expected: str) -> None:
     assert effect(requested, {"Resource": entries}) == expected
 
 
@@ -101,7 +101,7 @@ def test_an_allow_has_to_cover_what_is_requested(requested: str, entries: object
         ("c/k", "b/${aws:username}", ALLOWED),
     ],
 )
-def test_a_deny_counts_as_soon_as_it_overlaps_what_is_requested(requested: str, entries: object, expected: str) -> None:
+def test_a_deny_that_overlaps_the_request_counts(requested: str, entries: object, expected: str) -> None:
     assert effect(requested, {}, {"Effect": "Deny", "Resource": entries}) == expected
 
 
@@ -140,7 +140,7 @@ def test_a_policy_variable_in_a_resource_takes_the_value_of_its_key(
     assert evaluate(request, [policy({"NotResource": entry})]).effect == as_not_resource
 
 
-def test_a_not_resource_that_names_the_resource_decides_whatever_a_variable_is() -> None:
+def test_a_not_resource_that_names_the_resource_decides_despite_variables() -> None:
     request = Request("s3:GetObject", "b/k", {}, True)
     assert evaluate(request, [policy({"NotResource": ["b/${aws:username}", "b/*"]})]).effect == IMPLICIT
 
@@ -167,7 +167,7 @@ LAYERS = {
         ("maybe", "other", None, Decision(IMPLICIT, None, None, "boundary")),
     ],
 )
-def test_each_layer_has_to_allow_and_any_can_deny(
+def test_each_layer_must_allow_and_any_can_deny(
     identity: str, boundary: str | None, session: str | None, expected: Decision
 ) -> None:
     named = {"identity": identity, "boundary": boundary, "session": session}
@@ -214,11 +214,11 @@ def test_conditions_decide_and_an_absent_key_of_an_incomplete_context_is_unknown
     assert evaluate(request, [policy({}, {**WITH, "Effect": "Deny"})]).effect == as_deny
 
 
-def test_a_context_is_incomplete_unless_it_is_said_to_be_complete() -> None:
+def test_a_context_is_incomplete_by_default() -> None:
     assert not Request("s3:GetObject", "b/k").context_complete
 
 
-def test_every_condition_of_a_block_has_to_hold() -> None:
+def test_every_condition_of_a_block_must_hold() -> None:
     block = {"StringEquals": {"a:A": "1", "a:B": "2"}, "Bool": {"a:C": "true"}}
     context = {"a:A": ("1",), "a:B": ("2",), "a:C": ("true",)}
     document = policy({"Condition": block})
@@ -227,7 +227,7 @@ def test_every_condition_of_a_block_has_to_hold() -> None:
         assert evaluate(Request("x:Y", "*", {**context, key: ("0",)}, True), [document]).effect == IMPLICIT
 
 
-def test_what_is_unknown_matters_only_where_nothing_else_decides() -> None:
+def test_an_unknown_statement_matters_only_if_no_other_decides() -> None:
     request = Request("s3:GetObject", "b/k")
     maybe_deny = {**WITH, "Effect": "Deny"}
     assert evaluate(request, [policy(WITH, {})]) == Decision(ALLOWED, 0, 1)
@@ -237,7 +237,7 @@ def test_what_is_unknown_matters_only_where_nothing_else_decides() -> None:
     assert evaluate(request, [policy({"Condition": {"Bool": "x"}})]).effect == UNKNOWN
 
 
-def test_grants_looks_at_one_statement_alone() -> None:
+def test_grants_evaluates_one_statement_alone() -> None:
     request = Request("s3:GetObject", "b/*")
 
     def of(statement: Mapping[str, object]) -> str:
@@ -261,7 +261,7 @@ conditions = st.sampled_from([{}, {"Condition": {"Bool": {"k": "true"}}}, {"Cond
 
 @st.composite
 def any_statement(draw: st.DrawFn) -> Mapping[str, object]:
-    """Draw a statement with each of its elements positive or negated."""
+    """Draws a statement with each of its elements positive or negated."""
     return {
         "Effect": draw(st.sampled_from(["Allow", "Deny"])),
         draw(st.sampled_from(["Action", "NotAction"])): draw(st.sampled_from(["s:A", "s:B", "*"])),
@@ -271,10 +271,10 @@ def any_statement(draw: st.DrawFn) -> Mapping[str, object]:
 
 
 @given(st.lists(any_statement(), max_size=4), st.text("ab*?", min_size=1, max_size=3))
-def test_a_sure_answer_on_a_pattern_holds_for_every_resource_and_context(
+def test_a_certain_answer_on_a_pattern_holds_for_every_resource_and_context(
     statements: list[Mapping[str, object]], requested: str
 ) -> None:
-    """A request known only in part is allowed or denied only if each request that it stands for is."""
+    """A partly known request is allowed or denied only if each complete request is."""
     documents = [policy(*statements)]
     answer = evaluate(Request("s:A", requested), documents).effect
     if answer not in {ALLOWED, DENIED}:
@@ -286,7 +286,7 @@ def test_a_sure_answer_on_a_pattern_holds_for_every_resource_and_context(
 
 
 @given(st.lists(any_statement(), max_size=4), st.text("ab", min_size=1, max_size=3))
-def test_a_request_known_in_full_has_a_sure_answer(statements: list[Mapping[str, object]], requested: str) -> None:
+def test_a_complete_request_has_a_certain_answer(statements: list[Mapping[str, object]], requested: str) -> None:
     for context in ({}, {"k": ("true",)}):
         assert evaluate(Request("s:A", requested, context, True), [policy(*statements)]).effect != UNKNOWN
 
@@ -300,7 +300,7 @@ def test_white_space_counts_only_inside_strings() -> None:
     assert policy_size(parse(wrapped.encode(), "p.json")) == len(tight)
 
 
-def test_real_policies_can_be_judged(shared_folder: Path) -> None:
+def test_real_policies_can_be_evaluated(shared_folder: Path) -> None:
     folder = shared_folder / "corpus" / "policies"
     path = next(path for path in sorted(folder.glob("*.json")) if b'"s3:PutObject"' in path.read_bytes())
     document = parse(path.read_bytes(), path.name)

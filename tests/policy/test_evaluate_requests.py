@@ -1,4 +1,4 @@
-"""Requests that a user wrote down."""
+"""Reading requests from a file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def one(**parts: Any) -> Request:
     return request
 
 
-def test_one_object_or_a_list_in_order() -> None:
+def test_requests_are_one_object_or_a_list() -> None:
     assert [request.action for request in read([{"action": "a:B"}, {"action": "c:D"}])] == ["a:B", "c:D"]
     assert read([]) == ()
     assert one() == Request("s3:GetObject", "arn:aws:s3:::b/k", {}, False)
 
 
-def test_values_are_texts_numbers_and_booleans_alone_or_in_a_list() -> None:
+def test_context_values_are_strings_numbers_and_booleans_or_lists() -> None:
     context = {"AWS:a": "x", "b": ["x", "y"], "c": 10, "d": True, "e": [], "f": None, "g": "null", "h": [1, None]}
     assert one(context=context).context == {
         "aws:a": ("x",),
@@ -40,7 +40,7 @@ def test_values_are_texts_numbers_and_booleans_alone_or_in_a_list() -> None:
     }
 
 
-def test_a_context_is_complete_only_where_it_says_so() -> None:
+def test_a_context_is_complete_only_if_declared() -> None:
     assert one(context_complete=True).context_complete is True
     assert one(context_complete=False).context_complete is False
     assert one().context_complete is False
@@ -73,18 +73,18 @@ def test_a_context_is_complete_only_where_it_says_so() -> None:
         ),
     ],
 )
-def test_the_principal_stands_for_the_keys_that_aws_derives_from_it(
+def test_the_principal_provides_the_keys_that_aws_derives_from_it(
     principal: str, expected: dict[str, tuple[str, ...]]
 ) -> None:
     assert one(principal=principal).context == expected
 
 
-def test_the_context_wins_over_the_principal() -> None:
+def test_the_context_overrides_the_principal() -> None:
     request = one(principal="arn:aws:iam::1:user/me", context={"aws:UserName": "you"})
     assert request.context["aws:username"] == ("you",)
 
 
-def test_a_star_is_the_resource_itself_where_the_action_takes_none() -> None:
+def test_a_star_is_literal_for_an_action_without_resource_types() -> None:
     (none, some, absent, unknown) = read(
         [
             {"action": "s3:ListAllMyBuckets", "resource": "*"},
@@ -97,7 +97,7 @@ def test_a_star_is_the_resource_itself_where_the_action_takes_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "message"),
     [
         ("s3:GetObject", "must be an object"),
         ([[]], "must be an object"),
@@ -115,18 +115,18 @@ def test_a_star_is_the_resource_itself_where_the_action_takes_none() -> None:
         ({"action": "s3:GetObject", "context_complete": "yes"}, "true or false"),
     ],
 )
-def test_anything_else_is_refused_in_a_sentence_that_names_the_place(found: object, told: str) -> None:
-    with pytest.raises(InputError, match=r"^r\.json: line 1, column \d+: .*" + told + r".*\.$"):
+def test_invalid_requests_are_rejected_with_their_position(found: object, message: str) -> None:
+    with pytest.raises(InputError, match=r"^r\.json: line 1, column \d+: .*" + message + r".*\.$"):
         read(found)
 
 
-def test_bytes_that_are_no_text_are_refused() -> None:
+def test_bytes_that_are_not_utf_8_are_rejected() -> None:
     with pytest.raises(InputError, match="byte 1 is not UTF-8"):
         read_requests(b"\xff", "r.json")
 
 
 @pytest.mark.parametrize(
-    ("odd", "told"),
+    ("request_fields", "message"),
     [
         ({"principal": "bob"}, "principal must be an ARN"),
         ({"principal": "arn:aws:iam::111122223333"}, "principal must be an ARN"),
@@ -139,9 +139,9 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         ({"context_complete": 1}, "context_complete must be true or false"),
     ],
 )
-def test_an_odd_request_is_refused_in_one_sentence(odd: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=rf"^r\.json: line 1, column \d+: {told}[^\n]*\.$"):
-        one(**odd)
+def test_malformed_requests_are_rejected_in_one_sentence(request_fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=rf"^r\.json: line 1, column \d+: {message}[^\n]*\.$"):
+        one(**request_fields)
 
 
 def test_a_request_nested_too_deep_is_not_called_a_policy() -> None:
@@ -149,5 +149,5 @@ def test_a_request_nested_too_deep_is_not_called_a_policy() -> None:
         read_requests(b"[" * 70, "r.json")
 
 
-def test_the_statement_that_contains_tells_is_ignored() -> None:
+def test_the_statement_in_a_line_of_contains_is_ignored() -> None:
     assert one(statement={"file": "a.json", "index": 0}) == one()

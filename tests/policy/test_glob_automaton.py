@@ -1,4 +1,4 @@
-"""What sets of texts have in common."""
+"""Comparison of sets of glob patterns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.boolean
 WORDS = ["".join(letters) for length in range(1, 6) for letters in product("abx", repeat=length)]
 
 
-def universe(*given_elements: Element, actions: bool = True, budget: int = 10**7) -> GlobSet:
+def make_glob_set(*given_elements: Element, actions: bool = True, budget: int = 10**7) -> GlobSet:
     return GlobSet(given_elements, actions=actions, budget=StepBudget(budget))
 
 
@@ -31,8 +31,8 @@ def combination(given_elements: list[Element], text: str) -> int:
 
 @examples(300)
 @given(elements, st.lists(elements, max_size=3))
-def test_every_combination_that_some_text_has_is_found_and_no_other(domain: Element, others: list[Element]) -> None:
-    found = dict(universe(*others).members(domain, (1 << len(others)) - 1))
+def test_exactly_the_combinations_that_some_text_matches_are_found(domain: Element, others: list[Element]) -> None:
+    found = dict(make_glob_set(*others).members(domain, (1 << len(others)) - 1))
     assert {combination(others, text) for text in WORDS if has(domain, text)} <= set(found)
     for bits, text in found.items():
         assert text
@@ -44,11 +44,11 @@ def test_every_combination_that_some_text_has_is_found_and_no_other(domain: Elem
 
 @examples(300)
 @given(elements, st.lists(elements, max_size=3), st.sampled_from(WORDS))
-def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Element], text: str) -> None:
-    asked = universe(*others)
-    overlap = asked.overlap(domain)
+def test_pairwise_comparison_is_never_wrong(domain: Element, others: list[Element], text: str) -> None:
+    glob_set = make_glob_set(*others)
+    overlap = glob_set.overlap(domain)
     assert not overlap.whole & overlap.part
-    assert asked.membership(text) == combination(others, text)
+    assert glob_set.membership(text) == combination(others, text)
     if has(domain, text):
         bits = combination(others, text)
         assert overlap.whole & ~bits == 0
@@ -74,80 +74,80 @@ def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Eleme
         (Element(("s3:GetObject",)), Element(("s3:Put*",)), 0, 0),
     ],
 )
-def test_most_comparisons_need_no_walk(domain: Element, other: Element, whole: int, part: int) -> None:
-    overlap = universe(other).overlap(domain)
+def test_most_comparisons_need_no_automaton(domain: Element, other: Element, whole: int, part: int) -> None:
+    overlap = make_glob_set(other).overlap(domain)
     assert (overlap.whole, overlap.part) == (whole, part)
 
 
-def test_resources_have_case_and_escapes_and_actions_do_not() -> None:
+def test_only_resources_are_case_sensitive_and_have_escapes() -> None:
     escaped = Element(("b/${*}", "B/x"))
-    assert universe(escaped, actions=False).membership("b/*") == 1
-    assert universe(escaped, actions=False).membership("b/x") == 0
-    assert universe(escaped, actions=True).membership("b/x") == 1
-    assert list(universe(escaped, actions=False).members(Element(("b/${*}",)), 1)) == [(1, "b/*")]
-    assert universe(escaped, actions=False).text(Element(("b/${?}",))) == "b/?"
-    assert universe().text(Element(("A", "b"))) is None
-    assert universe().text(Element(("a",), negated=True)) is None
+    assert make_glob_set(escaped, actions=False).membership("b/*") == 1
+    assert make_glob_set(escaped, actions=False).membership("b/x") == 0
+    assert make_glob_set(escaped, actions=True).membership("b/x") == 1
+    assert list(make_glob_set(escaped, actions=False).members(Element(("b/${*}",)), 1)) == [(1, "b/*")]
+    assert make_glob_set(escaped, actions=False).text(Element(("b/${?}",))) == "b/?"
+    assert make_glob_set().text(Element(("A", "b"))) is None
+    assert make_glob_set().text(Element(("a",), negated=True)) is None
 
 
-def test_so_it_is_beside_wildcards() -> None:
+def test_case_and_escapes_hold_next_to_wildcards() -> None:
     escaped = Element(("B/${*}*",))
-    asked = universe(escaped, actions=False)
-    assert [asked.membership(text) for text in ("B/*", "B/*x", "B/x", "b/*x")] == [1, 1, 0, 0]
-    assert universe(Element(("B/*",))).membership("b/X") == 1
-    assert asked.overlap(Element(("B/${*}x*",))).whole == 1
-    assert asked.overlap(Element(("B/${?}*",))).part == 0
-    assert asked.overlap(Element(("b/${*}x*",))).part == 0
-    assert universe(escaped).overlap(Element(("b/$a*",))).part == 0
-    assert universe(escaped).overlap(Element(("b/${*}a*",))).whole == 1
+    glob_set = make_glob_set(escaped, actions=False)
+    assert [glob_set.membership(text) for text in ("B/*", "B/*x", "B/x", "b/*x")] == [1, 1, 0, 0]
+    assert make_glob_set(Element(("B/*",))).membership("b/X") == 1
+    assert glob_set.overlap(Element(("B/${*}x*",))).whole == 1
+    assert glob_set.overlap(Element(("B/${?}*",))).part == 0
+    assert glob_set.overlap(Element(("b/${*}x*",))).part == 0
+    assert make_glob_set(escaped).overlap(Element(("b/$a*",))).part == 0
+    assert make_glob_set(escaped).overlap(Element(("b/${*}a*",))).whole == 1
 
 
 @pytest.mark.parametrize(("actions", "expected"), [(False, "b/*xx"), (True, "b/${}xx")])
-def test_escapes_are_read_in_a_walk_of_resources_alone(actions: bool, expected: str) -> None:
-    asked = universe(Element(("b/${*}xx",)), actions=actions)
-    assert dict(asked.members(Element(("b/${*}xx*",)), 1))[1] == expected
-    asked = universe(Element(("*/${*}xx",)), actions=actions)
-    assert dict(asked.members(Element(("b/*",)), 1))[1] == expected
+def test_the_automaton_reads_escapes_only_in_resources(actions: bool, expected: str) -> None:
+    glob_set = make_glob_set(Element(("b/${*}xx",)), actions=actions)
+    assert dict(glob_set.members(Element(("b/${*}xx*",)), 1))[1] == expected
+    glob_set = make_glob_set(Element(("*/${*}xx",)), actions=actions)
+    assert dict(glob_set.members(Element(("b/*",)), 1))[1] == expected
 
 
-def test_texts_that_leave_the_domain_are_not_followed() -> None:
+def test_texts_outside_the_domain_are_not_visited() -> None:
     others = [Element((f"*{letter}*",)) for letter in "pqrstuv"]
-    asked = universe(*others, budget=150)
-    assert len(list(asked.members(Element(("abc?",)), 0b1111111))) == 8
+    glob_set = make_glob_set(*others, budget=150)
+    assert len(list(glob_set.members(Element(("abc?",)), 0b1111111))) == 8
 
 
-def test_only_the_elements_that_are_asked_for_count() -> None:
-    asked = universe(Element(("a*",)), Element(("*b",)), Element(("b*",)))
-    assert {bits for bits, _ in asked.members(Element(("*",)), 0b010)} == {0b000, 0b010}
-    assert {bits for bits, _ in asked.members(Element(("b",)), 0b101)} == {0b100}
+def test_only_relevant_elements_count() -> None:
+    glob_set = make_glob_set(Element(("a*",)), Element(("*b",)), Element(("b*",)))
+    assert {bits for bits, _ in glob_set.members(Element(("*",)), 0b010)} == {0b000, 0b010}
+    assert {bits for bits, _ in glob_set.members(Element(("b",)), 0b101)} == {0b100}
 
 
 @given(st.text(min_size=1, max_size=6))
-def test_any_character_can_stand_in_a_pattern(text: str) -> None:
+def test_any_character_can_be_in_a_pattern(text: str) -> None:
     pattern = Element((text.replace("*", "").replace("?", "").replace("$", "") + "*",))
-    for bits, found in universe(pattern, actions=False).members(Element(("*",)), 1):
+    for bits, found in make_glob_set(pattern, actions=False).members(Element(("*",)), 1):
         assert resource_matches(pattern.patterns[0], found) == bool(bits)
 
 
-def test_a_text_is_found_where_every_letter_we_would_fill_in_is_taken() -> None:
+def test_a_filler_is_found_if_all_usual_letters_are_in_use() -> None:
     letters = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
     taken = Element(tuple(f"{letter}*" for letter in letters))
-    found = dict(universe(taken).members(Element(("*",)), 1))
+    found = dict(make_glob_set(taken).members(Element(("*",)), 1))
     assert set(found) == {0, 1}
     assert found[0] not in letters
 
 
 @pytest.mark.parametrize("patterns", [300, 40])
-def test_entangled_patterns_end_in_an_error_not_in_a_hang(patterns: int) -> None:
+def test_entangled_patterns_end_in_a_budget_error(patterns: int) -> None:
     hostile = [Element((f"*{'a*' * (n % 7 + 3)}{'b' * (n % 5)}?*a{'?' * n}",)) for n in range(patterns)]
-    asked = universe(*hostile, budget=200_000)
+    glob_set = make_glob_set(*hostile, budget=200_000)
     with pytest.raises(StepBudgetError):
-        list(asked.members(Element(("*",)), (1 << patterns) - 1))
+        list(glob_set.members(Element(("*",)), (1 << patterns) - 1))
 
 
-def test_comparing_takes_effort_too() -> None:
+def test_pairwise_comparison_spends_the_budget() -> None:
     patterns = tuple(f"*{'a*' * 100}{n}" for n in range(50))
     with pytest.raises(StepBudgetError):
-        universe(Element(patterns), budget=1_000).overlap(Element(("*a*a*b*",)))
+        make_glob_set(Element(patterns), budget=1_000).overlap(Element(("*a*a*b*",)))
     with pytest.raises(StepBudgetError):
-        universe(Element(patterns), budget=10).membership("a" * 1_000)
+        make_glob_set(Element(patterns), budget=10).membership("a" * 1_000)

@@ -1,4 +1,4 @@
-"""Policies in Terraform's own language: read for comparison, shown to be copied, never edited."""
+"""Policies in HCL: read for comparison, written for a person to copy."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def read(address: str, text: str = MAIN) -> Document:
     return parse(text.encode(), "main.tf", address)
 
 
-def test_a_data_source_is_read_as_the_policy_it_makes() -> None:
+def test_a_data_source_is_read_as_its_rendered_policy() -> None:
     document = read("data.aws_iam_policy_document.deploy")
     first, second = document.statements
     assert (document.version, first.sid, first.effect, first.line) == ("2012-10-17", "Buckets", "Allow", 11)
@@ -119,12 +119,14 @@ def test_a_call_of_jsonencode_is_read() -> None:
         ("local.inline", ("a:B",), 6),
     ],
 )
-def test_other_places_of_a_policy_are_read_with_their_lines(address: str, actions: tuple[str, ...], line: int) -> None:
+def test_other_locations_of_a_policy_are_read_with_their_lines(
+    address: str, actions: tuple[str, ...], line: int
+) -> None:
     statement = read(address).statements[0]
     assert (statement.actions, statement.line) == (actions, line)
 
 
-def test_carriage_returns_and_a_mark_do_not_matter() -> None:
+def test_carriage_returns_and_a_byte_order_mark_do_not_matter() -> None:
     address = "aws_iam_policy.heredoc.policy"
     document = read(address, "\ufeff" + MAIN.replace("\n", "\r\n"))
     assert document.statements == read(address).statements
@@ -137,7 +139,7 @@ KNOWN = "data.aws_iam_policy_document.deploy, aws_iam_role_policy.deploy.policy,
     "address",
     ["", "data.aws_iam_policy_document.other", "aws_iam_policy.heredoc.x", "local.two", "x[", "aws_iam_role.r.policy"],
 )
-def test_an_address_that_leads_nowhere_is_told_with_those_that_lead_somewhere(address: str) -> None:
+def test_the_error_of_an_unknown_address_lists_the_known_ones(address: str) -> None:
     with pytest.raises(NoPolicyError) as caught:
         read(address)
     assert KNOWN in str(caught.value)
@@ -171,7 +173,7 @@ DATA = 'data "aws_iam_policy_document" "d" {{\n{}\n}}\n'
         ('resource "r" "r" {\n policy = "{${x}}"\n}\n', "r.r.policy", "no JSON before Terraform renders it"),
     ],
 )
-def test_what_is_not_written_out_is_refused_in_one_sentence(text: str, address: str, message: str) -> None:
+def test_an_incomplete_policy_is_rejected_in_one_sentence(text: str, address: str, message: str) -> None:
     with pytest.raises(PolicyFileError) as caught:
         read(address, text)
     assert message in str(caught.value)
@@ -183,7 +185,7 @@ NARROWED = ReplaceActions(0, frozenset({"s3:PutObject"}))
 ADDED = AppendStatement({"Sid": "New", "Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:s3:::b/${*}"})
 
 
-def test_the_proposed_statements_are_written_as_a_data_source_takes_them() -> None:
+def test_proposed_statements_are_written_as_data_source_blocks() -> None:
     document = read("data.aws_iam_policy_document.deploy")
     assert not document.editable
     assert document.to_bytes() == MAIN.encode()
@@ -215,7 +217,7 @@ def test_the_proposed_statements_are_written_as_a_data_source_takes_them() -> No
 @pytest.mark.parametrize(
     "address", ["data.aws_iam_policy_document.deploy", "aws_iam_role_policy.deploy.policy", "aws_iam_policy.heredoc"]
 )
-def test_what_is_shown_means_the_same_where_it_is_put(address: str) -> None:
+def test_written_hcl_has_the_meaning_of_the_policy(address: str) -> None:
     after = apply_edits(read(address), [ADDED])
     shown = policy_hcl(after)
     if address.startswith("data."):
@@ -236,7 +238,7 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_siz
 
 
 @given(names)
-def test_any_text_is_shown_in_characters_that_markdown_leaves_alone_and_is_read_again(name: str) -> None:
+def test_any_text_is_written_without_markdown_characters_and_reads_back(name: str) -> None:
     text = f"arn:aws:s3:::b/{name}".replace("${", "").replace("%{", "")
     document = read("aws_iam_role_policy.deploy.policy")
     after = apply_edits(document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})])
@@ -265,7 +267,7 @@ def test_conditions_of_equal_test_and_variable_add_up() -> None:
 @pytest.mark.parametrize(
     "statement", ['[for s in var.x : { Effect = "Allow", Action = s, Resource = "*" }]', "[local.one]", "local.all"]
 )
-def test_statements_that_terraform_works_out_are_no_mistake(statement: str) -> None:
+def test_statements_computed_by_terraform_are_not_reported_as_mistakes(statement: str) -> None:
     text = f'resource "r" "r" {{\n  policy = jsonencode({{\n    Statement = {statement}\n  }})\n}}\n'
     with pytest.raises(PolicyFileError, match="is an expression that only Terraform can work out; save what it rend"):
         read("r.r.policy", text)

@@ -1,4 +1,4 @@
-"""Strict JSON with places."""
+"""Strict JSON with text offsets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ values = st.recursive(
 
 
 def value_of(node: Node) -> object:
-    """Rebuild the Python value from the nodes."""
+    """Rebuilds the Python value from the nodes."""
     if node.kind == "object":
         return {member.key: value_of(member.value) for member in node.members}
     if node.kind == "array":
@@ -29,13 +29,13 @@ def value_of(node: Node) -> object:
 
 
 def every_node(node: Node) -> list[Node]:
-    """Return the node and all below it."""
+    """Returns the node and all its descendants."""
     below = [member.value for member in node.members] + list(node.items)
     return [node] + [found for child in below for found in every_node(child)]
 
 
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
-def test_reading_gives_the_value_and_the_text_of_every_part(value: object, indent: int | str, ascii_only: bool) -> None:
+def test_every_node_has_its_value_and_text(value: object, indent: int | str, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     root = read_json(text, "p.json")
     assert value_of(root) == value
@@ -47,13 +47,13 @@ def test_reading_gives_the_value_and_the_text_of_every_part(value: object, inden
 
 
 @given(values)
-def test_minified_is_what_json_writes_without_blanks(value: object) -> None:
+def test_minified_text_equals_compact_json(value: object) -> None:
     text = json.dumps(value, indent=3)
     assert minified(read_json(text, "p.json")) == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 @given(st.text(alphabet='{}[]",:\\u0123 \t\ntruefalsn-.eE+*', max_size=20))
-def test_what_is_not_strict_json_is_refused_and_nothing_else(text: str) -> None:
+def test_exactly_the_texts_that_are_not_strict_json_are_rejected(text: str) -> None:
     def refuse(_: str) -> object:
         raise ValueError
 
@@ -85,20 +85,20 @@ def test_what_is_not_strict_json_is_refused_and_nothing_else(text: str) -> None:
         ("{} x", "p.json: line 1, column 4: there is text after the end of the JSON value; remove it."),
     ],
 )
-def test_a_fault_is_named_with_line_and_column(text: str, message: str) -> None:
+def test_an_error_names_line_and_column(text: str, message: str) -> None:
     with pytest.raises(PolicyFileError) as caught:
         read_json(text, "p.json")
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("text", ["[1,]", '{"a": 1,}', "NaN", "// x\n{}", '"\t"', '"\\x"', "01", '"\\ud8"', "", "\x00"])
-def test_what_lax_readers_take_is_refused(text: str) -> None:
+def test_lenient_json_is_rejected(text: str) -> None:
     with pytest.raises(PolicyFileError):
         read_json(text, "p.json")
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
-def test_deep_nesting_is_refused_not_a_crash(opening: str) -> None:
+def test_deep_nesting_is_an_error(opening: str) -> None:
     with pytest.raises(PolicyFileError, match="64 levels"):
         read_json(opening * 100_000, "p.json")
 
@@ -107,7 +107,7 @@ def test_a_byte_order_mark_is_skipped_and_counts_as_an_offset() -> None:
     assert read_json("\ufeff{}", "p.json").start == 1
 
 
-def test_places_are_one_based() -> None:
+def test_positions_are_one_based() -> None:
     assert position("ab\ncd", 4) == "line 2, column 2"
     assert position("ab", 0) == "line 1, column 1"
 
@@ -119,7 +119,7 @@ def test_a_quoted_text_reads_back_and_is_encodable(text: str) -> None:
 
 
 @given(st.text())
-def test_a_quoted_text_holds_only_what_iam_takes_in_a_document(text: str) -> None:
+def test_a_quoted_text_has_only_characters_that_iam_accepts(text: str) -> None:
     """Botocore's model of IAM, policyDocumentType: tab, line ends and U+0020 to U+00FF."""
     assert all(" " <= char <= "\u00ff" and char.isprintable() for char in json_string(text))
 

@@ -1,4 +1,4 @@
-"""Parts that only a rendered template knows: kept, and counted as what nobody knows."""
+"""Placeholders for parts that only the rendered template knows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_functions_of_cloudformation_become_text_with_placeholders(value: object
     assert text_of(value) == expected
 
 
-def test_other_functions_are_one_placeholder_each_that_equals_only_itself() -> None:
+def test_each_other_function_is_a_distinct_placeholder() -> None:
     one, other = text_of({"Fn::If": ["A", "b", "c"]}), text_of({"Fn::If": ["A", "b", "d"]})
     assert one
     assert one != other
@@ -78,14 +78,14 @@ def test_templates_of_terraform_become_text_with_placeholders(text: str, expecte
 
 
 @pytest.mark.parametrize("text", ["%{ if x }a%{ endif }", "${f({a = {}})}", "${x", '${var.a["*"]}', "${a ? b : c}"])
-def test_what_is_no_plain_name_is_a_placeholder_without_colon_star_or_brace(text: str) -> None:
+def test_placeholders_of_complex_expressions_have_no_colon_star_or_brace(text: str) -> None:
     shown = text_of(text, "terraform") or ""
     assert has_variable(shown)
     assert not set(shown.replace("${", "").removesuffix("}")) & set('*?:{}$"')
 
 
 @given(st.text(alphabet="ab${}!*?%:", max_size=20), st.sampled_from(["sub", "terraform"]))
-def test_what_is_escaped_for_a_template_is_read_as_it_was_meant(text: str, language: Language) -> None:
+def test_text_escaped_for_a_template_reads_back(text: str, language: Language) -> None:
     if "${" in text.replace("${*}", "").replace("${?}", "").replace("${$}", ""):
         return
     written = template_escape(language)(text)
@@ -114,7 +114,7 @@ SUB = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${Bucket}/*"}
 def test_a_call_that_the_rendered_template_may_allow_is_unknown_and_one_that_it_cannot_is_denied(
     version: str, complete: bool
 ) -> None:
-    """So that neither an addition nor a removal rests on it."""
+    """No addition and no removal may depend on a placeholder."""
     document = template([SUB, "arn:aws:s3:::x/${aws:username}"], version)
 
     def effect(resource: str) -> str:
@@ -137,7 +137,7 @@ def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None
     ).holds
 
 
-def test_an_action_that_nobody_knows_stays_and_grants_nothing_that_is_known() -> None:
+def test_an_action_with_a_placeholder_is_kept_and_grants_no_known_action() -> None:
     document = template("*", actions=["s3:A", {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"])
     assert document.statements[0].actions[1].startswith("${Fn.If-")
     assert evaluate(Request("s3:B", "*", {}), [document]).effect == "implicitDeny"
@@ -146,7 +146,7 @@ def test_an_action_that_nobody_knows_stays_and_grants_nothing_that_is_known() ->
     assert value == [{"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"]
 
 
-def test_a_condition_with_a_function_is_not_readable_and_equal_only_to_itself() -> None:
+def test_a_condition_with_a_function_is_unreadable_and_equals_only_itself() -> None:
     condition = {"StringEquals": {"aws:PrincipalAccount": {"Ref": "Account"}}}
     document = template("*", Condition=condition)
     assert not document.statements[0].conditions_readable
@@ -154,7 +154,7 @@ def test_a_condition_with_a_function_is_not_readable_and_equal_only_to_itself() 
     assert evaluate(Request("s3:GetObject", "*", {}), [document]).effect == "unknown"
 
 
-def test_edits_keep_functions_as_they_are_written() -> None:
+def test_edits_keep_functions_as_written() -> None:
     document = template([SUB, {"Fn::GetAtt": ["Bucket", "Arn"]}], actions=["s3:A", "s3:B"])
     after = apply_edits(
         document, [ReplaceActions(0, frozenset({"s3:A"})), AppendStatement({"Effect": "Allow", "Action": "a:B"})]
@@ -187,12 +187,12 @@ def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped()
     assert after.statements[1].resources == ("arn:aws:s3:::b/${*}",)
 
 
-def test_statements_with_placeholders_are_not_merged_since_their_text_is_not_what_the_file_says() -> None:
+def test_statements_with_placeholders_are_not_merged() -> None:
     one = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::GetAtt": ["A", "Arn"]}}
     two = {**one, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
     plain = [{**one, "Resource": "arn:aws:s3:::a/*"}, {**one, "Resource": "arn:aws:s3:::b/*"}]
     value = {"P": {"Version": "2012-10-17", "Statement": [one, two, *plain]}}
-    after, gone = merge_statements(parse(json.dumps(value).encode(), "t.json", "/P"))
-    assert len(gone) == 1
+    after, merged_sids = merge_statements(parse(json.dumps(value).encode(), "t.json", "/P"))
+    assert len(merged_sids) == 1
     resources = [statement["Resource"] for statement in json.loads(after.raw)["P"]["Statement"]]
     assert resources == [one["Resource"], two["Resource"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]]

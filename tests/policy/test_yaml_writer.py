@@ -1,4 +1,4 @@
-"""Policies in YAML: read beside every other byte, edited on no other line than it takes."""
+"""Edits of policies in YAML change only the necessary lines."""
 
 from __future__ import annotations
 
@@ -83,17 +83,17 @@ NEW_LINES = """              - Sid: New
 
 
 def edited(text: str, *edits: Edit, pointer: str = POINTER) -> str:
-    """Apply edits to a template given as text."""
+    """Applies edits to a template given as text."""
     return apply_edits(parse(text.encode(), "t.yaml", pointer), edits).to_bytes().decode()
 
 
 def remove(statement: int, *actions: str) -> ReplaceActions:
-    """Remove actions and put nothing in their place."""
+    """Removes actions without replacement."""
     return ReplaceActions(statement, frozenset(actions))
 
 
 def replace(statement: int, old: str, *new: str) -> ReplaceActions:
-    """Replace one action by others."""
+    """Replaces one action by others."""
     return ReplaceActions(statement, frozenset({old}), ((old, new),))
 
 
@@ -143,7 +143,7 @@ ROLES = """              - Effect: Allow
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_an_edit_touches_the_lines_it_has_to_and_keeps_comments_and_short_tags(
+def test_an_edit_changes_only_necessary_lines_and_keeps_comments_and_short_tags(
     edits: Sequence[Edit], old: str, new: str, newline: str, mark: str
 ) -> None:
     def written(text: str) -> str:
@@ -153,13 +153,13 @@ def test_an_edit_touches_the_lines_it_has_to_and_keeps_comments_and_short_tags(
     assert edited(written(TEMPLATE), *edits) == written(TEMPLATE.replace(old, new))
 
 
-def test_a_file_without_a_final_line_end_keeps_none() -> None:
+def test_a_file_without_a_final_line_end_gets_none() -> None:
     text = "Version: 2012-10-17\nStatement:\n- Effect: Allow\n  Resource: '*'\n  Action:\n  - a:B\n  - a:C"
     assert edited(text, remove(0, "a:C"), pointer="") == text.removesuffix("\n  - a:C")
     assert edited(text, AppendActions(0, ("a:D",)), pointer="") == text + "\n  - a:D"
 
 
-def test_lists_at_the_column_of_their_key_stay_there() -> None:
+def test_lists_at_the_column_of_their_key_keep_it() -> None:
     text = "Statement:\n- Effect: Allow\n  Action:\n  - a:B\n  Resource: '*'\n"
     added = {"Effect": "Allow", "Action": ["c:D", "e:F"], "Resource": ["*"]}
     assert edited(text, AppendStatement(added), pointer="") == (
@@ -180,7 +180,7 @@ def test_one_statement_without_a_list_becomes_one_when_another_is_added() -> Non
     )
 
 
-def test_dropping_all_leaves_an_empty_list_that_takes_another_again() -> None:
+def test_dropping_all_statements_leaves_an_empty_list_that_can_be_appended_to() -> None:
     text = "Statement:\n  - Effect: Allow\n    Action: a:B\n    Resource: '*'\nOther: 1\n"
     assert edited(text, DropStatement(0), pointer="") == "Statement: []\nOther: 1\n"
     added = AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": "*"})
@@ -221,7 +221,7 @@ def test_a_list_in_brackets_keeps_its_form_and_its_comments(before: str, edit: E
 
 
 def comments(text: str) -> list[str]:
-    """All comments of a text, in order; no string of these tests has a `#`."""
+    """Returns all comments of a text in order; no string of these tests has a `#`."""
     return re.findall(r"#[^\r\n]*", text)
 
 
@@ -243,7 +243,7 @@ def comments(text: str) -> list[str]:
         ("x" * 1_000_001, "more than CloudFormation takes"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_sentence_that_names_the_file(text: str, message: str) -> None:
+def test_unreadable_yaml_is_rejected_in_one_sentence_with_the_file(text: str, message: str) -> None:
     with pytest.raises(PolicyFileError) as caught:
         parse(text.encode(), "t.yaml")
     assert message in str(caught.value)
@@ -251,7 +251,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence_that_names_the_file(text
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_is_put_beside_a_function_that_may_be_a_list() -> None:
+def test_no_entry_is_added_to_a_function_that_may_be_a_list() -> None:
     text = "Statement:\n  - Effect: Allow\n    Action: a:B\n    Resource: !Ref List\n"
     with pytest.raises(PolicyFileError, match=r"^t\.yaml: line 4, column 15: nothing can be put beside this Ref in"):
         edited(text, ReplaceResources(0, frozenset(), ("arn:aws:s3:::b",)), pointer="")
@@ -269,7 +269,7 @@ between = st.sampled_from(["", "", "\n", "    # alone\n", "\n# left\n"])
 
 @st.composite
 def templates(draw: st.DrawFn, policy: Policy) -> str:
-    """Write a policy as people do in YAML: blocks and brackets, quotes, comments, blank lines."""
+    """Writes a policy in varied YAML: blocks and brackets, quotes, comments, blank lines."""
     dash, gap = draw(st.sampled_from(["", "  ", "    "])), draw(st.sampled_from(["", "\n"]))
     text = "Version: '2012-10-17'\nStatement:\n"
     for number, statement in enumerate(policy):
@@ -287,7 +287,7 @@ def flow(draw: st.DrawFn, statement: Mapping[str, str | list[str]]) -> str:
 
 
 def quoted(entry: str) -> st.SearchStrategy[str]:
-    """Ways to write a string; a star at the end needs no quotes."""
+    """Draws a spelling of a string; a star at the end needs no quotes."""
     return strings.map(lambda form: form.format(entry))
 
 
@@ -309,7 +309,7 @@ def block(draw: st.DrawFn, statement: Mapping[str, str | list[str]], dash: str) 
 
 @st.composite
 def edits_of(draw: st.DrawFn, policy: Policy) -> list[Edit]:
-    """Draw any edits that a policy allows."""
+    """Draws any edits that a policy allows."""
     edits: list[Edit] = []
     for index, statement in enumerate(policy):
         action = statement["Action"]
@@ -328,7 +328,7 @@ def edits_of(draw: st.DrawFn, policy: Policy) -> list[Edit]:
 
 
 def as_json(policy: Policy) -> Document:
-    """The same policy in JSON, whose edits are tested by themselves."""
+    """Returns the same policy in JSON, whose edits have their own tests."""
     import json
 
     return parse(
@@ -348,7 +348,7 @@ def meaning(document: Document) -> list[object]:
 
 
 @given(st.data(), policies)
-def test_any_layout_comes_back_byte_for_byte_and_means_the_same(data: st.DataObject, policy: Policy) -> None:
+def test_any_layout_is_preserved_byte_for_byte_with_its_meaning(data: st.DataObject, policy: Policy) -> None:
     raw = data.draw(templates(policy)).encode()
     document = parse(raw, "t.yaml")
     assert apply_edits(document, []).to_bytes() == document.to_bytes() == raw
@@ -356,16 +356,14 @@ def test_any_layout_comes_back_byte_for_byte_and_means_the_same(data: st.DataObj
 
 
 @given(st.data(), policies)
-def test_after_any_edits_the_file_says_what_the_same_edits_of_json_say(data: st.DataObject, policy: Policy) -> None:
+def test_edits_of_yaml_have_the_meaning_of_the_same_edits_of_json(data: st.DataObject, policy: Policy) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     edits = data.draw(edits_of(policy))
     assert meaning(apply_edits(document, edits)) == meaning(apply_edits(as_json(policy), edits))
 
 
 @given(st.data(), policies)
-def test_after_any_edits_all_comments_but_those_on_and_in_what_is_gone_are_there(
-    data: st.DataObject, policy: Policy
-) -> None:
+def test_edits_keep_all_comments_outside_removed_text(data: st.DataObject, policy: Policy) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     edits = [edit for edit in data.draw(edits_of(policy)) if not isinstance(edit, DropStatement)]
     after = apply_edits(document, edits)
@@ -376,7 +374,7 @@ def test_after_any_edits_all_comments_but_those_on_and_in_what_is_gone_are_there
 
 
 @given(st.data(), policies)
-def test_removing_one_action_of_a_block_takes_one_line_and_changes_none(data: st.DataObject, policy: Policy) -> None:
+def test_removing_one_action_of_a_block_removes_one_line(data: st.DataObject, policy: Policy) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     for index, node in enumerate(document.statement_nodes):
         value = node.get_any_case("Action")
@@ -424,7 +422,7 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
         ),
     ],
 )
-def test_in_brackets_new_text_has_the_quotes_that_the_file_has(statement: str, action: str, appended: str) -> None:
+def test_new_text_in_brackets_has_the_quotes_of_the_file(statement: str, action: str, appended: str) -> None:
     found = parse(f"Policy: {{Version: '2012-10-17', Statement: [{statement}]}}\n".encode(), "t.yaml", "/Policy")
     edited = apply_edits(
         found,

@@ -1,4 +1,4 @@
-"""The promises of extending: nothing but the listed pairs is granted, and an escalation needs exact evidence."""
+"""Additions grant only the listed actions and resources, and sensitive ones need exact evidence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIDS = st.lists(st.sampled_from(["AllowSqs", "allowsqs", "AllowSqsSendMessage", 
 
 
 def usage(action: str, resource: str, *, denied_by: DeniedBy | None = None, **need: object) -> Usage:
-    """One usage; a refusal where `denied_by` is given, which a policy can mend when no identity policy allowed it."""
+    """One usage; a denial if `denied_by` is given, which a policy can fix if no identity-based policy allowed it."""
     basis = Basis.DENIED if denied_by else Basis.OBSERVED
     mendable = denied_by is DeniedBy.IDENTITY
     denial = Denial((action,), resource, ROLE, denied_by, False, mendable) if denied_by else None
@@ -44,7 +44,7 @@ def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:
 
 
 @given(CHANGES, SIDS)
-def test_statements_grant_exactly_the_listed_pairs(changes: list[Change], taken: list[str]) -> None:
+def test_statements_grant_exactly_the_listed_actions_and_resources(changes: list[Change], taken: list[str]) -> None:
     made = new_statements(changes, taken)
     assert pairs(made) == {(change.action, resource) for change in changes for resource in change.resources}
     assert all(list(one) == ["Sid", "Effect", "Action", "Resource"] and one["Effect"] == "Allow" for one in made)
@@ -66,7 +66,7 @@ def test_sids_are_letters_and_digits_and_unique_in_any_case(changes: list[Change
         (["execute-api:Invoke", "sqs:SendMessage"], "AllowExecuteApiSqs"),
     ],
 )
-def test_a_sid_tells_what_its_statement_is_for(actions: list[str], sid: str) -> None:
+def test_a_sid_describes_its_statement(actions: list[str], sid: str) -> None:
     made = new_statements([Change(ChangeKind.ADD, action, ("arn:a",)) for action in actions], ())
     assert [one["Sid"] for one in made] == [sid]
 
@@ -84,19 +84,19 @@ def test_actions_on_the_same_resources_share_a_statement() -> None:
 
 
 def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
-    """(action, resources) of what is added, and guards of what is refused."""
+    """(action, resources) of the additions, and guards of what is held back."""
     changes, refused = additions(usages, EVIDENCE, replace(Options(), **options), History())  # type: ignore[arg-type]
     return [(change.action, change.resources) for change in changes], [held.guard_result.guard for held in refused]
 
 
-def test_a_used_or_mendable_action_is_added_on_its_resource() -> None:
+def test_an_action_that_was_used_or_that_a_grant_fixes_is_added_on_its_resource() -> None:
     refused = usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY)
     added = [("sqs:PurgeQueue", (QUEUE,)), ("sqs:CreateQueue", (QUEUE,))]
     assert add(usage("sqs:PurgeQueue", QUEUE), refused) == (added, [])
 
 
 @pytest.mark.parametrize("who", [who for who in DeniedBy if who is not DeniedBy.IDENTITY])
-def test_a_refusal_by_anybody_but_the_identity_policy_is_told_and_not_mended(who: DeniedBy) -> None:
+def test_a_denial_by_another_policy_type_is_reported_and_adds_nothing(who: DeniedBy) -> None:
     changes, refused = additions([usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History())
     assert changes == []
     assert [held.guard_result.guard for held in refused] == ["not-mendable"]
@@ -104,17 +104,17 @@ def test_a_refusal_by_anybody_but_the_identity_policy_is_told_and_not_mended(who
 
 
 @pytest.mark.parametrize("pattern", ["sqs:CreateQueue", "sqs:*", "SQS:create*", "*"])
-def test_what_the_user_never_adds_is_refused(pattern: str) -> None:
+def test_an_action_of_never_add_is_not_added(pattern: str) -> None:
     assert add(usage("sqs:CreateQueue", QUEUE), never_add=(pattern,)) == ([], ["forbidden"])
 
 
-def test_an_action_that_the_catalogue_lacks_is_added_only_where_aws_itself_named_it() -> None:
+def test_an_unknown_action_is_added_only_if_aws_names_it() -> None:
     assert add(usage("sqs:DoTomorrow", QUEUE, verified=False)) == ([], ["unverified-action"])
     named = usage("sqs:DoTomorrow", "*", denied_by=DeniedBy.IDENTITY, verified=False)
     assert [action for action, _ in add(named)[0]] == ["sqs:DoTomorrow"]
 
 
-def test_a_resource_of_another_kind_is_refused() -> None:
+def test_a_resource_of_another_type_is_not_added() -> None:
     assert add(usage("sqs:CreateQueue", "arn:aws:s3:::shop/key")) == ([], ["resource-type"])
 
 
@@ -127,13 +127,13 @@ def test_a_resource_of_another_kind_is_refused() -> None:
     ],
 )
 @pytest.mark.parametrize("action", ["iam:PassRole", "iam:CreateRole", "sts:AssumeRole"])
-def test_a_sensitive_action_is_never_written_on_more_than_an_exact_resource(
+def test_a_sensitive_action_is_added_only_on_an_exact_resource(
     action: str, resource: str, need: dict[str, Any]
 ) -> None:
     assert add(usage(action, resource, **need)) == ([], ["sensitive"])
 
 
-def test_a_sensitive_action_on_an_exact_resource_is_added_for_a_security_reviewer_and_stays_exact() -> None:
+def test_a_sensitive_action_is_added_for_a_security_reviewer_on_its_exact_resource() -> None:
     roles = [f"arn:aws:iam::111122223333:role/orders/{number}{'a' * 31}" for number in range(3)]
     changes, refused = additions([usage("iam:PassRole", role) for role in roles], EVIDENCE, Options(), History())
     assert refused == []
@@ -141,20 +141,20 @@ def test_a_sensitive_action_on_an_exact_resource_is_added_for_a_security_reviewe
     assert changes[0].security
 
 
-def test_a_resource_known_only_by_its_type_is_written_as_that_type_and_never_as_everything() -> None:
+def test_a_resource_known_only_by_its_type_is_added_as_that_type_never_as_a_bare_wildcard() -> None:
     added, refused = add(usage("sqs:PurgeQueue", "*", exact=False))
     assert added == [("sqs:PurgeQueue", ("arn:aws:sqs:eu-west-1:111122223333:*",))]
     assert refused == []
 
 
-def test_resources_are_opened_by_default_and_written_as_seen_on_demand() -> None:
+def test_resources_are_generalized_by_default_and_exact_on_demand() -> None:
     keys = [f"arn:aws:s3:::shop/builds/{character * 64}.zip" for character in "ab"]
     usages = [usage("s3:PutObject", key) for key in keys]
     assert add(*usages)[0] == [("s3:PutObject", ("arn:aws:s3:::shop/builds/*.zip",))]
     assert add(*usages, exact_resources=True)[0] == [("s3:PutObject", tuple(keys))]
 
 
-def test_of_several_reasons_the_strongest_is_told() -> None:
+def test_the_strongest_of_several_bases_counts() -> None:
     usages = [usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY), usage("sqs:CreateQueue", QUEUE)]
     changes, _ = additions(usages, EVIDENCE, Options(), History())
     assert [change.basis for change in changes] == [Basis.OBSERVED]

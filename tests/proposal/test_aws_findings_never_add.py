@@ -1,4 +1,4 @@
-"""Whatever AWS says: hints add nothing, and let nothing go but what they may."""
+"""AWS's findings add nothing, and support only permitted removals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, AwsFindings, GeneratedPolicy, ServiceAccess
+from leastpriv.evidence.aws_findings.models import AccessReport, AwsFindings, GeneratedPolicy, LastAccess, ServiceAccess
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
-from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import FIRST, evidence_for
 
@@ -48,8 +48,8 @@ DOCUMENT = parse(
 REPORTS = st.dictionaries(st.sampled_from(SERVICES), st.tuples(DAYS, st.dictionaries(st.sampled_from(ACTIONS), DAYS)))
 
 
-def attempt(days: int | None) -> Attempt | None:
-    return None if days is None else Attempt(FIRST + timedelta(days=days), "eu-west-1")
+def attempt(days: int | None) -> LastAccess | None:
+    return None if days is None else LastAccess(FIRST + timedelta(days=days), "eu-west-1")
 
 
 def hints(
@@ -70,10 +70,12 @@ def hints(
 
 def proposed(evidence: Evidence) -> Proposal:
     history = History(changed=FIRST - timedelta(days=30))
-    return propose(DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), history)
+    return propose(
+        DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), ProposalInputs(history)
+    )
 
 
-def gone(draft: Proposal) -> set[tuple[int, str]]:
+def removed(draft: Proposal) -> set[tuple[int, str]]:
     return {(change.statement, action) for change in draft.changes for action in change.removed_actions}
 
 
@@ -82,19 +84,19 @@ def added(draft: Proposal) -> set[tuple[str, tuple[str, ...]]]:
 
 
 @given(st.integers(0, 20), st.one_of(st.none(), REPORTS), st.one_of(st.none(), st.lists(st.sampled_from(ACTIONS))))
-def test_hints_add_nothing_and_let_go_only_what_they_may(
+def test_aws_findings_add_nothing_and_support_only_permitted_removals(
     seed: int,
     report: dict[str, tuple[int | None, dict[str, int | None]]] | None,
     generated: list[str] | None,
 ) -> None:
     evidence = evidence_for(DOCUMENT, random.Random(seed))  # noqa: S311 - no secret
-    told = hints(report, generated)
-    without, with_hints = proposed(evidence), proposed(replace(evidence, aws_findings=told))
+    findings = hints(report, generated)
+    without, with_hints = proposed(evidence), proposed(replace(evidence, aws_findings=findings))
     assert added(with_hints) == added(without)
-    for _, action in gone(with_hints) - gone(without):
-        service = told.access.services.get(action.partition(":")[0]) if told.access else None
-        own = told.access.action(action) if told.access else None
+    for _, action in removed(with_hints) - removed(without):
+        service = findings.access.services.get(action.partition(":")[0]) if findings.access else None
+        own = findings.access.action(action) if findings.access else None
         never = service is not None and service.last is None
         assert never or (own is not None and evidence.first is not None and own.time < evidence.first)
     used = {usage.need.permission.action for usage in evidence.usages}
-    assert not {action for _, action in gone(with_hints)} & {*(generated or ())} - used
+    assert not {action for _, action in removed(with_hints)} & {*(generated or ())} - used

@@ -1,4 +1,4 @@
-"""The promises of `max-changes`: few changes, the most certain, always the same, and nothing lost without a name."""
+"""`max-changes`: few changes, the most certain, reproducible, and the rest held back by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDE = Options(drop_unseen_services=True, minimum_runs=1)
 
 @pytest.fixture(scope="module")
 def policies(shared_folder: Path) -> list[tuple[Document, Evidence]]:
-    """Policies of the corpus with many changes, and what a role may have done under each."""
+    """Policies of the corpus with many changes, and possible evidence for each."""
     return list(_policies(shared_folder))
 
 
@@ -57,7 +57,7 @@ def name(change: Change) -> tuple[object, ...]:
     )
 
 
-def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_the_guards_name(
+def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
     policies: list[tuple[Document, Evidence]],
 ) -> None:
     cut = 0
@@ -72,20 +72,20 @@ def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_
             )
             assert len(few.changes) <= most
             assert {name(change) for change in few.changes if not change.restricted_to} <= plain, document.where
-            # An action whose wildcard was not narrowed yet cannot have its resources narrowed either.
+            # The resources of an action are restricted only after its wildcard is narrowed.
             assert len(few.changes) + len(held) <= len(whole.changes)
             cut += bool(held)
     assert cut > 10
 
 
-def test_a_limit_that_is_not_reached_changes_nothing(policies: list[tuple[Document, Evidence]]) -> None:
+def test_an_unreached_limit_changes_nothing(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
         whole = drafted(document, evidence, 0)
         same = drafted(document, evidence, len(whole.changes) + 1)
         assert (same.content, same.held_back) == (whole.content, whole.held_back), document.where
 
 
-def test_few_changes_are_proved_like_many(policies: list[tuple[Document, Evidence]]) -> None:
+def test_a_limited_proposal_is_proved(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
         found = prove(drafted(document, evidence, 2), [], evidence)
         assert (found.new_access, found.newly_denied, found.unapplied) == ((), (), ()), document.where
@@ -99,10 +99,10 @@ def test_additions_come_before_removals(policies: list[tuple[Document, Evidence]
         assert sum(change.kind is ChangeKind.ADD for change in few.changes) == min(added, 2), document.where
 
 
-def test_an_action_is_narrowed_to_resources_only_together_with_what_makes_them(
+def test_an_action_is_restricted_only_together_with_the_action_that_creates_its_resources(
     policies: list[tuple[Document, Evidence]],
 ) -> None:
-    """Otherwise the next thing that the role makes would be out of reach of the action."""
+    """Otherwise the action would be denied on the next resource that the role creates."""
     for document, evidence in policies:
         makers = creators_of(guard_context(evidence, WIDE))
         whole = {change.used[0] for change in drafted(document, evidence, 0).changes if change.restricted_to}

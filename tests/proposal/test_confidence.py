@@ -1,4 +1,4 @@
-"""The promises of the estimates: the papers' figures on the papers' data, and no certainty where there is none."""
+"""The estimates: the papers' figures on the papers' data, and no certainty without evidence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPIDERS = [(168, 26, 12, 4, 0.9289, 43.893), (252, 37, 14, 4, 0.9446, 61.403)]
 
 
 def of(frequencies: Sequence[int], runs: int) -> Confidence:
-    """From how often each permission was used, in so many runs."""
+    """Confidence from how often each permission was used, in so many runs."""
     return Confidence(
         runs, len(frequencies), sum(frequencies), list(frequencies).count(1), list(frequencies).count(2), 0
     )
@@ -63,18 +63,18 @@ def test_without_duplicates_the_bias_corrected_forms_count() -> None:
     assert math.isclose(found.unseen, 4 / 5 * 3)
 
 
-def test_nothing_rare_is_nothing_unseen() -> None:
+def test_without_rare_permissions_none_is_unseen() -> None:
     found = of([4, 4, 3], 4)
     assert (found.coverage, found.unseen, found.expected) == (1, 0, 0)
 
 
-def test_one_run_tells_nothing_of_the_next() -> None:
+def test_one_run_shows_nothing_about_the_next() -> None:
     found = estimate([{"1"}, {"1"}])
     assert (found.runs, found.own, found.coverage) == (1, 1, 0)
     assert found.percent == 25
 
 
-def test_no_run_at_all_is_an_open_question() -> None:
+def test_without_a_run_the_chance_is_one_half() -> None:
     found = estimate([])
     assert (found.chance, found.coverage, found.unseen, found.expected) == (0.5, 0, 0, 0)
 
@@ -90,7 +90,7 @@ samples = st.lists(st.frozensets(st.integers(0, 9).map(str), min_size=1), max_si
 
 
 @given(samples)
-def test_every_figure_is_within_its_bounds(permissions: list[frozenset[str]]) -> None:
+def test_every_estimate_is_within_its_bounds(permissions: list[frozenset[str]]) -> None:
     found = estimate(permissions)
     assert 0 <= found.coverage <= 1
     assert found.unseen >= 0
@@ -107,7 +107,7 @@ def test_names_and_order_of_runs_do_not_matter(permissions: list[frozenset[str]]
 
 
 @given(samples)
-def test_the_same_runs_once_more_never_make_it_less_sure(permissions: list[frozenset[str]]) -> None:
+def test_repeated_runs_never_lower_the_confidence(permissions: list[frozenset[str]]) -> None:
     again = [frozenset((*runs, *(f"{run}'" for run in runs))) for runs in permissions]
     before, after = estimate(permissions), estimate(again)
     assert after.own == 0
@@ -122,9 +122,9 @@ def test_a_run_with_nothing_new_lowers_the_chance(permissions: list[frozenset[st
         assert estimate(usual).chance < estimate([runs | {"usual"} for runs in permissions]).chance
 
 
-def test_a_service_is_judged_over_the_runs_that_used_it(tmp_path: Path) -> None:
-    """What one run alone used of a service is as uncertain after forty runs of other services."""
-    context = proposal(tmp_path, None).subject
+def test_the_confidence_of_a_service_is_over_the_runs_that_used_it(tmp_path: Path) -> None:
+    """Forty runs of other services do not make a single use of this one more certain."""
+    context = proposal(tmp_path, None).context
     found = confidences(context.evidence)
     assert found.whole.runs == max(each.runs for each in found.by_service.values())
     assert set(found.by_service) == {
@@ -134,15 +134,15 @@ def test_a_service_is_judged_over_the_runs_that_used_it(tmp_path: Path) -> None:
     }
 
 
-def test_an_action_of_a_service_that_no_run_used_is_judged_by_all_runs() -> None:
+def test_a_service_that_no_run_used_has_the_confidence_of_all_runs() -> None:
     whole, sqs = Confidence(9, 1, 9), Confidence(2, 1, 2)
     known = Confidences(whole, {"sqs": sqs})
     assert (known.of("sqs:PurgeQueue"), known.of("sns:Publish")) == (sqs, whole)
 
 
-def test_names_that_one_pattern_grants_are_one_permission(tmp_path: Path) -> None:
-    """Otherwise an object with a new hash in each run would make every run a surprise for ever."""
-    context = proposal(tmp_path, None).subject
+def test_resources_that_one_entry_grants_are_one_permission(tmp_path: Path) -> None:
+    """Otherwise an object with a new hash in each run would always count as unseen."""
+    context = proposal(tmp_path, None).context
     by_entry = confidences(context.evidence, context.proposal.documents)
     by_name = estimate(usage.runs for usage in context.evidence.usages if usage.outcome == "allowed")
     assert by_entry.whole.own <= by_name.own

@@ -1,4 +1,4 @@
-"""Drift in three ways: every finding has its line, and what file, account and use say of it."""
+"""Drift in three ways: every finding has its line, and the state of file, account and usage."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.fakes.markdown import HOSTILE, read, table_widths
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    """The usual deploys: `lambda:*` narrows, two entries go, an alarm is missing."""
-    return proposal(tmp_path_factory.mktemp("drifting"), POLICY).subject
+    """The usual deploys: `lambda:*` narrows, two entries are removed, an alarm is missing."""
+    return proposal(tmp_path_factory.mktemp("drifting"), POLICY).context
 
 
 def with_account(context: ReportContext, found: Document) -> ReportContext:
-    """The subject as if the role had this policy in the account."""
+    """The context as if the role had this policy in the account."""
     committed = context.proposal.committed
     assert committed is not None
     live = LiveRole(ROLE, (LivePolicy("inline policy ci-deploy", found),))
@@ -43,12 +43,12 @@ def of(kind: DriftKind, context: ReportContext) -> DriftFinding:
 
 
 def line_with(text: str) -> int:
-    """Line of the committed file as it is written, indented by two, with this text."""
+    """Line of the committed file, indented by two, that contains this text."""
     lines = json.dumps(POLICY, indent=2).splitlines()
     return next(number for number, line in enumerate(lines, 1) if text in line)
 
 
-def test_what_goes_is_a_finding_at_the_line_of_its_entry(context: ReportContext) -> None:
+def test_a_removal_is_a_finding_at_the_line_of_its_entry(context: ReportContext) -> None:
     unused = [each for each in context_findings(context) if each.kind is DriftKind.UNUSED]
     assert [(each.action, each.line) for each in unused] == [
         ("sqs:PurgeQueue", line_with("sqs:PurgeQueue")),
@@ -58,7 +58,7 @@ def test_what_goes_is_a_finding_at_the_line_of_its_entry(context: ReportContext)
     assert (wildcard.action, wildcard.line, wildcard.file) == ("lambda:*", line_with("lambda:*"), AccessState.YES)
 
 
-def test_what_is_missing_tells_the_use_and_the_account(context: ReportContext) -> None:
+def test_a_missing_permission_shows_its_use_and_the_account(context: ReportContext) -> None:
     missing = of(DriftKind.MISSING, context)
     assert (missing.action, missing.used, missing.file) == ("cloudwatch:PutMetricAlarm", "refused 1×", AccessState.NO)
     assert missing.account is AccessState.UNKNOWN
@@ -67,7 +67,7 @@ def test_what_is_missing_tells_the_use_and_the_account(context: ReportContext) -
     assert of(DriftKind.MISSING, with_account(context, policy(POLICY))).account is AccessState.NO
 
 
-def test_a_change_by_hand_in_the_account_comes_first(context: ReportContext) -> None:
+def test_a_manual_change_in_the_account_comes_first(context: ReportContext) -> None:
     statements = [*POLICY["Statement"], {"Effect": "Allow", "Action": "sqs:DeleteQueue", "Resource": "*"}]
     found = context_findings(with_account(context, policy({**POLICY, "Statement": statements})))
     assert (found[0].kind, found[0].action) == (DriftKind.ONLY_LIVE, "sqs:DeleteQueue")
@@ -75,13 +75,13 @@ def test_a_change_by_hand_in_the_account_comes_first(context: ReportContext) -> 
     assert found[0].line == line_with('"Sid": "Queues"') - 1
 
 
-def test_what_is_not_deployed_is_at_the_line_of_its_statement(context: ReportContext) -> None:
+def test_an_undeployed_grant_is_at_the_line_of_its_statement(context: ReportContext) -> None:
     behind = with_account(context, policy({**POLICY, "Statement": POLICY["Statement"][:2]}))
     found = of(DriftKind.ONLY_FILE, behind)
     assert (found.action, found.line) == ("sns:CreateTopic", line_with("sns:CreateTopic"))
 
 
-def test_each_entry_that_is_not_deployed_is_a_finding_at_its_own_line(context: ReportContext) -> None:
+def test_each_undeployed_entry_is_a_finding_at_its_line(context: ReportContext) -> None:
     behind = with_account(context, policy({**POLICY, "Statement": POLICY["Statement"][:1]}))
     found = [each for each in context_findings(behind) if each.kind is DriftKind.ONLY_FILE]
     assert [(each.action, each.line) for each in found] == [
@@ -96,7 +96,7 @@ def test_deny_statements_of_either_side_are_findings(context: ReportContext) -> 
     assert (found.action, found.account, found.file) == ("sqs:PurgeQueue", AccessState.DENIES, AccessState.NONE)
 
 
-def test_an_account_that_was_not_read_whole_is_not_told_to_differ(context: ReportContext) -> None:
+def test_a_partly_read_account_is_not_reported_as_different(context: ReportContext) -> None:
     committed = context.proposal.committed
     assert committed is not None
     gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AccessDenied")
@@ -106,11 +106,11 @@ def test_an_account_that_was_not_read_whole_is_not_told_to_differ(context: Repor
 
 
 def test_without_a_policy_file_there_is_one_finding(tmp_path: Path) -> None:
-    (found,) = context_findings(proposal(tmp_path).subject)
+    (found,) = context_findings(proposal(tmp_path).context)
     assert (found.kind, found.line) == (DriftKind.NO_FILE, 1)
 
 
-def test_a_findings_id_stays_while_its_line_moves_and_its_use_grows(context: ReportContext) -> None:
+def test_the_id_of_a_finding_is_independent_of_line_and_usage(context: ReportContext) -> None:
     found = context_findings(context)
     assert len(set(finding_ids(found))) == len(found)
     moved = [replace(each, line=each.line + 7, used="used 99×") for each in found]
@@ -118,7 +118,7 @@ def test_a_findings_id_stays_while_its_line_moves_and_its_use_grows(context: Rep
 
 
 class TestWords:
-    def test_the_table_has_a_row_a_finding_and_the_issue_ends_with_the_ids(self, context: ReportContext) -> None:
+    def test_the_table_has_one_row_per_finding_and_the_issue_ends_with_the_ids(self, context: ReportContext) -> None:
         found = context_findings(context)
         assert len(findings_table(found, context).splitlines()) == len(found) + 2
         body = issue_body(found, context, "https://github.example/run/1")
@@ -135,7 +135,7 @@ class TestWords:
         assert "more: see `proposal.json`." in body
 
     @pytest.mark.parametrize("name", HOSTILE)
-    def test_hostile_names_stay_text(self, context: ReportContext, name: str) -> None:
+    def test_hostile_names_remain_text(self, context: ReportContext, name: str) -> None:
         hostile = DriftFinding(DriftKind.UNUSED, name, (name, name), 3, AccessState.YES, AccessState.UNKNOWN, "no")
         text = findings_table([hostile], context)
         assert read(text).acts() == []

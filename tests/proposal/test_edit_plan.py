@@ -1,4 +1,4 @@
-"""The promises of placing: what fits a statement goes into it, all else makes a new one, and nothing more is said."""
+"""Edits go into a statement that fits, all others into a new one, and grant only the listed changes."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def test_an_addition_goes_into_the_statement_with_the_same_resources() -> None:
     ]
 
 
-def test_a_further_resource_goes_into_the_statement_with_the_same_actions() -> None:
+def test_an_additional_resource_goes_into_the_statement_with_the_same_actions() -> None:
     both = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
     found = placed(document(both), add("sqs:SendMessage", OTHER), add("sqs:GetQueueUrl", OTHER))
     assert found == [{**both, "Resource": [QUEUE, OTHER]}]
 
 
-def test_a_further_resource_for_one_of_several_actions_makes_a_statement_of_its_own() -> None:
+def test_an_additional_resource_for_one_of_several_actions_gets_a_new_statement() -> None:
     both = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
     found = placed(document(both), add("sqs:SendMessage", OTHER))
     assert [statement["Sid"] for statement in found] == ["Send", "AllowSqsSendMessage"]
     assert found[0] == both
 
 
-def test_no_condition_is_widened_and_no_deny_or_not_action_is_taken_for_a_fit() -> None:
+def test_no_condition_is_widened_and_no_deny_or_not_action_takes_an_addition() -> None:
     unfit = (
         {**SEND, "Condition": CONDITION},
         {**SEND, "Sid": "Never", "Effect": "Deny"},
@@ -76,7 +76,7 @@ def test_an_addition_under_a_condition_goes_into_the_statement_with_the_same_one
     assert found[2]["Sid"] == "AllowSqsCreateQueue"
 
 
-def test_what_leaves_a_statement_on_all_resources_keeps_its_condition() -> None:
+def test_a_grant_that_leaves_its_statement_keeps_the_condition() -> None:
     wide = {
         "Sid": "Wide",
         "Effect": "Allow",
@@ -92,14 +92,14 @@ def test_what_leaves_a_statement_on_all_resources_keeps_its_condition() -> None:
     assert found[1] == {**SEND, "Sid": sid, "Resource": QUEUE, "Action": ["sqs:SendMessage"], "Condition": CONDITION}
 
 
-def test_a_statement_that_keeps_nothing_on_all_resources_stays_with_those_that_were_seen() -> None:
+def test_a_statement_without_actions_on_all_resources_remains_with_the_used_resources() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:PurgeQueue"], "Resource": ["*"]}
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE, OTHER))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", ("*",), 0)
     assert placed(document(wide), moved, gone) == [{**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}]
 
 
-def test_what_moves_is_not_lost_with_a_statement_that_goes() -> None:
+def test_a_moved_grant_survives_the_removal_of_its_statement() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:ListQueues"], "Resource": "*"}
     purge = {"Sid": "Purge", "Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": QUEUE}
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
@@ -119,7 +119,7 @@ def test_an_action_that_leaves_two_statements_is_written_once() -> None:
     assert [each["Action"] for each in found] == [["sqs:ListQueues"], ["sqs:GetQueueUrl"], ["sqs:SendMessage"]]
 
 
-def test_an_action_in_odd_case_stays_in_place_as_it_is() -> None:
+def test_an_action_in_unusual_case_remains_as_written() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
     one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), restricted_to=(QUEUE,))
     assert placed(document(wide), one) == [{**wide, "Resource": QUEUE}]
@@ -133,13 +133,13 @@ def test_a_not_action_becomes_an_action() -> None:
     ]
 
 
-def test_an_action_in_two_spellings_goes_whole() -> None:
+def test_an_action_in_two_spellings_is_removed_in_both() -> None:
     both = {**SEND, "Action": ["sqs:PurgeQueue", "sqs:SendMessage", "SQS:purgequeue"]}
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 0)
     assert placed(document(both), gone) == [SEND]
 
 
-def test_an_addition_takes_the_place_of_the_last_action_that_goes() -> None:
+def test_an_addition_replaces_the_last_removed_action() -> None:
     gone = Change(ChangeKind.REMOVE, "sqs:SendMessage", (QUEUE,), 0)
     assert placed(document(SEND), gone, add("sqs:CreateQueue", QUEUE)) == [{**SEND, "Action": ["sqs:CreateQueue"]}]
     other = {**SEND, "Sid": "Other", "Action": ["sqs:GetQueueUrl"]}
@@ -148,7 +148,7 @@ def test_an_addition_takes_the_place_of_the_last_action_that_goes() -> None:
     ]
 
 
-def test_statements_that_become_the_same_are_written_once() -> None:
+def test_statements_that_become_equal_are_merged() -> None:
     some = {"Sid": "Most", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE}
     every = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": QUEUE}
     becomes = ("sqs:CreateQueue", "sqs:SendMessage")
@@ -160,7 +160,7 @@ def test_statements_that_become_the_same_are_written_once() -> None:
     assert [each["Sid"] for each in placed(document(some, under), one, other)] == ["Most", "All"]
 
 
-def test_a_condition_on_a_key_in_two_spellings_is_not_one_of_them() -> None:
+def test_a_condition_with_a_key_in_two_spellings_differs_from_either() -> None:
     region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
     change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
     twice = {"StringEquals": {"aws:RequestedRegion": "us-east-1", "AWS:requestedregion": "eu-west-1"}}
@@ -175,8 +175,8 @@ def in_template(text: str, *changes: Change, name: str = "t.yaml") -> str:
     return edited
 
 
-def test_an_addition_goes_beside_no_function_that_takes_several_lines() -> None:
-    """As the CDK writes its templates."""
+def test_an_addition_is_not_written_next_to_a_multi_line_function() -> None:
+    """The CDK writes its templates like this."""
     resource = {"Fn::Sub": "arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders"}
     policy = {"Statement": [{**SEND, "Resource": resource}], "Version": "2012-10-17"}
     text = json.dumps({"Role": {"Policy": policy}}, indent=1)
@@ -198,21 +198,21 @@ TEMPLATE = """Role:
 """
 
 
-def test_an_addition_goes_beside_no_expression_of_terraform_that_may_be_a_list() -> None:
+def test_an_addition_is_not_written_next_to_a_terraform_expression_that_may_be_a_list() -> None:
     statement = {**SEND, "Resource": "${var.queues}"}
     committed = parse(json.dumps({"Statement": [statement]}).encode(), "main.tf.json")
     found = json.loads(apply_edits(committed, plan_edits(committed, [add("sqs:SendMessage", OTHER)])).text)["Statement"]
     assert (found[0], found[1]["Resource"]) == (statement, OTHER)
 
 
-def test_an_addition_goes_beside_no_function_that_may_be_a_list() -> None:
+def test_an_addition_is_not_written_next_to_a_function_that_may_be_a_list() -> None:
     text = TEMPLATE.replace("ACTION", "!Ref Actions")
     found = in_template(text, add("sqs:SendMessage", QUEUE))
     assert found.startswith(text)
     assert "AllowSqsSendMessage" in found
 
 
-def test_a_function_that_moves_into_brackets_gets_its_quotes() -> None:
+def test_a_function_that_moves_into_a_list_is_quoted() -> None:
     found = in_template(TEMPLATE.replace("ACTION", "sqs:SendMessage"), add("sqs:SendMessage", OTHER))
     assert f"Resource: [!Sub 'arn:aws:sqs:eu-west-1:${{AWS::AccountId}}:orders', {OTHER}]" in found.replace('"', "")
 
@@ -241,7 +241,7 @@ ADDED = st.lists(
 
 
 @given(STATEMENTS, ADDED)
-def test_the_edited_policy_allows_what_it_did_and_the_listed_pairs_and_nothing_else(
+def test_the_edited_policy_allows_the_committed_access_and_the_listed_additions_only(
     statements: list[dict[str, Any]], changes: list[Change]
 ) -> None:
     committed = document(*statements)

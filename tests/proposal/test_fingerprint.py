@@ -1,4 +1,4 @@
-"""The promises of the fingerprint: equal for the same proposal, different for any other."""
+"""The fingerprint is equal for the same proposal and different for any other."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PARTS = st.tuples(st.text(), st.none() | st.binary(), st.binary())
 
 
 @given(PARTS)
-def test_it_is_stable_and_hexadecimal(parts: Parts) -> None:
+def test_the_fingerprint_is_stable_and_hexadecimal(parts: Parts) -> None:
     assert fingerprint(*parts) == fingerprint(*parts)
     assert re.fullmatch(r"[0-9a-f]{32}", fingerprint(*parts))
 
 
 @given(PARTS, PARTS)
-def test_it_changes_with_each_part(
+def test_the_fingerprint_changes_with_each_part(
     one: tuple[str, bytes | None, bytes], other: tuple[str, bytes | None, bytes]
 ) -> None:
     for place in range(3):
@@ -31,11 +31,11 @@ def test_it_changes_with_each_part(
         assert fingerprint(*mixed) != fingerprint(*one)
 
 
-def test_it_is_the_same_in_every_version_so_that_an_update_does_not_make_every_pull_request_anew() -> None:
+def test_the_fingerprint_is_equal_in_every_version_so_that_an_update_recreates_no_pull_request() -> None:
     assert fingerprint("arn iam/ci.json", b"{}", b"[]") == "f03625af593832621889c8f97894291e"
 
 
-def test_its_beginning_tells_the_scope_whatever_is_proposed() -> None:
+def test_the_fingerprint_begins_with_the_scope_whatever_the_proposal() -> None:
     one, other, elsewhere = (
         fingerprint(*given) for given in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
     )
@@ -43,5 +43,5 @@ def test_its_beginning_tells_the_scope_whatever_is_proposed() -> None:
 
 
 @given(st.binary(min_size=1), st.binary(min_size=1))
-def test_bytes_that_move_from_one_file_to_the_other_make_another_fingerprint(one: bytes, other: bytes) -> None:
+def test_moving_bytes_from_one_file_to_the_other_changes_the_fingerprint(one: bytes, other: bytes) -> None:
     assert fingerprint("s", one + other, b"") != fingerprint("s", one, other)

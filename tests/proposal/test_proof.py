@@ -1,4 +1,4 @@
-"""The promises of the proof: a widened or broken document is caught, whoever made it."""
+"""The proof detects a document that grants too much or denies recorded calls."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COMMITTED = {**POLICY, "Statement": [*POLICY["Statement"], DENY, TAGGED]}
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    return proposal(tmp_path_factory.mktemp("proof"), COMMITTED).subject
+    return proposal(tmp_path_factory.mktemp("proof"), COMMITTED).context
 
 
 def document(policy: object) -> Document:
@@ -48,7 +48,7 @@ def document(policy: object) -> Document:
 
 
 def proof_of(context: ReportContext, change: Callable[[Statements], object]) -> Proof:
-    """The proof of the proposal after somebody changed its statements."""
+    """The proof of the proposal after a change of its statements."""
     policy = json.loads(context.proposal.content)
     statements = copy.deepcopy(policy["Statement"])
     change(statements)
@@ -56,7 +56,7 @@ def proof_of(context: ReportContext, change: Callable[[Statements], object]) -> 
     return prove(replace(context.proposal, document=made), [], context.evidence)
 
 
-def test_a_listed_removal_that_was_not_made_is_caught(context: ReportContext) -> None:
+def test_a_listed_removal_that_was_not_applied_is_detected(context: ReportContext) -> None:
     assert prove(context.proposal, [], context.evidence).unapplied == ()
     committed = context.proposal.committed
     assert committed is not None
@@ -70,7 +70,7 @@ def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
     return next(statement for statement in statements if statement.get("Sid") == sid)
 
 
-def test_the_proposal_itself_grants_nothing_new_and_breaks_nothing(context: ReportContext) -> None:
+def test_the_proposal_grants_no_unlisted_access_and_denies_no_recorded_call(context: ReportContext) -> None:
     proof = proof_of(context, len)
     assert (proof.new_access, proof.newly_denied) == ((), ())
 
@@ -126,10 +126,10 @@ WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
 
 
 @pytest.mark.parametrize("how", WIDENED)
-def test_a_document_that_grants_more_than_is_listed_is_caught(context: ReportContext, how: str) -> None:
-    change, told = WIDENED[how]
+def test_a_document_that_grants_more_than_listed_is_detected(context: ReportContext, how: str) -> None:
+    change, expected = WIDENED[how]
     proof = proof_of(context, change)
-    assert any(told in found for found in proof.new_access), proof.new_access
+    assert any(expected in found for found in proof.new_access), proof.new_access
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_document_that_grants_more_than_is_listed_is_caught(context: ReportCon
         lambda s: s.reverse(),
     ],
 )
-def test_a_document_that_grants_the_same_or_less_is_no_new_access(
+def test_a_document_that_grants_the_same_or_less_has_no_new_access(
     context: ReportContext, change: Callable[[Statements], object]
 ) -> None:
     assert proof_of(context, change).new_access == ()
@@ -161,14 +161,14 @@ def test_a_document_that_grants_the_same_or_less_is_no_new_access(
         ),
     ],
 )
-def test_a_document_that_would_refuse_a_recorded_call_is_caught(
+def test_a_document_that_would_deny_a_recorded_call_is_detected(
     context: ReportContext, change: Callable[[Statements], object], event: str
 ) -> None:
     assert proof_of(context, change).newly_denied == (event,)
 
 
-def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(context: ReportContext) -> None:
-    """Such a call needs what else is attached to the role, which nobody named."""
+def test_a_call_that_the_committed_policy_denies_too_is_not_newly_denied(context: ReportContext) -> None:
+    """An attached policy that the settings do not name allows such a call."""
     poor = document({**POLICY, "Statement": [TAGGED]})
     draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
     proof = prove(draft, [], context.evidence)
@@ -176,14 +176,14 @@ def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(context:
     assert sum(group.count for group in proof.replay.denied) == proof.replay.recorded == 12
 
 
-def test_what_else_is_attached_counts_in_the_replay(context: ReportContext) -> None:
+def test_attached_policies_count_in_the_replay(context: ReportContext) -> None:
     poor = document({**POLICY, "Statement": [TAGGED]})
     draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
     rich = document({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
     assert prove(draft, [rich], context.evidence).replay.allowed == 12
 
 
-def test_sizes_are_those_that_iam_counts_and_the_limit_is_told(context: ReportContext) -> None:
+def test_sizes_are_counted_as_iam_does_with_the_limit(context: ReportContext) -> None:
     small = document({"Statement": []})
     text = '{"Statement":[]}'
     large = document({"Statement": [{**TAGGED, "Resource": "x" * quota(PolicyKind.MANAGED)}]})
@@ -194,7 +194,7 @@ def test_sizes_are_those_that_iam_counts_and_the_limit_is_told(context: ReportCo
     assert context.proof.fits
 
 
-def test_used_actions_of_a_narrowed_wildcard_that_one_run_alone_has_shown_are_named(context: ReportContext) -> None:
+def test_used_actions_of_a_narrowed_wildcard_from_one_run_are_listed(context: ReportContext) -> None:
     narrowed = context.changes(ChangeKind.NARROW)[0]
     once = replace(narrowed, usages=tuple(replace(usage, runs=usage.runs[:1]) for usage in narrowed.usages))
     assert context.proof.seen_once == ()
@@ -227,7 +227,7 @@ def statement(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def two_documents(draw: st.DrawFn) -> tuple[Document, Document]:
-    """A committed policy and one that somebody made from it: statements dropped, changed or added."""
+    """A committed policy and one made from it: statements dropped, changed or added."""
     committed = draw(st.lists(statement(), max_size=3))
     proposed = [draw(st.just(one) | statement()) for one in committed if draw(st.booleans())] + draw(
         st.lists(statement(), max_size=1)
@@ -237,10 +237,10 @@ def two_documents(draw: st.DrawFn) -> tuple[Document, Document]:
 
 @examples(300)
 @given(two_documents(), st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES)), max_size=2))
-def test_where_no_new_access_is_told_no_request_is_newly_allowed(
+def test_without_reported_new_access_no_request_is_newly_allowed(
     documents: tuple[Document, Document], listed: list[tuple[str, str]]
 ) -> None:
-    """By asking both documents about every request of a small world, under every truth of the conditions."""
+    """Evaluates all requests of a small world under both documents and all values of the conditions."""
     committed, proposed = documents
     changes = tuple(Change(ChangeKind.ADD, action, (resource,)) for action, resource in listed)
     proof = prove(Proposal(committed, proposed, proposed.to_bytes(), changes, (), ()), [], Evidence(ROLE))
@@ -253,13 +253,13 @@ def test_where_no_new_access_is_told_no_request_is_newly_allowed(
             assert evaluate(request, [committed]).effect == "allowed", request
 
 
-def test_a_permission_that_calls_need_for_several_reasons_is_told_once() -> None:
+def test_a_permission_with_several_bases_is_listed_once() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
     policy = document({"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}})
     passed = [usage("iam:PassRole", role), usage("iam:PassRole", f"{role}-2")]
     again = replace(passed[0], need=replace(passed[0].need, because="another call hands it over"))
-    told = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
-    assert [(each.permission.resource, each.statement is not None) for each in told] == [
+    expected = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
+    assert [(each.permission.resource, each.statement is not None) for each in expected] == [
         (role, True),
         (f"{role}-2", False),
     ]

@@ -1,4 +1,4 @@
-"""The promises of narrowing: what stands in a wildcard's place grants what is used or stays, and nothing else."""
+"""Replacement entries of a wildcard grant exactly the used and kept actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def chosen(names: tuple[str, ...], bits: int) -> list[str]:
 
 @examples(60)
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**120), st.integers(0, 2**120), st.integers(0, 2**120))
-def test_the_entries_grant_exactly_what_is_used_or_stays(pattern: str, used: int, stays: int, more: int) -> None:
+def test_replacement_entries_grant_exactly_the_used_and_kept_actions(
+    pattern: str, used: int, stays: int, more: int
+) -> None:
     granted = catalog.expand(pattern)
     uses = chosen(granted, used & more)
     kept = [name for name in chosen(granted, stays) if name not in uses]
@@ -43,13 +45,13 @@ def test_the_entries_grant_exactly_what_is_used_or_stays(pattern: str, used: int
 
 
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**120))
-def test_the_entries_of_whatever_stays_are_never_more_than_the_actions(pattern: str, stays: int) -> None:
+def test_replacement_entries_are_never_more_than_the_actions(pattern: str, stays: int) -> None:
     granted = catalog.expand(pattern)
     kept = chosen(granted, stays)
     assert len(replacement_entries([], kept, Entry(STATEMENT, pattern, granted, {}))) <= len(kept)
 
 
-def test_a_long_list_that_stays_is_folded_where_a_wildcard_grants_the_same() -> None:
+def test_a_long_list_of_kept_actions_is_compacted_if_a_wildcard_grants_the_same() -> None:
     granted = catalog.expand("lambda:*")
     reads = [name for name in granted if name.startswith("lambda:List")]
     entries = replacement_entries(["lambda:UpdateFunctionCode"], reads, Entry(STATEMENT, "lambda:*", granted, {}))
@@ -57,8 +59,8 @@ def test_a_long_list_that_stays_is_folded_where_a_wildcard_grants_the_same() -> 
     assert entries == ("lambda:List*", "lambda:UpdateFunctionCode")
 
 
-def test_wildcards_that_are_written_say_how_names_begin() -> None:
-    """`cloudwatch:*Tel*` would be shorter, and no reviewer could tell what it grants."""
+def test_compacted_wildcards_are_prefixes() -> None:
+    """`cloudwatch:*Tel*` would be shorter, but a reviewer could not see what it grants."""
     granted = catalog.expand("cloudwatch:*")
     kept = [name for name in granted if not name.startswith("cloudwatch:Put")]
     entries = replacement_entries([], kept, Entry(STATEMENT, "cloudwatch:*", granted, {}))
@@ -68,25 +70,25 @@ def test_wildcards_that_are_written_say_how_names_begin() -> None:
     assert all(re.fullmatch(r"cloudwatch:[A-Z][A-Za-z0-9]*\*", entry) for entry in wildcards)
 
 
-def test_what_was_used_is_spelled_out_even_under_a_wildcard() -> None:
+def test_used_actions_are_written_in_full_even_next_to_a_wildcard() -> None:
     granted = catalog.expand("lambda:*")
     reads = [name for name in granted if name.startswith("lambda:List")]
     entries = replacement_entries(reads[:1], reads[1:], Entry(STATEMENT, "lambda:*", granted, {}))
     assert reads[0] in entries
 
 
-def test_an_action_newer_than_the_catalogue_stays_where_it_was_called(tmp_path: Path) -> None:
-    """The evidence of the service has a gap then, so that the whole wildcard stays."""
+def test_an_action_newer_than_the_catalogue_is_kept_if_it_was_called(tmp_path: Path) -> None:
+    """The evidence then has a gap for the service, so the whole wildcard is kept."""
     odd = {"event": "lambda:UpdateFunctionOfTomorrow", "parameters": {"functionName": "orders"}}
-    draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).subject.proposal
+    draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).context.proposal
     assert "lambda:*" not in {change.action for change in draft.changes}
     assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {("lambda:*", "gap-in-scope")}
 
 
-def test_not_action_is_told_as_held_back_and_left_as_it_is(tmp_path: Path) -> None:
+def test_not_action_is_reported_as_held_back_and_unchanged(tmp_path: Path) -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*", "s3:*"], "Resource": "*"}
     policy = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
-    draft = proposal(tmp_path, policy).subject.proposal
+    draft = proposal(tmp_path, policy).context.proposal
     held = next(held for held in draft.held_back if held.sid == "All")
     assert (held.kind, held.action, held.guard_result.guard) == (
         ChangeKind.NARROW,
@@ -98,16 +100,16 @@ def test_not_action_is_told_as_held_back_and_left_as_it_is(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("position", range(3))
 def test_the_order_of_statements_survives(tmp_path: Path, position: int) -> None:
-    """The statement of topics goes, wherever it stands; the new one is the last."""
+    """The statement of topics is removed wherever it is; the new one is the last."""
     functions, queues, topics = POLICY["Statement"]
     order = [functions, queues]
     order.insert(position, topics)
-    draft = proposal(tmp_path, {**POLICY, "Statement": order}, usual_deploys()).subject.proposal
+    draft = proposal(tmp_path, {**POLICY, "Statement": order}, usual_deploys()).context.proposal
     sids = [statement["Sid"] for statement in json.loads(draft.content)["Statement"]]
     assert sids == ["Functions", "Queues", "AllowCloudwatchPutMetricAlarm"]
 
 
 def test_a_deny_statement_is_never_narrowed(tmp_path: Path) -> None:
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "sns:*", "Resource": "*"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.proposal
+    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context.proposal
     assert deny in json.loads(draft.content)["Statement"]

@@ -1,4 +1,4 @@
-"""The promises of narrowing `Resource: "*"`: what every use names whole, often enough, and with nothing new of late."""
+"""`Resource: "*"` is restricted to exact resources that enough runs used, with none new of late."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def guards(made: Proposal) -> dict[str, str]:
     return {held.action: held.guard_result.guard for held in made.held_back_restrictions}
 
 
-def test_a_used_action_is_granted_on_what_every_run_used() -> None:
+def test_a_used_action_is_restricted_to_the_resources_that_every_run_used() -> None:
     made = draft(document(UPDATE), [usage(UPDATE, FUNCTION)])
     assert onto(made) == {UPDATE: (FUNCTION,)}
     assert made.document.statements[0].resources == (FUNCTION,)
 
 
-def test_a_narrowed_wildcard_is_narrowed_in_its_resources_too() -> None:
+def test_the_actions_of_a_narrowed_wildcard_are_restricted_to_resources_too() -> None:
     made = draft(document("lambda:*"), [usage(UPDATE, FUNCTION)])
     assert onto(made) == {UPDATE: (FUNCTION,)}
     grants = {each.resources: each.actions for each in made.document.statements}
@@ -60,7 +60,7 @@ def test_a_narrowed_wildcard_is_narrowed_in_its_resources_too() -> None:
     assert UPDATE not in grants["*",]
 
 
-def test_names_that_every_run_gave_anew_are_one_pattern() -> None:
+def test_names_that_change_with_every_run_become_one_pattern() -> None:
     usages = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
     assert onto(draft(document(UPDATE), usages)) == {UPDATE: (f"{FUNCTION}-*",)}
 
@@ -76,7 +76,7 @@ def test_names_that_every_run_gave_anew_are_one_pattern() -> None:
         ([usage(CREATE, FUNCTION)], "makes-new"),
     ],
 )
-def test_what_a_later_run_may_need_stays_on_all_resources(usages: list[Usage], guard: str) -> None:
+def test_an_action_that_later_runs_may_use_elsewhere_remains_on_all_resources(usages: list[Usage], guard: str) -> None:
     action = usages[0].need.permission.action
     committed = document(action, "lambda:ListFunctions")
     made = draft(committed, usages, Options(keep=("lambda:ListFunctions",)))
@@ -84,12 +84,12 @@ def test_what_a_later_run_may_need_stays_on_all_resources(usages: list[Usage], g
     assert made.document.text == committed.text
 
 
-def test_an_action_stays_on_all_resources_as_long_as_what_makes_its_things_does() -> None:
+def test_an_action_remains_on_all_resources_while_the_creating_action_does() -> None:
     made = draft(document(CREATE, UPDATE), [usage(CREATE, FUNCTION), usage(UPDATE, FUNCTION)])
     assert guards(made) == {CREATE: "makes-new", UPDATE: "sibling"}
 
 
-def test_what_makes_things_by_a_pattern_is_narrowed_together_with_what_changes_them() -> None:
+def test_a_creating_action_with_a_pattern_is_restricted_together_with_the_changing_actions() -> None:
     made_anew = [usage(CREATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
     updated = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(6)]
     made = draft(document(CREATE, UPDATE), [*made_anew, *updated])
@@ -100,8 +100,8 @@ GET = "lambda:GetFunction"
 OTHER = "arn:aws:lambda:eu-west-1:111122223333:function:bills"
 
 
-def test_what_few_runs_used_is_granted_on_all_things_of_its_kind_that_enough_runs_used() -> None:
-    """Twice an update of one function, and every run reads two: the next update may be of either, and of no third."""
+def test_an_action_of_few_runs_is_restricted_to_all_resources_of_its_type_from_enough_runs() -> None:
+    """One function was updated twice, and every run reads two: the next update may be of either, not of a third."""
     made = draft(document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), usage(GET, FUNCTION), usage(GET, OTHER)])
     assert onto(made) == {UPDATE: (OTHER, FUNCTION)}
 
@@ -116,13 +116,15 @@ def test_what_few_runs_used_is_granted_on_all_things_of_its_kind_that_enough_run
     ],
     ids=["one of them once", "one of them of late", "all of them seldom", "another kind"],
 )
-def test_what_few_runs_used_stays_on_all_where_its_kind_is_not_settled(others: list[Usage], guard: str) -> None:
+def test_an_action_of_few_runs_remains_on_all_resources_if_its_type_is_unstable(
+    others: list[Usage], guard: str
+) -> None:
     made = draft(document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), *others, usage("lambda:ListFunctions", "*")])
     assert (onto(made), guards(made)) == ({}, {UPDATE: guard})
 
 
-def test_what_makes_things_by_a_pattern_counts_the_runs_that_used_them() -> None:
-    """CloudFormation made the function twice, with another end each time; all runs used one of these and no other."""
+def test_a_creating_action_counts_the_runs_that_used_its_resources() -> None:
+    """CloudFormation created the function twice, with another suffix each; every run used one of these."""
     first, second = f"{FUNCTION}-Worker-1A2B3C4D5E6F", f"{FUNCTION}-Worker-8QW2X7TZ4LKM"
     making = [usage(CREATE, first, [0]), usage(CREATE, second, [6])]
     using = [usage(GET, first, range(6)), usage(GET, second, range(6, 12))]
@@ -135,7 +137,7 @@ def part(action: str, resource: str, derivation: str) -> Usage:
     return replace(found, need=replace(found.need, derivation=derivation))
 
 
-def test_a_stack_by_its_name_is_named_whole_and_one_by_a_like_name_is_not() -> None:
+def test_a_stack_name_is_exact_and_a_similar_name_is_not() -> None:
     stack, action = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*", "cloudformation:GetTemplate"
     assert onto(draft(document(action), [part(action, stack, IN_PART)])) == {action: (stack,)}
     like = part(action, stack, f"{IN_PART}, under a like name")
@@ -144,12 +146,12 @@ def test_a_stack_by_its_name_is_named_whole_and_one_by_a_like_name_is_not() -> N
     assert guards(draft(document(action), [any_name])) == {action: "unknown-resource"}
 
 
-def test_the_end_of_a_log_groups_arn_is_no_open_part() -> None:
+def test_the_suffix_of_a_log_group_arn_is_no_wildcard() -> None:
     group, action = "arn:aws:logs:eu-west-1:111122223333:log-group:/shop/api:*", "logs:PutRetentionPolicy"
     assert onto(draft(document(action), [usage(action, group)])) == {action: (group,)}
 
 
-def test_a_role_by_its_name_is_known_whole_where_a_run_made_it_without_a_path() -> None:
+def test_a_role_name_is_exact_if_a_run_created_it_without_a_path() -> None:
     role, action = "arn:aws:iam::111122223333:role/worker", "iam:GetRole"
     using, making = usage(action, role), usage("iam:CreateRole", role, [0])
     named = [replace(each, need=replace(each.need, derivation=NAMED)) for each in (using, making)]
@@ -159,8 +161,8 @@ def test_a_role_by_its_name_is_known_whole_where_a_run_made_it_without_a_path() 
     assert guards(draft(document(action, "iam:CreateRole"), in_vain))[action] == "unknown-resource"
 
 
-def test_a_type_that_every_record_names_is_known_not_to_be_meant() -> None:
-    """An access point would stand in the record; a rule of a security group would not."""
+def test_a_type_that_every_record_names_is_excluded_if_absent() -> None:
+    """The record would name an access point, but not a rule of a security group."""
     made = draft(document("s3:GetBucketLocation"), [usage("s3:GetBucketLocation", "arn:aws:s3:::orders")])
     assert onto(made) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
     group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c3d4e5f60718"
@@ -172,7 +174,7 @@ def test_a_type_that_every_record_names_is_known_not_to_be_meant() -> None:
     assert guards(unnamed) == {"s3:GetBucketLocation": "other-resource"}
 
 
-def test_a_gap_a_guard_or_an_unchanged_wildcard_keeps_the_resources() -> None:
+def test_a_gap_a_guard_or_an_unchanged_wildcard_prevents_a_restriction() -> None:
     gap = Gap(GapKind.UNMAPPED_EVENT, Scope(services=("lambda",)), "lambda:Odd")
     assert guards(draft(document(UPDATE), [usage(UPDATE, FUNCTION)], gaps=[gap])) == {UPDATE: "gap-in-scope"}
     kept = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep=("lambda:Update*",)))
@@ -183,25 +185,25 @@ def test_a_gap_a_guard_or_an_unchanged_wildcard_keeps_the_resources() -> None:
     assert (onto(covered), guards(covered)) == ({}, {})
 
 
-def test_resources_keep_narrows_none() -> None:
+def test_resources_keep_restricts_nothing() -> None:
     made = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep_forms=True))
     assert (onto(made), guards(made)) == ({}, {})
 
 
-def test_resources_exact_writes_what_was_seen() -> None:
+def test_resources_exact_writes_the_recorded_resources() -> None:
     usages = [usage(UPDATE, f"{FUNCTION}-{name}") for name in ("1041", "1042")]
     made = draft(document(UPDATE), usages, Options(exact_resources=True))
     assert onto(made) == {UPDATE: (f"{FUNCTION}-1041", f"{FUNCTION}-1042")}
 
 
-def test_actions_without_resources_and_data_events_stay_on_all() -> None:
+def test_actions_without_resources_and_data_events_remain_on_all_resources() -> None:
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     usages = [usage("sqs:ListQueues", "*"), usage("sqs:SendMessage", queue)]
     made = draft(document("sqs:ListQueues", "sqs:SendMessage"), usages)
     assert (onto(made), guards(made)) == ({}, {"sqs:SendMessage": "not-visible"})
 
 
-def test_a_name_that_the_version_cannot_write_stays_on_all() -> None:
+def test_a_name_that_the_policy_version_cannot_write_prevents_a_restriction() -> None:
     old = parse(document(UPDATE).text.replace("2012-10-17", "2008-10-17").encode(), "p.json")
     made = draft(old, [usage("lambda:UpdateFunctionCode", f"{FUNCTION}${{*}}")])
     assert guards(made) == {UPDATE: "policy-version"}
@@ -221,5 +223,5 @@ def test_a_name_that_the_version_cannot_write_stays_on_all() -> None:
         ("nobody:CreateThing", False),
     ],
 )
-def test_what_makes_its_resource_is_told_by_its_name(action: str, makes: bool) -> None:
+def test_the_name_shows_whether_an_action_creates_its_resource(action: str, makes: bool) -> None:
     assert creates_its_resource(action) is makes

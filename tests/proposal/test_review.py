@@ -1,4 +1,4 @@
-"""The promises of the review: what it calls broken is what a replay shows, and every broken call has its line."""
+"""The review reports as broken what a replay shows, with a line for every broken call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
+from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Options
-from leastpriv.proposal.review import review
+from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import Review, ReviewVerdict
 from tests.diff.test_policy_diff import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
 from tests.fakes.deploys import ROLE
@@ -26,7 +27,7 @@ RUN = Run("17650000000", "17650000000", TIME, TIME)
 def usage(
     action: str, resource: str, region: str = "eu-west-1", outcome: Outcome = Outcome.ALLOWED, **more: Any
 ) -> Usage:
-    """One call as the evidence shows it; `more` are fields of its need and `denial`."""
+    """One call of the evidence; `more` are fields of its need and `denial`."""
     denial = more.pop("denial", None)
     need = Need(Permission(action, resource), Basis.OBSERVED, "of the record", **more)
     return Usage(need, outcome, 1, TIME, TIME, (RUN.id,), ("x:Y",), (region,), denial)
@@ -62,8 +63,15 @@ USAGES = st.lists(
 )
 
 
-def told(found: Review) -> set[str]:
-    """Actions of the usages that some line calls refused."""
+def reviewed(
+    before: Document | None, after: Document | None, calls: Evidence, options: Options | None = None
+) -> Review:
+    """The review of an edit without attached policies."""
+    return review(PolicyVersion(before), PolicyVersion(after), calls, options or Options())
+
+
+def reported_actions(found: Review) -> set[str]:
+    """Actions of the usages that a line reports as denied."""
     lost = {action for removal in found.removals for action in removal.lost}
     denied = [each for change in found.denies_added for each in change.denied]
     denied += [each for change in found.conditions for each in change.denied]
@@ -71,37 +79,39 @@ def told(found: Review) -> set[str]:
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
-def test_what_breaks_is_what_the_replay_newly_refuses_and_some_line_says_why(
+def test_newly_denied_calls_of_the_replay_break_and_a_line_says_why(
     before: Any, after: Any, usages: list[Usage]
 ) -> None:
-    found = review(document(before), document(after), [], evidence(usages))
+    found = reviewed(document(before), document(after), evidence(usages))
     known = set(found.before.denied)
     assert {group for group in found.after.denied if group not in known} <= set(found.newly_denied)
     assert set(found.newly_denied) <= set(found.after.denied)
-    assert {need.permission.action for group in found.newly_denied for need in group.needs} <= told(found)
+    assert {need.permission.action for group in found.newly_denied for need in group.needs} <= reported_actions(found)
     assert not set(found.newly_denied) & set(found.may_be_denied)
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
-def test_what_becomes_allowed_has_a_line_and_is_never_called_less(before: Any, after: Any, usages: list[Usage]) -> None:
-    found = review(document(before), document(after), [], evidence(usages))
+def test_newly_allowed_access_has_a_line_and_is_never_called_narrower(
+    before: Any, after: Any, usages: list[Usage]
+) -> None:
+    found = reviewed(document(before), document(after), evidence(usages))
     if found.after.allowed > found.before.allowed:
         assert found.verdict in {ReviewVerdict.BREAKS, ReviewVerdict.NEW_ACCESS, ReviewVerdict.NEEDED_ACCESS}
 
 
 @given(OF_TWO_SERVICES, USAGES)
-def test_without_an_edit_nothing_changes_whatever_was_called(policy: Any, usages: list[Usage]) -> None:
-    found = review(document(policy), document(policy), [], evidence(usages))
+def test_without_an_edit_nothing_changes(policy: Any, usages: list[Usage]) -> None:
+    found = reviewed(document(policy), document(policy), evidence(usages))
     assert found.verdict is ReviewVerdict.UNCHANGED
     assert not found.breaks
     assert found.before == found.after
 
 
-def test_a_refused_call_of_an_action_newer_than_the_catalogue_is_doubtful_and_no_break() -> None:
-    """The replay does not count it, since its event's name alone says what it needs."""
+def test_a_denied_call_of_an_action_newer_than_the_catalogue_is_doubtful() -> None:
+    """The replay does not count it, because its need comes only from the event's name."""
     policy = document([allow(["sqs:NewThing", "sqs:TagQueue"], QUEUE)])
     calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
-    found = review(policy, document([allow("sqs:TagQueue", QUEUE)]), [], calls)
+    found = reviewed(policy, document([allow("sqs:TagQueue", QUEUE)]), calls)
     assert not found.breaks
     assert len(found.may_be_denied) == 1
     assert list(found.removals[0].doubtful) == ["sqs:NewThing"]
@@ -110,10 +120,9 @@ def test_a_refused_call_of_an_action_newer_than_the_catalogue_is_doubtful_and_no
 
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
 def test_a_call_that_was_not_allowed_does_not_break(outcome: Outcome) -> None:
-    found = review(
+    found = reviewed(
         document([allow(["sqs:TagQueue", "sqs:CreateQueue"], QUEUE)]),
         document([allow("sqs:CreateQueue", QUEUE)]),
-        [],
         evidence([usage("sqs:TagQueue", QUEUE, outcome=outcome)]),
     )
     assert not found.breaks
@@ -132,78 +141,76 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
         (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), ReviewVerdict.NEW_ACCESS),
     ],
 )
-def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(
-    denied: Denial, verdict: ReviewVerdict
-) -> None:
+def test_only_denials_by_such_a_deny_justify_its_removal(denied: Denial, verdict: ReviewVerdict) -> None:
     grant = allow("sqs:TagQueue", QUEUE)
     deny = {**grant, "Effect": "Deny"}
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
-    assert review(document([grant, deny]), document([grant]), [], calls).verdict is verdict
+    assert reviewed(document([grant, deny]), document([grant]), calls).verdict is verdict
 
 
-def test_a_deny_lifted_on_more_than_was_refused_is_new_access() -> None:
+def test_removing_a_deny_on_more_than_was_denied_is_new_access() -> None:
     grant = allow("sqs:TagQueue", "*")
     denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
-    found = review(document([grant, {**grant, "Effect": "Deny"}]), document([grant]), [], calls)
+    found = reviewed(document([grant, {**grant, "Effect": "Deny"}]), document([grant]), calls)
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
 def test_witnesses_of_containment_are_new_access() -> None:
-    """Where somebody has computed them, they count, though the evidence speaks for every line."""
+    """Witnesses count even if the evidence needs every line."""
     policy = document([allow("sqs:TagQueue", QUEUE)])
-    found = replace(review(policy, policy, [], evidence([])), new_access=("sqs:TagQueue on *",))
+    found = replace(reviewed(policy, policy, evidence([])), new_access=("sqs:TagQueue on *",))
     assert found.has_new_access_without_evidence
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
-def test_a_lifted_deny_of_what_nothing_allows_is_not_said_to_allow_it() -> None:
+def test_removing_a_deny_of_access_that_nothing_allows_is_not_reported_as_allowing_it() -> None:
     other, deny = allow("sqs:CreateQueue", QUEUE), {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"}
     denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
-    found = review(document([other, deny]), document([other]), [], calls)
+    found = reviewed(document([other, deny]), document([other]), calls)
     assert found.denies_removed[0].granted == ()
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
-def test_a_grant_on_all_resources_but_some_is_never_what_a_call_asked_for() -> None:
+def test_a_grant_with_not_resource_is_never_needed_by_a_call() -> None:
     calls = evidence([usage("sqs:TagQueue", QUEUE)])
     grant = {"Effect": "Allow", "Action": "sqs:TagQueue", "NotResource": NAMES[1]}
-    found = review(None, document([grant]), [], calls)
+    found = reviewed(None, document([grant]), calls)
     assert found.additions[0].unproven == ("sqs:TagQueue",)
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
-def test_a_lost_action_needs_no_guard_and_one_without_a_use_hears_the_first_that_fits() -> None:
-    """The evidence is a day old: that says nothing of an action that was used."""
+def test_a_denied_action_has_no_guard_and_an_unused_one_has_the_first_that_matches() -> None:
+    """The evidence is a day old; that does not matter for a used action."""
     calls = evidence([usage("sqs:TagQueue", QUEUE)])
     policy = document([allow(["sqs:TagQueue", "sqs:PurgeQueue", "sqs:CreateQueue"], QUEUE)])
-    found = review(policy, document([allow("sqs:CreateQueue", QUEUE)]), [], calls)
+    found = reviewed(policy, document([allow("sqs:CreateQueue", QUEUE)]), calls)
     by_action = {removal.edit.entry: removal for removal in found.removals}
     assert by_action["sqs:TagQueue"].unseen == {}
     assert [guard_result.guard for guard_result in by_action["sqs:PurgeQueue"].unseen] == ["minimum-days"]
 
 
-def test_what_a_proposal_may_do_is_no_guard_of_a_persons_edit() -> None:
-    """No call of the service is what the evidence says, not a reason to doubt it."""
+def test_guards_on_proposals_do_not_apply_to_a_persons_edit() -> None:
+    """A service without calls is a result of the evidence, not a reason to doubt it."""
     options = Options(minimum_days=0, minimum_runs=0)
     policy = document([allow(["sns:*Topic", "sqs:TagQueue"], "*")])
-    found = review(
-        policy, document([allow("sqs:TagQueue", "*")]), [], evidence([usage("sqs:TagQueue", QUEUE)]), options
-    )
+    found = reviewed(policy, document([allow("sqs:TagQueue", "*")]), evidence([usage("sqs:TagQueue", QUEUE)]), options)
     guards = {guard_result.guard for removal in found.removals for guard_result in removal.unseen}
     assert guards <= {"region-not-read", "not-recorded", "not-visible", "sibling"}
 
 
-def test_a_use_that_no_known_policy_grants_speaks_against_the_grant_that_goes() -> None:
+def test_a_use_that_no_known_policy_grants_objects_to_a_removed_grant() -> None:
     calls = evidence([usage("sqs:TagQueue", NAMES[1])])
     policy = document([allow(["sqs:TagQueue", "sqs:CreateQueue"], QUEUE)])
     after = document([allow("sqs:CreateQueue", QUEUE)])
-    found = review(policy, after, [], calls, Options(minimum_days=0, minimum_runs=0))
+    found = reviewed(policy, after, calls, Options(minimum_days=0, minimum_runs=0))
     assert [guard_result.guard for guard_result in found.removals[0].unseen] == ["unexplained-use"]
 
 
-def test_what_nobody_may_add_is_not_told_again_as_sensitive() -> None:
-    found = review(None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), [], evidence([]))
-    told = {addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions}
-    assert told == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}
+def test_a_forbidden_action_is_not_listed_again_as_sensitive() -> None:
+    found = reviewed(None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), evidence([]))
+    reasons = {
+        addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions
+    }
+    assert reasons == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}

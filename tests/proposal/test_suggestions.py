@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
@@ -18,17 +18,17 @@ from tests.fakes.evidence import evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 CREATED = evidence([usage("sqs:CreateQueue", QUEUE)])
-TYPES = Declared({"sqs:GetQueueUrl": ("AWS::SQS::Queue",), "kms:GetKeyPolicy": ("A::B::C", "D::E::F")})
+TYPES = DeclaredNeeds({"sqs:GetQueueUrl": ("AWS::SQS::Queue",), "kms:GetKeyPolicy": ("A::B::C", "D::E::F")})
 
 
-def test_lifecycle_counterparts_are_offered_on_the_resources_in_use() -> None:
+def test_lifecycle_counterparts_are_suggested_on_the_resources_in_use() -> None:
     found = {offer.action: offer for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue")])}
     assert found["sqs:DeleteQueue"].basis is Basis.LIFECYCLE
     assert found["sqs:DeleteQueue"].because == "sqs:CreateQueue"
     assert found["sqs:DeleteQueue"].resources == (QUEUE,)
 
 
-def test_what_a_policy_grants_anywhere_is_not_offered() -> None:
+def test_an_action_that_a_policy_grants_anywhere_is_not_suggested() -> None:
     named = {offer.action for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue"), _policy("sqs:Delete*")])}
     assert "sqs:DeleteQueue" not in named
     assert "sqs:SetQueueAttributes" in named
@@ -36,7 +36,7 @@ def test_what_a_policy_grants_anywhere_is_not_offered() -> None:
     assert suggested_actions(CREATED, [everything]) == ()
 
 
-def test_what_is_never_added_is_never_offered() -> None:
+def test_an_action_of_never_add_is_not_suggested() -> None:
     named = {offer.action for offer in suggested_actions(CREATED, [], ("sqs:Delete*",))}
     assert "sqs:DeleteQueue" not in named
     assert "sqs:SetQueueAttributes" in named
@@ -48,13 +48,13 @@ def test_declared_permissions_name_their_types_and_no_resource() -> None:
     assert found["kms:GetKeyPolicy"].resources == ()
 
 
-def test_what_is_used_is_not_offered() -> None:
+def test_a_used_action_is_not_suggested() -> None:
     used = evidence([usage("sqs:CreateQueue", QUEUE), usage("sqs:DeleteQueue", QUEUE)])
     assert "sqs:DeleteQueue" not in {offer.action for offer in suggested_actions(used, [])}
 
 
 def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
-    """Promise 4: kept when present; the guard names the type."""
+    """Promise 4: the guard keeps it and names the type."""
     document = parse(
         _text({"Effect": "Allow", "Action": ["kms:GetKeyPolicy", "kms:ListKeys"], "Resource": "*"}), "p.json"
     )
@@ -83,33 +83,33 @@ def _text(statement: dict[str, Any]) -> bytes:
 BUCKET = "arn:aws:s3:::orders-assets"
 
 
-def test_items_of_a_bucket_without_recorded_data_events_are_offered() -> None:
-    """A trail records no data events unless it is told to: what a deploy does with objects leaves no trace then."""
+def test_item_actions_of_a_bucket_without_recorded_data_events_are_suggested() -> None:
+    """A trail records data events only on demand; without them actions on objects leave no trace."""
     found = {offer.action: offer for offer in suggested_actions(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])}
     assert found["s3:PutObject"].resources == (f"{BUCKET}/*",)
     assert (found["s3:ListBucket"].resources, found["s3:ListBucket"].because) == ((BUCKET,), "S3CrudPolicy")
 
 
-def test_items_are_not_offered_where_data_events_were_recorded_or_the_resource_is_a_pattern() -> None:
+def test_item_actions_are_not_suggested_with_recorded_data_events_or_for_a_pattern() -> None:
     recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), data_recorded={(BUCKET, "read"): timedelta()})
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
     for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
         assert not {offer.action for offer in suggested_actions(found, [])} & {"s3:PutObject", "s3:ListBucket"}
 
 
-def test_what_was_used_on_one_queue_is_offered_on_the_next_that_the_role_made() -> None:
-    """Renamed things get their first update or deletion in a later run than the one that made them."""
+def test_an_action_used_on_one_queue_is_suggested_on_the_next_that_the_role_created() -> None:
+    """A renamed resource gets its first update or deletion in a later run than its creation."""
     queues = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number}" for number in (1, 2)]
     made = [usage("sqs:CreateQueue", queue) for queue in queues]
     found = evidence([*made, usage("sqs:SetQueueAttributes", queues[0])])
     granted = _text({"Effect": "Allow", "Action": "sqs:SetQueueAttributes", "Resource": queues[0]})
-    told = {offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])}
-    assert told["sqs:SetQueueAttributes"] == SuggestedAction(
+    suggested = {offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])}
+    assert suggested["sqs:SetQueueAttributes"] == SuggestedAction(
         "sqs:SetQueueAttributes", Basis.LIFECYCLE, "sqs:CreateQueue", (queues[1],)
     )
     wide = _text({"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"})
     assert "sqs:SetQueueAttributes" not in {offer.action for offer in suggested_actions(found, [parse(wide, "p.json")])}
-    # Nobody made the second queue here: what it is for is not known.
+    # No call of this role created the second queue, so its purpose is unknown.
     given = evidence([usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])])
     assert "sqs:SetQueueAttributes" not in {
         offer.action for offer in suggested_actions(given, [parse(granted, "p.json")])

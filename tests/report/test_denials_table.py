@@ -1,4 +1,4 @@
-"""`leastpriv denials`: a JSON line for each distinct refusal, and an exit code that a script can ask."""
+"""`leastpriv denials`: a JSON line for each distinct denial, and an exit code for scripts."""
 
 import io
 import json
@@ -22,7 +22,7 @@ def denials(tmp_path: Path, log: str) -> tuple[int, list[dict[str, object]], str
     return code, [json.loads(line) for line in out.getvalue().splitlines()], error.getvalue()
 
 
-def test_a_refusal_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
+def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
     log = f"a\n{SENTENCE} because no identity-based policy allows the sqs:ListQueues action\n{SENTENCE}\n"
     code, rows, said = denials(tmp_path, log)
     assert code == 0
@@ -45,7 +45,7 @@ def test_a_refusal_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
     assert said == "1 distinct refusal; a grant could mend 1.\n"
 
 
-def test_a_log_without_a_refusal_is_no_line_and_exit_code_1(tmp_path: Path) -> None:
+def test_a_log_without_a_denial_is_no_line_and_exit_code_1(tmp_path: Path) -> None:
     assert denials(tmp_path, "all went well\n") == (1, [], "No refusal was found.\n")
 
 
@@ -69,7 +69,7 @@ def test_a_log_cannot_run_a_command_of_the_runner_through_its_message(tmp_path: 
 @pytest.mark.parametrize(
     ("more", "words"), [(False, "2 distinct refusals; a grant could mend 1."), (True, "There are more")]
 )
-def test_the_sum_tells_how_many_a_grant_could_mend(more: bool, words: str) -> None:
+def test_the_summary_counts_denials_that_a_grant_fixes(more: bool, words: str) -> None:
     found = [
         LoggedDenial("log", 1, Denial(("s3:PutObject",), "", "", DeniedBy.UNKNOWN, False, mendable))
         for mendable in (True, False)

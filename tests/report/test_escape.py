@@ -1,4 +1,4 @@
-"""The promises of the way out into Markdown: untrusted text stays text."""
+"""Untrusted text remains text in Markdown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_in_a_list_or_a_sentence_any_text_is_one_code_span(text: str) -> None:
 
 
 @given(TEXTS)
-def test_what_is_shown_is_one_line_without_anything_that_hides(text: str) -> None:
+def test_visible_text_is_one_line_without_hidden_characters(text: str) -> None:
     shown = visible(text)
     assert "|" not in shown
     assert "<!--" not in shown
@@ -52,7 +52,7 @@ FILLERS_MARKS_AND_CONTROLS = "\u034f\u115f\u3164\uffa0\u2800\u17b5\ufe0f\U000e01
 
 
 @pytest.mark.parametrize("character", FILLERS_MARKS_AND_CONTROLS)
-def test_a_character_that_shows_as_nothing_is_written_out(character: str) -> None:
+def test_an_invisible_character_is_written_out(character: str) -> None:
     assert visible(f"a{character}b") == f"a\\u{{{ord(character):x}}}b"
 
 
@@ -61,12 +61,12 @@ def test_two_names_that_look_alike_by_a_hidden_character_differ_on_the_page() ->
 
 
 @given(st.text(min_size=301))
-def test_a_long_text_is_cut_and_says_so(text: str) -> None:
+def test_a_long_text_is_truncated_visibly(text: str) -> None:
     assert code(text, 20) == code(text[:19] + "…")
 
 
 @given(TEXTS | st.lists(st.sampled_from(["`", "``", " ", "<b>", "(", ")", ".", "a", "@me"]), max_size=12).map("".join))
-def test_a_sentence_that_quotes_others_does_nothing_but_to_be_read(text: str) -> None:
+def test_a_sentence_that_quotes_untrusted_text_is_inert(text: str) -> None:
     page = read(f"| a |\n| --- |\n| it is {prose(text)} |\n\nend")
     assert page.acts() == []
     assert (page.blocks.count("tr_open"), page.blocks.count("td_open")) == (2, 1)
@@ -86,19 +86,19 @@ def test_a_sentence_that_quotes_others_does_nothing_but_to_be_read(text: str) ->
         ("<b>``x`y", "```<b>``x`y```"),
     ],
 )
-def test_the_words_of_a_sentence_stay_words_and_its_quotes_become_code(sentence: str, shown: str) -> None:
+def test_plain_words_of_a_sentence_remain_and_quotes_become_code(sentence: str, shown: str) -> None:
     assert prose(sentence) == shown
 
 
 @given(TEXTS)
-def test_a_name_for_titles_is_of_the_alphabet_of_iam_and_notifies_nobody(text: str) -> None:
+def test_a_name_for_titles_is_of_iams_alphabet_and_notifies_no_user(text: str) -> None:
     shown = name(text)
     assert "@" not in shown
     assert set(read(f"# {shown}").acts()) <= {"www."}
     assert len(shown) <= 64 + 3 * text[:64].count("@")
 
 
-def test_names_of_roles_stay_readable() -> None:
+def test_names_of_roles_remain_readable() -> None:
     assert name("ci-deploy_2.x+y=z,w") == "ci-deploy_2.x+y=z,w"
 
 

@@ -1,4 +1,4 @@
-"""Rows of `leastpriv permissions` say which services forwarded the calls, and nothing of it where none did."""
+"""Rows of `leastpriv permissions` name the services that forwarded the calls, if any."""
 
 from __future__ import annotations
 

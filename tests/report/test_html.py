@@ -1,4 +1,4 @@
-"""The promises of the page: all of it is in it, it loads nothing, and no name in it acts."""
+"""The page is complete, loads nothing, and no name in it acts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ RUNS = "https://github.com/acme/orders/actions/runs/{run}"
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    """One addition, one narrowing, two removals; six runs, one with a refused call."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).subject
+    """One addition, one narrowing, two removals; six runs, one with a denied call."""
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).context
 
 
 def parsed(text: str) -> Element:
-    """As a browser reads it; strict, so that a slip of the template fails."""
+    """Parses like a browser; strict, so that an error of the template fails."""
     return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
 
 
@@ -51,14 +51,14 @@ def test_it_loads_nothing_and_names_no_other_host(usual: ReportContext) -> None:
     assert all(re.fullmatch(r"https://github\.com/acme/orders/actions/runs/\d+", address) for address in addresses)
 
 
-def test_only_its_own_style_and_script_may_act(usual: ReportContext) -> None:
+def test_only_the_embedded_style_and_script_run(usual: ReportContext) -> None:
     [policy] = [each.get("content", "") for each in parsed(page([usual])).iter("meta") if each.get("http-equiv")]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
     assert not re.search(r"\sstyle=|\son\w+=", page([usual]))
 
 
-def test_every_change_is_there_with_its_evidence(usual: ReportContext) -> None:
+def test_the_page_has_every_change_with_its_evidence(usual: ReportContext) -> None:
     changes = [each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")]
     assert len(changes) == len(usual.proposal.changes)
     [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
@@ -66,7 +66,7 @@ def test_every_change_is_there_with_its_evidence(usual: ReportContext) -> None:
     assert ALARM in added
 
 
-def test_granted_used_and_left_are_counted_by_service(usual: ReportContext) -> None:
+def test_granted_used_and_remaining_actions_are_counted_by_service(usual: ReportContext) -> None:
     bars = {bar.service: bar for bar in target_view(usual, 1).bars}
     [narrowed] = [change for change in usual.proposal.changes if change.action == "lambda:*"]
     functions = bars["lambda"]
@@ -77,14 +77,14 @@ def test_granted_used_and_left_are_counted_by_service(usual: ReportContext) -> N
     assert target_view(usual, 1).bars[0].service == "lambda"
 
 
-def test_a_run_with_a_refused_call_has_a_shape_of_its_own(usual: ReportContext) -> None:
+def test_a_run_with_a_denied_call_has_another_shape(usual: ReportContext) -> None:
     root = parsed(page([usual]))
     [time] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "time"]
     assert (len(list(time.iter(f"{SVG}circle"))), len(list(time.iter(f"{SVG}path")))) == (5, 1)
     assert "6 runs from 2026-10-01 to 2026-11-05, 1 with refused calls" in time.get("aria-label", "")
 
 
-def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: ReportContext) -> None:
+def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
     own, deploy, last = ROLE, f"{ROLE[:-9]}cdk-deploy", f"{ROLE[:-9]}cdk-exec"
     links = (
         RoleLink(own, deploy, RoleLinkKind.ASSUMED, count=6),
@@ -96,13 +96,13 @@ def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: ReportContext) -
     [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
     assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
     assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
-    told = all_text(root)
-    assert "ci-deploy assumes cdk-deploy (6 calls)" in told
-    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in told
-    assert "And 3 further roles, not followed." in told
+    text = all_text(root)
+    assert "ci-deploy assumes cdk-deploy (6 calls)" in text
+    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in text
+    assert "And 3 further roles, not followed." in text
 
 
-def test_several_roles_share_a_page_with_a_list_of_them(usual: ReportContext) -> None:
+def test_several_roles_share_a_page_with_a_list_of_roles(usual: ReportContext) -> None:
     root = parsed(page([usual, usual]))
     [nav] = root.iter("nav")
     wanted = [each.get("href") for each in nav.iter("a")]
@@ -111,11 +111,11 @@ def test_several_roles_share_a_page_with_a_list_of_them(usual: ReportContext) ->
     assert len(ids) == len(set(ids))
 
 
-def test_the_chance_is_told_as_in_the_pull_request(usual: ReportContext) -> None:
+def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:
     assert "Chance that the next deploy needs something this policy lacks: about" in all_text(parsed(page([usual])))
 
 
-def test_evidence_beyond_its_room_is_counted(usual: ReportContext) -> None:
+def test_evidence_beyond_the_limit_is_counted(usual: ReportContext) -> None:
     [narrowed] = [change for change in usual.proposal.changes if change.action == "lambda:*"]
     many = replace(narrowed, usages=narrowed.usages * 3_000)
     context = replace(usual, proposal=replace(usual.proposal, changes=(many,)))
@@ -123,8 +123,8 @@ def test_evidence_beyond_its_room_is_counted(usual: ReportContext) -> None:
     assert len(page([context])) < 2_000_000
 
 
-def test_a_first_draft_and_a_policy_as_it_should_be_have_a_page(tmp_path: Path) -> None:
-    draft = proposal(tmp_path, None).subject
+def test_a_first_draft_and_an_unchanged_policy_have_a_page(tmp_path: Path) -> None:
+    draft = proposal(tmp_path, None).context
     assert "A first draft" in all_text(parsed(page([draft])))
 
 
@@ -138,14 +138,14 @@ def test_no_name_becomes_markup(usual: ReportContext, name: str) -> None:
 
 
 def _attributes(root: Element) -> Iterator[str]:
-    """Names of attributes, and values but for labels."""
+    """Names of attributes, and values except labels."""
     for each in root.iter():
         for key, value in each.attrib.items():
             yield f"{each.tag} {key}" + ("" if key.startswith("aria") else f"={value}")
 
 
 def _named(context: ReportContext, name: str) -> ReportContext:
-    """The same proposal with one name for all that others name."""
+    """The same proposal with one name for all untrusted names."""
     changes = tuple(_change(change, name) for change in context.proposal.changes)
     runs = tuple(replace(run, id=name) for run in context.evidence.runs)
     return replace(

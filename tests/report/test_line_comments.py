@@ -1,4 +1,4 @@
-"""The promises of the notes at lines: each at a line that the diff changes, the gravest first, ten at most."""
+"""Notes at changed lines of the diff, the most severe first, at most ten."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.fakes.markdown import HOSTILE, read
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
-def test_what_comes_is_noted_in_the_proposed_file_and_what_goes_in_the_committed_one(usual: ReportContext) -> None:
+def test_additions_are_noted_in_the_proposed_file_and_removals_in_the_committed_one(usual: ReportContext) -> None:
     assert usual.proposal.committed
     files = {"LEFT": usual.proposal.committed.text.split("\n"), "RIGHT": usual.proposal.document.text.split("\n")}
-    told = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
-    assert [(word, line.strip(' ,"[]')) for word, line in told] == [
+    notes = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
+    assert [(word, line.strip(' ,"[]')) for word, line in notes] == [
         ("Added", 'Action": "cloudwatch:PutMetricAlarm'),
         ("Narrowed", 'Action": "lambda:*'),
         ("Removed", "sqs:PurgeQueue"),
@@ -48,10 +48,10 @@ def test_changes_that_share_a_line_share_a_note(tmp_path: Path) -> None:
 
 
 def _proposal_of(folder: Path) -> ReportContext:
-    """Of the policy that lies there."""
+    """The proposal for the policy in the folder."""
     text = (folder / "iam/ci-deploy.json").read_text(encoding="utf-8")
     (folder / "other").mkdir()
-    made = proposal(folder / "other", json.loads(text)).subject
+    made = proposal(folder / "other", json.loads(text)).context
     assert made.proposal.committed
     return replace(
         made,
@@ -79,12 +79,12 @@ def test_ten_at_most_and_a_security_reviewers_first(usual: ReportContext) -> Non
     assert "**Security reviewer:** it lets the role make itself stronger." in notes[0].text
 
 
-def test_a_first_draft_has_none(tmp_path: Path) -> None:
-    assert line_notes(proposal(tmp_path, None).subject) == ()
+def test_a_first_draft_has_no_notes(tmp_path: Path) -> None:
+    assert line_notes(proposal(tmp_path, None).context) == ()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_acts_in_a_note(usual: ReportContext, name: str) -> None:
+def test_names_are_inert_in_a_note(usual: ReportContext, name: str) -> None:
     changes = tuple(
         replace(change, removed_actions=(name,), used=(name,), replacement=(name,), resources=(*change.resources, name))
         for change in usual.proposal.changes

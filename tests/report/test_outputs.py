@@ -1,4 +1,4 @@
-"""The promises of the step's outputs."""
+"""The step's outputs."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from leastpriv.report.outputs import outputs
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 
 
-def test_outputs_name_what_is_added_and_what_no_statement_grants_any_more(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY).subject
-    told = outputs(context, "/out/proposal.json")
-    assert told["has-changes"] == "true"
-    assert json.loads(told["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
-    removed = json.loads(told["removed-actions"])
+def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:
+    context = proposal(tmp_path, POLICY).context
+    found = outputs(context, "/out/proposal.json")
+    assert found["has-changes"] == "true"
+    assert json.loads(found["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
+    removed = json.loads(found["removed-actions"])
     assert {"sns:CreateTopic", "sqs:PurgeQueue", "lambda:DeleteAlias"} <= set(removed)
     assert "lambda:UpdateFunctionCode" not in removed
     assert removed == sorted(removed)
-    assert json.loads(told["policy"]) == json.loads(context.proposal.content)
-    assert told["proposal-file"] == "/out/proposal.json"
+    assert json.loads(found["policy"]) == json.loads(context.proposal.content)
+    assert found["proposal-file"] == "/out/proposal.json"
 
 
-def test_an_action_that_another_statement_still_grants_is_not_told_as_removed(tmp_path: Path) -> None:
-    """One of two grants goes; the other stays because nobody read its region."""
+def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(tmp_path: Path) -> None:
+    """One of two grants is removed; the other is kept because its region was not read."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
-    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).subject
-    told = outputs(context, "")
+    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).context
+    found = outputs(context, "")
     assert "sqs:PurgeQueue" in {change.action for change in context.proposal.changes}
-    assert "sqs:PurgeQueue" not in json.loads(told["removed-actions"])
+    assert "sqs:PurgeQueue" not in json.loads(found["removed-actions"])
 
 
 def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
-    context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
-    told = outputs(context, "")
-    assert (told["has-changes"], told["added-actions"], told["removed-actions"]) == ("false", "[]", "[]")
-    assert told["policy"] == json.dumps(as_committed(), indent=2)
+    context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).context
+    found = outputs(context, "")
+    assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == ("false", "[]", "[]")
+    assert found["policy"] == json.dumps(as_committed(), indent=2)
 
 
 def session_policy(context: ReportContext) -> str:
     return outputs(context, "")["inline-session-policy"]
 
 
-def test_the_session_policy_is_the_proposal_with_what_else_is_attached(tmp_path: Path) -> None:
-    """It cuts off all that it does not name, so a deploy needs the other policies in it too."""
+def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path: Path) -> None:
+    """A session policy denies all that it does not allow, so a deploy needs the other policies in it."""
     other = parse(
         b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
     )
-    context = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    context = replace(proposal(tmp_path, POLICY).context, attached_documents=(other,))
     statements = json.loads(session_policy(context))["Statement"]
     assert statements[:-1] == json.loads(context.proposal.content)["Statement"]
     assert statements[-1]["Action"] == "s3:*"
     assert " " not in session_policy(context).replace(statements[0]["Resource"], "")
 
 
-def test_a_policy_that_is_too_long_for_a_session_gives_none(tmp_path: Path) -> None:
+def test_a_policy_too_long_for_a_session_gives_no_session_policy(tmp_path: Path) -> None:
     deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
-    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject
+    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context
     assert session_policy(context) == ""
 
 
@@ -78,11 +78,11 @@ def test_a_policy_that_is_too_long_for_a_session_gives_none(tmp_path: Path) -> N
         ({"Fn::Sub": "arn:aws:s3:::${Bucket}"}, False),
     ],
 )
-def test_what_a_template_has_yet_to_fill_in_gives_none(tmp_path: Path, resource: object, fits: bool) -> None:
+def test_a_policy_with_placeholders_gives_no_session_policy(tmp_path: Path, resource: object, fits: bool) -> None:
     text = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}]}
     )
     template = json.dumps({"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}})
     other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
-    context = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    context = replace(proposal(tmp_path, POLICY).context, attached_documents=(other,))
     assert bool(session_policy(context)) is fits

@@ -1,4 +1,4 @@
-"""The promises of small phrases."""
+"""Short phrases of the reports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_missing_day_is_a_dash() -> None:
     assert day(datetime(2026, 11, 3, 23, tzinfo=UTC)) == "2026-11-03"
 
 
-def test_runs_are_told_oldest_first_whatever_order_they_were_found_in() -> None:
+def test_runs_are_listed_oldest_first() -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC)
     runs = [Run(name, name, first + timedelta(days=number), first) for number, name in enumerate("cab")]
     assert oldest_first(["a", "b", "c", "a"], runs) == ("c", "a", "b")

@@ -1,4 +1,4 @@
-"""The promises of the proof's text: five lines, in the words of the first promise, no claim beyond what is shown."""
+"""The text of the proof: five lines, and no claim beyond the evidence."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GROUP = CallGroup((), Outcome.ALLOWED, 3, ("1",), ("eu-west-1",), "sqs.amazonaws
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
 def lines(context: ReportContext, **changes: Any) -> list[str]:
     return list(proof_sentences(replace(context, proof=replace(context.proof, **changes))))
 
 
-def test_it_has_five_lines_replay_access_runs_sizes_and_what_is_open(usual: ReportContext) -> None:
+def test_the_proof_has_five_lines_replay_access_runs_sizes_and_limits(usual: ReportContext) -> None:
     size = usual.proof.size_after
     assert lines(usual) == [
         "**12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; SCPs, permissions boundaries and "
@@ -42,32 +42,32 @@ def test_it_has_five_lines_replay_access_runs_sizes_and_what_is_open(usual: Repo
     ]
 
 
-def test_calls_that_would_be_refused_are_named_in_the_first_line(usual: ReportContext) -> None:
-    told = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
-    assert len(told) == 5
-    assert told[0].endswith("**3 calls would be refused**: ``sqs.amazonaws.com:Odd`Event``.")
+def test_calls_that_would_be_denied_are_in_the_first_line(usual: ReportContext) -> None:
+    found = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
+    assert len(found) == 5
+    assert found[0].endswith("**3 calls would be refused**: ``sqs.amazonaws.com:Odd`Event``.")
 
 
-def test_what_is_sure_in_part_or_under_a_condition_alone_is_left_open(usual: ReportContext) -> None:
-    told = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
-    assert len(told) == 5
-    assert told[4].startswith("Left open: 2 calls of these name the resource in part: the result allows a part of it.")
-    assert "3 more calls allowed if a condition holds" in told[4]
+def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: ReportContext) -> None:
+    found = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
+    assert len(found) == 5
+    assert found[4].startswith("Left open: 2 calls of these name the resource in part: the result allows a part of it.")
+    assert "3 more calls allowed if a condition holds" in found[4]
 
 
-def test_runs_that_would_have_been_refused_are_counted_with_their_actions(usual: ReportContext) -> None:
-    told = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
-    assert told == (
+def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: ReportContext) -> None:
+    found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
+    assert found == (
         "Leaving one run out: a policy made from the others would have refused **2 of 10 runs**: `sqs:A`, `sqs:B`. "
         "The more runs, the safer. 2 older runs with something of their own not tried."
     )
 
 
-def test_new_access_is_told_loudly(usual: ReportContext) -> None:
+def test_new_access_is_a_warning(usual: ReportContext) -> None:
     assert lines(usual, new_access=("sqs:* on *",))[1] == "**New access beyond the listed additions**: `sqs:* on *`."
 
 
-def test_what_iam_would_refuse_is_told_loudly(usual: ReportContext) -> None:
+def test_a_policy_that_iam_would_reject_is_a_warning(usual: ReportContext) -> None:
     over = lines(usual, sizes=(7_144,), fits=False)[3]
     assert "**over the limit by 1,000**, IAM will refuse it" in over
     assert "more than the 10 managed policies" in lines(usual, fits=False)[3]
@@ -75,24 +75,24 @@ def test_what_iam_would_refuse_is_told_loudly(usual: ReportContext) -> None:
     assert inline.endswith("→ 7,144 of at most 10,240 of all inline policies of a role.")
 
 
-def test_what_was_done_for_the_size_is_told(usual: ReportContext) -> None:
+def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
     second = parse(b'{"Statement": []}', "a part")
     folds = (ActionWildcard("ec2:Describe*", ("ec2:DescribeA", "ec2:DescribeB")),)
     packed = PackedPolicy(usual.proposal.document, (second,), ("Queues",), folds)
     split = replace(usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",))
-    told = lines(split, sizes=(6_000, 900))[3]
-    assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in told
-    assert "Made part of another statement, for the size: `Queues`." in told
-    assert "`ec2:Describe*` for 2 actions" in told
+    found = lines(split, sizes=(6_000, 900))[3]
+    assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in found
+    assert "Made part of another statement, for the size: `Queues`." in found
+    assert "`ec2:Describe*` for 2 actions" in found
 
 
-def test_runs_that_the_result_does_not_surely_allow_are_not_claimed(usual: ReportContext) -> None:
-    assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_judged=12))[2] == (
+def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
+    assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2] == (
         "Leaving one run out: nothing to judge. 12 runs not judged: the result does not surely allow all of it."
     )
 
 
-def test_resources_that_are_narrowed_have_a_section_with_the_risk(tmp_path: Path) -> None:
+def test_restricted_resources_have_a_section_with_the_risk(tmp_path: Path) -> None:
     wide = {**POLICY["Statement"][0], "Resource": "*", "Action": ["lambda:UpdateFunctionCode", "sqs:CreateQueue"]}
     body = proposal(tmp_path, {**POLICY, "Statement": [wide]}).body
     function = "arn:aws:lambda:eu-west-1:111122223333:function:orders"

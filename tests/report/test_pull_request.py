@@ -1,4 +1,4 @@
-"""The promises of the pull request's text: what a reviewer finds where, in which order, and that nothing in it acts."""
+"""The pull request's text: the order of its sections, its limits, and inert names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from leastpriv.models import ChangeKind
-from leastpriv.pipeline.propose import Result
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
 from leastpriv.report.proof import share
-from leastpriv.report.pull_request import body, title, verdict
+from leastpriv.report.pull_request import body, proposal_verdict, title
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.fakes.runs import Proposed
 from tests.test_cases import run_case
 
 LIMIT = 58_000
@@ -39,23 +39,23 @@ DETAILS = [
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """The usual deploys: one addition, one narrowing, two removals."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    """A policy that is as it should be."""
+    """A policy without any change to propose."""
     records = deploys([UPDATE, CREATE_QUEUE])
-    return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).subject
+    return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).context
 
 
 @pytest.fixture(scope="module")
 def sensitive(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    """Besides the usual, one sensitive call that the policy lacks, and one that must not be written."""
+    """The usual deploys with one sensitive call that the policy lacks, and one that must not be added."""
     attach = {"event": "iam:AttachRolePolicy", "region": "us-east-1"}
     parameters = {"roleName": "orders", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
     records = deploys([UPDATE, CREATE_QUEUE, {**attach, "parameters": parameters}])
-    return proposal(tmp_path_factory.mktemp("sensitive"), POLICY, records, never_add="cloudwatch:*").subject
+    return proposal(tmp_path_factory.mktemp("sensitive"), POLICY, records, never_add="cloudwatch:*").context
 
 
 def headings(text: str) -> list[str]:
@@ -75,17 +75,17 @@ def test_security_comes_first_then_additions_narrowings_removals_limits_and_proo
     ]
 
 
-def test_what_was_not_found_has_no_section(settled: ReportContext) -> None:
+def test_empty_findings_have_no_section(settled: ReportContext) -> None:
     text = body(settled)
     assert headings(text) == ["What this run could not see", "Proof"]
     assert "Merge" not in text
     assert text.count("<details>") == text.count("What the runs show of how much more there is") == 1
 
 
-def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(
+def test_the_chance_is_below_the_verdict_and_its_estimates_are_collapsed(
     usual: ReportContext,
 ) -> None:
-    """Whether the next deploy will fail is what a reviewer asks before merging."""
+    """A reviewer asks before merging whether the next deploy will fail."""
     text = body(usual)
     line = text.split("\n\n")[1]
     assert line == (
@@ -98,20 +98,20 @@ def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_
     assert "whether the policy grants it or not; the chance that it lacks something stands below the verdict" in text
 
 
-def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: ReportContext) -> None:
-    """Runs that could not be left out and judged do not make it look surer."""
+def test_the_chance_names_only_the_runs_behind_it(usual: ReportContext) -> None:
+    """Runs that could not be left out do not increase the certainty."""
     left_out = usual.proof.left_out
     assert left_out
-    proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_judged=2, refused={}))
+    proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_checked=2, denied={}))
     assert "**about 12 %**, judged by 3 runs." in body(replace(usual, proof=proof))
-    none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_judged=6, refused={}))
+    none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_checked=6, denied={}))
     assert none.confidence
     assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
 
 
-def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) -> None:
-    """Else a service could be narrowed though the table says less than `minimum-confidence`."""
-    context = proposal(tmp_path, POLICY, minimum_confidence="100").subject
+def test_the_table_shows_the_confidence_that_the_guard_uses(tmp_path: Path) -> None:
+    """Otherwise a service could be narrowed although the table shows less than `minimum-confidence`."""
+    context = proposal(tmp_path, POLICY, minimum_confidence="100").context
     held = [
         each.guard_result.reason
         for each in context.proposal.held_back
@@ -126,29 +126,29 @@ def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) 
         assert row.endswith(f"| {percent} % |")
 
 
-def test_a_very_small_chance_is_not_told_more_exactly_than_it_is_known() -> None:
+def test_a_very_small_chance_is_an_upper_bound() -> None:
     assert (share(0.001), share(0.0149), share(0.083), share(0.5)) == ("1 % or less", "1 % or less", "8 %", "50 %")
 
 
-def test_refusals_and_held_back_changes_have_sections_of_their_own(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").subject
+def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) -> None:
+    context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").context
     assert {"Refused, not proposed", "Held back"} <= set(headings(body(context)))
     assert "| `keep` | `sns:CreateTopic` | `keep` names `sns:*` |" in body(context)
     assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in body(context)
 
 
-def test_the_verdict_counts_what_is_proposed_and_what_it_rests_on(usual: ReportContext) -> None:
+def test_the_verdict_counts_changes_and_evidence(usual: ReportContext) -> None:
     narrowed = next(iter(usual.changes(ChangeKind.NARROW)))
     granted = f"{narrowed.granted} → {narrowed.granted - len(narrowed.removed_actions)}"
-    assert verdict(usual) == (
+    assert proposal_verdict(usual) == (
         f"**Adds 1 action that AWS refused, narrows 1 wildcard ({granted} actions granted, 1 used) and removes "
         "2 entries without any use** in `iam/ci-deploy.json`: what `ci-deploy` did in 35 days and 6 runs."
     )
-    assert body(usual).startswith(verdict(usual))
+    assert body(usual).startswith(proposal_verdict(usual))
 
 
-def test_without_a_change_the_verdict_says_so(settled: ReportContext) -> None:
-    assert verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
+def test_the_verdict_says_that_nothing_changes(settled: ReportContext) -> None:
+    assert proposal_verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
     assert title(settled) == "Least privilege for ci-deploy: nothing to change"
 
 
@@ -157,10 +157,10 @@ def test_the_title_counts_changes_by_kind_and_names_the_role(usual: ReportContex
 
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
-    context = proposal(tmp_path).subject
+    context = proposal(tmp_path).context
     assert title(context) == "First least-privilege policy for ci-deploy"
-    assert verdict(context).startswith("**A first draft** of `iam/ci-deploy.json`")
-    assert "3 actions" in verdict(context)
+    assert proposal_verdict(context).startswith("**A first draft** of `iam/ci-deploy.json`")
+    assert "3 actions" in proposal_verdict(context)
     assert {"Narrows", "Removes", "Held back"}.isdisjoint(headings(body(context)))
 
 
@@ -168,8 +168,8 @@ def test_an_addition_shows_resource_basis_times_runs_and_day(usual: ReportContex
     assert f"| `cloudwatch:PutMetricAlarm` | `{ALARM}` | refused by AWS | 1× | 1 | 2026-10-15 |" in body(usual)
 
 
-def test_a_pattern_says_what_it_stands_for_and_why_it_is_open(tmp_path: Path) -> None:
-    """One queue of three was deleted, and the pattern lets the role delete any: nobody should merge that unseen."""
+def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path: Path) -> None:
+    """One queue of three was deleted, and the pattern lets the role delete any: a reviewer must see that."""
     made = [{"event": "sqs:CreateQueue", "parameters": {"queueName": f"orders-{run}"}} for run in (1, 2, 3)]
     queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/orders-2"
     deleted = {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": queue}}
@@ -186,13 +186,13 @@ def test_a_pattern_says_what_it_stands_for_and_why_it_is_open(tmp_path: Path) ->
     assert "also what others made in this account" in section
 
 
-def test_what_is_written_as_it_was_seen_has_no_such_section(tmp_path: Path) -> None:
+def test_exact_resources_have_no_wildcard_section(tmp_path: Path) -> None:
     call = {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}}
     text = run_case({"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [call]}]}, tmp_path).body
     assert "more than what was seen" not in text
 
 
-def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_file(usual: ReportContext) -> None:
+def test_a_removal_shows_its_statement_and_line_of_the_committed_file(usual: ReportContext) -> None:
     committed = usual.proposal.committed
     assert committed
     lines = committed.text.splitlines()
@@ -209,8 +209,8 @@ def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_modelled(us
     ) in body(usual)
 
 
-def test_runs_link_to_their_page_and_the_three_latest_are_named_in_time(tmp_path: Path) -> None:
-    """A second resource that early runs alone used must not pass for the latest."""
+def test_the_three_latest_runs_are_linked_oldest_first(tmp_path: Path) -> None:
+    """A second resource that only early runs used must not appear among the latest."""
     early = {**UPDATE, "parameters": {"functionName": "zebra"}}
     late = deploys([UPDATE], first=FIRST + timedelta(days=21), times=3, number=3)
     records = [*deploys([CREATE_QUEUE]), *deploys([early], times=3), *late]
@@ -221,7 +221,7 @@ def test_runs_link_to_their_page_and_the_three_latest_are_named_in_time(tmp_path
     assert f"| 2026-10-01 | 2026-11-05 | {latest} and 3 earlier |" in text
 
 
-def test_the_marker_stands_once_at_the_end_and_names_version_and_fingerprint(usual: ReportContext) -> None:
+def test_the_marker_is_once_at_the_end_with_version_and_fingerprint(usual: ReportContext) -> None:
     text = body(usual)
     assert len(MARKER.findall(text)) == 1
     assert MARKER.fullmatch(text.splitlines()[-1])
@@ -229,7 +229,7 @@ def test_the_marker_stands_once_at_the_end_and_names_version_and_fingerprint(usu
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Proposed:
     """Every name that an attacker can choose is hostile: objects, events, services, resources, Sids, the file."""
     bucket = "arn:aws:s3:::shop"
     put = [
@@ -268,7 +268,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Result:
     )
 
 
-def test_hostile_names_do_nothing_but_to_be_read(hostile: Result) -> None:
+def test_hostile_names_are_inert(hostile: Proposed) -> None:
     page = read(f"## {hostile.title}\n\n{hostile.body}")
     marker = hostile.body.splitlines()[-1]
     assert [html.strip() for html in page.html] == [*(html.strip() for html in DETAILS), marker]
@@ -277,27 +277,27 @@ def test_hostile_names_do_nothing_but_to_be_read(hostile: Result) -> None:
     assert set(page.acts()) == {*page.html, *page.links}
 
 
-def test_the_marker_stands_once_whatever_others_write(hostile: Result) -> None:
+def test_the_marker_is_there_once_whatever_the_names(hostile: Proposed) -> None:
     assert hostile.body.count("<!--") == 1
     assert hostile.body.count("-->") >= 1
     assert MARKER.fullmatch(hostile.body.splitlines()[-1])
 
 
-def test_hostile_names_leave_every_table_whole(hostile: Result) -> None:
+def test_hostile_names_break_no_table(hostile: Proposed) -> None:
     widths = table_widths(hostile.body)
     assert widths
     assert all(len(numbers) == 1 for numbers in widths)
 
 
-def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(usual: ReportContext) -> None:
-    """A guard's reason quotes events and files: the table of held-back changes, of refusals and of what stays."""
+def test_reasons_that_quote_hostile_names_are_inert(usual: ReportContext) -> None:
+    """A guard's reason quotes events and files: the tables of held-back changes, denials and kept actions."""
     reasons = [GuardResult(f"guard-{number}", f"unmapped-event: {text}") for number, text in enumerate(HOSTILE)]
     held = tuple(HeldBackChange(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons)
     narrowed = replace(
         usual.changes(ChangeKind.NARROW)[0],
         kept={f"lambda:X{number}": reason for number, reason in enumerate(reasons)},
     )
-    draft = replace(usual.proposal, changes=(narrowed,), held_back=held, refused=held)
+    draft = replace(usual.proposal, changes=(narrowed,), held_back=held, held_back_additions=held)
     text = body(replace(usual, proposal=draft))
     page = read(text)
     assert set(page.acts()) == set(page.html)
@@ -306,8 +306,8 @@ def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(usual: Repor
     assert page.codes.count("guard-4") == 2
 
 
-def test_hostile_names_reach_every_section(hostile: Result) -> None:
-    """Names of objects, events, statements and actions are evidence: hiding one would hide the attack."""
+def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
+    """Names of objects, events, statements and actions are evidence: omitting one would hide the attack."""
     sections = {part.partition("\n")[0]: part for part in hostile.body.split("\n### ")}
     for section in ("Adds", "Refused, not proposed", "What this run could not see", "Held back", "What happens next"):
         shown = "\n".join(read(sections[section]).codes)
@@ -315,12 +315,12 @@ def test_hostile_names_reach_every_section(hostile: Result) -> None:
     assert "gap-in-scope" in sections["Held back"]
 
 
-def test_hostile_names_cannot_lengthen_the_page(hostile: Result) -> None:
+def test_hostile_names_cannot_lengthen_the_page(hostile: Proposed) -> None:
     assert len(hostile.body) <= LIMIT
 
 
 def many(context: ReportContext, kind: ChangeKind, count: int = 5_000) -> ReportContext:
-    """The subject with its first change of a kind made many, each on a long resource of its own."""
+    """The context with its first change of a kind repeated, each on another long resource."""
     first = context.changes(kind)[0]
     changes = tuple(_numbered(first, number) for number in range(count))
     return replace(context, proposal=replace(context.proposal, changes=changes))
@@ -333,32 +333,34 @@ def _numbered(change: Change, number: int) -> Change:
 
 
 @pytest.mark.parametrize("kind", list(ChangeKind))
-def test_five_thousand_changes_fit_a_page_with_verdict_and_proof_whole(usual: ReportContext, kind: ChangeKind) -> None:
+def test_five_thousand_changes_fit_a_page_with_complete_verdict_and_proof(
+    usual: ReportContext, kind: ChangeKind
+) -> None:
     context = many(usual, kind)
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(f"{verdict(context)}\n\n")
+    assert text.startswith(f"{proposal_verdict(context)}\n\n")
     assert text[text.index("### Proof") : text.index("### What happens next")] in body(usual)
     assert "`proposal.json` has all of them" in text
     assert MARKER.fullmatch(text.splitlines()[-1])
     assert all(len(numbers) == 1 for numbers in table_widths(text))
 
 
-def test_five_thousand_held_back_and_refused_changes_fit_too(usual: ReportContext) -> None:
+def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportContext) -> None:
     held = tuple(
         HeldBackChange(
             ChangeKind.ADD, f"s3:X{number}", ("*",), GuardResult("resource-type", f"reason {number} {'y' * 90}")
         )
         for number in range(5_000)
     )
-    context = replace(usual, proposal=replace(usual.proposal, held_back=held, refused=held))
+    context = replace(usual, proposal=replace(usual.proposal, held_back=held, held_back_additions=held))
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(verdict(usual))
+    assert text.startswith(proposal_verdict(usual))
     assert "`sqs:PurgeQueue`" in text
 
 
-def test_the_evidence_table_goes_before_anything_else(usual: ReportContext) -> None:
+def test_the_evidence_table_is_truncated_first(usual: ReportContext) -> None:
     pages = (body(many(usual, ChangeKind.NARROW, count)) for count in range(10, 100))
     text = next(page for page in pages if "The evidence table is too long" in page)
     assert "Cut here" not in text

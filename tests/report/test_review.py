@@ -1,4 +1,4 @@
-"""The promises of the comment on a person's edit: the verdict first, one marker last, and nothing in it acts."""
+"""The comment on a person's edit: the verdict first, one marker last, and inert names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leastpriv.proposal.models import GuardResult
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.review import marker, review_body, review_title, verdict
+from leastpriv.report.review import review_body, review_marker, review_title, review_verdict
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed
@@ -34,7 +34,7 @@ def edited(**fields: object) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def breaking(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
-    """A used action goes, and another one comes."""
+    """A used action is removed, and another one is added."""
     return reviewed(tmp_path_factory.mktemp("breaking"), POLICY, edited(Action="sqs:SendMessage"), usual_deploys())
 
 
@@ -76,24 +76,24 @@ def test_the_replay_says_how_many_calls_and_what_is_not_modelled(breaking: Revie
         (edited(Sid="Renamed"), "no change of permissions"),
     ],
 )
-def test_the_title_tells_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapping[str, Any], title: str) -> None:
+def test_the_title_has_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapping[str, Any], title: str) -> None:
     context = reviewed(tmp_path, POLICY, head, usual_deploys())
     assert review_title(context) == f"Policy review for ci-deploy: {title}"
 
 
-def test_a_call_that_may_be_refused_keeps_the_verdict_from_promising(tmp_path: Path) -> None:
+def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
-    said = verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
+    said = review_verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
     assert "no recorded call would be refused for sure" in said
     assert "**6 recorded calls may be refused**" in said
 
 
-def test_evidence_without_a_call_is_told_in_the_verdict(tmp_path: Path) -> None:
-    said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
+def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
+    said = review_verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
     assert "**No call of `arn:aws:iam::111122223333:role/ci-deploy`** is among the 0 records" in said
 
 
-def test_calls_that_neither_version_allows_are_told_apart(tmp_path: Path) -> None:
+def test_calls_that_neither_version_allows_are_listed_separately(tmp_path: Path) -> None:
     text = review_body(
         reviewed(tmp_path, edited(Action="sqs:PurgeQueue"), edited(Action="sqs:TagQueue"), usual_deploys())
     )
@@ -101,9 +101,9 @@ def test_calls_that_neither_version_allows_are_told_apart(tmp_path: Path) -> Non
     assert "would be refused for this edit" not in text
 
 
-def test_a_new_and_a_deleted_file_are_called_so(tmp_path: Path) -> None:
-    assert "`iam/ci-deploy.json` (new)" in verdict(reviewed(tmp_path / "new", None, POLICY))
-    assert "`iam/ci-deploy.json` (deleted)" in verdict(reviewed(tmp_path / "gone", POLICY, None))
+def test_new_and_deleted_files_are_marked(tmp_path: Path) -> None:
+    assert "`iam/ci-deploy.json` (new)" in review_verdict(reviewed(tmp_path / "new", None, POLICY))
+    assert "`iam/ci-deploy.json` (deleted)" in review_verdict(reviewed(tmp_path / "gone", POLICY, None))
 
 
 def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
@@ -112,13 +112,17 @@ def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
 
 
 def test_the_marker_is_the_last_line(breaking: ReviewContext) -> None:
-    mark = marker(breaking.principal, breaking.policy_file)
+    mark = review_marker(breaking.principal, breaking.policy_file)
     assert review_body(breaking).splitlines()[-1] == mark
-    assert marker(breaking.principal, "iam/other.json") != mark != marker("arn:aws:iam::1:role/x", breaking.policy_file)
+    assert (
+        review_marker(breaking.principal, "iam/other.json")
+        != mark
+        != review_marker("arn:aws:iam::1:role/x", breaking.policy_file)
+    )
 
 
 def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> dict[str, Any]:
-    """Statements whose every text is one that an attacker chose; with some of `NotAction` and `NotResource`."""
+    """Statements with hostile text in every field, some with `NotAction` and `NotResource`."""
     chosen = cycle(texts)
     statements: list[dict[str, Any]] = []
     for number in range(entries):
@@ -144,7 +148,7 @@ def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> 
 
 
 def acts_beyond_its_own(text: str) -> set[str]:
-    """What a page does apart from our own marker and the links to runs."""
+    """Active content of a page except its marker and the links to runs."""
     page = read(text)
     own = {link for link in page.links if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)}
     assert [bool(MARKER.fullmatch(html.strip())) for html in page.html] == [True]
@@ -178,7 +182,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
     )
 
 
-def test_hostile_names_do_nothing_but_to_be_read(hostile: ReviewContext) -> None:
+def test_hostile_names_are_inert(hostile: ReviewContext) -> None:
     text = review_body(hostile)
     assert acts_beyond_its_own(f"# {review_title(hostile)}\n\n{text}") == set()
     assert read(text).links
@@ -187,8 +191,8 @@ def test_hostile_names_do_nothing_but_to_be_read(hostile: ReviewContext) -> None
     assert MARKER.fullmatch(text.splitlines()[-1])
 
 
-def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: ReviewContext) -> None:
-    """A guard's reason quotes events and files, an addition's one patterns of the user."""
+def test_reasons_that_quote_hostile_names_are_inert(breaking: ReviewContext) -> None:
+    """A guard's reason quotes events and files; an addition's reason quotes the user's patterns."""
     reasons = {GuardResult("gap-in-scope", f"unmapped-event: {text}"): (text,) for text in HOSTILE}
     removals = tuple(replace(removal, unseen=reasons) for removal in breaking.review.removals)
     forbidden = {f"it matches {text} of never-add": (text,) for text in HOSTILE}
@@ -200,7 +204,7 @@ def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: Re
 
 
 def test_hostile_names_reach_every_section(hostile: ReviewContext) -> None:
-    """What an attacker wrote is what the reviewer has to see."""
+    """The reviewer must see what an attacker wrote."""
     sections = {part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n### ")}
     for section in ("Removes what was used", "Removes without a recorded use", "Adds", "Conditions and Deny"):
         assert "evil.example" in "\n".join(read(sections[section]).codes), section
@@ -211,7 +215,7 @@ TEXTS = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), min_
 
 @examples(40)
 @given(TEXTS, TEXTS, st.integers(1, 8))
-def test_no_text_of_either_version_breaks_out(
+def test_untrusted_text_of_either_version_is_inert(
     tmp_path_factory: pytest.TempPathFactory, old: list[str], new: list[str], entries: int
 ) -> None:
     context = reviewed(
@@ -224,7 +228,7 @@ def test_no_text_of_either_version_breaks_out(
     assert len(text) <= LIMIT
 
 
-def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(
+def test_thousands_of_entries_fit_a_comment_with_complete_verdict_and_replay(
     tmp_path: Path, breaking: ReviewContext
 ) -> None:
     def policy(name: str) -> dict[str, Any]:
@@ -235,14 +239,14 @@ def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(
                 "Action": ["sqs:TagQueue", "iam:PassRole"],
                 "Resource": f"arn:aws:iam::111122223333:{name}/{number}/{'x' * 200}",
             }
-            for number in range(1_000)
+            for number in range(500)
         ]
         return {**POLICY, "Statement": made}
 
     context = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
     text = review_body(context)
     assert LIMIT * 0.8 < len(text) <= LIMIT
-    assert text.startswith(f"{verdict(context)}\n\n")
+    assert text.startswith(f"{review_verdict(context)}\n\n")
     assert "the job's summary has all of them" in text
     assert text[text.index("### Replay") :] in review_body(context, 10_000_000)
     assert MARKER.fullmatch(text.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""The chain as people see it: a drawing that no name can change, and the roles that nobody looks after."""
+"""The role chain in reports: a flowchart that no name can change, and the roles without a committed policy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def section(chained: RoleChainPolicies) -> str:
     return "\n".join(chain_section(chained))
 
 
-def test_the_drawing_names_roles_ways_and_who_has_a_committed_policy() -> None:
+def test_the_flowchart_shows_roles_links_and_committed_policies() -> None:
     assert mermaid(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}))).split("\n") == [
         "flowchart LR",
         '    n0["ci-deploy"]',
@@ -42,11 +42,11 @@ def test_the_drawing_names_roles_ways_and_who_has_a_committed_policy() -> None:
     ]
 
 
-def test_nothing_is_said_where_nothing_leads_on() -> None:
+def test_without_a_chain_there_is_no_section() -> None:
     assert section(RoleChainPolicies(RoleChain((CI,)))) == ""
 
 
-def test_roles_without_a_committed_policy_are_named_with_what_they_would_need() -> None:
+def test_roles_without_a_committed_policy_are_listed_with_their_needs() -> None:
     needs = UncommittedRole(EXEC, ("lambda:CreateFunction", "sqs:CreateQueue"), calls=40, runs=6, denied=1)
     lost = UncommittedRole(ABROAD, failure="no source shows the account 444455556666")
     text = section(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}), (needs, lost), advice="Name them."))
@@ -59,20 +59,20 @@ def test_roles_without_a_committed_policy_are_named_with_what_they_would_need() 
     assert "role/cdk_deploy` |" not in text.replace("by `role/cdk_deploy` |", "")
 
 
-def test_a_role_that_others_use_too_is_told() -> None:
+def test_a_role_that_other_principals_use_is_listed() -> None:
     signed = {DEPLOY: {CI: 10, "": 4}, EXEC: {"": 40}}
     text = section(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY, EXEC}), signed=signed))
     assert "- `role/cdk_deploy`: 4 of 14 calls." in text
     assert "role/cfn-exec`:" not in text
 
 
-def test_nobody_is_said_to_use_a_role_too_where_the_logins_tell_no_keys() -> None:
-    """A record without the answer of AssumeRole leaves open whose the keys were, the chain's own among them."""
+def test_no_other_principal_is_claimed_without_access_keys_in_the_events() -> None:
+    """Without the response of AssumeRole the owner of the access keys is unknown."""
     text = section(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}), signed={DEPLOY: {"": 14}}))
     assert "Used by others too" not in text
 
 
-def test_machines_get_the_same() -> None:
+def test_the_json_has_the_same_chain() -> None:
     value = role_chain_value(
         RoleChainPolicies(CHAIN, frozenset({CI}), (UncommittedRole(EXEC, ("sqs:CreateQueue",), 3, 1),))
     )
@@ -86,7 +86,7 @@ NAMES = HOSTILE_NAMES | st.text(max_size=200)
 
 
 @given(st.lists(st.tuples(NAMES, NAMES, NAMES), max_size=60))
-def test_no_name_can_end_a_label_draw_a_line_or_leave_the_block(names: list[tuple[str, str, str]]) -> None:
+def test_no_name_ends_a_label_adds_a_link_or_leaves_the_block(names: list[tuple[str, str, str]]) -> None:
     links = tuple(
         RoleLink(f"arn:aws:iam::1:role/{one}", f"arn:aws:iam::2:role/{other}", RoleLinkKind.PASSED, service, 1)
         for one, other, service in names
@@ -98,13 +98,13 @@ def test_no_name_can_end_a_label_draw_a_line_or_leave_the_block(names: list[tupl
 
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
-def test_the_section_shows_names_as_code_and_nothing_else(names: list[tuple[str, str]]) -> None:
+def test_the_section_shows_names_only_as_code(names: list[tuple[str, str]]) -> None:
     links = tuple(RoleLink(CI, f"arn:aws:iam::2:role/{name}", RoleLinkKind.ASSUMED, "", 1) for name, _ in names)
     unwritten = tuple(
         UncommittedRole(link.role, (action,), failure=action if len(action) % 2 else "")
         for link, (_, action) in zip(links, names, strict=True)
     )
-    chained = RoleChainPolicies(RoleChain((CI,), links), unwritten=unwritten)
+    chained = RoleChainPolicies(RoleChain((CI,), links), without_policy=unwritten)
     page = read(section(chained))
     assert page.acts() == [f"{mermaid(chained)}\n"]
     assert page.blocks.count("heading_open") == 1

@@ -1,4 +1,4 @@
-"""The promises of the SARIF file: valid by its schema, each over-grant at its line, and no name that acts."""
+"""The SARIF file: valid by its schema, each unused grant at its line, and inert names."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def line(result: dict[str, Any]) -> int:
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
-def test_each_over_grant_is_at_the_line_of_its_own_entry(usual: ReportContext) -> None:
+def test_each_unused_grant_is_at_the_line_of_its_entry(usual: ReportContext) -> None:
     lines = json.dumps(POLICY, indent=2).split("\n")
     found = {result["ruleId"]: [] for result in results(usual)}
     for result in results(usual):
@@ -52,32 +52,32 @@ def test_each_over_grant_is_at_the_line_of_its_own_entry(usual: ReportContext) -
     }
 
 
-def test_what_is_missing_is_no_over_grant(usual: ReportContext) -> None:
+def test_a_missing_permission_is_no_alert(usual: ReportContext) -> None:
     assert usual.changes(ChangeKind.ADD)
     assert "cloudwatch:PutMetricAlarm" not in sarif([usual])
 
 
-def test_a_policy_that_is_as_it_should_be_has_a_valid_file_without_results(tmp_path: Path) -> None:
-    settled = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
+def test_an_unchanged_policy_has_a_valid_file_without_results(tmp_path: Path) -> None:
+    settled = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).context
     assert results(settled) == []
 
 
-def test_a_first_draft_grants_nothing_yet(tmp_path: Path) -> None:
-    assert results(proposal(tmp_path, None).subject) == []
+def test_a_first_draft_has_no_alert(tmp_path: Path) -> None:
+    assert results(proposal(tmp_path, None).context) == []
 
 
-def test_the_message_says_what_is_granted_and_how_much_of_it_was_used(usual: ReportContext) -> None:
+def test_the_message_names_the_grant_and_how_much_of_it_was_used(usual: ReportContext) -> None:
     texts = [result["message"]["text"] for result in results(usual)]
     assert "sqs:PurgeQueue is granted, and ci-deploy has not used it in 35 days and 6 runs." in texts
 
 
-def test_an_alert_stays_the_same_one_while_other_lines_move(usual: ReportContext, tmp_path: Path) -> None:
+def test_an_alert_is_identified_independently_of_other_lines(usual: ReportContext, tmp_path: Path) -> None:
     moved = {**POLICY, "Id": "one more line", "Statement": list(reversed(POLICY["Statement"]))}
 
     def ids(context: ReportContext) -> set[str]:
         return {result["partialFingerprints"]["leastprivChange/v1"] for result in results(context)}
 
-    assert ids(usual) == ids(proposal(tmp_path, moved).subject)
+    assert ids(usual) == ids(proposal(tmp_path, moved).context)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -93,7 +93,7 @@ def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str
         assert "\n" not in text
 
 
-def test_paths_are_addresses_in_the_repository(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").subject
+def test_paths_are_relative_to_the_repository(tmp_path: Path) -> None:
+    context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").context
     place = results(context)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert place == {"uri": "iam/deploy%20role%20%5B1%5D.json", "uriBaseId": "%SRCROOT%"}

@@ -1,4 +1,4 @@
-"""The promises of `leastpriv permissions`: its rows, its JSON lines, its table."""
+"""`leastpriv permissions`: its rows, its JSON lines, its table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROW = {"action": "s3:PutObject", "resource": "*", "basis": "observed", "count": 
 
 
 @given(st.lists(st.dictionaries(TEXTS, TEXTS, max_size=3), max_size=4))
-def test_rows_come_back_from_json_lines_as_they_were_and_run_no_workflow_command(rows: list[dict[str, str]]) -> None:
+def test_rows_survive_json_lines_and_run_no_workflow_command(rows: list[dict[str, str]]) -> None:
     text = json_lines(rows)
     assert text.isascii()
     assert "##[" not in text
@@ -23,7 +23,7 @@ def test_rows_come_back_from_json_lines_as_they_were_and_run_no_workflow_command
 
 
 @given(TEXTS, TEXTS)
-def test_the_table_has_a_line_a_row_whatever_a_name_holds(resource: str, detail: str) -> None:
+def test_the_table_has_one_line_per_row_whatever_the_names(resource: str, detail: str) -> None:
     rows = [
         {**ROW, "resource": resource},
         {"denied": "s3:GetObject", "denied_by": "scp", "resource": resource, "count": 2},
@@ -47,7 +47,7 @@ def test_columns_line_up_and_runs_are_counted() -> None:
     assert first.index("observed") == second.index("observed") == head.index("basis")
 
 
-def test_without_rows_the_table_is_its_head() -> None:
+def test_without_rows_the_table_is_its_header() -> None:
     assert str(permission_table([])).split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
 
 
@@ -59,7 +59,7 @@ def test_an_action_that_the_catalogue_lacks_is_marked() -> None:
     assert unknown.startswith("s3:FrobnicateBucket (unverified)  *")
 
 
-def test_a_table_tells_the_day_alone_and_json_the_time() -> None:
+def test_a_table_has_the_day_and_json_the_time() -> None:
     row = {**ROW, "last_seen": "2026-11-05T09:00:00Z"}
     assert str(permission_table([row])).rstrip().endswith(" 2026-11-05")
     assert "2026-11-05T09:00:00Z" in json_lines([row])

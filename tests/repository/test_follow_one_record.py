@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs/follow-one-record.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "examples/one-record"
 DEBUGGER = re.findall(r"python -c '(.+?)'", PAGE)[0]
 ROLE = "arn:aws:iam::111122223333:role/deploy"
-OPTIONS = ("--mode", "pull-request", "--role-arn", ROLE, "--policy-file", "iam/deploy.json", "--trail", "trail")
+OPTIONS = ("--mode", "pull-request", "--role-arn", ROLE, "--policy-file", "iam/deploy.json", "--trails", "trail")
 
 
 @dataclass(frozen=True, slots=True)

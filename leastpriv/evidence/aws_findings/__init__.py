@@ -1,1 +1,1 @@
-"""What AWS itself says of a principal's use: coarse, and a second opinion; it may hold a change back, never adds."""
+"""AWS's own findings about a principal: coarse, and a second opinion. They may hold a change back, never add one."""

@@ -1,9 +1,8 @@
-"""IAM's last accessed information (access advisor): when a principal last asked for a service or an action.
+"""Reads IAM's last accessed information (access advisor): the last use of services and actions by a principal.
 
-A report can be read only by the session that asked for it, so that all four operations go through one client
+Only the session that requested a report can read it, so all four operations use one client
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24). Free of charge.
-
-What IAM's last accessed information covers: which actions, since when, in which regions (data/tracking.tsv).
+Tracked actions, periods and regions: data/tracking.tsv.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from typing import Any
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.polling import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, ServiceAccess, SharedPolicy
+from leastpriv.evidence.aws_findings.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import Visibility, visibility
 
 _log = logging.getLogger(__name__)
 
 _NAMES_AT_ONCE = 200
-"""Service prefixes that `ListPoliciesGrantingServiceAccess` takes (model of botocore 1.44.8)."""
+"""Most service prefixes of one `ListPoliciesGrantingServiceAccess` request (model of botocore 1.44.8)."""
 _MOST_SHARED = 20
-"""Pairs of policy and service whose other users are asked for, one request each; of the rest nobody knows."""
+"""Most pairs of policy and service whose other users are requested, one request each; the rest is unknown."""
 
 
-def last_accessed(client: Any, principal: str, waiting: Polling) -> AccessReport:
-    """Asks IAM when `principal` (a role's or user's ARN) last asked for what its policies grant.
+def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessReport:
+    """Reads when `principal` (a role's or user's ARN) last used what its policies grant.
 
     Raises:
-        AwsError: IAM refused, failed, or was not done in time. What only the details lack is told in `missing`.
+        AwsError: IAM denied a request, failed, or did not finish in time. If only details fail, `missing` says so.
     """
     _log.info(f"Asking IAM when {principal} last asked for what its policies grant (free of charge)")
     made = waiting.clock()
@@ -48,12 +47,12 @@ def last_accessed(client: Any, principal: str, waiting: Polling) -> AccessReport
             granting.update(_granting(client, principal, names))
     except AwsError as error:
         missing = str(error)
-    shared, untold = _shared(client, principal, services, granting, waiting)
+    shared, untold = _shared_policies(client, principal, services, granting, waiting)
     return AccessReport(made, services, granting, shared, missing or untold)
 
 
 def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[str, list[Mapping[str, Any]]]:
-    """A report about a role, user or policy: its job, and its rows, one a service."""
+    """Returns a report about a role, user or policy: its job id, and one row per service."""
     doing = f"asking IAM for the last accessed information of {arn}"
     with translate_errors(doing, "iam:GenerateServiceLastAccessedDetails"):
         job = str(client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"])
@@ -83,7 +82,7 @@ def _finished(page: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _service(row: Mapping[str, Any]) -> ServiceAccess:
     prefix = str(row["ServiceNamespace"]).lower()
-    # Answers have been published with `PutObject` and with `s3:PutObject`.
+    # Answers are published with `PutObject` and with `s3:PutObject`.
     actions = {
         f"{prefix}:{str(each['ActionName']).rpartition(':')[2].lower()}": _attempt(
             each.get("LastAccessedTime"), each.get("LastAccessedRegion")
@@ -94,8 +93,8 @@ def _service(row: Mapping[str, Any]) -> ServiceAccess:
     return ServiceAccess(prefix, _attempt(row.get("LastAuthenticated"), row.get("LastAuthenticatedRegion")), actions)
 
 
-def _attempt(time: datetime | None, region: str | None) -> Attempt | None:
-    return Attempt(time.astimezone(UTC), region or "") if time else None
+def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:
+    return LastAccess(time.astimezone(UTC), region or "") if time else None
 
 
 def _portions(services: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -104,7 +103,7 @@ def _portions(services: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Service -> policies that grant it, by ARN or, of an inline one, by name."""
+    """Service -> the policies that grant it, by ARN or, for an inline policy, by name."""
     found: dict[str, tuple[str, ...]] = {}
     marker: dict[str, str] = {}
     while True:
@@ -118,16 +117,16 @@ def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tu
         marker = {"Marker": page["Marker"]}
 
 
-def _shared(
+def _shared_policies(
     client: Any,
     principal: str,
     services: Mapping[str, ServiceAccess],
     granting: Mapping[str, tuple[str, ...]],
     waiting: Polling,
 ) -> tuple[tuple[SharedPolicy, ...], str]:
-    """Who else uses a service through a managed policy of the principal's, and why that is not known of all of them.
+    """Other users of a service through the principal's managed policies, and why they are not known for all.
 
-    AWS's own policies nobody edits.
+    AWS managed policies are left out, because they cannot be edited.
     """
     own = f"::{principal.split(':')[4]}:policy/"
     found: dict[tuple[str, str], SharedPolicy] = {}
@@ -136,24 +135,24 @@ def _shared(
     untold = f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
-            job, names = _used_by_others(client, arn, services, waiting)
+            job, names = _shared_services(client, arn, services, waiting)
             for pair in own_pairs:
                 if pair[1] in names:
                     used[pair] = job, names[pair[1]]
                 else:
                     found[pair] = SharedPolicy(*pair)
         for pair, (job, name) in islice(used.items(), _MOST_SHARED):
-            found[pair] = SharedPolicy(*pair, _others(client, job, name, principal))
+            found[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
     except AwsError as error:
         untold = str(error)
     told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
     return tuple(each for each in told if each.others or not each.is_known), untold if len(found) < len(pairs) else ""
 
 
-def _used_by_others(
+def _shared_services(
     client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Polling
 ) -> tuple[str, dict[str, str]]:
-    """The report about a policy, and the services that more than the principal used: in lower case -> as IAM writes."""
+    """The report about a policy, and the services that other principals use, too: lower case -> IAM's spelling."""
     job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
     used: dict[str, str] = {}
     for row in rows:
@@ -164,9 +163,9 @@ def _used_by_others(
     return job, used
 
 
-def _others(client: Any, job: str, service: str, principal: str) -> dict[str, Attempt]:
-    """Other roles and users that have asked for a service through the policy of a report."""
-    found: dict[str, Attempt] = {}
+def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
+    """Other roles and users that used the service through the policy of a report."""
+    found: dict[str, LastAccess] = {}
     marker: dict[str, str] = {}
     while True:
         with translate_errors("asking IAM who else uses a policy", "iam:GetServiceLastAccessedDetailsWithEntities"):
@@ -183,7 +182,7 @@ def _others(client: Any, job: str, service: str, principal: str) -> dict[str, At
 
 
 def is_tracked(action: str, since: datetime) -> bool:
-    """Whether IAM has noted every attempt on an action from `since` on; only management actions are noted."""
+    """Whether IAM has tracked every attempt of an action from `since` on; it tracks management actions only."""
     if action.lower() in _kind("untracked") or visibility(action).visibility is not Visibility.MANAGEMENT:
         return False
     known = _kind("actions")
@@ -191,13 +190,13 @@ def is_tracked(action: str, since: datetime) -> bool:
 
 
 def is_tracked_region(region: str, since: datetime) -> bool:
-    """Whether IAM has noted the attempts in a region from `since` on."""
+    """Whether IAM has tracked a region from `since` on."""
     day = _kind("region").get(region)
     return day is not None and _day(day) <= since
 
 
 def is_tracked_partition(partition: str) -> bool:
-    """Whether IAM notes attempts in any region of a partition; the table has none of China's."""
+    """Whether IAM tracks any region of a partition; the table has none in China."""
     prefixes = {"aws-us-gov": "us-gov-"}
     return partition == "aws" or any(name.startswith(prefixes.get(partition, "?")) for name in _kind("region"))
 

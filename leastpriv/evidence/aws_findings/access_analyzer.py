@@ -1,11 +1,7 @@
-"""Findings and recommendations of the unused-access analyzers that are there.
+"""Reads findings of the existing IAM Access Analyzers about a role or user: unused access and external access.
 
-The analyzers of IAM Access Analyzer that are there, and their active findings about one role or user.
-
-Reading findings is free; an unused-access analyzer is charged for each role and user that it watches, so that none is
-ever made here (data/costs.tsv).
-
-External access findings about a role: who outside the account or organization may assume it. Free of charge.
+Reading findings is free. An unused-access analyzer costs a charge for each role and user that it monitors, so none is
+created (data/costs.tsv).
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from typing import Any
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.polling import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.aws_findings.models import Advice, OutsideAccess, UnusedAccess
+from leastpriv.evidence.aws_findings.models import ExternalAccess, Recommendation, UnusedAccess
 from leastpriv.evidence.aws_findings.policy_generation import grants_of
 
 _log = logging.getLogger(__name__)
@@ -31,14 +27,14 @@ class Analyzer:
     arn: str
     name: str
     days: int = 0
-    """Of an unused-access analyzer: without use for so long something is unused; 0 where AWS does not say."""
+    """Tracking period of an unused-access analyzer in days; 0 where AWS does not return it."""
 
 
-def analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
-    """Active analyzers of a kind of zone of trust (`ACCOUNT`, `ORGANIZATION_UNUSED_ACCESS` …) in the client's region.
+def list_analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
+    """Yields the active analyzers of a type (`ACCOUNT`, `ORGANIZATION_UNUSED_ACCESS` …) in the client's region.
 
     Raises:
-        AwsError: AWS refused, or failed.
+        AwsError: AWS denied the request, or failed.
     """
     token: dict[str, str] = {}
     while True:
@@ -53,11 +49,11 @@ def analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
         token = {"nextToken": page["nextToken"]}
 
 
-def findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
-    """Active findings of some types about a role or user, by ARN, each as `GetFindingV2` gives it, all pages joined.
+def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
+    """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all pages joined.
 
     Raises:
-        AwsError: AWS refused, or failed.
+        AwsError: AWS denied the request, or failed.
     """
     wanted = {"resource": {"eq": [resource]}, "status": {"eq": ["ACTIVE"]}}
     token: dict[str, str] = {}
@@ -65,7 +61,7 @@ def findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Ite
         with translate_errors(f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"):
             page = client.list_findings_v2(analyzerArn=analyzer.arn, filter=wanted, **token)
         for each in page["findings"]:
-            # Held against the filter again: what is about another role would be a false word about this one.
+            # Check the filter again: a finding about another role would be a false statement about this one.
             if each.get("findingType") in kinds and each["resource"] == resource and each["status"] == "ACTIVE":
                 yield _whole(client, analyzer, str(each["id"]))
         if not page.get("nextToken"):
@@ -89,23 +85,27 @@ _TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "Unused
 _KINDS = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
 
 
-def unused_access(client: Any, principal: str, waiting: Polling) -> tuple[UnusedAccess, ...]:
-    """What each unused-access analyzer of the client's region says of a role or user; empty where there is none.
+def read_unused_access(client: Any, principal: str, waiting: Polling) -> tuple[UnusedAccess, ...]:
+    """Reads the findings of each unused-access analyzer in the client's region; empty where there is none.
 
     Raises:
-        AwsError: AWS refused, or failed.
+        AwsError: AWS denied the request, or failed.
     """
-    return tuple(_told(client, analyzer, principal, waiting) for kind in _KINDS for analyzer in analyzers(client, kind))
+    return tuple(
+        _findings_of(client, analyzer, principal, waiting)
+        for kind in _KINDS
+        for analyzer in list_analyzers(client, kind)
+    )
 
 
-def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
+def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
     services: set[str] = set()
     actions: set[str] = set()
     credentials: list[str] = []
-    advice: list[Advice] = []
+    advice: list[Recommendation] = []
     unadvised: dict[str, None] = {}
     is_whole = False
-    for finding in findings(client, analyzer, principal, *_TYPES):
+    for finding in list_findings(client, analyzer, principal, *_TYPES):
         is_whole = is_whole or finding["findingType"] == "UnusedIAMRole"
         for detail in finding["findingDetails"]:
             unused = detail.get("unusedPermissionDetails")
@@ -120,9 +120,9 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> 
                 credentials.append("password")
         if finding["findingType"] == "UnusedPermission":
             try:
-                advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
+                advice.extend(_recommendations(client, analyzer, str(finding["id"]), waiting))
             except AwsError as error:
-                # It takes nothing from the finding.
+                # The finding itself stays valid.
                 _log.info(f"No recommendation for the finding {finding['id']}: {error}")
                 unadvised[str(error)] = None
     return UnusedAccess(
@@ -131,11 +131,11 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> 
     )  # fmt: skip
 
 
-def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Advice]:
-    """The recommendation for a finding.
+def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Recommendation]:
+    """Yields the recommendations for a finding.
 
     Raises:
-        AwsError: AWS makes none, in time or at all, or its policy cannot be read.
+        AwsError: AWS has none, or not in time, or the recommended policy cannot be parsed.
     """
     with translate_errors("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
         client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
@@ -151,7 +151,7 @@ def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> 
         if change.get("recommendedAction"):
             text = change.get("recommendedPolicy")
             grants = tuple(action.lower() for action, _ in grants_of([text])) if text else ()
-            yield Advice(str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants)
+            yield Recommendation(str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants)
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
@@ -171,16 +171,16 @@ def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, 
 _EXTERNAL_KINDS = ("ACCOUNT", "ORGANIZATION")
 
 
-def external_access(client: Any, role: str) -> tuple[OutsideAccess, ...] | None:
-    """Whom the external access analyzers of the client's region found; None where there is no such analyzer.
+def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] | None:
+    """Reads the findings of the external access analyzers in the client's region; None where there is none.
 
     Raises:
-        AwsError: AWS refused, or failed.
+        AwsError: AWS denied the request, or failed.
     """
-    found: dict[str, OutsideAccess] = {}
-    watching = [analyzer for kind in _EXTERNAL_KINDS for analyzer in analyzers(client, kind)]
+    found: dict[str, ExternalAccess] = {}
+    watching = [analyzer for kind in _EXTERNAL_KINDS for analyzer in list_analyzers(client, kind)]
     for analyzer in watching:
-        for finding in findings(client, analyzer, role, "ExternalAccess"):
+        for finding in list_findings(client, analyzer, role, "ExternalAccess"):
             for detail in finding["findingDetails"]:
                 outside = detail.get("externalAccessDetails")
                 if outside:
@@ -189,8 +189,8 @@ def external_access(client: Any, role: str) -> tuple[OutsideAccess, ...] | None:
     return tuple(found.values()) if watching else None
 
 
-def _read(details: dict[str, Any]) -> OutsideAccess:
+def _read(details: dict[str, Any]) -> ExternalAccess:
     principals = [f"{kind} {name}" for kind, name in sorted((details.get("principal") or {}).items())]
     is_public = bool(details.get("isPublic")) or principals == ["AWS *"]
     conditions = {str(key): str(value) for key, value in (details.get("condition") or {}).items()}
-    return OutsideAccess(", ".join(principals) or "anybody", conditions, is_public)
+    return ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)

@@ -1,9 +1,9 @@
-"""What CloudFormation's resource types need by their own account: the permissions of their handlers (basis *declared*).
+"""Reads the permissions that the handlers of CloudFormation resource types declare (basis *declared*).
 
-A type's schema lists for each handler (create, read, update, delete, list) the actions that it calls
+A type's schema lists the actions of each handler (create, read, update, delete, list)
 (https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html, `handlers`, read
-2026-11-24). They tell what a later run will need that no run did yet; they are more than a run needs, so that they are
-kept where a policy has them, offered where it has not, and never written.
+2026-11-24). They show what a later run may need, but more than a run needs: they are kept where a policy has them, and
+offered elsewhere, but never written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
@@ -28,40 +28,41 @@ from leastpriv.policy.yaml_reader import read_yaml
 _log = logging.getLogger(__name__)
 
 _TYPE = re.compile(r"[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}")
-"""`TypeName` of DescribeType in the API model (botocore 1.44.8); `Custom::X` is none."""
+"""`TypeName` of DescribeType in the API model (botocore 1.44.8); `Custom::X` does not match."""
 _STACK = re.compile(
     r"arn:[a-z-]+:cloudformation:(?P<region>[a-z0-9-]+):[0-9]*:stack/(?P<name>[A-Za-z][A-Za-z0-9-]*)/.*"
 )
 _CLOUDFORMATION = "cloudformation.amazonaws.com"
 _DEPLOYS = ("cloudformation:CreateStack", "cloudformation:UpdateStack", "cloudformation:ExecuteChangeSet")
-_FOR_ALL = (
+_FINAL_ERRORS = (
     AwsErrorKind.NO_CREDENTIALS,
     AwsErrorKind.INVALID,
     AwsErrorKind.EXPIRED,
     AwsErrorKind.THROTTLED,
     AwsErrorKind.UNREACHABLE,
 )
-"""What would keep AWS from answering the next request as well."""
-_BY_ITSELF = (AwsErrorKind.SERVER, AwsErrorKind.INCOMPLETE)
-"""What may be over with the next request."""
-_PATIENCE = 3
-"""After so many of them it is not: each takes its own retries, and there may be hundreds of types."""
+"""Errors that would also fail the next request."""
+_RETRIABLE_ERRORS = (AwsErrorKind.SERVER, AwsErrorKind.INCOMPLETE)
+"""Errors that may not affect the next request."""
+_MOST_FAILURES = 3
+"""Retriable errors in a row before the rest is skipped: there may be hundreds of types, each with its own retries."""
 _MOST_STACKS = 100
 _MOST_TYPES = 300
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stack:
-    """A stack by its name."""
+    """The name of a stack."""
 
     region: str
     name: str
 
 
 def types_in_template(raw: bytes, where: str) -> tuple[str, ...]:
-    """Return the resource types of a CloudFormation template in JSON or YAML, sorted.
+    """Returns the resource types of a CloudFormation template in JSON or YAML, sorted.
 
-    Raises PolicyFileError where it cannot be read.
+    Raises:
+        PolicyFileError: the template cannot be parsed.
     """
     text = raw.decode("utf-8", "replace")
     is_json = text.removeprefix("\ufeff").lstrip().startswith("{")
@@ -70,10 +71,10 @@ def types_in_template(raw: bytes, where: str) -> tuple[str, ...]:
     return _types(_type_of(member.value) for member in resources.members) if resources else ()
 
 
-def stacks_in(evidence: Evidence) -> tuple[Stack, ...]:
-    """Return the stacks that a principal deployed, if CloudFormation then called AWS in the principal's name.
+def deployed_stacks(evidence: Evidence) -> tuple[Stack, ...]:
+    """Returns the stacks that a principal deployed, if CloudFormation then called AWS on behalf of the principal.
 
-    Where it called as a stack's own role instead, the handlers say nothing about the principal.
+    Where it called with the stack's own role, the handlers need no permission of the principal.
     """
     if not any(_CLOUDFORMATION in usage.forwarded_by for usage in evidence.usages):
         return ()
@@ -86,10 +87,10 @@ def stacks_in(evidence: Evidence) -> tuple[Stack, ...]:
     return tuple(sorted({Stack(match["region"], match["name"]) for match in found if match}))
 
 
-def declared_of(aws: Aws, stacks: Iterable[Stack], types: Iterable[str]) -> Declared:
-    """Ask CloudFormation for the types of some stacks, and for what these and the other `types` need.
+def read_declared_needs(aws: Aws, stacks: Iterable[Stack], types: Iterable[str]) -> DeclaredNeeds:
+    """Reads from CloudFormation what the types of some stacks, and the other `types`, need.
 
-    Never raises AwsError: what is not known is told in the answer.
+    Never raises AwsError: the result says what is not known.
     """
     failures: list[str] = []
     known = list(stacks)
@@ -105,7 +106,7 @@ def declared_of(aws: Aws, stacks: Iterable[Stack], types: Iterable[str]) -> Decl
 
 
 def permissions_in(schema: str) -> Mapping[str, tuple[str, ...]]:
-    """Read the handlers of a type's schema: handler -> actions as spelled there; empty where the schema has none."""
+    """Parses the handlers of a type's schema: handler -> actions as spelled there; empty where the schema has none."""
     try:
         handlers = json.loads(schema).get("handlers", {})
         return {
@@ -119,7 +120,7 @@ def permissions_in(schema: str) -> Mapping[str, tuple[str, ...]]:
 def _wanted(
     aws: Aws, stacks: Iterable[Stack], types: Iterable[str], failures: list[str]
 ) -> Mapping[str, Mapping[str, None]]:
-    """Type -> the regions in which it may be registered: a private type is where its stack is; empty, the own one."""
+    """Type -> regions where it may be registered: of a private type those of its stacks; empty: the default."""
     regions = {"": None, **{stack.region: None for stack in stacks}}
     wanted: dict[str, dict[str, None]] = {name: dict(regions) for name in types}
     failed = 0
@@ -128,10 +129,10 @@ def _wanted(
             found = _types_of_stack(aws, stack)
         except AwsError as error:
             if error.kind is AwsErrorKind.OTHER and "does not exist" in str(error):
-                continue  # The stack is gone since.
+                continue  # The stack has been deleted.
             failures.append(str(error))
-            failed += error.kind in _BY_ITSELF
-            if error.kind in _FOR_ALL or failed == _PATIENCE:
+            failed += error.kind in _RETRIABLE_ERRORS
+            if error.kind in _FINAL_ERRORS or failed == _MOST_FAILURES:
                 break
         else:
             for name in found:
@@ -142,7 +143,7 @@ def _wanted(
 def _asked(
     aws: Aws, types: Iterable[tuple[str, Iterable[str]]], failures: list[str]
 ) -> tuple[Mapping[str, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:
-    """Handlers by type, and the types that no region of theirs has."""
+    """Returns handlers by type, and the types that are not registered in their regions."""
     handlers: dict[str, Mapping[str, tuple[str, ...]]] = {}
     untold: list[str] = []
     failed = 0
@@ -151,9 +152,9 @@ def _asked(
             schema = next(filter(None, (_schema(aws, name, region) for region in regions)), None)
         except AwsError as error:
             failures.append(str(error))
-            failed += error.kind in _BY_ITSELF
-            # DescribeType takes no resource: who may not ask for one type may ask for none.
-            if error.kind in (*_FOR_ALL, AwsErrorKind.DENIED) or failed == _PATIENCE:
+            failed += error.kind in _RETRIABLE_ERRORS
+            # DescribeType has no resource-level permissions: a denial for one type is a denial for all.
+            if error.kind in (*_FINAL_ERRORS, AwsErrorKind.DENIED) or failed == _MOST_FAILURES:
                 break
             continue
         if schema is None:
@@ -164,7 +165,7 @@ def _asked(
 
 
 def _schema(aws: Aws, name: str, region: str) -> str | None:
-    """The schema of a type in a region, `{}` for none; None where the registry lacks the type."""
+    """The schema of a type in a region, `{}` where it has none; None where the registry lacks the type."""
     try:
         with translate_errors(f"asking for the resource type {name}", "cloudformation:DescribeType"):
             found: Mapping[str, Any] = aws.client("cloudformation", region).describe_type(
@@ -177,7 +178,9 @@ def _schema(aws: Aws, name: str, region: str) -> str | None:
     return found.get("Schema") or "{}"
 
 
-def _declared(handlers: Mapping[str, Mapping[str, tuple[str, ...]]], untold: tuple[str, ...], failure: str) -> Declared:
+def _declared(
+    handlers: Mapping[str, Mapping[str, tuple[str, ...]]], untold: tuple[str, ...], failure: str
+) -> DeclaredNeeds:
     actions: dict[str, set[str]] = {}
     unknown: set[str] = set()
     for kind, by_handler in handlers.items():
@@ -188,7 +191,7 @@ def _declared(handlers: Mapping[str, Mapping[str, tuple[str, ...]]], untold: tup
             if not any(names):
                 unknown.add(entry)
     known = {name: tuple(sorted(kinds)) for name, kinds in sorted(actions.items())}
-    return Declared(known, tuple(handlers), untold, tuple(sorted(unknown)), failure)
+    return DeclaredNeeds(known, tuple(handlers), untold, tuple(sorted(unknown)), failure)
 
 
 def _types_of_stack(aws: Aws, stack: Stack) -> tuple[str, ...]:

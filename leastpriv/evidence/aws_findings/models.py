@@ -1,8 +1,6 @@
-"""What AWS said when it was asked about a principal's use, as values; no decisions.
+"""AWS's own findings about a principal, as frozen dataclasses.
 
-Everything may be absent: nobody asked, or AWS did not answer, which `Hints.unasked` tells.
-
-What CloudFormation's resource types declare to need, as a value.
+Every part may be absent: it was not requested, or AWS did not answer, which `AwsFindings.skipped_sources` says.
 """
 
 from __future__ import annotations
@@ -14,30 +12,31 @@ from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
-    """What the handlers of some resource types need."""
+class DeclaredNeeds:
+    """Permissions that the handlers of some resource types need."""
 
     actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Catalogue action -> the types whose handlers need it, sorted."""
     types: tuple[str, ...] = ()
-    """The types that answered."""
+    """The types with a schema."""
     untold: tuple[str, ...] = ()
-    """Types without a schema in the registry: those of transforms, and private ones."""
+    """Types without a schema in the registry: those of transforms, and private types."""
     unknown: tuple[str, ...] = ()
-    """Names of actions that the catalogue lacks, as the schemas spell them: never offered."""
+    """Action names in schemas that the catalogue lacks: never offered."""
     failure: str = ""
-    """Why it is not whole, in a sentence."""
+    """Why the result is incomplete, in a sentence."""
 
 
-LATE = timedelta(hours=4)
-"""Within which a use appears in IAM's reports:
+REPORT_DELAY = timedelta(hours=4)
+"""Time until a use appears in IAM's reports:
+
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """The last time that something was asked for; IAM counts refused requests too."""
+class LastAccess:
+    """The last attempt to use a service or action; IAM counts denied requests, too."""
 
     time: datetime
     region: str = ""
@@ -49,22 +48,22 @@ class ServiceAccess:
 
     service: str
     """IAM prefix in lower case, `s3`."""
-    last: Attempt | None = None
+    last: LastAccess | None = None
     """None: no attempt in IAM's tracking period."""
-    actions: Mapping[str, Attempt | None] = field(default_factory=dict)
-    """Tracked actions that are granted, in lower case (`s3:putbucketpolicy`)."""
+    actions: Mapping[str, LastAccess | None] = field(default_factory=dict)
+    """Granted actions that IAM tracks, in lower case (`s3:putbucketpolicy`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPolicy:
-    """A managed policy of the principal that others use as well: an edit of it reaches them."""
+    """A managed policy that other principals use as well: an edit affects them."""
 
     arn: str
     service: str
-    others: Mapping[str, Attempt] = field(default_factory=dict)
+    others: Mapping[str, LastAccess] = field(default_factory=dict)
     """ARN of another role or user -> its last attempt on the service."""
     is_known: bool = True
-    """False: who the others are was not asked, or AWS did not say (`AccessReport.missing`)."""
+    """False: the other users were not requested, or AWS did not return them (`AccessReport.missing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,51 +76,51 @@ class AccessReport:
     """Service -> the principal's policies that grant it, an ARN or an inline policy's name."""
     shared: tuple[SharedPolicy, ...] = ()
     missing: str = ""
-    """Why `granted_by` or `shared` is not whole; empty where it is."""
+    """Why `granted_by` or `shared` is incomplete; empty where it is complete."""
 
     @property
     def until(self) -> datetime:
-        """Up to here the report has every attempt."""
-        return self.made - LATE
+        """The report contains every attempt before this time."""
+        return self.made - REPORT_DELAY
 
-    def action(self, name: str) -> Attempt | None:
-        """The last attempt on one action; None where it is not tracked, not granted, or none is known."""
+    def action(self, name: str) -> LastAccess | None:
+        """Returns the last attempt on one action; None where it is not tracked or not granted, or there is none."""
         service = self.services.get(name.partition(":")[0].lower())
         return service.actions.get(name.lower()) if service else None
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedPolicy:
-    """What IAM Access Analyzer wrote from a trail: all policies of one generation together."""
+    """A policy that IAM Access Analyzer generated from a trail: all policies of one generation together."""
 
     job: str
     first: datetime | None
     last: datetime | None
-    """The time whose events it read."""
+    """The period whose events it read."""
     is_complete: bool
-    """False: by AWS's own word something is missing."""
+    """False: AWS says that the policy is incomplete."""
     grants: tuple[tuple[str, tuple[str, ...]], ...]
-    """(action as written, its resources), sorted; a resource may hold placeholders like `${BucketName}`."""
+    """(action as written, its resources), sorted; a resource may contain placeholders like `${BucketName}`."""
     policies: int = 1
     was_running: bool = False
-    """Somebody else had asked for it."""
+    """Another client had started the generation."""
     names: frozenset[str] = field(init=False)
-    """The actions of `grants` in lower case: a wildcard may ask for thousands."""
+    """The actions of `grants` in lower case, computed once: a wildcard may match thousands."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", frozenset(action.lower() for action, _ in self.grants))
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class Recommendation:
     """One step of an unused-access recommendation."""
 
     step: str
     """`CREATE_POLICY` or `DETACH_POLICY`."""
     policy: str
-    """The existing policy it is about."""
+    """The existing policy of this step."""
     grants: tuple[str, ...] = ()
-    """Action patterns, in lower case, of the policy that is to take its place."""
+    """Action patterns, in lower case, of the policy that replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,55 +128,55 @@ class UnusedAccess:
     """The active findings of one unused-access analyzer about the principal."""
 
     analyzer: str
-    """Its name."""
+    """Name of the analyzer."""
     days: int
-    """Without use for so long something is unused; 0 where AWS does not say."""
+    """Tracking period in days; 0 where AWS does not return it."""
     is_whole: bool = False
     """The whole role is unused."""
     services: tuple[str, ...] = ()
-    """Prefixes of services of which nothing is used."""
+    """Prefixes of unused services."""
     actions: tuple[str, ...] = ()
-    """Unused actions of services in use, `s3:putbucketpolicy`."""
+    """Unused actions of used services, `s3:putbucketpolicy`."""
     credentials: tuple[str, ...] = ()
-    """Unused ones of a user: ids of access keys, and `password`."""
-    advice: tuple[Advice, ...] = ()
-    unadvised: tuple[str, ...] = ()
-    """Why findings have no recommendation, each a sentence."""
+    """Unused credentials of a user: ids of access keys, and `password`."""
+    advice: tuple[Recommendation, ...] = ()
+    without_recommendation: tuple[str, ...] = ()
+    """Why findings have no recommendation, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideAccess:
-    """Somebody outside the analyzer's zone of trust who may assume the role."""
+class ExternalAccess:
+    """A principal outside the analyzer's zone of trust that may assume the role."""
 
     principal: str
-    """`AWS arn:aws:iam::…:root`, `Federated token.actions.githubusercontent.com`, or `anybody`."""
+    """`AWS arn:aws:iam::…:root`, `Federated token.actions.githubusercontent.com`, or the public."""
     conditions: Mapping[str, str]
     is_public: bool = False
 
     @property
     def is_bound_subject(self) -> bool:
-        """A federated login of one repository's jobs, or of one subject: what a role for CI is made for."""
+        """A federated principal limited to one repository's jobs, or to one subject: the purpose of a CI role."""
         subjects = [value for key, value in self.conditions.items() if key.lower().endswith(":sub")]
         is_bound = any(map(_names_one, subjects))
         return self.principal.startswith("Federated ") and is_bound and not self.is_public
 
 
 _WHOSE = re.compile(
-    # GitHub, GitLab, HCP Terraform; beyond what they name, only branch, kind of event or phase is left open.
+    # GitHub, GitLab, HCP Terraform; a wildcard may follow only for branch, kind of event or phase.
     r"(?:repo|project_path):[^*?:]+/[^*?:]+:.*|organization:[^*?:]+:project:[^*?:]+:workspace:[^*?:]+:.*|[^*?]+"
 )
-"""A subject (the claim `sub`) that names whose job it is without a wildcard."""
+"""A subject (the claim `sub`) that names its owner without a wildcard."""
 
 
 def _names_one(values: str) -> bool:
-    """Whether each of a condition's values names one; several come in one text, as a list or with commas between."""
+    """Whether each value of a condition names one subject; several values are a list, or separated by commas."""
     named = [value for value in re.split(r"[\s,\[\]\"']+", values) if value]
     return bool(named) and all(_WHOSE.fullmatch(value) for value in named)
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
-    """A source of hints that gave none."""
+class SkippedSource:
+    """A source that returned no findings, and why."""
 
     source: str
     """`access advisor`, `policy generation` …."""
@@ -186,18 +185,18 @@ class Unasked:
 
 @dataclass(frozen=True, slots=True)
 class AwsFindings:
-    """All that AWS said."""
+    """All findings of AWS about a principal."""
 
     access: AccessReport | None = None
     generated: GeneratedPolicy | None = None
     unused: tuple[UnusedAccess, ...] = ()
-    outside: tuple[OutsideAccess, ...] = ()
-    unasked: tuple[Unasked, ...] = ()
+    outside: tuple[ExternalAccess, ...] = ()
+    skipped_sources: tuple[SkippedSource, ...] = ()
     asked: tuple[str, ...] = ()
-    """Sources that answered, also with nothing."""
-    declared: Declared = field(default_factory=Declared)
-    """What the resource types of the principal's stacks need by their own account."""
+    """Sources that answered, even with an empty result."""
+    declared: DeclaredNeeds = field(default_factory=DeclaredNeeds)
+    """Permissions that the resource types of the principal's stacks need in their own account."""
 
 
 NO_AWS_FINDINGS = AwsFindings()
-"""Nobody asked."""
+"""The findings of a run that requested none."""

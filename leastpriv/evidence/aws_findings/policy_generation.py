@@ -1,8 +1,8 @@
-"""IAM Access Analyzer's policy generation: what it reads out of a trail, as a second opinion.
+"""Generates a policy from a trail with IAM Access Analyzer, as a second opinion.
 
-It leaves out `iam:PassRole` and data events, takes in refused calls, and names resources by placeholders only
+Its policies lack `iam:PassRole` and data events, include denied calls, and name resources by placeholders only
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html, read 2026-11-24). An account
-may have one generation at a time and 50 a day (in some regions 5), of at most 90 days of events
+may run one generation at a time and 50 a day (in some regions 5), of at most 90 days of events
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-quotas.html, read 2026-11-24). Free of charge; a
 cancelled generation counts as well.
 """
@@ -30,24 +30,25 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[!-~]{1,576}")
 _TRAIL = re.compile(r"arn:aws[a-z-]*:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]{1,128}", re.ASCII)
 _LONGEST_WINDOW = timedelta(days=90)
 _FRESH = timedelta(hours=12)
-"""A generation that ended so recently is taken again: an account may have 50 a day."""
+"""A generation that ended so recently is reused: an account may have 50 a day."""
 _SLACK = timedelta(days=1)
-"""A window that begins so much later is as long: runs of one day ask for windows that differ by hours."""
+"""A window that begins up to this much later counts as equal: the windows of two runs of one day differ a little.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """What a generation needs: ARNs of the role that Access Analyzer takes on, and of the trail."""
+class GenerationSettings:
+    """ARNs of the role that Access Analyzer assumes, and of the trail."""
 
     access_role: str
     trail: str
 
 
-def parse_generation(value: str, label: str) -> Generation | None:
-    """The input `access-analyzer`: `off` (or empty) is None, else a role's and a trail's ARN in any order.
+def parse_generation(value: str, label: str) -> GenerationSettings | None:
+    """Parses the input `access-analyzer`: `off` or empty is None, else the ARNs of a role and a trail in any order.
 
     Raises:
-        InputError: it is anything else.
+        InputError: it has another form.
     """
     words = [word for word in re.split(r"[\s,]+", value) if word]
     if not words or words == ["off"]:
@@ -55,29 +56,31 @@ def parse_generation(value: str, label: str) -> Generation | None:
     roles = [word for word in words if _ROLE.fullmatch(word)]
     trails = [word for word in words if _TRAIL.fullmatch(word)]
     if len(words) == 2 and len(roles) == len(trails) == 1:
-        return Generation(roles[0], trails[0])
+        return GenerationSettings(roles[0], trails[0])
     raise InputError(
         f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer takes on and the ARN of "
         "the trail, with a blank or a line break between them."
     )
 
 
-def generated_policy(
-    client: Any, principal: str, generation: Generation, start: datetime | None, waiting: Polling
+def generate_policy(
+    client: Any, principal: str, generation: GenerationSettings, start: datetime | None, waiting: Polling
 ) -> GeneratedPolicy:
-    """Has a policy generated, or takes the one that somebody has just asked for; cancels its own when interrupted.
+    """Generates a policy, or reuses another client's recent generation; cancels its own generation when interrupted.
 
-    `start` is where the events to read begin; they are at most 90 days old. What somebody else asked for is taken only
-    if it read the same trail in all regions, for as long.
+    The events begin at `start`, at most 90 days ago. Another client's generation is reused only if it read the same
+    trail in
+    all regions, for as long.
 
     Raises:
-        AwsError: AWS refused, failed, or was not done in time; a generation that still runs goes on for the next run.
+        AwsError: AWS denied a request, failed, or did not finish in time; an unfinished generation is left to the next
+            run.
     """
     _log.info("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
     end = waiting.clock()
     first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
     with caught_signals() as signals:
-        jobs = _Jobs(client, principal, generation, (first, end), waiting, signals)
+        jobs = _GenerationJobs(client, principal, generation, (first, end), waiting, signals)
         try:
             while True:
                 job = jobs.taken() or jobs.started()
@@ -85,32 +88,32 @@ def generated_policy(
                 if job == jobs.own or jobs.serves(job, answer):
                     return _read(job, answer, was_running=job != jobs.own)
         except (KeyboardInterrupt, SystemExit):
-            # Somebody else's generation is not ours to cancel.
+            # Another client's generation must not be cancelled.
             if jobs.own:
                 jobs.cancel(jobs.own)
             raise
 
 
 @dataclass(slots=True)
-class _Jobs:
+class _GenerationJobs:
     """The generations of one principal."""
 
     client: Any
     principal: str
-    generation: Generation
+    generation: GenerationSettings
     window: tuple[datetime, datetime]
-    """First and last moment of the events to read."""
+    """Times of the first and last event to read."""
     waiting: Polling
     signals: Signals
     own: str = ""
-    """The one that was started here."""
+    """The generation that this run started."""
     passed_over: set[str] = field(default_factory=set)
-    """Those of others that do not serve."""
+    """Other clients' generations that do not fit."""
     refused: bool = False
-    """The account was busy once: meanwhile somebody may have started one for the same principal."""
+    """The account was busy once: meanwhile another client may have started one for the same principal."""
 
     def taken(self) -> str:
-        """A generation that runs, or ended a short while ago with a result; empty where there is none."""
+        """Returns a generation that is running, or succeeded recently; empty where there is none."""
         since = self.waiting.clock() - _FRESH
         for each in self._all(self.principal):
             ended = each.get("completedOn")
@@ -125,7 +128,7 @@ class _Jobs:
         return ""
 
     def started(self) -> str:
-        """A new generation, once the account is free for one; or one that somebody started meanwhile."""
+        """Starts a generation once the account is free; or returns one that another client started meanwhile."""
         first, end = self.window
         details = {
             "trails": [{"cloudTrailArn": self.generation.trail, "allRegions": True}],
@@ -149,7 +152,7 @@ class _Jobs:
         if self.refused and (joined := self.taken()):
             return joined
         try:
-            # Interrupted on the way, nobody would know the name of what goes on.
+            # An interruption here would lose the id of the generation that AWS has started.
             with self.signals.deferred():
                 answer = self.client.start_policy_generation(
                     policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
@@ -179,11 +182,11 @@ class _Jobs:
         return self.own
 
     def _is_busy(self) -> bool:
-        """Whether a generation runs for anybody in the account; if none does, the quota of a day is used up."""
+        """Whether a generation is running in the account; if none is, the daily quota is used up."""
         return any(each["status"] == "IN_PROGRESS" for each in self._all(""))
 
     def awaited(self, job: str) -> Mapping[str, Any]:
-        """The answer of a generation, once it has ended."""
+        """Waits for the end of a generation and returns its result."""
         try:
             found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
         except AwsError as error:
@@ -197,7 +200,7 @@ class _Jobs:
         return found
 
     def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
-        """Whether the answer of somebody else's generation is what our own would be; else it is passed over."""
+        """Whether another client's generation is equal to ours; if not, it is skipped from then on."""
         details = answer["jobDetails"]
         trail = answer.get("generatedPolicyResult", {}).get("properties", {}).get("cloudTrailProperties", {})
         read = {each["cloudTrailArn"] for each in trail.get("trailProperties", ()) if each.get("allRegions")}
@@ -215,13 +218,13 @@ class _Jobs:
         return False
 
     def _answer(self, job: str) -> Mapping[str, Any] | None:
-        """The answer of a generation that has ended; None while it runs."""
+        """The result of a generation that has ended; None while it runs."""
         with translate_errors("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
             found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
         return None if found["jobDetails"]["status"] == "IN_PROGRESS" else found
 
     def cancel(self, job: str) -> None:
-        """Ends a generation; that it could not be ended is said, no more."""
+        """Cancels a generation; a failure is only logged."""
         try:
             with (
                 self.signals.deferred(),
@@ -233,7 +236,7 @@ class _Jobs:
             _log.info(f"The policy generation {job} goes on: {error}")
 
     def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
-        """The generations of the last seven days, of a principal or, with an empty one, of the account."""
+        """Yields the generations of the last seven days, of a principal or, where it is empty, of the account."""
         wanted = {"principalArn": principal} if principal else {}
         while True:
             with translate_errors("listing policy generations", "access-analyzer:ListPolicyGenerations"):
@@ -263,7 +266,7 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
 
 
 def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """(action, resources) of JSON texts of policies that Access Analyzer wrote, sorted, each action once.
+    """Returns (action, resources) of policies in JSON that Access Analyzer wrote, sorted, each action once.
 
     Raises:
         AwsError: a text is not a policy.

@@ -1,1 +1,1 @@
-"""Calls from CloudTrail records."""
+"""Reads calls from CloudTrail records."""

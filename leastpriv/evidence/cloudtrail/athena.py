@@ -1,15 +1,17 @@
-"""Calls through Amazon Athena, for trails of whole organizations: one query for all targets and days.
+"""Reads calls with Amazon Athena, for organization trails: one query for all targets and days.
 
-What it will read and cost is said before (an estimate) and after. A query that AWS refuses, stops or fails is a gap,
-never the end of the run. CloudTrail Lake is not built on: it is closed to new customers since 2026-05-31 (document
-history of the CloudTrail User Guide, read 2026-11-24).
+Logs the data size and cost before the query (an estimate) and after. A query that AWS denies, stops or fails is a gap
+and
+does not end the run. CloudTrail Lake is not supported: it is closed to new customers since 2026-05-31 (document history
+of
+the CloudTrail User Guide, read 2026-11-24).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -17,98 +19,111 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code, translate_errors
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
-from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, left_out_by_table, record_of, usage_query
-from leastpriv.evidence.cloudtrail.athena_table import NAMED, Table, create_table
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, cover
-from leastpriv.evidence.cloudtrail.file_store import Branch, branches, delivered
-from leastpriv.evidence.cloudtrail.lookup_events import NOT_WAITED_FOR, under_way
-from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Clients
-from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split
+from leastpriv.evidence.cloudtrail.athena_queries import QueryRunner, estimate_size, format_cost
+from leastpriv.evidence.cloudtrail.athena_sql import (
+    events_in_row,
+    record_from_row,
+    table_gaps,
+    target_accounts,
+    usage_query,
+)
+from leastpriv.evidence.cloudtrail.athena_table import TABLE_NAME, CloudTrailTable, create_table
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_location, find_log_prefixes
+from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record
+from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_coverage
+from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _log = logging.getLogger(__name__)
 
 NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
-"""Columns without which a call cannot be told from something else, or a refused one from an allowed one."""
+"""Columns that are required to identify a call and its outcome."""
 _DEFAULT_DAYS = 90
 
 
+@dataclass(frozen=True, slots=True)
+class AthenaOptions:
+    """How a table in Athena is read."""
+
+    location: str = ""
+    """Location of the trail that a missing table is created for."""
+    since: datetime | None = None
+    """Older records are not read, whatever the window."""
+    seen: EventDeduplicator | None = None
+    """Shared by sources that may contain copies of each other's records."""
+    poll: float = 1.0
+    """Seconds before the first status request of a query."""
+    waited: bool = False
+    """The run waited for event history, which has all events except data events."""
+
+
 class AthenaTable:
-    """A source: a table of CloudTrail records in Amazon Athena."""
+    """An evidence source: a table of CloudTrail records in Amazon Athena."""
 
     def __init__(
-        self,
-        clients: Clients,
-        named: str,
-        now: datetime,
-        *,
-        location: str = "",
-        since: datetime | None = None,
-        seen: SeenEvents | None = None,
-        poll: float = 1.0,
-        waited: bool = False,
+        self, clients: AwsClients, named: str, now: datetime, options: AthenaOptions = AthenaOptions()
     ) -> None:
-        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; `location`: the trail to make a missing table over.
-
-        `waited`: event history was waited for, which has all but data events.
+        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`.
 
         Raises:
-            InputError: the name is none of that form.
+            InputError: the name has another form.
         """
-        found = NAMED.fullmatch(named)
+        found = TABLE_NAME.fullmatch(named)
         if not found:
             raise InputError(f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
         self.statistics = ReadStatistics()
         self._clients, self._named, self._now = clients, named, now
         self._workgroup, self._catalog = found["workgroup"] or "primary", found["catalog"] or "AwsDataCatalog"
         self._database, self._table = found["database"], found["table"]
-        self._location, self._since, self._shared = location, since, seen
-        self._poll, self._waited = poll, waited
+        self._options = options
 
     def __str__(self) -> str:
-        """What a person calls it."""
+        """Name of the source in messages."""
         return f"{self._named} in Athena"
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read the calls, roughly oldest first, each once, and a gap for what could not be seen.
+        """Reads the calls, roughly oldest first and deduplicated, and gaps for unread parts; resets `statistics`.
 
-        Raises `InputError` while reading where there is no such table and no trail to make it over; never for what AWS
-        refuses. Starts `statistics` anew.
+        Requests that AWS denies never raise.
+
+        Raises:
+            InputError: the table does not exist and there is no trail to create it for; raised while reading.
         """
         self.statistics = ReadStatistics()
-        return self._read(window.since(self._since), principals)
+        return self._read(window.since(self._options.since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
-            queries = Queries(
-                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._poll
+            queries = QueryRunner(
+                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._options.poll
             )
             table = self._opened(queries)
             listed = self._branches(table, principals)
             found = [each for each in listed or () if each.dated]
             bucket = _top(table).removeprefix("s3://").partition("/")[0]
             keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
-            places = {place for place in map(delivered, keys) if place}
+            places = {place for place in map(delivery_location, keys) if place}
             yield from settings_gaps(self._clients, self._named, bucket, places, None, window)
-            yield from left_out_by_table(table, self._named, window, principals, self._now)
+            yield from table_gaps(table, self._named, window, principals, self._now)
             if listed is not None and not listed:
-                detail = f"{self._named}: its place has no folder of the account {', '.join(accounts_of(principals))}"
+                detail = (
+                    f"{self._named}: its place has no folder of the account {', '.join(target_accounts(principals))}"
+                )
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
             self._say_estimate(table, found, window)
             query = usage_query(table, window, principals, _values(found))
             yield from self._calls(queries, query, table, window, principals)
-            scope = Scope(data_events=self._waited)
-            yield from under_way(self.statistics.newest, self._now, window, NOT_WAITED_FOR, scope)
+            scope = Scope(data_events=self._options.waited)
+            yield from late_events_gap(self.statistics.newest, self._now, window, WAIT_ADVICE, scope)
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
-    # The table.
-
-    def _opened(self, queries: Queries) -> Table:
+    def _opened(self, queries: QueryRunner) -> CloudTrailTable:
         table = self._described()
-        if table is None and self._location:
+        if table is None and self._options.location:
             top = self._above_accounts()
             _log.info(f"Making the table {self._named} over {top}")
             queries.run(create_table(self._database, self._table, top))
@@ -126,7 +141,7 @@ class AthenaTable:
             )
         return table
 
-    def _described(self) -> Table | None:
+    def _described(self) -> CloudTrailTable | None:
         client = self._clients.client("athena")
         try:
             with translate_errors(f"looking at the table {self._named}", "athena:GetTableMetadata"):
@@ -144,57 +159,55 @@ class AthenaTable:
         columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in answer.get("Columns", ())}
         keys = tuple(str(each["Name"]).lower() for each in answer.get("PartitionKeys", ()))
         parameters = {str(name): str(value) for name, value in (answer.get("Parameters") or {}).items()}
-        return Table(self._database, self._table, columns, keys, parameters, parameters.get("location", ""))
+        return CloudTrailTable(self._database, self._table, columns, keys, parameters, parameters.get("location", ""))
 
     def _above_accounts(self) -> str:
         """`s3://bucket/prefix/AWSLogs`, or an organization's folder below it."""
-        name, prefix = split(self._location)
-        found = branches(Bucket(name, self._clients.client("s3")).folders_of, f"{prefix}/" if prefix else "", None)
+        name, prefix = split_location(self._options.location)
+        found = find_log_prefixes(
+            Bucket(name, self._clients.client("s3")).folders_of, f"{prefix}/" if prefix else "", None
+        )
         tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
         if not tops:
             raise InputError(
-                f"trails: {self._location!r} holds no AWSLogs/ACCOUNT/CloudTrail/REGION/ to make a table over."
+                f"trails: {self._options.location!r} holds no AWSLogs/ACCOUNT/CloudTrail/REGION/ to make a table over."
             )
         return f"s3://{name}/{tops[-1]}"
 
-    # What it will read.
-
-    def _branches(self, table: Table, principals: Principals) -> tuple[Branch, ...] | None:
-        """The targets' accounts and regions that have files, and places of a layout that nobody knows.
+    def _branches(self, table: CloudTrailTable, principals: Principals) -> tuple[LogPrefix, ...] | None:
+        """Accounts and regions of the targets that have files, and prefixes of unknown layouts.
 
         None where they cannot be listed and the query needs no names.
         """
-        accounts = frozenset(accounts_of(principals)) or None
+        accounts = frozenset(target_accounts(principals)) or None
         try:
-            name, prefix = split(_top(table))
+            name, prefix = split_location(_top(table))
             bucket = Bucket(name, self._clients.client("s3"))
-            found = branches(bucket.folders_of, f"{prefix}/" if prefix else "", accounts)
+            found = find_log_prefixes(bucket.folders_of, f"{prefix}/" if prefix else "", accounts)
             return tuple(each for each in found if not accounts or not each.account or each.account in accounts)
         except (AwsError, InputError):
             if any(value.lower() == "injected" for value in table.parameters.values()):
                 raise
             return None
 
-    def _say_estimate(self, table: Table, found: Sequence[Branch], window: Window) -> None:
+    def _say_estimate(self, table: CloudTrailTable, found: Sequence[LogPrefix], window: Window) -> None:
         start, end = window.start or self._now - timedelta(days=_DEFAULT_DAYS), window.end or self._now
         days = max(1, (end - start).days + 2)
         try:
-            size = estimate(Bucket(split(_top(table))[0], self._clients.client("s3")), found, start, days)
+            size = estimate_size(Bucket(split_location(_top(table))[0], self._clients.client("s3")), found, start, days)
         except (AwsError, InputError) as error:
             _log.info(f"Athena: what the query will read is not known. {error}")
             return
         if size is not None:
-            _log.info(f"Athena: the query will read about {cost_of(size)}, by a sample of {days} days")
-
-    # The query.
+            _log.info(f"Athena: the query will read about {format_cost(size)}, by a sample of {days} days")
 
     def _calls(
-        self, queries: Queries, query: str, table: Table, window: Window, principals: Principals
+        self, queries: QueryRunner, query: str, table: CloudTrailTable, window: Window, principals: Principals
     ) -> Iterator[Call | Gap]:
-        seen = self._shared or SeenEvents()
+        seen = self._options.seen or EventDeduplicator()
         execution = queries.run(query)
         scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
-        _log.info(f"Athena: the query read {cost_of(scanned)}")
+        _log.info(f"Athena: the query read {format_cost(scanned)}")
         for row in queries.rows(str(execution["QueryExecutionId"]), "number"):
             yield from self._row(row, table, window, principals, seen)
         self.statistics.requests += queries.pages
@@ -202,55 +215,55 @@ class AthenaTable:
     def _row(
         self,
         row: Mapping[str, str | None],
-        table: Table,
+        table: CloudTrailTable,
         window: Window,
         principals: Principals,
-        seen: SeenEvents,
+        seen: EventDeduplicator,
     ) -> Iterator[Call | Gap]:
-        figures, record, number = self.statistics, record_of(row), int(row["number"] or 0)
-        figures.records += number
+        statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
+        statistics.records += number
         for name, times in (("first_time", number), ("last_time", 0)):
-            # Where the table does not tell data events from others, a reading call may be either.
-            told = record if table.tells_kinds else {**record, "readOnly": None}
+            # Where the table does not distinguish data events from others, a read-only call may be either.
+            told = record if table.has_event_categories else {**record, "readOnly": None}
             time = event_time({"eventTime": row[name]})
             if time is None or window.contains(time):
-                cover(figures, told, time, principals, times)
+                count_coverage(statistics, told, time, principals, times)
         if row["mine"] != "true":
-            figures.skipped[NotACall.NOT_WANTED.value] += number
+            statistics.skipped[SkipReason.NOT_WANTED.value] += number
             return
-        events = [(event_time({"eventTime": text}), event) for text, event in events_of(row)]
+        events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
         some = next((time for time, _ in events if time), None)
-        found = examine({**record, "eventTime": some.isoformat() if some else None}, principals.wants)
-        if isinstance(found, NotACall):
-            figures.skipped[found.value] += number
+        found = parse_record({**record, "eventTime": some.isoformat() if some else None}, principals.wants)
+        if isinstance(found, SkipReason):
+            statistics.skipped[found.value] += number
         elif isinstance(found, Gap):
             yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
         else:
-            # One record of a request without a time is lost by itself.
-            lost = None if all(time for time, _ in events) else examine({**record, "eventTime": None})
+            # A call without a time is lost alone; the other calls of its row count.
+            lost = None if all(time for time, _ in events) else parse_record({**record, "eventTime": None})
             for moment, event in events:
                 if moment:
                     yield from self._each(structs.replace(found, time=moment, event_id=event), window, seen)
                 elif isinstance(lost, Gap):
                     yield replace(lost, detail=f"{self._named}: {lost.detail}")
 
-    def _each(self, call: Call, window: Window, seen: SeenEvents) -> Iterator[Call]:
+    def _each(self, call: Call, window: Window, seen: EventDeduplicator) -> Iterator[Call]:
         if window.contains(call.time):
             self.statistics.note_call(call.time)
-            if seen.is_copy(call.event_id):
+            if seen.is_duplicate(call.event_id):
                 self.statistics.duplicates += 1
             else:
                 self.statistics.calls += 1
                 yield call
 
 
-def _top(table: Table) -> str:
-    """Where the table's files lie, above all partitions: `s3://bucket/AWSLogs`."""
+def _top(table: CloudTrailTable) -> str:
+    """Location of the table's files above all partitions: `s3://bucket/AWSLogs`."""
     return table.template.partition("${")[0].rstrip("/")
 
 
-def _values(found: Sequence[Branch]) -> Mapping[str, Sequence[str]]:
-    """Partition key -> its values, for the keys that say the region."""
+def _values(found: Sequence[LogPrefix]) -> Mapping[str, Sequence[str]]:
+    """Partition key -> its values, for the keys that contain the region."""
     regions = sorted({each.region for each in found})
     accounts = sorted({each.account for each in found})
     return {"region": regions, "awsregion": regions, "aws_region": regions, **dict.fromkeys(("account",), accounts)}

@@ -1,4 +1,4 @@
-"""Queries in Amazon Athena: started, waited for, stopped where nobody waits, their rows, and what they cost."""
+"""Runs Athena queries: starts, awaits and stops them, reads their rows, and estimates their cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from leastpriv.aws.errors import denial_error, translate_errors
 from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_store import Branch
+from leastpriv.evidence.cloudtrail.file_store import LogPrefix
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.permissions.fact_tables import table as facts
 
@@ -23,15 +23,15 @@ _SAMPLES = 40
 _TERABYTE = 1024**4
 _ROWS = 1000
 _SAY_EVERY = 30.0
-"""Seconds of waiting."""
+"""Seconds between progress messages."""
 _LONGEST = 3600.0
-"""Seconds after which a query is stopped; Athena itself stops one after 30 minutes, unless that quota was raised
-("Service Quotas" of the Athena User Guide, read 2026-11-24)."""
+"""Seconds after which a query is stopped; Athena stops one after 30 minutes, unless that quota was raised ("Service
+Quotas" of the Athena User Guide, read 2026-11-24)."""
 _NO_RESULTS = "give the workgroup a place for query results, or Athena-managed results"
 
 
-class Queries:
-    """Queries of one workgroup and database."""
+class QueryRunner:
+    """Runs queries of one workgroup and database."""
 
     def __init__(
         self,
@@ -41,18 +41,18 @@ class Queries:
         database: str,
         poll: float,
     ) -> None:
-        """`poll`: seconds before a query is asked about first; later it is eight times that."""
+        """`poll`: seconds before the first status request; later pauses are up to eight times as long."""
         self._client, self._workgroup, self._poll = client, workgroup, poll
         self._catalog, self._database = catalog, database
         self._ended = False
         self.pages = 0
-        """Pages of answers that were read."""
+        """Number of answers that were read."""
 
     def run(self, query: str) -> Mapping[str, Any]:
-        """Start a query and wait for it; its execution. One that nobody waits for any more is stopped.
+        """Starts a query, waits for it and returns its execution; stops it if waiting ends early.
 
         Raises:
-            AwsError: it was refused, failed, was stopped or took an hour, or AWS does not tell.
+            AwsError: the query was denied, failed, was stopped or took an hour, or AWS does not answer.
             KeyboardInterrupt: a signal asked the run to end.
         """
         number, self._ended = "", False
@@ -98,10 +98,10 @@ class Queries:
             pause = min(pause * 1.5, 8 * self._poll)
 
     def rows(self, number: str, counted: str) -> Iterator[Mapping[str, str | None]]:
-        """The answer of a query, a page of rows at a time; `counted` names a column of whole numbers in it.
+        """Yields the rows of a query's result; `counted` names a column of whole numbers in it.
 
         Raises:
-            AwsError: it was refused, or is no answer to this query.
+            AwsError: the request was denied, or the result does not belong to this query.
         """
         token: dict[str, str] = {}
         names: list[str] | None = None
@@ -111,7 +111,7 @@ class Queries:
             self.pages += 1
             for row in _part(page, "ResultSet").get("Rows") or ():
                 values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
-                if names is None:  # the first row of the first page
+                if names is None:  # the first row of the first page has the column names
                     names = [str(value) for value in values]
                 elif len(values) != len(names):
                     raise _strange()
@@ -127,8 +127,8 @@ class Queries:
                 raise _strange()
 
 
-def estimate(bucket: Bucket, found: Sequence[Branch], start: datetime, days: int) -> int | None:
-    """About how many bytes lie in so many days of the branches, by listing some of them; None: nothing to go by.
+def estimate_size(bucket: Bucket, found: Sequence[LogPrefix], start: datetime, days: int) -> int | None:
+    """Estimates the bytes of so many days below the prefixes from listings of some days; None: no files found.
 
     Raises:
         AwsError: they cannot be listed.
@@ -149,15 +149,15 @@ def estimate(bucket: Bucket, found: Sequence[Branch], start: datetime, days: int
     return sum(sizes) * whole // max(1, len(sizes))
 
 
-def cost_of(size: int) -> str:
-    """Bytes and what Athena asks for reading them, in words (`data/athena_prices.tsv`)."""
+def format_cost(size: int) -> str:
+    """Formats the size and the price of a query (`data/athena_prices.tsv`)."""
     [price] = [row for row in facts("athena_prices", "leastpriv.evidence") if row["region"] == "*"]
     counted = max(size, int(price["least_bytes"]))
     return f"{size / 1e9:,.2f} GB, about ${counted / _TERABYTE * float(price['usd_per_tb']):,.4f}"
 
 
 def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part that every answer has; raises `AwsError` where one has not."""
+    """Returns a required member of a response, or raises `AwsError`."""
     found = answer.get(name)
     if not isinstance(found, Mapping):
         raise _strange()
@@ -171,7 +171,7 @@ def _strange() -> AwsError:
 
 def _failed(status: Mapping[str, Any]) -> AwsError:
     reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())
-    # What the query itself was refused (the catalogue, the files, their key) comes as text, often behind a long path.
+    # Denials within the query (catalogue, files, their key) arrive as text, often after a long path.
     refusal = denial_error("", reason, "running the query in Athena", "")
     if refusal.missing_action:
         return refusal

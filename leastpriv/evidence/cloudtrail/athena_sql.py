@@ -1,8 +1,10 @@
-"""The one query that reads a trail through Amazon Athena, and its rows as records (pure).
+"""Builds the one Athena query of a trail, and converts its rows to records (pure).
 
-What a table lacks is left out of the query. One scan gives two things: each distinct request of the targets with the
-times and ids of its calls, and of everybody else's records how many there were by account, service, region and kind,
-since silence proves something only where others were heard (docs: decision 6).
+Columns that the table lacks are left out of the query. One scan returns two results: each distinct request of the
+targets
+with the times and ids of its calls, and the number of all records by account, service, region and kind, since missing
+calls
+prove something only where other calls were recorded (docs: decision 6).
 """
 
 from __future__ import annotations
@@ -14,17 +16,17 @@ from datetime import UTC, datetime, timedelta
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
-from leastpriv.evidence.cloudtrail.athena_table import ACCOUNT_KEYS, Table, date_format, quoted, strftime_of
-from leastpriv.evidence.cloudtrail.file_store import SLACK, part_of
+from leastpriv.evidence.cloudtrail.athena_table import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
+from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_parts
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
 _ITEM, _PART = "\x1e", "\x1f"
-"""Between the resources of a record, and its calls; between type and ARN, and time and id: CloudTrail escapes control
-characters."""
+"""Separators of the resources of a record and of its calls, and of type and ARN, time and id: CloudTrail escapes
+control characters."""
 
-_ANYBODY = ("eventsource", "awsregion", "readonly", "eventcategory", "managementevent")
-"""Columns that are read of every record."""
-_TARGETS: Mapping[str, str] = {
+_SURVEY_COLUMNS = ("eventsource", "awsregion", "readonly", "eventcategory", "managementevent")
+"""Columns that are read from every record."""
+_TARGET_COLUMNS: Mapping[str, str] = {
     "eventtype": "eventtype",
     "eventname": "eventname",
     "identity_type": "useridentity.type",
@@ -42,15 +44,17 @@ _TARGETS: Mapping[str, str] = {
     "requestparameters": "requestparameters",
     "responseelements": "responseelements",
 }
-"""Columns that are read of the targets' records only: name in the answer -> where the table has it."""
+"""Columns that are read from the targets' records only: name in the result -> column or path in the table."""
 
 
-def usage_query(table: Table, window: Window, principals: Principals, values: Mapping[str, Sequence[str]]) -> str:
-    """The query, in Athena's SQL. `values`: partition key -> all of its values, for keys that need them."""
+def usage_query(
+    table: CloudTrailTable, window: Window, principals: Principals, values: Mapping[str, Sequence[str]]
+) -> str:
+    """Builds the query in Athena's SQL; `values`: partition key -> all of its values, for keys that need them."""
     conditions = [*partition_filters(table, window, principals, values), *_times(window)]
     where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
-    anybody = [column for column in _ANYBODY if column in table.columns]
-    own = {name: place for name, place in _TARGETS.items() if _has(table, place)}
+    anybody = [column for column in _SURVEY_COLUMNS if column in table.columns]
+    own = {name: place for name, place in _TARGET_COLUMNS.items() if _has(table, place)}
     resources = _resources(table.columns.get("resources", ""))
     if resources:
         own = {**own, "resources": resources}
@@ -77,11 +81,11 @@ ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values 
 
 
 def partition_filters(
-    table: Table, window: Window, principals: Principals, values: Mapping[str, Sequence[str]]
+    table: CloudTrailTable, window: Window, principals: Principals, values: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """Conditions by which whole partitions are left out."""
+    """Yields conditions that exclude whole partitions."""
     for key in table.partitions:
-        accounts = accounts_of(principals)
+        accounts = target_accounts(principals)
         if key in ACCOUNT_KEYS and accounts:
             yield f"{quoted(key)} IN ({_texts(accounts)})"
         elif values.get(key):
@@ -92,13 +96,13 @@ def partition_filters(
             yield from (f"{quoted(key)} {sign} '{time:%Y}'" for sign, time in _bounds(window))
 
 
-def accounts_of(principals: Principals) -> tuple[str, ...]:
-    """Accounts of the targets, sorted; empty: of everybody."""
+def target_accounts(principals: Principals) -> tuple[str, ...]:
+    """Accounts of the targets, sorted; empty: all accounts."""
     return tuple(sorted({target.account for target in principals.targets or ()}))
 
 
-def record_of(row: Mapping[str, str | None]) -> dict[str, object]:
-    """The record that all calls of a row have in common, but for time and id."""
+def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
+    """Builds the record that all calls of a row have in common, without time and id."""
     text = {name: value for name, value in row.items() if value is not None}
     identity = {
         "type": text.get("identity_type"),
@@ -133,36 +137,36 @@ def record_of(row: Mapping[str, str | None]) -> dict[str, object]:
     return {name: value for name, value in record.items() if value not in (None, [])} | {"userIdentity": known}
 
 
-def events_of(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    """Time and id of each call of a row, oldest first."""
+def events_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """Yields time and id of each call of a row, oldest first."""
     pairs = sorted((row.get("events") or "").split(_ITEM))
     yield from ((time, event) for time, _, event in (pair.partition(_PART) for pair in pairs))
 
 
-def _has(table: Table, place: str) -> bool:
+def _has(table: CloudTrailTable, place: str) -> bool:
     """Whether the table has a column, or the innermost field of a path in one."""
     column, _, path = place.partition(".")
     kind = table.columns.get(column, "").replace(" ", "").lower()
     return column in table.columns and all(f"{name}:" in kind for name in path.split(".") if name)
 
 
-def _recipient(table: Table) -> str:
-    """The account that a record was written for; empty where the table does not tell."""
+def _recipient(table: CloudTrailTable) -> str:
+    """The recipient account of a record; empty where the table has no such column."""
     told = [place for place in ("recipientaccountid", "useridentity.accountid") if _has(table, place)]
     return f"coalesce({', '.join(told)}, '')" if told else ""
 
 
 def _wanted(principals: Principals) -> str:
-    """Whether a record may be a target's, or nobody knows whose: at least all that the reader of records takes."""
+    """Condition for records that may belong to a target or an unknown principal; never too narrow for the reader."""
     if principals.targets is None:
         return "TRUE"
     alternatives = [each for target in sorted(principals.targets, key=lambda one: one.arn) for each in _caller(target)]
-    # A target's record without one of these fields is none of its calls: NULL must not count as wanted.
+    # A target's record always has these fields: NULL must not count as wanted.
     return f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
 
 
 def _caller(target: Principal) -> Iterator[str]:
-    # `_` in a name matches any letter in LIKE: the reader drops what is too much.
+    # `_` in a name matches any letter in LIKE; the record reader drops the surplus.
     own = f"arn:{target.partition}:iam::{target.account}:{target.kind}/%{target.name}"
     yield f"useridentity.sessioncontext.sessionissuer.arn LIKE {_text(own)}"
     yield f"useridentity.arn LIKE {_text(own)}"
@@ -174,8 +178,8 @@ def _caller(target: Principal) -> Iterator[str]:
 
 
 def _times(window: Window) -> Iterator[str]:
-    # A record without a time may lie in the window, and one of another shape cannot be compared as text. Without the
-    # zone's letter a fraction of the window's first second is in it.
+    # A record without a time may be in the window, and a time in another format cannot be compared as text. Without the
+    # letter Z, fractions of the window's first second are included.
     for sign, time in ((">=", window.start), ("<", window.end)):
         if time:
             shaped = "eventtime NOT LIKE '____-__-__T__:__:__%Z'"
@@ -184,18 +188,18 @@ def _times(window: Window) -> Iterator[str]:
 
 def _bounds(window: Window) -> Iterator[tuple[str, datetime]]:
     if window.start:
-        yield ">=", window.start - SLACK
+        yield ">=", window.start - DELIVERY_DELAY
     if window.end:
-        yield "<=", window.end + SLACK
+        yield "<=", window.end + DELIVERY_DELAY
 
 
-def _days(table: Table, key: str, window: Window) -> Iterator[str]:
+def _days(table: CloudTrailTable, key: str, window: Window) -> Iterator[str]:
     form = date_format(table, key)
     yield from (f"{quoted(key)} {sign} '{time:{form}}'" for sign, time in _bounds(window))
 
 
 def _resources(kind: str) -> str:
-    """The resources of a record as one text; empty where the table has none, or in a shape that nobody expects."""
+    """The resources of a record as one text; empty where the table has none, or in an unknown type."""
     if not re.fullmatch(r"array<struct<.*\barn:string.*>>", kind.replace(" ", "").lower()):
         return ""
     arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind.lower() else "coalesce(r.arn, '')"
@@ -225,34 +229,36 @@ def _texts(values: Sequence[str]) -> str:
 
 _RELATIVE = re.compile(r"NOW(?:(?P<sign>[+-])(?P<number>\d{1,6})(?P<unit>YEAR|MONTH|WEEK|DAY|HOUR)S?)?", re.ASCII)
 _HOURS = {"YEAR": 365 * 24, "MONTH": 28 * 24, "WEEK": 7 * 24, "DAY": 24, "HOUR": 1}
-"""At least so long: of a range that begins some time ago, what is certain counts."""
+"""Minimum length of the unit: for a relative range only what is certain counts."""
 
 
-def left_out_by_table(table: Table, named: str, window: Window, principals: Principals, now: datetime) -> Iterator[Gap]:
-    """Accounts, regions and days that the table does not have: beside its place, or not named by its partitions."""
-    account, region, _ = part_of(table.template.removeprefix("s3://"))
+def table_gaps(
+    table: CloudTrailTable, named: str, window: Window, principals: Principals, now: datetime
+) -> Iterator[Gap]:
+    """Yields gaps for accounts, regions and days outside the table's location or partitions."""
+    account, region, _ = location_parts(table.template.removeprefix("s3://"))
     regions = (region,) if region else _listed_values(table, [key for key in table.partitions if "region" in key])
     if regions:
         detail = f"{named}: the table has {', '.join(regions)} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions(regions)), detail)
     accounts = (account,) if account else _listed_values(table, ACCOUNT_KEYS)
-    missing = [each for each in accounts_of(principals) if accounts and each not in accounts]
+    missing = [each for each in target_accounts(principals) if accounts and each not in accounts]
     if missing:
         yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{named}: the table does not have the account {', '.join(missing)}")
     for key in table.partitions:
-        reason = _days_left_out(table, key, window, now)
+        reason = _missing_days(table, key, window, now)
         if reason:
             yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: {reason}")
 
 
-def _listed_values(table: Table, keys: Sequence[str]) -> tuple[str, ...]:
+def _listed_values(table: CloudTrailTable, keys: Sequence[str]) -> tuple[str, ...]:
     """The values of the first of these partition keys that has a list of them."""
     lists = (table.parameters.get(f"projection.{key}.values", "") for key in keys)
     return tuple(each.strip() for each in next(filter(None, lists), "").split(",") if each.strip())
 
 
-def _days_left_out(table: Table, key: str, window: Window, now: datetime) -> str:
-    """Why days of the window may lie outside of the range of a partition key; empty where none does."""
+def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetime) -> str:
+    """Why days of the window may be outside the range of a partition key; empty where none is."""
     told = table.parameters.get(f"projection.{key}.range", "")
     kind = table.parameters.get(f"projection.{key}.type", "").lower()
     form = "%Y" if kind == "integer" and key == "year" else strftime_of(table, key) if kind == "date" else ""
@@ -260,7 +266,7 @@ def _days_left_out(table: Table, key: str, window: Window, now: datetime) -> str
         return ""
     first, _, last = (each.strip() for each in told.partition(","))
     start, end = _moment(first, form, now), _moment(last, form, now)
-    # The last day, month or year of a range is in it whole: the day's beginning is what is asked for.
+    # The range includes its whole last day, month or year: only the beginning of the day is compared.
     if start and end and start <= window.start and f"{end:{form}}" >= f"{min(window.end or now, now):{form}}":
         return ""
     return f"the table has {key} from {first} to {last} only"

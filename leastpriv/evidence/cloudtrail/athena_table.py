@@ -1,11 +1,8 @@
-"""The table of CloudTrail records that Athena reads: what is known of one, and how one is made (pure).
+"""Describes the Athena table of CloudTrail records, and builds the statement that creates one (pure).
 
-The shape is that of the Athena User Guide ("Create the table for CloudTrail logs in Athena using partition projection",
-read 2026-11-24), or one of fewer columns.
-
-What a table in Athena leaves out, by its place and its partition projection (pure).
-
-Properties: "Supported types for partition projection" of the Athena User Guide (read 2026-11-24).
+The columns are those of the Athena User Guide ("Create the table for CloudTrail logs in Athena using partition
+projection",
+read 2026-11-24), or fewer. Properties: "Supported types for partition projection" of the same guide (read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-NAMED = re.compile(
+TABLE_NAME = re.compile(
     r"(?:(?P<workgroup>[\w.-]{1,128})/)?(?:(?P<catalog>[\w@-]{1,255})\.)?(?P<database>[\w-]{1,255})\.(?P<table>[\w-]{1,255})",
     re.ASCII,
 )
@@ -47,12 +44,12 @@ COLUMNS: Mapping[str, str] = {
     "managementevent": "string",
     "sessioncredentialfromconsole": "string",
 }
-"""Columns of a table that we make."""
+"""Columns of a table that we create."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table of CloudTrail records, as GetTableMetadata tells it; names in lower case."""
+class CloudTrailTable:
+    """A table of CloudTrail records, as GetTableMetadata describes it; names in lower case."""
 
     database: str
     name: str
@@ -60,45 +57,46 @@ class Table:
     """Column -> type."""
     partitions: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Table properties: `projection.day.type` and its kin."""
+    """Table properties, such as `projection.day.type`."""
     location: str = ""
 
     @property
     def template(self) -> str:
-        """Where a partition's files lie, `s3://bucket/AWSLogs/${account}/…`."""
+        """Location of a partition's files, `s3://bucket/AWSLogs/${account}/…`."""
         return self.parameters.get("storage.location.template") or self.location
 
     @property
-    def tells_kinds(self) -> bool:
-        """Whether data events can be told from management events."""
+    def has_event_categories(self) -> bool:
+        """Whether the table distinguishes data events from management events."""
         return "eventcategory" in self.columns or "managementevent" in self.columns
 
 
 def is_table_name(name: str) -> bool:
-    """Whether a name has the form of `NAMED`."""
-    return NAMED.fullmatch(name) is not None
+    """Whether a name has the form of `TABLE_NAME`."""
+    return TABLE_NAME.fullmatch(name) is not None
 
 
-def date_format(table: Table, key: str) -> str:
-    """The format of a partition key that is projected as a date, for `strftime`; empty where it is none."""
+def date_format(table: CloudTrailTable, key: str) -> str:
+    """The format of a partition key that is projected as a date, for `strftime`; empty for another type."""
     if table.parameters.get(f"projection.{key}.type", "").lower() != "date":
         return ""
     known = strftime_of(table, key)
-    # Compared as text: only from the largest part to the smallest.
+    # Dates are compared as text, which works only from the largest unit to the smallest.
     return known if re.fullmatch(r"%Y(?:\W?%m(?:\W?%d(?:\W?%H)?)?)?", known) else ""
 
 
-def strftime_of(table: Table, key: str) -> str:
-    """The format of a partition key, whatever its order of parts, for `strftime`."""
+def strftime_of(table: CloudTrailTable, key: str) -> str:
+    """The format of a partition key for `strftime`, in any order of units."""
     words = table.parameters.get(f"projection.{key}.format", "")
     return words.replace("yyyy", "%Y").replace("MM", "%m").replace("dd", "%d").replace("HH", "%H").replace("'", "")
 
 
 def create_table(database: str, name: str, location: str) -> str:
-    """The statement that makes a partition-projected table over a trail's files.
+    """Builds the statement that creates a partition-projected table for a trail's files.
 
-    `location` ends above the accounts: `s3://bucket/prefix/AWSLogs` or `…/AWSLogs/o-abc`. Accounts and regions are
-    named by each query, so that new ones are never left out.
+    `location` ends above the accounts: `s3://bucket/prefix/AWSLogs` or `…/AWSLogs/o-abc`. Each query names its accounts
+    and
+    regions, so new ones are never left out.
     """
     columns = ",\n  ".join(f"`{column}` {kind}" for column, kind in COLUMNS.items())
     top = location.rstrip("/").replace("'", "")
@@ -129,7 +127,7 @@ TBLPROPERTIES (
 
 
 def quoted(name: str) -> str:
-    """A name of a table or column for a query. Raises `ValueError` for one that no quotes can hold."""
+    """Quotes the name of a table or column; raises `ValueError` for a name that cannot be quoted."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"no name of a table or column: {name!r}")
     return f'"{name}"'

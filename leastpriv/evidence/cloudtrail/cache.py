@@ -1,12 +1,9 @@
-"""What was read from the files of a trail, kept between runs: a daily run reads the day's files only.
+"""Caches the results of log files between runs, so that a daily run reads only the files of the last day.
 
-Kept are the targets' calls themselves and what each file told of anybody, not the permissions that follow: those are
-worked out anew, so a better mapping counts for old calls too (docs: decision 22). CloudTrail never writes a file twice;
-one in a bucket whose ETag has changed, or on disk whose size or time has, is another one.
-
-Readings of files by themselves: kept from run to run, and told again as parts of one reading.
-
-A file of a trail as what keeps it tells of it.
+The cache holds the targets' calls and what each file shows of all principals, but no permissions: those are derived
+again, so
+a better mapping applies to old calls too (docs: decision 22). CloudTrail never writes a file twice; a changed ETag in
+a bucket, or a changed size or time on disk, means another file.
 """
 
 from __future__ import annotations
@@ -28,8 +25,8 @@ from leastpriv import __version__
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.error_codes import call_outcome
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
-from leastpriv.evidence.cloudtrail.file_store import Stored
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 
@@ -38,28 +35,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one file gave: its calls and gaps in order, copies within it dropped, and its figures."""
+class FileResult:
+    """Calls and gaps of one log file in order, without duplicates within the file, and its statistics."""
 
     items: tuple[Call | Gap, ...]
-    figures: ReadStatistics = field(default_factory=ReadStatistics)
+    statistics: ReadStatistics = field(default_factory=ReadStatistics)
     sha256: str = ""
-    """Of the content that gave it, in hexadecimal; empty where nobody asked for it."""
+    """SHA-256 of the file's content, in hexadecimal; empty where it was not requested."""
 
 
-class Readings:
-    """The readings that one pass puts together."""
+class FileResults:
+    """Combines the results of the files of one pass."""
 
-    def __init__(self, cache: ObjectCache | None, window: Window, figures: ReadStatistics, seen: SeenEvents) -> None:
-        """`figures` grow with each reading that is told; without a cache nothing is known or kept."""
-        self._cache, self._window, self._figures, self._seen = cache, window, figures, seen
+    def __init__(
+        self, cache: ObjectCache | None, window: Window, statistics: ReadStatistics, seen: EventDeduplicator
+    ) -> None:
+        """`statistics` are updated with every replayed result; a `cache` of None disables caching."""
+        self._cache, self._window, self._statistics, self._seen = cache, window, statistics, seen
 
-    def known(self, stored: Stored) -> Reading | None:
-        """What an earlier run read of a file whose records lie in the window."""
+    def known(self, stored: StoredFile) -> FileResult | None:
+        """Returns an earlier run's result of a file whose records are in the window."""
         kept = self._cache.get(stored) if self._cache else None
         if kept is None:
             return None
-        times = (kept.figures.first, kept.figures.last, *(each.time for each in kept.items if isinstance(each, Call)))
+        times = (
+            kept.statistics.first,
+            kept.statistics.last,
+            *(each.time for each in kept.items if isinstance(each, Call)),
+        )
         return kept if all(time is None or self._window.contains(time) for time in times) else None
 
     @property
@@ -67,44 +70,44 @@ class Readings:
         """Whether there is a cache."""
         return self._cache is not None
 
-    def keep(self, stored: Stored, reading: Reading) -> None:
-        """Keeps what was read whole, since the next run's window may be another one."""
-        figures = reading.figures
-        # Where only calls count, nobody has noted when a record was written that cannot be read.
-        has_time = figures.first is not None or all(isinstance(item, Call) for item in reading.items)
-        if self._cache and has_time and not figures.damaged_files and not figures.outside_window:
+    def keep(self, stored: StoredFile, reading: FileResult) -> None:
+        """Stores the result of a file that was read completely; the next run's window may differ."""
+        statistics = reading.statistics
+        # Without a survey, the time of an unreadable record is not known.
+        has_time = statistics.first is not None or all(isinstance(item, Call) for item in reading.items)
+        if self._cache and has_time and not statistics.damaged_files and not statistics.outside_window:
             self._cache.put(stored, reading)
 
-    def again(self, reading: Reading) -> Iterator[Call | Gap]:
-        """Give what a file gave, but for the calls that other files gave before."""
-        self._figures.absorb(replace(reading.figures, calls=0))
+    def replay(self, reading: FileResult) -> Iterator[Call | Gap]:
+        """Yields the items of a file, without calls that other files contained before."""
+        self._statistics.absorb(replace(reading.statistics, calls=0))
         for item in reading.items:
             if isinstance(item, Call):
-                self._figures.note_call(item.time)
-                if self._seen.is_copy(item.event_id):
-                    self._figures.duplicates += 1
+                self._statistics.note_call(item.time)
+                if self._seen.is_duplicate(item.event_id):
+                    self._statistics.duplicates += 1
                     continue
-                self._figures.calls += 1
+                self._statistics.calls += 1
             yield item
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Writes pending results."""
         if self._cache:
             self._cache.close()
 
 
 _FORMAT = 3
 _PENDING = 200
-"""Objects after which what was read is safe from an interruption."""
+"""Number of objects after which results are committed."""
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
 _COUNTS = ("records", "foreign_files", "duplicates")
 
 
 class ObjectCache:
-    """Readings of one bucket or folder for one set of targets, in one file of a folder. For one thread."""
+    """Results of the files of one bucket or folder for one set of targets, in one SQLite file. For one thread."""
 
     def __init__(self, folder: Path, bucket: str, principals: Principals) -> None:
-        """Makes the folder and the file where they are not there.
+        """Creates the folder and the file where they do not exist.
 
         Raises:
             InputError: the folder cannot be written.
@@ -123,18 +126,18 @@ class ObjectCache:
         except (OSError, *_database_errors()) as error:
             raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error
 
-    def get(self, stored: Stored) -> Reading | None:
-        """What the object gave earlier; None where it was not read, is another one now, or cannot be understood."""
+    def get(self, stored: StoredFile) -> FileResult | None:
+        """Returns the stored result of an unchanged object; None where there is none or it cannot be parsed."""
         try:
             found = self._database.execute(
                 "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
             ).fetchone()
             return _reading(msgspec.json.decode(zlib.decompress(found[0]))) if found else None
-        except Exception:  # somebody else may have written it, in any shape
+        except Exception:  # another program may have written it, in any shape
             return None
 
-    def put(self, stored: Stored, reading: Reading) -> None:
-        """Keep what the object gave; where that fails it is read again."""
+    def put(self, stored: StoredFile, reading: FileResult) -> None:
+        """Stores the result of an object; on an error the object is read again next time."""
         if self._is_refused:
             return
         try:
@@ -146,13 +149,14 @@ class ObjectCache:
                 self._database.commit()
                 self._pending = 0
         except _database_errors()[0]:
-            # Another run writes it, for which SQLite waits for seconds, or the disk is full: not again for each object.
+            # Another run holds SQLite's lock, which costs seconds, or the disk is full: do not try again for each
+            # object.
             self._is_refused = True
         except (UnicodeError, RecursionError):
             pass
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Commits pending results."""
         with suppress(*_database_errors()):
             self._database.commit()
             self._database.close()
@@ -161,7 +165,7 @@ class ObjectCache:
         try:
             return _connected(self._path)
         except _database_errors():
-            # Not a database, a broken one or one of another shape: nothing is lost but time.
+            # Not a database, a damaged one or one of another schema: start with an empty one.
             self._path.unlink()
             return _connected(self._path)
 
@@ -182,27 +186,27 @@ def _connected(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _written(reading: Reading) -> Mapping[str, Any]:
-    figures = reading.figures
+def _written(reading: FileResult) -> Mapping[str, Any]:
+    statistics = reading.statistics
     return {
         "calls": [
             [getattr(item, each) for each in _CALL_FIELDS] if isinstance(item, Call) else _gap_written(item)
             for item in reading.items
         ],
-        "counts": {name: getattr(figures, name) for name in _COUNTS},
-        "skipped": dict(figures.skipped),
-        "kinds": dict(figures.kinds),
-        "regions": sorted(figures.regions),
-        "sources": sorted(figures.sources),
-        "spans": figures.spans,
-        "logged": figures.logged,
-        "first": figures.first,
-        "last": figures.last,
+        "counts": {name: getattr(statistics, name) for name in _COUNTS},
+        "skipped": dict(statistics.skipped),
+        "kinds": dict(statistics.kinds),
+        "regions": sorted(statistics.regions),
+        "sources": sorted(statistics.sources),
+        "spans": statistics.spans,
+        "logged": statistics.logged,
+        "first": statistics.first,
+        "last": statistics.last,
         "sha256": reading.sha256,
     }
 
 
-# The outcome is worked out anew.
+# The outcome is derived again.
 _CALL_FIELDS = tuple(name for name in Call.__struct_fields__ if name != "outcome")
 
 
@@ -210,8 +214,8 @@ def _gap_written(gap: Gap) -> Mapping[str, Any]:
     return {"kind": gap.kind, "regions": gap.scope.regions, "detail": gap.detail, "count": gap.count}
 
 
-def _reading(kept: Mapping[str, Any]) -> Reading:
-    figures = ReadStatistics(
+def _reading(kept: Mapping[str, Any]) -> FileResult:
+    statistics = ReadStatistics(
         files=1,
         records=int(kept["counts"]["records"]),
         foreign_files=int(kept["counts"]["foreign_files"]),
@@ -225,12 +229,12 @@ def _reading(kept: Mapping[str, Any]) -> Reading:
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,
     )
-    return Reading(tuple(_item(each) for each in kept["calls"]), figures, str(kept.get("sha256", "")))
+    return FileResult(tuple(_item(each) for each in kept["calls"]), statistics, str(kept.get("sha256", "")))
 
 
 def _item(kept: Any) -> Call | Gap:
     if isinstance(kept, Mapping):
-        # The gaps of a file's own have a region at most (`file_reader.py`).
+        # The gaps of a file have at most a region in their scope (`file_reader.py`).
         scope = Scope(regions=tuple(map(str, kept["regions"])))
         return Gap(GapKind(kept["kind"]), scope, str(kept["detail"]), int(kept["count"]))
     values = dict(zip(_CALL_FIELDS, kept, strict=True))
@@ -247,7 +251,7 @@ def _spans(kept: Mapping[str, Any]) -> dict[str, tuple[datetime, datetime]]:
 
 
 def _moment(text: str) -> datetime:
-    """A time as it was written; raises `ValueError` for one without a zone, which could not be compared."""
+    """Parses a stored time; raises `ValueError` for one without a time zone, which could not be compared."""
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         raise ValueError("a time without a zone")

@@ -1,7 +1,8 @@
-"""Bytes of one file as they were before gzip: of several members, cut or damaged, whatever the file's name says.
+"""Decompresses one gzip file of any number of members, whole or damaged, whatever the file's name.
 
-ISA-L unfolds more than twice as fast as zlib, but gives nothing of what lies before a fault within a piece. So a file
-in which it finds one is unfolded again by zlib, which goes on where ISA-L's last whole piece ended.
+ISA-L is more than twice as fast as zlib, but returns nothing of a piece that contains a fault. After a fault, zlib
+continues
+from the last whole piece of ISA-L.
 """
 
 from __future__ import annotations
@@ -13,40 +14,40 @@ from typing import BinaryIO
 from isal import igzip_lib
 
 CHUNK = 64 * 1024
-"""Bytes that are read, and that zlib unfolds at most, at a time.
+"""Bytes that are read, and that zlib decompresses at most, at a time.
 
-Larger ones are memory that the system has to hand out anew each time (a tenth slower, measured 2026-11).
+Larger buffers are allocated from the system each time (a tenth slower, measured 2026-11).
 """
 PIECE = 64 * 1024
-"""Bytes that ISA-L unfolds at a time: what holds no target is passed over in pieces of this size."""
+"""Bytes that ISA-L decompresses at a time; pieces without a target's name are skipped."""
 MAX_DECOMPRESSED = 1024**3
-"""Bytes that one compressed file may unfold to: bounds the time that a gzip bomb can cost."""
+"""Most bytes of one decompressed file: limits the time that a gzip bomb costs."""
 
 _GZIP = b"\x1f\x8b"
 
 
-class Broken(Exception):  # noqa: N818 - never leaves the reader
-    """The bytes end here; the message says why."""
+class DamagedFileError(Exception):
+    """The file is damaged from here on; the message gives the reason."""
 
 
-class _Fault(Exception):  # noqa: N818 - never leaves this module
-    """ISA-L found one."""
+class _IsalError(Exception):
+    """ISA-L found a fault."""
 
 
-class Unfolded:
-    """The bytes of a file, a piece at a time."""
+class DecompressedFile:
+    """The decompressed content of a file, in pieces."""
 
     def __init__(self, file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> None:
-        """`limit`: bytes that a compressed file may unfold to."""
+        """`limit`: most bytes of the decompressed content."""
         self.compressed = False
-        """Whether it is gzip, whose checksum tells of changed bytes; known once the first piece is there."""
+        """Whether the file is gzip, whose checksum detects changed bytes; set with the first piece."""
         self._file = file
         self._limit = limit
 
     def __iter__(self) -> Iterator[bytes]:
-        """Gives the pieces; raises `Broken` where they end before the file does."""
+        """Yields the pieces; raises `DamagedFileError` where the data ends early."""
         chunks = _chunks(self._file)
-        first = start(chunks)
+        first = first_piece(chunks)
         self.compressed = first.startswith(_GZIP)
         if not self.compressed:
             yield first
@@ -56,29 +57,29 @@ class Unfolded:
         for piece in self._unfolded(first, chunks):
             total += len(piece)
             if total > self._limit:
-                raise Broken(f"it unfolds to more than {self._limit:,} bytes")
+                raise DamagedFileError(f"it unfolds to more than {self._limit:,} bytes")
             yield piece
 
     def _unfolded(self, first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
         given = 0
         if self._file.seekable():
             try:
-                for piece in _by_isal(first, chunks):
+                for piece in _isal_pieces(first, chunks):
                     given += len(piece)
                     yield piece
                 return
-            except _Fault:
+            except _IsalError:
                 self._file.seek(0)
             chunks = _chunks(self._file)
-            first = start(chunks)
-        for piece in _by_zlib(first, chunks):
+            first = first_piece(chunks)
+        for piece in _zlib_pieces(first, chunks):
             if given < len(piece):
                 yield piece[given:]
             given = max(0, given - len(piece))
 
 
-def start(pieces: Iterator[bytes]) -> bytes:
-    """Join pieces until they are long enough to tell gzip and UTF-16 by their first two bytes."""
+def first_piece(pieces: Iterator[bytes]) -> bytes:
+    """Joins pieces until they have the two bytes that identify gzip and UTF-16."""
     found = b""
     while len(found) < 2:
         more = next(pieces, b"")
@@ -93,33 +94,33 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         while chunk := file.read(CHUNK):
             yield chunk
     except OSError as error:
-        raise Broken(f"it cannot be read: {error.strerror or error}") from error
+        raise DamagedFileError(f"it cannot be read: {error.strerror or error}") from error
 
 
-def _by_isal(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Unfold all gzip members; raises `_Fault` for all that is not as it should be."""
+def _isal_pieces(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Decompresses all gzip members with ISA-L; raises `_IsalError` for any fault."""
     while pending:
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         while not member.eof:
             if member.needs_input and not pending:
                 pending = next(chunks, b"")
                 if not pending:
-                    raise _Fault
+                    raise _IsalError
             try:
                 piece = member.decompress(pending, PIECE)
             except igzip_lib.error as error:  # type: ignore[misc] # the stub says an instance
-                raise _Fault from error
+                raise _IsalError from error
             pending = b""
             if piece:
                 yield piece
         try:
             pending = _next_member(member.unused_data, chunks)
-        except Broken as error:
-            raise _Fault from error
+        except DamagedFileError as error:
+            raise _IsalError from error
 
 
-def _by_zlib(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Unfold all gzip members, one after the other, to the last byte before a fault."""
+def _zlib_pieces(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Decompresses all gzip members with zlib, to the last byte before a fault."""
     while pending:
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
@@ -127,12 +128,12 @@ def _by_zlib(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
             if not member.eof:
                 pending = next(chunks, b"")
                 if not pending:
-                    raise Broken("it ends in the middle of a gzip member")
+                    raise DamagedFileError("it ends in the middle of a gzip member")
         pending = _next_member(member.unused_data, chunks)
 
 
 def _next_member(rest: bytes, chunks: Iterator[bytes]) -> bytes:
-    """Find what follows a member; zeros that fill a block of a disk are passed over."""
+    """Returns the bytes after a member; zeros that fill a disk block are skipped."""
     while len(rest.lstrip(b"\0")) < len(_GZIP):
         more = next(chunks, b"")
         if not more:
@@ -140,7 +141,7 @@ def _next_member(rest: bytes, chunks: Iterator[bytes]) -> bytes:
         rest = rest.lstrip(b"\0") + more
     rest = rest.lstrip(b"\0")
     if rest and not rest.startswith(_GZIP):
-        raise Broken("something that is no gzip member follows its end")
+        raise DamagedFileError("something that is no gzip member follows its end")
     return rest
 
 
@@ -152,15 +153,15 @@ def _inflate(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
             piece = member.decompress(data, CHUNK)
         except zlib.error as error:
             yield from _last_bytes(before, data)
-            raise Broken("its gzip data is damaged") from error
+            raise DamagedFileError("its gzip data is damaged") from error
         if piece:
             yield piece
-        # A full piece may leave more behind even where no input is left.
+        # A full piece may leave more data in the decompressor even without input.
         data, full = member.unconsumed_tail, len(piece) == CHUNK
 
 
 def _last_bytes(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """Save what lies before the fault: a failing call gives nothing of what it had already unfolded."""
+    """Yields the data before a fault: a failing call returns nothing of it."""
     for offset in range(len(data)):
         try:
             piece = member.decompress(data[offset : offset + 1])

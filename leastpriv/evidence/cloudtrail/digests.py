@@ -1,8 +1,8 @@
-"""What CloudTrail's digest files vouch for: signatures, the chain from file to file, hashes of log files (pure).
+"""Checks CloudTrail's digest files: signatures, the chain from file to file, and hashes of log files (pure).
 
 Fields, signatures and steps: "CloudTrail digest file structure" and "Custom implementations of CloudTrail log file
-integrity validation" of the CloudTrail User Guide (read 2026-11-24). The word for the signature that a starting digest
-lacks, `null`, is that of `aws cloudtrail validate-logs` (aws-cli, validation.py, read 2026-11-24).
+integrity validation" of the CloudTrail User Guide (read 2026-11-24). A starting digest has the signature `null`, as in
+`aws cloudtrail validate-logs` (aws-cli, validation.py, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -26,58 +26,58 @@ _NAME = re.compile(
 )
 _GZIP = 31
 _LARGEST = 64 * 1024 * 1024
-"""Bytes that a digest may unfold to: it names the log files of an hour, some 400 bytes each."""
+"""Most bytes of a decompressed digest, which names the log files of an hour, some 400 bytes each."""
 _PIECE = 256 * 1024
 _SIGNED_BY = "SHA256withRSA"
 _HASHED_BY = "SHA-256"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """What the key of a digest file tells."""
+class DigestKey:
+    """The fields in the key of a digest file."""
 
     account: str
     region: str
     end: datetime
-    """The end of the hour that it is of, aware UTC."""
+    """The end of its hour, aware UTC."""
     backfill: bool
-    """Whether it names log files that were too late for their own digest."""
+    """Whether it names log files that missed their regular digest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """One digest file whose signature holds, as a link of its chain."""
+class DigestRecord:
+    """One digest file with a valid signature, as a record of its chain."""
 
     key: str
     start: datetime
     end: datetime
-    """Log files delivered between the two are named, aware UTC."""
+    """The period whose delivered log files the digest names, aware UTC."""
     hash: str
     """SHA-256 of its content, in hexadecimal."""
     signature: str
     previous: tuple[str, str, str] | None
-    """Key, hash and signature of the digest before; None: the chain starts here, or goes on from another bucket."""
+    """Key, hash and signature of the previous digest; None: the chain starts here, or continues from another bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A link, and what it vouches for."""
+    """A digest record and the log files that it names."""
 
-    link: Link
+    link: DigestRecord
     files: Mapping[str, str]
-    """SHA-256 of each log file's content by the file's key in the same bucket; empty where another hash was used."""
+    """SHA-256 of each log file's content by its key in the same bucket; empty for another hash algorithm."""
 
 
-def named(key: str) -> Named | None:
-    """What a digest file's key tells; None for another key."""
+def parse_digest_key(key: str) -> DigestKey | None:
+    """Parses the key of a digest file; None for another key."""
     found = _NAME.fullmatch(key.rpartition("/")[2])
     if not found:
         return None
     with suppress(ValueError):
         end = datetime.strptime(found["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        # Those years have no days before or after them.
+        # The first and last years have no days before or after them.
         return (
-            Named(found["account"], found["region"], end, found["backfill"] is not None)
+            DigestKey(found["account"], found["region"], end, found["backfill"] is not None)
             if 1 < end.year < 9999
             else None
         )
@@ -87,16 +87,16 @@ def named(key: str) -> Named | None:
 def read_digest(
     bucket: str, key: str, body: bytes, described: Mapping[str, str], keys: Mapping[str, bytes]
 ) -> Digest | str:
-    """Read a digest file as it was stored (compressed) at a place; in words, why it vouches for nothing.
+    """Parses a digest file as stored (compressed); returns the reason in words where it is not valid.
 
     `described`: the object's metadata, names without `x-amz-meta-`. `keys`: public keys by fingerprint, in DER.
     """
-    content = _unfolded(body)
+    content = _decompressed(body)
     try:
-        told = json.loads(content) if content is not None else None
-        if content is None or not isinstance(told, Mapping):
+        content_fields = json.loads(content) if content is not None else None
+        if content is None or not isinstance(content_fields, Mapping):
             return "it is damaged"
-        return _read(bucket, key, content, told, described, keys)
+        return _read(bucket, key, content, content_fields, described, keys)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "it is no digest file"
 
@@ -105,37 +105,37 @@ def _read(
     bucket: str,
     key: str,
     content: bytes,
-    told: Mapping[str, Any],
+    content_fields: Mapping[str, Any],
     described: Mapping[str, str],
     keys: Mapping[str, bytes],
 ) -> Digest | str:
-    if (told["digestS3Bucket"], told["digestS3Object"]) != (bucket, key):
+    if (content_fields["digestS3Bucket"], content_fields["digestS3Object"]) != (bucket, key):
         return "it was written for another place"
-    if {told["digestSignatureAlgorithm"], described.get("signature-algorithm")} != {_SIGNED_BY}:
+    if {content_fields["digestSignatureAlgorithm"], described.get("signature-algorithm")} != {_SIGNED_BY}:
         return f"it is not signed by {_SIGNED_BY}"
-    public = keys.get(str(told["digestPublicKeyFingerprint"]))
+    public = keys.get(str(content_fields["digestPublicKeyFingerprint"]))
     if public is None:
         return "AWS knows no key of its fingerprint and time"
     own = hashlib.sha256(content).hexdigest()
     signature = str(described.get("signature", ""))
-    if not _holds(public, signature, _signed(told, own)):
+    if not _holds(public, signature, _signed(content_fields, own)):
         return "its signature does not hold"
-    link = Link(
+    link = DigestRecord(
         key,
-        _time(told["digestStartTime"]),
-        _time(told["digestEndTime"]),
+        _time(content_fields["digestStartTime"]),
+        _time(content_fields["digestEndTime"]),
         own,
         signature.lower(),
-        _previous(bucket, told),
+        _previous(bucket, content_fields),
     )
-    return Digest(link, dict(_files(bucket, told["logFiles"])))
+    return Digest(link, dict(_files(bucket, content_fields["logFiles"])))
 
 
-def _signed(told: Mapping[str, Any], own: str) -> bytes:
-    previous = told["previousDigestSignature"]
+def _signed(content_fields: Mapping[str, Any], own: str) -> bytes:
+    previous = content_fields["previousDigestSignature"]
     lines = (
-        str(told["digestEndTime"]),
-        f"{told['digestS3Bucket']}/{told['digestS3Object']}",
+        str(content_fields["digestEndTime"]),
+        f"{content_fields['digestS3Bucket']}/{content_fields['digestS3Object']}",
         own,
         "null" if previous is None else str(previous),
     )
@@ -149,7 +149,7 @@ def _holds(public: bytes, signature: str, signed: bytes) -> bool:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    # Takes the two forms of a key that the guide's own example shows, PKCS #1 and SubjectPublicKeyInfo.
+    # Accepts both forms of a key in the guide's example, PKCS #1 and SubjectPublicKeyInfo.
     with suppress(InvalidSignature, UnsupportedAlgorithm, ValueError):
         key = load_der_public_key(public)
         if isinstance(key, RSAPublicKey):
@@ -158,13 +158,13 @@ def _holds(public: bytes, signature: str, signed: bytes) -> bool:
     return False
 
 
-def _previous(bucket: str, told: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    if told["previousDigestS3Object"] is None or told["previousDigestS3Bucket"] != bucket:
+def _previous(bucket: str, content_fields: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    if content_fields["previousDigestS3Object"] is None or content_fields["previousDigestS3Bucket"] != bucket:
         return None
     return (
-        str(told["previousDigestS3Object"]),
-        str(told["previousDigestHashValue"]).lower(),
-        str(told["previousDigestSignature"]).lower(),
+        str(content_fields["previousDigestS3Object"]),
+        str(content_fields["previousDigestHashValue"]).lower(),
+        str(content_fields["previousDigestSignature"]).lower(),
     )
 
 
@@ -178,8 +178,8 @@ def _time(text: Any) -> datetime:
     return datetime.fromisoformat(str(text)).astimezone(UTC)
 
 
-def _unfolded(body: bytes) -> bytes | None:
-    """The content of a gzip file; None where it is none, does not end, or is too large."""
+def _decompressed(body: bytes) -> bytes | None:
+    """The content of a gzip file; None where it is not gzip, is truncated, or is too large."""
     unfolding = zlib.decompressobj(_GZIP)
     with suppress(zlib.error):
         content = unfolding.decompress(body, _LARGEST)
@@ -187,10 +187,10 @@ def _unfolded(body: bytes) -> bytes | None:
     return None
 
 
-def broken_links(links: Mapping[str, Link], listed: Collection[str], first: str) -> Iterator[tuple[str, str]]:
-    """Links that do not hold, as the key of the digest file before and what is wrong with it.
+def broken_links(links: Mapping[str, DigestRecord], listed: Collection[str], first: str) -> Iterator[tuple[str, str]]:
+    """Yields invalid links: the key of the previous digest file, and the reason.
 
-    `links` by key; `listed`: keys that are there, sound or not; `first`: smaller keys lie before what was listed.
+    `links` by key; `listed`: existing keys, valid or not; `first`: keys before it were not listed.
     """
     for link in links.values():
         if link.previous is None:
@@ -203,10 +203,10 @@ def broken_links(links: Mapping[str, Link], listed: Collection[str], first: str)
             yield key, "it is another one than the digest file after it names"
 
 
-def holes(
-    links: Collection[Link], start: datetime | None, end: datetime, slack: timedelta
+def missing_periods(
+    links: Collection[DigestRecord], start: datetime | None, end: datetime, slack: timedelta
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Times between the first of these links and `end` that no digest is of, longer than `slack`; from `start` on."""
+    """Yields periods between the first record and `end` without a digest, longer than `slack`; from `start` on."""
     until: datetime | None = None
     for link in sorted(links, key=lambda each: each.start):
         if until is not None and link.start - until > slack and (start is None or link.start > start):
@@ -217,10 +217,10 @@ def holes(
 
 
 class ContentHash:
-    """SHA-256 of what gzip members unfold to, or of plain bytes, a piece at a time, in bounded memory."""
+    """SHA-256 of the content of gzip members or plain bytes, piece by piece, in bounded memory."""
 
     def __init__(self, largest: int) -> None:
-        """`largest`: bytes that the content may have."""
+        """`largest`: most bytes of the content."""
         self._left = largest
         self._hash = hashlib.sha256()
         self._start = b""
@@ -229,7 +229,7 @@ class ContentHash:
         self._broken = False
 
     def update(self, piece: bytes) -> None:
-        """Take the next bytes as they were stored."""
+        """Adds the next bytes as stored."""
         pending = self._start + piece
         if not self._plain and self._member is None:
             if len(pending) < 2:
@@ -245,7 +245,7 @@ class ContentHash:
                 self._broken = True
 
     def hexdigest(self) -> str:
-        """In hexadecimal; empty where the content does not unfold, or not to its end."""
+        """The hash in hexadecimal; empty where the content cannot be decompressed completely."""
         whole = self._plain or (self._member is not None and self._member.eof)
         return self._hash.hexdigest() if whole and not self._broken else ""
 
@@ -264,17 +264,17 @@ class ContentHash:
 
 
 class HashedStream(io.RawIOBase):
-    """A stream whose content is hashed as it is read, and to its end when it is closed."""
+    """A stream that hashes its content while it is read, and reads the rest when it is closed."""
 
     def __init__(self, inner: io.RawIOBase | io.BufferedIOBase, largest: int) -> None:
-        """`largest`: bytes that the content may have."""
+        """`largest`: most bytes of the content."""
         super().__init__()
         self._inner = inner
         self._content = ContentHash(largest)
         self._broken = False
 
     def read(self, size: int = -1) -> bytes:
-        """Next bytes, at most `size`; empty at the end. Raises `OSError` as the stream does."""
+        """Returns the next bytes, at most `size`; empty at the end. Raises `OSError` like the stream."""
         try:
             piece = self._inner.read(size) or b""
         except OSError:
@@ -284,7 +284,7 @@ class HashedStream(io.RawIOBase):
         return piece
 
     def close(self) -> None:
-        """Read what nobody has read, then close."""
+        """Reads the rest, then closes."""
         if not self.closed:
             with suppress(OSError):
                 while not self._broken and self.read(_PIECE):
@@ -293,5 +293,5 @@ class HashedStream(io.RawIOBase):
         super().close()
 
     def hexdigest(self) -> str:
-        """SHA-256 of the content, once closed; empty where it could not be read to its end."""
+        """SHA-256 of the content, after `close`; empty where it could not be read completely."""
         return "" if self._broken else self._content.hexdigest()

@@ -1,13 +1,12 @@
-"""Calls from CloudTrail's event history (`LookupEvents`): no trail, no bucket, no cost; management events of 90 days.
+"""Reads calls from CloudTrail's event history (`LookupEvents`): 90 days of management events, free, without a trail.
 
-A role's calls are looked up by session name: first its sessions are found among the logins (`logins.py`), then each
-session's events, in every region at once. A user's calls are looked up by the user's name. Where no session is found,
-the newest part of the whole history is looked through.
+A role's calls are looked up by session name: first its sessions are found in the events of AssumeRole, then each
+session's
+events, in all regions at once. A user's calls are looked up by user name. Where no session is found, the newest part of
+the whole history is read.
 
 Limits: two requests a second per account and region, 50 events each, one attribute a request, 90 days (LookupEvents in
 the CloudTrail API reference, read 2026-11-24).
-
-Sessions of a role as the records of its logins tell them: their names, by which event history is looked up.
 """
 
 from __future__ import annotations
@@ -21,38 +20,39 @@ from datetime import datetime, timedelta
 from leastpriv.aws.arns import Principals, Window, session_of
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, unwrap
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, unwrap
 from leastpriv.evidence.cloudtrail.lookup_events import (
-    Broken,
-    Finished,
     Lookup,
     Page,
+    RegionFailed,
+    RegionFinished,
     await_delivery,
-    lookups,
-    under_way,
+    late_events_gap,
+    lookup_regions,
 )
-from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine, read_only, region_of
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record, read_only, region_of
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _log = logging.getLogger(__name__)
 
-NAMED_LOGINS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
-"""Events of logins that are rare enough to be looked up by their own name."""
+FEDERATED_EVENTS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
+"""AssumeRole events that are rare enough to be looked up by event name."""
 
 
 @dataclass(slots=True)
-class Logins:
-    """What the records of logins have told so far."""
+class AssumeRoleEvents:
+    """Sessions of roles, collected from AssumeRole events."""
 
     principals: Principals
     sessions: set[str] = field(default_factory=set)
     roles: set[str] = field(default_factory=set)
-    """ARNs of the roles as the logins name them: with their paths."""
+    """ARNs of the roles, with their paths."""
     last: datetime | None = None
-    """Time of the newest login."""
+    """Time of the newest AssumeRole event."""
 
     def note(self, record: object) -> str:
-        """Takes one record in; why it may be a login to one of the roles and cannot be read, or nothing."""
+        """Adds one record; returns why it may be a session of one of the roles that cannot be read, or ""."""
         if not isinstance(record, Mapping) or not record.get("eventName"):
             return "a record that may be a login cannot be read"
         if record.get("errorCode") or not str(record["eventName"]).startswith("AssumeRole"):
@@ -76,67 +76,71 @@ class Logins:
         self.last = max(filter(None, (self.last, time)), default=None)
 
 
-def unread_login(detail: str) -> Gap:
-    """The gap of a login that was not seen or not understood: its session may have acted anywhere."""
+def unread_assume_role_gap(detail: str) -> Gap:
+    """The gap of an unread AssumeRole event: its session may have called any service."""
     return Gap(GapKind.UNREADABLE_RECORD, Scope(), detail)
 
 
 DAYS = 90
-"""How far back event history reaches."""
+"""Days that event history keeps."""
 _LONGEST_SESSION = timedelta(hours=12)
-"""Of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
+"""Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
 _MOST_PAGES = 1_200
-"""Pages of one region where everything is looked through: ten minutes, 60,000 events."""
+"""Most pages of one region without a lookup attribute: ten minutes, 60,000 events."""
 _SAY_EVERY = 100
-"""Pages of one region: 50 seconds."""
-_OF_A_REGION = (AwsErrorKind.DENIED, AwsErrorKind.INVALID, AwsErrorKind.UNREACHABLE)
-"""What may be wrong with one region alone, so that it helps to name the others."""
-_WHOLE = (Lookup(),)
-_FEW = 20
-"""Regions that a sentence names."""
+"""Pages of one region between progress messages: 50 seconds."""
+_REGION_ERRORS = (AwsErrorKind.DENIED, AwsErrorKind.INVALID, AwsErrorKind.UNREACHABLE)
+"""Errors that may concern one region alone, so that naming the other regions helps."""
+_ALL_EVENTS = (Lookup(),)
+_MOST_NAMED_REGIONS = 20
+"""Most regions that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventHistoryOptions:
+    """How event history is read."""
+
+    days: int = DAYS
+    """Days to read, counted back from now."""
+    wait: timedelta = timedelta()
+    """Longest wait for the delivery of recent events."""
+    seen: EventDeduplicator | None = None
+    """Shared by sources that may contain copies of each other's records."""
+    pace: float = 0.5
+    """Seconds between requests in a region."""
+    sessions: tuple[str, ...] = ()
+    """Session names of the roles, where known; other sessions are then not looked up."""
+    remedy: str = ""
+    """What a user can do about a region that cannot be read, a sentence."""
 
 
 class EventHistory:
-    """A source: the account's event history in some regions, as one set of credentials sees it."""
+    """An evidence source: the account's event history in some regions, with one set of credentials."""
 
     def __init__(
         self,
         aws: Aws,
         regions: tuple[str, ...],
         now: datetime,
-        *,
-        days: int = DAYS,
-        wait: timedelta = timedelta(),
-        seen: SeenEvents | None = None,
-        pace: float = 0.5,
-        sessions: tuple[str, ...] = (),
-        way_out: str = "",
+        options: EventHistoryOptions = EventHistoryOptions(),
     ) -> None:
-        """`days` back from `now`; `wait` at most that long for events under way; `pace`: seconds between requests.
-
-        `sessions`: names of the sessions of roles, where they are known; others are not looked for then.
-        `way_out`: what a person may do about a region that cannot be read, a sentence.
-        """
+        """Reads nothing yet."""
         self.statistics = ReadStatistics()
         self._aws = aws
         self._regions = tuple(dict.fromkeys(regions))
         self._now = now
-        self._reach = timedelta(days=min(days, DAYS))
-        self._wait = wait
-        self._shared = seen
-        self._pace = pace
-        self._known_sessions = sessions
-        self._way_out = way_out
+        self._options = options
+        self._reach = timedelta(days=min(options.days, DAYS))
         self._newest: datetime | None = None
 
     def __str__(self) -> str:
-        """What a person calls it."""
+        """Name of the source in messages."""
         return f"event history of {_listed(self._regions)}"
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read the calls as the regions answer, newest first in each, each once, and a gap for what could not be seen.
+        """Reads the calls, newest first in each region and deduplicated, and gaps for what could not be read.
 
-        Never raises for anything that AWS answers, or does not: that is a gap. Starts `statistics` anew.
+        Never raises for AWS errors, which are gaps; resets `statistics`.
         """
         self.statistics = ReadStatistics()
         self._newest = None
@@ -150,8 +154,8 @@ class EventHistory:
             Scope(data_events=True),
             "event history holds management events only; a trail with data events shows the rest",
         )
-        if self._wait:
-            yield from await_delivery(self._aws, self._regions, self._wait)
+        if self._options.wait:
+            yield from await_delivery(self._aws, self._regions, self._options.wait)
         failed: set[str] = set()
         asked, gaps = self._what_to_ask(chosen, principals, failed)
         yield from gaps
@@ -163,19 +167,19 @@ class EventHistory:
     def _what_to_ask(
         self, window: Window, principals: Principals, failed: set[str]
     ) -> tuple[tuple[Lookup, ...], list[Gap]]:
-        """Lookups that together show all calls of the principals."""
+        """Returns lookups that together find all calls of the principals."""
         names = [target.name for target in principals.targets or () if target.kind == "user"]
         roles = [target for target in principals.targets or () if target.kind == "role"]
         if principals.targets is None:
-            return _WHOLE, []
+            return _ALL_EVENTS, []
         gaps: list[Gap] = []
-        if self._known_sessions:
-            names += self._known_sessions
+        if self._options.sessions:
+            names += self._options.sessions
         elif roles:
             found, gaps = self._sessions(window, principals, [role.arn for role in roles], failed)
             if not found:
                 _log.info("Event history: no login to the role was found; looking through all events instead")
-                return _WHOLE, gaps
+                return _ALL_EVENTS, gaps
             names += sorted(found, reverse=True)
             _log.info(f"Event history: session names of the role: {len(found):,}; each is looked up")
         return tuple(Lookup("Username", name) for name in names), gaps
@@ -183,39 +187,41 @@ class EventHistory:
     def _sessions(
         self, window: Window, principals: Principals, arns: list[str], failed: set[str]
     ) -> tuple[set[str], list[Gap]]:
-        """Names of the sessions whose login was seen; a login is an event of the region whose STS was called."""
+        """Session names from AssumeRole events, which are recorded in the region whose STS endpoint was called."""
         before = Window(window.start - _LONGEST_SESSION if window.start else None, window.end)
-        logins = Logins(principals)
-        # AssumeRole happens all the time in most accounts, so that is asked for by the role that it is about.
-        named = tuple(Lookup("EventName", name) for name in NAMED_LOGINS)
+        logins = AssumeRoleEvents(principals)
+        # AssumeRole is frequent in most accounts, so it is looked up by role instead of by event name.
+        named = tuple(Lookup("EventName", name) for name in FEDERATED_EVENTS)
         gaps = self._logins((*named, *_about(arns)), before, logins, failed)
-        # Who named the role without its path did not ask for the role that the logins are about.
+        # A target without its role path: the found role may not be the target.
         paths = logins.roles - set(arns)
         if paths:
             gaps += self._logins(_about(paths), before, logins, failed)
         self._newest = logins.last
         return logins.sessions, gaps
 
-    def _logins(self, asked: tuple[Lookup, ...], window: Window, logins: Logins, failed: set[str]) -> list[Gap]:
-        """Takes in all logins that are found; a gap for what may have been one."""
+    def _logins(
+        self, asked: tuple[Lookup, ...], window: Window, logins: AssumeRoleEvents, failed: set[str]
+    ) -> list[Gap]:
+        """Collects AssumeRole events, and returns gaps for events that may be missing."""
         gaps: dict[Gap, None] = {}
-        broken: list[Broken] = []
+        broken: list[RegionFailed] = []
         regions = [region for region in self._regions if region not in failed]
-        for item in lookups(self._aws, regions, asked, window, self._pace):
+        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
             if isinstance(item, Page):
                 self.statistics.requests += 1
                 for detail in filter(None, map(logins.note, _records(item))):
-                    gaps[unread_login(f"event history of {item.region}: {detail}")] = None
-            elif isinstance(item, Broken):
+                    gaps[unread_assume_role_gap(f"event history of {item.region}: {detail}")] = None
+            elif isinstance(item, RegionFailed):
                 broken.append(item)
         failed.update(item.region for item in broken)
-        # A login that was not seen hides what its session did, wherever that was.
+        # An unread AssumeRole event hides what its session did in any region.
         told = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken))
         return [*gaps, *told]
 
-    def _reasons(self, broken: Sequence[Broken]) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Regions that failed in the same way, and how, with the way out."""
-        alike: dict[str, list[Broken]] = {}
+    def _reasons(self, broken: Sequence[RegionFailed]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Groups regions by their failure, and adds the remedy."""
+        alike: dict[str, list[RegionFailed]] = {}
         for item in sorted(broken, key=lambda item: item.region):
             same = item.kind if item.kind is AwsErrorKind.INVALID else item.reason.replace(item.region, "")
             alike.setdefault(same, []).append(item)
@@ -223,17 +229,17 @@ class EventHistory:
             regions = tuple(item.region for item in items)
             reason = f"{items[0].reason.rstrip('.')}."
             if items[0].kind is AwsErrorKind.INVALID:
-                reason = _refusing(regions)
+                reason = _regions_rejecting(regions)
             elif len(items) > 1:
                 reason = f"{reason} The same in {_listed(regions[1:])}."
-            way_out = self._way_out if items[0].kind in _OF_A_REGION else ""
-            yield regions, f"{reason} {way_out}".rstrip()
+            remedy = self._options.remedy if items[0].kind in _REGION_ERRORS else ""
+            yield regions, f"{reason} {remedy}".rstrip()
 
     def _under_way(self, window: Window) -> Iterator[Gap]:
-        """A gap where the role was at work a moment ago, and nobody waited."""
-        if not self._wait and not self._known_sessions:
-            way_out = "set `wait-for-events`, or run again later"
-            yield from under_way(self._newest, self._now, window, way_out, Scope())
+        """A gap where the role was active a moment ago and the run did not wait for delivery."""
+        if not self._options.wait and not self._options.sessions:
+            remedy = "set `wait-for-events`, or run again later"
+            yield from late_events_gap(self._newest, self._now, window, remedy, Scope())
 
     def _calls(
         self,
@@ -243,14 +249,14 @@ class EventHistory:
         principals: Principals,
         failed: set[str],
     ) -> Iterator[Call | Gap]:
-        seen = self._shared or SeenEvents()
-        most = _MOST_PAGES if asked is _WHOLE else 0
+        seen = self._options.seen or EventDeduplicator()
+        most = _MOST_PAGES if asked is _ALL_EVENTS else 0
         pages: Counter[str] = Counter()
-        broken: list[Broken] = []
-        for item in lookups(self._aws, regions, asked, window, self._pace, most):
-            if isinstance(item, Broken):
+        broken: list[RegionFailed] = []
+        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace, most):
+            if isinstance(item, RegionFailed):
                 broken.append(item)
-            elif isinstance(item, Finished):
+            elif isinstance(item, RegionFinished):
                 _log.info(f"Event history of {item.region}: read")
             else:
                 self.statistics.requests += 1
@@ -263,46 +269,48 @@ class EventHistory:
         for where, detail in self._reasons(broken):
             yield Gap(GapKind.SOURCE_FAILED, Scope(regions=where), detail)
 
-    def _page(self, page: Page, window: Window, principals: Principals, seen: SeenEvents) -> Iterator[Call | Gap]:
-        figures = self.statistics
+    def _page(
+        self, page: Page, window: Window, principals: Principals, seen: EventDeduplicator
+    ) -> Iterator[Call | Gap]:
+        statistics = self.statistics
         for record in _records(page):
-            found = examine(record, principals.wants)
-            if found is NotACall.NOT_A_RECORD or isinstance(found, Gap):
+            found = parse_record(record, principals.wants)
+            if found is SkipReason.NOT_A_RECORD or isinstance(found, Gap):
                 detail = found.detail if isinstance(found, Gap) else "an event holds no record"
                 yield Gap(GapKind.UNREADABLE_RECORD, Scope(regions=(page.region,)), f"event history: {detail}")
                 continue
             self._note(record)
-            if isinstance(found, NotACall):
-                figures.skipped[found.value] += 1
+            if isinstance(found, SkipReason):
+                statistics.skipped[found.value] += 1
             elif not window.contains(found.time):
-                figures.outside_window += 1
-            elif seen.is_copy(found.event_id):
-                figures.duplicates += 1
+                statistics.outside_window += 1
+            elif seen.is_duplicate(found.event_id):
+                statistics.duplicates += 1
             else:
-                figures.calls += 1
+                statistics.calls += 1
                 self._newest = max(self._newest or found.time, found.time)
                 yield found
 
     def _note(self, record: object) -> None:
         if not isinstance(record, Mapping):
             return
-        figures = self.statistics
-        figures.records += 1
+        statistics = self.statistics
+        statistics.records += 1
         reads = read_only(record)
         if reads is not None:
-            figures.kinds[f"management-{'read' if reads else 'write'}"] += 1
-        figures.sources.add(str(record.get("eventSource") or ""))
+            statistics.kinds[f"management-{'read' if reads else 'write'}"] += 1
+        statistics.sources.add(str(record.get("eventSource") or ""))
         region, time = region_of(record), event_time(record)
         if region:
-            figures.regions.add(region)
+            statistics.regions.add(region)
         if time:
-            figures.first = min(figures.first or time, time)
-            figures.last = max(figures.last or time, time)
+            statistics.first = min(statistics.first or time, time)
+            statistics.last = max(statistics.last or time, time)
 
     def _cover(self, window: Window, failed: set[str]) -> None:
-        """A region that was read to its end is covered from start to end: what is not there did not happen."""
-        if self._known_sessions:
-            return  # other sessions were not asked for
+        """A region that was read completely is covered from start to end: a missing call did not happen."""
+        if self._options.sessions:
+            return  # other sessions were not looked up
         first, last = window.start or self._now, min(window.end or self._now, self._now)
         for region in self._regions:
             if region not in failed and first < last:
@@ -312,7 +320,7 @@ class EventHistory:
 
 
 def _records(page: Page) -> Iterator[object]:
-    """The records of a page; an event without one, or with a broken one, is given as it is."""
+    """Yields the records of a page; a missing or malformed record is passed on unchanged."""
     for text in page.events:
         yield from unwrap(text)
 
@@ -321,11 +329,12 @@ def _about(roles: Collection[str]) -> tuple[Lookup, ...]:
     return tuple(Lookup("ResourceName", arn) for arn in sorted(roles))
 
 
-def _refusing(regions: Collection[str]) -> str:
-    """Such a region is not enabled, or it is and the credentials are no good there.
+def _regions_rejecting(regions: Collection[str]) -> str:
+    """Such a region is not enabled, or does not accept the credentials.
 
-    Tokens of the global endpoint of STS are valid only in regions that are enabled by default (IAM User Guide, "Manage
-    AWS STS in an AWS Region", read 2026-11-24).
+    Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User Guide, "Manage AWS
+    STS
+    in an AWS Region", read 2026-11-24).
     """
     return (
         f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or they came from "
@@ -334,5 +343,9 @@ def _refusing(regions: Collection[str]) -> str:
 
 
 def _listed(regions: Collection[str]) -> str:
-    names = sorted(regions) if len(regions) > _FEW else list(regions)
-    return ", ".join(names) if len(names) <= _FEW else f"{', '.join(names[:_FEW])} and {len(names) - _FEW} more"
+    names = sorted(regions) if len(regions) > _MOST_NAMED_REGIONS else list(regions)
+    return (
+        ", ".join(names)
+        if len(names) <= _MOST_NAMED_REGIONS
+        else f"{', '.join(names[:_MOST_NAMED_REGIONS])} and {len(names) - _MOST_NAMED_REGIONS} more"
+    )

@@ -1,7 +1,4 @@
-"""One file of CloudTrail records -> calls, gaps and figures of what the evidence covers, wherever the file lies.
-
-The wrappings that tools put around CloudTrail records: EventBridge, lookup-events, Logstash … (pure).
-"""
+"""Reads one log file into calls, gaps and statistics, whatever its storage and format."""
 
 from __future__ import annotations
 
@@ -10,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, Unfolded
-from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine
-from leastpriv.evidence.cloudtrail.record_blocks import Blocks, records_of
-from leastpriv.evidence.cloudtrail.record_reader import RowReader
-from leastpriv.evidence.cloudtrail.record_stream import Damage, values_of
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, cover, remember
+from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, DecompressedFile
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record
+from leastpriv.evidence.cloudtrail.record_blocks import RecordBlocks, decode_block_as_json
+from leastpriv.evidence.cloudtrail.record_reader import RecordReader
+from leastpriv.evidence.cloudtrail.record_stream import Damage, parse_values
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, add_name, count_coverage
 from leastpriv.models import Call, Gap, GapKind, Scope
 
-# Each seen in published data sets, or written by the tool named.
+# Each format occurs in published data sets, or in the output of the named tool.
 _LISTS = ("Records", "Events", "logEvents", "hits")
 """A trail's file; lookup-events; CloudWatch Logs subscription; Elasticsearch."""
 _OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
@@ -29,7 +26,7 @@ _DEPTH = 6
 
 
 def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
-    """Give the records inside a value of a file; a value that wraps nothing known is given as it is."""
+    """Yields the records in a value of a file; an unknown value is passed on unchanged."""
     if isinstance(value, str):
         value = _parsed(value)
     if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
@@ -66,19 +63,18 @@ def _parsed(text: str) -> object:
         return text
 
 
-__all__ = ["FileReader", "ReadStatistics", "SeenEvents", "cover"]
-
 _REMEMBERED = 75_000
-"""Ids; a few more would take a set of twice the size."""
+"""Number of ids; a few more would double the size of the set."""
 
 
-class SeenEvents:
-    """Remembers event ids, to drop copies; at least the last `capacity`, at most twice as many.
+class EventDeduplicator:
+    """Detects duplicate events by id; remembers at least the last `capacity` ids, at most twice as many.
 
-    Files are read in order of time, and copies (a second trail, a repeated delivery) are taken to lie near each
-    other: a copy that comes after 150,000 other calls of the targets is counted again. Held are the ids' hashes, which
-    take a third of their memory: Python's are of 64 bits and salted, so that nobody can make two ids alike, and by
-    chance two of 150,000 are alike in one run of a billion.
+    Files are read in order of time, so copies (a second trail, a repeated delivery) are usually close: a copy after
+    150,000
+    other calls of the targets is counted again. The set holds Python's 64-bit hashes of the ids, which take a third of
+    the memory; they are salted, so equal hashes cannot be crafted, and among 150,000 ids two are equal once in a
+    billion runs.
     """
 
     def __init__(self, capacity: int = _REMEMBERED) -> None:
@@ -86,8 +82,8 @@ class SeenEvents:
         self._recent: set[int] = set()
         self._older: set[int] = set()
 
-    def is_copy(self, event_id: str) -> bool:
-        """Whether this id was here before; records without an id are never copies."""
+    def is_duplicate(self, event_id: str) -> bool:
+        """Whether the id occurred before; a record without an id is never a duplicate."""
         if not event_id:
             return False
         seen = hash(event_id)
@@ -100,24 +96,21 @@ class SeenEvents:
 
 
 class FileReader:
-    """Reads one file into the shared statistics; folds its damaged records into one gap per scope."""
+    """Reads one file into the shared statistics, and merges its damaged records into one gap per scope."""
 
     def __init__(
         self,
         name: str,
         region: str,
-        figures: ReadStatistics,
-        seen: SeenEvents,
-        rows: RowReader,
+        statistics: ReadStatistics,
+        seen: EventDeduplicator,
+        rows: RecordReader,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`name` is what a reader of a gap is told; `region` the one that the file's place tells, else empty.
-
-        `rows` goes from file to file; what it has surveyed is for its owner to add to the figures.
-        """
+        """`name` is for gaps, `region` from the path, else empty; files share `rows`, whose owner adds its counts."""
         self._name = name
         self._region = region
-        self._figures = figures
+        self._statistics = statistics
         self._seen = seen
         self._rows = rows
         self._max_decompressed = max_decompressed
@@ -127,31 +120,31 @@ class FileReader:
         self._held_values = False
 
     def read(self, open_file: Callable[[], BinaryIO], window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read calls in the window, each once, and a gap for what cannot be read. Raises nothing of the file system."""
-        self._figures.files += 1
-        remember(self._figures.regions, self._region)
+        """Yields calls in the window without duplicates, and gaps for unreadable parts; file errors are gaps."""
+        self._statistics.files += 1
+        add_name(self._statistics.regions, self._region)
         try:
             with open_file() as opened:
                 yield from self._calls(opened, window, principals)
         except OSError as error:
             yield self._lost(f"it cannot be opened: {error.strerror or error}")
-        # What is odd in a file that is no trail's, a package.json between the trails, hides no call.
+        # Damage in a file that is not CloudTrail's, such as a package.json, hides no call.
         if self._is_trail or self._is_damaged:
             yield from self._damaged.values()
         else:
-            self._figures.foreign_files += self._held_values
+            self._statistics.foreign_files += self._held_values
 
     def _calls(self, opened: BinaryIO, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        unfolded = Unfolded(opened, self._max_decompressed)
-        # Only where a checksum tells of damage need nobody look for it.
+        unfolded = DecompressedFile(opened, self._max_decompressed)
+        # Only a checksum proves that records need no check for damage.
         sought = self._rows.sought
-        blocks = Blocks(unfolded, lambda part: sought is None or not unfolded.compressed or bool(sought(part)))
+        blocks = RecordBlocks(unfolded, lambda part: sought is None or not unfolded.compressed or bool(sought(part)))
         undecoded = None
         for block in blocks:
-            if (found := self._rows.read(block, self._figures, checked=unfolded.compressed)) is not None:
+            if (found := self._rows.read(block, self._statistics, checked=unfolded.compressed)) is not None:
                 self._held_values = self._is_trail = True
                 yield from self._new(found)
-            elif (records := records_of(block)) is not None:
+            elif (records := decode_block_as_json(block)) is not None:
                 for record in records:
                     yield from self._value(record, window, principals)
             else:
@@ -160,7 +153,7 @@ class FileReader:
         if blocks.passed_over:
             self._held_values = self._is_trail = True
         if undecoded is not None or not blocks.ended:
-            for value in values_of(blocks.rest(undecoded), depth=blocks.depth):
+            for value in parse_values(blocks.rest(undecoded), depth=blocks.depth):
                 yield from self._value(value, window, principals)
 
     def _value(self, value: object | Damage, window: Window, principals: Principals) -> Iterator[Call | Gap]:
@@ -176,20 +169,20 @@ class FileReader:
 
     def _record(self, record: object, window: Window, principals: Principals) -> Iterator[Call]:
         self._held_values = True
-        found = examine(record, principals.wants)
-        if found is NotACall.NOT_A_RECORD:
-            self._figures.skipped[found.value] += 1
+        found = parse_record(record, principals.wants)
+        if found is SkipReason.NOT_A_RECORD:
+            self._statistics.skipped[found.value] += 1
             return
         if not self._is_in_window(record, window, principals):
             return
-        self._figures.records += 1
-        if isinstance(found, NotACall):
-            self._figures.skipped[found.value] += 1
+        self._statistics.records += 1
+        if isinstance(found, SkipReason):
+            self._statistics.skipped[found.value] += 1
         else:
             yield from self._new((found,))
 
     def _new(self, found: Sequence[Call | Gap]) -> Sequence[Call]:
-        """The calls that are no copies; gaps wait for the file's end."""
+        """Returns the calls without duplicates; gaps wait for the end of the file."""
         calls = [item for item in found if type(item) is Call]
         if len(calls) < len(found):
             for item in found:
@@ -197,23 +190,23 @@ class FileReader:
                     self._fold(item)
         if not calls:
             return calls
-        self._figures.note_call(max([call.time for call in calls]))
-        is_copy = self._seen.is_copy
+        self._statistics.note_call(max([call.time for call in calls]))
+        is_copy = self._seen.is_duplicate
         new = [call for call in calls if not is_copy(call.event_id)]
-        self._figures.duplicates += len(calls) - len(new)
-        self._figures.calls += len(new)
+        self._statistics.duplicates += len(calls) - len(new)
+        self._statistics.calls += len(new)
         return new
 
     def _is_in_window(self, record: object, window: Window, principals: Principals) -> bool:
-        """Note what a record of anybody tells of the evidence; one without a time may lie in the window."""
+        """Counts the coverage of any record; a record without a time may be in the window."""
         if not isinstance(record, Mapping):
             return True
         self._is_trail = True
         time = event_time(record)
         if time and not window.contains(time):
-            self._figures.outside_window += 1
+            self._statistics.outside_window += 1
             return False
-        cover(self._figures, record, time, principals)
+        count_coverage(self._statistics, record, time, principals)
         return True
 
     def _fold(self, gap: Gap) -> None:
@@ -224,7 +217,7 @@ class FileReader:
         self._damaged[scope] = Gap(gap.kind, scope, detail, count)
 
     def _lost(self, reason: str) -> Gap:
-        self._figures.damaged_files += 1
+        self._statistics.damaged_files += 1
         return self._gap(GapKind.UNREADABLE_FILE, f"{self._name}: {reason}")
 
     def _gap(self, kind: GapKind, detail: str) -> Gap:

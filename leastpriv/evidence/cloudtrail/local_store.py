@@ -1,7 +1,4 @@
-"""Calls from a folder of CloudTrail files: a trail's bucket as it is, or what a person has saved of it.
-
-Which files of a folder are CloudTrail's, in order of time, and what their paths say.
-"""
+"""Reads calls from a folder of CloudTrail files: a copy of a trail's bucket, or files that a user saved."""
 
 from __future__ import annotations
 
@@ -11,34 +8,32 @@ from pathlib import Path
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.cache import Readings
+from leastpriv.evidence.cloudtrail.cache import FileResults
 from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED
-from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
-from leastpriv.evidence.cloudtrail.file_store import TrailFile, has_trail_file, trail_files
-from leastpriv.evidence.cloudtrail.prefetch import FolderReading, Task
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_store import TrailFile, find_log_files, has_log_file
+from leastpriv.evidence.cloudtrail.prefetch import FolderPrefetcher, ReadOptions
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 
-__all__ = ["ReadStatistics", "SeenEvents", "TrailFolder"]
-
 
 class TrailFolder:
-    """A source: a folder of any depth, or one file, of CloudTrail records in any known wrapping."""
+    """An evidence source: a folder of any depth, or one file, of CloudTrail records in any known format."""
 
     def __init__(
         self,
         path: Path,
         *,
-        seen: SeenEvents | None = None,
+        seen: EventDeduplicator | None = None,
         survey: bool = True,
         cache: Path | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`seen` is shared by folders that may hold copies of each other's records.
+        """`seen` is shared by folders that may contain copies of records; `cache` keeps results between runs.
 
-        `survey` False: only the targets' calls count. Then the figures of records of anybody, and damage among records
-        that do not name a target, are not looked for, and files are passed over several times as fast. `cache`: a
-        folder that keeps what was read between runs.
+        `survey` False: only the targets' calls count. Coverage of all records, and damage in records without a target's
+        name, are
+        then not reported, and reading is several times as fast.
         """
         self.path = path
         self._shared = seen
@@ -47,11 +42,12 @@ class TrailFolder:
         self._max_decompressed = max_decompressed
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read calls in the window, roughly oldest first, each once, and a gap for what cannot be read.
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps; resets `statistics`.
 
-        Raises `InputError` at once where the folder is missing, cannot be listed, or holds no trail file at
-        all; and while reading where none of its files holds a single record of CloudTrail. Starts
-        `statistics` anew.
+        Raises:
+            InputError: the folder does not exist, cannot be listed or has no log file (at once), or its files contain
+                no
+                CloudTrail record (while reading).
         """
         self._check()
         self.statistics = ReadStatistics()
@@ -72,22 +68,22 @@ class TrailFolder:
             ) from None
         except (OSError, ValueError) as error:
             raise InputError(f"trails: {str(self.path)!r} cannot be read: {error}.") from error
-        if not has_trail_file(self.path, refuse):
+        if not has_log_file(self.path, refuse):
             raise InputError(
                 f"trails: {str(self.path)!r} holds no CloudTrail file (*.json.gz, *.json, *.jsonl): name the"
                 " folder that holds AWSLogs/, or any folder of such files."
             )
 
-    def _readings(self, window: Window, principals: Principals, seen: SeenEvents) -> Readings:
+    def _readings(self, window: Window, principals: Principals, seen: EventDeduplicator) -> FileResults:
         if self._cache is None:
-            return Readings(None, window, self.statistics, seen)
+            return FileResults(None, window, self.statistics, seen)
         from leastpriv.evidence.cloudtrail.cache import ObjectCache
 
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
-        return Readings(ObjectCache(self._cache, name, principals), window, self.statistics, seen)
+        return FileResults(ObjectCache(self._cache, name, principals), window, self.statistics, seen)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        seen = self._shared or SeenEvents()
+        seen = self._shared or EventDeduplicator()
         unlisted: list[Gap] = []
 
         def note(folder: Path, error: OSError) -> None:
@@ -95,17 +91,17 @@ class TrailFolder:
             detail = f"{folder}: it cannot be listed: {error.strerror or error}"
             unlisted.append(Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail))
 
-        task = Task(window, principals, self._survey, self._max_decompressed)
-        reading = FolderReading(task, self._readings(window, principals, seen), self.statistics, seen)
+        task = ReadOptions(window, principals, self._survey, self._max_decompressed)
+        reading = FolderPrefetcher(task, self._readings(window, principals, seen), self.statistics, seen)
         with closing(reading):
-            yield from reading.items(trail_files(self.path, window, note, principals.accounts))
+            yield from reading.items(find_log_files(self.path, window, note, principals.accounts))
         yield from unlisted
-        figures = self.statistics
-        if not figures.files and not has_trail_file(self.path, lambda *_: None, principals.accounts):
+        statistics = self.statistics
+        if not statistics.files and not has_log_file(self.path, lambda *_: None, principals.accounts):
             whose = ", ".join(sorted(principals.accounts or ()))
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self.path}: it has no folder of the account {whose}")
-        if figures.files and figures.foreign_files == figures.files:
+        if statistics.files and statistics.foreign_files == statistics.files:
             raise InputError(
-                f"trails: none of the {figures.files} JSON files in {str(self.path)!r}"
+                f"trails: none of the {statistics.files} JSON files in {str(self.path)!r}"
                 " holds a CloudTrail record: name a folder of CloudTrail files."
             )

@@ -1,12 +1,9 @@
-"""`LookupEvents` in several regions at once: pages as they come, one thread a region, a bounded number held.
+"""Calls `LookupEvents` in several regions, one thread per region, and waits for the delivery of recent events.
 
-Events under way: a gap for them, and waiting until CloudTrail has delivered them.
-
-Waited for is a call of our own, the watermark, for it was made after those of the run.
-
-CloudTrail delivers "within an average of about 5 minutes of an API call", without a promise (CloudTrail FAQ and "How
-CloudTrail works" of its user guide, read 2026-11-24), and not strictly in order: a watermark that has shown is a strong
-sign, no proof.
+The wait ends when a call of our own, the watermark, is visible: it was made after those of the run. CloudTrail delivers
+"within an average of about 5 minutes of an API call", without a guarantee (CloudTrail FAQ and "How CloudTrail works" of
+its
+user guide, read 2026-11-24), and not strictly in order: a visible watermark is a strong sign, but no proof.
 """
 
 from __future__ import annotations
@@ -30,14 +27,14 @@ from leastpriv.models import Gap, GapKind, Scope
 _log = logging.getLogger(__name__)
 
 _HELD = 16
-"""Pages that wait for their reader."""
+"""Most pages in the queue."""
 _PER_PAGE = 50
 _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One attribute that events are looked up by; without a key all events are meant."""
+    """The attribute of a lookup; without a key, all events."""
 
     key: str = ""
     value: str = ""
@@ -45,43 +42,50 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to 50 events of a region, as the texts of their records."""
+    """Up to 50 events of a region, as JSON texts of their records."""
 
     region: str
     events: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """All lookups of a region came to their end."""
+class RegionFinished:
+    """All lookups of a region are complete."""
 
     region: str
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A region's lookups ended before that; the pages before are good."""
+class RegionFailed:
+    """A region's lookups failed; the pages before are valid."""
 
     region: str
     reason: str
     kind: AwsErrorKind = AwsErrorKind.OTHER
 
 
-Item = Page | Finished | Broken
+Item = Page | RegionFinished | RegionFailed
 
 
-def lookups(
+def lookup_regions(
     aws: Aws, regions: Sequence[str], asked: Sequence[Lookup], window: Window, pace: float, most: int = 0
 ) -> Iterator[Item]:
-    """Pages of every region, and one `Finished` or `Broken` each. Never raises for what AWS does.
+    """Yields pages of every region, and one `RegionFinished` or `RegionFailed` each. Never raises for AWS errors.
 
-    `pace`: seconds from one request of a region to the next. `most`: pages of a region at most; 0 is no bound.
-    Whoever stops reading stops the requests.
+    Closing the iterator stops the requests.
+
+    Args:
+        aws: the credentials.
+        regions: the regions to read.
+        asked: the lookups of each region.
+        window: the period to read.
+        pace: seconds between two requests in a region.
+        most: most pages of a region; 0 is no limit.
     """
     ready: queue.Queue[Item] = queue.Queue(_HELD)
     stop = threading.Event()
     work = (_Region(aws, region, ready, stop, pace) for region in regions)
-    # Daemons: an interrupted run does not wait for an answer that may take a minute.
+    # Daemon threads: an interrupted run does not wait for a response that may take a minute.
     threads = [threading.Thread(target=each.run, args=(asked, window, most), daemon=True) for each in work]
     for thread in threads:
         thread.start()
@@ -96,10 +100,10 @@ def lookups(
 
 
 def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
-    """Pages of one lookup, newest event first.
+    """Yields the pages of one lookup, newest event first.
 
     Raises:
-        AwsError: AWS does not give one, or one names as the next what was read before.
+        AwsError: AWS does not return a page, or repeats a token.
     """
     arguments: dict[str, object] = {"MaxResults": _PER_PAGE}
     if asked.key:
@@ -123,9 +127,9 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
 
 
 def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
-    """One page; one that breaks off is asked for again.
+    """Requests one page, and repeats the request if the response is truncated.
 
-    botocore raises for some of these, and for others gives an answer without any of its members (seen with 1.44.8).
+    botocore raises an error for some truncated responses, and returns others without any member (seen with 1.44.8).
     """
     doing = f"reading the event history of {client.meta.region_name}"
     broken = AwsError(
@@ -155,15 +159,17 @@ class _Region:
         self._next = 0.0
 
     def run(self, asked: Sequence[Lookup], window: Window, most: int) -> None:
-        """Everything that this region is asked; whatever happens, one last item tells of its end."""
-        last: Item = Finished(self._region)
+        """Runs all lookups of this region; the last item always reports the end."""
+        last: Item = RegionFinished(self._region)
         try:
             last = self._asked(asked, window, most)
         except LeastprivError as error:
             kind = error.kind if isinstance(error, AwsError) else AwsErrorKind.OTHER
-            last = Broken(self._region, str(error), kind)
-        except Exception as error:  # a thread's exception would be lost, and the reader wait for ever
-            last = Broken(self._region, f"reading the event history of {self._region} failed: {type(error).__name__}")
+            last = RegionFailed(self._region, str(error), kind)
+        except Exception as error:  # a thread's exception would be lost, and the reader would wait forever
+            last = RegionFailed(
+                self._region, f"reading the event history of {self._region} failed: {type(error).__name__}"
+            )
         finally:
             self._put(last)
 
@@ -175,19 +181,19 @@ class _Region:
             while True:
                 self._turn()
                 if self._stop.is_set():
-                    return Finished(self._region)
+                    return RegionFinished(self._region)
                 if most and count == most:
                     reason = f"the event history of {self._region} is longer than {most * _PER_PAGE:,} events"
-                    return Broken(self._region, f"{reason}: older ones were not looked through")
+                    return RegionFailed(self._region, f"{reason}: older ones were not looked through")
                 page = next(found, None)
                 if page is None:
                     break
                 count += 1
                 self._put(page)
-        return Finished(self._region)
+        return RegionFinished(self._region)
 
     def _turn(self) -> None:
-        """Waits for this region's turn."""
+        """Waits until the next request of this region is due."""
         now = time.monotonic()
         self._stop.wait(max(0.0, self._next - now))
         self._next = max(now, self._next) + self._pace
@@ -201,30 +207,30 @@ class _Region:
             return
 
 
-_UNDER_WAY = timedelta(minutes=15)
-"""How long events may be on their way."""
+_DELIVERY_TIME = timedelta(minutes=15)
+"""Time in which recent events may not be delivered yet."""
 _EVERY = 15.0
-"""Seconds from one look to the next."""
-NOT_WAITED_FOR = "name `event-history` in `trails` too, with `wait-for-events`, or run again later"
-"""What helps against events under way to a trail, which nobody waits for."""
-_MARK = "GetCallerIdentity"
-_CLOCKS = timedelta(minutes=5)
-"""By how much this machine's clock may be ahead of AWS's (signatures stop working at more)."""
+"""Seconds between two lookups."""
+WAIT_ADVICE = "name `event-history` in `trails` too, with `wait-for-events`, or run again later"
+"""Remedy for late events of a trail, which the run does not wait for."""
+_WATERMARK_EVENT = "GetCallerIdentity"
+_LARGEST_SKEW = timedelta(minutes=5)
+"""Most that this machine's clock may differ from AWS's (signatures fail beyond it)."""
 
 
-def under_way(newest: datetime | None, now: datetime, window: Window, way_out: str, scope: Scope) -> Iterator[Gap]:
-    """A gap where the role was at work a moment ago: what it did then may not show yet. `way_out` is an imperative."""
-    since = now - _UNDER_WAY
+def late_events_gap(newest: datetime | None, now: datetime, window: Window, remedy: str, scope: Scope) -> Iterator[Gap]:
+    """Yields a gap where the role was active a moment ago; `remedy` is the remedy, an imperative."""
+    since = now - _DELIVERY_TIME
     if newest and newest > since and (window.end is None or window.end > since):
         detail = f"the role was at work at {newest:%H:%M} UTC, and its newest events may not have been delivered: "
-        yield Gap(GapKind.EVENTS_LATE, scope, f"{detail}{way_out}")
+        yield Gap(GapKind.EVENTS_LATE, scope, f"{detail}{remedy}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _Watermark:
     region: str
     request_ids: frozenset[str]
-    """As the answer and its header say: for AWS they are equal, for stand-ins of it not always."""
+    """From the response and its header: AWS returns equal ids, test servers sometimes do not."""
     made: datetime
 
 
@@ -234,17 +240,17 @@ def await_delivery(
     wait: timedelta,
     every: float = _EVERY,
 ) -> Iterator[Gap]:
-    """Returns when a call made now shows in the event history of each region, or `wait` has passed.
+    """Waits until a call made now is visible in the event history of each region, or until `wait` has passed.
 
-    Gives a gap for each region in which it has not shown, or that could not be asked.
+    Yields a gap for each region where it is not visible, or that could not be queried.
     """
-    waiting: dict[str, _Mark] = {}
+    waiting: dict[str, _Watermark] = {}
     for region in regions:
         try:
-            waiting[region] = _mark(aws, region)
+            waiting[region] = _watermark(aws, region)
         except AwsError as error:
             if error.kind is AwsErrorKind.INVALID:
-                continue  # The reading will tell that the region cannot be read at all.
+                continue  # Reading the region will report the same error.
             yield _late(f"whether {region} has delivered its newest events is not known: {error}")
     began = time.monotonic()
     while waiting:
@@ -269,19 +275,19 @@ def await_delivery(
         yield _late(f"{region} had not delivered its newest events after {minutes} minutes (`wait-for-events`)")
 
 
-def _mark(aws: Aws, region: str) -> _Mark:
+def _watermark(aws: Aws, region: str) -> _Watermark:
     client = aws.client("sts", region)
     made = datetime.now(UTC)
     with translate_errors(f"marking the time in {region}", "sts:GetCallerIdentity"):
         answer = client.get_caller_identity()
     about = answer["ResponseMetadata"]
     found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))
-    return _Mark(region, frozenset(filter(None, found)), made)
+    return _Watermark(region, frozenset(filter(None, found)), made)
 
 
-def _shows(aws: Aws, mark: _Mark) -> bool:
+def _shows(aws: Aws, mark: _Watermark) -> bool:
     client = aws.client("cloudtrail", mark.region)
-    found = pages(client, Lookup("EventName", _MARK), Window(mark.made - _CLOCKS))
+    found = pages(client, Lookup("EventName", _WATERMARK_EVENT), Window(mark.made - _LARGEST_SKEW))
     return any(_request_of(text) in mark.request_ids for page in found for text in page.events)
 
 
@@ -294,7 +300,7 @@ def _request_of(text: str) -> str:
 
 
 def _late(detail: str) -> Gap:
-    # Of all regions: a login that is late hides what its session did elsewhere.
+    # The gap has no region: a late AssumeRole event hides calls of its session in other regions.
     return Gap(GapKind.EVENTS_LATE, Scope(), detail)
 
 

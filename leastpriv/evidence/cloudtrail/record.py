@@ -1,9 +1,8 @@
-"""One CloudTrail record -> one call, one gap, or nothing: pure, untrusted in, typed out.
+"""Parses one CloudTrail record into one call, one gap, or nothing (pure).
 
-Field meanings: "CloudTrail record contents" of the CloudTrail User Guide (excerpts read 2026-11-24), and what
-4,584 public records hold.
-
-Who made the call of a CloudTrail record: `userIdentity` -> role or user (pure).
+Input is untrusted, output is typed. Field meanings: "CloudTrail record contents" of the CloudTrail User Guide (excerpts
+read
+2026-11-24), and the values in 4,584 public records.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from leastpriv.aws.arns import principal_of, session_of
 from leastpriv.aws.error_codes import call_outcome
 from leastpriv.models import Call, Gap, GapKind, Outcome, Principal, Scope
 
-# Types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
-# CloudTrail User Guide, and the types that public records hold). The others are services, other accounts, root,
-# directories, or logins (AssumeRoleWithWebIdentity) that hold no permissions yet.
-_OF_A_PRINCIPAL = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
+# Identity types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
+# CloudTrail User Guide, and types in public records). The others are services, other accounts, root, directories, or
+# AssumeRole calls (AssumeRoleWithWebIdentity) without permissions.
+_PRINCIPAL_TYPES = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
 # 16 to 128 word characters (`accessKeyIdType` of botocore's model of AWS STS, 1.43 and later).
 _ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
-_USUAL = 20
-"""Characters of the ids that AWS gives out."""
+_COMMON_KEY_LENGTH = 20
+"""Length of most ids that AWS issues."""
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 
 
@@ -44,85 +43,87 @@ class Caller:
     access_key: str = ""
 
 
-class NoCaller(Enum):
-    """Why a record has no caller."""
+class MissingCaller(Enum):
+    """Why a record has no caller of a role or user."""
 
     OTHER = "other"
-    """It says that somebody else called, whom no policy of a role or user governs."""
+    """Another caller, whose permissions no policy of a role or user grants."""
     UNREADABLE = "unreadable"
-    """It does not say who called."""
+    """The record has no caller."""
 
 
-def caller_of(record: Mapping[str, object]) -> Caller | NoCaller:
-    """Tell which role or user called. `invokedBy` does not matter: services forward a caller's request."""
+def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
+    """Returns the role or user that called, whatever `invokedBy` says: services forward a caller's request."""
     identity = record.get("userIdentity")
     if not isinstance(identity, Mapping):
-        return NoCaller.UNREADABLE
+        return MissingCaller.UNREADABLE
     kind = identity.get("type")
-    if isinstance(kind, str) and kind not in _OF_A_PRINCIPAL:
-        return NoCaller.OTHER
-    arn = _text_field(identity, "arn")
-    found = _principal(identity, arn, _text_field(record, "awsRegion"))
-    if isinstance(found, NoCaller):
+    if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES:
+        return MissingCaller.OTHER
+    arn = _text(identity, "arn")
+    found = _principal(identity, arn, _text(record, "awsRegion"))
+    if isinstance(found, MissingCaller):
         return found
-    # A service-linked role is governed by AWS alone.
+    # AWS alone controls a service-linked role.
     if ":role/aws-service-role/" in found.arn:
-        return NoCaller.OTHER
+        return MissingCaller.OTHER
     return Caller(
         principal=found.arn,
         account=_account(identity) or found.account,
         session=_session(identity, arn) if found.kind == "role" else "",
-        invoked_by=_text_field(identity, "invokedBy"),
+        invoked_by=_text(identity, "invokedBy"),
         console=_from_console(record, identity),
         access_key=access_key_in(identity),
     )
 
 
 def access_key_in(fields: Mapping[str, object]) -> str:
-    """The `accessKeyId` of an identity or of credentials that were handed out; empty where none can be read."""
-    key = _text_field(fields, "accessKeyId")
+    """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no valid one."""
+    key = _text(fields, "accessKeyId")
     return key if is_access_key(key) else ""
 
 
 def is_access_key(text: str) -> bool:
-    """Whether a text can be the id of an access key."""
-    return (len(text) == _USUAL and text.isalnum() and text.isascii()) or _ACCESS_KEY.fullmatch(text) is not None
+    """Whether a text is a valid access key id."""
+    return (len(text) == _COMMON_KEY_LENGTH and text.isalnum() and text.isascii()) or _ACCESS_KEY.fullmatch(
+        text
+    ) is not None
 
 
-def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | NoCaller:
-    issuer = _text_field(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
+def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | MissingCaller:
+    issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
     found = principal_of(issuer) or principal_of(arn)
     if found:
         return found
     if identity.get("type") == "FederatedUser":
-        # GetFederationToken called by root, or by somebody whom the record does not name.
-        return NoCaller.OTHER
+        # GetFederationToken called by root, or by a caller that the record does not name.
+        return MissingCaller.OTHER
     if arn.endswith(":root"):
-        return NoCaller.OTHER
+        return MissingCaller.OTHER
     if not arn and not identity.get("type"):
-        # Such records are made by a service (`invokedBy`), unless they say nothing at all.
-        return NoCaller.OTHER if identity.get("invokedBy") else NoCaller.UNREADABLE
-    return _named_user(identity, region) or NoCaller.UNREADABLE
+        # A service makes such records (`invokedBy`), unless they have no caller at all.
+        return MissingCaller.OTHER if identity.get("invokedBy") else MissingCaller.UNREADABLE
+    return _named_user(identity, region) or MissingCaller.UNREADABLE
 
 
 def _named_user(identity: Mapping[str, object], region: str) -> Principal | None:
-    """Find a user whom old records give by name only."""
+    """Returns a user that old records give by name only."""
     if identity.get("type") != "IAMUser" or identity.get("arn"):
         return None
     partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
         "us-gov" if region.startswith("us-gov-") else region[:2], "aws"
     )
-    return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text_field(identity, 'userName')}")
+    return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}")
 
 
 def _session(identity: Mapping[str, object], arn: str) -> str:
     # `principalId` is AROA…:session
-    named = _text_field(identity, "principalId").partition(":")[2]
+    named = _text(identity, "principalId").partition(":")[2]
     return session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
 
 
 def _from_console(record: Mapping[str, object], identity: Mapping[str, object]) -> bool:
-    # The documentation has it beside `userIdentity`, some records have it in the session context.
+    # Documented next to `userIdentity`, but some records have it in the session context.
     key = "sessionCredentialFromConsole"
     marks = (record.get(key), _object(identity, "sessionContext").get(key))
     return any(str(mark).lower() == "true" for mark in marks if isinstance(mark, str | bool))
@@ -130,10 +131,10 @@ def _from_console(record: Mapping[str, object], identity: Mapping[str, object]) 
 
 def _account(identity: Mapping[str, object]) -> str:
     value = identity.get("accountId")
-    # Tools that read the field as a number lose the zeros in front.
+    # Tools that parse the field as a number drop leading zeros.
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**12:
         return str(value).zfill(12)
-    return _text_field(identity, "accountId")
+    return _text(identity, "accountId")
 
 
 def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
@@ -141,76 +142,71 @@ def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text_field(fields: Mapping[str, object], key: str) -> str:
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
-
-
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
 _NUMBER = re.compile(r"[0-9.]+")
 _PRINTABLE = re.compile(r"[!-~]{1,256}", re.ASCII)
 _RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
 _ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
-NOTHING: Mapping[str, object] = {}
+EMPTY_OBJECT: Mapping[str, object] = {}
 
 
-class NotACall(StrEnum):
-    """Why a record is no call of a role or user."""
+class SkipReason(StrEnum):
+    """Why a record is not a call of a role or user."""
 
     EVENT_TYPE = "event-type"
     """Service events, sign-ins, console actions, network activity, insights: no API call of the caller."""
     OTHER_CALLER = "other-caller"
-    """A service, another account, root, a service-linked role, a login that has no permissions yet."""
+    """A service, another account, root, a service-linked role, or an AssumeRole call without permissions."""
     CONSOLE = "console"
-    """A person in the AWS console, with that person's rhythm: it says nothing about what a deploy needs."""
+    """A console session of a person, which does not show what a deployment needs."""
     NOT_A_RECORD = "not-a-record"
-    """An object without any of the fields of a record: a digest, or something that is not CloudTrail's."""
+    """An object without the fields of a record: a digest, or not from CloudTrail."""
     NOT_WANTED = "not-wanted"
-    """A call of somebody whose calls are not read."""
+    """A call of a principal that is not read."""
 
 
 def read_record(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | None:
-    """Read the call that a record shows; `None` where it shows no call of a role or user.
+    """Parses the call of a record; `None` where it has no call of a wanted role or user.
 
-    Calls of those whom `wants` refuses are `None` too. A record that would be a call but lacks what makes it
-    one (who, when, what) is a gap. Never raises.
+    A call without a required field (caller, time, name) is a gap. Never raises.
     """
-    found = examine(record, wants)
-    return None if isinstance(found, NotACall) else found
+    found = parse_record(record, wants)
+    return None if isinstance(found, SkipReason) else found
 
 
-def examine(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | NotACall:
-    """As `read_record`, with the reason in place of `None`."""
+def parse_record(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | SkipReason:
+    """Like `read_record`, but returns the reason in place of `None`."""
     if not isinstance(record, Mapping):
-        return _gap(NOTHING, "it is not a JSON object")
-    found = whose(record, wants)
+        return _gap(EMPTY_OBJECT, "it is not a JSON object")
+    found = find_caller(record, wants)
     return call_of(record, found) if isinstance(found, Caller) else found
 
 
-def whose(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Caller | Gap | NotACall:
-    """Who made the call that a record shows, if it is one that is read.
+def find_caller(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Caller | Gap | SkipReason:
+    """Returns the caller of a record, if its calls are read.
 
     Reads the fields `eventType`, `eventCategory`, `eventSource`, `awsRegion`, `userIdentity` and
-    `sessionCredentialFromConsole`; and for a gap all that names the record.
+    `sessionCredentialFromConsole`,
+    and for a gap all fields that identify the record.
     """
     if _RECORD_FIELDS.isdisjoint(record):
-        return NotACall.NOT_A_RECORD
+        return SkipReason.NOT_A_RECORD
     if not _is_api_call(record):
-        return NotACall.EVENT_TYPE
+        return SkipReason.EVENT_TYPE
     caller = caller_of(record)
-    if caller is NoCaller.OTHER:
-        return NotACall.OTHER_CALLER
+    if caller is MissingCaller.OTHER:
+        return SkipReason.OTHER_CALLER
     if not isinstance(caller, Caller):
         return _gap(record, "it does not say which role or user called")
     if wants is not None and not wants(caller.principal):
-        return NotACall.NOT_WANTED
+        return SkipReason.NOT_WANTED
     if caller.console:
-        return NotACall.CONSOLE
+        return SkipReason.CONSOLE
     return caller
 
 
 def event_time(record: Mapping[str, object]) -> datetime | None:
-    """`eventTime` as aware UTC, its only zone; blanks for `T`, fractions, epoch seconds are taken."""
+    """Parses `eventTime` as aware UTC; accepts a blank for `T`, fractions and epoch seconds."""
     value = record.get("eventTime")
     try:
         if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -225,44 +221,44 @@ def event_time(record: Mapping[str, object]) -> datetime | None:
 
 
 def region_of(record: Mapping[str, object]) -> str:
-    """`awsRegion` where it looks like a region, else empty."""
+    """`awsRegion` where it has the form of a region, else empty."""
     value = record.get("awsRegion")
     return value if isinstance(value, str) and _is_region(value) else ""
 
 
 def account_of(record: Mapping[str, object]) -> str:
-    """The account that the record was written for, else the caller's; empty where neither is told."""
+    """The account whose trail has the record, else the caller's; empty where the record has neither."""
     recipient = record.get("recipientAccountId")
     if recipient:
         return str(recipient)
     identity = record.get("userIdentity")
-    told = identity if isinstance(identity, Mapping) else NOTHING
+    told = identity if isinstance(identity, Mapping) else EMPTY_OBJECT
     return str(told.get("accountId") or "") or ":".join(str(told.get("arn")).split(":")[4:5])
 
 
 def is_data_event(record: Mapping[str, object]) -> bool:
-    """Whether a trail writes this event only where data events are switched on."""
+    """Whether a trail records this event only if data events are enabled."""
     return record.get("eventCategory") == "Data" or _flag(record.get("managementEvent")) is False
 
 
 def read_only(record: Mapping[str, object]) -> bool | None:
-    """`readOnly`, which some records hold as text; `None` where it is absent."""
+    """`readOnly`, which some records have as text; `None` where it is absent."""
     return _flag(record.get("readOnly"))
 
 
 def _is_api_call(record: Mapping[str, object]) -> bool:
     kind = record.get("eventType")
     if kind is None:
-        # Records before eventVersion 1.02 have no type; sign-ins are told apart by their source.
+        # Records before eventVersion 1.02 have no type; their sign-ins have a separate source.
         return record.get("eventSource") != "signin.amazonaws.com"
     return kind == "AwsApiCall" and record.get("eventCategory") not in ("Insight", "NetworkActivity")
 
 
-class Shape(NamedTuple):
-    """What a call shares with all those whose records are alike but for who called, when and with what."""
+class EventFields(NamedTuple):
+    """Fields that are equal for all records of one event, region and outcome."""
 
     source: str
-    """Empty, like `name`, where the record tells none."""
+    """Empty, like `name`, where the record has none."""
     name: str
     region: str
     outcome: Outcome
@@ -271,15 +267,15 @@ class Shape(NamedTuple):
     read_only: bool | None
     data_event: bool
     omitted: bool
-    """The record is marked as cut, so that its request is not all of it."""
+    """The record is marked as truncated, so its request is incomplete."""
 
     @classmethod
-    def of(cls, record: Mapping[str, object]) -> Shape:
-        """Of a record: reads those fields of it that are no objects."""
+    def of(cls, record: Mapping[str, object]) -> EventFields:
+        """Reads the fields from a record."""
         code, message = _text(record, "errorCode"), _text(record, "errorMessage")
         return cls(
-            _word(record, "eventSource"),
-            _word(record, "eventName"),
+            _printable_field(record, "eventSource"),
+            _printable_field(record, "eventName"),
             region_of(record),
             call_outcome(code, message),
             code,
@@ -299,7 +295,7 @@ class Shape(NamedTuple):
         response: Mapping[str, object],
         resources: tuple[str, ...],
     ) -> Call:
-        """One of the calls."""
+        """Builds one call with these fields."""
         cut = "omitted" in parameters and _omitted(parameters)
         return Call(
             event_id,
@@ -310,7 +306,7 @@ class Shape(NamedTuple):
             self.region,
             self.source,
             self.name,
-            NOTHING if cut else parameters,
+            EMPTY_OBJECT if cut else parameters,
             response,
             resources,
             self.outcome,
@@ -325,8 +321,8 @@ class Shape(NamedTuple):
 
 
 def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
-    """The call of a record by whom `whose` found; a gap where it lacks when, where or what."""
-    time, shape = event_time(record), Shape.of(record)
+    """Returns the call of a record by the caller that `find_caller` returned; a gap where a field is missing."""
+    time, shape = event_time(record), EventFields.of(record)
     if time is None or not shape.source or not shape.name:
         lacking = "eventTime" if time is None else "eventSource" if not shape.source else "eventName"
         return _gap(record, f"its {lacking} is missing or unreadable")
@@ -342,7 +338,7 @@ def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
 
 
 def resources_of(value: object) -> Iterator[str]:
-    """ARNs of `resources`: a list of objects, of strings, or once a single string."""
+    """Yields the ARNs in `resources`: a list of objects, of strings, or one string."""
     if isinstance(value, str):
         yield from (value,) if value else ()
     entries = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
@@ -352,24 +348,24 @@ def resources_of(value: object) -> Iterator[str]:
 
 
 def _omitted(fields: Mapping[str, object]) -> bool:
-    # "If a field is truncated, omitted is present with a value of true" (record contents); where it is present
-    # the page does not say and no public record shows, so both the record and the field's own place count.
-    # A request's own parameter of that name does not stand alone.
+    # "If a field is truncated, omitted is present with a value of true" (record contents); the page does not say where,
+    # and no public record shows it, so the field counts at the top of the record and in the truncated field. A request
+    # parameter of that name always has other fields next to it.
     return _flag(fields.get("omitted")) is True and (
         "eventName" in fields or fields.keys() <= {"omitted", "originalSize", "reason"}
     )
 
 
 def object_of(value: object) -> Mapping[str, object]:
-    """Take a JSON object, also where a tool has written it as text; everything else is empty."""
+    """Returns a JSON object, decoded if it is a text; an empty one for other values."""
     if value is None:
-        return NOTHING
+        return EMPTY_OBJECT
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            return NOTHING
-    return value if isinstance(value, Mapping) else NOTHING
+            return EMPTY_OBJECT
+    return value if isinstance(value, Mapping) else EMPTY_OBJECT
 
 
 def _flag(value: object) -> bool | None:
@@ -383,13 +379,13 @@ def _text(record: Mapping[str, object], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _word(record: Mapping[str, object], key: str) -> str:
+def _printable_field(record: Mapping[str, object], key: str) -> str:
     value = _text(record, key)
-    return value if _is_word(value) else ""
+    return value if _is_printable(value) else ""
 
 
 @lru_cache(maxsize=4_096)
-def _is_word(value: str) -> bool:
+def _is_printable(value: str) -> bool:
     return _PRINTABLE.fullmatch(value) is not None
 
 
@@ -404,7 +400,7 @@ def _aware(time: datetime) -> datetime:
 
 def _gap(record: Mapping[str, object], reason: str) -> Gap:
     region = region_of(record)
-    event = _word(record, "eventID")
+    event = _printable_field(record, "eventID")
     subject = f"record {event}" if event else "a record"
     return Gap(
         GapKind.UNREADABLE_RECORD,

@@ -1,8 +1,9 @@
-"""A file as CloudTrail delivers it, cut into blocks of whole records, and its records as rows: the fast way.
+"""Splits a file in CloudTrail's own format into blocks of whole records, and decodes them by type (the fast path).
 
-CloudTrail writes `{"Records":[{"eventVersion":…},{"eventVersion":…}]}` without blanks. Such text is cut where a record
-seems to begin, and decoded by types; where it begins or decodes otherwise, `record_stream.py` reads on from there. A
-list of rows decodes only where the block is a list of whole objects, so a look-alike inside a record cuts nothing.
+CloudTrail writes `{"Records":[{"eventVersion":…},{"eventVersion":…}]}` without blanks. The text is split where a record
+seems to
+begin. Where it begins differently or does not decode, `record_stream.py` continues. A block decodes only as a list of
+whole objects, so a similar text inside a record cannot split it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from leastpriv.evidence.cloudtrail.decompress import Broken
+from leastpriv.evidence.cloudtrail.decompress import DamagedFileError
 
 _HEAD = re.compile(rb'\s*\{\s*"Records"\s*:\s*\[\s*(?=\{"eventVersion":)')
 _BETWEEN = b'},{"eventVersion":'
 _END = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
 _TAIL = 64
-"""Bytes in which the end of the list is looked for."""
+"""Bytes in which the end of the list is searched."""
 _OVERLAP = 64
-"""Bytes that the name of a role or user can have ("IAM and AWS STS quotas" of the IAM User Guide, read 2026-11)."""
-_LONGEST = 1024 * 1024
-"""Bytes without a cut that are still waited for."""
+"""Most bytes of a role or user name ("IAM and AWS STS quotas" of the IAM User Guide, read 2026-11)."""
+_LONGEST_RECORD = 1024 * 1024
+"""Most bytes of one record on the fast path."""
 NULL = Raw(b"null")
-"""A field that is empty or absent."""
+"""An empty or absent field."""
 
 
 class _Issuer(Struct, gc=False):
@@ -50,8 +51,8 @@ class _Identity(Struct, gc=False):
     sessionContext: _Session | None = None  # noqa: N815
 
 
-class Row(Struct, gc=False):
-    """What is read of one record; a record with other types in these places is no row."""
+class DecodedRecord(Struct, gc=False):
+    """The fields of one record that are read; a record with other types does not decode."""
 
     eventTime: Annotated[str, Meta(min_length=20, max_length=20)]  # noqa: N815
     eventSource: str  # noqa: N815
@@ -73,7 +74,7 @@ class Row(Struct, gc=False):
     resources: Raw = NULL
 
 
-class _Named(Struct, gc=False):
+class _ResourceEntry(Struct, gc=False):
     """An entry of `resources`."""
 
     ARN: str | None = None
@@ -82,30 +83,30 @@ class _Named(Struct, gc=False):
     arnPrefix: str | None = None  # noqa: N815
 
 
-_rows = msgspec.json.Decoder(list[Row]).decode
-_raws = msgspec.json.Decoder(list[Raw]).decode
-_named = msgspec.json.Decoder(list[_Named] | None).decode
+_decoded_records = msgspec.json.Decoder(list[DecodedRecord]).decode
+_raw_records = msgspec.json.Decoder(list[Raw]).decode
+_resource_entries = msgspec.json.Decoder(list[_ResourceEntry] | None).decode
 _decode = msgspec.json.Decoder().decode
 
 
-def rows_of(block: bytes, sought: Callable[[bytes], object] | None = None) -> list[Row] | None:
-    """The records of a block, which is a list; `None` where one of them is damaged or no row.
+def decode_block(block: bytes, sought: Callable[[bytes], object] | None = None) -> list[DecodedRecord] | None:
+    """Decodes the records of a block, a JSON list; `None` where one of them is damaged or has other types.
 
-    `sought`: whether a record's bytes hold what is looked for; those that do not are not decoded.
+    `sought`: whether a record's bytes contain a target; other records are not decoded.
     """
     try:
         if sought:
-            block = b"[%b]" % b",".join([each for each in map(bytes, _raws(block)) if sought(each)])
+            block = b"[%b]" % b",".join([each for each in map(bytes, _raw_records(block)) if sought(each)])
         if not block.isascii():
-            # Text of fields that nobody asked for is not checked by the decoder.
+            # The decoder does not validate text of skipped fields.
             block.decode()
-        return _rows(block)
+        return _decoded_records(block)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def records_of(block: bytes) -> list[Any] | None:
-    """The records of a block as `json` reads them; `None` where one of them is damaged."""
+def decode_block_as_json(block: bytes) -> list[Any] | None:
+    """Decodes the records of a block with `json`; `None` where one of them is damaged."""
     try:
         found: list[Any] = json.loads(block.decode(), strict=False)
     except (ValueError, RecursionError):
@@ -113,23 +114,23 @@ def records_of(block: bytes) -> list[Any] | None:
     return found
 
 
-class Blocks:
-    """Cuts pieces of one file into blocks; what it does not give, `rest` has."""
+class RecordBlocks:
+    """Splits the pieces of one file into blocks; `rest` returns what was not split."""
 
     def __init__(self, pieces: Iterable[bytes], sought: Callable[[bytes], bool]) -> None:
-        """`sought`: whether bytes hold what is looked for; blocks that do not are passed over."""
+        """`sought`: whether bytes contain a target; other blocks are skipped."""
         self._pieces = iter(pieces)
         self._sought = sought
         self._held = b""
-        self._broken: Broken | None = None
+        self._broken: DamagedFileError | None = None
         self.depth = 0
-        """Brackets around what `rest` gives."""
+        """Open brackets before the result of `rest`."""
         self.passed_over = False
         self.ended = False
-        """Whether the file was gone through to its end, and nothing is left."""
+        """Whether the file was split to its end."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Gives lists of whole records, as long as the file goes on as CloudTrail writes it."""
+        """Yields lists of whole records while the file has CloudTrail's format."""
         piece = self._next()
         if len(piece) < _TAIL:
             piece += self._next()
@@ -142,7 +143,7 @@ class Blocks:
             cut = piece.rfind(_BETWEEN)
             if cut < 0:
                 self._held += piece[begin:]
-                if len(self._held) > _LONGEST:
+                if len(self._held) > _LONGEST_RECORD:
                     return
             else:
                 sought = self._is_sought(piece)
@@ -157,7 +158,7 @@ class Blocks:
                 yield b"[%b]" % block
 
     def rest(self, given: bytes | None = None) -> Iterator[bytes]:
-        """What was not given, and before it the last block where that could not be read."""
+        """Yields the remaining bytes, preceded by the last block if it could not be decoded."""
         if given is not None:
             yield given[1:-1] + (b"" if self.ended else b",")
         yield self._held
@@ -166,7 +167,7 @@ class Blocks:
         yield from self._pieces
 
     def _is_sought(self, piece: bytes) -> bool:
-        """Whether this piece, or what is held and goes on in it, has what is sought."""
+        """Whether this piece, together with pending bytes, contains a target."""
         found = self._sought(piece) or self._sought(self._held + piece[:_OVERLAP])
         self.passed_over = self.passed_over or not found
         return found
@@ -174,24 +175,24 @@ class Blocks:
     def _next(self) -> bytes:
         try:
             return next(self._pieces, b"")
-        except Broken as broken:
+        except DamagedFileError as broken:
             self._broken = broken
             return b""
 
 
-def record_of(row: Row) -> dict[str, Any]:
-    """The row as the record it was, as far as it is read; raises as `value_of`."""
-    fields = {name: value_of(getattr(row, name)) for name in ("requestParameters", "responseElements", "resources")}
-    return {**told_of(row), **fields}
+def full_record(row: DecodedRecord) -> dict[str, Any]:
+    """Returns the record as a JSON object with all decoded fields; raises like `decode_value`."""
+    fields = {name: decode_value(getattr(row, name)) for name in ("requestParameters", "responseElements", "resources")}
+    return {**identity_fields(row), **fields}
 
 
-def told_of(row: Row) -> dict[str, Any]:
-    """The row as the record it was, without what is decoded for calls only."""
+def identity_fields(row: DecodedRecord) -> dict[str, Any]:
+    """Returns the record as a JSON object, without the fields that only calls need."""
     return {**msgspec.structs.asdict(row), "userIdentity": msgspec.to_builtins(row.userIdentity)}
 
 
-def value_of(raw: Raw) -> Any:
-    """A field's value.
+def decode_value(raw: Raw) -> Any:
+    """Decodes a field's value.
 
     Raises:
         ValueError: a number is too long.
@@ -202,16 +203,16 @@ def value_of(raw: Raw) -> Any:
     try:
         return _decode(raw)
     except msgspec.DecodeError:
-        # Numbers beyond a double's range are infinite for `json`.
+        # `json` reads numbers beyond a double's range as infinite.
         return json.loads(bytes(raw), strict=False)
 
 
-def arns_of(raw: Raw) -> tuple[str, ...] | None:
+def decode_resource_arns(raw: Raw) -> tuple[str, ...] | None:
     """The ARNs of a record's `resources`; `None` where that is not a list of objects."""
     if raw == NULL:
         return ()
     try:
-        found = _named(raw)
+        found = _resource_entries(raw)
     except msgspec.DecodeError:
         return None
     arns = [each.ARN or each.arn or each.ARNPrefix or each.arnPrefix for each in found or ()]

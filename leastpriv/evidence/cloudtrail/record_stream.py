@@ -1,8 +1,7 @@
-"""Bytes of one trail file -> its records, one at a time, with whatever damage lies between them.
+"""Reads the records of a file one at a time, with the damage between them.
 
-A reader for files that may be cut, corrupted or wrapped by another tool: everything that can be read before a
-fault is given, then the fault, then what can be read after it. Memory is bounded by the largest record, not
-by the file.
+Reads files that are truncated, damaged or in another tool's format: everything before a fault, then the fault, then the
+records after it. Memory is limited by the largest record, not by the file.
 """
 
 from __future__ import annotations
@@ -14,52 +13,52 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, Broken, Unfolded, start
+from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, DamagedFileError, DecompressedFile, first_piece
 
 MAX_RECORD = 16 * 1024 * 1024
-"""Characters of one JSON value: bounds what a quote that never closes can swallow."""
+"""Characters of one JSON value: limits the effect of a quote that is never closed."""
 _WRAPPING = 64 * 1024
-"""Characters of a damaged object in which a list of records is looked for."""
+"""Characters of a damaged object in which a list of records is searched."""
 
 _BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
 # The list of a whole file: a trail's file and the output of lookup-events.
 _LIST = re.compile(r'\{\s*"(?:Records|Events)"\s*:\s*\[')
 _LIST_KEY = re.compile(r'"(?:Records|Events)"\s*:\s*\[')
 _KEYS_OF_LIST = ("Records", "Events")
-# Where the next record may begin after a fault: CloudTrail writes `eventVersion` first, and files with one
-# object per line have a brace in the first column. Neither can lie unescaped inside a JSON string.
-_NEXT = re.compile(r'\{\s*"eventVersion"\s*:|(?<=\n)\{')
-# Bytes that are no UTF-8, as the decoder hands them on.
+# Start of the next record after a fault: CloudTrail writes `eventVersion` first, and files with one object per line
+# have a brace in the first column. Neither can occur unescaped in a JSON string.
+_NEXT_RECORD = re.compile(r'\{\s*"eventVersion"\s*:|(?<=\n)\{')
+# Bytes that are not UTF-8, as the decoder passes them on.
 _INVALID = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What could not be read at this place of the file."""
+    """A part of the file that could not be read."""
 
     reason: str
     rest_lost: bool
-    """Whether the fault hides records to the end of the file, or one record only."""
+    """Whether the fault hides all records to the end of the file, or one record only."""
 
 
 def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object | Damage]:
-    """Read the JSON values of a file in order.
+    """Yields the JSON values of a file in order.
 
-    They are the elements of `{"Records": […]}` or of a bare list, or one object per line.
-    The file may be plain or gzip (of several members), whatever its name says. Never raises for what the file
-    holds; errors of the file system become damage too.
+    The values are the elements of `{"Records": […]}` or of a list, or one object per line. The file may be plain or
+    gzip (of
+    several members), whatever its name. Never raises for the content; errors of the file system become damage too.
     """
-    return values_of(iter(Unfolded(file, max_decompressed)))
+    return parse_values(iter(DecompressedFile(file, max_decompressed)))
 
 
-def values_of(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object | Damage]:
-    """As `read_values`, of bytes that lie `depth` brackets deep in what came before them."""
+def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object | Damage]:
+    """Like `read_values`, for bytes inside `depth` open brackets."""
     return _Scanner(_texts(pieces), depth).values()
 
 
 class _Scanner:
-    """Walks over the text, holding one chunk and one record of it."""
+    """Scans the text with one chunk and one record in memory."""
 
     def __init__(self, texts: Iterator[str], depth: int) -> None:
         self._texts = texts
@@ -95,23 +94,23 @@ class _Scanner:
         return match is not None
 
     def _element(self) -> Iterator[object | Damage]:
-        start = self._text[self._at]
+        first_piece = self._text[self._at]
         found, value = self._decode()
         if found:
             yield value
-        elif start == "{" and self._wraps_list():
-            # An object that is cut or too long, but wraps the list: its members one by one.
+        elif first_piece == "{" and self._wraps_list():
+            # A truncated or too long object that contains the list: read its members one by one.
             self._at, self._depth = self._at + 1, self._depth + 1
         else:
             yield from self._recover()
 
     def _wraps_list(self) -> bool:
-        # Wherever the pieces end, the same is looked through.
+        # The result must not depend on the size of the pieces.
         self._fill(_WRAPPING)
         return _LIST_KEY.search(self._text, self._at, self._at + _WRAPPING) is not None
 
     def _member(self) -> Iterator[object | Damage]:
-        """Pass over a member of an object around the list; a string in a list is a value."""
+        """Skips a member of the object around the list; a string in a list is a value."""
         found, key = self._decode()
         if not found:
             yield from self._recover()
@@ -127,7 +126,7 @@ class _Scanner:
             yield from self._recover()
 
     def _decode(self) -> tuple[bool, object]:
-        """Decode the value at this place, reading on while it is incomplete; false where it is damaged."""
+        """Decodes the value at this position, and reads on while it is incomplete; false where it is damaged."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
@@ -139,21 +138,21 @@ class _Scanner:
                 return False, None
             if not self._text.isascii() and _INVALID.search(self._text, self._at, end):
                 return False, None
-            # A number or word may go on in the next chunk.
+            # A number or word may continue in the next chunk.
             if end == len(self._text) and self._text[end - 1] not in '}]"' and self._fill_more():
                 continue
             self._at = end
             return True, value
 
     def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        # Faults within the last characters may be the chunk's end: `fals`, `\u00e`, `-Infinit`.
+        # A fault in the last characters may be the end of the chunk: `fals`, `\u00e`, `-Infinit`.
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
 
     def _recover(self) -> Iterator[Damage]:
-        """Goes on at the next place that looks like a record."""
+        """Continues at the next text that begins like a record."""
         self._at += 1
         while True:
-            match = _NEXT.search(self._text, self._at)
+            match = _NEXT_RECORD.search(self._text, self._at)
             if match:
                 self._at = match.start()
                 yield Damage("a record is damaged", rest_lost=False)
@@ -165,7 +164,7 @@ class _Scanner:
         self._broken = self._broken or "it is damaged or ends in the middle of a record"
 
     def _skip_blank(self) -> bool:
-        """Move to the next character that means something; false at the end."""
+        """Moves to the next character that is not blank; false at the end."""
         while True:
             match = _BLANK.match(self._text, self._at)
             self._at = match.end() if match else self._at
@@ -181,13 +180,13 @@ class _Scanner:
     def _fill_more(self) -> bool:
         if self._ended:
             return False
-        # The character before stays, for the look-behind at a line's start.
+        # Keep the last character for the look-behind at the start of a line.
         kept = max(self._at - 1, 0)
         try:
             self._text = self._text[kept:] + next(self._texts)
         except StopIteration:
             self._ended = True
-        except Broken as broken:
+        except DamagedFileError as broken:
             self._ended, self._broken = True, str(broken)
         if self._ended:
             return False
@@ -196,7 +195,7 @@ class _Scanner:
 
 
 def _texts(pieces: Iterator[bytes]) -> Iterator[str]:
-    first = start(pieces)
+    first = first_piece(pieces)
     encoding = "utf-16" if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
     errors = "replace" if encoding == "utf-16" else "surrogateescape"
     decoder = codecs.getincrementaldecoder(encoding)(errors)

@@ -1,4 +1,4 @@
-"""Listing and reading the objects of one bucket: pages on demand, and bodies that go on where they broke off."""
+"""Lists and reads the objects of one bucket, and resumes bodies after an interruption."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from typing import Any, Protocol
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_store import Branch, Days, Stored, place_in_time
-from leastpriv.evidence.cloudtrail.prefetch import Fetchers
-
-__all__ = ["Bucket", "Clients", "Stored"]
+from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, key_order
+from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
 
 _CHUNK = 256 * 1024
 _TRIES = 4
-"""How often in a row a body may break off without a single new byte before it is given up."""
+"""Interruptions in a row without a new byte before reading fails."""
 _AT_ONCE = 16
-"""Folders that are listed at the same time."""
+"""Folders that are listed concurrently."""
 _OBJECTS_AT_ONCE = 32
-"""S3 answers after some 30 ms: 32 at a time are what botocore can take in within that (measured 2026-11)."""
-_LOST = (AwsErrorKind.INCOMPLETE, AwsErrorKind.UNREACHABLE)
+"""S3 answers after some 30 ms, in which botocore can process 32 responses (measured 2026-11)."""
+_RETRIED = (AwsErrorKind.INCOMPLETE, AwsErrorKind.UNREACHABLE)
 
 
-class Clients(Protocol):
-    """What makes clients: `evidence.aws.Aws`."""
+class AwsClients(Protocol):
+    """Creates AWS clients; implemented by `leastpriv.aws.session`."""
 
     @property
     def region(self) -> str:
@@ -36,67 +34,67 @@ class Clients(Protocol):
         ...  # pragma: no cover
 
     def client(self, service: str, region: str = "") -> Any:
-        """A client of a service in a region; empty is the environment's."""
+        """Returns the client of a service in a region; empty: the environment's."""
         ...  # pragma: no cover
 
     def fast_object_client(self, bucket: str) -> FastObjectClient | None:
-        """A faster way to the objects of a bucket, where there is one."""
+        """Returns a faster client for objects, where there is one."""
         ...  # pragma: no cover
 
 
 class Bucket:
-    """One bucket. Every method raises `AwsError`; several threads may use one."""
+    """One bucket. Every method raises `AwsError`; safe to use from several threads."""
 
     def __init__(self, name: str, client: Any, fast: FastObjectClient | None = None) -> None:
-        """`fast`: what objects are asked of first."""
+        """`fast`: the client that is tried first for objects."""
         self.name = name
         self._client = client
         self._fast = fast
         self.at_once = CONCURRENT_GETS if fast else _OBJECTS_AT_ONCE
-        """Objects that are best asked for at the same time."""
+        """Best number of concurrent requests for objects."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Names right below a prefix that end in `/`, with it."""
+        """Returns the folders directly below a prefix, with trailing slashes."""
         return tuple(name for page in self._pages(prefix, Delimiter="/") for name in _names(page))
 
     def folders_of(self, prefixes: Sequence[str]) -> list[tuple[str, ...]]:
-        """`folders` of each prefix, asked at the same time."""
+        """Returns `folders` of each prefix, listed concurrently."""
         if len(prefixes) == 1:
             return [self.folders(prefixes[0])]
-        with closing(Fetchers(min(len(prefixes), _AT_ONCE))) as fetchers:
+        with closing(DaemonThreadPool(min(len(prefixes), _AT_ONCE))) as fetchers:
             asked = [fetchers.submit(self.folders, prefix) for prefix in prefixes]
             return [answer.result() for answer in asked]
 
-    def objects(self, prefix: str, start_after: str = "", page: int = 1000) -> Iterator[tuple[Stored, ...]]:
-        """Objects below a prefix in order of their keys, behind `start_after`, a page at a time."""
+    def objects(self, prefix: str, start_after: str = "", page: int = 1000) -> Iterator[tuple[StoredFile, ...]]:
+        """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""
         more = {"StartAfter": start_after} if start_after else {}
         for found in self._pages(prefix, MaxKeys=page, **more):
             yield tuple(
-                Stored(str(entry["Key"]), str(entry.get("ETag", "")), int(entry.get("Size", 0)))
+                StoredFile(str(entry["Key"]), str(entry.get("ETag", "")), int(entry.get("Size", 0)))
                 for entry in found.get("Contents", ())
             )
 
-    def open(self, stored: Stored) -> io.RawIOBase:
-        """The bytes of an object as a stream that reads on where the connection broke.
+    def open(self, stored: StoredFile) -> io.RawIOBase:
+        """Returns the content of an object as a stream that resumes after an interruption.
 
-        Opening raises `AwsError`; reading raises `OSError` where the body could not be had to its end.
+        Opening raises `AwsError`; reading raises `OSError` where the body cannot be read completely.
         """
         return _Body(self._client, self.name, stored)
 
-    def fetch(self, stored: Stored) -> bytes:
-        """All bytes of an object.
+    def fetch(self, stored: StoredFile) -> bytes:
+        """Returns the content of an object.
 
         Raises:
-            AwsError: it cannot be had, or not to its end.
+            AwsError: it cannot be read completely.
         """
         found = self._fast.fetch(stored.key, stored.etag, stored.size) if self._fast else None
         return self.fetch_described(stored)[0] if found is None else found
 
-    def fetch_described(self, stored: Stored) -> tuple[bytes, Mapping[str, str]]:
-        """All bytes of an object, and its metadata, names without `x-amz-meta-`.
+    def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
+        """Returns the content of an object and its metadata, names without `x-amz-meta-`.
 
         Raises:
-            AwsError: it cannot be had, or not to its end.
+            AwsError: it cannot be read completely.
         """
         with _Body(self._client, self.name, stored) as body:
             return body.everything(), body.metadata
@@ -119,7 +117,7 @@ class Bucket:
 
 
 class _Body(io.RawIOBase):
-    def __init__(self, client: Any, bucket: str, stored: Stored) -> None:
+    def __init__(self, client: Any, bucket: str, stored: StoredFile) -> None:
         super().__init__()
         self._client, self._bucket, self._stored = client, bucket, stored
         self._at = 0
@@ -127,7 +125,7 @@ class _Body(io.RawIOBase):
         self._stream = self._opened()
 
     def read(self, size: int = -1) -> bytes:
-        """Next bytes, at most `size`; empty at the end."""
+        """Returns the next bytes, at most `size`; empty at the end."""
         try:
             return self._more(size if size >= 0 else self._stored.size or -1)
         except AwsError as error:
@@ -154,14 +152,14 @@ class _Body(io.RawIOBase):
                 self._at += len(piece)
                 return piece
             except AwsError as error:
-                # A body that broke off goes on from its next byte; botocore repeats requests, never bodies.
+                # Resume an interrupted body at its next byte; botocore repeats requests, never bodies.
                 self._stream = None
-                if error.kind not in _LOST or not left:
+                if error.kind not in _RETRIED or not left:
                     raise
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _opened(self) -> Any:
-        # Of the same content only: a log file is never written anew, but a bucket can be told to.
+        # The ETag must be unchanged: a log file is never rewritten, but a bucket allows it.
         part = {"Range": f"bytes={self._at}-", "IfMatch": self._stored.etag} if self._at else {}
         with translate_errors(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._stored.key, **part)
@@ -177,40 +175,40 @@ def _names(page: Mapping[str, Any]) -> Iterator[str]:
 
 
 _NAMES = 20_000
-"""Names of objects held at a time, over all accounts and regions."""
+"""Names of objects in memory, over all accounts and regions."""
 _PAGE = 1_000
-"""Names that S3 gives at most ("ListObjectsV2" of the API reference, read 2026-11)."""
+"""Most names that S3 returns per page ("ListObjectsV2" of the API reference, read 2026-11)."""
 _LEAST = 50
 
 
-class Listing:
-    """Lists some branches at the same time: the first page of each is asked for at once."""
+class BucketListing:
+    """Lists some prefixes concurrently: the first pages of all are requested at once."""
 
     def __init__(
         self,
         bucket: Bucket,
-        branches: Sequence[Branch],
-        days: Days,
-        fetchers: Fetchers,
-        lost: Callable[[Branch, AwsError], None],
+        branches: Sequence[LogPrefix],
+        days: DayRange,
+        fetchers: DaemonThreadPool,
+        lost: Callable[[LogPrefix, AwsError], None],
     ) -> None:
-        """`lost`: told of a branch that could not be listed, or not to its end."""
+        """`lost`: called with a prefix that could not be listed completely."""
         self._days, self._fetchers, self._lost = days, fetchers, lost
-        # Of each branch one page is read while the next one is under way.
+        # Each prefix has one page in use and the next one in flight.
         size = max(_LEAST, min(_PAGE, _NAMES // (2 * max(1, len(branches)))))
         listings = [bucket.objects(each.prefix, days.start_after(each), size) for each in branches]
         self._under_way = [(each, pages, self._asked(pages)) for each, pages in zip(branches, listings, strict=True)]
 
-    def __iter__(self) -> Iterator[Stored]:
-        """Gives the objects of the days that are read; to be gone through once."""
+    def __iter__(self) -> Iterator[StoredFile]:
+        """Yields the objects of the days that are read; can be iterated once."""
         streams = [self._branch(*each) for each in self._under_way]
         self._under_way = []
         for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
             yield stored
 
     def _branch(
-        self, branch: Branch, pages: Iterator[tuple[Stored, ...]], asked: Future[tuple[Stored, ...]]
-    ) -> Iterator[tuple[tuple[str, str], Stored]]:
+        self, branch: LogPrefix, pages: Iterator[tuple[StoredFile, ...]], asked: Future[tuple[StoredFile, ...]]
+    ) -> Iterator[tuple[tuple[str, str], StoredFile]]:
         try:
             while page := asked.result():
                 if self._days.ends_before(branch, page[-1].key):
@@ -219,11 +217,11 @@ class Listing:
                 for stored in page:
                     if self._days.ends_before(branch, stored.key):
                         return
-                    place = place_in_time(stored.key)
-                    if place and not self._days.leave_out(stored.key):
+                    place = key_order(stored.key)
+                    if place and not self._days.excludes(stored.key):
                         yield place, stored
         except AwsError as error:
             self._lost(branch, error)
 
-    def _asked(self, pages: Iterator[tuple[Stored, ...]]) -> Future[tuple[Stored, ...]]:
+    def _asked(self, pages: Iterator[tuple[StoredFile, ...]]) -> Future[tuple[StoredFile, ...]]:
         return self._fetchers.submit(next, pages, ())

@@ -1,11 +1,7 @@
-"""Calls from a trail's bucket: named as `s3://bucket/prefix`, or by the trail's name or ARN.
+"""Reads calls from a trail's bucket, given as `s3://bucket/prefix` or as the trail's name or ARN.
 
-Reads what it needs and no more: the folders of the targets' accounts, of the days of the window. What AWS refuses or
-breaks off is a gap of the region that it hides, never the end of the run.
-
-Where a trail's files lie in a bucket: by account and region below `AWSLogs/`, or in folders of a person's own.
-
-The objects of a bucket's branches, oldest first over all of them: each is listed on its own, a page ahead.
+Reads only the folders of the targets' accounts and of the days of the window. What AWS denies or interrupts is a gap
+of the region that it hides, and does not end the run.
 """
 
 from __future__ import annotations
@@ -13,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,139 +18,135 @@ from leastpriv.aws.errors import error_code
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.cache import ObjectCache
 from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED
-from leastpriv.evidence.cloudtrail.digest_validation import Vouching
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
-from leastpriv.evidence.cloudtrail.file_store import branches, delivered
-from leastpriv.evidence.cloudtrail.lookup_events import NOT_WAITED_FOR, under_way
-from leastpriv.evidence.cloudtrail.prefetch import Task
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Clients
-from leastpriv.evidence.cloudtrail.s3_prefetch import BucketReading
-from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, named_trail, settings_gaps, split
+from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_store import delivery_location, find_log_prefixes
+from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
+from leastpriv.evidence.cloudtrail.prefetch import ReadOptions
+from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
+from leastpriv.evidence.cloudtrail.s3_prefetch import BucketPrefetcher
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.cloudtrail.trail_config import Trail, find_trail, location_gaps, settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class S3TrailOptions:
+    """How the files of a trail are read."""
+
+    since: datetime | None = None
+    """Older files are not read, whatever the window."""
+    seen: EventDeduplicator | None = None
+    """Shared by sources that may contain copies of each other's records."""
+    survey: bool = True
+    """Whether to count the coverage of all records; False: only the targets' calls count."""
+    cache: Path | None = None
+    """Folder that keeps results between runs."""
+    validate_at: datetime | None = None
+    """Only files that a digest file validates count; digests are due until this time. None: no validation."""
+    now: datetime | None = None
+    """None for a trail of the past, which receives no further events."""
+    waited: bool = False
+    """The run waited for event history, which has all events except data events."""
+    max_decompressed: int = MAX_DECOMPRESSED
+
+
 class S3Trail:
-    """A source: the files of one trail where CloudTrail delivers them."""
+    """An evidence source: the files of one trail in its bucket."""
 
-    def __init__(
-        self,
-        clients: Clients,
-        named: str,
-        *,
-        since: datetime | None = None,
-        seen: SeenEvents | None = None,
-        survey: bool = True,
-        cache: Path | None = None,
-        validate_at: datetime | None = None,
-        now: datetime | None = None,
-        waited: bool = False,
-        max_decompressed: int = MAX_DECOMPRESSED,
-    ) -> None:
-        """`named`: `s3://bucket/prefix`, or a trail's name or ARN.
-
-        `since`: what is older is not read, whatever the window; `seen` is shared by sources that may hold copies;
-        `survey` False: only the targets' calls count, as for a `TrailFolder`;
-        `cache`: a folder that keeps what was read between runs; `validate_at`: files count only where CloudTrail's
-        digest files vouch for them, which are due until that time; None: digest files are not read; `now`: None for
-        a trail of the past, which gets no events any more; `waited`: event history was waited for, which has all but
-        data events.
-        """
+    def __init__(self, clients: AwsClients, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
+        """`named`: `s3://bucket/prefix`, or a trail's name or ARN."""
         self.statistics = ReadStatistics()
         self._clients = clients
         self._named = named
-        self._since = since
-        self._shared = seen
-        self._survey = survey
-        self._cache = cache
-        self._validate_at = validate_at
-        self._now = now
-        self._waited = waited
-        self._max_decompressed = max_decompressed
+        self._options = options
 
     def __str__(self) -> str:
-        """What a person calls it."""
+        """Name of the source in messages."""
         return self._named
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read calls in the window, roughly oldest first, each once, and a gap for what could not be seen.
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could not be read.
 
-        Raises `InputError` while reading where there is no such trail or bucket, or nothing lies there; never for
-        what AWS refuses. Starts `statistics` anew.
+        Requests that AWS denies never raise. Resets `statistics`.
+
+        Raises:
+            InputError: the trail or bucket does not exist, or has no files; raised while reading.
         """
         self.statistics = ReadStatistics()
-        return self._read(window.since(self._since), principals)
+        return self._read(window.since(self._options.since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
             location, trails = self._found()
         except AwsError as error:
-            yield failed(self._named, error)
+            yield failed_source_gap(self._named, error)
             return
         yield from self._objects(location, trails, window, principals)
 
     def _found(self) -> tuple[str, tuple[Trail, ...] | None]:
-        """Where the files lie, and the trails that deliver there; None where that is still to be asked."""
+        """The location of the files, and the trails that deliver there; None where these are not known yet."""
         if self._named.startswith("s3://"):
             return self._named, None
-        trail = named_trail(self._clients, self._named)
+        trail = find_trail(self._clients, self._named)
         return trail.location, (trail,)
 
     def _objects(
         self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
     ) -> Iterator[Call | Gap]:
-        name, prefix = split(location)
+        name, prefix = split_location(location)
         bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
         accounts = principals.accounts
         prefix = f"{prefix}/" if prefix else ""
         try:
-            listed = branches(bucket.folders_of, prefix, accounts)
+            listed = find_log_prefixes(bucket.folders_of, prefix, accounts)
             found = [each for each in listed if not accounts or not each.account or each.account in accounts]
         except AwsError as error:
             if error_code(error) == "NoSuchBucket":
                 raise InputError(
                     f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
                 ) from error
-            yield failed(self._named, error)
+            yield failed_source_gap(self._named, error)
             return
-        places = {place for place in (delivered(each.prefix) for each in found) if place}
+        places = {place for place in (delivery_location(each.prefix) for each in found) if place}
         yield from settings_gaps(self._clients, self._named, name, places, trails, window)
-        yield from left_out_by_place(self._named, prefix, window)
+        yield from location_gaps(self._named, prefix, window)
         if not found:
             whose = ", ".join(sorted(accounts or ()))
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
         _log.info(f"{location}: {len(found)} folders of accounts and regions")
-        seen = self._shared or SeenEvents()
-        kept = name if self._survey else f"{name}, calls alone"
-        cache = ObjectCache(self._cache, kept, principals) if self._cache else None
-        at = self._validate_at
-        vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
-        reading = BucketReading(
+        seen = self._options.seen or EventDeduplicator()
+        kept = name if self._options.survey else f"{name}, calls alone"
+        cache = ObjectCache(self._options.cache, kept, principals) if self._options.cache else None
+        at = self._options.validate_at
+        validator = DigestValidator(self._clients, bucket, prefix, found, window, at) if at else None
+        reading = BucketPrefetcher(
             bucket,
             found,
-            Task(window, principals, self._survey, self._max_decompressed),
+            ReadOptions(window, principals, self._options.survey, self._options.max_decompressed),
             self.statistics,
             seen,
             cache,
-            vouching,
+            validator,
         )
         with closing(reading):
             yield from reading.items()
-        if self._now:
-            yield from under_way(
-                self.statistics.newest, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited)
+        if self._options.now:
+            yield from late_events_gap(
+                self.statistics.newest, self._options.now, window, WAIT_ADVICE, Scope(data_events=self._options.waited)
             )
         if cache:
             _log.info(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
-        if vouching:
-            _log.info(f"{location}: validated against {vouching.digests:,} digest files")
+        if validator:
+            _log.info(f"{location}: validated against {validator.digests:,} digest files")
         if found and not reading.any_object and not reading.gave_up:
             if not any(branch.dated for branch in found):
                 raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it holds no file of the days that are read")
 
 
-def failed(named: str, error: AwsError) -> Gap:
-    """The gap of a source of which nothing could be read."""
+def failed_source_gap(named: str, error: AwsError) -> Gap:
+    """The gap of a source that could not be read at all."""
     return Gap(GapKind.SOURCE_FAILED, Scope(), f"{named}: {error}")

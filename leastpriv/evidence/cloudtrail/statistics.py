@@ -1,4 +1,4 @@
-"""Figures of what was read, and of what it tells of the evidence."""
+"""Counts what was read, and what the evidence covers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, read_only, region_of
 
 _DISTINCT = 1_000
-"""Names kept of one kind in the statistics: there are 40 regions and 175 data-event types, but logs lie."""
+"""Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
 
 
 _COUNTS = (
@@ -28,64 +28,64 @@ _COUNTS = (
 
 @dataclass(slots=True)
 class ReadStatistics:
-    """What was read: "N files, M records, K calls", and what the evidence covers. Grows while reading."""
+    """Counters of one reading: "N files, M records, K calls", and the coverage; updated while reading."""
 
     files: int = 0
     damaged_files: int = 0
     foreign_files: int = 0
-    """JSON files without a single CloudTrail record."""
+    """JSON files without a CloudTrail record."""
     records: int = 0
     calls: int = 0
     duplicates: int = 0
     outside_window: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
-    """Records that are no call of the targets, by reason (`NotACall`)."""
+    """Records that are not a call of the targets, by reason (`SkipReason`)."""
     kinds: Counter[str] = field(default_factory=Counter)
-    """Records of anybody: `management-read`, `management-write`, `data-read`, `data-write`."""
+    """All records by kind: `management-read`, `management-write`, `data-read`, `data-write`."""
     regions: set[str] = field(default_factory=set)
-    """Regions of files and records of anybody: the evidence covers them."""
+    """Regions of files and of all records: the evidence covers them."""
     sources: set[str] = field(default_factory=set)
-    """Event sources of anybody's records."""
+    """Event sources of all records."""
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    """First and last record of anybody, by region."""
+    """Times of the first and last record of any principal, by region."""
     logged: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    """First and last record of anybody, by kind of management event and by event source: a trail may leave some out."""
+    """Times of the first and last record, by kind of management event and by event source: a trail may exclude some."""
     first: datetime | None = None
     last: datetime | None = None
-    """The span of the records of anybody that lie in the window."""
+    """Times of the first and last record of any principal in the window."""
     requests: int = 0
-    """Requests to AWS that were answered; one that was repeated counts once."""
+    """Answered requests to AWS; a repeated request counts once."""
     newest: datetime | None = None
-    """Time of the targets' newest call, whether another source had it before or not."""
+    """Time of the targets' newest call, duplicates included."""
     whole: timedelta = timedelta()
-    """Time whose every management event was looked through: reads, and those of each event source."""
+    """Period in which all management events were read, read-only ones and every event source included."""
 
     def note_call(self, time: datetime) -> None:
-        """Take in when a call of the targets was made."""
+        """Adds the time of a target's call."""
         self.newest = max(self.newest or time, time)
 
     def absorb(self, other: ReadStatistics) -> None:
-        """Take in what was read elsewhere, as if it had been read here."""
+        """Adds the counters of another reading."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
         self.kinds.update(other.kinds)
         for region in other.regions:
-            remember(self.regions, region)
+            add_name(self.regions, region)
         for source in other.sources:
-            remember(self.sources, source)
+            add_name(self.sources, source)
         for own, others in ((self.spans, other.spans), (self.logged, other.logged)):
             for name, (first, last) in others.items():
-                _stretch(own, name, first, last)
+                _extend_span(own, name, first, last)
         self.first = min(filter(None, (self.first, other.first)), default=None)
         self.last = max(filter(None, (self.last, other.last)), default=None)
 
 
 @dataclass(slots=True)
-class Cover:
-    """What records of anybody that are alike tell of the evidence, but for their times.
+class CoverageCounter:
+    """Counts the coverage of records with equal fields.
 
-    Only records of the principals' own accounts do: another account's trail may log what theirs does not.
+    Only records of the principals' own accounts count: another account's trail may record other events.
     """
 
     own: bool
@@ -93,14 +93,14 @@ class Cover:
     source: str = ""
     data: bool = False
     kind: str = ""
-    """`management-read`, `management-write`, `data-read`, `data-write`; empty where the records do not tell."""
+    """`management-read`, `management-write`, `data-read`, `data-write`; empty where unknown."""
     count: int = 0
     first: datetime | None = None
     last: datetime | None = None
 
     @classmethod
-    def of(cls, record: Mapping[str, object], principals: Principals) -> Cover:
-        """Of the records like this one."""
+    def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
+        """Creates a counter for records like this one."""
         if not principals.include(account_of(record)):
             return cls(own=False)
         data, reads = is_data_event(record), read_only(record)
@@ -108,7 +108,7 @@ class Cover:
         return cls(True, region_of(record), str(record.get("eventSource") or ""), data, kind)
 
     def note(self, time: datetime | None, times: int = 1) -> None:
-        """Count one more, or so many; a record may lack its time."""
+        """Counts one or more records; a record may lack its time."""
         self.count += times
         if time:
             if self.first is None or self.last is None:
@@ -118,46 +118,50 @@ class Cover:
             elif time > self.last:
                 self.last = time
 
-    def pour(self, figures: ReadStatistics) -> None:
-        """Add what was counted to the figures, and begin anew."""
+    def add_to(self, statistics: ReadStatistics) -> None:
+        """Adds the counts to the statistics, and resets them."""
         first, last = self.first, self.last
         if first and last:
-            figures.first = min(figures.first or first, first)
-            figures.last = max(figures.last or last, last)
+            statistics.first = min(statistics.first or first, first)
+            statistics.last = max(statistics.last or last, last)
         if self.own:
-            self._pour(figures)
+            self._pour(statistics)
         self.count, self.first, self.last = 0, None, None
 
-    def _pour(self, figures: ReadStatistics) -> None:
-        remember(figures.regions, self.region)
-        remember(figures.sources, self.source)
+    def _pour(self, statistics: ReadStatistics) -> None:
+        add_name(statistics.regions, self.region)
+        add_name(statistics.sources, self.source)
         if self.kind:
-            figures.kinds[self.kind] += self.count
+            statistics.kinds[self.kind] += self.count
         if not (self.first and self.last):
             return
-        if self.region in figures.regions:
-            _stretch(figures.spans, self.region, self.first, self.last)
+        if self.region in statistics.regions:
+            _extend_span(statistics.spans, self.region, self.first, self.last)
         if not self.data:
-            for name in (self.source if self.source in figures.sources else "", self.kind):
+            for name in (self.source if self.source in statistics.sources else "", self.kind):
                 if name:
-                    _stretch(figures.logged, name, self.first, self.last)
+                    _extend_span(statistics.logged, name, self.first, self.last)
 
 
-def cover(
-    figures: ReadStatistics, record: Mapping[str, object], time: datetime | None, principals: Principals, times: int = 1
+def count_coverage(
+    statistics: ReadStatistics,
+    record: Mapping[str, object],
+    time: datetime | None,
+    principals: Principals,
+    times: int = 1,
 ) -> None:
-    """Note what a record of anybody, or so many like it, tells of what the evidence covers."""
-    found = Cover.of(record, principals)
+    """Counts the coverage of one or more equal records of any principal."""
+    found = CoverageCounter.of(record, principals)
     found.note(time, times)
-    found.pour(figures)
+    found.add_to(statistics)
 
 
-def remember(names: set[str], name: str) -> None:
-    """Keep a name, but for an empty one and for more than logs hold by themselves."""
+def add_name(names: set[str], name: str) -> None:
+    """Adds a name, unless it is empty or there are too many."""
     if name and len(names) < _DISTINCT:
         names.add(name)
 
 
-def _stretch(spans: dict[str, tuple[datetime, datetime]], region: str, first: datetime, last: datetime) -> None:
+def _extend_span(spans: dict[str, tuple[datetime, datetime]], region: str, first: datetime, last: datetime) -> None:
     known = spans.get(region, (first, last))
     spans[region] = (min(known[0], first), max(known[1], last))

@@ -1,9 +1,8 @@
-"""What a trail is set to record, asked of AWS: where it delivers, and what its settings leave out (as gaps).
+"""Reads a trail's configuration from AWS: its delivery location, and gaps for events that it excludes.
 
 Shapes of the answers: DescribeTrails, GetTrailStatus and GetEventSelectors of the CloudTrail API reference, and
-"Logging management events" and "Logging data events" of the CloudTrail User Guide (read 2026-11-24).
-
-Event selectors of a trail, basic and advanced -> what they leave out (pure).
+"Logging
+management events" and "Logging data events" of the CloudTrail User Guide (read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import error_code, translate_errors
 from leastpriv.aws.session import other_regions
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.file_store import SLACK, Delivered, part_of
-from leastpriv.evidence.cloudtrail.s3_bucket import Clients
+from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, DeliveryLocation, location_parts
+from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients
 from leastpriv.evidence.gaps import common_gaps
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import map_event
@@ -35,26 +34,27 @@ _CALLS = {_READ: "reading calls", _WRITE: "writing calls"}
 
 @dataclass(frozen=True, slots=True)
 class _Selector:
-    """One selector, whichever form it came in."""
+    """One basic or advanced event selector."""
 
     category: str
-    """`Management` or `Data`; others select nothing that a permission is read from."""
+    """`Management` or `Data`; other categories contain no evidence of permissions."""
     kinds: frozenset[str]
     """`read`, `write` or both."""
     excluded: frozenset[str] = frozenset()
-    """Event sources that it leaves out."""
+    """Event sources that the selector excludes."""
     data_type: str = ""
     resources: tuple[str, ...] = ("*",)
-    """ARNs of the resources that it selects, with `*` at their end where all that begins so is meant."""
+    """ARNs that the selector includes, or prefixes of ARNs followed by `*`."""
     narrowed: bool = False
-    """It selects by something else too (a name, a caller): what it leaves out is not known in these words."""
+    """The selector has further conditions (a name, a caller), so the excluded events are not known."""
 
 
-def unlogged(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
-    """What GetEventSelectors says that the trail leaves out: scope, and words for it.
+def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
+    """Yields what a trail excludes according to GetEventSelectors: scope and description.
 
-    Of data events that are selected for some resources, the scope leaves those resources out: whether they are logged
-    since long enough, the records themselves must show (docs: decision 6).
+    For data events of selected resources, the scope exempts those resources: the records themselves must show whether
+    they are
+    recorded for long enough (docs: decision 6).
     """
     advanced = answer.get("AdvancedEventSelectors") or ()
     basic = answer.get("EventSelectors") or ()
@@ -108,7 +108,7 @@ def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
 
 
 def _named(data_type: str, value: str) -> str:
-    """A value of a basic selector: a bucket and prefix, a function, a table, or all of a service, `arn:aws:lambda`.
+    """A value of a basic selector: a bucket and prefix, a function, a table, or a whole service, `arn:aws:lambda`.
 
     Source: DataResource of the CloudTrail API reference, read 2026-11-24.
     """
@@ -116,7 +116,7 @@ def _named(data_type: str, value: str) -> str:
 
 
 def _below(start: str) -> str:
-    """All ARNs that begin so; those of a whole service are all that a type of resource can have."""
+    """A wildcard for all ARNs with this prefix; for a whole service, all resources of the type."""
     return "*" if _is_whole(start) else f"{start}*"
 
 
@@ -159,30 +159,30 @@ _MISSING = ("TrailNotFoundException", "InvalidTrailNameException", "CloudTrailAR
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """One trail, as DescribeTrails tells it."""
+    """One trail, as DescribeTrails returns it."""
 
     arn: str
     bucket: str
     prefix: str
-    """`S3KeyPrefix`: what stands before `AWSLogs/` in its keys; empty or without a slash at its end."""
+    """`S3KeyPrefix`: the key before `AWSLogs/`; empty or without a trailing slash."""
     home_region: str
     multi_region: bool
     global_events: bool
     organization: bool = False
-    """Its files lie below the organization's id."""
+    """Its files are below the organization's id."""
 
     @property
     def location(self) -> str:
-        """Where its files lie: `s3://bucket/prefix`."""
+        """Location of its files: `s3://bucket/prefix`."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
-def named_trail(clients: Clients, named: str) -> Trail:
-    """The trail with this name or ARN.
+def find_trail(clients: AwsClients, named: str) -> Trail:
+    """Returns the trail with this name or ARN.
 
     Raises:
         InputError: there is no such trail.
-        AwsError: AWS does not tell.
+        AwsError: AWS does not answer.
     """
     known = _ARN.fullmatch(named)
     client = clients.client("cloudtrail", known["region"] if known else "")
@@ -193,20 +193,20 @@ def named_trail(clients: Clients, named: str) -> Trail:
     return found[0]
 
 
-def trails_into(clients: Clients, bucket: str, places: Collection[Delivered]) -> tuple[Trail, ...]:
-    """The trails of this account that deliver into these places. Raises `AwsError` where AWS does not tell."""
+def trails_delivering_to(clients: AwsClients, bucket: str, places: Collection[DeliveryLocation]) -> tuple[Trail, ...]:
+    """Returns the trails of this account that deliver to these locations; raises `AwsError`."""
     return tuple(
         trail
         for trail in _described(clients.client("cloudtrail"))
-        if trail.bucket == bucket and Delivered(trail.prefix, trail.organization) in places
+        if trail.bucket == bucket and DeliveryLocation(trail.prefix, trail.organization) in places
     )
 
 
-def split(location: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://bucket/prefix`, without slashes at the prefix's ends.
+def split_location(location: str) -> tuple[str, str]:
+    """Splits `s3://bucket/prefix` into bucket and prefix, without slashes around the prefix.
 
     Raises:
-        InputError: it names no bucket.
+        InputError: it has no bucket.
     """
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
     if not bucket:
@@ -215,21 +215,30 @@ def split(location: str) -> tuple[str, str]:
 
 
 def settings_gaps(
-    clients: Clients,
+    clients: AwsClients,
     named: str,
     bucket: str,
-    places: Collection[Delivered],
+    places: Collection[DeliveryLocation],
     trails: tuple[Trail, ...] | None,
     window: Window,
 ) -> Iterator[Gap]:
-    """What the trails that deliver to some places of a bucket leave out; a gap that says so where AWS does not tell.
+    """Yields gaps for events that the trails of some locations exclude, or one gap where AWS does not answer.
 
-    `trails`: those that are known already; None looks for them. Of several only those speak that logged the whole
-    window, or as long as any of them: what each of these leaves out is hidden.
+    Of several trails only those count that recorded the whole window, or else the longest part of it: events that each
+    of
+    them excludes are hidden.
+
+    Args:
+        clients: creates AWS clients.
+        named: the source's name in the gaps.
+        bucket: the bucket's name.
+        places: the delivery locations that are read.
+        trails: the trails, where known; None: look for them.
+        window: the period that is read.
     """
     try:
-        known = trails_into(clients, bucket, places) if trails is None else trails
-        found = [_told(clients, trail, window) for trail in known]
+        known = trails_delivering_to(clients, bucket, places) if trails is None else trails
+        found = [_trail_gaps(clients, trail, window) for trail in known]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
         return
@@ -244,9 +253,9 @@ def settings_gaps(
     yield from common_gaps(speaking or [longest.left_out])
 
 
-def left_out_by_place(named: str, place: str, window: Window) -> Iterator[Gap]:
-    """What lies beside a place in a bucket (a prefix) that is named as a whole trail: other regions, other days."""
-    _, region, days = part_of(place)
+def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
+    """Yields gaps for other regions and days where a prefix inside a trail is read as a whole trail."""
+    _, region, days = location_parts(place)
     if region:
         detail = f"{named}: this place has {region} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((region,))), detail)
@@ -255,49 +264,50 @@ def left_out_by_place(named: str, place: str, window: Window) -> Iterator[Gap]:
 
 
 def _holds(days: str, window: Window) -> bool:
-    """Whether all files of a window lie in a folder of a year, month or day; the last ones may come a day later."""
+    """Whether all files of a window are in the folder of a year, month or day; the last may arrive a day later."""
     if window.start is None or window.end is None or window.end.year == datetime.max.year:
         return False
     shape = ("%Y", "%Y/%m", "%Y/%m/%d")[days.count("/")]
-    return days == f"{window.start:{shape}}" == f"{window.end + SLACK:{shape}}"
+    return days == f"{window.start:{shape}}" == f"{window.end + DELIVERY_DELAY:{shape}}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What one trail did not record in a window."""
+class _TrailGaps:
+    """The gaps of one trail in a window."""
 
     stopped: tuple[Gap, ...]
-    """Times without logging."""
+    """Periods without logging."""
     left_out: tuple[Gap, ...]
-    """By its settings."""
+    """Gaps from its settings."""
     since: datetime
-    """When it began to log, the last time; long ago where nobody tells."""
+    """When it last began to log; the earliest time where unknown."""
 
 
-def _told(clients: Clients, trail: Trail, window: Window) -> _Told:
-    """The trail's settings and status.
+def _trail_gaps(clients: AwsClients, trail: Trail, window: Window) -> _TrailGaps:
+    """Reads the trail's settings and status.
 
     Raises:
-        AwsError: AWS does not tell.
+        AwsError: AWS does not answer.
     """
-    # Both are answered in the trail's home region only.
+    # Only the trail's home region answers both.
     client = clients.client("cloudtrail", trail.home_region)
     with translate_errors(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
         status = client.get_trail_status(Name=trail.arn)
     with translate_errors(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
         selectors = client.get_event_selectors(TrailName=trail.arn)
     events = (
-        Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}") for scope, what in unlogged(selectors)
+        Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}")
+        for scope, what in excluded_events(selectors)
     )
-    return _Told(
-        stopped=tuple(stopped(trail, status, window)),
+    return _TrailGaps(
+        stopped=tuple(logging_stopped_gaps(trail, status, window)),
         left_out=(*unrecorded_regions(trail), *events),
         since=_utc(status.get("StartLoggingTime")) or _EVER,
     )
 
 
-def stopped(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator[Gap]:
-    """Times in the window without logging, and files that could not be delivered (GetTrailStatus)."""
+def logging_stopped_gaps(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator[Gap]:
+    """Yields gaps for periods without logging, and for files that could not be delivered (GetTrailStatus)."""
     start, stop = _utc(status.get("StartLoggingTime")), _utc(status.get("StopLoggingTime"))
     if not status.get("IsLogging"):
         since = f" since {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
@@ -312,7 +322,7 @@ def stopped(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator
 
 
 def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
-    """Regions and global services that the trail was not told to record."""
+    """Yields gaps for regions and global services that the trail does not record."""
     partition = trail.arn.split(":")[1]
     if not trail.multi_region:
         detail = f"{trail.arn}: it records {trail.home_region} only"

@@ -1,1 +1,1 @@
-"""Denials: what a refusal message says, and who refused."""
+"""Denials: what a denial message says, and which policy type denied."""

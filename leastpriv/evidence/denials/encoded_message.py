@@ -1,6 +1,6 @@
-"""EC2's encoded refusals: where they stand, and what `sts:DecodeAuthorizationMessage` says of them -> what was refused.
+"""Finds EC2's encoded denial messages, and reads what `sts:DecodeAuthorizationMessage` returns for them.
 
-Nothing is asked here: who may decode hands in a function that does (`Decoder`).
+A `Decoder` calls the function that it gets; this module sends no request without it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
-from leastpriv.evidence.denials.log_text import Layout, spaced
+from leastpriv.evidence.denials.log_text import LogText, breakable
 from leastpriv.evidence.denials.operation_errors import is_action
 from leastpriv.evidence.denials.resource import is_full
 from leastpriv.models import Denial, DeniedBy
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from leastpriv.aws.session import Aws
 
 
-_PHRASE = re.compile(spaced("Encoded authorization failure message:") + r"[ \n\v]*", re.IGNORECASE)
+_PHRASE = re.compile(breakable("Encoded authorization failure message:") + r"[ \n\v]*", re.IGNORECASE)
 _PIECE = re.compile(r"[A-Za-z0-9_-]+")
 _SHORTEST, _LONGEST = 60, 10_240
-"""Characters: AWS takes up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); what is
-shorter than any real one is a mask, or was cut."""
+"""In characters: AWS accepts up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); a
+shorter text than any real one is a mask, or truncated."""
 _MOST = 100
-"""Messages that one run has decoded: each is one request."""
+"""Most messages that one run decodes: each costs one request."""
 _WITHOUT = ": no AWS credentials to decode it with; `aws sts decode-authorization-message` tells action and resource"
 
 
-def encoded_texts(layout: Layout) -> Iterator[tuple[int, str]]:
-    """Offset and text, whole, of each encoded message; none for one that was cut or masked.
+def encoded_texts(layout: LogText) -> Iterator[tuple[int, str]]:
+    """Yields offset and text of each complete encoded message; none for a truncated or masked one.
 
-    Where a tool broke it at a fixed column it goes on in the next line.
+    A message that a tool wrapped at a fixed column continues in the next line.
     """
     text = layout.text
     for phrase in _PHRASE.finditer(text):
@@ -51,11 +51,12 @@ def encoded_texts(layout: Layout) -> Iterator[tuple[int, str]]:
 
 
 def read_decoded(text: str, denial: Denial) -> Denial:
-    """The denial with what a decoded message tells; the denial itself where the text is none.
+    """Adds the content of a decoded message to a denial; returns the denial unchanged for another text.
 
-    The form is that of "DecodeAuthorizationMessage" in the AWS STS API Reference (read 2026-11-24): `allowed`,
-    `explicitDeny`, `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`.
-    Which kind of policy lacked the permission it does not say; an explicit deny no grant outweighs.
+    Format: "DecodeAuthorizationMessage" in the AWS STS API Reference (read 2026-11-24): `allowed`, `explicitDeny`,
+    `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`. It does not say
+    which policy
+    type lacked the permission; no grant overrides an explicit deny.
     """
     try:
         told = json.loads(text)
@@ -82,17 +83,17 @@ def read_decoded(text: str, denial: Denial) -> Denial:
 
 
 class Decoder:
-    """Decodes each encoded message once, until AWS says that it may not."""
+    """Decodes each encoded message once, until AWS denies decoding."""
 
     def __init__(self, decode: Callable[[str], str] | None) -> None:
-        """`decode` gives the decoded JSON of an encoded text, or raises LeastprivError; None: nobody can."""
+        """`decode` returns the decoded JSON of a text, or raises LeastprivError; None: decoding is not possible."""
         self._decode = decode
         self._known: dict[str, str] = {}
         self.trouble = _WITHOUT if decode is None else ""
-        """Why what stayed encoded could not be decoded, as the rest of a sentence; empty so far."""
+        """Why messages could not be decoded, as the end of a sentence; empty so far."""
 
     def decoded(self, denial: Denial) -> Denial:
-        """The denial with what its encoded text tells, where it names no action itself. Never raises."""
+        """Adds what the encoded text says to a denial that names no action. Never raises."""
         if not denial.encoded or (denial.actions and not denial.inferred):
             return denial
         return read_decoded(self._text(denial.encoded), denial)
@@ -105,7 +106,7 @@ class Decoder:
             try:
                 self._known[encoded] = self._decode(encoded)
             except LeastprivError as error:
-                # A text that is damaged says nothing of the next one.
+                # A damaged text says nothing about the next one.
                 damaged = isinstance(error, AwsError) and error.kind is AwsErrorKind.OTHER
                 self._known[encoded] = ""
                 self.trouble = "" if damaged else f": {str(error).rstrip('.')}"
@@ -113,11 +114,11 @@ class Decoder:
 
 
 def decode_with(aws: Aws, encoded: str) -> str:
-    """What AWS STS says that an encoded text means, as JSON.
+    """Decodes a text with AWS STS, to JSON.
 
     Raises:
-        AwsError: the credentials may not (`sts:DecodeAuthorizationMessage`), or AWS cannot be asked.
-        InputError: no region is known.
+        AwsError: the credentials lack `sts:DecodeAuthorizationMessage`, or the request failed.
+        InputError: no region is set.
     """
     from leastpriv.aws.errors import translate_errors
 
@@ -127,4 +128,4 @@ def decode_with(aws: Aws, encoded: str) -> str:
 
 
 NO_DECODER = Decoder(None)
-"""Of whoever has no credentials."""
+"""Decoder of a run without credentials."""

@@ -1,8 +1,8 @@
-"""The job logs of one attempt of a workflow run, by GitHub's API: the only place that speaks HTTP by itself.
+"""Fetches the job logs of one attempt of a workflow run from GitHub's API: the only module that uses `requests`.
 
 Jobs: "List jobs for a workflow run attempt"; a log: "Download job logs for a workflow run", which answers 302 with an
-address that holds for a minute and knows no token (docs.github.com, REST API, "Workflow jobs", read 2026-11). The
-archive of the whole run is 404 while the run goes on, so each finished job is asked for.
+address that is valid for a minute and needs no token (docs.github.com, REST API, "Workflow jobs", read 2026-11). The
+archive of the whole run is 404 while the run is in progress, so the log of each finished job is requested.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from leastpriv.evidence.denials.job_logs import CHUNK, LoggedDenial, distinct, read_log
-from leastpriv.evidence.denials.logged_usage import Logs
+from leastpriv.evidence.denials.job_logs import CHUNK, LoggedDenial, distinct_denials, read_log
+from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.models import Gap, GapKind, Run, Scope
 
 if TYPE_CHECKING:
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 LARGEST_LOG = 512 * 1024**2
-"""Bytes of one log that are read."""
+"""Most bytes of one log that are read."""
 _MOST_PAGES = 10
 _PER_PAGE = 100
 _TRIES = 3
 _LONGEST_WAIT = 60
-"""Seconds: a rate limit that lasts longer is a gap, not an hour of a paid job."""
+"""In seconds: a longer rate limit is a gap, instead of an hour of a paid job."""
 _TIMEOUT = (10, 60)
 _NOT_READABLE = "the job's token may not read them: it needs `permissions: actions: read`"
 
 
 class _UnreadError(Exception):
-    """A log, or the list of jobs, could not be had: the rest of a sentence."""
+    """A log, or the list of jobs, could not be fetched; the message ends a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunLogs:
-    """Where the logs of a workflow run are."""
+class WorkflowRunLogs:
+    """Fetches the logs of a workflow run."""
 
     api_url: str
     """Base of the REST API, on GHES `https://HOST/api/v3`."""
@@ -50,20 +50,20 @@ class RunLogs:
     sleep: Callable[[float], None]
     largest: int = LARGEST_LOG
 
-    def read(self) -> Logs:
-        """Each distinct refusal in the logs of the finished jobs; what could not be had is a gap. Never raises.
+    def read(self) -> LoggedDenials:
+        """Reads the distinct denials in the logs of the finished jobs; failures are gaps. Never raises.
 
-        A job that still runs, as the one that asks, has no log yet, and one that was skipped never had one.
+        A job in progress, such as the current one, has no log yet, and a skipped job never has one.
         """
         gaps: list[Gap] = []
         try:
             jobs = [*self._jobs(gaps)]
         except _UnreadError as error:
-            return Logs(gaps=(_gap(f"the jobs of run {self.run_id}", str(error)),))
+            return LoggedDenials(gaps=(_gap(f"the jobs of run {self.run_id}", str(error)),))
         read = [job for job in jobs if job.get("status") == "completed" and job.get("conclusion") != "skipped"]
-        found, more = distinct(one for job in read for one in self._refusals(job, gaps))
+        found, more = distinct_denials(one for job in read for one in self._refusals(job, gaps))
         gaps.extend([_gap(f"run {self.run_id}", f"only the first {len(found):,} refusals count")] if more else [])
-        return Logs(tuple(found), tuple(gaps), _span(self.run_id, read))
+        return LoggedDenials(tuple(found), tuple(gaps), _span(self.run_id, read))
 
     def _jobs(self, gaps: list[Gap]) -> Iterator[Mapping[str, object]]:
         path = f"/repos/{self.repository}/actions/runs/{self.run_id}/attempts/{self.attempt}/jobs"
@@ -82,7 +82,7 @@ class RunLogs:
         gaps.append(_gap(f"run {self.run_id}", f"only the first {_MOST_PAGES * _PER_PAGE:,} jobs are read"))
 
     def _refusals(self, job: Mapping[str, object], gaps: list[Gap]) -> Iterator[LoggedDenial]:
-        """What one log tells, as far as it can be had."""
+        """Yields the denials of one log, as far as it can be fetched."""
         name = str(job.get("name") or job.get("id"))
         try:
             answer = self._ask(f"/repos/{self.repository}/actions/jobs/{job.get('id')}/logs")
@@ -92,15 +92,15 @@ class RunLogs:
                 gaps.append(_gap(name, f"only its first {self.largest:,} bytes are read"))
         except _UnreadError as error:
             gaps.append(_gap(name, str(error)))
-        except (OSError, ValueError) as error:  # what `requests` raises is an OSError, what it lets through is not
+        except (OSError, ValueError) as error:  # errors of `requests` are OSErrors, but it also lets others through
             gaps.append(_gap(name, f"its log broke off ({type(error).__name__})"))
 
     def _ask(self, path: str) -> Response:
-        """The API's answer: 200, or a redirection, which is not followed since the token would go along."""
+        """Returns the API's answer: 200, or a redirection, which is not followed because it would receive the token."""
         return self._tried(f"{self.api_url}{path}", with_token=True)
 
     def _stored(self, answer: Response) -> Response:
-        """The log where it is stored."""
+        """Fetches the log from its storage."""
         if not answer.is_redirect:
             return answer
         address = answer.headers["Location"]
@@ -115,7 +115,7 @@ class RunLogs:
             except OSError as error:
                 trouble, wait = f"GitHub could not be reached ({type(error).__name__})", 1.0
             except ValueError:
-                # `requests` reads the address of a redirection also where it is not followed.
+                # `requests` parses the address of a redirection even where it is not followed.
                 trouble, wait = "GitHub names an address that is none", -1.0
             else:
                 if answer.status_code == 200 or (with_token and answer.is_redirect):
@@ -131,7 +131,7 @@ class RunLogs:
         import requests
 
         def authorised(request: PreparedRequest) -> PreparedRequest:
-            # Always set, also when it does nothing: without it `requests` would send what ~/.netrc has for the host.
+            # Always set, even without effect: otherwise `requests` would send the credentials of the host in ~/.netrc.
             if with_token:
                 request.headers["Authorization"] = f"Bearer {self.token}"
             return request
@@ -150,8 +150,8 @@ class _Body:
         self._left = largest
         self.is_cut = False
 
-    def read(self, size: int, /) -> bytes:  # noqa: ARG002 - the shape of a stream
-        """The next bytes; none at the end, or where the rest is left unread."""
+    def read(self, size: int, /) -> bytes:  # noqa: ARG002 - the interface of a stream
+        """Returns the next bytes; empty at the end, or where the rest is not read."""
         chunk: bytes = next(self._chunks, b"")
         self.is_cut = self.is_cut or len(chunk) > self._left
         chunk = chunk[: self._left]
@@ -160,7 +160,7 @@ class _Body:
 
 
 def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
-    """Why an answer is of no use, and the seconds after which to try again; negative: never."""
+    """Why an answer cannot be used, and the seconds until the next attempt; negative: never."""
     status, headers = answer.status_code, answer.headers
     asked = headers.get("Retry-After", "")
     if status in (403, 429) and (asked or headers.get("X-RateLimit-Remaining") == "0" or status == 429):
@@ -177,7 +177,7 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
 
 
 def _scheme(address: str) -> str:
-    """Empty where it is no address."""
+    """Empty where it is not an address."""
     try:
         return urlsplit(address).scheme
     except ValueError:
@@ -189,7 +189,7 @@ def _gap(name: str, trouble: str) -> Gap:
 
 
 def _span(run_id: str, jobs: list[Mapping[str, object]]) -> Run | None:
-    """The run, in the time of its finished jobs."""
+    """Returns the run with the times of its finished jobs."""
     times = [time for job in jobs for key in ("started_at", "completed_at") if (time := _time(job.get(key)))]
     return Run(run_id, run_id, min(times), max(times)) if times else None
 

@@ -1,9 +1,7 @@
-"""Whole logs -> the refusals in them, streamed: time grows with the log, memory does not.
+"""Finds denials in log files of any size: time grows with the log, memory does not.
 
-A log is searched for a dozen words of which every refusal has one; only around such a place is it read as text. Logs
-are not fetched here: whoever has one gives its bytes.
-
-Logs as people have them: files, folders, standard input, compressed by gzip, and GitHub's zip archives.
+A log is searched for a dozen words of which every denial contains one; only the text around them is parsed. Logs are
+files, folders, standard input, gzip files, and GitHub's zip archives.
 """
 
 from __future__ import annotations
@@ -22,59 +20,59 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.denials.log_text import Layout, lay_out
+from leastpriv.evidence.denials.log_text import LogText, clean_log_text
 from leastpriv.evidence.denials.message import find_denials
 from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20
-_SIGNS = (
+_DENIAL_WORDS = (
     b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:", b"access denied",
     b"denied by s3", b"denied) when",
     b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers", b"used to assume",
     b"is denied", b"denied due to", b'"allowed"',
 )  # fmt: skip
-"""In lower case; some of them, so that one survives wherever a tool breaks a line."""
+"""In lower case, and several, so that one remains whole wherever a tool wraps a line."""
 _BEFORE = 4_096
-"""Bytes before a sign that are read along: what the tool was doing, and a principal that a table's column breaks."""
+"""Bytes before a word that are parsed too: the tool's output, and a principal that a table column wraps."""
 _OWN = 16_384
-"""Bytes from a sign on in which refusals begin that are told with it: what is read along is a small part of it."""
+"""Bytes from a word on in which further denials may begin, so that the context is a small part of the work."""
 _AFTER = 12_288
-"""Bytes behind these that are read along, so that a refusal that begins there is read to its end."""
+"""Bytes after these that are parsed too, so that a denial that begins there is complete."""
 _LEAD = 1_024
-"""Bytes before a sign in which its refusal may begin."""
+"""Bytes before a word in which its denial may begin."""
 _STAMP = re.compile(
     rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
 )
-"""The time that GitHub's runner puts before each line; `gh run view --log` has the job and the step before it."""
+"""The time that GitHub's runner writes before each line; `gh run view --log` adds job and step before it."""
 _SOME = 4_096
-"""Bytes by which an encoding is told."""
+"""Bytes that identify an encoding."""
 MOST_DISTINCT = 10_000
-"""Distinct refusals that are remembered: a log may be made up."""
+"""Most distinct denials in memory: a log may be forged."""
 
 
 class ByteStream(Protocol):
-    """What a log is read from: a binary file, a member of an archive, the answer of a server."""
+    """A readable stream: a binary file, a member of an archive, the answer of a server."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size` or so; none only at the end."""
+        """Returns the next bytes, about `size` at most; empty only at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedDenial:
-    """A denial and where a log tells it."""
+    """A denial and its location in a log."""
 
     file: str
     """As the user named it; `-` for standard input, `logs.zip/1_deploy.txt` in an archive."""
     line: int
-    """From 1, of the word where the refusal begins."""
+    """Line number from 1, of the word where the denial begins."""
     denial: Denial
     time: datetime | None = None
-    """When the line was written, where the runner says so; UTC."""
+    """When the line was written, where the runner added the time; UTC."""
 
 
 def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
-    """All refusals of one log in order, each as often as it is told. Any bytes will do.
+    """Yields all denials of one log in order, with repetitions. Accepts any bytes.
 
     Raises:
         OSError: the stream cannot be read.
@@ -92,18 +90,19 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
             counted = start
             yield from _read(data, start, stop, name, lines)
             done = stop
-        # A refusal may begin here whose sign the next chunk has.
+        # The word of a denial that begins here may be in the next chunk.
         done = max(done, limit - _LEAD)
         lines += data.count(b"\n", counted, done)
         cut = max(0, done - _BEFORE)
         data, done = data[cut:], done - cut
 
 
-def distinct(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
-    """Each refusal once, at its first place, with the most that any of its copies tells; whether some were left out.
+def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
+    """Returns each denial once, with the most complete of its copies, and whether some were left out.
 
-    Tools print the same refusal up to three times, now and then wrapped or cut. Copies have equal actions and an equal
-    resource; a principal or reason that one of them lacks is the other's.
+    Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal actions and an equal
+    resource;
+    a principal or reason that one copy lacks comes from another.
     """
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0
@@ -118,13 +117,13 @@ def distinct(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
                 return _in_order(kept), True
             group.append(one)
             count += 1
-        elif _tells_more(one.denial, group[index].denial):
+        elif _is_more_complete(one.denial, group[index].denial):
             group[index] = replace(group[index], denial=one.denial)
     return _in_order(kept), False
 
 
 def _encoded(denial: Denial) -> str:
-    """What tells refusals apart that name no action, or none themselves."""
+    """Distinguishes denials that name no action, or no resource."""
     return denial.encoded if denial.inferred or not denial.actions else ""
 
 
@@ -137,7 +136,7 @@ def _are_copies(one: Denial, other: Denial) -> bool:
     return (
         _fit(one.principal, other.principal)
         and len(known) < 2
-        and (one.explicit == other.explicit or not (_tells(one) and _tells(other)))
+        and (one.explicit == other.explicit or not (_names_actions(one) and _names_actions(other)))
     )
 
 
@@ -145,16 +144,16 @@ def _fit(one: str, other: str) -> bool:
     return not one or not other or one == other
 
 
-def _tells(denial: Denial) -> bool:
+def _names_actions(denial: Denial) -> bool:
     return denial.explicit or denial.denied_by is not DeniedBy.UNKNOWN
 
 
-def _tells_more(one: Denial, other: Denial) -> bool:
-    return (_tells(one), bool(one.principal)) > (_tells(other), bool(other.principal))
+def _is_more_complete(one: Denial, other: Denial) -> bool:
+    return (_names_actions(one), bool(one.principal)) > (_names_actions(other), bool(other.principal))
 
 
 def _utf8(stream: ByteStream) -> Iterator[bytes]:
-    """The stream in chunks; PowerShell's redirection writes UTF-16, with a byte order mark or without one."""
+    """Returns the stream in chunks; PowerShell's redirection writes UTF-16, with or without a byte order mark."""
     first = stream.read(CHUNK)
     wide = _wide(first)
     decoder = codecs.getincrementaldecoder(wide)("replace") if wide else None
@@ -164,9 +163,9 @@ def _utf8(stream: ByteStream) -> Iterator[bytes]:
 
 
 def _wide(begin: bytes) -> str:
-    """The form of UTF-16 that a stream begins in; empty for any other encoding.
+    """Returns the form of UTF-16 at the start of a stream; empty for another encoding.
 
-    Without a mark, the zeros tell: half of the bytes of Latin text, all on the same side, and of UTF-8 none.
+    Without a mark, the zeros decide: half of the bytes of Latin text, all on the same side, and none in UTF-8.
     """
     if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
@@ -177,8 +176,8 @@ def _wide(begin: bytes) -> str:
 
 
 def _places(folded: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Parts of the text in which refusals may begin, in order and apart from each other."""
-    upcoming = {sign: folded.find(sign, start, limit) for sign in _SIGNS}
+    """Yields the parts of the text in which denials may begin, in order and without overlap."""
+    upcoming = {sign: folded.find(sign, start, limit) for sign in _DENIAL_WORDS}
     upcoming = {sign: at for sign, at in upcoming.items() if at >= 0}
     done = start
     while upcoming:
@@ -195,7 +194,7 @@ def _places(folded: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
 
 
 def _to_lines(folded: bytes, first: int, stop: int, at: int) -> tuple[int, int]:
-    """A part made to begin and end where lines do, if it holds such places."""
+    """Extends a part to the nearest line boundaries."""
     begins = first == 0 or folded[first - 1 : first] == b"\n"
     begin = -1 if begins else folded.find(b"\n", first, at)
     end = folded.rfind(b"\n", at, stop)
@@ -205,10 +204,10 @@ def _to_lines(folded: bytes, first: int, stop: int, at: int) -> tuple[int, int]:
 def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[LoggedDenial]:
     first = max(0, start - _BEFORE)
     if first:
-        # In the midst of a line, most likely, of which a part tells nothing.
+        # A part that begins inside a line is incomplete.
         first = max(first, data.find(b"\n", first - 1, start) + 1)
     parts = [
-        lay_out(part.decode("utf-8", "replace"))
+        clean_log_text(part.decode("utf-8", "replace"))
         for part in (data[first:start], data[start:stop], data[stop : stop + _AFTER])
     ]
     whole, own = _together(parts), len(parts[0].text)
@@ -220,7 +219,7 @@ def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[
 
 
 def _time_of(lines: bytes, number: int) -> datetime | None:
-    """The runner's time at the beginning of one of some lines."""
+    """Returns the runner's time at the beginning of a line."""
     stamp = _STAMP.match(lines.split(b"\n", number + 1)[number])
     try:
         return datetime.fromisoformat(stamp[1].decode()).replace(tzinfo=UTC) if stamp else None
@@ -228,7 +227,7 @@ def _time_of(lines: bytes, number: int) -> datetime | None:
         return None
 
 
-def _together(parts: list[Layout]) -> Layout:
+def _together(parts: list[LogText]) -> LogText:
     text = ""
     starts: list[int] = []
     ends: list[int] = []
@@ -236,24 +235,24 @@ def _together(parts: list[Layout]) -> Layout:
         starts += [len(text) + start for start in part.starts]
         ends += part.ends
         text += part.text
-    return Layout(text, tuple(starts), tuple(ends))
+    return LogText(text, tuple(starts), tuple(ends))
 
 
 STANDARD_INPUT = "-"
-MAX_UNFOLDED = 10 * 1024**3
-"""Bytes that one archive may unfold to: bounds the time that a bomb can cost."""
+MAX_DECOMPRESSED = 10 * 1024**3
+"""Most bytes of one decompressed archive: limits the time that an archive bomb costs."""
 _ZIP = b"PK\x03\x04"
 _GZIP = b"\x1f\x8b\x08"
 _IN_MEMORY = 16 * 1024**2
 _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-"""What `zipfile` raises for damage, unknown compression and encryption."""
+"""Exceptions of `zipfile` for damage, unknown compression and encryption."""
 
 
 def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[LoggedDenial]:
-    """All refusals of the logs named, in order; `-`, or no name at all, is standard input.
+    """Yields all denials of the named logs in order; `-`, or no name, is standard input.
 
     Raises:
-        InputError: a file is missing or cannot be read, or an archive is damaged, encrypted or a bomb.
+        InputError: a file is missing or cannot be read, or an archive is damaged, encrypted or too large.
     """
     for name in names or (STANDARD_INPUT,):
         try:
@@ -283,37 +282,37 @@ def _read_file(stream: BinaryIO, name: str) -> Iterator[LoggedDenial]:
 
 
 class _Rejoined:
-    """A stream of which the first bytes were read already."""
+    """A stream whose first bytes were read already."""
 
     def __init__(self, begin: bytes, rest: BinaryIO) -> None:
         self._begin, self._rest = begin, rest
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, none only at the end."""
+        """Returns the next bytes; empty only at the end."""
         begin, self._begin = self._begin[:size], self._begin[size:]
         return begin + self._rest.read(size - len(begin)) if size > len(begin) else begin
 
 
-class _Unfolded:
-    """The members of one archive, one after the other, which together may not unfold to too much."""
+class _ArchiveMembers:
+    """The members of one archive in order, with a limit on their total size."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._left = name, MAX_UNFOLDED
+        self._name, self._left = name, MAX_DECOMPRESSED
         self.member: IO[bytes] | None = None
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes of the present member."""
+        """Returns the next bytes of the current member."""
         part = self.member.read(size) if self.member else b""
         self._left -= len(part)
         if self._left < 0:
             raise InputError(
-                f"{self._name!r} unfolds to more than {MAX_UNFOLDED >> 30} GiB: unpack what you need of it."
+                f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack what you need of it."
             )
         return part
 
 
 def _read_gzip(stream: _Rejoined, name: str) -> Iterator[LoggedDenial]:
-    unfolded = _Unfolded(name)
+    unfolded = _ArchiveMembers(name)
     try:
         with gzip.GzipFile(fileobj=stream, mode="rb") as unfolded.member:  # type: ignore[call-overload]
             yield from read_log(unfolded, name)
@@ -322,12 +321,12 @@ def _read_gzip(stream: _Rejoined, name: str) -> Iterator[LoggedDenial]:
 
 
 def _read_archive(stream: BinaryIO, begin: bytes, name: str) -> Iterator[LoggedDenial]:
-    """Every member in order. An archive from a pipe is put on the disk, since its list of members is at its end."""
+    """Yields the denials of every member in order; a piped archive is stored on disk, as its index is at the end."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
         if name == STANDARD_INPUT:
             copy.write(begin)
             shutil.copyfileobj(stream, copy)
-        unfolded = _Unfolded(name)
+        unfolded = _ArchiveMembers(name)
         try:
             with zipfile.ZipFile(copy if name == STANDARD_INPUT else stream) as archive:
                 for member in archive.infolist():

@@ -1,7 +1,8 @@
-"""The text of a log without what tools put around it: colours, timestamps, boxes, escapes. Line breaks stay.
+"""Removes what tools add to the text of a log: colours, timestamps, boxes and escapes. Line breaks remain.
 
-A break may stand between two words (Terraform's boxes, people) or inside one (CDK at the width of the terminal, SAM's
-columns); which of both it is, the grammar decides. So words are matched with `spaced`: breaks may stand anywhere.
+A break may be between two words (Terraform's boxes, people) or inside one (CDK at the width of the terminal, SAM's
+columns);
+the grammar decides which. Words are therefore matched with `breakable`: a break may occur anywhere.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import re
 from dataclasses import dataclass
 
 BREAKS = "\n\v"
-"""`\\n` ends a line of the log, `\\v` stands for a break that a tool wrote out (`\\\\n`) or for a carriage return."""
+"""`\n` ends a line of the log; `\v` is a break that a tool wrote as text (`\\n`), or a carriage return."""
 BLANKS = re.compile(r"[ \n\v]+")
 
-# Colours, also where a copy has lost the escape character; titles and links (ECMA-48, OSC 8).
+# Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
 _COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~]")
 _ESCAPED = re.compile(r"\\+(?:([nrt\"])|u([0-9a-fA-F]{4}))|&(quot|#34);")
-_MEANT = {"n": "\v", "r": "\v", "t": " ", '"': '"', "quot": '"', "#34": '"'}
-# `gh run view --log` puts job and step in front, the runner a time, other systems theirs.
+_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "quot": '"', "#34": '"'}
+# `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
 _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"
     r"(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]?)?"
@@ -27,18 +28,18 @@ _FRAME = " \t│┃║"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """A cleaned text, and where each of its lines ended on the screen."""
+class LogText:
+    """The cleaned text of a log, and the screen position of its line ends."""
 
     text: str
     starts: tuple[int, ...]
     """Offset in `text` of each line, by either break."""
     ends: tuple[int, ...]
-    """Column behind the last visible character of that line, decoration counted."""
+    """Column after the last visible character of that line, decoration included."""
 
 
-def lay_out(raw: str) -> Layout:
-    """Cleans a text. It keeps the ends of its lines, so that lines can be counted in the result."""
+def clean_log_text(raw: str) -> LogText:
+    """Cleans a text and keeps its line ends, so that lines can be counted in the result."""
     plain = raw.replace("\r\n", "\n").replace("\r", "\v")
     plain = _COLOUR.sub("", plain)
     lines: list[str] = []
@@ -56,35 +57,35 @@ def lay_out(raw: str) -> Layout:
     return _joined(lines, ends, breaks)
 
 
-def spaced(words: str) -> str:
-    """A regular expression for literal words: blanks between them may lack, breaks may stand anywhere."""
+def breakable(words: str) -> str:
+    """Returns a regular expression for literal words: blanks between them may be missing, breaks may occur anywhere."""
     return "".join(
         r"[ \n\v]*" if character == " " else re.escape(character) + r"[\n\v]?" for character in words
     ).removesuffix(r"[\n\v]?")
 
 
-def beginning_of(words: str) -> str:
-    """A regular expression for any beginning of literal words, the longest first."""
-    return "(?:" + "|".join(spaced(words[:end].rstrip()) for end in range(len(words), 0, -1)) + ")"
+def any_beginning(words: str) -> str:
+    """Returns a regular expression for any beginning of literal words, the longest first."""
+    return "(?:" + "|".join(breakable(words[:end].rstrip()) for end in range(len(words), 0, -1)) + ")"
 
 
-def squeezed(text: str) -> str:
-    """A text in lower case without any blank or break, to look for words that were wrapped anywhere."""
+def without_blanks(text: str) -> str:
+    """Returns a text in lower case without blanks and breaks, to search for wrapped words."""
     return "".join(text.split()).lower()
 
 
-def unbroken(text: str) -> str:
-    """A text with its breaks taken out and nothing put in their place: an ARN that was wrapped."""
+def without_breaks(text: str) -> str:
+    """Returns a text with its breaks removed: a wrapped ARN."""
     return re.sub(rf"[{BREAKS}]", "", text)
 
 
 def one_line(text: str) -> str:
-    """A text on one line, for a person."""
+    """Returns a text on one line."""
     return BLANKS.sub(" ", text).strip()
 
 
 def _without(pattern: re.Pattern[str], text: str) -> str:
-    """The text behind what a pattern matches at its beginning."""
+    """Returns the text after a pattern's match at its beginning."""
     found = pattern.match(text)
     return text[found.end() :] if found else text
 
@@ -93,19 +94,19 @@ def _unescaped(text: str) -> str:
     text = text.replace("\t", " ").replace("\u00a0", " ")
     if "\\" not in text and "&" not in text:
         return text
-    return _ESCAPED.sub(_meant, text)
+    return _ESCAPED.sub(_escape_value, text)
 
 
-def _meant(found: re.Match[str]) -> str:
+def _escape_value(found: re.Match[str]) -> str:
     if found[2]:
         character = chr(int(found[2], 16))
         return character if character.isprintable() else " "
-    return _MEANT[found[1] or found[3]]
+    return _ESCAPE_VALUES[found[1] or found[3]]
 
 
-def _joined(lines: list[str], ends: list[int], breaks: list[str]) -> Layout:
+def _joined(lines: list[str], ends: list[int], breaks: list[str]) -> LogText:
     starts = [0]
     for line in lines[:-1]:
         starts.append(starts[-1] + len(line) + 1)
     text = "".join(line + end for line, end in zip(lines, [*breaks, ""], strict=True))
-    return Layout(text, tuple(starts), tuple(ends))
+    return LogText(text, tuple(starts), tuple(ends))

@@ -1,7 +1,7 @@
-"""Refusals that job logs tell -> usages of the evidence, and what they leave open (pure).
+"""Adds the denials in job logs to the evidence: denied usages, and gaps (pure).
 
-A log is anybody's text: every program of a job writes into it. So what it tells is marked (`Denial.log`), fills in
-nothing by itself, and `proposal/extend.py` decides what of it may be written.
+A log is untrusted: every program of a job writes into it. Its denials are marked (`Denial.log`), and
+`proposal/additions.py` decides which of them may be written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import datetime
 from leastpriv.aws.arns import Window, principal_of, same_principal, session_of
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.job_logs import LoggedDenial
-from leastpriv.evidence.denials.needs import as_rehearsed, logged_needs
-from leastpriv.evidence.denials.resource import arn_of, filled, holes
+from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
+from leastpriv.evidence.denials.resource import fill_hidden_parts, has_hidden_part, resource_arn
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import (
@@ -36,23 +36,23 @@ from leastpriv.permissions.patterns import resource_matches, unescape
 
 
 @dataclass(frozen=True, slots=True)
-class Logs:
-    """What was read of some logs."""
+class LoggedDenials:
+    """The denials in some logs."""
 
     denials: tuple[LoggedDenial, ...] = ()
-    """Each distinct one once."""
+    """Each distinct denial once."""
     gaps: tuple[Gap, ...] = ()
     run: Run | None = None
-    """The workflow run whose jobs wrote them; None: nobody knows."""
+    """The workflow run of the jobs; None: unknown."""
 
 
-def with_logs(
-    evidence: Evidence, logs: Sequence[Logs], window: Window, read_at: datetime, decoder: Decoder = NO_DECODER
+def add_job_logs(
+    evidence: Evidence, logs: Sequence[LoggedDenials], window: Window, read_at: datetime, decoder: Decoder = NO_DECODER
 ) -> Evidence:
-    """The evidence with what the logs add to it: denied usages, gaps and workflow runs.
+    """Adds denied usages, gaps and workflow runs from logs to the evidence.
 
-    A refusal whose line has no time counts as seen at `read_at`. One that CloudTrail recorded for the same action and
-    resource is not told again. `decoder` reads what EC2 encoded.
+    A denial in a line without a time counts as seen at `read_at`. One that CloudTrail recorded for the same action and
+    resource is left out. `decoder` decodes EC2's messages.
     """
     usages: dict[tuple[Permission, str], Usage] = {}
     gaps: list[Gap] = [gap for each in logs for gap in each.gaps]
@@ -66,7 +66,7 @@ def with_logs(
         for one in each.denials:
             if one.time and not window.contains(one.time):
                 continue
-            denial = _told(one, decoder.decoded(one.denial), evidence, each.run)
+            denial = _with_location(one, decoder.decoded(one.denial), evidence, each.run)
             gap = _left_open(denial, evidence.principal, decoder.trouble)
             gaps.extend([gap] if gap else [])
             for need in () if gap else _needs(denial, evidence.principal, known):
@@ -85,11 +85,11 @@ def _order(usage: Usage) -> tuple[object, ...]:
     return usage.need.permission, usage.outcome, usage.need.derivation
 
 
-def _told(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run | None) -> Denial:
-    """The denial with its place; one without a principal gets it where CloudTrail recorded its like in the same run."""
+def _with_location(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run | None) -> Denial:
+    """Adds the location to a denial, and a missing principal from an equal denial in CloudTrail of the same run."""
     denial = replace(told, log=f"{one.file}:{one.line}")
     if denial.principal:
-        return as_rehearsed(denial, session_of(denial.principal))
+        return as_rehearsal_denial(denial, session_of(denial.principal))
     return replace(denial, principal=evidence.principal) if _is_corroborated(denial, evidence, run) else denial
 
 
@@ -106,16 +106,16 @@ def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> boo
 
 
 def _agree(logged: str, recorded: str, principal: str) -> bool:
-    """Whether a log's resource can be the record's: one that either does not name is."""
+    """Whether a log's resource may be the record's; a missing one on either side matches."""
     if not logged or recorded == "*":
         return True
-    named = arn_of(logged, principal)
+    named = resource_arn(logged, principal)
     whole = unescape(recorded)
-    return resource_matches(recorded, named) or (holes(named) and filled(named, [whole]) == whole)
+    return resource_matches(recorded, named) or (has_hidden_part(named) and fill_hidden_parts(named, [whole]) == whole)
 
 
 def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
-    """What a refusal leaves open that gives no usage of this principal; None: it gives some."""
+    """Returns the gap of a denial that gives no usage of this principal; None: it gives one."""
     if denial.principal and not _is_own(denial.principal, principal):
         return Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), denial.principal)
     if denial.actions:
@@ -126,11 +126,11 @@ def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
 
 
 def _is_own(named: str, principal: str) -> bool:
-    """Whether a message names the principal; an account that the log hides is taken for its own, as all else agrees."""
+    """Whether a message names the principal; a masked account matches where all else does."""
     found, own = principal_of(named), principal_of(principal)
     if found is None or own is None:
         return False
-    if holes(found.account):
+    if has_hidden_part(found.account):
         found = _in_account(found, own.account)
     return same_principal(found, own)
 
@@ -140,7 +140,7 @@ def _in_account(found: Principal, account: str) -> Principal:
 
 
 def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[Need]:
-    """What was refused, then what AWS may ask for next, whose resource no log tells."""
+    """Yields the denied needs, then those that AWS may check next, whose resource no log contains."""
     yield from logged_needs(denial, principal, known)
     for action in denial.actions if denial.mendable and denial.principal else ():
         for partner in next_actions(action):
@@ -171,7 +171,7 @@ def _usage(need: Need, denial: Denial, one: LoggedDenial, run: Run | None, read_
 
 
 def _counted(gaps: Iterable[Gap]) -> Iterator[Gap]:
-    """Equal gaps as one."""
+    """Merges equal gaps."""
     counts: dict[Gap, int] = {}
     for gap in gaps:
         counts[gap] = counts.get(gap, 0) + gap.count

@@ -1,14 +1,14 @@
-"""Refusals in a text -> denials: what was refused, on what, to whom, who refused, and whether a grant can help (pure).
+"""Parses denial messages: action, resource, principal, denying policy type, and whether a grant helps (pure).
 
-First comes AWS's own sentence (sentence.py), which is believed over anything else. Where a tool prints only that an
-operation was refused, the action is inferred from the operation, and the denial says so.
-
-AWS's own sentence of refusal, wherever its lines broke (pure).
-
-`User: PRINCIPAL is not authorized to perform: ACTION on resource: RESOURCE`, then the reason, if one is given:
-`because no identity-based policy allows the ACTION action`, or `with an explicit deny in a service control policy: ARN`
-("Troubleshoot access denied error messages" of the IAM User Guide, read 2026-11-24, and 343 labelled public messages,
-about half of which give no reason).
+AWS's own sentence takes precedence: `User: PRINCIPAL is not authorized to perform: ACTION on resource: RESOURCE`, then
+an
+optional reason: `because no identity-based policy allows the ACTION action`, or `with an explicit deny in a service
+control
+policy: ARN` ("Troubleshoot access denied error messages" of the IAM User Guide, read 2026-11-24, and 343 labelled
+public
+messages, about half of which have no reason). Where a tool prints only that an operation was denied, the action is
+inferred
+from the operation, and the denial says so.
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ from dataclasses import replace
 from leastpriv.aws.error_codes import denying_policy_type, why_no_grant_helps
 from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
-    Layout,
-    lay_out,
-    squeezed,
-    unbroken,
+    LogText,
+    clean_log_text,
+    without_blanks,
+    without_breaks,
 )
-from leastpriv.evidence.denials.operation_errors import by_operation
-from leastpriv.evidence.denials.sentence import _ENCODED, Sentence, sentences
-from leastpriv.evidence.denials.tool_messages import READERS, by_phrase, by_tool, by_trace
-from leastpriv.evidence.denials.wordings import NEAR, Found, is_told, message_of
+from leastpriv.evidence.denials.operation_errors import find_by_operation
+from leastpriv.evidence.denials.sentence import _ENCODED, DenialSentence, find_sentences
+from leastpriv.evidence.denials.tool_messages import READERS, find_by_phrase, find_by_tool, find_by_trace
+from leastpriv.evidence.denials.wordings import NEAR, FoundDenial, is_covered, message_of
 from leastpriv.models import Denial, DeniedBy
 from leastpriv.permissions import catalog
 
 _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
-# A login is governed by the trust policy of the role: no permission of the caller helps.
+# The role's trust policy decides: no permission of the caller helps.
 _TRUST_ONLY = frozenset({"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"})
 
 
 def read_denial(message: str, *, error_code: str = "") -> Denial:
-    """Read what one message says was refused. Never raises.
+    """Parses one denial message. Never raises.
 
-    A message that names no action, and from which none follows, gives `actions` empty and is not mendable.
-    `mendable` is true only where there is an action, no explicit deny, and the reason is an identity policy or is not
-    given. `resource` is as AWS names it, which for IAM may be `role NAME`; empty where the message names none.
+    A message from which no action follows gives empty `actions`, and is not `mendable`. `mendable` is true only with an
+    action,
+    without an explicit deny, and where the reason is an identity-based policy or missing. `resource` is as AWS writes
+    it, for
+    IAM perhaps `role NAME`; empty where the message has none.
     """
-    found = [each.denial for each in find_denials(lay_out(message))]
+    found = [each.denial for each in find_denials(clean_log_text(message))]
     best = next((denial for denial in found if denial.actions), found[0] if found else None)
     encoded = next((denial.encoded for denial in found if denial.encoded), "")
     by_code = _BY_CODE.get(error_code)
@@ -54,36 +56,36 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     return replace(best, message=message, encoded=encoded)
 
 
-def find_denials(layout: Layout, stop: int | None = None) -> list[Found]:
-    """All refusals in a text, in order; a text without any gives none. Never raises.
+def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
+    """Finds all denials in a text, in order. Never raises.
 
-    Those that begin behind `stop` may lack: whoever has no use for them saves the time that they take.
+    Denials that begin after `stop` may be left out, which saves time.
     """
-    words = squeezed(layout.text)
-    read = [*sentences(layout, stop)] if "notauthorizedtoperform" in words else []
+    words = without_blanks(layout.text)
+    read = [*find_sentences(layout, stop)] if "notauthorizedtoperform" in words else []
     named = [sentence for sentence in read if sentence.action]
-    found = [Found(each.phrase, each.end, _stated(layout, each)) for each in named]
+    found = [FoundDenial(each.phrase, each.end, _stated(layout, each)) for each in named]
     if any(sign in words for sign in ("whencallingthe", "operationerror", "errorexecuting", "api:")):
-        found += by_operation(layout, named, stop)
+        found += find_by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
-        traces = by_trace(layout) if "commanderror" in words or "client." in words else ()
-        for tool in (by_tool(layout, words), by_phrase(layout), traces):
-            found += [each for each in tool if not is_told(each, found)]
+        traces = find_by_trace(layout) if "commanderror" in words or "client." in words else ()
+        for tool in (find_by_tool(layout, words), find_by_phrase(layout), traces):
+            found += [each for each in tool if not is_covered(each, found)]
     for sign, reader in READERS:
         if sign in words:
-            found += [each for each in reader(layout) if not is_told(each, found)]
+            found += [each for each in reader(layout) if not is_covered(each, found)]
     encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
     for sentence in read:
-        told = Found(sentence.phrase, sentence.end, _untold(layout, sentence))
+        told = FoundDenial(sentence.phrase, sentence.end, _without_action(layout, sentence))
         has_own = any(sentence.phrase <= at < sentence.phrase + NEAR for at, _ in encoded)
-        if not sentence.action and _is_awss(layout, sentence) and not is_told(told, found, 0 if has_own else NEAR):
+        if not sentence.action and _is_awss(layout, sentence) and not is_covered(told, found, 0 if has_own else NEAR):
             found.append(told)
     found.sort(key=lambda each: each.start)
     return _with_encoded(found, encoded, len(layout.text)) if encoded and found else found
 
 
-def _with_encoded(found: list[Found], texts: list[tuple[int, str]], end: int) -> list[Found]:
-    """Each with the encoded text that stands behind it, before the next one."""
+def _with_encoded(found: list[FoundDenial], texts: list[tuple[int, str]], end: int) -> list[FoundDenial]:
+    """Adds to each denial the encoded text between it and the next one."""
     ends = [*(each.start for each in found[1:]), end]
     told = []
     for each, limit in zip(found, ends, strict=True):
@@ -92,8 +94,8 @@ def _with_encoded(found: list[Found], texts: list[tuple[int, str]], end: int) ->
     return told
 
 
-def _stated(layout: Layout, sentence: Sentence) -> Denial:
-    """The denial of a sentence that names its action."""
+def _stated(layout: LogText, sentence: DenialSentence) -> Denial:
+    """The denial of a sentence with an action."""
     refused = _denying_policy(sentence.reason)
     denied_by = refused[0] if refused else _cut_reason(sentence.reason)
     why = _why_not(sentence, denied_by, refused[1] if refused else "")
@@ -110,26 +112,26 @@ def _stated(layout: Layout, sentence: Sentence) -> Denial:
 
 
 def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
-    """Who refused by a reason; that it was an identity policy only where AWS's own words say it."""
+    """Returns the policy type of a reason; an identity-based policy only where AWS's own words name it."""
     refused = denying_policy_type(reason) if reason else None
-    awss = squeezed(reason).startswith(("becauseno", "withanexplicitdeny"))
+    awss = without_blanks(reason).startswith(("becauseno", "withanexplicitdeny"))
     return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
 
 
 def _cut_reason(reason: str) -> DeniedBy:
-    """A reason that a program has cut may still tell: `because no identity-ba`; no other begins so."""
-    return DeniedBy.IDENTITY if squeezed(reason).startswith("becausenoi") else DeniedBy.UNKNOWN
+    """Parses a truncated reason: only one begins with `because no identity-ba`."""
+    return DeniedBy.IDENTITY if without_blanks(reason).startswith("becausenoi") else DeniedBy.UNKNOWN
 
 
-def _why_not(sentence: Sentence, denied_by: DeniedBy, refused: str) -> str:
-    """Why no grant helps; empty where one can. The first reason that holds."""
+def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str:
+    """Why no grant helps; empty where one can. The first matching reason counts."""
     name = sentence.action.lower()
     prefix = name.partition(":")[0]
     reasons = (
         (sentence.explicit, "an explicit deny refused it, which no grant outweighs"),
         (refused, refused),
         (sentence.remark, f"the account's or the organisation's own rule: {sentence.remark}"),
-        # A prefix that no service has is a placeholder of somebody's documentation.
+        # A prefix without a service is a placeholder from documentation.
         (prefix not in catalog.services(), f"no service has the prefix `{prefix}`"),
         (name in _TRUST_ONLY, "the trust policy of the role decides who may log in"),
         (
@@ -149,19 +151,19 @@ def _why_not(sentence: Sentence, denied_by: DeniedBy, refused: str) -> str:
 
 
 def _is_service(principal: str) -> bool:
-    """Whether a sentence speaks of a service (`CodeBuild is not authorized …`)."""
+    """Whether the subject of a sentence is a service (`CodeBuild is not authorized …`)."""
     return re.fullmatch(r"[A-Z][A-Za-z]+|[a-z0-9.-]+\.amazonaws\.com", principal) is not None
 
 
-def _is_awss(layout: Layout, sentence: Sentence) -> bool:
-    """Whether a sentence without an action is AWS's all the same: it names an ARN, or EC2 wrote it."""
+def _is_awss(layout: LogText, sentence: DenialSentence) -> bool:
+    """Whether a sentence without an action is AWS's: it contains an ARN, or EC2 wrote it."""
     around = layout.text[max(0, sentence.phrase - NEAR) : sentence.end + 100]
     return sentence.principal.startswith("arn:") or (
-        sentence.this_operation and (sentence.encoded or "UnauthorizedOperation" in unbroken(around))
+        sentence.this_operation and (sentence.encoded or "UnauthorizedOperation" in without_breaks(around))
     )
 
 
-def _untold(layout: Layout, sentence: Sentence) -> Denial:
+def _without_action(layout: LogText, sentence: DenialSentence) -> Denial:
     refused = denying_policy_type(sentence.reason) if sentence.reason else None
     return Denial(
         (),

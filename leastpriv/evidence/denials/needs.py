@@ -1,11 +1,4 @@
-"""From a refusal and what its call maps to, the permissions that were lacking.
-
-From a refusal that a log tells to the permissions that were lacking: a log shows no request.
-
-A refused call as CloudTrail recorded it -> its denial (pure).
-
-A refusal under the proposal itself: what promise 5 makes of it (pure).
-"""
+"""Derives the missing permissions of a denial, from CloudTrail records, job logs and rehearsal runs (pure)."""
 
 from __future__ import annotations
 
@@ -19,9 +12,9 @@ from msgspec import structs
 from leastpriv.aws.arns import same_arn
 from leastpriv.aws.error_codes import denying_policy_type
 from leastpriv.evidence.denials.encoded_message import Decoder
-from leastpriv.evidence.denials.log_text import squeezed
+from leastpriv.evidence.denials.log_text import without_blanks
 from leastpriv.evidence.denials.message import read_denial
-from leastpriv.evidence.denials.resource import arn_of, filled
+from leastpriv.evidence.denials.resource import fill_hidden_parts, resource_arn
 from leastpriv.evidence.denials.sentence import TAIL
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Basis, Call, Denial, DeniedBy, Need, Outcome, Permission
@@ -31,42 +24,42 @@ from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import end_of, fits
 
-OF_A_TYPE = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
-"""What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
+TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
+"""AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
 _ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][A-Za-z0-9-]*/\*")
-"""What AWS writes for a stack that a request names without its id: the name is one stack's at a time."""
+"""AWS's own form for a stack that a request names without its id: only one stack has the name at a time."""
 _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
-"""Where a reader of a message takes a name to end: at a blank or a quote, before the sentence's own marks."""
+"""The end of a name in a message: a blank, a quote, or punctuation of the sentence."""
 _LOG_GROUP = re.compile(r"arn:[^:*?]*:logs:[^:*?]*:[^:*?]*:log-group:[^:*?]+")
 _NO_STREAM = re.compile(rf"({_LOG_GROUP.pattern}):log-stream:")
-NAMED_BY_REFUSAL = "named by the refusal"
-ELSEWHERE = "named by the refusal, in another account"
-"""Derivation of a resource that is not in the account of the principal that the refusal names."""
+NAMED_BY_DENIAL = "named by the refusal"
+IN_OTHER_ACCOUNT = "named by the refusal, in another account"
+"""Derivation of a resource in another account than the denied principal's."""
 NAMED_WITHOUT_PATH = "named by the refusal, without its path"
-"""Derivation of an IAM resource that a refusal names by kind and name: `role deployer`."""
+"""Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
 
 
-def refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
-    """Needs of a refused call: what the message names comes before what the event maps to."""
+def denied_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
+    """Returns the needs of a denied call: what the message names takes precedence over the mapping of the event."""
     observed = _observed(mapped)
     if not denial.actions:
         return tuple(observed)
     return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
 
 
-def partner_needs(call: Call, refused: Sequence[Need]) -> tuple[Need, ...]:
-    """What the refused call will need next: all that its request implies besides `refused`, were it allowed."""
+def dependent_needs(call: Call, refused: Sequence[Need]) -> tuple[Need, ...]:
+    """Returns the further needs that the request of a denied call implies, which AWS would check next."""
     named = {need.permission.action for need in refused}
     allowed = structs.replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
     found = (need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
     return tuple(need for need in found if need.permission.action not in named)
 
 
-def contradicted(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
-    """Actions, in the catalogue's spelling, that AWS refused on an ARN though the request names others only."""
+def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
+    """Returns actions, as the catalogue spells them, that AWS denied on an ARN which the request does not name."""
     names = (catalog.spelling(action) for action in denial.actions)
     own = {name: [need for need in _observed(mapped) if need.permission.action == name] for name in names if name}
-    return tuple(name for name, needs in own.items() if _is_sure(needs) and _is_strange(denial.resource, needs))
+    return tuple(name for name, needs in own.items() if _is_certain(needs) and _is_strange(denial.resource, needs))
 
 
 def _observed(mapped: CallNeeds) -> list[Need]:
@@ -74,17 +67,18 @@ def _observed(mapped: CallNeeds) -> list[Need]:
 
 
 def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
-    """Needs for one action that a refusal names.
+    """Returns the needs for one action that a denial names.
 
-    The message repeats names that the caller chose, and cuts them: what the request says of the resource comes first
-    where the two agree. Where they do not, AWS names what it checked.
+    The message repeats names that the caller chose, perhaps truncated: where message and request agree, the resource
+    comes
+    from the request. Where they differ, AWS's message names what AWS checked.
     """
     known = catalog.action(action)
     name = known.name if known else action
     own = [need for need in observed if need.permission.action == name]
-    resource = _of_log_group(arn_of(denial.resource, denial.principal))
+    resource = _of_log_group(resource_arn(denial.resource, denial.principal))
     strange = _is_strange(resource, own)
-    if _is_sure(own) and not (strange and _is_of_service(name, resource)):
+    if _is_certain(own) and not (strange and _is_of_service(name, resource)):
         return own
     agreed = [replace(need, exact=True) for need in own if need.permission.resource == resource]
     if agreed:
@@ -113,11 +107,11 @@ def _derivation(resource: str, denial: Denial) -> str:
     if denial.resource and not denial.resource.startswith("arn:"):
         return NAMED_WITHOUT_PATH
     accounts = {part for arn in (denial.principal, resource) for part in arn.split(":")[4:5] if part.isdigit()}
-    return ELSEWHERE if len(accounts) == 2 else NAMED_BY_REFUSAL
+    return IN_OTHER_ACCOUNT if len(accounts) == 2 else NAMED_BY_DENIAL
 
 
 def _of_log_group(resource: str) -> str:
-    """A log group that CloudWatch Logs names by the log stream that the request did not name."""
+    """Returns the log group of an ARN that CloudWatch Logs writes with a log stream that the request did not name."""
     group = _NO_STREAM.fullmatch(resource)
     return group[1] if group else resource
 
@@ -126,7 +120,7 @@ def _as_policies_name_it(action: str, arn: str) -> str:
     return escape_observed(arn) + (end_of(action, "log-group") if _LOG_GROUP.fullmatch(arn) else "")
 
 
-def _is_sure(own: Sequence[Need]) -> bool:
+def _is_certain(own: Sequence[Need]) -> bool:
     return bool(own) and all(need.exact for need in own)
 
 
@@ -140,12 +134,12 @@ def _is_literal(resource: str) -> bool:
 
 
 def _is_as_aws_writes_it(resource: str) -> bool:
-    """Whether a resource with a wildcard is one of the two that AWS writes so itself."""
-    return bool(OF_A_TYPE.fullmatch(resource) or _ONE_STACK.fullmatch(resource))
+    """Whether a resource with a wildcard has one of the two forms that AWS itself writes."""
+    return bool(TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource))
 
 
 def _is_strange(resource: str, own: Sequence[Need]) -> bool:
-    """Whether a refusal names an ARN that none of the call's own resources is, also not one that the message cuts."""
+    """Whether a denial names an ARN that matches none of the call's resources, not even a truncated one."""
     if not own or not _is_literal(resource):
         return False
     return not any(_is_same(resource, need.permission.resource) for need in own)
@@ -162,20 +156,24 @@ _NO_REQUEST = CallNeeds(Verdict.UNMAPPED, "")
 
 
 def logged_needs(denial: Denial, principal: str, known: Collection[str] = ()) -> tuple[Need, ...]:
-    """Needs of a refusal for the principal whose ARN is given; of one that names no action, none.
+    """Returns the needs of a logged denial for a principal, by ARN; none for a denial without an action.
 
-    What the log hides of the resource is filled from `known`, ARNs of other evidence. A resource that stays hidden, or
-    that the log does not name, or that AWS writes as a wildcard, is not known: the need is then not exact.
+    Masked parts of the resource are filled from `known`, ARNs of other evidence. A resource that remains masked, or is
+    missing,
+    or has AWS's own wildcard, is not known: the need is then not exact.
     """
-    resource = filled(arn_of(denial.resource, principal), known, masked_principal=denial.principal, principal=principal)
-    return refused_needs(_NO_REQUEST, replace(denial, resource=resource))
+    resource = fill_hidden_parts(
+        resource_arn(denial.resource, principal), known, masked_principal=denial.principal, principal=principal
+    )
+    return denied_needs(_NO_REQUEST, replace(denial, resource=resource))
 
 
-def as_rehearsed(denial: Denial, session: str) -> Denial:
-    """The denial as it counts for a session of this name.
+def as_rehearsal_denial(denial: Denial, session: str) -> Denial:
+    """Adjusts a denial in a rehearsal run, where the session policy is the proposal.
 
-    In a rehearsal the session policy *is* the proposal, so what it does not allow is what the proposal lacks: mendable,
-    while `denied_by` stays `session`. An explicit deny stays one, since no grant outweighs it.
+    What the session policy does not allow is missing in the proposal: the denial is mendable, and `denied_by` remains
+    `session`. An
+    explicit deny remains one, since no grant overrides it.
     """
     refused = denial.denied_by is DeniedBy.SESSION and not denial.explicit and bool(denial.actions)
     return replace(denial, mendable=True, why="") if refused and is_rehearsal(session) else denial
@@ -185,9 +183,9 @@ _LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
-    """The refusal of a call of `principal`; one that names another cannot be mended in this one's policy."""
+    """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another one."""
     told = decoder.decoded(_read(call.error_message, call.error_code))
-    denial = as_rehearsed(told, call.session)
+    denial = as_rehearsal_denial(told, call.session)
     if not denial.principal:
         return denial
     is_own = same_arn(denial.principal, principal)
@@ -196,9 +194,9 @@ def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
 
 @lru_cache(maxsize=256)
 def _read(told: str, code: str) -> Denial:
-    """A record's message is one sentence on one line, and its reason stands last: any other is part of a name.
+    """A record's message is one sentence on one line with the reason at its end: other line ends belong to a name.
 
-    An object's key may hold line ends, and even a whole sentence of refusal, before the true reason.
+    An object's key may contain line ends, and even a whole denial sentence, before the true reason.
     """
     message = _LINE_ENDS.sub(" ", told)
     denial = read_denial(message, error_code=code)
@@ -207,7 +205,7 @@ def _read(told: str, code: str) -> Denial:
         return denial
     reason = message[tails[-1].start() :]
     denied_by, why = denying_policy_type(reason) or (DeniedBy.UNKNOWN, "")
-    explicit = squeezed(reason).startswith("withanexplicitdeny")
+    explicit = without_blanks(reason).startswith("withanexplicitdeny")
     if explicit:
         why = "an explicit deny refused it, which no grant outweighs"
     elif denied_by in (DeniedBy.IDENTITY, DeniedBy.UNKNOWN):

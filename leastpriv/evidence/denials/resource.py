@@ -1,6 +1,6 @@
-"""The resource that a refusal names: as AWS writes it, and as a policy could (pure).
+"""Parses the resource that a denial names, and converts it to an ARN for a policy (pure).
 
-S3 quotes it, IAM writes `role NAME`, Secrets Manager a bare name; GitHub and people mask parts of it.
+S3 quotes the resource, IAM writes `role NAME`, Secrets Manager a bare name; GitHub and people mask parts of it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from leastpriv.evidence.denials.log_text import BREAKS, Layout, one_line, unbroken
+from leastpriv.evidence.denials.log_text import BREAKS, LogText, one_line, without_breaks
 from leastpriv.evidence.denials.wordings import iam_kinds
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedResource:
     """A resource as a message names it."""
 
     text: str = ""
     end: int = 0
-    """Offset behind it."""
+    """Offset after it."""
     quoted: bool = False
 
 
 _OPENED = re.compile(r"\\*(?P<open>[\"'`\u201c\u2018])")
 _CLOSERS = {'"': '"', "'": "'", "`": "'`", "\u201c": "\u201d", "\u2018": "\u2019"}
 _LONGEST = 1_600
-# `<account id>` is one part, also where the text is cut in it; `</Message>` ends the text.
+# `<account id>` is one part, even where the text is truncated in it; `</Message>` ends the text.
 _TOKEN = re.compile(r"(?:<[^<>/]{1,60}>|<[^<>/ \n\v\"]{0,60}\Z|[^ \n\v\"`<>])+")
 _FIRST_WORD = re.compile(r"[A-Za-z0-9_./:*@=+,$%{}#~<>-]+(?=[ \n\v\"'`(]|\Z)")
 _CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
@@ -36,11 +36,11 @@ _IN_NEXT_LINE = re.compile(r"a[\n\v]?r[\n\v]?n|arn?\Z|\\?\*")
 _VERSION = re.compile(r" version v\d+")
 _CUT_AT_BACKTICK = re.compile(r"`[\w/:*-]")
 _LABEL_OF_NEXT_LINE = re.compile(r"[\n\v][A-Za-z]{2,20}:\Z")
-"""A word with which the next line begins: `retry: with an explicit deny`."""
+"""A word at the beginning of the next line: `retry: with an explicit deny`."""
 
 
-def read_resource(layout: Layout, start: int, tail: int | None, limit: int) -> Named:
-    """The resource that begins at `start`; `tail` is where the reason begins, which ends it surely."""
+def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> NamedResource:
+    """Parses the resource that begins at `start`; `tail` is the start of the reason, where it certainly ends."""
     text = layout.text
     opened = _OPENED.match(text, start)
     if opened:
@@ -49,42 +49,44 @@ def read_resource(layout: Layout, start: int, tail: int | None, limit: int) -> N
         region = text[start:tail]
         named = _whole(region)
         if named is not None:
-            return Named(_usable(named), start + len(region.rstrip(" " + BREAKS)))
+            return NamedResource(_usable(named), start + len(region.rstrip(" " + BREAKS)))
     kind = _KINDS.match(text, start, limit)
     token = _TOKEN.match(text, kind.end() if kind else start, limit)
     if not token:
-        return Named(end=start)
+        return NamedResource(end=start)
     if kind:
         version = _VERSION.match(text, token.end())
         name = _trimmed(token[0]) + (version[0] if version else "")
-        return Named(f"{one_line(kind[0])} {name}", version.end() if version else token.end())
+        return NamedResource(f"{one_line(kind[0])} {name}", version.end() if version else token.end())
     if text[start - 1] in BREAKS and not _IN_NEXT_LINE.match(token[0]):
-        # Cut behind `on resource:`, and then another line.
-        return Named(end=start)
+        # The line is truncated after `on resource:`, and another line follows.
+        return NamedResource(end=start)
     bare, end = _continued(layout, token, limit)
-    # A name goes on behind a backtick in it; where it ends nobody knows.
-    return Named("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(bare)), end)
+    # A name may contain a backtick; its end is then ambiguous.
+    return NamedResource("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(bare)), end)
 
 
-def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> Named:
+def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> NamedResource:
     closers = _CLOSERS[opened["open"]]
     inner = text[opened.end() : min(limit, start + _LONGEST)]
     closed = min((at for at in map(inner.find, closers) if at >= 0), default=-1)
     if closed < 0:
         token = _TOKEN.match(inner)
-        return Named(_usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True)
-    return Named(_usable(unbroken(inner[:closed]).rstrip("\\").strip()), opened.end() + closed + 1, True)
+        return NamedResource(
+            _usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True
+        )
+    return NamedResource(_usable(without_breaks(inner[:closed]).rstrip("\\").strip()), opened.end() + closed + 1, True)
 
 
 def _whole(region: str) -> str | None:
-    """A region that holds nothing but the resource: one word, however broken, or a kind and a name."""
+    """Returns a region's text if it is only a resource: one word, however wrapped, or a kind and a name."""
     words = region.strip(" " + BREAKS)
     if len(words) > _LONGEST:
         return None
-    if _LABEL_OF_NEXT_LINE.search(words) and not unbroken(words).endswith(":log-stream:"):
+    if _LABEL_OF_NEXT_LINE.search(words) and not without_breaks(words).endswith(":log-stream:"):
         return None
     kind = _KINDS.match(words)
-    name = unbroken(words[kind.end() :] if kind else words)
+    name = without_breaks(words[kind.end() :] if kind else words)
     bare = name
     if kind:
         bare = _VERSION.sub("", name)
@@ -93,15 +95,15 @@ def _whole(region: str) -> str | None:
     return (f"{one_line(kind[0])} " if kind else "") + _unescaped(name)
 
 
-def _continued(layout: Layout, token: re.Match[str], limit: int) -> tuple[str, int]:
-    """A word without a reason behind it goes on in the next line if its own was full, or if it is no ARN yet."""
+def _continued(layout: LogText, token: re.Match[str], limit: int) -> tuple[str, int]:
+    """A word without a reason after it continues in the next line if its own line is full, or if it is no ARN yet."""
     word, end = token[0], token.end()
     text = layout.text
     while end < limit and text[end] in BREAKS and len(word) < _LONGEST:
         following = _FIRST_WORD.match(text, end + 1, limit)
         if not following or not (is_full(layout, end) or _is_cut(word, following, text)):
             break
-        # `…role/deploy</Message>`: XML ends the name also where its tag follows without a blank.
+        # `…role/deploy</Message>`: an XML tag ends the name even without a blank.
         rest, closing, _ = following[0].partition("</")
         word, end = word + rest, following.start() + len(rest)
         if closing:
@@ -109,10 +111,10 @@ def _continued(layout: Layout, token: re.Match[str], limit: int) -> tuple[str, i
     return word, end
 
 
-def is_full(layout: Layout, at: int) -> bool:
-    """Whether the line that ends at `at` was cut at a fixed column: another is as long, and none near it is longer.
+def is_full(layout: LogText, at: int) -> bool:
+    """Whether the line that ends at `at` was wrapped at a column: another is as long, and none near it is longer.
 
-    A copy of the line says nothing of it: the same message printed again is as long by itself.
+    A copy of the line proves nothing: the same message printed again has the same length.
     """
     line = bisect_right(layout.starts, at) - 1
     first, last = bisect_left(layout.starts, at - _LONGEST), bisect_right(layout.starts, at + _LONGEST)
@@ -124,13 +126,13 @@ def is_full(layout: Layout, at: int) -> bool:
     return any(not _is_copy(_line(layout, other), own) for other in others)
 
 
-def _line(layout: Layout, number: int) -> str:
+def _line(layout: LogText, number: int) -> str:
     following = layout.starts[number + 1] - 1 if number + 1 < len(layout.starts) else len(layout.text)
     return layout.text[layout.starts[number] : following]
 
 
 def _is_copy(one: str, other: str) -> bool:
-    """Whether two lines are one message: for a half they are alike, whatever name or number stands in the rest."""
+    """Whether two lines are one message: half of their text is equal, whatever names or numbers differ in the rest."""
     one, other = one.strip(), other.strip()
     quarter = max(len(one), len(other)) // 4
     begins, ends = one[:quarter] == other[:quarter], one[-quarter:] == other[-quarter:]
@@ -151,7 +153,7 @@ def _is_cut(word: str, following: re.Match[str], text: str) -> bool:
 
 
 def _trimmed(word: str) -> str:
-    """A word without the sentence's own marks behind it."""
+    """Removes the sentence's punctuation from a word."""
     if word.endswith(("...", ":log-stream:")):
         return _unescaped(word)
     word = word.rstrip(".,;:'!…")
@@ -166,48 +168,48 @@ def _unescaped(word: str) -> str:
 
 
 def _usable(name: str) -> str:
-    """A name, or nothing where an ARN was cut before it names anything."""
+    """Returns a name; empty for an ARN that is truncated before its resource."""
     return "" if _CUT_ARN.fullmatch(name) or not re.search(r"[\w*]", name) else name
 
 
 MASK = re.compile(
     r"\*{2,}|<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|\.{3}|…|(?<![A-Za-z0-9])[Xx]{3,}(?![A-Za-z0-9])|\$[A-Z_]{2,}"
 )
-"""What hides a part: the runner's `***`, and what people put in place of names. Never a wildcard."""
+"""Masks: the runner's `***`, and what people write in place of names. Never a wildcard."""
 _HOLE = "\0"
 
 
-def holes(resource: str) -> bool:
-    """Whether a part of the resource is hidden."""
+def has_hidden_part(resource: str) -> bool:
+    """Whether a part of the resource is masked."""
     return MASK.search(resource) is not None
 
 
-def filled(resource: str, known: Collection[str], *, masked_principal: str = "", principal: str = "") -> str:
-    """The resource with its hidden parts filled by other evidence; empty where that does not decide them.
+def fill_hidden_parts(resource: str, known: Collection[str], *, masked_principal: str = "", principal: str = "") -> str:
+    """Fills the masked parts of a resource from other evidence; empty where that is ambiguous.
 
-    `known` are ARNs from elsewhere: exactly one has to agree with all that can be read, each hidden part standing for
-    one or more characters other than `:` and `/`. Without one, an account that is hidden as the message's own
-    `masked_principal` hides it is the account of `principal`, if nothing else is hidden.
+    Exactly one of the ARNs in `known` must match, where a masked part stands for one or more characters except `:` and
+    `/`. Without one, an account that is masked like `masked_principal` is the account of `principal`, if nothing else
+    is masked.
     """
-    if not holes(resource):
+    if not has_hidden_part(resource):
         return resource
     pattern = re.escape(MASK.sub(_HOLE, resource)).replace(re.escape(_HOLE), "[^:/]+")
-    found = {arn for arn in known if re.fullmatch(pattern, arn) and not holes(arn)}
+    found = {arn for arn in known if re.fullmatch(pattern, arn) and not has_hidden_part(arn)}
     if found:
         return found.pop() if len(found) == 1 else ""
     parts, own, real = resource.split(":", 5), masked_principal.split(":", 5), principal.split(":", 5)
-    same = len(parts) == len(own) == len(real) == 6 and parts[4] == own[4] and holes(parts[4])
+    same = len(parts) == len(own) == len(real) == 6 and parts[4] == own[4] and has_hidden_part(parts[4])
     if same:
         parts[4] = real[4]
         guess = ":".join(parts)
-        return guess if not holes(guess) else ""
+        return guess if not has_hidden_part(guess) else ""
     return ""
 
 
-def arn_of(resource: str, principal: str) -> str:
-    """The ARN of a resource that IAM names by kind and name, in the account of the principal; else the text itself.
+def resource_arn(resource: str, principal: str) -> str:
+    """Returns the ARN of a resource that IAM names by kind and name, in the principal's account; else the text.
 
-    `role NAME` says no path: the ARN is that of the role without one. `policy ARN version v2` is the policy.
+    `role NAME` has no path: the ARN is that of a role without one. `policy ARN version v2` is the policy.
     """
     kind = _KINDS.match(resource)
     if not kind:

@@ -1,4 +1,4 @@
-"""Find AWS's own sentence of denial in a text, wherever its lines break (pure)."""
+"""Finds AWS's own sentence of denial in a text, wherever its lines break (pure)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from leastpriv.aws.error_codes import denying_policy_type
-from leastpriv.evidence.denials.log_text import BREAKS, Layout, beginning_of, one_line, spaced, squeezed, unbroken
-from leastpriv.evidence.denials.resource import Named, read_resource
+from leastpriv.evidence.denials.log_text import (
+    BREAKS,
+    LogText,
+    any_beginning,
+    breakable,
+    one_line,
+    without_blanks,
+    without_breaks,
+)
+from leastpriv.evidence.denials.resource import NamedResource, read_resource
 from leastpriv.permissions import catalog
 
-PHRASE = re.compile(spaced("not authorized to perform"), re.IGNORECASE)
+PHRASE = re.compile(breakable("not authorized to perform"), re.IGNORECASE)
 _LONGEST = 3_000
-"""Characters of what follows the phrase: an object's key has up to 1,024, and a table's columns break it often."""
+"""Characters after the phrase: an object's key has up to 1,024, and a table column wraps it often."""
 _LONGEST_PRINCIPAL = 700
 _LONGEST_REASON = 600
 _ACTION = re.compile(
@@ -23,78 +31,79 @@ _ACTION = re.compile(
 _AFTER_ACTION = re.compile(r"[\w:/*?-]")
 _RESOURCE = re.compile(
     r"[`'\"’”\]]?(?: (?:action|operation))?[ \n\v]*(?:"
-    + spaced("on the specified resource")
+    + breakable("on the specified resource")
     + "|"
-    + spaced("on resource")
+    + breakable("on resource")
     + r"(?P<named>(?:\(?s\)?)?[ \n\v]*:?[ \n\v]*)|"
-    + spaced("on the resource")
-    + rf"(?:[ \n\v]+{spaced('associated with this ciphertext')})?"
+    + breakable("on the resource")
+    + rf"(?:[ \n\v]+{breakable('associated with this ciphertext')})?"
     + r"(?P<the>[ \n\v]*:?[ \n\v]*))",
     re.IGNORECASE,
 )
 TAIL = re.compile(
-    rf"(?<![\w-])(?:{spaced('because')}|{spaced('with an explicit deny')}|{spaced('transitively through')})\b",
+    rf"(?<![\w-])(?:{breakable('because')}|{breakable('with an explicit deny')}|{breakable('transitively through')})\b",
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    rf"{spaced('because no')}[^.]{{4,80}}?{spaced('policy allows')}(?:{spaced(' the ')}\S+[ \n\v]+{spaced('action')})?"
-    rf"|{spaced('with an explicit deny')}"
-    rf"(?:(?:{spaced(' in a')}|{spaced(' transitively through a')})n?[ \n\v][^.:]{{4,60}}?"
-    rf"(?:{spaced('policy')}|{spaced('boundary')})"
+    rf"{breakable('because no')}[^.]{{4,80}}?{breakable('policy allows')}"
+    rf"(?:{breakable(' the ')}\S+[ \n\v]+{breakable('action')})?"
+    rf"|{breakable('with an explicit deny')}"
+    rf"(?:(?:{breakable(' in a')}|{breakable(' transitively through a')})n?[ \n\v][^.:]{{4,60}}?"
+    rf"(?:{breakable('policy')}|{breakable('boundary')})"
     r"(?::[ \n\v]*[^ \n\v,\"']+)?)?"
-    rf"|{spaced('transitively through a')}n?[ \n\v][^.:]{{4,60}}?{spaced('policy')}",
+    rf"|{breakable('transitively through a')}n?[ \n\v][^.:]{{4,60}}?{breakable('policy')}",
     re.IGNORECASE,
 )
 _BEHIND_QUOTE = re.compile(
-    rf"[\"'][ \n\v]*(?:{spaced('because no')}|{spaced('with an explicit deny')})\b", re.IGNORECASE
+    rf"[\"'][ \n\v]*(?:{breakable('because no')}|{breakable('with an explicit deny')})\b", re.IGNORECASE
 )
 _END_OF_ANOTHER = re.compile(r"\.(?=[ \n\v]|\Z)")
-_FIELDS = re.compile(rf"{spaced('(Service:')}")
-"""What Java's SDK appends directly to a message."""
+_FIELDS = re.compile(rf"{breakable('(Service:')}")
+"""Java's SDK appends this directly to a message."""
 _GAP_BEFORE_TAIL = re.compile(r"[^A-Za-z0-9]*(?:[\n\v][A-Za-z]{2,20}:[ ]*)?")
-"""Marks, or the word with which a next line begins."""
+"""Punctuation, or the first word of the next line."""
 _CUT_TAIL = re.compile(
-    rf"[^A-Za-z0-9]*(?P<tail>{beginning_of('with an explicit deny')}|{beginning_of('because')})"
+    rf"[^A-Za-z0-9]*(?P<tail>{any_beginning('with an explicit deny')}|{any_beginning('because')})"
     r"(?= *(?:\Z|[\n\v\"'`<)\]}\u2026]|\.\.|[^\x00-\x7f]))",
     re.IGNORECASE,
 )
-"""A reason that a program cut within its first words: whoever refused, it was not left open."""
-# A rule of the account or organisation that AWS adds in brackets: "(The management account can only …)". SDKs
-# add brackets too, which hold fields and no sentence: "(Service: Lambda, Status Code: 403)".
+"""A reason truncated within its first words: some policy type denied explicitly."""
+# A rule of the account or organisation that AWS adds in brackets: "(The management account can only …)". SDKs add
+# brackets too, with fields instead of a sentence: "(Service: Lambda, Status Code: 403)".
 _REMARK = re.compile(r"\((?:Your|The|This) [^()]{0,400}\)")
 _IS = re.compile(r"[ \n\v`'\"]*i[\n\v]?s$", re.IGNORECASE)
 _USER = re.compile(r"User:|(?<![\w:/])User(?=[ \n\v]|\Z)")
 _QUOTES = "`'\"\u2018\u2019\u201c\u201d "
-_THIS_OPERATION = re.compile(rf"[ \n\v]*{spaced('this operation')}", re.IGNORECASE)
-_ENCODED_MESSAGE = re.compile(spaced("Encoded authorization failure message"), re.IGNORECASE)
+_THIS_OPERATION = re.compile(rf"[ \n\v]*{breakable('this operation')}", re.IGNORECASE)
+_ENCODED_MESSAGE = re.compile(breakable("Encoded authorization failure message"), re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence of refusal as it stands in a text."""
+class DenialSentence:
+    """One sentence of denial in a text."""
 
     start: int
-    """Offset of its first word: the principal, if it names one."""
+    """Offset of its first word: the principal, if there is one."""
     phrase: int
     """Offset of `not authorized to perform`."""
     end: int
     action: str
-    """As written; empty where it names none."""
-    resource: Named
+    """As written; empty where the sentence has none."""
+    resource: NamedResource
     principal: str
     reason: str
-    """From `because` or `with an explicit deny` on; empty where none is given."""
+    """Text from `because` or `with an explicit deny` on; empty where there is no reason."""
     explicit: bool
     remark: str
     """A rule of the account, in brackets."""
     this_operation: bool
-    """It says `this operation`: EC2's form without an action."""
+    """The sentence has `this operation`: EC2's form without an action."""
     encoded: bool
-    """An encoded message follows, which tells the rest to who may decode it."""
+    """An encoded message follows, which contains the rest."""
 
 
-def sentences(layout: Layout, stop: int | None = None) -> Iterator[Sentence]:
-    """All sentences of refusal in a text, in order, also those that name no action; none that begin behind `stop`."""
+def find_sentences(layout: LogText, stop: int | None = None) -> Iterator[DenialSentence]:
+    """Yields all sentences of denial that begin before `stop`, in order, including those without an action."""
     found = [*PHRASE.finditer(layout.text)]
     before = 0
     for index, phrase in enumerate(found):
@@ -106,18 +115,18 @@ def sentences(layout: Layout, stop: int | None = None) -> Iterator[Sentence]:
         yield sentence
 
 
-def _read(layout: Layout, phrase: re.Match[str], before: int, limit: int) -> Sentence:
+def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> DenialSentence:
     text = layout.text
     scope = _scope(text, phrase.end(), min(limit, phrase.end() + _LONGEST))
     start, principal = _principal(text, max(before, phrase.start() - _LONGEST_PRINCIPAL), phrase.start())
     action, behind = _action(text, phrase.end(), scope)
-    resource, after = _named(layout, behind, scope) if action else (Named(), behind)
+    resource, after = _named(layout, behind, scope) if action else (NamedResource(), behind)
     tail = _tail(text, after, scope) if action else _tail_of_nothing(text, after, scope)
     end = after if tail is None else _end_of_reason(text, tail, scope)
     reason = text[tail:end] if tail is not None else ""
     rest = text[behind:scope]
     same_line = rest.partition("\n")[0]
-    return Sentence(
+    return DenialSentence(
         start=start,
         phrase=phrase.start(),
         end=end,
@@ -125,7 +134,7 @@ def _read(layout: Layout, phrase: re.Match[str], before: int, limit: int) -> Sen
         resource=resource,
         principal=principal,
         reason=one_line(reason),
-        explicit="explicitdeny" in squeezed(reason or same_line),
+        explicit="explicitdeny" in without_blanks(reason or same_line),
         remark=_remark(text[behind:scope] if tail is None else text[behind:tail]),
         this_operation=_THIS_OPERATION.match(text, phrase.end()) is not None,
         encoded=_ENCODED_MESSAGE.search(text, phrase.end(), scope) is not None,
@@ -133,13 +142,13 @@ def _read(layout: Layout, phrase: re.Match[str], before: int, limit: int) -> Sen
 
 
 def _scope(text: str, start: int, limit: int) -> int:
-    """The sentence ends at the latest where another begins, or at an empty line."""
+    """The sentence ends at the latest at the next sentence, or at an empty line."""
     empty = text.find("\n\n", start + 1, limit)
     return limit if empty < 0 else empty
 
 
 def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
-    """Where the sentence begins, and whom it names: an ARN, a session, a bare word; empty where it names nobody."""
+    """Returns the start of the sentence and its principal (an ARN, a session, a word); empty where there is none."""
     before = text[first:phrase].rstrip(" " + BREAKS)
     verb = _IS.search(before)
     if not verb:
@@ -147,7 +156,7 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
     before = before[: verb.start()].rstrip(_QUOTES + BREAKS)
     marker = max((match for match in _USER.finditer(before)), key=lambda match: match.start(), default=None)
     named = before[marker.end() :] if marker else before
-    name = unbroken(named).strip(_QUOTES)
+    name = without_breaks(named).strip(_QUOTES)
     if not marker or " " in name:
         name = (name.split() or [""])[-1].strip(_QUOTES + "(:,")
         start = first + before.rfind(name)
@@ -157,7 +166,7 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
 
 
 def _action(text: str, start: int, limit: int) -> tuple[str, int]:
-    """The action and where it ends: where its line broke, the longest that AWS has."""
+    """Returns the action and its end: where its line was wrapped, the longest action that exists."""
     match = _ACTION.match(text, start, limit)
     if not match:
         return "", start
@@ -165,36 +174,36 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
     pieces, best = first, first
     for piece in more:
         pieces += piece
-        if catalog.action(unbroken(pieces)):
+        if catalog.action(without_breaks(pieces)):
             best = pieces
-    name = unbroken(best)
+    name = without_breaks(best)
     end = match.start("action") + len(best)
     if ":" not in name or name.endswith(":"):
         best = match["action"].rstrip(BREAKS)
-        name, end = unbroken(best), match.start("action") + len(best)
+        name, end = without_breaks(best), match.start("action") + len(best)
     return ("", start) if _AFTER_ACTION.match(text, end) else (name, end)
 
 
-def _named(layout: Layout, start: int, limit: int) -> tuple[Named, int]:
+def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]:
     match = _RESOURCE.match(layout.text, start, limit)
     if not match or (match["named"] is None and match["the"] is None):
-        return Named(), match.end() if match else start
+        return NamedResource(), match.end() if match else start
     tail = TAIL.search(layout.text, match.end(), limit) or _FIELDS.search(layout.text, match.end(), limit)
     named = read_resource(layout, match.end(), tail.start() if tail else None, limit)
     if match["named"] is None and not (named.text.startswith("arn:") or named.quoted):
-        # "on the resource associated with this ciphertext": words, not a name.
-        return Named(), match.end()
+        # "on the resource associated with this ciphertext": words instead of a name.
+        return NamedResource(), match.end()
     return named, named.end
 
 
 def _tail_of_nothing(text: str, after: int, limit: int) -> int | None:
-    """Where the reason begins of a sentence whose action is hidden: `perform: <redacted> because …`."""
+    """Returns the start of the reason in a sentence whose action is masked: `perform: <redacted> because …`."""
     match = TAIL.search(text, after, min(limit, after + 40))
     return match.start() if match else None
 
 
 def _tail(text: str, after: int, limit: int) -> int | None:
-    """Where the reason begins: directly behind what was read; else it belongs to something else."""
+    """Returns the start of the reason directly after the resource; elsewhere it belongs to another sentence."""
     match = TAIL.search(text, after, limit)
     if not match or not _GAP_BEFORE_TAIL.fullmatch(text, after, match.start()):
         cut = _CUT_TAIL.match(text, after, limit)
@@ -205,8 +214,8 @@ def _tail(text: str, after: int, limit: int) -> int | None:
     gap = text[after : match.start()]
     if _GAP_BEFORE_TAIL.fullmatch(gap):
         return match.start()
-    # Something stands between, as in "on the resource associated with this ciphertext because": on the same line it is
-    # this refusal's reason if AWS gives such a one, or if no other sentence has begun.
+    # Other words may come between, as in "on the resource associated with this ciphertext because": on the same line
+    # this is the denial's reason if AWS writes such a reason, or if no other sentence has begun.
     same = "\n" not in gap and (
         re.search(r"[.,;:(] ", gap) is None or denying_policy_type(text[match.start() : limit][:200])
     )
@@ -214,13 +223,13 @@ def _tail(text: str, after: int, limit: int) -> int | None:
 
 
 def _end_of_reason(text: str, tail: int, limit: int) -> int:
-    """Where AWS's reason ends; another one, at its full stop."""
+    """Returns the end of AWS's reason; another reason ends at its full stop."""
     near = min(limit, tail + _LONGEST_REASON)
     known = _REASON.match(text, tail, near) or _CUT_TAIL.match(text, tail, near)
     if not known:
         other = _END_OF_ANOTHER.search(text, tail, near)
         return other.start() if other else near
-    # A caller who chose the name can have put a reason into it: the true one stands behind it, behind a quote.
+    # A caller who chose the name may have put a reason into it: the true one follows after a quote.
     line = text.find("\n", known.end(), limit)
     same_line = TAIL.search(text, known.end(), line if line >= 0 else limit)
     return limit if same_line or _BEHIND_QUOTE.search(text, known.end(), limit) else known.end()

@@ -1,15 +1,13 @@
-"""Refusals in other words than AWS's sentence, and bare ones whose action follows from what is around (pure).
+"""Infers denials from other messages than AWS's sentence: tool output and stack traces (pure).
 
-Bare refusals behind what a deploy tool was doing: `creating S3 Bucket (logs): AccessDenied: Access Denied` (pure).
+Terraform's AWS provider, and Pulumi's, which is built on it, write a verb, the service and a resource kind, as in
+`creating S3
+Bucket (logs): AccessDenied: Access Denied` ("Error Handling", Terraform AWS provider's contributor guide, read
+2026-11-26). Verb and kind identify the operation where exactly one operation has that name.
 
-Terraform's AWS provider, and Pulumi's, which is made of it, write a verb, the service and the thing
-("Error Handling", Terraform AWS provider's contributor guide, read 2026-11-26). The verb and the thing are the name of
-the operation where just one operation is named so.
-
-Bare refusals whose operation only the stack trace below them tells: SDKs for JavaScript (v3) and Java (pure).
-
-Frames as the SDKs are built: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`, before 2023
-`deserializeAws_restXmlPutObjectCommandError`), and Java's method of a client (`DefaultS3Client.putObject`, in version 1
+Stack frames have the SDKs' own names: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`,
+before
+2023 `deserializeAws_restXmlPutObjectCommandError`), and Java's client method (`DefaultS3Client.putObject`, in version 1
 `AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
 """
 
@@ -21,15 +19,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 from leastpriv.aws.error_codes import why_no_grant_helps
-from leastpriv.evidence.denials.log_text import Layout, spaced, unbroken
-from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_named, s3_resource
+from leastpriv.evidence.denials.log_text import LogText, breakable, without_breaks
+from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_arn, s3_resource
 from leastpriv.evidence.denials.wordings import (
     NEAR,
-    Found,
-    bare,
-    inferred,
-    is_refusal,
-    other_cause,
+    FoundDenial,
+    bare_denial_service,
+    inferred_denial,
+    is_denial_code,
+    other_cause_reason,
     tool_phrases,
 )
 from leastpriv.models import DeniedBy
@@ -40,7 +38,7 @@ _LONGEST_TEXT = 40
 _TYPE = re.compile(r"\bAWS::[A-Z][A-Za-z0-9]{1,60}::[A-Z][A-Za-z0-9]{1,60}\b")
 _FAILED = re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b")
 _CODE_OBJECT = re.compile(
-    spaced("request credentials have permission to")
+    breakable("request credentials have permission to")
     + r"[ \n\v]*(?P<operation>\w{2,60}(?:[\n\v]\w{1,60})?)[ \n\v]+for[ \n\v]*(?P<place>[^ ]{3,1200}?)\."
     + r"[ \n\v]*S[\n\v]?3[ \n\v]*Error",
     re.IGNORECASE,
@@ -58,41 +56,41 @@ _TOLD = re.compile(
     r"(?: \((?P<name>[^()\n]{0,100})\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):[ \n\v]*)?"
 )
 _KEY_OF_CIPHERTEXT = re.compile(
-    spaced("The ciphertext refers to a customer master key that does not exist")
+    breakable("The ciphertext refers to a customer master key that does not exist")
     + r"[^\"<]{0,80}"
-    + spaced("not allowed to access")
+    + breakable("not allowed to access")
 )
-_ENDPOINT = re.compile(spaced("request was denied due to a VPC endpoint policy"))
-_NOT_ASSUMED = re.compile(spaced("could not be used to assume") + r"[ \n\v]*['\"](?P<role>arn:[^'\" ]{1,400})['\"]")
+_ENDPOINT = re.compile(breakable("request was denied due to a VPC endpoint policy"))
+_NOT_ASSUMED = re.compile(breakable("could not be used to assume") + r"[ \n\v]*['\"](?P<role>arn:[^'\" ]{1,400})['\"]")
 _DECODED = re.compile(r"\"allowed\"[ ]*:[ ]*false\b")
 _DECODED_FIELD = re.compile(r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:[ ]*\"?(?P<value>[^\",\s]+)")
 
 
-def _lacking(layout: Layout) -> Iterator[Found]:
+def _lacking(layout: LogText) -> Iterator[FoundDenial]:
     """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
     for match in _LACKS.finditer(layout.text):
         if is_action(match["action"]):
             before = layout.text[max(0, match.start() - 100) : match.start()]
             why = "it speaks of another role" if _OTHER_ROLE.search(before) else ""
-            found = inferred(layout, match.start(), match.end(), (match["action"],), why=why)
+            found = inferred_denial(layout, match.start(), match.end(), (match["action"],), why=why)
             yield replace(found, denial=replace(found.denial, inferred=False))
 
 
-def _code_objects(layout: Layout) -> Iterator[Found]:
-    """Lambda reads its code from S3 with the rights of the caller: `… have permission to GetObject for BUCKET/KEY`."""
+def _code_objects(layout: LogText) -> Iterator[FoundDenial]:
+    """Lambda reads its code from S3 with the caller's permissions: `… have permission to GetObject for BUCKET/KEY`."""
     for match in _CODE_OBJECT.finditer(layout.text):
-        place = unbroken(match["place"])
-        yield inferred(
+        place = without_breaks(match["place"])
+        yield inferred_denial(
             layout,
             match.start(),
             match.end(),
-            actions_of("s3", unbroken(match["operation"])),
+            actions_of("s3", without_breaks(match["operation"])),
             f"arn:aws:s3:::{place}" if "/" in place else "",
         )
 
 
-def _typed(layout: Layout) -> Iterator[Found]:
-    """A handler's bare refusal: the action follows from the resource type and what was done to it."""
+def _typed(layout: LogText) -> Iterator[FoundDenial]:
+    """A handler's bare denial: the action follows from the resource type and the stack operation."""
     text = layout.text
     for answered in _ANSWERED.finditer(text):
         match = _TEXT.search(text, max(0, answered.start() - _LONGEST_TEXT), answered.start())
@@ -106,43 +104,45 @@ def _typed(layout: Layout) -> Iterator[Found]:
             after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
             actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
             why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
-            yield inferred(layout, match.start(), answered.end(), actions, why=why)
+            yield inferred_denial(layout, match.start(), answered.end(), actions, why=why)
 
 
-def by_tool(layout: Layout, words: str) -> Iterator[Found]:
+def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
     """`Error loading state: AccessDenied: Access Denied`."""
     text = layout.text
     for phrase, pattern, action in tool_phrases():
         for match in pattern.finditer(text) if phrase in words else ():
             body = text[match.end() : match.end() + 400]
             told = _TOLD.match(body)
-            service = bare(body[told.end() :]) if told else None
-            if told and service is not None and (not told["code"] or is_refusal(told["code"])):
+            service = bare_denial_service(body[told.end() :]) if told else None
+            if told and service is not None and (not told["code"] or is_denial_code(told["code"])):
                 before = text[max(0, match.start() - NEAR) : match.end()]
-                resource = s3_named(phrase, action, told["name"] or "") or s3_resource((action,), before)
-                yield inferred(layout, match.start(), match.end() + 60, (action,), resource)
+                resource = s3_arn(phrase, action, told["name"] or "") or s3_resource((action,), before)
+                yield inferred_denial(layout, match.start(), match.end() + 60, (action,), resource)
 
 
-def _ciphertexts(layout: Layout) -> Iterator[Found]:
+def _ciphertexts(layout: LogText) -> Iterator[FoundDenial]:
     for match in _KEY_OF_CIPHERTEXT.finditer(layout.text):
-        yield inferred(layout, match.start(), match.end(), ("kms:Decrypt",))
+        yield inferred_denial(layout, match.start(), match.end(), ("kms:Decrypt",))
 
 
-def _endpoints(layout: Layout) -> Iterator[Found]:
-    """S3's words under the code VpceAccessDenied: no action, but who refused."""
+def _endpoints(layout: LogText) -> Iterator[FoundDenial]:
+    """S3's message with the code VpceAccessDenied: no action, but the policy type."""
     for match in _ENDPOINT.finditer(layout.text):
-        found = inferred(layout, match.start(), match.end(), (), why=why_no_grant_helps(DeniedBy.VPCE))
+        found = inferred_denial(layout, match.start(), match.end(), (), why=why_no_grant_helps(DeniedBy.VPCE))
         yield replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
 
 
-def _not_assumed(layout: Layout) -> Iterator[Found]:
+def _not_assumed(layout: LogText) -> Iterator[FoundDenial]:
     for match in _NOT_ASSUMED.finditer(layout.text):
-        why = other_cause(match[0])
-        yield inferred(layout, match.start(), match.end(), ("sts:AssumeRole",), unbroken(match["role"]), why)
+        why = other_cause_reason(match[0])
+        yield inferred_denial(
+            layout, match.start(), match.end(), ("sts:AssumeRole",), without_breaks(match["role"]), why
+        )
 
 
-def _decoded(layout: Layout) -> Iterator[Found]:
-    """What `aws sts decode-authorization-message` prints."""
+def _decoded(layout: LogText) -> Iterator[FoundDenial]:
+    """The output of `aws sts decode-authorization-message`."""
     for match in _DECODED.finditer(layout.text):
         fields: dict[str, str] = {}
         for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
@@ -151,11 +151,11 @@ def _decoded(layout: Layout) -> Iterator[Found]:
         if is_action(action):
             explicit = fields.get("explicitDeny") == "true"
             why = "an explicit deny refused it, which no grant outweighs" if explicit else ""
-            found = inferred(layout, match.start(), match.end(), (action,), fields.get("resource", ""), why)
+            found = inferred_denial(layout, match.start(), match.end(), (action,), fields.get("resource", ""), why)
             yield replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
 
 
-READERS: tuple[tuple[str, Callable[[Layout], Iterator[Found]]], ...] = (
+READERS: tuple[tuple[str, Callable[[LogText], Iterator[FoundDenial]]], ...] = (
     ("permission", _lacking),
     ("requestcredentials", _code_objects),
     ("statuscode:403", _typed),
@@ -164,7 +164,8 @@ READERS: tuple[tuple[str, Callable[[Layout], Iterator[Found]]], ...] = (
     ("usedtoassume", _not_assumed),
     ('"allowed":false', _decoded),
 )
-"""Each with what the text has to hold, squeezed: patterns that let words break anywhere are slow to look for."""
+"""Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere are slow.
+"""
 
 
 _VERBS = {
@@ -190,29 +191,31 @@ _PHRASE = re.compile(
     r":[ \n\v]*\Z"
 )
 _FULL_NAME = re.compile(r"[ \n\v]+\((?:Simple|Elastic|Key|Identity)[A-Za-z0-9 \n\v&]{2,60}\)")
-"""What stood behind the short name of a service in version 4 of the provider: `S3 (Simple Storage)`."""
+"""Suffix of a service's short name in version 4 of the provider: `S3 (Simple Storage)`."""
 _EMPTY = re.compile(r"[ \n\v]*status code: 403\b")
 _MOST_WORDS_OF_SERVICE = 3
 
 
-def by_phrase(layout: Layout) -> Iterator[Found]:
-    """Refusals whose action follows from the tool's own words in front; none where these leave a choice."""
+def find_by_phrase(layout: LogText) -> Iterator[FoundDenial]:
+    """Finds denials whose action follows from the tool's own words before them; none where these are ambiguous."""
     for code in _CODE.finditer(layout.text):
-        service = bare(layout.text[code.end() : code.end() + _LONGEST])
-        if not is_refusal(code["code"]) or (service is None and not _EMPTY.match(layout.text, code.end())):
+        service = bare_denial_service(layout.text[code.end() : code.end() + _LONGEST])
+        if not is_denial_code(code["code"]) or (service is None and not _EMPTY.match(layout.text, code.end())):
             continue
         begin = max(0, code.start() - _LONGEST)
-        # What is cut out must not move what is found: blanks stand for it.
+        # Replace by blanks, so that offsets stay the same.
         before = _FULL_NAME.sub(lambda found: " " * len(found[0]), layout.text[begin : code.start()])
         phrase = _PHRASE.search(before)
         actions = _actions(phrase, service or "") if phrase else ()
         if phrase and actions:
-            resource = s3_named("", actions[0], phrase["name"] or "") if actions[0].startswith("s3:") else ""
-            yield inferred(layout, begin + phrase.start(), min(code.end() + 60, len(layout.text)), actions, resource)
+            resource = s3_arn("", actions[0], phrase["name"] or "") if actions[0].startswith("s3:") else ""
+            yield inferred_denial(
+                layout, begin + phrase.start(), min(code.end() + 60, len(layout.text)), actions, resource
+            )
 
 
 def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
-    """The action of the only operation that is named so, of the service named or of the one that words it so."""
+    """Returns the action of the only operation with this name, of the named service or of the one with this wording."""
     verb, words = phrase["verb"].lower(), f"{phrase['what']} {phrase['part']}".split()
     for count in range(min(_MOST_WORDS_OF_SERVICE, len(words) - 1), -1, -1):
         prefix = " ".join(words[:count]) if count else service
@@ -241,11 +244,11 @@ _JAVA = re.compile(
     r"(?:Default|Amazon|AWS)\w{1,60}Client\.(?P<operation>[a-z]\w{1,80})\("
 )
 _DEEPEST = 4_000
-"""Characters between a refusal and its frame: some thirty frames of an SDK's inside."""
+"""Most characters between a denial and its frame: some thirty internal frames of an SDK."""
 
 
-def by_trace(layout: Layout) -> Iterator[Found]:
-    """Refusals without an operation of their own, each with that of the first frame below it that is one."""
+def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
+    """Finds denials without an operation, each with the operation of the first SDK frame below it."""
     text = layout.text
     starts = [match.start() for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
     for start, following in pairwise([*starts, len(text)]):
@@ -256,13 +259,13 @@ def by_trace(layout: Layout) -> Iterator[Found]:
             )
             actions = next(filter(None, frames), ())
             if actions:
-                yield inferred(layout, start, min(start + 100, len(text)), actions)
+                yield inferred_denial(layout, start, min(start + 100, len(text)), actions)
                 break
 
 
 def _is_bare(text: str, refusal: re.Match[str]) -> bool:
-    """Whether only a service's standing words follow, which Java's SDK always gives a status behind them."""
-    if bare(text[refusal.end() : refusal.end() + 100]) is None:
+    """Whether only a service's fixed text follows, with the status that Java's SDK always appends."""
+    if bare_denial_service(text[refusal.end() : refusal.end() + 100]) is None:
         return False
     is_code = refusal[0].startswith(("AccessDenied", "UnauthorizedOperation"))
     return is_code or _JAVAS_FIELDS.match(text, refusal.end()) is not None

@@ -1,1 +1,1 @@
-"""What outlives the window of a run: aggregates of usage and the word of people, kept beside the code."""
+"""History that outlives the window of a run: aggregated usage and people's decisions."""

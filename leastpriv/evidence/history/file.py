@@ -1,7 +1,7 @@
-"""A memory as the bytes of a file (docs/memory.md has the schema), and back; whatever else the file holds is left out.
+"""Parses and serializes the history file (docs/memory.md has the schema), and ignores unknown content.
 
-The file lies on a branch or in a folder that others can write to: nothing in it is believed but its form. Every row
-is checked by itself, so that a wrong one costs that row alone.
+Other people can write to the branch or folder of the file, so every row is validated separately: an invalid row
+is left out alone.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from leastpriv.evidence.history.models import (
     _PATTERN,
     _RESOURCE,
     MOST_RESOURCES,
-    Decline,
-    Memory,
-    Returned,
-    Used,
-    Word,
-    folded,
+    ActionUse,
+    DeclinedPullRequest,
+    KeepDecision,
+    RevertedRemoval,
+    UsageHistory,
+    limit_resources,
 )
 
 VERSION = 1
 LONGEST_FILE = 1_000_000
-"""Bytes. A thousand actions on three resources each, used every month, take 880 KB (bench/memory_size.py)."""
+"""In bytes. A thousand actions on three resources each, used every month, take 880 KB (bench/memory_size.py)."""
 _T = TypeVar("_T")
 _KEY = "leastpriv-memory"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -43,23 +43,23 @@ _CHANGE = re.compile(r"[0-9a-z-]{1,32}", re.ASCII)
 _MOST_CHANGES = 1_500
 _MOST = 10**12
 _CLOCKS = timedelta(days=1)
-"""Two machines' clocks differ, never by so much: what is dated later is no memory."""
+"""Tolerance between the clocks of two machines; later dates are invalid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """What a file remembers."""
+class HistoryFile:
+    """The content of a history file."""
 
-    memory: Memory
+    memory: UsageHistory
     left_out: int = 0
-    """How many of its rows make no sense."""
+    """Number of invalid rows."""
 
 
-def from_bytes(raw: bytes, principal: str, now: datetime) -> Read:
-    """The memory of a principal.
+def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
+    """Parses the history of a principal.
 
     Raises:
-        UnreadableMemoryError: it is no memory, a newer version's, or another principal's.
+        UnreadableHistoryError: it is not a history, or of a newer version or another principal.
     """
     content = _object(raw)
     version = content.get(_KEY)
@@ -69,37 +69,37 @@ def from_bytes(raw: bytes, principal: str, now: datetime) -> Read:
     if not _is_of(content.get("principal"), principal):
         raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
-    used: dict[str, Mapping[str, Used]] = {}
+    used: dict[str, Mapping[str, ActionUse]] = {}
     for action, rows in reader.entries(content.get("used"), _ACTION):
         by_resource = dict(reader.rows(rows, _RESOURCE, reader.used))
         if by_resource:
-            used[action] = folded(by_resource)
+            used[action] = limit_resources(by_resource)
     declined = reader.rows(content.get("declined"), re.compile("[1-9][0-9]{0,11}", re.ASCII), reader.declined)
-    memory = Memory(
+    memory = UsageHistory(
         principal,
         used=used,
         words=dict(reader.rows(content.get("words"), _PATTERN, reader.word)),
         declined={int(number): decline for number, decline in declined},
         returned=_returned(content.get("returned"), reader),
     )
-    return Read(memory, reader.left_out)
+    return HistoryFile(memory, reader.left_out)
 
 
-def to_bytes(memory: Memory) -> bytes:
-    """The file of a memory; what would be too long names fewer resources, each action stays remembered.
+def serialize_history(memory: UsageHistory) -> bytes:
+    """Serializes a history; if it is too long it names fewer resources, but keeps every action.
 
     Raises:
-        UnreadableMemoryError: it is too long even so; no run could read it, and none could write it anew.
+        UnreadableHistoryError: it is too long even so; no later run could read it.
     """
     for most in (MOST_RESOURCES, 5, 1, 0):
-        used = {action: folded(by_resource, most) for action, by_resource in memory.used.items()}
+        used = {action: limit_resources(by_resource, most) for action, by_resource in memory.used.items()}
         raw = _written(replace(memory, used=used))
         if len(raw) <= LONGEST_FILE:
             return raw
     raise UnreadableHistoryError(f"would be longer than {LONGEST_FILE:,} bytes")
 
 
-def _written(memory: Memory) -> bytes:
+def _written(memory: UsageHistory) -> bytes:
     content = {
         _KEY: VERSION,
         "principal": memory.principal,
@@ -135,7 +135,7 @@ def _written(memory: Memory) -> bytes:
 
 
 def _lines(value: object, levels: int, indent: str = "") -> str:
-    """JSON with a line for each entry of the outer levels, so that a difference shows what was learned."""
+    """Formats JSON with a line for each entry of the outer levels, so that a diff shows the added entries."""
     if not (levels and isinstance(value, dict) and value):
         return json.dumps(value, separators=(",", ":"), sort_keys=True)
     inner = f"{indent} "
@@ -143,7 +143,7 @@ def _lines(value: object, levels: int, indent: str = "") -> str:
     return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
 
 
-def _used_row(used: Used) -> dict[str, object]:
+def _used_row(used: ActionUse) -> dict[str, object]:
     row: dict[str, object] = {"first": used.first.isoformat(), "last": used.last.isoformat(), "runs": dict(used.runs)}
     return {**row, "run": used.workflow_run} if used.workflow_run else row
 
@@ -161,30 +161,30 @@ def _object(raw: bytes) -> Mapping[str, Any]:
 
 
 def _is_of(found: object, principal: str) -> bool:
-    """Whether two ARNs are of one principal: a role with a path may be named without it."""
+    """Whether two ARNs belong to one principal: a role with a path may be named without it."""
     return found == principal or (isinstance(found, str) and same_arn(found, principal))
 
 
-def _returned(given: object, reader: _Reader) -> dict[tuple[str, str], Returned]:
+def _returned(given: object, reader: _Reader) -> dict[tuple[str, str], RevertedRemoval]:
     found = {}
     for row in given if isinstance(given, list) else ():
         try:
             key = (reader.text(row["action"], _ACTION), reader.text(row["resource"], _RESOURCE))
-            found[key] = Returned(reader.day(row["refused"]), reader.number(row["pull"]))
+            found[key] = RevertedRemoval(reader.day(row["refused"]), reader.number(row["pull"]))
         except (ValueError, TypeError, KeyError):
             reader.left_out += 1
     return found
 
 
 class _Reader:
-    """Checks rows; each check raises ValueError, TypeError or KeyError for a row that makes no sense."""
+    """Validates rows; raises ValueError, TypeError or KeyError for an invalid row."""
 
     def __init__(self, latest: datetime) -> None:
         self._latest = latest
         self.left_out = 0
 
     def entries(self, given: object, names: re.Pattern[str]) -> Iterator[tuple[str, object]]:
-        """Entries of an object whose names are well formed."""
+        """Yields the entries of an object whose names are valid."""
         for name, value in given.items() if isinstance(given, dict) else ():
             if names.fullmatch(name):
                 yield name, value
@@ -192,33 +192,35 @@ class _Reader:
                 self.left_out += 1
 
     def rows(self, given: object, names: re.Pattern[str], read: Callable[[Any], _T]) -> Iterator[tuple[str, _T]]:
-        """Entries of an object that are well formed."""
+        """Yields the valid entries of an object."""
         for name, row in self.entries(given, names):
             try:
                 yield name, read(row)
             except (ValueError, TypeError, KeyError):
                 self.left_out += 1
 
-    def used(self, row: Any) -> Used:
+    def used(self, row: Any) -> ActionUse:
         first, last = self.day(row["first"]), self.day(row["last"])
         if first > last:
             raise ValueError("it ends before it begins")
         runs = {self.text(month, _MONTH): self.number(count) for month, count in dict(row.get("runs", {})).items()}
-        return Used(first, last, runs, self.text(row.get("run", ""), _RUN))
+        return ActionUse(first, last, runs, self.text(row.get("run", ""), _RUN))
 
-    def word(self, row: Any) -> Word:
+    def word(self, row: Any) -> KeepDecision:
         if row["word"] not in ("keep", "forget"):
             raise ValueError("an unknown word")
         by = self.text(row["by"], _LOGIN)
-        return Word(
+        return KeepDecision(
             self.time(row["at"]), self.number(row["comment"]), row["word"] == "keep", by, self.number(row["pull"])
         )
 
-    def declined(self, row: Any) -> Decline:
+    def declined(self, row: Any) -> DeclinedPullRequest:
         if not isinstance(row["taken-back"], bool) or not isinstance(row["changes"], list):
             raise TypeError("not a decline")
         changes = tuple(self.text(each, _CHANGE) for each in row["changes"][:_MOST_CHANGES])
-        return Decline(self.time(row["seen"]), row["taken-back"], self.text(row["fingerprint"], _HEX), changes)
+        return DeclinedPullRequest(
+            self.time(row["seen"]), row["taken-back"], self.text(row["fingerprint"], _HEX), changes
+        )
 
     def text(self, given: object, form: re.Pattern[str]) -> str:
         if not isinstance(given, str) or not form.fullmatch(given):

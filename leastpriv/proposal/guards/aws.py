@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, ServiceAccess, SharedPolicy
+from leastpriv.evidence.aws_findings.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Usage
 from leastpriv.permissions import catalog
@@ -88,7 +88,7 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
     service = report.services.get(prefix.lower()) if report else None
     if service is None or service.last is not None or prefix in context.services:
         return False
-    if not was_granted(context.evidence, context.changed):
+    if not was_granted(context.evidence, context.history.changed):
         return False
     read, least = context.evidence.coverage.regions, timedelta(days=context.options.minimum_days)
     return is_tracked_partition(context.evidence.principal.split(":")[1]) and all(
@@ -105,7 +105,7 @@ def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
         own is not None
         and first is not None
         and own.time < first
-        and was_granted(context.evidence, context.changed)
+        and was_granted(context.evidence, context.history.changed)
         and is_tracked(candidate.action, first)
         and all(is_tracked_region(region, first) for region in regions_to_know(candidate, context))
     )
@@ -139,15 +139,15 @@ class _LastCalls:
 
 
 def _service_without(service: ServiceAccess, usages: _LastCalls, left: _LastCalls) -> ServiceAccess:
-    def cut(attempt: Attempt | None, before: datetime | None, after: datetime | None) -> Attempt | None:
+    def adjusted(attempt: LastAccess | None, before: datetime | None, after: datetime | None) -> LastAccess | None:
         if attempt is None or before is None or before == after or not _explains(before, attempt):
             return attempt
         return replace(attempt, time=after) if after else None
 
     own = service.actions.items()
-    actions = {name: cut(attempt, usages.actions.get(name), left.actions.get(name)) for name, attempt in own}
+    actions = {name: adjusted(attempt, usages.actions.get(name), left.actions.get(name)) for name, attempt in own}
     noted = (some.services.get(service.service) for some in (usages, left))
-    return replace(service, last=cut(service.last, *noted), actions=actions)
+    return replace(service, last=adjusted(service.last, *noted), actions=actions)
 
 
 def last_recorded(usages: Iterable[Usage]) -> dict[str, datetime]:
@@ -164,7 +164,7 @@ def _last_seen(usages: Iterable[Usage]) -> datetime | None:
     return max((usage.last_seen for usage in usages), default=None)
 
 
-def _explains(known: datetime | None, attempt: Attempt) -> bool:
+def _explains(known: datetime | None, attempt: LastAccess) -> bool:
     return known is not None and attempt.time <= known + _CLOCK_TOLERANCE
 
 
@@ -184,7 +184,7 @@ def _spellings(action: str) -> tuple[str, ...]:
     return (known.partition(":")[2],) if known else ()
 
 
-def _attempt_text(attempt: Attempt) -> str:
+def _attempt_text(attempt: LastAccess) -> str:
     place = f" in {attempt.region}" if attempt.region else ""
     return f"on {attempt.time:%Y-%m-%d}{place}"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from leastpriv.diff.compare import Entry
-from leastpriv.evidence.history.models import ANYTHING, REMEMBERED_DAYS, Memory, Used
+from leastpriv.evidence.history.models import ANYTHING, KEPT_DAYS, ActionUse, UsageHistory
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
@@ -18,7 +18,7 @@ from leastpriv.proposal.models import GuardContext, GuardResult, HistoryState, R
 
 def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that a comment of a person with write permission asks to keep."""
-    memory = context.history_state.memory
+    memory = context.history.history_state.memory
     found = memory.kept(candidate.action) if memory else None
     if found is None:
         return ""
@@ -28,9 +28,9 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was used before the evidence, or all actions if the history is unreadable."""
-    if context.history_state.trouble:
-        return context.history_state.trouble
-    memory, entry = context.history_state.memory, candidate.entry
+    if context.history.history_state.trouble:
+        return context.history.history_state.trouble
+    memory, entry = context.history.history_state.memory, candidate.entry
     if memory is None or _is_used(entry, candidate.action):
         return ""
     resources = entry_resources(entry)
@@ -40,22 +40,22 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     if candidate.action in context.counterparts and not dropped_with_service(candidate, context):
         # The guard `sibling` reports what the evidence itself shows.
         return ""
-    partner = context.history_state.counterparts.get(candidate.action, "")
+    partner = context.history.history_state.counterparts.get(candidate.action, "")
     made = memory.last_use(partner) if partner else None
     return f"lifecycle counterpart of {partner}, {_use_text(made[1])}, as remembered" if made else ""
 
 
 def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was removed once and then denied to a run."""
-    memory = context.history_state.memory
-    back = memory.return_of(candidate.action, entry_resources(candidate.entry)) if memory else None
+    memory = context.history.history_state.memory
+    back = memory.reverted_removal(candidate.action, entry_resources(candidate.entry)) if memory else None
     if back is None:
         return ""
-    again = back.refused + timedelta(days=REMEMBERED_DAYS)
+    again = back.refused + timedelta(days=KEPT_DAYS)
     return f"it was removed by #{back.pull} and refused on {back.refused}: it is not removed again before {again}"
 
 
-def history_state(memory: Memory, left_out: int = 0) -> HistoryState:
+def history_state(memory: UsageHistory, left_out: int = 0) -> HistoryState:
     """The guards' view of a usage history."""
     used = [action for action in memory.used if memory.last_use(action)]
     return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used))
@@ -102,7 +102,7 @@ def _is_used(entry: Entry, action: str) -> bool:
     return any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
 
 
-def _use_text(used: Used) -> str:
+def _use_text(used: ActionUse) -> str:
     runs = f" in at least {used.least_runs} run{'s' if used.least_runs > 1 else ''}" if used.least_runs else ""
     return f"used{runs}, last on {used.last}"
 

@@ -12,7 +12,6 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action
-from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.guards.aws import declared, last_accessed, shared_policy
 from leastpriv.proposal.guards.people_and_history import (
@@ -48,10 +47,10 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an entry whose change was declined: a person closed that pull request."""
-    if not context.declined:
+    if not context.history.declined:
         return ""
     entry = candidate.entry
-    number = context.declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
+    number = context.history.declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
     return f"it was declined in #{number}" if number else ""
 
 
@@ -76,16 +75,15 @@ def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if there are too few runs without a denial."""
-    known, least = context.separate_runs, context.options.minimum_runs
-    runs = count_separate_runs(context.evidence, context.break_glass_runs) if known is None else known
+    runs, least = context.separate_runs, context.options.minimum_runs
     return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps actions of a service whose runs still show actions that no other run used."""
     least = context.options.minimum_confidence
-    found = (context.confidence or confidences(context.evidence)).of(candidate.action) if least else None
-    if found is None or found.percent >= least:
+    found = context.confidence.of(candidate.action)
+    if found.percent >= least:
         return ""
     service = candidate.action.partition(":")[0]
     runs = f"{found.runs} run{'' if found.runs == 1 else 's'}"
@@ -107,7 +105,7 @@ def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset(
 
 def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was added to the policy file recently: its first use may still come."""
-    earlier, statement = context.earlier, candidate.entry.statement
+    earlier, statement = context.history.earlier, candidate.entry.statement
     if earlier is None or _was_granted_by(candidate.action, statement, earlier):
         return ""
     return f"it was added to the policy file within the last {context.options.grace_days} days"
@@ -151,9 +149,9 @@ def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
     if candidate.action in context.unexplained:
         return "it was allowed on a resource that no known policy covers: this grant may be the one that was used"
     uses = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
-    if context.changed and uses and all(usage.last_seen < context.changed for usage in uses):
+    if context.history.changed and uses and all(usage.last_seen < context.history.changed for usage in uses):
         # The grant may be new: a second run right after a merge must have the same result as the first.
-        day = context.changed.date().isoformat()
+        day = context.history.changed.date().isoformat()
         return (
             f"no use of it is younger than the policy file's last change ({day}): this grant may have been the used one"
         )

@@ -88,13 +88,13 @@ def deployed(steps: Sequence[Step], folder: Path, keys: Environment) -> tuple[st
 def tried(arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab) -> tuple[str, int]:
     """Tries the policy file on the steps by a temporary role, as the seed did; gives what was printed, and the code."""
     command = [*_LEASTPRIV, "trial", "--role-arn", arn, "--policy-file", str(file), "--strategy", "trial-role"]
-    command += ["--trail", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
+    command += ["--trails", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
     return _run([*command, "--", *_command(steps, folder)], folder, lab.root)
 
 
 def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None, variables: Mapping[str, str]) -> Any:
     """Runs `leastpriv propose` as a person would; gives what `proposal.json` says."""
-    command = [*_LEASTPRIV, "propose", "--role-arn", arn, "--policy-file", str(file), "--trail", str(trail)]
+    command = [*_LEASTPRIV, "propose", "--role-arn", arn, "--policy-file", str(file), "--trails", str(trail)]
     command += ["--template", str(template)] if template else []
     own = {**os.environ, **variables}
     done = subprocess.run([*command, "--output-dir", str(out)], env=own, capture_output=True, text=True, check=False)

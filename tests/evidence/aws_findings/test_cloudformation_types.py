@@ -15,12 +15,12 @@ from leastpriv.aws.session import Aws
 from leastpriv.evidence.aws_findings import cloudformation_types
 from leastpriv.evidence.aws_findings.cloudformation_types import (
     Stack,
-    declared_of,
+    deployed_stacks,
     permissions_in,
-    stacks_in,
+    read_declared_needs,
     types_in_template,
 )
-from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.permissions import catalog
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.evidence import evidence, usage
@@ -52,24 +52,24 @@ def test_handlers_become_catalogue_actions_with_the_types_that_need_them() -> No
     assert found.failure == ""
 
 
-def test_a_name_that_the_catalogue_lacks_is_told_and_never_an_action() -> None:
+def test_a_name_that_the_catalogue_lacks_is_reported_and_never_an_action() -> None:
     found = _declared([ORDERS])
     assert found.unknown == ("s3:InventedAction",)
     assert all(catalog.spelling(action) == action for action in found.actions)
 
 
-def test_a_pattern_in_a_schema_stands_for_the_actions_it_names() -> None:
+def test_a_pattern_in_a_schema_expands_to_its_actions() -> None:
     assert set(catalog.expand("s3:PutBucket*")) <= set(_declared([ORDERS]).actions)
 
 
-def test_types_of_transforms_and_private_ones_are_told() -> None:
+def test_types_of_transforms_and_private_types_are_reported() -> None:
     found = _declared([], types_in_template(TEMPLATE.encode(), "t.yaml"))
     assert found.untold == ("AWS::Serverless::Function",)
     assert found.types == ("AWS::SQS::Queue",)
 
 
-def test_a_type_without_handlers_needs_nothing_that_it_tells() -> None:
-    assert _declared([], ["AWS::SDB::Domain"]) == Declared(types=("AWS::SDB::Domain",))
+def test_a_type_without_handlers_declares_no_needs() -> None:
+    assert _declared([], ["AWS::SDB::Domain"]) == DeclaredNeeds(types=("AWS::SDB::Domain",))
 
 
 def test_a_template_in_json_has_the_same_types() -> None:
@@ -81,9 +81,9 @@ def test_a_template_in_json_has_the_same_types() -> None:
 def test_stacks_count_only_where_cloudformation_called_in_the_roles_name() -> None:
     deploys = usage("cloudformation:CreateStack", ARN)
     own = usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")
-    assert stacks_in(evidence([deploys, own])) == ()
+    assert deployed_stacks(evidence([deploys, own])) == ()
     forwarded = replace(own, forwarded_by=("cloudformation.amazonaws.com",))
-    assert stacks_in(evidence([deploys, forwarded])) == (ORDERS,)
+    assert deployed_stacks(evidence([deploys, forwarded])) == (ORDERS,)
 
 
 def test_a_stack_that_is_gone_spoils_no_other() -> None:
@@ -99,8 +99,8 @@ def test_a_private_type_is_asked_for_where_its_stack_is() -> None:
     with CloudFormationTypes({**TYPES, **private}, stacks) as aws:
         aws.only_in["Acme::Mail::Box"] = "eu-central-1"
         door = Aws.open(aws.environment(region="us-east-1"))
-        found = declared_of(door, [ORDERS, Stack("eu-central-1", "mail")], ())
-        of_template = declared_of(door, [Stack("eu-central-1", "mail")], ["Acme::Mail::Box"])
+        found = read_declared_needs(door, [ORDERS, Stack("eu-central-1", "mail")], ())
+        of_template = read_declared_needs(door, [Stack("eu-central-1", "mail")], ["Acme::Mail::Box"])
     assert found.types == ("AWS::SQS::Queue", "Acme::Mail::Box")
     assert "ses:CreateEmailIdentity" in found.actions
     assert (found.untold, found.failure, of_template.types) == ((), "", ("Acme::Mail::Box",))
@@ -109,20 +109,20 @@ def test_a_private_type_is_asked_for_where_its_stack_is() -> None:
 def test_one_stack_that_may_not_be_looked_into_hides_no_other() -> None:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         aws.denied.add("hidden")
-        found = declared_of(Aws.open(aws.environment()), [Stack("eu-west-1", "hidden"), ORDERS], ())
+        found = read_declared_needs(Aws.open(aws.environment()), [Stack("eu-west-1", "hidden"), ORDERS], ())
     assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
     assert "cloudformation:ListStackResources" in found.failure
 
 
-def test_one_type_that_the_registry_cannot_tell_hides_no_other() -> None:
+def test_a_type_that_fails_does_not_affect_the_others() -> None:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         aws.broken.add("AWS::S3::Bucket")
-        found = declared_of(Aws.open(aws.environment()), [ORDERS], ())
+        found = read_declared_needs(Aws.open(aws.environment()), [ORDERS], ())
     assert found.types == ("AWS::SQS::Queue",)
     assert "AWS::S3::Bucket" in found.failure
 
 
-def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stacks_beyond_the_limit_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudformation_types, "_MOST_STACKS", 1)
     monkeypatch.setattr(cloudformation_types, "_MOST_TYPES", 1)
     found = _declared([ORDERS, Stack("eu-west-1", "payments")])
@@ -131,13 +131,13 @@ def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
-def test_a_fault_is_told_and_ends_nothing(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_reported_and_does_not_raise(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     if "delay" in row:
         monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
     types = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SNS::Topic": {}}
     with CloudFormationTypes(types, {("eu-west-1", "orders"): list(types)}) as aws:
         aws.fail_as(row, row["source"])
-        found = declared_of(Aws.open(aws.environment(attempts=row.get("attempts", 1))), [ORDERS], ())
+        found = read_declared_needs(Aws.open(aws.environment(attempts=row.get("attempts", 1))), [ORDERS], ())
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.types == ()) is ("says" in row)
     assert row["fault"] != "paging" or len(aws.asked("ListStackResources")) > 1
@@ -155,7 +155,7 @@ def test_a_cloudformation_that_keeps_failing_is_not_asked_hundreds_of_times(oper
     handlers: dict[str, dict[str, list[str]]] = {kind: {} for [kind] in stacks.values()}
     with CloudFormationTypes(handlers, stacks) as aws:
         aws.refuse(operation, "InternalFailure", "oops", 500)
-        found = declared_of(Aws.open(aws.environment(attempts=1)), [Stack(*key) for key in stacks], ())
+        found = read_declared_needs(Aws.open(aws.environment(attempts=1)), [Stack(*key) for key in stacks], ())
     assert found.failure
     assert len(aws.asked(operation)) == 3
 
@@ -167,13 +167,18 @@ def test_an_interruption_is_the_callers(operation: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Aws, "client", interrupted)
     with CloudFormationTypes(TYPES, STACKS) as aws, pytest.raises(KeyboardInterrupt):
-        declared_of(Aws.open(aws.environment()), [ORDERS] if operation.startswith("List") else [], ["AWS::SQS::Queue"])
+        read_declared_needs(
+            Aws.open(aws.environment()), [ORDERS] if operation.startswith("List") else [], ["AWS::SQS::Queue"]
+        )
 
 
 def test_every_page_of_a_stacks_resources_is_read() -> None:
     stacks = {("eu-west-1", "orders"): [*["AWS::SQS::Queue"] * 5, "AWS::S3::Bucket"]}
     with CloudFormationTypes(TYPES, stacks) as aws:
-        assert declared_of(Aws.open(aws.environment()), [ORDERS], ()).types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
+        assert read_declared_needs(Aws.open(aws.environment()), [ORDERS], ()).types == (
+            "AWS::S3::Bucket",
+            "AWS::SQS::Queue",
+        )
 
 
 _JSON = st.recursive(
@@ -195,6 +200,6 @@ def _refused(operation: str) -> str:
     return f"User: {who} is not authorized to perform: cloudformation:{operation} on resource: *"
 
 
-def _declared(stacks: list[Stack], types: tuple[str, ...] | list[str] = ()) -> Declared:
+def _declared(stacks: list[Stack], types: tuple[str, ...] | list[str] = ()) -> DeclaredNeeds:
     with CloudFormationTypes(TYPES, STACKS) as aws:
-        return declared_of(Aws.open(aws.environment()), stacks, types)
+        return read_declared_needs(Aws.open(aws.environment()), stacks, types)

@@ -12,10 +12,10 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
-from leastpriv.evidence.aws_findings.access_advisor import last_accessed
+from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
-from leastpriv.evidence.aws_findings.models import Advice, AwsFindings, OutsideAccess
-from leastpriv.evidence.aws_findings.policy_generation import Generation
+from leastpriv.evidence.aws_findings.models import AwsFindings, ExternalAccess, Recommendation
+from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
@@ -30,7 +30,7 @@ SHARED = "arn:aws:iam::111122223333:policy/shared"
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 GITHUB = "token.actions.githubusercontent.com"
 TRAIL = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
-GENERATION = Generation("arn:aws:iam::111122223333:role/analyzer", TRAIL)
+GENERATION = GenerationSettings("arn:aws:iam::111122223333:role/analyzer", TRAIL)
 BUCKET = {"Effect": "Allow", "Action": ["s3:CreateBucket"], "Resource": "arn:aws:s3:::${BucketName}"}
 EVERYWHERE = {"Effect": "Allow", "Action": "ec2:DescribeRegions", "Resource": "*"}
 
@@ -134,9 +134,9 @@ def aws(endpoint: FakeAws, account: Account) -> FakeAws:
     return endpoint
 
 
-def test_everything_that_aws_says_is_read_over_all_pages(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door: Aws) -> None:
     hints = account.aws_findings(door)
-    assert not hints.unasked
+    assert not hints.skipped_sources
     assert hints.access
     services = hints.access.services
     assert {name: service.last and service.last.time for name, service in services.items()} == {
@@ -157,7 +157,7 @@ def test_everything_that_aws_says_is_read_over_all_pages(account: Account, aws: 
     [unused] = hints.unused
     assert (unused.analyzer, unused.days, unused.is_whole) == ("unused", 90, False)
     assert (unused.services, unused.actions) == (("sqs",), ("s3:deletebucket", "sns:deletetopic"))
-    assert unused.advice == (Advice("DETACH_POLICY", SHARED),)
+    assert unused.advice == (Recommendation("DETACH_POLICY", SHARED),)
     assert [(each.principal, each.is_bound_subject) for each in hints.outside] == [
         ("AWS arn:aws:iam::999999999999:root", False),
         ("Federated token.actions.githubusercontent.com", True),
@@ -201,7 +201,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_refused_source_is_one_sentence_that_names_the_permission_and_the_others_go_on(
+def test_a_denied_source_is_one_sentence_that_names_the_permission_and_the_others_are_read(
     account: Account, aws: FakeAws, door: Aws, source: str, place: int
 ) -> None:
     operation = SOURCES[source][place]
@@ -209,48 +209,48 @@ def test_a_refused_source_is_one_sentence_that_names_the_permission_and_the_othe
     code = "AccessDenied" if source == "access advisor" else "AccessDeniedException"
     aws.refuse(operation, code, DENIED.format(action, action), 403)
     hints = account.aws_findings(door)
-    told = {each.source: each.why for each in hints.unasked}
+    told = {each.source: each.why for each in hints.skipped_sources}
     assert action in told[source]
     assert told[source].count(".") < 4
     assert len(hints.asked) == 4 - len(told) >= 2
 
 
 @pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "GetGeneratedPolicy", "ListFindingsV2"])
-def test_a_throttled_request_is_made_again(account: Account, aws: FakeAws, patient: Aws, operation: str) -> None:
+def test_a_throttled_request_is_repeated(account: Account, aws: FakeAws, patient: Aws, operation: str) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429, times=1)
-    assert not account.aws_findings(patient).unasked
+    assert not account.aws_findings(patient).skipped_sources
 
 
 @pytest.mark.parametrize(
     ("operation", "source"),
     [("GetServiceLastAccessedDetails", "access advisor"), ("GetGeneratedPolicy", "policy generation")],
 )
-def test_a_source_that_stays_throttled_fails_alone(
+def test_a_persistently_throttled_source_fails_alone(
     account: Account, aws: FakeAws, door: Aws, operation: str, source: str
 ) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429)
     hints = account.aws_findings(door)
-    assert [(each.source, "too many requests" in each.why) for each in hints.unasked] == [(source, True)]
+    assert [(each.source, "too many requests" in each.why) for each in hints.skipped_sources] == [(source, True)]
 
 
 @pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "ListAnalyzers", "ListPolicyGenerations"])
 def test_an_answer_that_breaks_off_fails_alone(account: Account, aws: FakeAws, door: Aws, operation: str) -> None:
     aws.break_off(operation)
     hints = account.aws_findings(door)
-    assert hints.unasked
-    assert len(hints.asked) + len(hints.unasked) == 4
+    assert hints.skipped_sources
+    assert len(hints.asked) + len(hints.skipped_sources) == 4
 
 
 def test_a_report_that_takes_too_long_is_left_out(account: Account, aws: FakeAws, door: Aws) -> None:
     account.iam.takes = timedelta(hours=1)
     hints = account.aws_findings(door)
-    assert [each.source for each in hints.unasked] == ["access advisor"]
+    assert [each.source for each in hints.skipped_sources] == ["access advisor"]
     assert any("waiting for IAM's report for" in line for line in account.said)
 
 
-def test_a_report_that_fails_tells_why(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_a_failed_report_says_why(account: Account, aws: FakeAws, door: Aws) -> None:
     account.iam.fails = "SERVICE_ERROR"
-    assert "SERVICE_ERROR" in account.aws_findings(door).unasked[0].why
+    assert "SERVICE_ERROR" in account.aws_findings(door).skipped_sources[0].why
 
 
 def test_details_that_may_not_be_read_leave_the_dates(account: Account, aws: FakeAws, door: Aws) -> None:
@@ -289,7 +289,7 @@ def _only_for_roles(operation: Operation) -> Operation:
     return answer
 
 
-def test_beyond_twenty_shared_pairs_nobody_knows_of_the_rest(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_beyond_twenty_shared_pairs_the_rest_is_unknown(account: Account, aws: FakeAws, door: Aws) -> None:
     services = tuple(f"svc{number:02}" for number in range(23))
     account.iam.policies = {ROLE: {SHARED: services}, OTHER: {SHARED: services[:-1]}}
     account.iam.attempts = [Attempt(OTHER, f"{each}:Do", NOON - DAY) for each in services[:-1]]
@@ -310,13 +310,13 @@ def test_a_report_belongs_to_the_session_that_asked_for_it(account: Account, aws
 
 def test_a_role_that_is_not_there_is_said(account: Account, aws: FakeAws, door: Aws) -> None:
     with pytest.raises(AwsError, match="NoSuchEntity"):
-        last_accessed(door.client("iam"), f"{ROLE}-2", account.waiting)
+        read_last_accessed(door.client("iam"), f"{ROLE}-2", account.waiting)
 
 
 def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: Aws) -> None:
     account.analyzer.analyzers = {}
     hints = account.aws_findings(door)
-    assert [(each.source, each.why) for each in hints.unasked] == [
+    assert [(each.source, each.why) for each in hints.skipped_sources] == [
         ("external access findings", "there is no such analyzer in eu-west-1.")
     ]
     assert hints.unused == ()
@@ -355,11 +355,11 @@ def test_findings_are_read_without_a_policy_generation_too(account: Account, aws
     ],
 )
 def test_a_login_is_bound_by_a_subject_of_one_repository(subject: str, is_bound: bool) -> None:
-    assert OutsideAccess(f"Federated {GITHUB}", {f"{GITHUB}:sub": subject}).is_bound_subject is is_bound
-    assert not OutsideAccess("AWS *", {f"{GITHUB}:sub": subject}, is_public=True).is_bound_subject
+    assert ExternalAccess(f"Federated {GITHUB}", {f"{GITHUB}:sub": subject}).is_bound_subject is is_bound
+    assert not ExternalAccess("AWS *", {f"{GITHUB}:sub": subject}, is_public=True).is_bound_subject
 
 
-def test_a_finding_about_another_role_is_never_told_of_this_one(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_a_finding_about_another_role_is_ignored(account: Account, aws: FakeAws, door: Aws) -> None:
     others = [
         account.analyzer._about(finding) for finding in account.analyzer.analyzers["ACCOUNT_UNUSED_ACCESS/unused"][1:]
     ]

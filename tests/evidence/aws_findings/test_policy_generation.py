@@ -18,7 +18,12 @@ from leastpriv.aws.session import Aws
 from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
-from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy, grants_of, parse_generation
+from leastpriv.evidence.aws_findings.policy_generation import (
+    GenerationSettings,
+    generate_policy,
+    grants_of,
+    parse_generation,
+)
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
@@ -48,7 +53,7 @@ class Run:
 
     def generate(self, start: datetime | None = NOON - timedelta(days=40)) -> GeneratedPolicy:
         waiting = Polling(self.time.clock, self.time.sleep)
-        return generated_policy(self.client, ROLE, Generation(ACCESS_ROLE, TRAIL), start, waiting)
+        return generate_policy(self.client, ROLE, GenerationSettings(ACCESS_ROLE, TRAIL), start, waiting)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ def test_a_generation_waits_until_the_account_is_free(run: Run) -> None:
     assert max(run.time.slept) == 30.0
 
 
-def test_an_account_that_stays_busy_ends_in_a_sentence(run: Run) -> None:
+def test_a_busy_account_ends_in_a_sentence(run: Run) -> None:
     run.analyzer.begin(OTHER, takes=120 * MINUTE)
     with pytest.raises(AwsError, match="busy for 15 minutes"):
         run.generate()
@@ -108,7 +113,7 @@ def test_a_running_generation_for_the_same_role_is_joined(run: Run) -> None:
     assert (found.job, found.was_running, run.analyzer.jobs) == (job.number, True, [job])
 
 
-def test_one_that_somebody_starts_while_we_wait_is_joined_and_not_cancelled(run: Run) -> None:
+def test_another_clients_generation_started_meanwhile_is_joined_and_not_cancelled(run: Run) -> None:
     run.analyzer.begin(OTHER, takes=MINUTE)
 
     def later() -> None:
@@ -157,7 +162,7 @@ def test_an_interrupted_run_cancels_its_own_generation(run: Run) -> None:
     assert f"Cancelled the policy generation {job.number}" in run.said
 
 
-def test_an_interruption_stays_one_where_nothing_can_be_cancelled(run: Run) -> None:
+def test_an_interruption_is_raised_even_where_cancelling_fails(run: Run) -> None:
     run.endpoint.refuse("CancelPolicyGeneration", "AccessDeniedException", "no", 403)
 
     def interrupt() -> None:
@@ -186,7 +191,7 @@ def test_a_generation_that_takes_too_long_goes_on_for_the_next_run(run: Run) -> 
         ("SERVICE_ERROR", "run again later"),
     ],
 )
-def test_a_failed_generation_tells_the_way_out(run: Run, code: str, advice: str) -> None:
+def test_a_failed_generation_gives_a_remedy(run: Run, code: str, advice: str) -> None:
     run.analyzer.error = code
     with pytest.raises(AwsError, match=f"{code}.*{advice}"):
         run.generate()
@@ -216,7 +221,7 @@ def test_a_joined_generation_that_its_owner_cancels_is_replaced_by_our_own(run: 
         ({"cloudTrailArn": TRAIL, "allRegions": False, "regions": ["eu-west-1"]}, 60, 0, False),
     ],
 )
-def test_a_result_of_somebody_else_is_taken_only_if_it_read_as_much(
+def test_another_clients_result_is_reused_only_if_it_read_as_much(
     run: Run, minutes: int, trail: Mapping[str, object], first: int, last: int, serves: bool
 ) -> None:
     job = run.analyzer.begin(ROLE, takes=minutes * MINUTE, ago=timedelta(hours=not minutes))
@@ -265,7 +270,7 @@ def test_a_signal_that_comes_while_the_account_is_busy_ends_the_run(run: Run) ->
     assert not run.time.slept
 
 
-def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+def test_a_signal_that_the_caller_ignores_is_still_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with caught_signals():
@@ -288,7 +293,7 @@ def test_what_a_generated_policy_denies_is_no_grant() -> None:
     assert grants_of([json.dumps({"Statement": statements})]) == (("s3:GetBucketAcl", ("*",)),)
 
 
-def test_one_that_somebody_cancelled_is_said(run: Run) -> None:
+def test_a_cancelled_generation_is_reported(run: Run) -> None:
     def cancel() -> None:
         run.analyzer.jobs[0].is_cancelled = True
 
@@ -299,7 +304,7 @@ def test_one_that_somebody_cancelled_is_said(run: Run) -> None:
 
 @pytest.mark.parametrize("value", [f"{ACCESS_ROLE} {TRAIL}", f"{TRAIL}\n{ACCESS_ROLE}\n", f"{ACCESS_ROLE}, {TRAIL}"])
 def test_the_two_arns_may_come_in_any_order(value: str) -> None:
-    assert parse_generation(value, "access-analyzer") == Generation(ACCESS_ROLE, TRAIL)
+    assert parse_generation(value, "access-analyzer") == GenerationSettings(ACCESS_ROLE, TRAIL)
 
 
 @pytest.mark.parametrize("value", ["", " off ", "off"])
@@ -310,7 +315,7 @@ def test_off_is_off(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["on", ACCESS_ROLE, f"{TRAIL} {TRAIL}", f"{ACCESS_ROLE} {TRAIL} x", "arn:aws:s3:::b " + TRAIL]
 )
-def test_anything_else_is_bad_input_that_names_it(value: str) -> None:
+def test_another_value_is_bad_input_that_names_it(value: str) -> None:
     with pytest.raises(InputError, match="The input access-analyzer is"):
         parse_generation(value, "The input access-analyzer")
 
@@ -318,7 +323,7 @@ def test_anything_else_is_bad_input_that_names_it(value: str) -> None:
 @pytest.mark.parametrize(
     "text", ["{", "[]", "{}", '{"Statement": [3]}', '{"Statement": {"Effect": "Allow", "Action": "a:B"}}']
 )
-def test_what_is_no_policy_is_said(text: str) -> None:
+def test_an_invalid_policy_is_reported(text: str) -> None:
     with pytest.raises(AwsError):
         grants_of([text])
 

@@ -13,11 +13,11 @@ from typing import Any
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import (
-    NotACall,
+    SkipReason,
     account_of,
     event_time,
-    examine,
     is_data_event,
+    parse_record,
     read_only,
     region_of,
 )
@@ -40,7 +40,7 @@ class SimpleReader:
     """Reads files of one folder in order."""
 
     def __init__(self, window: Window, principals: Principals) -> None:
-        self.figures = ReadStatistics()
+        self.statistics = ReadStatistics()
         self.items: list[Call | Gap] = []
         self._window, self._principals = window, principals
         self._seen: set[str] = set()
@@ -48,8 +48,8 @@ class SimpleReader:
     def read(self, name: str, region: str, data: bytes) -> None:
         """Read one file."""
         stream: Any = Unseekable(data)
-        self.figures.files += 1
-        self.figures.regions.update((region,) if region else ())
+        self.statistics.files += 1
+        self.statistics.regions.update((region,) if region else ())
         self._name, self._scope = name, Scope(regions=(region,) if region else ())
         self._damaged: dict[Scope, Gap] = {}
         self._is_trail = is_damaged = held = False
@@ -61,42 +61,42 @@ class SimpleReader:
                 continue
             is_damaged = True
             if value.rest_lost:
-                self.figures.damaged_files += 1
+                self.statistics.damaged_files += 1
                 self.items.append(Gap(GapKind.UNREADABLE_FILE, self._scope, f"{name}: {value.reason}"))
             else:
                 self._fold(Gap(GapKind.UNREADABLE_RECORD, self._scope, value.reason))
         if self._is_trail or is_damaged:
             self.items += self._damaged.values()
         else:
-            self.figures.foreign_files += held
+            self.statistics.foreign_files += held
 
     def _record(self, record: object) -> None:
-        found = examine(record, self._principals.wants)
-        if found is NotACall.NOT_A_RECORD:
-            self.figures.skipped[found.value] += 1
+        found = parse_record(record, self._principals.wants)
+        if found is SkipReason.NOT_A_RECORD:
+            self.statistics.skipped[found.value] += 1
             return
         if isinstance(record, Mapping):
             self._is_trail = True
             time = event_time(record)
             if time and not self._window.contains(time):
-                self.figures.outside_window += 1
+                self.statistics.outside_window += 1
                 return
             self._cover(record, time)
-        self.figures.records += 1
-        if isinstance(found, NotACall):
-            self.figures.skipped[found.value] += 1
+        self.statistics.records += 1
+        if isinstance(found, SkipReason):
+            self.statistics.skipped[found.value] += 1
         elif isinstance(found, Gap):
             self._fold(found)
         else:
             self._call(found)
 
     def _call(self, found: Call) -> None:
-        self.figures.newest = max(self.figures.newest or found.time, found.time)
+        self.statistics.newest = max(self.statistics.newest or found.time, found.time)
         if found.event_id and found.event_id in self._seen:
-            self.figures.duplicates += 1
+            self.statistics.duplicates += 1
         else:
             self._seen.add(found.event_id)
-            self.figures.calls += 1
+            self.statistics.calls += 1
             self.items.append(found)
 
     def _fold(self, gap: Gap) -> None:
@@ -106,25 +106,25 @@ class SimpleReader:
         self._damaged[place] = Gap(gap.kind, place, detail, known.count + 1 if known else 1)
 
     def _cover(self, record: Mapping[str, object], time: datetime | None) -> None:
-        figures = self.figures
+        statistics = self.statistics
         if time:
-            figures.first = min(figures.first or time, time)
-            figures.last = max(figures.last or time, time)
+            statistics.first = min(statistics.first or time, time)
+            statistics.last = max(statistics.last or time, time)
         if not self._principals.include(account_of(record)):
             return
         region, source = region_of(record), str(record.get("eventSource") or "")
-        figures.regions.update((region,) if region else ())
-        figures.sources.update((source,) if source else ())
+        statistics.regions.update((region,) if region else ())
+        statistics.sources.update((source,) if source else ())
         data, reads = is_data_event(record), read_only(record)
         kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
         if reads is not None:
-            figures.kinds[kind] += 1
+            statistics.kinds[kind] += 1
         if time and region:
-            _stretch(figures.spans, region, time)
+            _stretch(statistics.spans, region, time)
         if time and not data:
             for name in (source, kind if reads is not None else ""):
                 if name:
-                    _stretch(figures.logged, name, time)
+                    _stretch(statistics.logged, name, time)
 
 
 def _stretch(spans: dict[str, tuple[datetime, datetime]], name: str, time: datetime) -> None:

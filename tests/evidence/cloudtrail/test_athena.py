@@ -20,11 +20,11 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaTable
-from leastpriv.evidence.cloudtrail.athena_sql import left_out_by_table
-from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, Table
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
+from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTable
+from leastpriv.evidence.cloudtrail.athena_sql import table_gaps
+from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, CloudTrailTable
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
@@ -70,7 +70,7 @@ class Stand:
         return self
 
     def source(self, named: str = NAME, **more: Any) -> AthenaTable:
-        return AthenaTable(self.door, named, NOW, poll=0.01, **more)
+        return AthenaTable(self.door, named, NOW, AthenaOptions(poll=0.01, **more))
 
     def read(
         self, principals: Principals = EVERYBODY, window: Window = ALWAYS, named: str = NAME, **more: Any
@@ -132,9 +132,9 @@ def told(source: TrailFolder | AthenaTable, window: Window, principals: Principa
     return found
 
 
-def without_files(figures: ReadStatistics) -> dict[str, Any]:
+def without_files(statistics: ReadStatistics) -> dict[str, Any]:
     """What is to be equal: not how it was read."""
-    return {name: getattr(figures, name) for name in figures.__slots__ if name not in ("files", "requests")}
+    return {name: getattr(statistics, name) for name in statistics.__slots__ if name not in ("files", "requests")}
 
 
 def compare(place: Stand, logs: Path, duckdb: DuckDb, window: Window, principals: Principals) -> int:
@@ -163,12 +163,12 @@ def role(logs: Path) -> Principals:
 
 
 @needs_duckdb
-def test_the_query_gives_every_call_of_everybody_as_the_files_do(place: Stand, logs: Path, duckdb: DuckDb) -> None:
+def test_the_query_returns_the_calls_of_all_principals_like_the_files(place: Stand, logs: Path, duckdb: DuckDb) -> None:
     assert compare(place, logs, duckdb, ALWAYS, EVERYBODY) > MANY
 
 
 @needs_duckdb
-def test_the_query_for_one_role_gives_its_calls_and_what_the_trail_shows_of_anybody(
+def test_the_query_for_one_role_returns_its_calls_and_the_coverage_of_all(
     place: Stand, logs: Path, duckdb: DuckDb
 ) -> None:
     mine = role(logs)
@@ -344,7 +344,7 @@ def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Sta
         ("FAILED", "No output location provided", "give the workgroup a place for query results"),
     ],
 )
-def test_a_query_that_fails_or_is_stopped_could_hide_anything(
+def test_a_query_that_fails_or_is_stopped_may_hide_any_call(
     stand: Stand, athena: FakeAthena, state: str, reason: str, words: str
 ) -> None:
     athena.failure = (state, reason)
@@ -368,7 +368,7 @@ def test_a_query_that_fails_or_is_stopped_could_hide_anything(
         ),
     ],
 )
-def test_a_refusal_could_hide_anything_and_says_what_is_missing(
+def test_a_denied_query_is_a_gap_and_names_the_permission(
     stand: Stand, operation: str, code: str, message: str, words: str
 ) -> None:
     stand.aws.refuse(operation, code, message, 500 if code.startswith("Internal") else 400)
@@ -377,7 +377,7 @@ def test_a_refusal_could_hide_anything_and_says_what_is_missing(
     assert words in gap.detail
 
 
-def test_an_answer_that_breaks_off_could_hide_anything(stand: Stand) -> None:
+def test_a_truncated_answer_may_hide_any_call(stand: Stand) -> None:
     stand.aws.break_off("GetQueryResults")
     calls, [gap] = stand.read()
     assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
@@ -393,7 +393,7 @@ def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(stand: Stan
     source = stand.source()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("leastpriv.evidence.cloudtrail.athena_queries.time.sleep", lambda _: None)
-        patch.setattr(source, "_poll", 10.0)
+        patch.setattr(source, "_options", AthenaOptions(poll=10.0))
         found = list(source.read(ALWAYS, EVERYBODY))
     gaps = [each for each in found if isinstance(each, Gap) and each.kind is GapKind.SOURCE_FAILED]
     assert [(gap.scope, "more than an hour" in gap.detail) for gap in gaps] == [(Scope(), True)]
@@ -411,7 +411,7 @@ def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(stand: Stan
     ],
     ids=["ragged", "short", "no number"],
 )
-def test_rows_of_another_shape_could_hide_anything_and_end_nothing(
+def test_rows_of_another_shape_are_a_gap_and_do_not_raise(
     stand: Stand, athena: FakeAthena, names: list[str], rows: list[list[str]]
 ) -> None:
     athena.answer = {"names": names, "rows": rows}
@@ -429,7 +429,7 @@ def test_rows_of_another_shape_could_hide_anything_and_end_nothing(
     ],
     ids=["no status", "no execution", "no rows", "a page that leads to itself"],
 )
-def test_answers_without_their_parts_could_hide_anything_and_end_nothing(
+def test_answers_without_required_members_are_a_gap_and_do_not_raise(
     stand: Stand, operation: str, answer: dict[str, Any]
 ) -> None:
     stand.aws.operations = {**stand.aws.operations, operation: lambda _: answer}
@@ -438,7 +438,7 @@ def test_answers_without_their_parts_could_hide_anything_and_end_nothing(
     assert "broke off" in gap.detail
 
 
-def test_a_query_that_nobody_waits_for_any_more_is_stopped(stand: Stand, athena: FakeAthena) -> None:
+def test_an_abandoned_query_is_stopped(stand: Stand, athena: FakeAthena) -> None:
     athena.running = 10**6
     source = stand.source()
     pauses: list[float] = []
@@ -487,7 +487,7 @@ def test_a_query_that_begins_as_the_run_is_interrupted_is_stopped_too(stand: Sta
     assert (len(athena.queries), athena.stopped) == (1, ["query-1"])
 
 
-def test_what_a_query_itself_was_refused_names_the_missing_permission(stand: Stand, athena: FakeAthena) -> None:
+def test_a_denial_within_a_query_names_the_missing_permission(stand: Stand, athena: FakeAthena) -> None:
     """Athena tells it as text, behind the place of the file, which may be long."""
     key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     refused = f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no identity-based"
@@ -514,7 +514,7 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_table(
     assert [(gap.kind, gap.scope) for gap in gaps] == [(kind, Scope()) for kind in kinds]
 
 
-def test_a_table_that_is_not_there_is_made_over_the_trail_and_then_read(stand: Stand, athena: FakeAthena) -> None:
+def test_a_missing_table_is_created_for_the_trail_and_read(stand: Stand, athena: FakeAthena) -> None:
     athena.exists = False
     assert stand.read(location="s3://logs") == ([], [])
     made, query = athena.queries
@@ -523,16 +523,14 @@ def test_a_table_that_is_not_there_is_made_over_the_trail_and_then_read(stand: S
     assert query.startswith("WITH flagged")
 
 
-def test_a_table_that_is_not_there_and_cannot_be_made_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
+def test_a_missing_table_that_cannot_be_created_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
     athena.exists = False
     with pytest.raises(InputError, match=re.escape("no table 'security.logs'")):
         stand.read()
 
 
 @pytest.mark.parametrize("column", NEEDED)
-def test_a_table_that_cannot_tell_calls_from_refusals_or_other_events_is_bad_input(
-    stand: Stand, athena: FakeAthena, column: str
-) -> None:
+def test_a_table_without_required_columns_is_bad_input(stand: Stand, athena: FakeAthena, column: str) -> None:
     athena.columns = {name: kind for name, kind in COLUMNS.items() if name != column}
     with pytest.raises(InputError, match=f"it has no column {column}"):
         stand.read()
@@ -544,12 +542,12 @@ def test_a_view_which_has_no_place_is_read_all_the_same(stand: Stand, athena: Fa
     assert athena.queries
 
 
-def test_records_of_nobody_are_asked_for_since_they_may_be_the_targets(stand: Stand, athena: FakeAthena) -> None:
+def test_records_without_a_principal_are_queried_too(stand: Stand, athena: FakeAthena) -> None:
     stand.read(Principals(frozenset({parse_principal(ROLE)})))
     assert "useridentity IS NULL" in athena.queries[0]
 
 
-def test_a_table_of_something_else_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
+def test_a_table_of_other_data_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
     athena.columns = {"id": "string"}
     with pytest.raises(InputError, match="no table of CloudTrail records"):
         stand.read()
@@ -568,8 +566,10 @@ def limits(window: Window = WINDOW, location: str = "s3://logs/AWSLogs", **param
     """What a table of the deploy role's account leaves out; parameters without `projection.`, `_` for the dots."""
     told = {f"projection.{name.replace('_', '.')}": value for name, value in parameters.items()}
     days = {"projection.day.type": "date", "projection.day.format": "yyyy/MM/dd"}
-    table = Table("security", "logs", COLUMNS, ("account", "region", "day", "year"), {**days, **told}, location)
-    return list(left_out_by_table(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))
+    table = CloudTrailTable(
+        "security", "logs", COLUMNS, ("account", "region", "day", "year"), {**days, **told}, location
+    )
+    return list(table_gaps(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))
 
 
 @pytest.mark.parametrize(
@@ -590,13 +590,13 @@ def limits(window: Window = WINDOW, location: str = "s3://logs/AWSLogs", **param
         ("", True),
     ],
 )
-def test_days_of_the_window_that_the_tables_range_leaves_out_could_hide_anything(told: str, holds: bool) -> None:
+def test_days_of_the_window_that_the_tables_range_leaves_out_may_hide_any_call(told: str, holds: bool) -> None:
     gaps = limits(day_range=told)
     assert [(gap.kind, gap.scope) for gap in gaps] == ([] if holds else [(GapKind.NOT_LOGGED, Scope())])
 
 
 @pytest.mark.parametrize(("told", "holds"), [("2020,2026", True), ("2020,2025", False), ("2027,2030", False)])
-def test_years_that_the_tables_range_leaves_out_could_hide_anything(told: str, holds: bool) -> None:
+def test_years_that_the_tables_range_leaves_out_may_hide_any_call(told: str, holds: bool) -> None:
     assert bool(limits(year_type="integer", year_range=told)) is not holds
 
 
@@ -611,12 +611,12 @@ def test_years_that_the_tables_range_leaves_out_could_hide_anything(told: str, h
         ("s3://logs/AWSLogs/o-abc1234567/999999999999/CloudTrail", "", True),
     ],
 )
-def test_a_table_without_the_roles_account_could_hide_anything(location: str, values: str, missing: bool) -> None:
+def test_a_table_without_the_roles_account_may_hide_any_call(location: str, values: str, missing: bool) -> None:
     gaps = limits(location=location, account_values=values)
     assert [(gap.kind, gap.scope) for gap in gaps] == ([(GapKind.SOURCE_FAILED, Scope())] if missing else [])
 
 
-def test_a_place_without_a_folder_of_the_roles_account_could_hide_anything(stand: Stand) -> None:
+def test_a_place_without_a_folder_of_the_roles_account_may_hide_any_call(stand: Stand) -> None:
     stand.s3.objects = {key.replace("111122223333", "999999999999"): body for key, body in stand.s3.objects.items()}
     calls, [gap] = stand.read(Principals(frozenset({parse_principal(ROLE)})))
     assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind
 from tests.fakes.aws.s3_server import FakeS3
 from tests.hypothesis_profiles import examples
@@ -72,23 +72,23 @@ def read(
 ) -> tuple[list[Call | Gap], ReadStatistics, int]:
     """What is found, the figures, and how many objects were fetched for it."""
     before = s3.gets()
-    source = S3Trail(s3.aws(), "s3://logs", cache=cache)
+    source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
     found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
     own = [item for item in found if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN]
     return own, source.statistics, s3.gets() - before
 
 
-def test_a_second_run_reads_what_is_new_and_finds_all(s3: FakeS3, tmp_path: Path) -> None:
+def test_a_second_run_reads_only_new_objects_and_finds_all_calls(s3: FakeS3, tmp_path: Path) -> None:
     first = read(s3, tmp_path / "cache")
     assert first == read(s3, None)
     assert read(s3, tmp_path / "cache") == (first[0], first[1], 0)
     deliver(s3, OBJECTS)
-    found, figures, fetched = read(s3, tmp_path / "cache")
-    assert (found, figures) == read(s3, None)[:2]
+    found, statistics, fetched = read(s3, tmp_path / "cache")
+    assert (found, statistics) == read(s3, None)[:2]
     assert (len(found), fetched) == (len(first[0]) + 2, 1)
 
 
-def test_what_was_kept_for_one_role_does_not_answer_for_another(s3: FakeS3, tmp_path: Path) -> None:
+def test_cached_results_of_one_role_do_not_apply_to_another(s3: FakeS3, tmp_path: Path) -> None:
     read(s3, tmp_path)
     assert read(s3, tmp_path, ROLES[1]) == read(s3, None, ROLES[1])
 
@@ -96,12 +96,12 @@ def test_what_was_kept_for_one_role_does_not_answer_for_another(s3: FakeS3, tmp_
 def test_an_object_that_is_another_one_now_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
     read(s3, tmp_path)
     deliver(s3, 3, record(3, 5, "deploy"))
-    found, figures, fetched = read(s3, tmp_path)
-    assert (found, figures) == read(s3, None)[:2]
+    found, statistics, fetched = read(s3, tmp_path)
+    assert (found, statistics) == read(s3, None)[:2]
     assert fetched == 1
 
 
-def test_a_damaged_object_is_read_again_and_told_again(s3: FakeS3, tmp_path: Path) -> None:
+def test_a_damaged_object_is_read_and_reported_again(s3: FakeS3, tmp_path: Path) -> None:
     key = deliver(s3, 3)
     s3.objects[key] = s3.objects[key][:-30]
     first = read(s3, tmp_path)
@@ -109,7 +109,7 @@ def test_a_damaged_object_is_read_again_and_told_again(s3: FakeS3, tmp_path: Pat
     assert read(s3, tmp_path) == (first[0], first[1], 1)
 
 
-def test_records_that_lack_something_are_told_again_from_the_cache(s3: FakeS3, tmp_path: Path) -> None:
+def test_incomplete_records_are_reported_again_from_the_cache(s3: FakeS3, tmp_path: Path) -> None:
     deliver(s3, 3, record(3, 5, "deploy", eventTime="?"))
     first = read(s3, tmp_path)
     assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_RECORD]
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_read_costs_time_only(s3: FakeS3, tmp_path: Path,
 
 
 def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
-    source = S3Trail(s3.aws(), "s3://logs", cache=tmp_path)
+    source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=tmp_path))
     reading = source.read(Window(), Principals(frozenset({parse_principal(ROLES[0])})))
     for _ in range(9):
         next(reading)
@@ -143,7 +143,7 @@ def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: 
     assert [sum(f"_{number:04}." in each for each in asked) for number in range(4)] == [1, 1, 1, 1]
 
 
-def test_a_folder_that_cannot_be_made_is_bad_input(s3: FakeS3, tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_created_is_bad_input(s3: FakeS3, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cache-dir"):
         read(s3, tmp_path / "file")
@@ -176,13 +176,13 @@ def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("oddity", ODD)
-def test_what_is_kept_in_an_odd_shape_is_read_again(s3: FakeS3, tmp_path: Path, oddity: str) -> None:
+def test_a_cached_result_of_another_shape_is_read_again(s3: FakeS3, tmp_path: Path, oddity: str) -> None:
     first = read(s3, tmp_path)
     change(tmp_path, lambda content: json.dumps(ODD[oddity](json.loads(content))).encode())
     assert read(s3, tmp_path) == first
 
 
-def test_what_is_kept_in_too_deep_a_shape_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
+def test_a_cached_result_that_is_nested_too_deeply_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
     first = read(s3, tmp_path)
     change(tmp_path, lambda _: b"[" * 200_000)
     assert read(s3, tmp_path) == first

@@ -83,7 +83,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("survey", [True, False])
-def test_a_second_run_opens_what_is_new_and_finds_all(
+def test_a_second_run_opens_only_new_files_and_finds_all_calls(
     logs: Path, tmp_path: Path, opened: list[str], survey: bool
 ) -> None:
     cache = tmp_path / "cache"
@@ -97,19 +97,19 @@ def test_a_second_run_opens_what_is_new_and_finds_all(
     assert opened.count("7.json.gz") == 2
 
 
-def test_a_file_that_was_written_anew_is_read_anew(logs: Path, tmp_path: Path) -> None:
+def test_a_rewritten_file_is_read_again(logs: Path, tmp_path: Path) -> None:
     read(logs, tmp_path / "cache")
     path = deliver(logs, 2, [record(200)])
     os.utime(path, ns=(1, 1))
     assert read(logs, tmp_path / "cache") == read(logs, None)
 
 
-def test_calls_alone_are_kept_apart_from_the_figures_of_everybody(logs: Path, tmp_path: Path) -> None:
+def test_results_with_and_without_a_survey_are_cached_separately(logs: Path, tmp_path: Path) -> None:
     read(logs, tmp_path / "cache", survey=False)
     assert read(logs, tmp_path / "cache") == read(logs, None)
 
 
-def test_what_was_kept_for_one_pattern_does_not_answer_for_another(logs: Path, tmp_path: Path) -> None:
+def test_cached_results_of_one_pattern_do_not_apply_to_another(logs: Path, tmp_path: Path) -> None:
     """Roles that a wildcard means are no targets by name."""
     for pattern in ("dep*", "oth*", "*"):
         like = Principals(frozenset(), frozenset({f"arn:aws:iam::{ACCOUNT}:role/{pattern}"}))
@@ -118,7 +118,7 @@ def test_what_was_kept_for_one_pattern_does_not_answer_for_another(logs: Path, t
         assert found[0]
 
 
-def test_a_cache_whose_schema_is_no_text_costs_time_only(logs: Path, tmp_path: Path) -> None:
+def test_a_cache_with_an_invalid_schema_costs_only_time(logs: Path, tmp_path: Path) -> None:
     """SQLite quotes its bytes in a message that Python cannot decode."""
     first = read(logs, tmp_path / "cache")
     [file] = (tmp_path / "cache").glob("*.sqlite")
@@ -126,7 +126,7 @@ def test_a_cache_whose_schema_is_no_text_costs_time_only(logs: Path, tmp_path: P
     assert read(logs, tmp_path / "cache") == first
 
 
-def test_a_cache_that_another_run_writes_is_waited_for_once(
+def test_a_cache_locked_by_another_run_is_awaited_once(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite waits for five seconds each time, and there may be thousands of files."""
@@ -149,7 +149,7 @@ def test_a_cache_that_another_run_writes_is_waited_for_once(
     assert len(written) == 1
 
 
-def test_a_folder_whose_name_is_no_text_is_kept_too(logs: Path, tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_not_utf8_is_cached_too(logs: Path, tmp_path: Path) -> None:
     try:
         odd = logs.rename(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")))
     except OSError:
@@ -157,7 +157,7 @@ def test_a_folder_whose_name_is_no_text_is_kept_too(logs: Path, tmp_path: Path) 
     assert read(odd, tmp_path / "cache") == read(odd, tmp_path / "cache") == read(odd, None)
 
 
-def test_a_cut_file_is_told_again(logs: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_again(logs: Path, tmp_path: Path) -> None:
     path = logs / "3.json.gz"
     path.write_bytes(path.read_bytes()[:-40])
     first = read(logs, tmp_path / "cache")
@@ -166,7 +166,7 @@ def test_a_cut_file_is_told_again(logs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("survey", [True, False])
-def test_the_window_of_another_run_changes_no_answer(logs: Path, tmp_path: Path, survey: bool) -> None:
+def test_the_window_of_another_run_does_not_change_results(logs: Path, tmp_path: Path, survey: bool) -> None:
     """Neither which calls there are, nor which records cannot be read."""
     cache = tmp_path / "cache"
     deliver(logs, 6, [record(70, eventName="two words"), record(71)])

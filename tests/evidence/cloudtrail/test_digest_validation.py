@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Window
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import s3_prefetch
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.evidence.cloudtrail.test_s3_store import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
 from tests.fakes.aws.s3_server import FakeS3
@@ -71,7 +71,9 @@ def fill(s3: FakeS3) -> Chain:
 def read(door: Aws, *, validate: bool = True, window: Window | None = None, **more: Any) -> tuple[list[str], list[Gap]]:
     """The names of the calls, sorted, and the gaps but for that of the settings, which nobody tells here."""
     source = S3Trail(
-        door, more.pop("named", "s3://logs"), validate_at=more.pop("now", NOW) if validate else None, **more
+        door,
+        more.pop("named", "s3://logs"),
+        S3TrailOptions(validate_at=more.pop("now", NOW) if validate else None, **more),
     )
     found = list(source.read(window or Window(), MINE))
     gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
@@ -88,7 +90,7 @@ def logs(s3: FakeS3, region: str = REGION) -> list[str]:
 
 
 def test_a_sound_trail_is_read_as_without_validation(s3: FakeS3, door: Aws) -> None:
-    plain, validated = S3Trail(door, "s3://logs"), S3Trail(door, "s3://logs", validate_at=NOW)
+    plain, validated = S3Trail(door, "s3://logs"), S3Trail(door, "s3://logs", S3TrailOptions(validate_at=NOW))
     assert list(plain.read(Window(), EVERYBODY)) == list(validated.read(Window(), EVERYBODY))
     assert plain.statistics == validated.statistics
     assert plain.statistics.calls == 2 * HOURS
@@ -111,7 +113,7 @@ def test_each_digest_of_the_window_costs_one_request_and_no_other_is_read(s3: Fa
 
 @examples(40)
 @given(number=st.integers(0, HOURS - 1), data=st.data())
-def test_whatever_is_changed_in_a_log_file_its_calls_are_left_out_and_it_is_told(
+def test_a_changed_log_file_is_reported_and_its_calls_are_left_out(
     server: FakeS3, door: Aws, number: int, data: st.DataObject
 ) -> None:
     fill(server)
@@ -127,7 +129,7 @@ def test_whatever_is_changed_in_a_log_file_its_calls_are_left_out_and_it_is_told
 
 @examples(40)
 @given(number=st.integers(0, HOURS - 1), data=st.data())
-def test_whatever_is_changed_in_a_digest_file_it_vouches_for_nothing(
+def test_a_changed_digest_file_validates_no_log_file(
     server: FakeS3, door: Aws, number: int, data: st.DataObject
 ) -> None:
     chain = fill(server)
@@ -140,7 +142,7 @@ def test_whatever_is_changed_in_a_digest_file_it_vouches_for_nothing(
 
 @examples(20)
 @given(number=st.integers(0, HOURS - 1), at=st.integers(0, 511), digit=st.sampled_from("0123456789abcdefg"))
-def test_whatever_is_changed_in_a_signature_its_digest_vouches_for_nothing(
+def test_a_digest_with_a_changed_signature_validates_no_log_file(
     server: FakeS3, door: Aws, number: int, at: int, digit: str
 ) -> None:
     chain = fill(server)
@@ -201,7 +203,7 @@ def test_the_newest_digest_files_are_missed_once_the_next_are_long_due(s3: FakeS
     assert "no digest file from 2026-01-02 10:00" in gap.detail
 
 
-def test_a_forged_log_file_cannot_justify_anything(s3: FakeS3, door: Aws) -> None:
+def test_a_forged_log_file_justifies_no_change(s3: FakeS3, door: Aws) -> None:
     key = deliver(s3, 66, hours=2.4, region=REGION)
     calls, [gap] = read(door)
     assert calls == everything()
@@ -210,7 +212,7 @@ def test_a_forged_log_file_cannot_justify_anything(s3: FakeS3, door: Aws) -> Non
     assert "no digest file vouches" in gap.detail
 
 
-def test_a_sound_digest_in_another_place_vouches_for_nothing(s3: FakeS3, door: Aws) -> None:
+def test_a_valid_digest_at_another_key_validates_no_log_file(s3: FakeS3, door: Aws) -> None:
     chain = fill(s3)
     other = chain.keys[3].replace("_main_", "_copy_")
     s3.objects[other], s3.metadata[other] = s3.objects.pop(chain.keys[3]), s3.metadata.pop(chain.keys[3])
@@ -226,28 +228,28 @@ def test_the_newest_calls_wait_for_their_digest_and_hold_the_region_back(s3: Fak
     assert (gap.kind, gap.scope) == (GapKind.EVENTS_LATE, HERE)
 
 
-def test_new_files_without_a_call_of_the_role_hold_nothing_back(s3: FakeS3, door: Aws) -> None:
+def test_new_files_without_calls_of_the_role_hold_no_change_back(s3: FakeS3, door: Aws) -> None:
     key = deliver(s3, 66, hours=HOURS + 0.2, region=REGION)
     strange = json.dumps({"Records": [record(66, START + HOURS * HOUR, REGION, "999999999999")]})
     s3.objects[key] = gzip.compress(strange.encode())
     assert read(door, now=NOW + HOUR) == (everything(), [])
 
 
-def test_a_late_log_file_is_vouched_for_by_a_backfill_digest(s3: FakeS3, door: Aws) -> None:
+def test_a_backfill_digest_validates_a_late_log_file(s3: FakeS3, door: Aws) -> None:
     chain = fill(s3)
     key = deliver(s3, 66, hours=1.1, region=REGION)
     put(s3, Chain(s3.bucket, ACCOUNT, REGION, chain.end - HOUR).add({key: s3.objects[key]}, "_backfill"))
     assert read(door) == (sorted([*everything(), "Get66"]), [])
 
 
-def test_a_time_without_validation_is_told(s3: FakeS3, door: Aws) -> None:
+def test_a_period_without_digests_is_a_gap(s3: FakeS3, door: Aws) -> None:
     chain = Chain(s3.bucket, ACCOUNT, REGION, START + (HOURS + 5) * HOUR)
     put(s3, chain.add({}))
     gaps = read(door, now=chain.end)[1]
     assert any("no digest file from 2026-01-02 16:00 to 2026-01-02 21:00 UTC" in gap.detail for gap in gaps)
 
 
-def test_a_region_without_digests_is_told_how_to_get_them(s3: FakeS3, door: Aws) -> None:
+def test_a_region_without_digests_is_a_gap_with_a_remedy(s3: FakeS3, door: Aws) -> None:
     for key in [key for key in s3.objects if f"{DIGESTS}{REGION}/" in key]:
         del s3.objects[key]
     calls, gaps = read(door)
@@ -256,7 +258,7 @@ def test_a_region_without_digests_is_told_how_to_get_them(s3: FakeS3, door: Aws)
     assert any("--enable-log-file-validation" in gap.detail for gap in gaps)
 
 
-def test_where_the_keys_may_not_be_asked_for_nothing_counts_and_the_permission_is_named(
+def test_without_permission_for_public_keys_no_file_counts_and_the_permission_is_named(
     s3: FakeS3, cloudtrail: FakeAws, door: Aws
 ) -> None:
     cloudtrail.refuse("ListPublicKeys", "AccessDeniedException", times=1)
@@ -266,7 +268,7 @@ def test_where_the_keys_may_not_be_asked_for_nothing_counts_and_the_permission_i
     assert any("cloudtrail:ListPublicKeys" in gap.detail for gap in gaps)
 
 
-def test_pages_of_keys_that_lead_to_themselves_end_and_nothing_counts(s3: FakeS3) -> None:
+def test_repeated_pages_of_public_keys_end_and_no_file_counts(s3: FakeS3) -> None:
     again = {**listed_keys(), "NextToken": "same"}
     told = {"cloudtrail:ListPublicKeys": lambda _: again, "cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
     with FakeAws(told) as cloudtrail:
@@ -300,7 +302,7 @@ def test_a_bare_region_is_validated_without_the_others(s3: FakeS3, door: Aws) ->
     assert not any(f"{DIGESTS}us-east-1" in each for each in s3.requests)
 
 
-def test_a_folder_of_a_day_that_there_is_not_ends_nothing(s3: FakeS3, door: Aws) -> None:
+def test_a_folder_of_an_invalid_day_does_not_raise(s3: FakeS3, door: Aws) -> None:
     for day in ("2026/13/99", "9999/99/99"):
         s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{day}/x_CloudTrail_{REGION}_x.json.gz"] = b"{}"
         s3.objects[
@@ -311,7 +313,7 @@ def test_a_folder_of_a_day_that_there_is_not_ends_nothing(s3: FakeS3, door: Aws)
     assert [gap.count for gap in gaps] == [2]
 
 
-def test_a_sound_digest_of_another_account_vouches_for_nothing(s3: FakeS3, door: Aws) -> None:
+def test_a_valid_digest_of_another_account_validates_no_log_file(s3: FakeS3, door: Aws) -> None:
     """Keys sign everybody's digests: another account's trail can deliver to a prefix inside this one's folder."""
     key = deliver(s3, 66, hours=2.4, region=REGION)
     inside = f"{DIGESTS}{REGION}/2026/01/02/AWSLogs/999999999999/CloudTrail-Digest/{REGION}/2026/01/02/"
@@ -324,14 +326,14 @@ def test_a_sound_digest_of_another_account_vouches_for_nothing(s3: FakeS3, door:
     assert key in gap.detail
 
 
-def test_log_files_that_could_not_be_listed_are_not_told_as_missing(s3: FakeS3, door: Aws) -> None:
+def test_unlisted_log_files_are_not_reported_as_missing(s3: FakeS3, door: Aws) -> None:
     s3.refuse(f"LIST AWSLogs/{ACCOUNT}/CloudTrail/{REGION}", "AccessDenied")
     calls, gaps = read(door)
     assert calls == everything(*range(HOURS))
     assert [gap.kind for gap in gaps] == [GapKind.SOURCE_FAILED]
 
 
-def test_log_files_that_were_not_tried_are_not_told_as_missing(s3: FakeS3, door: Aws) -> None:
+def test_log_files_after_an_abort_are_not_reported_as_missing(s3: FakeS3, door: Aws) -> None:
     s3.refuse(f"GET AWSLogs/{ACCOUNT}/CloudTrail/", "ExpiredToken", status=400)
     assert {gap.kind for gap in read(door)[1]} == {GapKind.SOURCE_FAILED}
 
@@ -352,7 +354,7 @@ def test_a_large_file_that_is_read_as_a_stream_is_validated_too(
     assert (calls, gap.scope) == (everything(3), HERE)
 
 
-def test_days_are_read_in_turn_and_nothing_is_forgotten_between_them(s3: FakeS3, door: Aws) -> None:
+def test_days_are_read_in_order_and_keep_their_state(s3: FakeS3, door: Aws) -> None:
     """What was read of the digests is let go day by day; a removed file is missed on each of them."""
     s3.forget()
     days = 12

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from leastpriv.evidence.cloudtrail.digests import (
     ContentHash,
     Digest,
+    DigestRecord,
     HashedStream,
-    Link,
     broken_links,
-    holes,
-    named,
+    missing_periods,
+    parse_digest_key,
     read_digest,
 )
 from tests.fakes.digests import FINGERPRINT, HOUR, Chain, Written, public_key, written
@@ -45,7 +45,7 @@ def sound(digest: Written) -> Digest:
     return found
 
 
-def test_a_sound_digest_tells_its_hour_its_files_and_the_one_before() -> None:
+def test_a_valid_digest_has_its_hour_its_files_and_the_previous_digest() -> None:
     hours = chain()
     first, second = hours.add({}), hours.add({"AWSLogs/x.json.gz": LOG})
     assert sound(first).link.previous is None
@@ -70,7 +70,7 @@ def test_keys_are_taken_in_both_forms_that_aws_gives_them_in(form: PublicFormat)
         (KEYS, {"signature-algorithm": "NONE"}, "not signed by"),
     ],
 )
-def test_a_digest_without_its_key_or_signature_vouches_for_nothing(
+def test_a_digest_without_key_or_signature_validates_no_log_file(
     keys: dict[str, bytes], more: dict[str, str], reason: str
 ) -> None:
     found = read(chain().add({}), keys, **more)
@@ -88,13 +88,13 @@ def test_a_digest_without_its_key_or_signature_vouches_for_nothing(
         {"digestS3Bucket": "other"},
     ],
 )
-def test_a_digest_of_another_shape_ends_nothing(change: dict[str, Any]) -> None:
+def test_a_digest_of_another_shape_does_not_raise(change: dict[str, Any]) -> None:
     told = json.loads(chain().add({}).content) | change
     assert isinstance(read(written(told)), str)
 
 
 @given(st.binary(max_size=200))
-def test_anything_else_is_no_digest(body: bytes) -> None:
+def test_another_key_is_no_digest(body: bytes) -> None:
     for each in (body, gzip.compress(body)):
         assert isinstance(read_digest("logs", "k", each, {}, KEYS), str)
 
@@ -120,14 +120,16 @@ def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
         ("123456789012_CloudTrail_eu-west-1_20260102T0900Z_x.json.gz", None),
     ],
 )
-def test_a_key_tells_the_hour_of_its_digest(key: str, expected: tuple[int, bool] | None) -> None:
-    told = named(key)
+def test_a_key_contains_the_hour_of_its_digest(key: str, expected: tuple[int, bool] | None) -> None:
+    told = parse_digest_key(key)
     assert (told and (told.end.hour, told.backfill)) == expected
 
 
-def _link(number: int, previous: Link | None = None, signature: str = "") -> Link:
+def _link(number: int, previous: DigestRecord | None = None, signature: str = "") -> DigestRecord:
     before = (previous.key, previous.hash, signature or previous.signature) if previous else None
-    return Link(f"k{number}", START + number * HOUR, START + (number + 1) * HOUR, f"h{number}", f"s{number}", before)
+    return DigestRecord(
+        f"k{number}", START + number * HOUR, START + (number + 1) * HOUR, f"h{number}", f"s{number}", before
+    )
 
 
 def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() -> None:
@@ -143,9 +145,9 @@ def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() ->
 
 
 @given(st.sets(st.integers(0, 30), min_size=1), st.integers(31, 40))
-def test_every_hour_without_a_digest_lies_in_a_hole(hours: set[int], end: int) -> None:
+def test_every_hour_without_a_digest_is_in_a_missing_period(hours: set[int], end: int) -> None:
     links = [_link(number) for number in hours]
-    found = list(holes(links, None, START + end * HOUR, timedelta()))
+    found = list(missing_periods(links, None, START + end * HOUR, timedelta()))
     for hour in range(min(hours), end):
         middle = START + (hour + 0.5) * HOUR
         assert any(start <= middle < stop for start, stop in found) == (hour not in hours)
@@ -165,7 +167,7 @@ def test_the_hash_is_that_of_what_members_or_plain_bytes_hold_however_they_arriv
 
 
 @pytest.mark.parametrize("stored", [b"", b"x", LOG[:-1], LOG[:20], LOG + b"more", LOG + LOG[:5]])
-def test_what_does_not_unfold_to_its_end_has_no_hash(stored: bytes) -> None:
+def test_a_truncated_gzip_file_has_no_hash(stored: bytes) -> None:
     content = ContentHash(10_000)
     content.update(stored)
     assert content.hexdigest() == ""

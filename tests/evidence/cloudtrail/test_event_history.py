@@ -15,8 +15,8 @@ from leastpriv.aws import session as aws_module
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import event_history as module
-from leastpriv.evidence.cloudtrail.event_history import EventHistory
-from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
@@ -50,7 +50,7 @@ def history() -> Iterator[FakeHistory]:
 
 
 def source(fake: FakeHistory, *further: str, **options: Any) -> EventHistory:
-    return EventHistory(Aws.open(fake.environment()), (*REGIONS, *further), NOW, pace=0, **options)
+    return EventHistory(Aws.open(fake.environment()), (*REGIONS, *further), NOW, EventHistoryOptions(pace=0, **options))
 
 
 def read(found: EventHistory, window: Window = WHOLE, role: str = ROLE) -> tuple[list[Call], list[Gap]]:
@@ -86,7 +86,7 @@ def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> No
     assert (first.kind, first.scope) == (GapKind.NO_DATA_EVENTS, Scope(data_events=True))
 
 
-def test_a_role_is_looked_up_by_its_sessions_and_nobody_elses_events_are_fetched(history: FakeHistory) -> None:
+def test_a_role_is_looked_up_by_its_sessions_only(history: FakeHistory) -> None:
     found = source(history)
     read(found)
     asked = set(history.requests)
@@ -110,12 +110,12 @@ def test_a_session_that_logged_in_through_another_region_is_found(history: FakeH
 @pytest.mark.parametrize(
     ("kind", "text"), [("invalid", "not known there"), ("denied", "AWS refused cloudtrail:LookupEvents")]
 )
-def test_a_region_whose_logins_cannot_be_looked_for_hides_what_any_session_did_and_the_way_out_is_told(
+def test_a_region_without_readable_assume_role_events_may_hide_any_call_and_has_a_remedy(
     history: FakeHistory, kind: str, text: str
 ) -> None:
     """Credentials of STS's global endpoint are refused in regions that are enabled, and may log in there."""
     history.faults.append(Fault(kind, "ap-east-1"))
-    found = source(history, "ap-east-1", way_out="Name the regions.")
+    found = source(history, "ap-east-1", remedy="Name the regions.")
     calls, gaps = read(found)
     assert len(calls) == 189
     assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.SOURCE_FAILED, Scope())]
@@ -125,7 +125,7 @@ def test_a_region_whose_logins_cannot_be_looked_for_hides_what_any_session_did_a
     assert "ap-east-1" not in found.statistics.spans
 
 
-def test_regions_that_refuse_the_credentials_are_told_in_one_sentence(history: FakeHistory) -> None:
+def test_regions_that_reject_the_credentials_are_one_sentence(history: FakeHistory) -> None:
     regions = [f"xx-south-{number}" for number in range(1, 30)]
     history.faults += [Fault("invalid", region) for region in regions]
     _, gaps = read(source(history, *regions))
@@ -169,7 +169,7 @@ def test_a_login_is_understood_by_its_request_or_its_response(history: FakeHisto
     assert ("eu-west-1", "Username=kims") not in history.requests
 
 
-def test_a_login_that_was_refused_is_none(history: FakeHistory) -> None:
+def test_a_denied_assume_role_call_starts_no_session(history: FakeHistory) -> None:
     refused = login(ROLE, "other", NOW - timedelta(days=3), "eu-west-1")
     history.events["eu-west-1"].append(refused | {"errorCode": "AccessDenied", "responseElements": None})
     _, gaps = read(source(history))
@@ -200,7 +200,7 @@ def test_a_login_counts_up_to_twelve_hours_before_the_window(history: FakeHistor
     assert [each.session for each in calls] == ["long"]
 
 
-def test_sessions_that_are_known_already_cover_nothing(history: FakeHistory) -> None:
+def test_known_sessions_give_no_coverage(history: FakeHistory) -> None:
     found = source(history, sessions=SESSIONS[:1])
     calls, gaps = read(found)
     assert (len(calls), gaps) == (63, [])
@@ -235,7 +235,7 @@ def test_pages_that_lead_in_a_circle_end(history: FakeHistory) -> None:
     assert "came in part only" in gaps[0].detail
 
 
-def test_a_long_history_tells_how_far_it_is(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_history_reports_progress(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAY_EVERY", 2)
     said = progress.LINES
     read(source(history))
@@ -275,7 +275,7 @@ def test_a_login_by_assume_role_is_found_by_the_role_that_it_is_about(history: F
     assert build in {each.session for each in calls}
 
 
-def test_without_any_login_everything_is_looked_through_and_a_bound_is_a_gap(
+def test_without_sessions_all_events_are_read_and_the_limit_is_a_gap(
     history: FakeHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for region, events in history.events.items():
@@ -302,9 +302,9 @@ def test_a_user_is_looked_up_by_name(history: FakeHistory) -> None:
 
 
 def test_what_a_trail_has_shown_already_counts_once(history: FakeHistory) -> None:
-    seen = SeenEvents()
+    seen = EventDeduplicator()
     for record in history.events["us-east-1"]:
-        seen.is_copy(record["eventID"])
+        seen.is_duplicate(record["eventID"])
     found = source(history, seen=seen)
     calls, _ = read(found)
     assert len(calls) == 180
@@ -323,7 +323,7 @@ def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events
     assert shorter.statistics.whole == timedelta(days=59)
 
 
-def test_a_window_is_kept_on_both_sides(history: FakeHistory) -> None:
+def test_events_outside_the_window_are_left_out(history: FakeHistory) -> None:
     start = NOW - timedelta(days=59)
     calls, _ = read(source(history), Window(start, start + timedelta(seconds=10)))
     assert {each.session for each in calls} == {SESSIONS[1]}
@@ -368,7 +368,7 @@ class TestDelivery:
         assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, Scope())] * 2
         assert "wait-for-events" in gaps[0].detail
 
-    def test_who_may_not_look_up_is_told_and_does_not_wait(self, history: FakeHistory) -> None:
+    def test_a_denied_lookup_is_reported_without_waiting(self, history: FakeHistory) -> None:
         history.faults.append(Fault("denied"))
         gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(minutes=5)))
         assert all("cloudtrail:LookupEvents" in gap.detail for gap in gaps)

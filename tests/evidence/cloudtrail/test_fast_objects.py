@@ -18,7 +18,8 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, signed_headers, urllib3_getter
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
+from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
 from leastpriv.models import Call, Gap, GapKind
 from tests.evidence.cloudtrail.test_cached_folders import record
@@ -53,7 +54,7 @@ def door(s3: FakeS3, client: str) -> Aws:
     return Aws.open({**s3.environment(), "LEASTPRIV_S3_CLIENT": client})
 
 
-def listed(aws: Aws) -> tuple[Stored, ...]:
+def listed(aws: Aws) -> tuple[StoredFile, ...]:
     return next(Bucket("logs", aws.client("s3")).objects(PLACE))
 
 
@@ -80,10 +81,10 @@ def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, f
     assert fast.fetch(stored.key, stored.etag, stored.size) is None
 
 
-def test_a_bucket_that_is_not_there_is_botocores_to_tell(s3: FakeS3, fast_door: Aws) -> None:
+def test_botocore_reports_a_missing_bucket(s3: FakeS3, fast_door: Aws) -> None:
     bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_object_client("nowhere"))
     with pytest.raises(AwsError):
-        bucket.fetch(Stored("a.json.gz", '"x"', 3))
+        bucket.fetch(StoredFile("a.json.gz", '"x"', 3))
 
 
 def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast_door: Aws) -> None:
@@ -95,7 +96,7 @@ def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast_door:
     assert s3.requests == []
 
 
-def test_objects_that_are_refused_are_told_by_botocore_and_the_others_still_read(s3: FakeS3, fast_door: Aws) -> None:
+def test_botocore_reports_denied_objects_and_the_others_are_read(s3: FakeS3, fast_door: Aws) -> None:
     s3.refuse("GET .*T080[0-4]Z", "AccessDenied", "Access Denied")
     found = list(S3Trail(fast_door, "s3://logs").read(Window(), Principals()))
     assert len([each for each in found if isinstance(each, Call)]) == 35
@@ -103,7 +104,7 @@ def test_objects_that_are_refused_are_told_by_botocore_and_the_others_still_read
     assert (lost.count, "AWS refused s3:GetObject" in lost.detail) == (5, True)
 
 
-def test_where_everything_fails_little_more_is_asked_than_botocore_asks(s3: FakeS3, fast_door: Aws) -> None:
+def test_constant_failures_add_few_requests_to_botocores(s3: FakeS3, fast_door: Aws) -> None:
     for number in range(400):
         s3.objects[f"{PLACE}/123456789012_CloudTrail_eu-west-1_20260102T09{number // 8:02}Z_{number}.json.gz"] = b"x"
     s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)

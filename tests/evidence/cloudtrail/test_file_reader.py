@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.evidence.cloudtrail import decompress, prefetch, record_blocks
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
-from leastpriv.evidence.cloudtrail.file_store import TrailFile, trail_files
+from leastpriv.evidence.cloudtrail.file_store import TrailFile, find_log_files
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.models import Call, Gap
@@ -42,7 +42,7 @@ TWO = Principals(frozenset({parse_principal(ROLE), parse_principal(USER)}))
 
 
 def files_of(folder: Path, window: Window, principals: Principals = EVERYBODY) -> Iterator[TrailFile]:
-    return trail_files(folder, window, lambda path, error: pytest.fail(f"{path}: {error}"), principals.accounts)
+    return find_log_files(folder, window, lambda path, error: pytest.fail(f"{path}: {error}"), principals.accounts)
 
 
 def simply(folder: Path, window: Window, principals: Principals) -> SimpleReader:
@@ -58,7 +58,7 @@ def compare(folder: Path, window: Window = ALWAYS, principals: Principals = EVER
     found = list(fast.read(window, principals))
     assert found == simple.items
     for name in fast.statistics.__slots__:
-        assert getattr(fast.statistics, name) == getattr(simple.figures, name), name
+        assert getattr(fast.statistics, name) == getattr(simple.statistics, name), name
     return found
 
 
@@ -219,7 +219,7 @@ def test_every_file_is_read_as_the_simple_reader_reads_it(
     (folder / "other.json").write_bytes(compact({"Records": [record(99)]}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decompress, "PIECE", piece)
-        patch.setattr(record_blocks, "_LONGEST", longest)
+        patch.setattr(record_blocks, "_LONGEST_RECORD", longest)
         compare(folder, window, principals)
         if damage not in UNSEEN_DAMAGE:
             compare_calls(folder, window, principals)
@@ -253,13 +253,13 @@ def read_by(
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the threads that read a file apart."""
     names: list[str] = []
-    real = prefetch.FolderReading._read_apart
+    real = prefetch.FolderPrefetcher._read_apart
 
     def note(self: Any, file: TrailFile) -> Any:
         names.append(threading.current_thread().name)
         return real(self, file)
 
-    monkeypatch.setattr(prefetch.FolderReading, "_read_apart", note)
+    monkeypatch.setattr(prefetch.FolderPrefetcher, "_read_apart", note)
     return names
 
 
@@ -286,7 +286,7 @@ def test_files_are_read_without_the_processes_that_are_gone(
 ) -> None:
     alone = read_by(1, many, ONE, monkeypatch, survey=True)
     killed: list[int] = []
-    real = prefetch.ReadingProcess.read
+    real = prefetch.ReaderProcess.read
 
     def read(self: Any, file: TrailFile) -> Any:
         if moment == "at the start" or file.path.name.endswith("T0030Z_a.json.gz"):
@@ -294,7 +294,7 @@ def test_files_are_read_without_the_processes_that_are_gone(
             killed.append(self._process.pid)
         return real(self, file)
 
-    monkeypatch.setattr(prefetch.ReadingProcess, "read", read)
+    monkeypatch.setattr(prefetch.ReaderProcess, "read", read)
     assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
     assert killed
 
@@ -312,10 +312,10 @@ def test_where_no_process_can_be_started_files_are_read_without(many: Path, monk
 READING = """
 import sys, time
 from pathlib import Path
-from leastpriv.evidence.cloudtrail import folder_reading
+from leastpriv.evidence.cloudtrail import prefetch
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.aws.arns import Principals, Window, parse_principal
-folder_reading._cores, folder_reading._WORTH_PROCESSES, folder_reading._AHEAD = lambda: 3, 0, 3
+prefetch._cores, prefetch._WORTH_PROCESSES, prefetch._AHEAD = lambda: 3, 0, 3
 target = Principals(frozenset({parse_principal(sys.argv[2])}))
 for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):
     print("reading", flush=True)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail import file_store
-from leastpriv.evidence.cloudtrail.local_store import SeenEvents, TrailFolder
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record import account_of
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.hypothesis_profiles import examples
@@ -77,7 +78,7 @@ def test_a_trails_folder_is_read_oldest_file_first_over_all_regions(tmp_path: Pa
 def test_a_flat_folder_is_read_by_the_time_in_the_names_however_many_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_store, "_NAMES", 3)
+    monkeypatch.setattr(file_store, "_NAMES_AT_ONCE", 3)
     for number in range(10):
         path = deliver(
             tmp_path / "from", [record(number)], minutes=number, region=("us-east-1", "eu-west-1")[number % 2]
@@ -169,17 +170,17 @@ def test_copies_are_dropped_by_event_id_across_files_and_records_without_one_are
 def test_at_least_as_many_ids_are_remembered_as_promised_and_at_most_twice_as_many(
     ids: list[int], capacity: int
 ) -> None:
-    seen = SeenEvents(capacity)
+    seen = EventDeduplicator(capacity)
     added: list[int] = []
     for each in ids:
-        is_copy = seen.is_copy(str(each))
+        is_copy = seen.is_duplicate(str(each))
         assert is_copy or each not in added[-capacity:]
         assert not is_copy or each in added[-2 * capacity :]
         if not is_copy:
             added.append(each)
 
 
-def test_a_cut_file_gives_its_first_records_and_a_gap_in_its_region(tmp_path: Path) -> None:
+def test_a_truncated_file_gives_its_first_records_and_a_gap_in_its_region(tmp_path: Path) -> None:
     path = deliver(
         tmp_path, [record(number, padding=f"{number * 7919**9}") for number in range(50)], region="us-east-1"
     )
@@ -192,12 +193,12 @@ def test_a_cut_file_gives_its_first_records_and_a_gap_in_its_region(tmp_path: Pa
     assert str(path) in gaps[0].detail
 
 
-def test_a_broken_file_whose_place_tells_no_region_could_hide_anything(tmp_path: Path) -> None:
+def test_a_damaged_file_of_unknown_region_may_hide_any_call(tmp_path: Path) -> None:
     (tmp_path / "x.json.gz").write_bytes(b"\x1f\x8bbroken")
     assert [(gap.kind, gap.scope) for gap in read(tmp_path)[1]] == [(GapKind.UNREADABLE_FILE, Scope())]
 
 
-def test_a_file_that_unfolds_beyond_the_cap_is_a_gap(tmp_path: Path) -> None:
+def test_a_gzip_bomb_is_a_gap(tmp_path: Path) -> None:
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(b" " * 100_000))
     found = list(TrailFolder(tmp_path, max_decompressed=1_000).read(ALWAYS, EVERYBODY))
     assert [item.kind for item in found if isinstance(item, Gap)] == [GapKind.UNREADABLE_FILE]
@@ -214,7 +215,7 @@ def test_damaged_records_of_a_file_are_one_gap_per_scope_that_counts_them(tmp_pa
     ]
 
 
-def test_a_json_file_that_is_no_trails_is_counted_and_hides_nothing(tmp_path: Path) -> None:
+def test_another_json_file_is_counted_and_hides_no_call(tmp_path: Path) -> None:
     deliver(tmp_path, [record(1)])
     (tmp_path / "package.json").write_text('{"name": "x", "files": ["a"]}')
     (tmp_path / "numbers.json").write_text("[1, 2, null]")
@@ -223,19 +224,19 @@ def test_a_json_file_that_is_no_trails_is_counted_and_hides_nothing(tmp_path: Pa
     assert (source.statistics.files, source.statistics.foreign_files) == (3, 2)
 
 
-def test_a_missing_folder_is_refused_at_once_by_name(tmp_path: Path) -> None:
+def test_a_missing_folder_is_rejected_at_once_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(repr(str(tmp_path / "nope")))):
         TrailFolder(tmp_path / "nope").read(ALWAYS, EVERYBODY)
 
 
-def test_a_folder_without_any_trail_file_is_refused_at_once_by_name(tmp_path: Path) -> None:
+def test_a_folder_without_log_files_is_rejected_at_once_by_name(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "readme.txt").write_text("x")
     with pytest.raises(InputError, match=re.escape(repr(str(tmp_path)))):
         TrailFolder(tmp_path).read(ALWAYS, EVERYBODY)
 
 
-def test_a_folder_of_other_json_files_only_is_refused_when_all_are_read(tmp_path: Path) -> None:
+def test_a_folder_of_other_json_files_is_rejected_after_reading(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"name": "x"}')
     with pytest.raises(InputError, match="none of the 1 JSON files"):
         list(TrailFolder(tmp_path).read(ALWAYS, EVERYBODY))
@@ -247,7 +248,7 @@ def test_a_window_without_files_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_a_gap_below_and_refused_at_the_top(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_a_gap_below_and_rejected_at_the_top(tmp_path: Path) -> None:
     deliver(tmp_path, [record(1)])
     closed = deliver(tmp_path, [record(2)], region="us-east-1", mark="b").parent
     closed.chmod(0)
@@ -280,25 +281,25 @@ def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> Non
     source = TrailFolder(tmp_path)
     wanted = Principals(frozenset({parse_principal(ROLE)}))
     assert len(list(source.read(Window(START), wanted))) == 1
-    figures = source.statistics
-    assert (figures.files, figures.records, figures.calls, figures.duplicates) == (2, 4, 1, 1)
-    assert figures.outside_window == 1
-    assert figures.skipped == {"not-wanted": 1, "event-type": 1}
-    assert figures.kinds == {"management-read": 3, "data-read": 1}
-    assert figures.regions == {"eu-west-1", "us-east-1"}
+    statistics = source.statistics
+    assert (statistics.files, statistics.records, statistics.calls, statistics.duplicates) == (2, 4, 1, 1)
+    assert statistics.outside_window == 1
+    assert statistics.skipped == {"not-wanted": 1, "event-type": 1}
+    assert statistics.kinds == {"management-read": 3, "data-read": 1}
+    assert statistics.regions == {"eu-west-1", "us-east-1"}
     # Data events do not show that management events of their kind or source are logged.
-    assert figures.logged == {"management-read": (START, START), "s3.amazonaws.com": (START, START)}
-    assert (figures.first, figures.last) == (START, START + timedelta(minutes=30))
+    assert statistics.logged == {"management-read": (START, START), "s3.amazonaws.com": (START, START)}
+    assert (statistics.first, statistics.last) == (START, START + timedelta(minutes=30))
 
 
-def test_records_of_other_accounts_prove_nothing_of_the_roles_own(tmp_path: Path) -> None:
+def test_records_of_other_accounts_do_not_count_as_coverage(tmp_path: Path) -> None:
     """Another account's trail may log what that of the role's account does not: regions, reads, AWS KMS."""
     foreign = {"awsRegion": "ap-south-1", "eventSource": "kms.amazonaws.com", "recipientAccountId": "999999999999"}
     deliver(tmp_path, [record(1), record(2, 5, **foreign)])
     source = TrailFolder(tmp_path)
     list(source.read(Window(), Principals(frozenset({parse_principal(ROLE)}))))
-    figures = source.statistics
-    assert (set(figures.spans), figures.sources, figures.records) == ({"eu-west-1"}, {"s3.amazonaws.com"}, 2)
+    statistics = source.statistics
+    assert (set(statistics.spans), statistics.sources, statistics.records) == ({"eu-west-1"}, {"s3.amazonaws.com"}, 2)
     list(source.read(Window(), Principals()))
     assert set(source.statistics.spans) == {"eu-west-1", "ap-south-1"}
 
@@ -318,7 +319,7 @@ def test_a_record_is_of_the_account_that_it_was_written_for(record: dict[str, ob
     assert account_of(record) == account
 
 
-def test_reading_again_starts_anew(tmp_path: Path) -> None:
+def test_reading_again_resets_the_statistics(tmp_path: Path) -> None:
     deliver(tmp_path, [record(1)])
     source = TrailFolder(tmp_path)
     assert len(list(source.read(ALWAYS, EVERYBODY))) == len(list(source.read(ALWAYS, EVERYBODY))) == 1
@@ -366,9 +367,9 @@ def test_damage_anywhere_costs_only_what_follows_it_in_that_file(
 def test_the_public_records_are_read_as_a_folder(shared_folder: Path) -> None:
     source = TrailFolder(shared_folder / "corpus" / "records")
     found = list(source.read(ALWAYS, EVERYBODY))
-    figures = source.statistics
-    assert figures.records >= 4_500
-    assert figures.calls == sum(isinstance(item, Call) for item in found) >= 3_137
-    assert figures.duplicates >= 115
-    assert figures.foreign_files == 1
+    statistics = source.statistics
+    assert statistics.records >= 4_500
+    assert statistics.calls == sum(isinstance(item, Call) for item in found) >= 3_137
+    assert statistics.duplicates >= 115
+    assert statistics.foreign_files == 1
     assert not any(item.kind is GapKind.UNREADABLE_FILE for item in found if isinstance(item, Gap))

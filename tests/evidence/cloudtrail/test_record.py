@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail.record import NotACall, examine, read_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, parse_record, read_record
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 ACCOUNT = "123456789012"
@@ -94,7 +94,7 @@ def test_an_identity_without_a_type_counts_where_its_arn_says_who_it_is(arn: str
     assert isinstance(by(arn=arn, accountId=ACCOUNT), Call)
 
 
-def test_a_federated_user_acts_with_the_permissions_of_the_user_who_made_it() -> None:
+def test_a_federated_user_has_the_permissions_of_its_creator() -> None:
     issuer = {"type": "IAMUser", "arn": f"arn:aws:iam::{ACCOUNT}:user/maker"}
     arn = f"arn:aws:sts::{ACCOUNT}:federated-user/guest"
     found = by(type="FederatedUser", arn=arn, sessionContext={"sessionIssuer": issuer})
@@ -104,7 +104,7 @@ def test_a_federated_user_acts_with_the_permissions_of_the_user_who_made_it() ->
 
 
 @pytest.mark.parametrize("service", ["AWS Internal", "cloudformation.amazonaws.com"])
-def test_a_call_that_a_service_forwards_stays_the_callers(service: str) -> None:
+def test_a_forwarded_call_belongs_to_the_caller(service: str) -> None:
     found = by(**IDENTITY, invokedBy=service)
     assert isinstance(found, Call)
     assert (found.principal, found.invoked_by) == (ROLE, service)
@@ -115,14 +115,14 @@ def test_a_call_that_a_service_forwards_stays_the_callers(service: str) -> None:
     ["AWSService", "AWSAccount", "Root", "WebIdentityUser", "SAMLUser", "IdentityCenterUser", "Unknown"],
 )
 def test_a_caller_whom_no_policy_of_a_role_or_user_governs_makes_no_call(kind: str) -> None:
-    found = examine(record(userIdentity={"type": kind, "arn": SESSION, "accountId": ACCOUNT}))
-    assert found is NotACall.OTHER_CALLER
+    found = parse_record(record(userIdentity={"type": kind, "arn": SESSION, "accountId": ACCOUNT}))
+    assert found is SkipReason.OTHER_CALLER
 
 
 def test_a_service_linked_role_makes_no_call() -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
     identity = {**IDENTITY, "sessionContext": {"sessionIssuer": {"arn": arn}}}
-    assert examine(record(userIdentity=identity)) is NotACall.OTHER_CALLER
+    assert parse_record(record(userIdentity=identity)) is SkipReason.OTHER_CALLER
 
 
 @pytest.mark.parametrize(
@@ -130,25 +130,25 @@ def test_a_service_linked_role_makes_no_call() -> None:
     ["AwsServiceEvent", "AwsConsoleSignIn", "AwsConsoleAction", "AwsVpceEvent", "AwsCloudTrailInsight"],
 )
 def test_an_event_that_is_no_api_call_makes_no_call(kind: str) -> None:
-    assert examine(record(eventType=kind)) is NotACall.EVENT_TYPE
+    assert parse_record(record(eventType=kind)) is SkipReason.EVENT_TYPE
 
 
 def test_an_old_record_without_event_type_is_an_api_call_unless_it_is_a_sign_in() -> None:
     assert isinstance(read_record(record(eventType=..., eventVersion="1.0")), Call)
     signed_in = record(eventType=..., eventSource="signin.amazonaws.com", eventName="ConsoleLogin")
-    assert examine(signed_in) is NotACall.EVENT_TYPE
+    assert parse_record(signed_in) is SkipReason.EVENT_TYPE
 
 
 @pytest.mark.parametrize("mark", ["true", "True", True])
 def test_a_person_in_the_console_makes_no_call(mark: object) -> None:
-    assert examine(record(sessionCredentialFromConsole=mark)) is NotACall.CONSOLE
+    assert parse_record(record(sessionCredentialFromConsole=mark)) is SkipReason.CONSOLE
     context = {**IDENTITY["sessionContext"], "sessionCredentialFromConsole": mark}
-    assert examine(record(userIdentity={**IDENTITY, "sessionContext": context})) is NotACall.CONSOLE
+    assert parse_record(record(userIdentity={**IDENTITY, "sessionContext": context})) is SkipReason.CONSOLE
 
 
 @pytest.mark.parametrize("digest", [{}, {"digestS3Object": "x", "logFiles": []}, {"Records": []}])
 def test_an_object_with_no_field_of_a_record_is_no_record(digest: dict[str, Any]) -> None:
-    assert examine(digest) is NotACall.NOT_A_RECORD
+    assert parse_record(digest) is SkipReason.NOT_A_RECORD
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,14 @@ def test_a_record_that_lacks_what_makes_it_a_call_is_a_gap_in_its_region(lack: d
     assert (found.kind, found.scope) == (GapKind.UNREADABLE_RECORD, Scope(regions=("eu-west-1",)))
 
 
-def test_a_gap_whose_record_names_no_region_could_hide_anything() -> None:
+def test_a_gap_without_a_region_may_hide_any_call() -> None:
     found = read_record(record(eventTime=None, awsRegion="<b>"))
     assert isinstance(found, Gap)
     assert found.scope == Scope()
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [], [1]])
-def test_what_is_no_object_is_a_gap(value: object) -> None:
+def test_a_value_that_is_no_object_is_a_gap(value: object) -> None:
     assert isinstance(read_record(value), Gap)
 
 
@@ -274,12 +274,12 @@ def test_the_account_is_the_principals_even_where_a_tool_lost_its_zeros() -> Non
 
 
 def test_calls_and_gaps_of_those_who_are_not_wanted_are_left_out() -> None:
-    assert examine(record(), lambda arn: arn != ROLE) is NotACall.NOT_WANTED
-    assert examine(record(eventTime=None), lambda arn: arn != ROLE) is NotACall.NOT_WANTED
-    assert isinstance(examine(record(), lambda arn: arn == ROLE), Call)
+    assert parse_record(record(), lambda arn: arn != ROLE) is SkipReason.NOT_WANTED
+    assert parse_record(record(eventTime=None), lambda arn: arn != ROLE) is SkipReason.NOT_WANTED
+    assert isinstance(parse_record(record(), lambda arn: arn == ROLE), Call)
 
 
-def test_a_refused_call_keeps_its_code_and_text() -> None:
+def test_a_denied_call_keeps_its_code_and_text() -> None:
     found = call(errorCode="AccessDenied", errorMessage="Access Denied")
     assert (found.outcome, found.error_code, found.error_message) == (
         Outcome.DENIED,
@@ -332,13 +332,13 @@ def test_real_records_are_read_without_a_loss(shared_folder: Path) -> None:
     for path in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
-                read = examine(json.loads(line))
-                found[read.value if isinstance(read, NotACall) else type(read).__name__] += 1
+                read = parse_record(json.loads(line))
+                found[read.value if isinstance(read, SkipReason) else type(read).__name__] += 1
                 if isinstance(read, Call):
                     outcomes[read.outcome.value] += 1
     assert found.total() >= 4_500
     assert found["Gap"] <= 27
-    assert found[NotACall.NOT_A_RECORD.value] == 0
+    assert found[SkipReason.NOT_A_RECORD.value] == 0
     assert found["Call"] >= 3_252
     assert outcomes["denied"] >= 129
     assert outcomes["unknown"] <= 126

@@ -102,7 +102,7 @@ def test_an_empty_file_is_damage_because_none_is_delivered_empty() -> None:
     assert [found.reason for found in damage(b"")] == ["it is empty"]
 
 
-def test_a_file_that_unfolds_beyond_the_cap_is_damage_and_gives_what_lies_before_it() -> None:
+def test_a_gzip_bomb_is_damage_after_the_records_before_the_limit() -> None:
     bomb = gzip.compress(LINES + b"\n" + b" " * 5_000_000)
     found = damage(bomb, max_decompressed=1_000_000)
     assert [(each.reason, each.rest_lost) for each in found] == [("it unfolds to more than 1,000,000 bytes", True)]
@@ -110,7 +110,7 @@ def test_a_file_that_unfolds_beyond_the_cap_is_damage_and_gives_what_lies_before
 
 
 @pytest.mark.parametrize("shape", ["trail", "one object per line", "pretty trail"])
-def test_a_damaged_record_costs_itself_and_the_others_are_read(shape: str) -> None:
+def test_a_damaged_record_does_not_affect_the_others(shape: str) -> None:
     data = SHAPES[shape].replace(b'"Get4"', b'"Get4')
     assert [record["eventName"] for record in records(data)][:4] == ["Get0", "Get1", "Get2", "Get3"]
     lost = {record["eventName"] for record in RECORDS} - {record["eventName"] for record in records(data)}
@@ -124,7 +124,7 @@ def test_a_record_with_bytes_that_are_no_text_is_damaged_and_not_altered() -> No
     assert [found.rest_lost for found in damage(data)] == [False]
 
 
-def test_a_file_cut_between_two_records_is_damage() -> None:
+def test_a_file_truncated_between_two_records_is_damage() -> None:
     at = TRAIL.index(b',{"eventVersion"', 300)
     assert damage(TRAIL[:at])
     assert damage(SHAPES["bare list"][:at])
@@ -175,7 +175,7 @@ def whole_before(data: bytes, at: int) -> int:
 
 @pytest.mark.parametrize("shape", ["trail", "bare list", "one object per line", "concatenated"])
 @given(share=st.floats(0, 1, exclude_max=True))
-def test_a_cut_file_loses_no_record_before_the_cut(shape: str, share: float) -> None:
+def test_a_truncated_file_loses_no_record_before_the_cut(shape: str, share: float) -> None:
     data = SHAPES[shape]
     at = int(share * len(data))
     assert records(data[:at]) == RECORDS[: whole_before(data, at)]
@@ -184,7 +184,7 @@ def test_a_cut_file_loses_no_record_before_the_cut(shape: str, share: float) -> 
 
 @pytest.mark.parametrize("shape", ["trail", "bare list", "one object per line"])
 @given(share=st.floats(0, 1, exclude_max=True))
-def test_a_cut_gzip_file_loses_no_record_that_can_be_unfolded(shape: str, share: float) -> None:
+def test_a_truncated_gzip_file_loses_no_complete_record(shape: str, share: float) -> None:
     packed = gzip.compress(SHAPES[shape])
     cut = packed[: int(share * len(packed))]
     plain = zlib.decompressobj(wbits=31).decompress(cut)
@@ -206,7 +206,7 @@ def test_overwritten_bytes_lose_no_record_before_them(shape: str, share: float, 
 
 @examples(200)
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_of_a_gzip_file_is_told_or_changes_nothing(share: float, bit: int) -> None:
+def test_a_flipped_bit_of_a_gzip_file_is_damage_or_has_no_effect(share: float, bit: int) -> None:
     """Gzip checks neither the header nor the bits that fill the last byte of the data."""
     packed = bytearray(gzip.compress(TRAIL, mtime=0))
     packed[int(share * len(packed))] ^= 1 << bit
@@ -220,7 +220,7 @@ def test_no_bytes_make_the_reader_fail(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b" \n", b"\0" * 4096, gzip.compress(b"", mtime=0)])
-def test_a_file_of_nothing_is_damage(data: bytes) -> None:
+def test_an_empty_file_is_damage(data: bytes) -> None:
     assert [found.rest_lost for found in damage(data)] == [True]
 
 
@@ -237,7 +237,7 @@ def test_a_record_behind_a_fault_is_found_wherever_the_chunks_end(monkeypatch: p
         assert [record["eventName"] for record in found] == ["Get0", "Get1"], length
 
 
-def test_what_a_cut_gzip_file_has_yet_to_unfold_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffered_data_of_a_truncated_gzip_file_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = b"\n".join([compact({"eventName": "Get", "x": "y" * 300}).encode()] * 40)
     packed = gzip.compress(plain)
     monkeypatch.setattr(decompress, "CHUNK", 16)

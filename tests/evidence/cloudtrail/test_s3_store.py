@@ -17,9 +17,9 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail import s3_bucket, s3_prefetch
-from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
@@ -79,7 +79,7 @@ def read(
     s3: FakeS3, window: Window = ALWAYS, principals: Principals = EVERYBODY, named: str = "s3://logs", **more: Any
 ) -> tuple[list[str], list[Gap]]:
     """The names of the calls in the order read, and the gaps but for that of the settings, which nobody tells here."""
-    source = S3Trail(s3.aws(more.pop("attempts", 1)), named, **more)
+    source = S3Trail(s3.aws(more.pop("attempts", 1)), named, S3TrailOptions(**more))
     found = list(source.read(window, principals))
     gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
     return [item.name for item in found if isinstance(item, Call)], gaps
@@ -125,7 +125,7 @@ def test_a_place_below_a_region_is_read_and_says_what_it_lacks(s3: FakeS3) -> No
     ]  # fmt: skip
 
 
-def test_a_place_of_another_account_has_nothing_of_the_role_and_could_hide_anything(s3: FakeS3) -> None:
+def test_a_prefix_of_another_account_is_a_gap_that_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1, account="999999999999")
     source = S3Trail(s3.aws(1), "s3://logs/AWSLogs/999999999999/CloudTrail/eu-west-1")
     gaps = [item for item in source.read(ALWAYS, MINE) if isinstance(item, Gap)]
@@ -149,7 +149,7 @@ def test_only_the_account_and_the_days_that_matter_are_listed_and_read(s3: FakeS
     assert not any("999999999999" in each for each in s3.requests)
 
 
-def test_other_days_of_a_trail_below_folders_of_ones_own_are_not_read(s3: FakeS3) -> None:
+def test_other_days_below_custom_folders_are_not_read(s3: FakeS3) -> None:
     for day in range(-5, 6):
         deliver(s3, day, hours=24 * day, top="copies/of/it/")
     window = Window(START - timedelta(hours=1), START + timedelta(hours=1))
@@ -157,7 +157,7 @@ def test_other_days_of_a_trail_below_folders_of_ones_own_are_not_read(s3: FakeS3
     assert s3.gets() == 3
 
 
-def test_what_is_older_than_asked_for_is_not_read(s3: FakeS3) -> None:
+def test_older_files_than_requested_are_not_read(s3: FakeS3) -> None:
     for day in range(-10, 1):
         deliver(s3, -day, hours=24 * day)
     assert read(s3, since=START - timedelta(days=2))[0] == names(2, 1, 0)
@@ -203,7 +203,7 @@ def test_the_page_behind_that_of_the_last_day_is_not_asked_for(s3: FakeS3) -> No
     assert sum(each.startswith("LIST") and "eu-west-1" in each for each in s3.requests) == 1
 
 
-def test_logs_of_other_services_beside_the_trails_are_not_opened(s3: FakeS3) -> None:
+def test_logs_of_other_services_are_not_opened(s3: FakeS3) -> None:
     key = deliver(s3, 1)
     s3.objects[f"AWSLogs/{ACCOUNT}/Config/eu-west-1/2026/1/2/ConfigHistory/x.json.gz"] = b"broken"
     s3.objects[f"AWSLogs/{ACCOUNT.replace('1', '2')}/Config/eu-west-1/2026/1/2/x.json.gz"] = b"broken"
@@ -228,7 +228,7 @@ def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Pa
         path = tmp_path / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    folder, bucket = TrailFolder(tmp_path, survey=survey), S3Trail(s3.aws(), "s3://logs", survey=survey)
+    folder, bucket = TrailFolder(tmp_path, survey=survey), S3Trail(s3.aws(), "s3://logs", S3TrailOptions(survey=survey))
     expected = list(folder.read(ALWAYS, MINE))
     found = [item for item in bucket.read(ALWAYS, MINE) if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN]
     assert [item for item in found if isinstance(item, Call)] == [item for item in expected if isinstance(item, Call)]
@@ -249,7 +249,7 @@ def told(gaps: list[Gap]) -> list[tuple[GapKind, Scope, str, int]]:
     return [(gap.kind, gap.scope, gap.detail, gap.count) for gap in gaps]
 
 
-def test_objects_that_are_refused_are_one_gap_of_their_region_that_names_the_permission(s3: FakeS3) -> None:
+def test_denied_objects_are_one_gap_of_their_region_that_names_the_permission(s3: FakeS3) -> None:
     for number in range(6):
         deliver(s3, number, hours=number, region=("us-east-1", "eu-west-1")[number % 2])
     who = f"User: {ROLE} is not authorized to perform: s3:GetObject because no identity-based policy allows it"
@@ -272,7 +272,7 @@ def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_km
     assert f"AWS refused kms:Decrypt on {key}" in gap.detail
 
 
-def test_a_listing_that_is_refused_is_a_gap_of_its_region(s3: FakeS3) -> None:
+def test_a_denied_listing_is_a_gap_of_its_region(s3: FakeS3) -> None:
     deliver(s3, 1, region="us-east-1")
     deliver(s3, 2)
     s3.refuse("LIST .*eu-west-1", "AccessDenied", "Access Denied")
@@ -282,7 +282,7 @@ def test_a_listing_that_is_refused_is_a_gap_of_its_region(s3: FakeS3) -> None:
     assert "s3:ListBucket" in gaps[0].detail
 
 
-def test_a_bucket_that_may_not_be_listed_at_all_could_hide_anything(s3: FakeS3) -> None:
+def test_a_bucket_that_may_not_be_listed_at_all_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1)
     s3.refuse("LIST ", "AccessDenied", "Access Denied")
     found, gaps = read(s3)
@@ -291,7 +291,7 @@ def test_a_bucket_that_may_not_be_listed_at_all_could_hide_anything(s3: FakeS3) 
     assert "s3:ListBucket" in gaps[0].detail
 
 
-def test_expired_credentials_end_the_reading_and_could_hide_anything(s3: FakeS3) -> None:
+def test_expired_credentials_end_the_reading_and_may_hide_any_call(s3: FakeS3) -> None:
     for number in range(200):
         deliver(s3, number, hours=number)
     s3.refuse("_00[2-9]|_01", "ExpiredToken", "The provided token has expired.", 400)
@@ -307,9 +307,7 @@ def test_expired_credentials_end_the_reading_and_could_hide_anything(s3: FakeS3)
 @pytest.mark.parametrize(
     ("code", "status", "word"), [("SlowDown", 503, "too many requests"), ("InternalError", 500, "AWS failed")]
 )
-def test_a_passing_failure_is_tried_again_and_one_that_stays_is_a_gap(
-    s3: FakeS3, code: str, status: int, word: str
-) -> None:
+def test_a_failure_is_retried_and_a_persistent_one_is_a_gap(s3: FakeS3, code: str, status: int, word: str) -> None:
     deliver(s3, 1)
     deliver(s3, 2, hours=1)
     s3.refuse("GET ", code, "Please reduce your request rate.", status, times=1)
@@ -335,7 +333,7 @@ def test_a_body_does_not_go_on_with_the_bytes_of_another_object(s3: FakeS3) -> N
     s3.break_off("GET ", after=SIZE)
     bucket = s3_bucket.Bucket("logs", s3.aws(1).client("s3"))
     with pytest.raises(AwsError, match="PreconditionFailed"):
-        bucket.fetch(s3_bucket.Stored(key, '"as it was when it was listed"', SIZE))
+        bucket.fetch(s3_bucket.StoredFile(key, '"as it was when it was listed"', SIZE))
 
 
 @pytest.mark.parametrize(
@@ -360,9 +358,7 @@ def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
     assert "leads to no next page" in gaps[0].detail
 
 
-def test_an_answer_that_nobody_foresaw_could_hide_anything_and_ends_nothing(
-    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(s3, 1)
 
     def listing(*_: Any, **__: Any) -> Any:
@@ -373,7 +369,7 @@ def test_an_answer_that_nobody_foresaw_could_hide_anything_and_ends_nothing(
     assert found.counts.calls == 0
     [gap] = [each for each in found.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
     assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
-    assert "s3://logs could not be read to its end: unexpected KeyError at test_s3_trail.py" in gap.detail
+    assert "s3://logs could not be read to its end: unexpected KeyError at test_s3_store.py" in gap.detail
 
 
 def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,12 +390,13 @@ def test_a_run_that_is_interrupted_does_not_wait_for_an_answer(s3: FakeS3) -> No
     program = (
         "import sys\n"
         "from leastpriv.aws.session import Aws\n"
-        "from leastpriv.evidence.cloudtrail.s3_prefetch import Fetchers\n"
-        "from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored\n"
+        "from leastpriv.evidence.cloudtrail.file_store import StoredFile\n"
+        "from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool\n"
+        "from leastpriv.evidence.cloudtrail.s3_bucket import Bucket\n"
         "import os\n"
-        "fetchers = Fetchers(2)\n"
+        "fetchers = DaemonThreadPool(2)\n"
         "bucket = Bucket('logs', Aws.open(dict(os.environ)).client('s3'))\n"
-        "fetchers.submit(bucket.fetch, Stored(sys.argv[1], '', 10))\n"
+        "fetchers.submit(bucket.fetch, StoredFile(sys.argv[1], '', 10))\n"
         "fetchers.close()\n"
     )
     key = next(iter(s3.objects))
@@ -429,11 +426,9 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_bucket
     assert all("08:00 UTC" in gap.detail and "`wait-for-events`" in gap.detail for gap in gaps)
 
 
-def test_calls_that_another_source_had_before_tell_as_well_that_events_are_under_way(
-    s3: FakeS3, tmp_path: Path
-) -> None:
+def test_duplicate_calls_show_late_events_too(s3: FakeS3, tmp_path: Path) -> None:
     deliver(s3, 1)
-    seen = SeenEvents()
+    seen = EventDeduplicator()
     for cache in (None, tmp_path, tmp_path):
         more = {"seen": seen, "cache": cache, "now": START + timedelta(minutes=3), "waited": True}
         found, gaps = read(s3, **more)
@@ -467,7 +462,7 @@ def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
     assert "broke off" in gaps[0].detail
 
 
-def test_after_many_failures_in_a_row_the_rest_is_left_alone_and_could_hide_anything(s3: FakeS3) -> None:
+def test_after_many_failures_in_a_row_the_rest_is_a_gap(s3: FakeS3) -> None:
     for number in range(200):
         deliver(s3, number, hours=number)
     s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
@@ -537,14 +532,14 @@ def test_a_place_that_is_not_there_is_bad_input(s3: FakeS3, named: str, words: s
         read(s3, named=named)
 
 
-def test_a_trail_without_the_targets_account_could_hide_anything(s3: FakeS3) -> None:
+def test_a_trail_without_the_targets_account_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1, account="999999999999")
     [gap] = read(s3, principals=MINE)[1]
     assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
     assert f"no folder of the account {ACCOUNT}" in gap.detail
 
 
-def test_days_without_any_file_could_hide_anything(s3: FakeS3) -> None:
+def test_days_without_any_file_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1)
     [gap] = read(s3, Window(START + timedelta(days=9)))[1]
     assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
@@ -560,7 +555,7 @@ def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
     monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 5 * size)
     most, held, fetch = 0, 0, s3_bucket.Bucket.fetch
 
-    def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.Stored) -> bytes:
+    def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.StoredFile) -> bytes:
         nonlocal held, most
         held += 1
         most = max(most, held)

@@ -14,7 +14,13 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, stopped, unlogged, unrecorded_regions
+from leastpriv.evidence.cloudtrail.trail_config import (
+    Trail,
+    excluded_events,
+    location_gaps,
+    logging_stopped_gaps,
+    unrecorded_regions,
+)
 from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.permissions.visibility import data_event_types
 from tests.fakes.aws import contract
@@ -76,9 +82,9 @@ KMS, RDS = Scope(services=("kms",)), Scope(services=("rds-data",))
         (advanced(OBJECTS), [NO_READS, NO_WRITES]),
     ],
 )
-def test_management_events_that_the_selectors_leave_out_are_told(answer: Any, left_out: list[Scope]) -> None:
+def test_management_events_that_the_selectors_exclude_are_gaps(answer: Any, left_out: list[Scope]) -> None:
     assert not list(contract.breaches(answer, contract.operation("cloudtrail", "GetEventSelectors").output_shape, ""))
-    assert [scope for scope, _ in unlogged(answer) if not scope.data_events] == left_out
+    assert [scope for scope, _ in excluded_events(answer) if not scope.data_events] == left_out
 
 
 def objects(kind: str, *outside: str) -> Scope:
@@ -119,21 +125,21 @@ ANOTHER = {"resources.ARN": {"Equals": ["arn:aws:s3:::other/x"]}}
         (advanced(MANAGEMENT, {**OBJECTS, **PUTS}, {**OBJECTS, **WRITES}), [objects("read")]),
     ],
 )  # fmt: skip
-def test_of_a_type_that_is_selected_in_part_the_rest_is_told_by_kind(answer: Any, left_out: list[Scope]) -> None:
-    found = [scope for scope, _ in unlogged(answer) if "management" not in str(scope.events)]
+def test_the_excluded_kind_of_a_partly_selected_type_is_a_gap(answer: Any, left_out: list[Scope]) -> None:
+    found = [scope for scope, _ in excluded_events(answer) if "management" not in str(scope.events)]
     missing = tuple(kind for kind in data_event_types() if kind != S3_OBJECTS)
     assert found == [Scope(events=missing, data_events=True), *left_out]
 
 
 def test_of_functions_those_that_are_named_are_left_out_of_the_rest() -> None:
-    [_, *found] = [scope for scope, _ in unlogged(basic(**selected(FUNCTION, kind="AWS::Lambda::Function")))]
+    [_, *found] = [scope for scope, _ in excluded_events(basic(**selected(FUNCTION, kind="AWS::Lambda::Function")))]
     assert [scope.outside for scope in found] == [(FUNCTION,), (FUNCTION,)]
-    everything = unlogged(basic(**selected("arn:aws:lambda", kind="AWS::Lambda::Function")))
+    everything = excluded_events(basic(**selected("arn:aws:lambda", kind="AWS::Lambda::Function")))
     assert len(list(everything)) == 1
 
 
 def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None:
-    assert [scope for scope, _ in unlogged(basic())] == [Scope(events=data_event_types(), data_events=True)]
+    assert [scope for scope, _ in excluded_events(basic())] == [Scope(events=data_event_types(), data_events=True)]
 
 
 @pytest.mark.parametrize(
@@ -159,20 +165,20 @@ def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None
         ),
     ],
 )
-def test_a_time_without_logging_in_the_window_could_hide_anything(status: dict[str, Any], words: str) -> None:
-    found = list(stopped(TRAIL, status, Window(NOON - 90 * DAY, NOON)))
+def test_a_time_without_logging_in_the_window_may_hide_any_call(status: dict[str, Any], words: str) -> None:
+    found = list(logging_stopped_gaps(TRAIL, status, Window(NOON - 90 * DAY, NOON)))
     assert [(gap.kind, gap.scope) for gap in found] == ([(GapKind.LOGGING_STOPPED, Scope())] if words else [])
     assert all(words in gap.detail for gap in found)
 
 
-def test_a_trail_of_one_region_says_nothing_of_the_others() -> None:
+def test_a_trail_of_one_region_hides_the_others() -> None:
     [gap] = unrecorded_regions(Trail(ARN, "logs", "", "eu-west-1", multi_region=False, global_events=True))
     assert "eu-west-1" not in gap.scope.regions
     assert {"us-east-1", "eu-central-1", "ap-southeast-2"} <= set(gap.scope.regions)
     assert not any(region.startswith(("cn-", "us-gov-")) for region in gap.scope.regions)
 
 
-def test_a_trail_without_global_events_says_nothing_of_global_services() -> None:
+def test_a_trail_without_global_events_hides_global_services() -> None:
     [gap] = unrecorded_regions(Trail(ARN, "logs", "", "eu-west-1", multi_region=True, global_events=False))
     assert {"iam", "cloudfront", "route53"} <= set(gap.scope.services)
 
@@ -291,14 +297,14 @@ ONE_REGION = {"IsMultiRegionTrail": False}
         ([described(**ONE_REGION), described("prod", S3KeyPrefix="prod")], "s3://logs/AWSLogs/111122223333", True),
     ],
 )
-def test_only_the_trails_speak_that_deliver_into_what_is_read(
+def test_only_trails_that_deliver_to_the_read_prefix_count(
     s3: FakeS3, trails: list[dict[str, Any]], named: str, hidden: bool
 ) -> None:
     calls, gaps = read(s3, Account(*trails), named)
     assert (calls, other_regions_of(gaps)) == (1, hidden)
 
 
-def test_an_organizations_trail_speaks_for_the_files_below_its_id(s3: FakeS3) -> None:
+def test_an_organization_trail_counts_for_the_files_below_its_id(s3: FakeS3) -> None:
     for key in [each for each in s3.objects if each.startswith("AWSLogs/")]:
         s3.objects[key.replace("AWSLogs/", "AWSLogs/o-abc1234567/")] = s3.objects.pop(key)
     account = Account(described(**ONE_REGION), described("org", IsOrganizationTrail=True))
@@ -309,7 +315,7 @@ def test_an_organizations_trail_speaks_for_the_files_below_its_id(s3: FakeS3) ->
 @pytest.mark.parametrize(
     ("since", "hidden"), [(timedelta(days=100), False), (timedelta(days=89), True), (timedelta(hours=1), True)]
 )
-def test_a_trail_speaks_of_the_time_since_it_logs_only(s3: FakeS3, since: timedelta, hidden: bool) -> None:
+def test_a_trail_counts_only_since_it_began_to_log(s3: FakeS3, since: timedelta, hidden: bool) -> None:
     started = {"IsLogging": True, "StartLoggingTime": NOON - since}
     account = Account(described(**ONE_REGION), described("all"), statuses={"all": started})
     _, gaps = read(s3, account, "s3://logs", Window(NOON - 90 * DAY, NOON))
@@ -322,7 +328,7 @@ def test_a_young_trail_that_is_alone_is_no_gap_by_its_age(s3: FakeS3) -> None:
     assert [gap.scope.data_events for gap in gaps] == [True]
 
 
-def test_a_trail_that_is_switched_off_speaks_only_where_no_other_logs(s3: FakeS3) -> None:
+def test_a_stopped_trail_counts_only_without_an_active_one(s3: FakeS3) -> None:
     off = {"main": {"IsLogging": False}}
     _, gaps = read(s3, Account(described(), described("one", **ONE_REGION), statuses=off), "s3://logs")
     assert other_regions_of(gaps)
@@ -334,7 +340,7 @@ def test_a_trail_that_is_switched_off_speaks_only_where_no_other_logs(s3: FakeS3
 REGION_PLACE = "AWSLogs/111122223333/CloudTrail/eu-west-1"
 
 
-def test_a_place_of_one_region_says_nothing_of_the_others_whatever_its_trail_records(s3: FakeS3) -> None:
+def test_a_prefix_of_one_region_hides_the_others(s3: FakeS3) -> None:
     assert not other_regions_of(read(s3, Account(described()), "s3://logs")[1])
     calls, gaps = read(s3, Account(described()), f"s3://logs/{REGION_PLACE}")
     assert (calls, other_regions_of(gaps)) == (1, True)
@@ -354,10 +360,8 @@ def test_a_place_of_one_region_says_nothing_of_the_others_whatever_its_trail_rec
         ("2026/05", Window(datetime(2026, 5, 3, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)), False),
     ],
 )
-def test_a_place_of_some_days_could_hide_what_the_window_has_beside_them(
-    days: str, window: Window, holds: bool
-) -> None:
-    found = list(left_out_by_place("x", f"{REGION_PLACE}/{days}/", window))
+def test_a_prefix_of_some_days_hides_the_other_days_of_the_window(days: str, window: Window, holds: bool) -> None:
+    found = list(location_gaps("x", f"{REGION_PLACE}/{days}/", window))
     assert [gap.scope for gap in found if not gap.scope.regions] == ([] if holds else [Scope()])
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.denials.encoded_message import Decoder, read_decoded
-from leastpriv.evidence.denials.job_logs import distinct, read_log
+from leastpriv.evidence.denials.job_logs import distinct_denials, read_log
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.models import Denial, DeniedBy
 
@@ -64,28 +64,28 @@ def test_the_text_is_found_whole_where_a_terminal_broke_it(encoded: str, width: 
     assert one.denial.encoded == encoded
 
 
-def test_a_word_in_the_next_line_is_no_part_of_a_text_that_was_not_broken() -> None:
+def test_the_next_line_does_not_continue_an_unbroken_text() -> None:
     assert read_denial(f"{PHRASE}{'aB3-_' * 60}\nfailed\n").encoded == "aB3-_" * 60
 
 
-def test_the_text_stands_alone_in_a_box() -> None:
+def test_the_encoded_text_is_found_in_a_box() -> None:
     encoded = "aB3-_" * 60
     box = f"╷\n│ Error: UnauthorizedOperation: {PHRASE}\n│ {encoded}\n│\n│   with aws_instance.web\n╵\n"
     assert read_denial(box).encoded == encoded
 
 
 @pytest.mark.parametrize("cut", ["...", "*" * 9, "j4x3cFwZdJ...<snip>...ShGkw", f"{'x' * 80}…", "XXXX", ""])
-def test_a_text_that_is_cut_or_masked_is_none(cut: str) -> None:
+def test_a_truncated_or_masked_text_is_ignored(cut: str) -> None:
     assert refusal(cut).encoded == ""
 
 
-def test_refusals_with_different_texts_are_different_and_copies_are_one() -> None:
+def test_denials_with_different_encoded_texts_are_distinct() -> None:
     log = "\n\n".join(PHRASE + text for text in ("a" * 80, "b" * 80, "a" * 80))
-    found, _ = distinct(read_log(io.BytesIO(log.encode()), "log"))
+    found, _ = distinct_denials(read_log(io.BytesIO(log.encode()), "log"))
     assert [one.denial.encoded[0] for one in found] == ["a", "b"]
 
 
-def test_the_documented_example_tells_action_resource_and_principal() -> None:
+def test_the_documented_example_gives_action_resource_and_principal() -> None:
     told = read_decoded(decoded(), refusal())
     assert (told.actions, told.resource, told.principal) == (
         ("ec2:StopInstances",),
@@ -104,7 +104,7 @@ def test_an_explicit_deny_is_not_mendable() -> None:
     "text",
     ["", "[]", "{", '"x"', decoded(allowed=True), decoded(context=None), decoded(context={"action": "ec2:Fly"})],
 )
-def test_what_is_no_such_answer_changes_nothing(text: str) -> None:
+def test_another_text_leaves_the_denial_unchanged(text: str) -> None:
     assert read_decoded(text, refusal()) == refusal()
 
 
@@ -149,7 +149,7 @@ def test_who_may_not_decode_is_asked_no_further_and_the_gap_says_why() -> None:
     assert (sts.asked, decoder.trouble) == (1, ": AWS refused it")
 
 
-def test_one_damaged_text_does_not_stand_for_the_others() -> None:
+def test_a_damaged_text_does_not_stop_decoding() -> None:
     decoder = Decoder(Sts(AwsErrorKind.OTHER))
     assert decoder.decoded(refusal("x" * 80)).actions == ()
     assert decoder.decoded(refusal("a" * 80)).actions == ("ec2:StopInstances",)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.evidence.denials.github_run_logs import RunLogs
-from leastpriv.evidence.denials.logged_usage import Logs
+from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
+from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.models import GapKind
 from tests.fakes.github import FakeGitHub
 
@@ -30,16 +30,18 @@ def hub() -> Iterator[FakeGitHub]:
         yield fake
 
 
-def read(hub: FakeGitHub, *, token: str = "", waits: list[float] | None = None, largest: int = 1 << 20) -> Logs:
+def read(
+    hub: FakeGitHub, *, token: str = "", waits: list[float] | None = None, largest: int = 1 << 20
+) -> LoggedDenials:
     waited = [] if waits is None else waits
-    return RunLogs(hub.url, "acme/orders", "42", "2", token or hub.token, waited.append, largest).read()
+    return WorkflowRunLogs(hub.url, "acme/orders", "42", "2", token or hub.token, waited.append, largest).read()
 
 
-def told(logs: Logs) -> list[tuple[str, int, tuple[str, ...]]]:
+def told(logs: LoggedDenials) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(one.file, one.line, one.denial.actions) for one in logs.denials]
 
 
-def gaps(logs: Logs) -> list[str]:
+def gaps(logs: LoggedDenials) -> list[str]:
     assert {gap.kind for gap in logs.gaps} <= {GapKind.UNREADABLE_LOG}
     return [gap.detail for gap in logs.gaps]
 
@@ -57,7 +59,7 @@ def test_the_finished_jobs_of_this_attempt_are_read_and_no_others(hub: FakeGitHu
     assert gaps(logs) == []
 
 
-def test_the_token_stays_at_the_api(hub: FakeGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_api_receives_the_token(hub: FakeGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The storage refuses any credential, also one of a ~/.netrc; only without one it gives the log."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login kim password secret\n")
@@ -73,7 +75,7 @@ def test_an_enterprise_server_is_asked_below_its_prefix() -> None:
         assert (len(read(enterprise).denials), gaps(read(enterprise))) == (1, [])
 
 
-def test_what_the_storage_refuses_is_a_gap(hub: FakeGitHub) -> None:
+def test_a_request_that_the_storage_rejects_is_a_gap(hub: FakeGitHub) -> None:
     """The address holds for a minute; a job's log may be gone between both requests."""
     job = hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 302, headers={"Location": f"{hub.server_url}/no/such/log/{job}"})
@@ -120,7 +122,7 @@ def test_an_error_of_the_server_is_waited_out(hub: FakeGitHub) -> None:
     assert (len(read(hub, waits=waits).denials), waits) == (1, [1.0, 2.0])
 
 
-def test_an_error_that_stays_is_a_gap_after_three_tries(hub: FakeGitHub) -> None:
+def test_a_persistent_error_is_a_gap_after_three_tries(hub: FakeGitHub) -> None:
     hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 503, times=99)
     waits: list[float] = []
@@ -139,7 +141,7 @@ def test_a_rate_limit_is_waited_for_if_it_is_short(hub: FakeGitHub, seconds: int
 
 
 def test_a_server_that_is_not_there_is_a_gap(hub: FakeGitHub) -> None:
-    logs = RunLogs("http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None).read()
+    logs = WorkflowRunLogs("http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None).read()
     assert gaps(logs) == ["the jobs of run 42: GitHub could not be reached (ConnectionError)"]
 
 
@@ -179,7 +181,7 @@ def test_what_was_read_of_a_stream_that_breaks_counts(hub: FakeGitHub) -> None:
     assert gaps(logs) == ["deploy: its log broke off (ChunkedEncodingError)"]
 
 
-def test_a_redirection_to_anything_but_the_web_is_not_followed(hub: FakeGitHub) -> None:
+def test_only_redirections_to_web_addresses_are_followed(hub: FakeGitHub) -> None:
     hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 302, headers={"Location": "file:///etc/passwd"})
     assert gaps(read(hub)) == ["deploy: GitHub says that it is stored at no web address"]
@@ -206,7 +208,7 @@ def test_an_address_that_is_none_is_a_gap(location: str) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        logs = RunLogs(address, "acme/orders", "42", "2", "token", lambda _: None).read()
+        logs = WorkflowRunLogs(address, "acme/orders", "42", "2", "token", lambda _: None).read()
         server.shutdown()
     (gap,) = gaps(logs)
     assert gap.startswith("build: ")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.denials import job_logs
-from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
-from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct_denials, read_log
+from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.models import Denial, DeniedBy
 from tests.hypothesis_profiles import examples
 
@@ -36,7 +36,7 @@ def told(log: str | bytes) -> list[tuple[int, tuple[str, ...], str]]:
     return [(one.line, one.denial.actions, one.denial.resource) for one in read_log(io.BytesIO(data), "log")]
 
 
-def test_a_refusal_is_told_at_the_line_where_it_begins() -> None:
+def test_a_denial_is_located_at_the_line_where_it_begins() -> None:
     log = "start\n" * 5 + f"Error: {SENTENCE}\n" + "more\n" * 3 + f"\x1b[31m{SENTENCE} with an explicit deny\x1b[0m\n"
     assert told(log) == [(6, ("sqs:SendMessage",), QUEUE), (10, ("sqs:SendMessage",), QUEUE)]
 
@@ -49,7 +49,7 @@ def test_lines_are_counted_over_the_chunks_of_a_long_log() -> None:
     ]
 
 
-def test_several_refusals_stand_in_one_line() -> None:
+def test_several_denials_in_one_line_are_found() -> None:
     other = SENTENCE.replace("sqs:SendMessage", "sqs:DeleteMessage")
     assert [actions for _, actions, _ in told(f"{SENTENCE}, {other} because no identity-based policy allows it")] == [
         ("sqs:SendMessage",),
@@ -64,7 +64,7 @@ def test_several_refusals_stand_in_one_line() -> None:
         "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied",
     ],
 )
-def test_every_refusal_of_a_dense_log_is_told_once_also_between_two_chunks(line: str) -> None:
+def test_every_denial_of_a_dense_log_is_found_once_even_across_chunks(line: str) -> None:
     count = (1 << 20) // len(line) + 2_000
     assert [number for number, _, _ in told(f"{line}\n" * count)] == [*range(1, count + 1)]
 
@@ -92,7 +92,7 @@ def test_a_line_without_an_end_is_read_all_the_same() -> None:
     st.lists(st.sampled_from([SENTENCE, "text\n", "\n", "é", " because no session policy allows it\n"]), max_size=8),
     st.integers(1, 300),
 )
-def test_how_the_bytes_arrive_changes_nothing(parts: list[str], size: int) -> None:
+def test_the_size_of_reads_does_not_matter(parts: list[str], size: int) -> None:
     data = ("".join(parts)).encode()
     assert list(read_log(Drip(data, size), "log")) == list(read_log(io.BytesIO(data), "log"))
 
@@ -118,15 +118,17 @@ def logged(line: int, **fields: object) -> LoggedDenial:
     return LoggedDenial("log", line, Denial(**{**values, **fields}))  # type: ignore[arg-type]
 
 
-def test_copies_are_told_once_with_the_most_that_one_of_them_tells() -> None:
-    found, more = distinct([logged(1, principal=""), logged(2), logged(3, denied_by=DeniedBy.SCP, mendable=False)])
+def test_copies_are_merged_into_the_most_complete_one() -> None:
+    found, more = distinct_denials(
+        [logged(1, principal=""), logged(2), logged(3, denied_by=DeniedBy.SCP, mendable=False)]
+    )
     assert [(one.line, one.denial.denied_by, one.denial.principal, one.denial.mendable) for one in found] == [
         (1, DeniedBy.SCP, WHO, False)
     ]
     assert not more
 
 
-def test_what_differs_is_told_apart() -> None:
+def test_different_denials_are_distinct() -> None:
     different = [
         logged(1, denied_by=DeniedBy.SCP),
         logged(2, denied_by=DeniedBy.IDENTITY),
@@ -134,21 +136,21 @@ def test_what_differs_is_told_apart() -> None:
         logged(4, actions=("sqs:DeleteQueue",)),
         logged(5, principal=WHO + "2", denied_by=DeniedBy.SCP),
     ]
-    assert {one.line for one in distinct(different)[0]} == {1, 2, 3, 4, 5}
+    assert {one.line for one in distinct_denials(different)[0]} == {1, 2, 3, 4, 5}
 
 
-def test_a_log_that_is_made_up_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forged_log_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_logs, "MOST_DISTINCT", 3)
-    found, more = distinct(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
+    found, more = distinct_denials(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
     assert (len(found), more) == (3, True)
 
 
-def test_real_logs_tell_exactly_the_distinct_refusals_of_their_manifest(shared_folder: Path) -> None:
+def test_real_logs_have_exactly_the_distinct_denials_of_their_manifest(shared_folder: Path) -> None:
     """SAM's bare refusals name no bucket, so there the manifest's one resource is unknown."""
     folder = shared_folder / "corpus" / "logs"
     for log in json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8")):
         with (folder / log["file"]).open("rb") as stream:
-            found, _ = distinct(read_log(stream, log["file"]))
+            found, _ = distinct_denials(read_log(stream, log["file"]))
         expected = Counter({row["action"].split()[0]: max(1, row["resources"]) for row in log["distinct_denials"]})
         assert Counter(one.denial.actions[0] for one in found) == expected, log["file"]
         resources = {one.denial.resource for one in found if one.denial.resource}
@@ -199,14 +201,14 @@ def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, in
     def counting(raw: str) -> object:
         nonlocal characters
         characters += len(raw)
-        return lay_out(raw)
+        return clean_log_text(raw)
 
-    monkeypatch.setattr(job_logs, "lay_out", counting)
+    monkeypatch.setattr(job_logs, "clean_log_text", counting)
     return sum(1 for _ in read_log(io.BytesIO(data), "log")), characters
 
 
 @pytest.mark.parametrize("before", [b"", b"ok\n", b"x" * 5_000 + b"\n"])
-def test_a_refusal_in_the_line_before_its_sign_is_read_also_where_the_log_begins(before: bytes) -> None:
+def test_a_denial_in_the_line_before_its_word_is_found_even_at_the_start(before: bytes) -> None:
     log = before + b"Error: error reading S3 Bucket (logs): Forbidden: Forbidden\n\tstatus code: 403, request id: 1\n"
     assert [(one.denial.actions, one.line) for one in read_log(io.BytesIO(log), "log")] == [
         (("s3:ListBucket",), 1 + before.count(b"\n"))

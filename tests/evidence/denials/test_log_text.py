@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.denials.log_text import lay_out, spaced, squeezed
+from leastpriv.evidence.denials.log_text import breakable, clean_log_text, without_blanks
 
 PIECES = st.sampled_from(
     [
@@ -45,16 +45,16 @@ PIECES = st.sampled_from(
     ],
 )
 def test_what_tools_put_around_a_text_goes(raw: str, text: str) -> None:
-    assert lay_out(raw).text == text
+    assert clean_log_text(raw).text == text
 
 
 def test_the_column_where_a_line_ends_counts_its_box_and_not_its_time() -> None:
-    assert lay_out("2026-06-03T20:19:44Z │ ab   \ncd").ends == (4, 2)
+    assert clean_log_text("2026-06-03T20:19:44Z │ ab   \ncd").ends == (4, 2)
 
 
 @given(st.lists(PIECES | st.text(max_size=4), max_size=20).map("".join))
 def test_lines_can_be_counted_and_found_in_the_result(raw: str) -> None:
-    layout = lay_out(raw)
+    layout = clean_log_text(raw)
     assert layout.text.count("\n") == raw.count("\n")
     assert len(layout.starts) == len(layout.ends) == 1 + layout.text.count("\n") + layout.text.count("\v")
     assert all(start == 0 or layout.text[start - 1] in "\n\v" for start in layout.starts)
@@ -64,5 +64,5 @@ def test_lines_can_be_counted_and_found_in_the_result(raw: str) -> None:
 def test_words_are_found_wherever_a_line_breaks(places: list[int], mark: str) -> None:
     words = "not authorized to perform"
     broken = "".join(character + mark * (places.count(at) > 0) for at, character in enumerate(words))
-    assert re.search(spaced(words), f"x {broken} y")
-    assert squeezed(broken) == squeezed(words)
+    assert re.search(breakable(words), f"x {broken} y")
+    assert without_blanks(broken) == without_blanks(words)

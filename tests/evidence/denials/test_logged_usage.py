@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Window, principal_of
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.denials.encoded_message import Decoder
-from leastpriv.evidence.denials.job_logs import distinct, read_log
-from leastpriv.evidence.denials.logged_usage import Logs, with_logs
+from leastpriv.evidence.denials.job_logs import distinct_denials, read_log
+from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Gap, GapKind, Outcome, Run, Scope
 from leastpriv.permissions import catalog
@@ -38,16 +38,16 @@ def line(action: str = "sns:Publish", resource: str = TOPIC, who: str = SESSION,
     return f"User: {who} is not authorized to perform: {action} on resource: {resource} {reason}"
 
 
-def logs(*lines: str, run: Run | None = None) -> Logs:
+def logs(*lines: str, run: Run | None = None) -> LoggedDenials:
     text = "\n\n".join(lines).encode()
-    return Logs(tuple(distinct(read_log(io.BytesIO(text), "deploy"))[0]), run=run)
+    return LoggedDenials(tuple(distinct_denials(read_log(io.BytesIO(text), "deploy"))[0]), run=run)
 
 
 def heard(*lines: str, window: Window = ALL) -> Evidence:
-    return with_logs(Evidence(ROLE), [logs(*lines)], window, NOW)
+    return add_job_logs(Evidence(ROLE), [logs(*lines)], window, NOW)
 
 
-def test_a_refusal_is_a_denied_usage_with_its_place_and_time() -> None:
+def test_a_logged_denial_is_a_denied_usage_with_location_and_time() -> None:
     (usage,) = heard(f"2026-11-03T09:00:07.1234567Z {line()}").usages
     assert (usage.outcome, usage.need.basis, usage.succeeded, usage.runs) == (Outcome.DENIED, Basis.DENIED, False, ())
     assert usage.need.permission.resource == TOPIC
@@ -61,34 +61,34 @@ def test_a_line_without_a_time_counts_as_seen_when_it_was_read() -> None:
     assert [usage.first_seen for usage in heard(line()).usages] == [NOW]
 
 
-def test_what_lies_outside_the_window_does_not_count() -> None:
+def test_denials_outside_the_window_do_not_count() -> None:
     early = f"2026-11-03T09:00:07.1234567Z {line()}"
     assert heard(early, window=Window(start=NOW)).usages == ()
     assert len(heard(early, window=Window(end=NOW)).usages) == 1
 
 
-def test_the_run_of_the_logs_is_that_of_their_refusals() -> None:
+def test_denials_belong_to_the_run_of_their_logs() -> None:
     run = Run("17650000500", "17650000500", NOW, NOW)
-    evidence = with_logs(Evidence(ROLE), [logs(line(), run=run)], ALL, NOW)
+    evidence = add_job_logs(Evidence(ROLE), [logs(line(), run=run)], ALL, NOW)
     assert [usage.runs for usage in evidence.usages] == [("17650000500",)]
     assert (evidence.logged_runs, evidence.runs) == ((run,), ())
 
 
 def test_gaps_of_logs_hide_no_use() -> None:
     gap = Gap(GapKind.UNREADABLE_LOG, Scope(), "deploy: gone")
-    evidence = with_logs(Evidence(ROLE), [Logs(gaps=(gap, gap))], ALL, NOW)
+    evidence = add_job_logs(Evidence(ROLE), [LoggedDenials(gaps=(gap, gap))], ALL, NOW)
     assert [(each.kind, each.count) for each in evidence.gaps] == [(GapKind.UNREADABLE_LOG, 2)]
     assert not any(could_hide(each, "s3:DeleteBucket") for each in evidence.gaps)
     assert could_hide(replace(gap, kind=GapKind.UNREADABLE_FILE), "s3:DeleteBucket")
 
 
-def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
+def test_an_encoded_denial_is_decoded_or_a_gap() -> None:
     encoded = f"You are not authorized to perform this operation. Encoded authorization failure message: {'a' * 80}"
     decoded = (
         '{"allowed": false, "explicitDeny": false, "context": {"action": "ec2:CreateVpc", '
         f'"resource": "arn:aws:ec2:eu-west-1:111122223333:vpc/*", "principal": {{"arn": "{SESSION}"}}}}}}'
     )
-    evidence = with_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
+    evidence = add_job_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
     assert [usage.need.permission.action for usage in evidence.usages] == ["ec2:CreateVpc"]
     (gap,) = heard(encoded).gaps
     assert gap.kind is GapKind.ENCODED_DENIAL
@@ -111,7 +111,7 @@ def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
         ("sns:Publish", TOPIC + "`b", "neither the request nor the refusal names"),
     ],
 )
-def test_a_resource_that_a_log_alone_names_strangely_is_told_and_not_written(
+def test_an_unusual_resource_from_a_log_alone_is_reported_and_not_written(
     action: str, resource: str, reason: str
 ) -> None:
     evidence = heard(line(action, resource))
@@ -132,7 +132,7 @@ def test_a_log_group_is_written_as_policies_name_it() -> None:
     assert usage.need.permission.resource == "*"
 
 
-def test_in_a_review_only_a_line_that_names_the_role_speaks_for_a_grant() -> None:
+def test_in_a_review_only_a_line_that_names_the_role_supports_a_grant() -> None:
     named, partner = (
         line("backup:CreateBackupSelection", "arn:aws:backup:eu-west-1:111122223333:backup-plan:1"),
         "iam:PassRole",
@@ -207,13 +207,13 @@ def test_no_text_of_a_log_adds_a_use_or_writes_what_a_log_may_not(lines: list[st
             assert "${" not in resource.replace("${*}", "").replace("${?}", "").replace("${$}", "")
 
 
-def test_labelled_refusals_add_their_own_action_where_a_grant_helps_and_nothing_else(shared_folder: Path) -> None:
+def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(shared_folder: Path) -> None:
     """The labelled half of the public refusals, each as the log of the principal that it names."""
     added = 0
     for text in (shared_folder / "corpus" / "refusals.jsonl").read_text(encoding="utf-8").splitlines():
         told = json.loads(text)
         named = principal_of(told["expected"]["principal"] or "")
-        evidence = with_logs(Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW)
+        evidence = add_job_logs(Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW)
         changes, _ = additions(compare(None, [], evidence).missing, evidence, Options(), History())
         assert not (changes and (told["grant"] == "no" or named is None)), told["id"]
         for change in changes:

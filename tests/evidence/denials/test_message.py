@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Denial, DeniedBy
 
@@ -21,7 +21,7 @@ EC2 = "You are not authorized to perform this operation."
 SENTENCE = f"User: {WHO} is not authorized to perform: sqs:SendMessage on resource: {QUEUE}"
 
 
-def test_the_standard_sentence_gives_action_resource_principal_and_who_refused() -> None:
+def test_the_standard_sentence_gives_action_resource_principal_and_policy_type() -> None:
     message = f"{SENTENCE} because no identity-based policy allows the sqs:SendMessage action"
     assert read_denial(message) == Denial(
         ("sqs:SendMessage",), QUEUE, WHO, DeniedBy.IDENTITY, explicit=False, mendable=True, message=message
@@ -75,7 +75,7 @@ def test_an_explicit_deny_is_never_mendable(reason: str, denied_by: DeniedBy) ->
     assert found.resource == QUEUE
 
 
-def test_a_refusal_without_a_reason_may_be_mended() -> None:
+def test_a_denial_without_a_reason_may_be_fixed_by_a_grant() -> None:
     found = read_denial(SENTENCE)
     assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, True)
 
@@ -112,7 +112,7 @@ def test_ec2_says_it_twice_and_the_second_sentence_names_the_action() -> None:
     )
 
 
-def test_the_reason_of_the_next_refusal_is_not_this_ones() -> None:
+def test_a_denial_does_not_take_the_reason_of_the_next_one() -> None:
     found = read_denial(f"{SENTENCE}, {SENTENCE} with an explicit deny in a service control policy")
     assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, True)
 
@@ -127,7 +127,7 @@ def test_the_reason_of_the_next_refusal_is_not_this_ones() -> None:
         f"User: {WHO} is not authorized to perform: null",
     ],
 )
-def test_a_message_that_names_no_action_mends_nothing(message: str) -> None:
+def test_a_message_without_an_action_is_not_mendable(message: str) -> None:
     found = read_denial(message)
     assert (found.actions, found.mendable) == ((), False)
 
@@ -145,7 +145,7 @@ def test_a_login_a_placeholder_and_a_rule_of_the_account_are_not_mended(message:
     assert not read_denial(message).mendable
 
 
-def test_an_endpoints_own_error_code_tells_who_refused() -> None:
+def test_the_error_code_of_a_vpc_endpoint_gives_the_policy_type() -> None:
     found = read_denial(SENTENCE, error_code="VpceAccessDenied")
     assert (found.denied_by, found.mendable) == (DeniedBy.VPCE, False)
 
@@ -263,11 +263,11 @@ def test_an_action_that_is_not_named_is_inferred_and_the_denial_says_so(
         " policy explicitly denies access",
     ],
 )
-def test_what_looks_like_a_refusal_or_has_another_cause_is_not_mended(message: str) -> None:
+def test_look_alikes_and_other_causes_are_not_mendable(message: str) -> None:
     assert not read_denial(message).mendable
 
 
-def test_who_cannot_mend_is_told_why_and_who_can_is_not() -> None:
+def test_a_denial_says_why_no_grant_helps_only_where_none_does() -> None:
     assert "service control policy" in read_denial(f"{SENTENCE} because no service control policy allows it").why
     assert "explicit deny" in read_denial(f"{SENTENCE} with an explicit deny").why
     assert (
@@ -280,13 +280,13 @@ def test_who_cannot_mend_is_told_why_and_who_can_is_not() -> None:
     assert read_denial(SENTENCE).why == ""
 
 
-def test_a_reason_that_is_cut_counts_once_it_can_be_no_other() -> None:
+def test_a_truncated_reason_counts_once_it_is_unambiguous() -> None:
     assert read_denial(f"{SENTENCE} because no identity-ba").denied_by is DeniedBy.IDENTITY
     assert read_denial(f"{SENTENCE} because no ").denied_by is DeniedBy.UNKNOWN
 
 
 @pytest.mark.parametrize("end", range(1, len("with an explicit deny")))
-def test_a_reason_that_is_cut_within_an_explicit_deny_is_not_mended(end: int) -> None:
+def test_a_truncated_explicit_deny_is_not_mendable(end: int) -> None:
     tail = "with an explicit deny"[:end].strip()
     for text in (f"{SENTENCE} {tail}", f"{SENTENCE} {tail}...", f"{SENTENCE}\n{tail}\nnext line"):
         found = read_denial(text)
@@ -301,7 +301,7 @@ def test_a_reason_that_is_cut_within_an_explicit_deny_is_not_mended(end: int) ->
         "The service control policies are as before",
     ],
 )
-def test_a_line_behind_the_reason_does_not_change_who_refused(line: str) -> None:
+def test_a_line_after_the_reason_does_not_change_the_policy_type(line: str) -> None:
     found = read_denial(f"{SENTENCE} because no identity-based policy allows the sqs:SendMessage action\n{line}")
     assert (found.denied_by, found.explicit, found.mendable) == (DeniedBy.IDENTITY, False, True)
 
@@ -314,7 +314,7 @@ def test_a_reason_that_the_caller_put_into_a_name_is_not_the_reason() -> None:
         assert (found.explicit, found.mendable) == (True, False)
 
 
-def test_an_identity_policy_counts_in_awss_own_words_alone() -> None:
+def test_only_awss_own_words_name_an_identity_policy() -> None:
     found = read_denial(f"{SENTENCE} because the network is closed, whatever the identity-based policy says")
     assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, False)
 
@@ -328,19 +328,19 @@ def test_an_identity_policy_counts_in_awss_own_words_alone() -> None:
     ],
     ids=["copies", "like each other", "a label before the reason"],
 )
-def test_a_name_takes_nothing_of_the_next_line(text: str) -> None:
+def test_a_name_does_not_continue_into_the_next_line(text: str) -> None:
     """Lines of one length are a sign of wrapping only where they are not one message again."""
     assert read_denial(text).resource in (QUEUE, f"{QUEUE}-0")
 
 
-def test_a_resource_cut_at_a_backtick_is_not_known() -> None:
+def test_a_resource_truncated_at_a_backtick_is_unknown() -> None:
     assert (
         read_denial(f"{SENTENCE}`b because no identity-based policy allows the sqs:SendMessage action").resource == ""
     )
     assert read_denial(f"`{SENTENCE}` failed").resource == QUEUE
 
 
-def test_an_encoded_text_without_a_refusal_tells_nothing() -> None:
+def test_an_encoded_text_without_a_denial_gives_none() -> None:
     found = read_denial(
         f"nobody is not authorized to perform a dance. Encoded authorization failure message: {'a' * 80}"
     )
@@ -353,13 +353,13 @@ def test_a_bucket_that_an_option_names_is_the_resource() -> None:
     assert (found.actions, found.resource) == (("s3:PutObject",), "arn:aws:s3:::orders/a/b")
 
 
-def test_a_bare_refusal_is_told_beside_the_next_one() -> None:
+def test_two_adjacent_bare_denials_are_both_found() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     for between in ("\n", "\n\n"):
-        found = find_denials(lay_out(f"{refused}{between}{SENTENCE}"))
+        found = find_denials(clean_log_text(f"{refused}{between}{SENTENCE}"))
         assert [one.denial.actions for one in found] == [("s3:PutObject",), ("sqs:SendMessage",)]
     own = SENTENCE.replace("sqs:SendMessage", "s3:PutObject")
-    assert len(find_denials(lay_out(f"{refused}\n{own}"))) == 1
+    assert len(find_denials(clean_log_text(f"{refused}\n{own}"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_what_terraform_was_doing_names_the_operation(message: str, action: str,
         "creating S3 Bucket (logs): AccessDenied: Access Denied because of a lock",
     ],
 )
-def test_words_that_name_no_operation_of_aws_give_no_action(message: str) -> None:
+def test_unknown_operation_names_give_no_action(message: str) -> None:
     found = read_denial(f"Error: {message}")
     assert (found.actions, found.mendable) == ((), False)
 
@@ -444,8 +444,8 @@ _JAVA_2 = "(Service: Ec2, Status Code: 403, Request ID: 1)"
         ),
     ],
 )
-def test_a_stack_trace_names_the_operation_of_the_refusal_above_it(trace: str, actions: tuple[str, ...]) -> None:
-    found = [one.denial for one in find_denials(lay_out(trace)) if one.denial.actions]
+def test_a_stack_trace_names_the_operation_of_the_denial_above_it(trace: str, actions: tuple[str, ...]) -> None:
+    found = [one.denial for one in find_denials(clean_log_text(trace)) if one.denial.actions]
     assert [one.actions for one in found] == ([actions] if actions else [])
     assert all(one.inferred and one.mendable for one in found)
 
@@ -470,29 +470,29 @@ def test_the_sdk_for_php_names_operation_and_service(host: str, operation: str, 
 
 
 @pytest.mark.parametrize("words", ["", "the ", "action ", "the action ", "action: "])
-def test_the_word_action_may_stand_before_the_action(words: str) -> None:
+def test_the_word_action_may_precede_the_action(words: str) -> None:
     found = read_denial(f"User {WHO} is not authorized to perform {words}sqs:SendMessage on resource {QUEUE}")
     assert (found.actions, found.resource, found.mendable) == (("sqs:SendMessage",), QUEUE, True)
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 177])
-def test_a_bare_refusal_may_break_within_its_words(width: int) -> None:
+def test_a_bare_denial_may_break_within_a_word(width: int) -> None:
     """As a table's column or a terminal breaks it; the operation's name is whole again."""
     text = "An error occurred (AccessDenied) when calling the GetBucketLocation operation: Access Denied"
     found = read_denial("\n".join(text[at : at + width] for at in range(0, len(text), width)))
     assert (found.actions, found.mendable) == (("s3:GetBucketLocation",), True)
 
 
-def test_the_sentence_behind_a_bare_refusal_of_ec2_is_the_same_refusal() -> None:
+def test_the_sentence_after_a_bare_ec2_denial_belongs_to_it() -> None:
     sentence = f"User: {WHO} is not authorized to perform: ec2:RunInstances on resource: {INSTANCE}"
     deny = f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit deny in a"
-    found = find_denials(lay_out(f"{deny} service control policy. Encoded authorization failure message: x"))
+    found = find_denials(clean_log_text(f"{deny} service control policy. Encoded authorization failure message: x"))
     assert [(one.denial.resource, one.denial.denied_by, one.denial.mendable) for one in found] == [
         (INSTANCE, DeniedBy.SCP, False)
     ]
 
 
-def test_a_policy_that_refused_transitively_is_not_mended() -> None:
+def test_a_transitive_denial_is_not_mendable() -> None:
     found = read_denial(f"{SENTENCE} transitively through a service control policy")
     assert (found.resource, found.denied_by, found.mendable) == (QUEUE, DeniedBy.SCP, False)
 

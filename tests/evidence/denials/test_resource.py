@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.denials.needs import logged_needs
-from leastpriv.evidence.denials.resource import arn_of, filled, holes
+from leastpriv.evidence.denials.resource import fill_hidden_parts, has_hidden_part, resource_arn
 from leastpriv.models import Denial, DeniedBy
 
 ROLE = "arn:aws:iam::123456789012:role/ci/deploy"
@@ -26,11 +26,11 @@ SESSION = "arn:aws:sts::123456789012:assumed-role/deploy/run"
     ],
 )
 def test_a_kind_and_a_name_are_an_arn_in_the_principals_account(named: str, arn: str) -> None:
-    assert arn_of(named, SESSION) == arn
+    assert resource_arn(named, SESSION) == arn
 
 
-def test_a_name_without_a_known_account_stays_a_name() -> None:
-    assert arn_of("role web", "arn:aws:sts::***:assumed-role/deploy/run") == "role web"
+def test_a_name_without_a_known_account_is_unchanged() -> None:
+    assert resource_arn("role web", "arn:aws:sts::***:assumed-role/deploy/run") == "role web"
 
 
 @pytest.mark.parametrize(
@@ -45,22 +45,22 @@ def test_a_name_without_a_known_account_stays_a_name() -> None:
 )
 def test_a_hidden_part_is_filled_by_the_only_evidence_that_agrees(hidden: str) -> None:
     known = ["arn:aws:lambda:eu-west-1:123456789012:function:f", "arn:aws:lambda:eu-west-1:123456789012:alias:x"]
-    assert holes(hidden)
-    assert filled(hidden, known) == known[0]
+    assert has_hidden_part(hidden)
+    assert fill_hidden_parts(hidden, known) == known[0]
 
 
-def test_two_that_agree_do_not_decide_what_is_hidden() -> None:
+def test_two_matching_arns_do_not_fill_a_masked_part() -> None:
     known = [f"arn:aws:cloudfront::123456789012:distribution/{name}" for name in ("E1", "E2")]
-    assert filled("arn:aws:cloudfront::***:distribution/***", known) == ""
+    assert fill_hidden_parts("arn:aws:cloudfront::***:distribution/***", known) == ""
 
 
 def test_an_account_hidden_as_the_principals_is_the_principals() -> None:
     masked = "arn:aws:sts::***:assumed-role/deploy/run"
-    assert filled("arn:aws:sqs:eu-west-1:***:q", (), masked_principal=masked, principal=ROLE) == (
+    assert fill_hidden_parts("arn:aws:sqs:eu-west-1:***:q", (), masked_principal=masked, principal=ROLE) == (
         "arn:aws:sqs:eu-west-1:123456789012:q"
     )
-    assert filled("arn:aws:sqs:eu-west-1:***:***", (), masked_principal=masked, principal=ROLE) == ""
-    assert filled("arn:aws:sqs:eu-west-1:***:q", (), masked_principal=SESSION, principal=ROLE) == ""
+    assert fill_hidden_parts("arn:aws:sqs:eu-west-1:***:***", (), masked_principal=masked, principal=ROLE) == ""
+    assert fill_hidden_parts("arn:aws:sqs:eu-west-1:***:q", (), masked_principal=SESSION, principal=ROLE) == ""
 
 
 @given(
@@ -69,9 +69,9 @@ def test_an_account_hidden_as_the_principals_is_the_principals() -> None:
     ),
     st.lists(st.from_regex(r"\Aarn:aws:sqs:eu-west-1:\d{12}:[a-z]{1,4}\Z"), max_size=3),
 )
-def test_what_is_hidden_is_filled_with_what_was_seen_or_not_at_all(parts: list[str], known: list[str]) -> None:
+def test_masked_parts_are_filled_from_other_evidence_or_not_at_all(parts: list[str], known: list[str]) -> None:
     hidden = "arn:aws:sqs:eu-west-1:***:" + "-".join(parts)
-    assert filled(hidden, known) in ("", *known)
+    assert fill_hidden_parts(hidden, known) in ("", *known)
 
 
 @pytest.mark.parametrize(

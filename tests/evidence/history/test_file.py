@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import UnreadableHistoryError
-from leastpriv.evidence.history.file import LONGEST_FILE, from_bytes, to_bytes
+from leastpriv.evidence.history.file import LONGEST_FILE, parse_history, serialize_history
 from leastpriv.evidence.history.models import (
+    KEPT_DAYS,
     MOST_DECLINED,
     MOST_RESOURCES,
-    REMEMBERED_DAYS,
-    Decline,
-    Memory,
-    Returned,
-    Used,
-    Word,
-    folded,
+    ActionUse,
+    DeclinedPullRequest,
+    KeepDecision,
+    RevertedRemoval,
+    UsageHistory,
+    history_from_evidence,
     is_action_pattern,
-    learned,
+    limit_resources,
     merge,
     pruned,
 )
@@ -39,56 +39,57 @@ times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 24)).map(lambda at
 numbers = st.integers(1, 9)
 months = st.dictionaries(st.sampled_from(["2026-08", "2026-09", "2026-10"]), numbers, max_size=3)
 used = st.builds(
-    lambda pair, runs, run: Used(min(pair), max(pair), runs, run),
+    lambda pair, runs, run: ActionUse(min(pair), max(pair), runs, run),
     st.tuples(days, days),
     months,
     st.sampled_from(["", "17650000001", "17650000002"]),
 )
 resources = st.one_of(st.just("*"), st.integers(0, 30).map(lambda number: f"{QUEUE}-{number}"))
-by_resource = st.dictionaries(resources, used, min_size=1, max_size=25).map(folded)
+by_resource = st.dictionaries(resources, used, min_size=1, max_size=25).map(limit_resources)
 actions = st.sampled_from(["sqs:SendMessage", "sqs:DeleteQueue", "s3:PutObject"])
-words = st.builds(Word, times, numbers, st.booleans(), st.sampled_from(["kim", "lee"]), numbers)
+words = st.builds(KeepDecision, times, numbers, st.booleans(), st.sampled_from(["kim", "lee"]), numbers)
 fingerprints = st.sampled_from(["a" * 32, "b" * 32])
-declines = st.builds(Decline, times, st.booleans(), fingerprints, st.just(("0123456789ab",)))
+declines = st.builds(DeclinedPullRequest, times, st.booleans(), fingerprints, st.just(("0123456789ab",)))
 memories = st.builds(
-    Memory,
+    UsageHistory,
     st.just(ROLE),
     st.dictionaries(actions, by_resource, max_size=3),
     st.dictionaries(st.sampled_from(["sqs:*", "s3:Delete*", "*"]), words, max_size=3),
     st.dictionaries(st.integers(1, 5), declines, max_size=4),
-    st.dictionaries(st.tuples(actions, resources), st.builds(Returned, days, numbers), max_size=3),
+    st.dictionaries(st.tuples(actions, resources), st.builds(RevertedRemoval, days, numbers), max_size=3),
 )
 
 
 class TestMerge:
     @given(memories, memories)
-    def test_it_is_commutative(self, one: Memory, other: Memory) -> None:
+    def test_it_is_commutative(self, one: UsageHistory, other: UsageHistory) -> None:
         assert merge(one, other) == merge(other, one)
 
     @given(memories, memories, memories)
-    def test_it_is_associative(self, one: Memory, other: Memory, third: Memory) -> None:
+    def test_it_is_associative(self, one: UsageHistory, other: UsageHistory, third: UsageHistory) -> None:
         assert merge(merge(one, other), third) == merge(one, merge(other, third))
 
     @given(memories, memories)
-    def test_it_is_idempotent(self, one: Memory, other: Memory) -> None:
+    def test_it_is_idempotent(self, one: UsageHistory, other: UsageHistory) -> None:
         assert merge(one, one) == one
         assert merge(merge(one, other), other) == merge(one, other)
 
     @given(memories, memories)
-    def test_what_one_of_them_vetoes_the_merge_vetoes(self, one: Memory, other: Memory) -> None:
-        together = merge(one, Memory(ROLE, used=other.used))
+    def test_what_one_of_them_vetoes_the_merge_vetoes(self, one: UsageHistory, other: UsageHistory) -> None:
+        together = merge(one, UsageHistory(ROLE, used=other.used))
         for action, found in other.used.items():
             for resource in found:
                 assert one.words or together.last_use(action, (resource,))
 
     def test_memories_of_two_principals_are_not_merged(self) -> None:
         with pytest.raises(ValueError, match="two principals"):
-            merge(Memory(ROLE), Memory(f"{ROLE}-2"))
+            merge(UsageHistory(ROLE), UsageHistory(f"{ROLE}-2"))
 
     def test_beyond_the_bound_the_newest_declined_pull_requests_stay(self) -> None:
-        def some(first: int) -> Memory:
-            return Memory(
-                ROLE, declined={number: Decline(NOW, False, "a" * 32, ()) for number in range(first, first + 80)}
+        def some(first: int) -> UsageHistory:
+            return UsageHistory(
+                ROLE,
+                declined={number: DeclinedPullRequest(NOW, False, "a" * 32, ()) for number in range(first, first + 80)},
             )
 
         assert sorted(merge(some(1), some(81)).declined) == list(range(161 - MOST_DECLINED, 161))
@@ -96,40 +97,42 @@ class TestMerge:
 
 class TestPruning:
     @given(memories)
-    def test_it_is_idempotent_and_keeps_what_is_young_enough(self, memory: Memory) -> None:
+    def test_pruning_is_idempotent_and_keeps_recent_entries(self, memory: UsageHistory) -> None:
         later = NOW + timedelta(days=200)
         left = pruned(memory, later)
         assert pruned(left, later) == left
-        oldest = (later - timedelta(days=REMEMBERED_DAYS)).date()
+        oldest = (later - timedelta(days=KEPT_DAYS)).date()
         for action, found in memory.used.items():
             assert set(left.used.get(action, {})) == {name for name, each in found.items() if each.last >= oldest}
 
     def test_four_hundred_days_are_remembered_and_not_one_more(self) -> None:
-        last = (NOW - timedelta(days=REMEMBERED_DAYS)).date()
-        some = {"sqs:PurgeQueue": {QUEUE: Used(last, last)}}
-        back = {("sqs:PurgeQueue", QUEUE): Returned(last, 3)}
-        memory = Memory(ROLE, used=some, returned=back)
+        last = (NOW - timedelta(days=KEPT_DAYS)).date()
+        some = {"sqs:PurgeQueue": {QUEUE: ActionUse(last, last)}}
+        back = {("sqs:PurgeQueue", QUEUE): RevertedRemoval(last, 3)}
+        memory = UsageHistory(ROLE, used=some, returned=back)
         assert pruned(memory, NOW) == memory
-        assert pruned(memory, NOW + timedelta(days=1)) == Memory(ROLE)
+        assert pruned(memory, NOW + timedelta(days=1)) == UsageHistory(ROLE)
 
-    def test_a_keep_stays_for_good_and_a_forget_as_long_as_what_it_is_about(self) -> None:
-        old = NOW - timedelta(days=REMEMBERED_DAYS + 1)
-        said = {"s3:*": Word(old, 1, True, "kim", 3), "sqs:*": Word(old, 2, False, "kim", 3)}
-        assert list(pruned(Memory(ROLE, words=said), NOW).words) == ["s3:*"]
+    def test_a_keep_never_expires_and_a_forget_expires_with_its_use(self) -> None:
+        old = NOW - timedelta(days=KEPT_DAYS + 1)
+        said = {"s3:*": KeepDecision(old, 1, True, "kim", 3), "sqs:*": KeepDecision(old, 2, False, "kim", 3)}
+        assert list(pruned(UsageHistory(ROLE, words=said), NOW).words) == ["s3:*"]
 
-    def test_a_forget_that_takes_back_a_part_of_a_keep_stays_with_it(self) -> None:
+    def test_a_forget_that_revokes_a_part_of_a_keep_never_expires(self) -> None:
         """Without it the wider word would keep after 400 days what somebody let go."""
-        old = NOW - timedelta(days=REMEMBERED_DAYS + 1)
-        part, other, before = (Word(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1))
-        keeps = {"s3:*": Word(old, 0, True, "kim", 3)}
+        old = NOW - timedelta(days=KEPT_DAYS + 1)
+        part, other, before = (KeepDecision(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1))
+        keeps = {"s3:*": KeepDecision(old, 0, True, "kim", 3)}
         said = {**keeps, "s3:Delete*": part, "sqs:*": other, "s3:Put*": before}
-        left = pruned(Memory(ROLE, words=said), NOW)
+        left = pruned(UsageHistory(ROLE, words=said), NOW)
         assert left.words == {**keeps, "s3:Delete*": part}
         assert left.kept("s3:DeleteBucket") is None
 
 
 class TestQuestions:
-    memory = Memory(ROLE, used={"sqs:PurgeQueue": {QUEUE: Used(date(2026, 1, 5), date(2026, 3, 1), {"2026-03": 2})}})
+    memory = UsageHistory(
+        ROLE, used={"sqs:PurgeQueue": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1), {"2026-03": 2})}}
+    )
 
     def test_a_use_counts_for_every_pattern_that_may_name_its_resource(self) -> None:
         for pattern in ("*", QUEUE, "arn:aws:sqs:*:111122223333:ord*", "arn:aws:sqs:*:*:${aws:PrincipalTag/x}"):
@@ -138,49 +141,49 @@ class TestQuestions:
         assert self.memory.last_use("sqs:DeleteQueue") is None
 
     @pytest.mark.parametrize("day", [1, 2])
-    def test_what_a_person_lets_be_forgotten_vetoes_nothing(self, day: int) -> None:
-        told = Word(datetime(2026, 3, day, 9, tzinfo=UTC), 1, False, "kim", 3)
-        memory = merge(self.memory, Memory(ROLE, words={"sqs:Purge*": told}))
+    def test_a_forgotten_use_blocks_no_removal(self, day: int) -> None:
+        told = KeepDecision(datetime(2026, 3, day, 9, tzinfo=UTC), 1, False, "kim", 3)
+        memory = merge(self.memory, UsageHistory(ROLE, words={"sqs:Purge*": told}))
         assert memory.last_use("sqs:PurgeQueue") is None
 
     def test_use_after_that_is_remembered_again(self) -> None:
-        told = Word(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)
-        assert merge(self.memory, Memory(ROLE, words={"sqs:*": told})).last_use("sqs:PurgeQueue")
+        told = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)
+        assert merge(self.memory, UsageHistory(ROLE, words={"sqs:*": told})).last_use("sqs:PurgeQueue")
 
-    def test_the_latest_word_counts_whichever_pattern_it_is_about(self) -> None:
-        first = Word(datetime(2026, 2, 1, tzinfo=UTC), 1, True, "kim", 3)
-        then = Word(datetime(2026, 2, 2, tzinfo=UTC), 2, False, "lee", 3)
-        memory = Memory(ROLE, words={"sqs:PurgeQueue": first, "sqs:*": then})
+    def test_the_latest_decision_counts_whatever_its_pattern(self) -> None:
+        first = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, True, "kim", 3)
+        then = KeepDecision(datetime(2026, 2, 2, tzinfo=UTC), 2, False, "lee", 3)
+        memory = UsageHistory(ROLE, words={"sqs:PurgeQueue": first, "sqs:*": then})
         assert memory.kept("sqs:PurgeQueue") is None
-        assert Memory(ROLE, words={"sqs:PurgeQueue": first}).kept("sqs:PurgeQueue") == ("sqs:PurgeQueue", first)
+        assert UsageHistory(ROLE, words={"sqs:PurgeQueue": first}).kept("sqs:PurgeQueue") == ("sqs:PurgeQueue", first)
 
 
 class TestLearning:
     def test_a_use_is_days_runs_by_month_and_the_resource_as_a_policy_names_it(self) -> None:
-        found = learned(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
+        found = history_from_evidence(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
         (row,) = found.used["sqs:SendMessage"].values()
         assert (row.first, row.last) == (date(2026, 9, 1), date(2026, 10, 15))
         assert row.runs == {"2026-09": 8, "2026-10": 4}
 
     def test_a_read_window_that_is_read_again_is_counted_once(self) -> None:
-        found = learned(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
+        found = history_from_evidence(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
         assert merge(found, found).used["sqs:SendMessage"][QUEUE].least_runs == 12
 
     def test_a_name_that_the_file_cannot_hold_is_remembered_on_every_resource(self) -> None:
-        found = learned(evidence([usage("sqs:SendMessage", f"{QUEUE}-é")]))
+        found = history_from_evidence(evidence([usage("sqs:SendMessage", f"{QUEUE}-é")]))
         assert list(found.used["sqs:SendMessage"]) == ["*"]
 
 
 class TestFile:
     @given(memories)
-    def test_what_is_written_is_read_back(self, memory: Memory) -> None:
-        found = from_bytes(to_bytes(memory), ROLE, NOW)
+    def test_a_history_survives_serialization(self, memory: UsageHistory) -> None:
+        found = parse_history(serialize_history(memory), ROLE, NOW)
         assert (found.memory, found.left_out) == (memory, 0)
 
     @given(st.binary(max_size=400))
     def test_any_bytes_are_a_memory_or_a_sentence(self, raw: bytes) -> None:
         with pytest.raises(UnreadableHistoryError):
-            from_bytes(raw, ROLE, NOW)
+            parse_history(raw, ROLE, NOW)
 
     @examples(300)
     @given(
@@ -203,11 +206,11 @@ class TestFile:
         )
     )
     def test_foreign_rows_cost_themselves_alone(self, foreign: dict[str, Any]) -> None:
-        known = Memory(ROLE, used={"sqs:SendMessage": {QUEUE: Used(date(2026, 1, 5), date(2026, 3, 1))}})
-        content = json.loads(to_bytes(known))
+        known = UsageHistory(ROLE, used={"sqs:SendMessage": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1))}})
+        content = json.loads(serialize_history(known))
         for key, value in foreign.items():
             content[key] = {**value, **content[key]} if isinstance(value, dict) and key != "returned" else value
-        found = from_bytes(json.dumps(content).encode(), ROLE, NOW).memory
+        found = parse_history(json.dumps(content).encode(), ROLE, NOW).memory
         if isinstance(content["used"], dict):
             assert found.used["sqs:SendMessage"] == known.used["sqs:SendMessage"]
 
@@ -226,43 +229,45 @@ class TestFile:
             (b'{"leastpriv-memory": 1, "principal": "arn:aws:iam::111122223333:role/other"}', "another principal"),
         ],
     )
-    def test_what_is_no_memory_is_told_in_words(self, raw: bytes, why: str) -> None:
+    def test_an_invalid_history_file_is_a_clear_error(self, raw: bytes, why: str) -> None:
         with pytest.raises(UnreadableHistoryError, match=why):
-            from_bytes(raw, ROLE, NOW)
+            parse_history(raw, ROLE, NOW)
 
     @pytest.mark.parametrize("path", ["", "ci/", "ci/eu/"])
     def test_a_role_may_be_named_with_its_path_and_without(self, path: str) -> None:
         """What one run remembers by one name the next one finds by the other, so that it removes nothing used."""
         named, other = (f"arn:aws:iam::111122223333:role/{found}deploy" for found in (path, "" if path else "ci/"))
-        known = Memory(named, used={"s3:PutObject": {"*": Used(date(2026, 1, 1), date(2026, 1, 2))}})
-        found = from_bytes(to_bytes(known), other, NOW).memory
+        known = UsageHistory(named, used={"s3:PutObject": {"*": ActionUse(date(2026, 1, 1), date(2026, 1, 2))}})
+        found = parse_history(serialize_history(known), other, NOW).memory
         assert (found.principal, found.used) == (other, known.used)
 
     def test_a_role_of_that_name_with_another_path_is_another_one(self) -> None:
-        raw = to_bytes(Memory("arn:aws:iam::111122223333:role/ci/deploy"))
+        raw = serialize_history(UsageHistory("arn:aws:iam::111122223333:role/ci/deploy"))
         with pytest.raises(UnreadableHistoryError, match="another principal"):
-            from_bytes(raw, "arn:aws:iam::111122223333:role/old/deploy", NOW)
+            parse_history(raw, "arn:aws:iam::111122223333:role/old/deploy", NOW)
 
     @pytest.mark.parametrize("last", ["9999-12-31", "2026-13-01", "2026-11-26", "yesterday", 20261101])
     def test_a_use_of_the_future_or_of_no_day_is_left_out(self, last: object) -> None:
         row = {"first": "2026-01-01", "last": last, "runs": {}}
         content = {"leastpriv-memory": 1, "principal": ROLE, "used": {"s3:PutObject": {"*": row}}}
-        found = from_bytes(json.dumps(content).encode(), ROLE, NOW)
+        found = parse_history(json.dumps(content).encode(), ROLE, NOW)
         assert (found.memory.used, found.left_out) == ({}, 1)
 
     def test_what_would_be_too_long_names_fewer_resources_and_no_action_less(self) -> None:
-        row = Used(date(2025, 11, 1), date(2026, 11, 1), {f"2026-{month:02}": 30 for month in range(1, 12)})
+        row = ActionUse(date(2025, 11, 1), date(2026, 11, 1), {f"2026-{month:02}": 30 for month in range(1, 12)})
         wide = {f"s3:Action{n}": {f"{QUEUE}-{n}-{m}": row for m in range(MOST_RESOURCES)} for n in range(900)}
-        raw = to_bytes(Memory(ROLE, used=wide))
+        raw = serialize_history(UsageHistory(ROLE, used=wide))
         assert len(raw) <= LONGEST_FILE
-        assert from_bytes(raw, ROLE, NOW).memory.used.keys() == wide.keys()
+        assert parse_history(raw, ROLE, NOW).memory.used.keys() == wide.keys()
 
     def test_no_file_is_written_that_the_next_run_could_not_read(self) -> None:
         """Nothing would be removed any more, and no run would write over it."""
         changes = tuple(f"{number:012x}" for number in range(900))
-        declined = {number: Decline(NOW, False, "a" * 32, changes) for number in range(1, MOST_DECLINED + 1)}
+        declined = {
+            number: DeclinedPullRequest(NOW, False, "a" * 32, changes) for number in range(1, MOST_DECLINED + 1)
+        }
         with pytest.raises(UnreadableHistoryError, match="would be longer than 1,000,000 bytes"):
-            to_bytes(Memory(ROLE, declined=declined))
+            serialize_history(UsageHistory(ROLE, declined=declined))
 
     @pytest.mark.parametrize(("text", "is_one"), [("s3:Delete*", True), ("*", True), ("s3", False), ("s3:a b", False)])
     def test_an_action_pattern_is_one_as_policies_have_them(self, text: str, is_one: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leastpriv.policy.syntax_tree import Node
-from leastpriv.policy.syntax_tree import read as read_places
+from leastpriv.policy.syntax_tree import read_json as read_places
 from tests.fakes.aws.server import Asked, FakeAws, RefusedError
 
 Policy = Mapping[str, Any]

@@ -31,10 +31,10 @@ from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import FIRST, POLICY, ROLE, UPDATE, Record, record, usual_deploys, write_trail
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "event history": ("--trail", "event-history"),
-    "trail in S3": ("--trail", "s3://logs"),
+    "event history": ("--trails", "event-history"),
+    "trail in S3": ("--trails", "s3://logs"),
     "Athena": ("--athena-table", "security.logs"),
-    "live role": ("--trail", "s3://logs"),
+    "live role": ("--trails", "s3://logs"),
 }
 """Source -> the options that have it read."""
 CALLER = "arn:aws:sts::111122223333:assumed-role/evidence-reader/leastpriv"
@@ -110,7 +110,7 @@ class Stage:
         self._begin(case["source"])
         fault = case.get("fault", {})
         self._arrange(fault)
-        folder = () if case.get("alone") else ("--trail", str(self.trail))
+        folder = () if case.get("alone") else ("--trails", str(self.trail))
         out = self.folder / "out"
         for file in out.glob("*"):
             file.unlink()

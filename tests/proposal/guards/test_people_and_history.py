@@ -1,4 +1,4 @@
-"""The guards of the memory: they hold a removal back for what lies before the window, and justify nothing."""
+"""Guards of the usage history: they hold removals back for use before the evidence, and add nothing."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.history.models import Memory, Returned, Used, Word
+from leastpriv.evidence.history.models import ActionUse, KeepDecision, RevertedRemoval, UsageHistory
 from leastpriv.models import ChangeKind, Usage
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.leave_one_run_out import leave_one_out
-from leastpriv.proposal.models import History, HistoryState, Options, Proposal
+from leastpriv.proposal.models import History, HistoryState, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, usage
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
 UPDATE, PUBLISH, ADD = "lambda:UpdateFunctionCode", "lambda:PublishVersion", "lambda:AddPermission"
-MARCH = Used(date(2026, 3, 1), date(2026, 3, 9), {"2026-03": 2})
+MARCH = ActionUse(date(2026, 3, 1), date(2026, 3, 9), {"2026-03": 2})
 
 
 def policy(*actions: str, resource: str = FUNCTION) -> Document:
@@ -27,14 +27,14 @@ def policy(*actions: str, resource: str = FUNCTION) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
 
 
-def memory(used: Mapping[str, Mapping[str, Used]] | None = None, **more: object) -> HistoryState:
-    return history_state(Memory(ROLE, used=used or {}, **more))  # type: ignore[arg-type]
+def memory(used: Mapping[str, Mapping[str, ActionUse]] | None = None, **more: object) -> HistoryState:
+    return history_state(UsageHistory(ROLE, used=used or {}, **more))  # type: ignore[arg-type]
 
 
 def draft(committed: Document, recollection: HistoryState, *usages: Usage) -> Proposal:
     found = evidence(usages or [usage(UPDATE, FUNCTION)])
     difference = compare(committed, [], found)
-    return propose(committed, difference, found, Options(), History(history_state=recollection))
+    return propose(committed, difference, found, Options(), ProposalInputs(History(history_state=recollection)))
 
 
 def guards(made: Proposal) -> dict[str, str]:
@@ -45,7 +45,7 @@ def gone(made: Proposal) -> list[str]:
     return [change.action for change in made.changes if change.kind is ChangeKind.REMOVE]
 
 
-def test_an_action_that_was_used_before_on_what_the_entry_grants_stays() -> None:
+def test_an_action_used_before_on_the_resources_of_the_entry_is_kept() -> None:
     made = draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}))
     assert (gone(made), guards(made)) == ([], {ADD: "remembered"})
     assert "used in at least 2 runs, last on 2026-03-09" in made.held_back[0].guard_result.reason
@@ -55,14 +55,14 @@ def test_use_on_another_resource_keeps_nothing() -> None:
     assert gone(draft(policy(UPDATE, ADD), memory({ADD: {f"{FUNCTION}-2": MARCH}}))) == [ADD]
 
 
-def test_of_a_wildcard_the_remembered_actions_stay() -> None:
+def test_remembered_actions_of_a_wildcard_are_kept() -> None:
     made = draft(policy("lambda:*"), memory({ADD: {FUNCTION: MARCH}}))
     (change,) = made.changes
     assert (change.kept or {})[ADD].guard == "remembered"
     assert ADD in change.replacement
 
 
-def test_the_counterpart_of_what_was_made_before_stays_too() -> None:
+def test_the_counterpart_of_an_action_used_before_is_kept() -> None:
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     committed = policy(UPDATE, "sqs:DeleteQueue", resource="*")
     assert gone(draft(committed, HistoryState())) == ["sqs:DeleteQueue"]
@@ -70,8 +70,8 @@ def test_the_counterpart_of_what_was_made_before_stays_too() -> None:
     assert "lifecycle counterpart of sqs:CreateQueue" in made.held_back[0].guard_result.reason
 
 
-def test_the_counterpart_of_what_the_window_itself_shows_is_told_as_such() -> None:
-    """A memory knows this window as well: a guard that named it in place of the window would change every report."""
+def test_the_counterpart_of_an_action_in_the_evidence_has_the_guard_sibling() -> None:
+    """The history contains this evidence too; naming it instead would change every report."""
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     made = draft(
         policy("sqs:CreateQueue", "sqs:DeleteQueue", resource="*"),
@@ -81,44 +81,46 @@ def test_the_counterpart_of_what_the_window_itself_shows_is_told_as_such() -> No
     assert (gone(made), guards(made)["sqs:DeleteQueue"]) == ([], "sibling")
 
 
-def test_a_used_action_is_not_narrowed_onto_less_than_was_used_before() -> None:
+def test_a_used_action_is_not_restricted_to_less_than_was_used_before() -> None:
     assert guards(draft(policy(UPDATE, resource="*"), memory({UPDATE: {FUNCTION: MARCH}}))) == {}
     made = draft(policy(UPDATE, resource="*"), memory({UPDATE: {f"{FUNCTION}-yearly": MARCH}}))
     assert guards(made) == {UPDATE: "remembered"}
 
 
-def test_a_memory_that_cannot_be_read_holds_every_removal_back() -> None:
+def test_an_unreadable_history_holds_every_removal_back() -> None:
     made = draft(policy(UPDATE, ADD), HistoryState(trouble="it is locked"))
     assert (gone(made), made.held_back[0].guard_result.reason) == ([], "it is locked")
 
 
-def test_a_persons_word_keeps_and_lets_go() -> None:
+def test_a_persons_decision_keeps_and_releases() -> None:
     at = datetime(2026, 10, 1, tzinfo=UTC)
-    keep, forget = Word(at, 1, True, "kim", 7), Word(at.replace(day=2), 2, False, "lee", 7)
+    keep, forget = KeepDecision(at, 1, True, "kim", 7), KeepDecision(at.replace(day=2), 2, False, "lee", 7)
     kept = draft(policy(UPDATE, ADD), memory(words={"lambda:Add*": keep}))
     assert (gone(kept), guards(kept)) == ([], {ADD: "asked-to-keep"})
     assert "@kim" in kept.held_back[0].guard_result.reason
     assert gone(draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}, words={ADD: forget}))) == [ADD]
 
 
-def test_what_was_refused_after_its_removal_is_not_removed_again() -> None:
-    back = {(ADD, FUNCTION): Returned(date(2026, 8, 1), 12)}
+def test_an_action_denied_after_its_removal_is_not_removed_again() -> None:
+    back = {(ADD, FUNCTION): RevertedRemoval(date(2026, 8, 1), 12)}
     made = draft(policy(UPDATE, ADD), memory(returned=back))
     assert guards(made) == {ADD: "refused-after-removal"}
     assert "removed by #12 and refused on 2026-08-01" in made.held_back[0].guard_result.reason
     assert "before 2027-09-05" in made.held_back[0].guard_result.reason
 
 
-def test_nothing_that_is_remembered_is_added() -> None:
-    made = draft(policy(UPDATE), memory({ADD: {FUNCTION: MARCH}}, returned={(ADD, FUNCTION): Returned(MARCH.last, 1)}))
+def test_the_history_adds_nothing() -> None:
+    made = draft(
+        policy(UPDATE), memory({ADD: {FUNCTION: MARCH}}, returned={(ADD, FUNCTION): RevertedRemoval(MARCH.last, 1)})
+    )
     assert made.changes == ()
 
 
-def test_a_run_that_is_left_out_is_not_remembered_either() -> None:
+def test_a_left_out_run_is_left_out_of_the_history_too() -> None:
     found = evidence([usage(UPDATE, FUNCTION), usage(ADD, FUNCTION, [5])])
     committed = policy(UPDATE, ADD)
-    of_the_window = Used(date(2026, 9, 1), date(2026, 10, 1))
+    of_the_window = ActionUse(date(2026, 9, 1), date(2026, 10, 1))
     for used, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
         history = History(history_state=memory({ADD: {FUNCTION: used}}))
-        made = propose(committed, compare(committed, [], found), found, Options(), history)
+        made = propose(committed, compare(committed, [], found), found, Options(), ProposalInputs(history))
         assert leave_one_out(made, [], found, Options(), history).denied == refused

@@ -1,4 +1,4 @@
-"""The promises of the guards: each holds a removal back for its own reason, and for no other."""
+"""Each guard holds a removal back for its own reason only."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """35 days, six runs of which one had a refusal; calls of Lambda, SQS and CloudWatch in eu-west-1."""
-    return proposal(tmp_path_factory.mktemp("evidence"), None).subject.evidence
+    """35 days, six runs of which one had a denial; calls of Lambda, SQS and CloudWatch in eu-west-1."""
+    return proposal(tmp_path_factory.mktemp("evidence"), None).context.evidence
 
 
 def context(evidence: Evidence, **options: Any) -> GuardContext:
@@ -41,7 +41,7 @@ def context(evidence: Evidence, **options: Any) -> GuardContext:
 def candidate(
     action: str, evidence: Evidence, pattern: str = "", resources: list[str] | str = "*", **uses: tuple[Usage, ...]
 ) -> RemovalCandidate:
-    """One action that an entry (`pattern`, else the action itself) of a statement would no longer grant."""
+    """One action that an entry (`pattern`, else the action) of a statement would no longer grant."""
     statement = {"Effect": "Allow", "Action": pattern or action, "Resource": resources}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
     entry = compare(document, [], evidence).entries[0]
@@ -49,18 +49,18 @@ def candidate(
 
 
 def test_a_visible_unused_action_with_enough_evidence_is_held_by_no_guard(evidence: Evidence) -> None:
-    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    assert registry.first_guard_result(judged, context(evidence)) is None
+    checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+    assert registry.first_guard_result(checked, context(evidence)) is None
 
 
-def test_every_guard_has_a_name_of_its_own_that_a_reader_can_look_up() -> None:
+def test_every_guard_has_a_unique_name() -> None:
     names = [name for name, _ in registry.GUARDS]
     assert len(set(names)) == len(names)
     assert all(name == name.lower() and " " not in name for name in names)
 
 
-def test_every_guard_is_explained_on_the_page_of_guards() -> None:
-    """The reader of a pull request looks a name up there; no name of the code is missing, wherever it is given."""
+def test_the_guide_explains_every_guard() -> None:
+    """Readers of a pull request look names up there, so it lists every name in the code."""
     package = Path(registry.__file__).parents[2]
     source = "\n".join(file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py")))
     names = {name for name, _ in registry.GUARDS} | {*re.findall(r'GuardResult\(\s*"([a-z-]+)"', source)}
@@ -71,30 +71,30 @@ def test_every_guard_is_explained_on_the_page_of_guards() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["sqs:PurgeQueue", "SQS:purge*", "sqs:*", "*"])
-def test_what_a_person_keeps_stays_in_any_case_of_letters(evidence: Evidence, pattern: str) -> None:
-    told = registry.kept(candidate("sqs:PurgeQueue", evidence), context(evidence, keep=("s3:*", pattern)))
-    assert told == f"`keep` names {pattern}"
+def test_keep_ignores_case(evidence: Evidence, pattern: str) -> None:
+    reason = registry.kept(candidate("sqs:PurgeQueue", evidence), context(evidence, keep=("s3:*", pattern)))
+    assert reason == f"`keep` names {pattern}"
 
 
-def test_a_keep_for_others_holds_nothing(evidence: Evidence) -> None:
+def test_keep_for_other_actions_holds_nothing_back(evidence: Evidence) -> None:
     assert registry.kept(candidate("sqs:PurgeQueue", evidence), context(evidence, keep=("sqs:Purge",))) == ""
 
 
-def test_an_action_that_the_catalogue_lacks_vetoes_its_own_removal(evidence: Evidence) -> None:
+def test_an_action_that_the_catalogue_lacks_is_kept(evidence: Evidence) -> None:
     assert registry.unknown_action(candidate("sqs:PurgeQueueOfTomorrow", evidence), context(evidence))
     assert registry.unknown_action(candidate("sqs:PurgeQueue", evidence), context(evidence)) == ""
 
 
 @pytest.mark.parametrize(("least", "holds"), [(34, False), (35, False), (36, True)])
 def test_evidence_must_span_the_days_that_the_user_asks_for(evidence: Evidence, least: int, holds: bool) -> None:
-    told = registry.minimum_days(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_days=least))
-    assert told == (f"the evidence spans 35 of {least} days" if holds else "")
+    reason = registry.minimum_days(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_days=least))
+    assert reason == (f"the evidence spans 35 of {least} days" if holds else "")
 
 
 @pytest.mark.parametrize(("least", "holds"), [(4, False), (5, False), (6, True)])
-def test_only_runs_without_a_refusal_count(evidence: Evidence, least: int, holds: bool) -> None:
-    told = registry.minimum_runs(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_runs=least))
-    assert told == (f"the evidence holds 5 of {least} runs without a refusal" if holds else "")
+def test_only_runs_without_a_denial_count(evidence: Evidence, least: int, holds: bool) -> None:
+    reason = registry.minimum_runs(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_runs=least))
+    assert reason == (f"the evidence holds 5 of {least} runs without a refusal" if holds else "")
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_only_runs_without_a_refusal_count(evidence: Evidence, least: int, holds
         (Scope(actions=("sqs:CreateQueue",)), False),
     ],
 )
-def test_a_gap_holds_what_it_could_hide_and_nothing_else(evidence: Evidence, scope: Scope, holds: bool) -> None:
+def test_a_gap_keeps_only_actions_that_it_could_hide(evidence: Evidence, scope: Scope, holds: bool) -> None:
     holed = replace(evidence, gaps=(Gap(GapKind.UNMAPPED_EVENT, scope, "sqs.amazonaws.com:DoIt"),))
-    told = registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(holed))
-    assert told == ("unmapped-event: sqs.amazonaws.com:DoIt" if holds else "")
+    reason = registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(holed))
+    assert reason == ("unmapped-event: sqs.amazonaws.com:DoIt" if holds else "")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_events_that_a_trail_does_not_log_hide_the_actions_that_only_they_show(
     evidence: Evidence, action: str, events: tuple[str, ...], holds: bool
 ) -> None:
     holed = replace(evidence, gaps=(Gap(GapKind.NOT_LOGGED, Scope(events=events), "not logged"),))
-    told = registry.gap_in_scope(candidate(action, evidence, resources=QUEUE), context(holed))
-    assert told == ("not-logged: not logged" if holds else "")
+    reason = registry.gap_in_scope(candidate(action, evidence, resources=QUEUE), context(holed))
+    assert reason == ("not-logged: not logged" if holds else "")
 
 
 @pytest.mark.parametrize(
@@ -147,44 +147,44 @@ def test_events_that_a_trail_does_not_log_hide_the_actions_that_only_they_show(
         ("iam:GetRole", "*", ("eu-west-1",), False),
     ],
 )
-def test_a_gap_of_some_regions_holds_what_may_have_been_recorded_there(
+def test_a_gap_of_some_regions_keeps_actions_that_may_be_recorded_there(
     evidence: Evidence, action: str, resources: list[str] | str, regions: tuple[str, ...], holds: bool
 ) -> None:
     holed = replace(evidence, gaps=(Gap(GapKind.SOURCE_FAILED, Scope(regions=regions), "lost"),))
-    told = registry.gap_in_scope(candidate(action, evidence, resources=resources), context(holed))
-    assert told == ("source-failed: lost" if holds else "")
+    reason = registry.gap_in_scope(candidate(action, evidence, resources=resources), context(holed))
+    assert reason == ("source-failed: lost" if holds else "")
 
 
-def test_a_gap_of_another_region_than_a_condition_names_holds_nothing(evidence: Evidence) -> None:
-    judged = candidate("sqs:PurgeQueue", evidence)
+def test_a_gap_outside_the_regions_of_a_condition_keeps_nothing(evidence: Evidence) -> None:
+    checked = candidate("sqs:PurgeQueue", evidence)
     for operator, holds in (("StringEquals", False), ("StringEqualsIfExists", True), ("StringNotEquals", True)):
         condition = {operator: {"aws:RequestedRegion": "eu-west-1"}}
         statement = {"Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": "*", "Condition": condition}
         document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
-        entry = replace(judged.entry, statement=document.statements[0])
+        entry = replace(checked.entry, statement=document.statements[0])
         holed = replace(evidence, gaps=(Gap(GapKind.SOURCE_FAILED, Scope(regions=("us-east-1",)), "lost"),))
-        assert bool(registry.gap_in_scope(replace(judged, entry=entry), context(holed))) is holds
+        assert bool(registry.gap_in_scope(replace(checked, entry=entry), context(holed))) is holds
 
 
-def test_unknown_settings_of_a_trail_hold_nothing_by_themselves(evidence: Evidence) -> None:
-    told = replace(evidence, gaps=(Gap(GapKind.SETTINGS_UNKNOWN, Scope(), "nobody tells"),))
-    assert registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(told)) == ""
+def test_unknown_settings_of_a_trail_keep_nothing(evidence: Evidence) -> None:
+    reason = replace(evidence, gaps=(Gap(GapKind.SETTINGS_UNKNOWN, Scope(), "nobody tells"),))
+    assert registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(reason)) == ""
 
 
 @pytest.mark.parametrize(
     ("outcome", "word"), [(Outcome.DENIED, "refused"), (Outcome.UNKNOWN, "says nothing about authorisation")]
 )
-def test_a_call_that_was_refused_or_unclear_vetoes_a_removal(evidence: Evidence, outcome: Outcome, word: str) -> None:
+def test_a_denied_or_unknown_call_prevents_a_removal(evidence: Evidence, outcome: Outcome, word: str) -> None:
     usage = next(usage for usage in evidence.usages if usage.need.permission.action == "sqs:CreateQueue")
-    judged = candidate("sqs:CreateQueue", evidence)
-    entry: Entry = replace(judged.entry, uses={"sqs:CreateQueue": (replace(usage, outcome=outcome),)})
-    assert word in registry.inconclusive(replace(judged, entry=entry), context(evidence))
+    checked = candidate("sqs:CreateQueue", evidence)
+    entry: Entry = replace(checked.entry, uses={"sqs:CreateQueue": (replace(usage, outcome=outcome),)})
+    assert word in registry.inconclusive(replace(checked, entry=entry), context(evidence))
 
 
-def test_a_call_of_another_action_vetoes_nothing(evidence: Evidence) -> None:
-    judged = candidate("sqs:PurgeQueue", evidence, "sqs:*")
-    assert judged.entry.uses
-    assert registry.inconclusive(judged, context(evidence)) == ""
+def test_a_call_of_another_action_prevents_nothing(evidence: Evidence) -> None:
+    checked = candidate("sqs:PurgeQueue", evidence, "sqs:*")
+    assert checked.entry.uses
+    assert registry.inconclusive(checked, context(evidence)) == ""
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ def test_a_call_of_another_action_vetoes_nothing(evidence: Evidence) -> None:
         ("sqs:PurgeQueue", "sqs:*", {}, False),
     ],
 )
-def test_a_wildcard_over_a_service_without_any_call_stays_unless_the_user_drops_it(
+def test_a_wildcard_over_an_unseen_service_is_kept_unless_the_user_drops_it(
     evidence: Evidence, action: str, pattern: str, options: Mapping[str, Any], holds: bool
 ) -> None:
-    told = registry.unseen_service(candidate(action, evidence, pattern), context(evidence, **options))
-    assert bool(told) is holds
-    assert not holds or "no call of sns" in told
+    reason = registry.unseen_service(candidate(action, evidence, pattern), context(evidence, **options))
+    assert bool(reason) is holds
+    assert not holds or "no call of sns" in reason
 
 
 @pytest.mark.parametrize(
@@ -216,17 +216,17 @@ def test_a_wildcard_over_a_service_without_any_call_stays_unless_the_user_drops_
         ("iam:DeleteRole", "arn:aws:iam::111122223333:role/x", ("us-east-1",), ""),
     ],
 )
-def test_a_region_that_was_not_read_holds_what_it_would_have_shown(
+def test_an_unread_region_keeps_actions_that_it_would_have_recorded(
     evidence: Evidence, action: str, resources: list[str] | str, covered: tuple[str, ...], missing: str
 ) -> None:
     regions = dict.fromkeys(covered, timedelta(days=400))
     read = replace(evidence, coverage=Coverage(regions, reads=True))
-    told = registry.region_not_read(candidate(action, read, resources=resources), context(read))
-    assert (missing in told) if missing else (told == "")
+    reason = registry.region_not_read(candidate(action, read, resources=resources), context(read))
+    assert (missing in reason) if missing else (reason == "")
 
 
 def action_of(visibility: str) -> str:
-    """Some action that CloudTrail shows in this way."""
+    """An action with this visibility in CloudTrail."""
     return next(
         row["action"]
         for row in table("visibility")
@@ -238,9 +238,11 @@ def action_of(visibility: str) -> str:
     ("visibility", "word"),
     [("management", ""), ("permission-only", "no event of its own"), ("never", "never"), ("unknown", "not known")],
 )
-def test_only_an_action_that_a_trail_would_have_shown_may_go(evidence: Evidence, visibility: str, word: str) -> None:
-    told = registry.not_visible(candidate(action_of(visibility), evidence), context(evidence))
-    assert (word in told) if word else (told == "")
+def test_only_an_action_that_a_trail_would_have_shown_is_removed(
+    evidence: Evidence, visibility: str, word: str
+) -> None:
+    reason = registry.not_visible(candidate(action_of(visibility), evidence), context(evidence))
+    assert (word in reason) if word else (reason == "")
 
 
 @pytest.mark.parametrize(
@@ -254,89 +256,91 @@ def test_only_an_action_that_a_trail_would_have_shown_may_go(evidence: Evidence,
         ((("arn:aws:s3:::shop", "read"),), "arn:aws:s3:::shop*/*", True),
     ],
 )
-def test_an_action_of_data_events_may_go_only_where_such_events_of_its_resources_were_recorded(
+def test_an_action_of_data_events_is_removed_only_if_such_events_of_its_resources_were_recorded(
     evidence: Evidence, recorded: tuple[tuple[str, str], ...], resources: list[str] | str, holds: bool
 ) -> None:
     seen = replace(evidence, data_recorded=dict.fromkeys(recorded, timedelta(days=30)))
-    told = registry.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), context(seen))
-    assert ("data event (AWS::S3::Object)" in told) if holds else (told == "")
+    reason = registry.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), context(seen))
+    assert ("data event (AWS::S3::Object)" in reason) if holds else (reason == "")
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
-def test_an_action_that_reading_and_writing_events_need_may_go_only_where_both_were_recorded(
+def test_an_action_of_read_and_write_events_is_removed_only_if_both_were_recorded(
     evidence: Evidence, kind: str
 ) -> None:
-    """`s3:GetObject` is needed by GetObject, which is a read, and by CopyObject, which is a write."""
+    """GetObject (a read) and CopyObject (a write) both need `s3:GetObject`."""
     seen = replace(evidence, data_recorded={("arn:aws:s3:::shop", kind): timedelta(days=30)})
-    told = registry.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), context(seen))
-    assert "data event (AWS::S3::Object)" in told
+    reason = registry.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), context(seen))
+    assert "data event (AWS::S3::Object)" in reason
 
 
-def test_a_lifecycle_counterpart_of_a_used_action_stays_and_says_of_which(evidence: Evidence) -> None:
-    told = registry.lifecycle_counterpart(candidate("sqs:DeleteQueue", evidence), context(evidence))
-    assert told == "lifecycle counterpart of sqs:CreateQueue"
+def test_a_lifecycle_counterpart_is_kept_and_names_the_used_action(evidence: Evidence) -> None:
+    reason = registry.lifecycle_counterpart(candidate("sqs:DeleteQueue", evidence), context(evidence))
+    assert reason == "lifecycle counterpart of sqs:CreateQueue"
     assert registry.lifecycle_counterpart(candidate("sqs:PurgeQueue", evidence), context(evidence)) == ""
 
 
-def test_a_refused_call_has_no_lifecycle_counterparts(evidence: Evidence) -> None:
-    """The alarm was never made, so nothing has to delete it."""
+def test_a_denied_call_has_no_lifecycle_counterparts(evidence: Evidence) -> None:
+    """The alarm was never created, so it needs no deletion."""
     assert registry.lifecycle_counterpart(candidate("cloudwatch:DeleteAlarms", evidence), context(evidence)) == ""
 
 
-def test_without_any_evidence_everything_stays(evidence: Evidence) -> None:
+def test_without_evidence_nothing_is_removed(evidence: Evidence) -> None:
     nothing = Evidence(evidence.principal)
     for action in catalog.actions("sqs"):
-        told = registry.first_guard_result(candidate(action, nothing), context(nothing))
-        assert told == GuardResult("minimum-days", "the evidence spans 0 of 30 days")
+        reason = registry.first_guard_result(candidate(action, nothing), context(nothing))
+        assert reason == GuardResult("minimum-days", "the evidence spans 0 of 30 days")
 
 
-def test_the_days_are_whole_ones_from_first_to_last_call(evidence: Evidence) -> None:
+def test_the_span_counts_whole_days_from_first_to_last_call(evidence: Evidence) -> None:
     assert evidence.first
     short = replace(evidence, last=evidence.first + timedelta(days=29, hours=23))
-    told = registry.minimum_days(candidate("sqs:PurgeQueue", short), context(short))
-    assert told == "the evidence spans 29 of 30 days"
+    reason = registry.minimum_days(candidate("sqs:PurgeQueue", short), context(short))
+    assert reason == "the evidence spans 29 of 30 days"
 
 
-def test_a_role_that_is_not_what_the_file_says_is_not_narrowed_further(evidence: Evidence) -> None:
-    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+def test_a_role_that_differs_from_the_file_is_not_narrowed_further(evidence: Evidence) -> None:
+    checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
     differs = replace(evidence, live_role_drift="the file allows sqs:PurgeQueue on *, which inline policy ci does not")
-    guard_result = registry.first_guard_result(judged, context(differs))
+    guard_result = registry.first_guard_result(checked, context(differs))
     assert guard_result is not None
     assert guard_result.guard == "live-differs"
     assert guard_result.reason.startswith(differs.live_role_drift)
 
 
 @pytest.mark.parametrize(("action", "holds"), [("s3:PutObject", True), ("sqs:PurgeQueue", False)])
-def test_a_source_without_data_events_holds_what_only_they_show(evidence: Evidence, action: str, holds: bool) -> None:
+def test_a_source_without_data_events_keeps_actions_that_only_they_show(
+    evidence: Evidence, action: str, holds: bool
+) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
-    judged = candidate(action, evidence, resources="arn:aws:s3:::assets/*")
-    assert bool(registry.gap_in_scope(judged, context(replace(evidence, gaps=(gap,))))) is holds
+    checked = candidate(action, evidence, resources="arn:aws:s3:::assets/*")
+    assert bool(registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,))))) is holds
 
 
-def test_what_another_source_recorded_is_not_held_for_the_source_that_could_not(evidence: Evidence) -> None:
+def test_data_events_of_one_source_make_up_for_another(evidence: Evidence) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
     recorded = {("arn:aws:s3:::assets", kind): timedelta(days=30) for kind in ("read", "write")}
-    judged = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
-    assert registry.gap_in_scope(judged, context(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
+    checked = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
+    assert registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
 
 
 @pytest.mark.parametrize("kind", [GapKind.SOURCE_FAILED, GapKind.EVENTS_LATE])
-def test_a_region_that_could_not_be_read_to_its_end_holds_what_it_records(evidence: Evidence, kind: GapKind) -> None:
+def test_a_partly_read_region_keeps_actions_that_it_records(evidence: Evidence, kind: GapKind) -> None:
     gap = Gap(kind, Scope(regions=("eu-west-1",)), "AWS kept refusing")
-    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    assert registry.gap_in_scope(judged, context(replace(evidence, gaps=(gap,))))
+    checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+    assert registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,))))
 
 
-def test_what_is_attached_besides_hides_no_call(evidence: Evidence) -> None:
+def test_an_attached_policy_hides_no_call(evidence: Evidence) -> None:
     gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AWS refused iam:GetRole")
-    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    assert registry.first_guard_result(judged, context(replace(evidence, gaps=(gap,)))) is None
+    checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+    assert registry.first_guard_result(checked, context(replace(evidence, gaps=(gap,)))) is None
 
 
 @pytest.mark.parametrize(("days", "holds"), [(90, False), (29, True), (0, True)])
-def test_where_every_management_event_was_looked_through_no_source_need_have_been_seen(
+def test_with_all_management_events_read_no_event_source_needs_to_be_seen(
     evidence: Evidence, days: int, holds: bool
 ) -> None:
     coverage = replace(evidence.coverage, sources=frozenset(), reads=False, whole=timedelta(days=days))
-    judged = candidate("kms:DescribeKey", evidence, resources="*")
-    assert bool(registry.not_recorded(judged, context(replace(evidence, coverage=coverage)))) is holds
+    checked = candidate("kms:DescribeKey", evidence, resources="*")
+    assert bool(registry.not_recorded(checked, context(replace(evidence, coverage=coverage)))) is holds

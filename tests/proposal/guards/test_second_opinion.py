@@ -1,4 +1,4 @@
-"""The generated policy held against the proposal: questions, never grants."""
+"""The generated policy compared with the proposal: questions, never grants."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ def opinion(*grants: tuple[str, str], seen: Evidence, documents: tuple[Document,
 SEEN = evidence([usage("sqs:CreateQueue", QUEUE), replace(usage("sqs:PurgeQueue", QUEUE), outcome=Outcome.DENIED)])
 
 
-def test_without_a_generated_policy_there_is_no_opinion() -> None:
+def test_without_a_generated_policy_there_is_no_comparison() -> None:
     assert compare_with_generated_policy([document("s3:*")], SEEN) is None
 
 
-def test_what_the_proposal_grants_is_agreement_and_no_question() -> None:
+def test_an_action_that_the_proposal_grants_is_agreed_and_no_question() -> None:
     found = opinion(
         ("sqs:CreateQueue", QUEUES), ("s3:PutBucketAcl", "*"), seen=SEEN, documents=(document("sqs:*", "S3:put*"),)
     )
     assert (found.agreed, found.questions) == (2, ())
 
 
-def test_a_denying_statement_grants_nothing() -> None:
+def test_a_deny_statement_grants_nothing() -> None:
     found = opinion(("sqs:CreateQueue", QUEUES), seen=SEEN, documents=(document("sqs:*", Effect="Deny"),))
     assert [each.action for each in found.questions] == ["sqs:CreateQueue"]
 
 
-def test_what_not_action_leaves_out_in_part_is_not_granted_whole() -> None:
+def test_an_action_that_not_action_partly_excludes_is_not_granted() -> None:
     text = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"}}
     all_but_one = parse(json.dumps(text).encode(), "p.json")
     found = opinion(("s3:Get*", "*"), ("s3:Put*", "*"), seen=SEEN, documents=(all_but_one,))
     assert (found.agreed, [each.action for each in found.questions]) == (1, ["s3:Get*"])
 
 
-def test_a_placeholder_is_filled_from_what_was_seen() -> None:
+def test_a_recorded_resource_replaces_a_placeholder() -> None:
     found = opinion(
         ("sqs:GetQueueUrl", QUEUES),
         ("sns:Publish", "arn:aws:sns:${Region}:${Account}:${TopicName}"),
@@ -71,7 +71,7 @@ def test_a_placeholder_is_filled_from_what_was_seen() -> None:
     assert (left.resources, left.has_real_resources) == (("arn:aws:sns:${Region}:${Account}:${TopicName}",), False)
 
 
-def test_each_resource_is_filled_for_itself_and_one_without_placeholders_stays() -> None:
+def test_each_resource_with_placeholders_is_replaced_separately() -> None:
     literal, keys = "arn:aws:sqs:eu-west-1:111122223333:literal", "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
     found = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
     assert (found.resources, found.has_real_resources) == ((QUEUE, keys, literal), True)
@@ -87,22 +87,22 @@ def opinion_on(action: str, resources: tuple[str, ...]) -> UngrantedAction:
     return question
 
 
-def test_a_bucket_is_not_filled_with_an_object() -> None:
+def test_an_object_does_not_replace_a_bucket_placeholder() -> None:
     seen = evidence([usage("s3:PutObject", "arn:aws:s3:::assets/key")])
     [question] = opinion(("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=seen, documents=()).questions
     assert not question.has_real_resources
 
 
-def test_a_refused_call_is_told_as_one() -> None:
+def test_a_denied_call_is_reported_as_denied() -> None:
     [question] = opinion(("sqs:PurgeQueue", QUEUES), seen=SEEN, documents=()).questions
     assert question.why is UngrantedReason.DENIED
 
 
-def test_an_action_that_the_catalogue_lacks_is_asked_about() -> None:
+def test_an_action_that_the_catalogue_lacks_is_a_question() -> None:
     [question] = opinion(("sqs:Teleport", "*"), seen=SEEN, documents=()).questions
     assert question.why is UngrantedReason.UNKNOWN
 
 
-def test_what_no_policy_has_to_allow_is_no_question() -> None:
+def test_an_action_that_needs_no_permission_is_no_question() -> None:
     found = opinion(("sts:GetCallerIdentity", "*"), seen=SEEN, documents=())
     assert (found.questions, found.free) == ((), ("sts:GetCallerIdentity",))

@@ -1,4 +1,4 @@
-"""The promises of offered conditions: every recorded call met them, and a statement that has one is not asked again."""
+"""Suggested conditions: every recorded call met them, and no statement already has them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def region(*values: str) -> Condition:
     return Condition("StringEquals", "aws:RequestedRegion", values)
 
 
-def test_the_regions_of_all_calls_are_offered_for_a_grant_on_everything() -> None:
+def test_the_regions_of_all_calls_are_suggested_for_a_grant_on_all_resources() -> None:
     calls = usage("ec2:DescribeVpcs"), usage("ec2:DescribeSubnets", regions=("eu-west-1", "us-east-1"))
     assert offered({"Action": "ec2:*"}, *calls) == [
         (("ec2:DescribeVpcs",), region("eu-west-1")),
@@ -50,7 +50,7 @@ def test_a_resource_that_names_its_region_and_a_global_service_need_no_condition
     assert offered({"Action": "iam:ListRoles"}, usage("iam:ListRoles", regions=("us-east-1",))) == []
 
 
-def test_a_role_is_offered_to_the_services_that_it_was_passed_to() -> None:
+def test_the_services_that_a_role_was_passed_to_are_suggested() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
     states = replace(PASSED, values=("states.amazonaws.com",))
     both = [usage("iam:PassRole", PASSED, resource=role), usage("iam:PassRole", states, resource=role)]
@@ -58,7 +58,7 @@ def test_a_role_is_offered_to_the_services_that_it_was_passed_to() -> None:
     assert offered({"Action": "iam:PassRole"}, *both) == [(("iam:PassRole",), together)]
 
 
-def test_one_call_that_shows_no_value_ends_it() -> None:
+def test_one_call_without_a_value_prevents_the_suggestion() -> None:
     assert offered({"Action": "iam:PassRole"}, usage("iam:PassRole", PASSED), usage("iam:PassRole")) == []
     assert offered({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, usage("kms:Decrypt", VIA)) == [
         (("kms:Decrypt",), VIA)
@@ -67,28 +67,28 @@ def test_one_call_that_shows_no_value_ends_it() -> None:
     assert offered({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, *keys) == []
 
 
-def test_what_only_cloudformation_called_is_offered_through_it_alone() -> None:
+def test_called_via_is_suggested_if_only_cloudformation_made_the_calls() -> None:
     on = {"Action": "sqs:CreateQueue", "Resource": "arn:aws:sqs:*:*:*"}
     via = usage("sqs:CreateQueue", forwarded_by=(CLOUDFORMATION,), direct=False)
     condition = Condition("ForAnyValue:StringEquals", "aws:CalledVia", (CLOUDFORMATION,))
     assert offered(on, via) == [(("sqs:CreateQueue",), condition)]
     assert offered(on, replace(via, direct=True)) == []
     assert offered(on, via, usage("sqs:CreateQueue")) == []
-    # AWS sets the key for four services alone.
+    # AWS sets the key for only four services.
     assert offered(on, replace(via, forwarded_by=("codebuild.amazonaws.com",))) == []
 
 
-def test_few_runs_are_not_unanimous() -> None:
+def test_too_few_runs_suggest_no_condition() -> None:
     assert offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1", "2")), runs=5) == []
     assert offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1",)), runs=0) == []
 
 
-def test_a_statement_that_has_the_key_is_not_asked_for_it_again_and_a_deny_never() -> None:
+def test_a_condition_is_not_suggested_for_a_statement_with_the_key_or_a_deny() -> None:
     limited = {"Action": "ec2:DescribeVpcs", "Condition": {"StringLike": {"AWS:requestedregion": "eu-*"}}}
     assert offered(limited, usage("ec2:DescribeVpcs")) == []
     assert offered({"Effect": "Deny", "Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs")) == []
 
 
-def test_refused_calls_have_no_say() -> None:
+def test_denied_calls_do_not_affect_suggested_conditions() -> None:
     refused = usage("ec2:DescribeVpcs", outcome=Outcome.DENIED)
     assert offered({"Action": "ec2:DescribeVpcs"}, refused) == []

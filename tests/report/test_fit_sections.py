@@ -1,4 +1,4 @@
-"""The promises of cutting sections to a page."""
+"""Sections are truncated to the limit of a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60
 
 
 @given(SECTIONS, st.integers(0, 4_000))
-def test_sections_fit_together_and_lose_only_whole_lines_at_their_ends(sections: list[str], room: int) -> None:
+def test_sections_fit_the_limit_and_lose_only_whole_lines_at_their_ends(sections: list[str], room: int) -> None:
     longest = 100 * len(sections) + room
     shown = fit_sections(sections, longest)
     assert len(shown) == len(sections)
@@ -28,11 +28,11 @@ def test_sections_fit_together_and_lose_only_whole_lines_at_their_ends(sections:
 
 
 @given(SECTIONS)
-def test_what_fits_is_not_touched(sections: list[str]) -> None:
+def test_sections_within_the_limit_are_unchanged(sections: list[str]) -> None:
     assert fit_sections(sections, sum(map(len, sections))) == sections
 
 
-def test_a_short_section_stays_whole_beside_a_long_one() -> None:
+def test_a_short_section_remains_complete_next_to_a_long_one() -> None:
     short, long = "one\ntwo", "\n".join(["a long line"] * 1_000)
     shown = fit_sections([short, long], 1_000)
     assert shown[0] == short
@@ -47,8 +47,8 @@ BLOCKS = (
 
 
 @given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=12), st.integers(100, 2_000))
-def test_no_cut_leaves_a_block_of_code_or_a_fold_open(blocks: list[str], longest: int) -> None:
-    """What follows a section is read as it was written."""
+def test_no_truncation_leaves_a_code_block_or_details_element_open(blocks: list[str], longest: int) -> None:
+    """The text after a section renders as written."""
     (shown,) = fit_sections(["\n\n".join(blocks)], longest)
     assert len(shown) <= longest or shown == "\n\n".join(blocks)
     assert shown.count("```") % 2 == 0

@@ -1,4 +1,4 @@
-"""Extending needs a run of reviewed code: what is asked, what is refused, what is marked."""
+"""Additions need a run of reviewed code: which runs are checked, held back and marked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def usage(*runs: int) -> Usage:
         ((), False, True),
     ],
 )
-def test_one_trusted_run_suffices_and_unknown_ones_are_marked_not_refused(
+def test_one_trusted_run_suffices_and_unknown_origins_are_marked(
     origins: tuple[Origin, ...], refused: bool, unknown: bool
 ) -> None:
     used = usage(*range(len(origins)))
@@ -46,7 +46,7 @@ def test_one_trusted_run_suffices_and_unknown_ones_are_marked_not_refused(
         assert (guard_result.guard, "feature/x" in guard_result.reason) == ("untrusted-ref", True)
 
 
-def test_runs_are_asked_for_from_the_newest_on_until_one_is_trusted() -> None:
+def test_origins_are_read_newest_first_until_one_is_trusted() -> None:
     asked: list[str] = []
 
     def ask(run: Run) -> Origin:
@@ -58,7 +58,7 @@ def test_runs_are_asked_for_from_the_newest_on_until_one_is_trusted() -> None:
     assert origins == {"7": FEATURE, "6": FEATURE, "5": MAIN}
 
 
-def test_the_number_of_questions_has_an_end_and_what_was_not_asked_is_not_trusted() -> None:
+def test_the_number_of_origins_read_is_limited_and_an_unread_origin_is_not_trusted() -> None:
     asked: list[str] = []
 
     def ask(run: Run) -> Origin:
@@ -74,8 +74,8 @@ def test_the_number_of_questions_has_an_end_and_what_was_not_asked_is_not_truste
     assert untrusted_ref(usage(99), hundreds) is not None
 
 
-def test_runs_that_made_such_things_are_asked_for_after_those_that_additions_hang_on() -> None:
-    """And open nothing where no question was left; without anything missing nobody is asked."""
+def test_origins_of_creating_runs_are_read_after_those_of_additions() -> None:
+    """They widen no pattern past the limit, and none is read without a missing permission."""
     asked: list[str] = []
 
     def ask(run: Run) -> Origin:

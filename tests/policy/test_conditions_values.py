@@ -60,19 +60,19 @@ def test_dates_may_be_seconds_since_1970(text: str, expected: Decimal) -> None:
     "text",
     ["2026", "9999", "2026-13", "2026-11-31", "2026-11-24T13:30", "2026-11-24T13Z", "2026-11-24 13:30Z", "soon", ""],
 )
-def test_what_is_no_date_or_could_be_a_year_and_seconds_is_none(text: str) -> None:
+def test_invalid_and_ambiguous_dates_are_none(text: str) -> None:
     assert parse_date(text) is None
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), st.integers(-14 * 60, 14 * 60))
-def test_a_date_in_any_zone_is_the_same_moment(time: datetime, minutes: int) -> None:
+def test_dates_in_different_zones_compare_by_time(time: datetime, minutes: int) -> None:
     from datetime import timedelta, timezone
 
     there = time.replace(tzinfo=UTC, microsecond=0).astimezone(timezone(timedelta(minutes=minutes)))
     assert parse_date(there.isoformat()) == Decimal(int(there.timestamp()))
 
 
-def test_addresses_and_ranges() -> None:
+def test_addresses_and_ranges_are_networks() -> None:
     assert str(parse_network("203.0.113.7")) == "203.0.113.7/32"
     assert str(parse_network("203.0.113.7/24")) == "203.0.113.0/24"
     assert str(parse_network("2001:DB8::/32")) == "2001:db8::/32"

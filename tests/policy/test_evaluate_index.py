@@ -1,4 +1,4 @@
-"""Looking entries up finds the statements that comparing each entry finds."""
+"""The index finds the same statements as comparing each entry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ statements = st.builds(
 
 
 @given(st.lists(statements, max_size=5), st.lists(actions, min_size=1, max_size=5))
-def test_the_statements_about_an_action_are_those_of_which_an_entry_names_it(
+def test_statements_naming_returns_the_statements_with_a_matching_entry(
     policy: list[dict[str, object]], asked: list[str]
 ) -> None:
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
@@ -36,7 +36,7 @@ def test_the_statements_about_an_action_are_those_of_which_an_entry_names_it(
 
 
 @given(st.lists(entries, min_size=1, max_size=8), st.lists(entries, min_size=1, max_size=8))
-def test_merged_statements_keep_the_entries_that_no_other_one_covers(one: list[str], other: list[str]) -> None:
+def test_merged_statements_keep_entries_that_no_other_covers(one: list[str], other: list[str]) -> None:
     policy = [{"Effect": "Allow", "Action": each, "Resource": "*"} for each in (one, other)]
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
     left: list[str] = []

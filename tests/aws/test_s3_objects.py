@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.s3_objects import parse_listing
 from leastpriv.errors import AwsError
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
+from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from tests.fakes.aws.s3_server import FakeS3, etag
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff"))
@@ -26,13 +28,18 @@ def server() -> Iterator[FakeS3]:
         yield fake
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    from botocore.parsers import create_parser
+@cache
+def output_shape() -> Any:
     from botocore.session import get_session
 
-    model = get_session().get_service_model("s3").operation_model("ListObjectsV2")
+    return get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    from botocore.parsers import create_parser
+
     answer = {"body": body, "headers": {}, "status_code": 200}
-    found: dict[str, Any] = create_parser("rest-xml").parse(answer, model.output_shape)
+    found: dict[str, Any] = create_parser("rest-xml").parse(answer, output_shape())
     return found
 
 
@@ -56,7 +63,7 @@ def entry(key: str, etag: str, size: int, more: str = "") -> str:
 
 
 @given(st.lists(st.builds(entry, _TEXT.filter(bool), _TEXT, st.integers(0, 2**40), _MORE), min_size=1, max_size=5))
-def test_what_is_taken_and_what_is_left_are_together_what_botocore_parses(entries: list[str]) -> None:
+def test_the_fast_parser_and_botocore_together_give_botocores_result(entries: list[str]) -> None:
     whole = page(*entries, after="<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>")
     rest, customized = taken(whole)
     told = parsed(whole)
@@ -96,7 +103,7 @@ def test_keys_come_back_as_they_are_whatever_is_in_them(server: FakeS3) -> None:
         server.objects[key] = key.encode()
     found = [stored for page in Bucket("logs", server.aws().client("s3")).objects("a/") for stored in page]
     assert sorted(found, key=lambda stored: stored.key) == sorted(
-        (Stored(key, etag(body), len(body)) for key, body in server.objects.items()),
+        (StoredFile(key, etag(body), len(body)) for key, body in server.objects.items()),
         key=lambda stored: stored.key,
     )
 

@@ -1,4 +1,4 @@
-"""The promises of packing: nothing is gained or lost, each policy is within its quota, and what fits is not touched."""
+"""Packing keeps the meaning, brings each policy within its quota, and leaves fitting policies unchanged."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def assert_same(one: list[Document], other: list[Document]) -> None:
 
 @examples(150)
 @given(policies())
-def test_the_parts_together_say_what_the_whole_said_and_each_has_room(policy: dict[str, Any]) -> None:
+def test_parts_keep_the_meaning_of_the_whole_and_fit_their_quotas(policy: dict[str, Any]) -> None:
     whole = document(policy)
     packed = pack(whole)
     assert packed.fits
@@ -90,7 +90,7 @@ def test_the_parts_together_say_what_the_whole_said_and_each_has_room(policy: di
 
 @examples(80)
 @given(policies())
-def test_sids_stay_unique_and_what_fits_is_not_touched(policy: dict[str, Any]) -> None:
+def test_sids_remain_unique_and_fitting_policies_are_unchanged(policy: dict[str, Any]) -> None:
     whole = document(policy)
     packed = pack(whole)
     for part in parts(packed):
@@ -104,10 +104,10 @@ def test_sids_stay_unique_and_what_fits_is_not_touched(policy: dict[str, Any]) -
 
 @examples(80)
 @given(policies())
-def test_merging_loses_and_gains_nothing(policy: dict[str, Any]) -> None:
+def test_merging_keeps_the_meaning(policy: dict[str, Any]) -> None:
     whole = document(policy)
-    merged, gone = merge_statements(whole)
-    assert len(merged.statements) + len(gone) == len(whole.statements)
+    merged, merged_sids = merge_statements(whole)
+    assert len(merged.statements) + len(merged_sids) == len(whole.statements)
     assert policy_size(merged) <= policy_size(whole)
     assert_same([whole], [merged])
 
@@ -115,7 +115,7 @@ def test_merging_loses_and_gains_nothing(policy: dict[str, Any]) -> None:
 def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
     queue, other = RESOURCES[:2]
     both = ["sqs:CreateQueue", "sqs:SendMessage"]
-    merged, gone = merge_statements(
+    merged, merged_sids = merge_statements(
         document(
             {
                 "Statement": [
@@ -133,14 +133,14 @@ def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
             }
         )
     )
-    assert gone == ("B", "E")
+    assert merged_sids == ("B", "E")
     assert [statement.sid for statement in merged.statements] == ["A", "C", "D"]
     assert merged.statements[0].actions == ("sqs:SendMessage", "sqs:CreateQueue")
     assert merged.statements[0].resources == (queue, other)
 
 
-def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
-    """Whoever adds one queue to a full policy does not want to read forty statements anew."""
+def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
+    """An addition of one queue to a full policy must not change forty statements."""
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders-{:02}-" + "x" * 34
     queues = [
         {"Sid": f"Queue{number}", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue.format(number)}
@@ -154,8 +154,8 @@ def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
     assert packed.further == packed.wildcards == ()
     assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
     assert policy_size(merge_statements(whole, policy_size(packed.document))[0]) == policy_size(packed.document)
-    fewer, gone = merge_statements(whole, limit + 150)
-    assert len(gone) < len(packed.merged)
+    fewer, merged_sids = merge_statements(whole, limit + 150)
+    assert len(merged_sids) < len(packed.merged)
     assert limit < policy_size(fewer) <= limit + 150
     lists = document({"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]})
     folded_policy, wildcards = shorten_actions(
@@ -171,15 +171,15 @@ def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
 
 @examples(80)
 @given(policies(), st.integers(1, 100))
-def test_merging_to_a_size_loses_and_gains_nothing_and_reaches_it_where_all_of_it_would(
+def test_merging_to_a_limit_keeps_the_meaning_and_reaches_the_limit_if_possible(
     policy: dict[str, Any], share: int
 ) -> None:
     whole = document(policy)
     limit = policy_size(whole) * share // 100
-    merged, gone = merge_statements(whole, limit)
-    everything, all_gone = merge_statements(whole)
-    assert len(merged.statements) + len(gone) == len(whole.statements)
-    assert len(gone) <= len(all_gone)
+    merged, merged_sids = merge_statements(whole, limit)
+    everything, all_merged_sids = merge_statements(whole)
+    assert len(merged.statements) + len(merged_sids) == len(whole.statements)
+    assert len(merged_sids) <= len(all_merged_sids)
     assert (policy_size(merged) <= limit) == (policy_size(everything) <= limit)
     assert_same([whole], [merged])
 
@@ -188,7 +188,7 @@ def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": list(catalog.actions(service)[:count]), "Resource": "*"}
 
 
-def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_actions_today() -> None:
+def test_a_wildcard_is_written_only_with_consent_and_grants_the_same_catalogue_actions() -> None:
     large = document({"Version": "2012-10-17", "Statement": [long_list("Servers", 400)]})
     assert pack(large).wildcards == ()
     packed = pack(large, may_write_wildcard=lambda _document, _statement, _pattern: True)
@@ -207,7 +207,7 @@ def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_ac
 
 
 @given(st.integers(0, 2**60), st.booleans())
-def test_a_fold_stands_for_nothing_else(bits: int, allowed: bool) -> None:
+def test_a_wildcard_replaces_no_other_action(bits: int, allowed: bool) -> None:
     names = catalog.actions("sqs") + catalog.actions("sns")
     chosen = [name for place, name in enumerate(names) if bits >> place & 1]
     others = [name for name in names if name not in chosen]
@@ -216,7 +216,7 @@ def test_a_fold_stands_for_nothing_else(bits: int, allowed: bool) -> None:
     assert allowed or entries == tuple(sorted(chosen))
 
 
-def test_the_file_keeps_its_lines_and_denials_and_the_last_statements_move() -> None:
+def test_the_file_keeps_its_lines_and_deny_statements_and_the_last_statements_move() -> None:
     statements = [long_list("One", 120), long_list("Two", 100, "iam"), {**long_list("Three", 60, "rds")}]
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::secret"}
     whole = document({"Version": "2012-10-17", "Statement": [*statements, deny]}, indent="\t")
@@ -227,7 +227,7 @@ def test_the_file_keeps_its_lines_and_denials_and_the_last_statements_move() -> 
     assert "\n\t" in packed.further[0].text
 
 
-def test_a_statement_too_large_for_one_policy_is_cut_in_several() -> None:
+def test_a_statement_too_large_for_one_policy_is_split() -> None:
     whole = document({"Version": "2012-10-17", "Statement": long_list("Servers", 500)})
     packed = pack(whole)
     assert len(parts(packed)) > 1
@@ -237,7 +237,7 @@ def test_a_statement_too_large_for_one_policy_is_cut_in_several() -> None:
     assert_same([whole], parts(packed))
 
 
-def test_a_statement_is_cut_into_as_few_policies_as_its_size_takes() -> None:
+def test_a_statement_is_split_into_the_fewest_policies() -> None:
     queues = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number:04}" for number in range(500)]
     large = {"Sid": "A22", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queues}
     whole = document({"Version": "2012-10-17", "Statement": [large]})
@@ -248,7 +248,7 @@ def test_a_statement_is_cut_into_as_few_policies_as_its_size_takes() -> None:
     assert [resource for part in parts(packed) for resource in part.statements[0].resources] == queues
 
 
-def test_pieces_of_several_statements_get_sids_of_their_own() -> None:
+def test_parts_of_split_statements_get_distinct_sids() -> None:
     servers = [{**long_list("Servers", 500)}, {**long_list("ServersPart2", 3, "rds")}, {**long_list("servers", 400)}]
     packed = pack(document({"Version": "2012-10-17", "Statement": servers}))
     sids = [each.sid.lower() for part in parts(packed) for each in part.statements]
@@ -256,7 +256,7 @@ def test_pieces_of_several_statements_get_sids_of_their_own() -> None:
     assert all(re.fullmatch("servers(part[0-9]+)?", sid) for sid in sids)
 
 
-def test_what_cannot_be_cut_or_needs_too_many_policies_is_told() -> None:
+def test_a_policy_that_cannot_be_split_does_not_fit() -> None:
     solid = document({"Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "x" * 7_000}})
     assert not pack(solid).fits
     large = document({"Statement": [long_list("Servers", 500)]})
@@ -264,7 +264,7 @@ def test_what_cannot_be_cut_or_needs_too_many_policies_is_told() -> None:
     assert not pack(large, attached=max_managed_policies() - 1).fits
 
 
-def test_an_inline_policy_of_a_role_has_more_room() -> None:
+def test_an_inline_policy_of_a_role_has_a_larger_quota() -> None:
     large = document({"Statement": [long_list("Servers", 250)]})
     assert quota(PolicyKind.MANAGED) < policy_size(large) <= quota(PolicyKind.INLINE_ROLE)
     assert policy_kind(large, ROLE) is PolicyKind.INLINE_ROLE
@@ -304,7 +304,7 @@ def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None
         ("iam.d/policy", "iam.d/policy-2.json"),
     ],
 )
-def test_further_files_stand_beside_the_first(path: str, second: str) -> None:
+def test_continuation_files_are_in_the_folder_of_the_first(path: str, second: str) -> None:
     assert (numbered_file(path, 1), numbered_file(path, 2)) == (path, second)
     there = {second, numbered_file(path, 3), numbered_file(path, 5)}
     assert list(numbered_files(path, there.__contains__)) == [second, numbered_file(path, 3)]
@@ -322,7 +322,7 @@ def test_further_files_stand_beside_the_first(path: str, second: str) -> None:
         ("Custom::Thing", "PolicyDocument", PolicyKind.MANAGED),
     ],
 )
-def test_the_type_of_the_resource_tells_what_its_policies_are_attached_as(
+def test_the_cloudformation_resource_type_decides_how_a_policy_is_attached(
     kind: str, pointer: str, expected: PolicyKind
 ) -> None:
     inner: Any = {"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}}
@@ -341,7 +341,7 @@ def test_the_type_of_the_resource_tells_what_its_policies_are_attached_as(
         ("aws_iam_policy", PolicyKind.MANAGED),
     ],
 )
-def test_terraforms_resources_tell_it_too(kind: str, expected: PolicyKind) -> None:
+def test_the_terraform_resource_type_decides_how_a_policy_is_attached(kind: str, expected: PolicyKind) -> None:
     statement = '{ Effect = "Allow", Action = "a:B", Resource = "*" }'
     text = f'resource "{kind}" "x" {{\n  policy = jsonencode({{ Statement = [{statement}] }})\n}}\n'
     assert policy_kind(parse(text.encode(), "main.tf", f"{kind}.x.policy"), ROLE) is expected
@@ -354,7 +354,7 @@ def test_the_inline_policies_of_a_role_share_one_quota() -> None:
     assert size_of_others(PolicyKind.MANAGED, [large], ROLE) == 0
 
 
-def test_what_other_policies_take_of_the_quota_is_left_to_them() -> None:
+def test_the_quota_that_other_policies_use_is_respected() -> None:
     alarm = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": f"arn:aws:cloudwatch:{PADDING}"}
     own = document({"PolicyDocument": {"Version": "2012-10-17", "Statement": [long_list("Servers", 200), alarm]}})
     assert pack(own, PolicyKind.INLINE_ROLE) == PackedPolicy(own)

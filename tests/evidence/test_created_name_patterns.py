@@ -26,7 +26,7 @@ def queues(**fields: object) -> list[Usage]:
     return [usage("sqs:CreateQueue", f"{QUEUE}orders-{run}", "CreateQueue", run, **fields) for run in (1, 2, 3)]
 
 
-def test_an_action_is_open_to_the_whole_family_though_one_run_alone_used_it() -> None:
+def test_an_action_of_one_run_applies_to_the_whole_name_pattern() -> None:
     using = usage("sqs:TagQueue", f"{QUEUE}orders-2", "TagQueue", 2)
     made = find_created_resources([*queues(), using])
     assert [each.pattern for each in patterns_of(made.seen([using]))] == [f"{QUEUE}orders-*"]
@@ -37,17 +37,17 @@ def test_an_action_is_open_to_the_whole_family_though_one_run_alone_used_it() ->
     [{"succeeded": False}, {"outcome": Outcome.DENIED}, {"outcome": Outcome.UNKNOWN}, {"exact": False}],
     ids=["in vain", "refused", "nobody knows", "named in part"],
 )
-def test_what_was_not_surely_made_is_no_family(fields: dict[str, object]) -> None:
+def test_uncertain_creations_form_no_name_pattern(fields: dict[str, object]) -> None:
     assert not find_created_resources(queues(**fields)).families
 
 
-def test_what_was_only_used_is_no_family() -> None:
+def test_used_resources_form_no_name_pattern() -> None:
     assert not find_created_resources(
         [usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]
     ).families
 
 
-def test_what_a_call_only_makes_things_in_is_no_family() -> None:
+def test_parents_of_created_resources_form_no_name_pattern() -> None:
     """A table was made in each database; who made the databases, nobody knows."""
     places = [f"arn:aws:glue:eu-west-1:111122223333:database/app-{run}" for run in (1, 2, 3)]
     assert not find_created_resources(
@@ -55,7 +55,7 @@ def test_what_a_call_only_makes_things_in_is_no_family() -> None:
     ).families
 
 
-def test_only_those_who_may_teach_names_teach_them() -> None:
+def test_only_naming_usages_form_name_patterns() -> None:
     """Runs of unreviewed code cannot widen what is written for the others."""
     own = queues()
     assert find_created_resources(own, own).families
@@ -78,12 +78,12 @@ def due(usages: list[Usage], action: str) -> list[str]:
     return [each.pattern for each in patterns_of([*made.expected_objects(used)])]
 
 
-def test_what_was_done_to_objects_of_two_buckets_is_due_for_those_of_the_newest() -> None:
+def test_actions_on_objects_of_two_buckets_are_expected_for_the_newest_bucket() -> None:
     old = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject")]
     assert due([*old, *site(3, "PutObject")], "s3:DeleteObject") == [f"{bucket(3)}/index.html"]
 
 
-def test_nothing_is_due_where_one_bucket_alone_tells_or_the_object_is_not_there() -> None:
+def test_no_action_is_expected_with_one_bucket_or_a_missing_object() -> None:
     one = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject"), *site(3, "PutObject")]
     assert due(one, "s3:DeleteObject") == []
     two = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject")]
@@ -91,13 +91,13 @@ def test_nothing_is_due_where_one_bucket_alone_tells_or_the_object_is_not_there(
     assert due(two, "s3:DeleteObject") == []
 
 
-def test_nothing_is_due_of_buckets_themselves() -> None:
+def test_no_action_on_buckets_is_expected() -> None:
     buckets = [each for run in (1, 2, 3) for each in site(run)]
     made = find_created_resources(buckets)
     assert list(made.expected_objects(made.seen(buckets[:2]))) == []
 
 
-def test_a_folder_of_the_newest_bucket_is_open_only_where_that_of_the_older_ones_is() -> None:
+def test_a_folder_wildcard_of_the_newest_bucket_needs_one_in_the_older_buckets() -> None:
     """Seven files that one run deletes from each bucket are seven files, also in the bucket that is there now."""
     files = [f"assets/{letter}.html" for letter in "abcdefg"]
     old = [each for run in (1, 2) for key in files for each in site(run, "PutObject", "DeleteObject", key=key)]
@@ -106,19 +106,19 @@ def test_a_folder_of_the_newest_bucket_is_open_only_where_that_of_the_older_ones
 
 
 @pytest.mark.parametrize("fields", [{"outcome": Outcome.DENIED}, {"exact": False}], ids=["refused", "named in part"])
-def test_nothing_is_due_for_an_object_that_no_call_surely_used(fields: dict[str, object]) -> None:
+def test_no_action_is_expected_for_an_uncertain_object(fields: dict[str, object]) -> None:
     old = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject"), *site(3)]
     put = usage("s3:PutObject", f"{bucket(3)}/index.html", "PutObject", 3, **fields)
     assert due([*old, put], "s3:DeleteObject") == []
 
 
-def test_what_is_due_is_open_like_what_was_seen() -> None:
+def test_expected_objects_are_generalized_like_observed_ones() -> None:
     keys = ("app.54d5d5d6.js", "app.78dde6c4.js", "app.1715607a.js")
     old = [each for run in (1, 2) for each in site(run, "PutObject", "DeleteObject", key=keys[run])]
     assert due([*old, *site(3, "PutObject", key=keys[0])], "s3:DeleteObject") == [f"{bucket(3)}/app.????????.js"]
 
 
-def test_the_bucket_of_an_object_is_never_open() -> None:
+def test_the_bucket_of_an_object_is_never_a_wildcard() -> None:
     """`site-*/index.html` would be other people's buckets too; `site-*` for `s3:ListBucket` gives nobody anything."""
     usages = [each for run in (1, 2, 3) for each in site(run, "PutObject", "DeleteObject")]
     made = find_created_resources(usages)

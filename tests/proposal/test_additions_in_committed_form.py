@@ -1,4 +1,4 @@
-"""`resources: keep`: additions in the form that the committed policy has."""
+"""`resources: keep`: additions use the resource patterns of the committed policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written(pattern: Pattern, *statements: dict[str, object]) -> Sequence[Patter
     return in_committed_form("s3:PutObject", [pattern], parse(raw.encode(), "p.json").statements)
 
 
-def test_the_narrowest_entry_that_covers_the_resource_is_taken_and_says_whose_it_is() -> None:
+def test_the_narrowest_covering_entry_is_used_with_its_sid() -> None:
     (found,) = written(KEY, {"Sid": "A", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::b/*"]})
     assert (found.pattern, found.covers) == ("arn:aws:s3:::b/*", KEY.covers)
     assert "committed statement A" in found.openings[0].reason
@@ -38,16 +38,16 @@ def test_the_narrowest_entry_that_covers_the_resource_is_taken_and_says_whose_it
     ],
     ids=["all", "another service", "the bucket", "a variable", "another bucket", "a Deny", "NotResource"],
 )
-def test_no_form_is_taken_from(statement: dict[str, object]) -> None:
+def test_no_committed_resource_is_used_from(statement: dict[str, object]) -> None:
     assert written(KEY, statement) == (KEY,)
 
 
-def test_of_two_entries_of_which_none_is_the_narrower_neither_is_taken() -> None:
+def test_two_entries_of_which_none_is_narrower_are_not_used() -> None:
     statement = {"Action": "s3:GetObject", "Resource": ["arn:aws:s3:::b/*", "arn:aws:s3:::*/app.zip"]}
     assert written(KEY, statement) == (KEY,)
 
 
-def test_entries_that_became_equal_are_one_and_cover_both() -> None:
+def test_patterns_that_become_equal_are_merged() -> None:
     raw = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}],

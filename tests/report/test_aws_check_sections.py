@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.suggestions import SuggestedAction
@@ -19,7 +19,7 @@ ERROR = CheckFinding(
 )
 
 
-def test_a_disagreement_is_a_warning_that_names_judge_and_reason() -> None:
+def test_a_disagreement_is_a_warning_with_operation_and_reason() -> None:
     text = "\n".join(disagreements([CheckResult("SimulateCustomPolicy", 3, (DISAGREES,))]))
     assert text.startswith("> [!CAUTION]")
     assert "`SimulateCustomPolicy`" in text
@@ -30,7 +30,7 @@ def test_without_a_disagreement_there_is_no_warning() -> None:
     assert list(disagreements([CheckResult("ValidatePolicy", 1, (ERROR,))])) == []
 
 
-def test_findings_stand_by_line_with_their_page() -> None:
+def test_findings_are_listed_by_line_with_their_page() -> None:
     text = "\n".join(
         checks_section([CheckResult("ValidatePolicy", 1, (ERROR,)), CheckResult("SimulateCustomPolicy", 14)])
     )
@@ -40,25 +40,27 @@ def test_findings_stand_by_line_with_their_page() -> None:
     assert "`SimulateCustomPolicy` judged 14 actions on resources: nothing to say." in text
 
 
-def test_a_paid_judge_counts_its_requests() -> None:
+def test_a_paid_check_counts_its_requests() -> None:
     text = "\n".join(checks_section([CheckResult("CheckAccessNotGranted", 2)]))
     assert "`CheckAccessNotGranted` answered 2 paid requests: nothing to say." in text
 
 
-def test_a_judge_that_could_not_be_asked_says_why() -> None:
+def test_a_check_that_did_not_run_says_why() -> None:
     text = "\n".join(
-        checks_section([CheckResult("ValidatePolicy", 0, failure="AWS refused x.", unasked=("A part was left.",))])
+        checks_section(
+            [CheckResult("ValidatePolicy", 0, failure="AWS refused x.", skipped_sources=("A part was left.",))]
+        )
     )
     assert "could not be asked. AWS refused x." in text
     assert "A part was left." in text
 
 
-def test_nobody_was_asked_no_section() -> None:
+def test_without_a_check_there_is_no_section() -> None:
     assert list(checks_section([])) == []
-    assert list(suggested_actions_section([], Declared())) == []
+    assert list(suggested_actions_section([], DeclaredNeeds())) == []
 
 
-def test_hostile_text_of_a_finding_does_nothing_but_to_be_read() -> None:
+def test_hostile_text_of_a_finding_is_inert() -> None:
     remarks = tuple(
         CheckFinding(weight, HOSTILE, HOSTILE, HOSTILE, 1, "javascript:alert(1)")
         for weight in (Severity.WARNING, Severity.DISAGREES)
@@ -68,7 +70,7 @@ def test_hostile_text_of_a_finding_does_nothing_but_to_be_read() -> None:
     for text in (
         "\n\n".join(checks_section(found)),
         "\n\n".join(disagreements(found)),
-        "\n\n".join(suggested_actions_section(offers, Declared())),
+        "\n\n".join(suggested_actions_section(offers, DeclaredNeeds())),
         *counterparts_section(offers, offers),
     ):
         page = read(text)
@@ -76,14 +78,16 @@ def test_hostile_text_of_a_finding_does_nothing_but_to_be_read() -> None:
         assert all(len(widths) == 1 for widths in table_widths(text))
 
 
-def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> None:
+def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     offers = [
         SuggestedAction("sqs:DeleteQueue", Basis.LIFECYCLE, "sqs:CreateQueue", (queue,)),
         SuggestedAction("sqs:TagQueue", Basis.LIFECYCLE, "sqs:CreateQueue", (queue,)),
         SuggestedAction("iam:PassRole", Basis.DECLARED, "AWS::Lambda::Function"),
     ]
-    text = "\n".join(suggested_actions_section(offers, Declared(failure="AWS refused cloudformation:DescribeType.")))
+    text = "\n".join(
+        suggested_actions_section(offers, DeclaredNeeds(failure="AWS refused cloudformation:DescribeType."))
+    )
     siblings = "\n".join(counterparts_section((), offers[:2]))
     assert f"| `sqs:CreateQueue` |  | `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}` |" in siblings
     assert "sqs:DeleteQueue" not in text
@@ -95,14 +99,14 @@ def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> N
     ]
 
 
-def test_very_many_offers_are_cut_and_say_so() -> None:
+def test_very_many_suggestions_are_truncated_visibly() -> None:
     offers = [SuggestedAction(f"sqs:A{number}", Basis.DECLARED, f"sqs:B{number}") for number in range(40)]
-    assert "- and 28 more, in `proposal.json`." in "\n".join(suggested_actions_section(offers, Declared()))
+    assert "- and 28 more, in `proposal.json`." in "\n".join(suggested_actions_section(offers, DeclaredNeeds()))
     siblings = [SuggestedAction(f"sqs:A{number}", Basis.LIFECYCLE, f"sqs:B{number:02}") for number in range(40)]
     assert "| and 20 more, in `proposal.json` | | |" in "\n".join(counterparts_section(siblings, ()))
 
 
-def test_counterparts_that_stay_stand_beside_those_that_are_offered() -> None:
+def test_kept_and_suggested_counterparts_share_a_table() -> None:
     kept = [SuggestedAction("sqs:DeleteQueue", Basis.LIFECYCLE, "sqs:CreateQueue")]
     offered = [SuggestedAction("iam:DeleteRole", Basis.LIFECYCLE, "iam:CreateRole", (ROLE,))]
     text = "\n".join(counterparts_section(kept, offered))

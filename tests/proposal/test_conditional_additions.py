@@ -1,4 +1,4 @@
-"""The promises about conditions: what was authorised under one is written under it, and counted under it."""
+"""Additions keep the conditions of their calls, and the replay counts them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def shown(changes: list[Change]) -> Iterator[tuple[tuple[str, ...], tuple[str, .
         yield change.resources, tuple(value for each in change.conditions for value in each.values)
 
 
-def test_the_same_resources_under_values_of_one_condition_are_one_addition() -> None:
+def test_equal_resources_with_values_of_one_condition_are_one_addition() -> None:
     changes = added(
         created_by("ec2:CreateTags", VPC, "CreateVpc"), created_by("ec2:CreateTags", VPC, "CreateDefaultVpc")
     )
@@ -63,15 +63,15 @@ def test_the_same_resources_under_values_of_one_condition_are_one_addition() -> 
     assert len(changes[0].usages) == 2
 
 
-def test_other_resources_under_another_value_are_an_addition_of_their_own() -> None:
-    """One statement over both would let the creation of one tag the other."""
+def test_other_resources_with_another_condition_value_are_a_separate_addition() -> None:
+    """One statement with both would let the creation of one resource tag the other."""
     changes = added(
         created_by("ec2:CreateTags", VPC, "CreateVpc"), created_by("ec2:CreateTags", GROUP, "CreateSecurityGroup")
     )
     assert list(shown(changes)) == [((VPC,), ("CreateVpc",)), ((GROUP,), ("CreateSecurityGroup",))]
 
 
-def test_a_use_without_the_condition_makes_the_one_with_it_needless() -> None:
+def test_an_unconditional_use_makes_the_conditional_addition_unnecessary() -> None:
     through = created_by("kms:Decrypt", KEY, "s3.eu-west-1.amazonaws.com", key="kms:ViaService")
     changes = added(through, usage("kms:Decrypt", KEY))
     assert list(shown(changes)) == [((KEY,), ())]
@@ -90,10 +90,10 @@ def test_a_statement_is_written_for_each_condition() -> None:
 
 @pytest.fixture
 def context(tmp_path: Path) -> ReportContext:
-    return proposal(tmp_path, None, deploys(CALLS, times=3)).subject
+    return proposal(tmp_path, None, deploys(CALLS, times=3)).context
 
 
-def test_the_file_the_pull_request_and_the_json_have_the_condition(context: ReportContext) -> None:
+def test_policy_file_pull_request_and_json_contain_the_condition(context: ReportContext) -> None:
     written = [
         one["Condition"]["StringEquals"]
         for one in json.loads(context.proposal.content)["Statement"]
@@ -105,18 +105,18 @@ def test_the_file_the_pull_request_and_the_json_have_the_condition(context: Repo
     assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup` |" in text
     assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
     changes = json.loads(proposal_json(context, "", ""))["changes"]
-    told = {change["action"]: change["conditions"] for change in changes}
-    assert told["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
-    assert told["ec2:CreateSecurityGroup"] == {}
+    conditions = {change["action"]: change["conditions"] for change in changes}
+    assert conditions["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
+    assert conditions["ec2:CreateSecurityGroup"] == {}
 
 
-def test_the_replay_allows_what_was_written_under_its_condition(context: ReportContext) -> None:
+def test_the_replay_allows_a_conditional_addition(context: ReportContext) -> None:
     replay = context.proof.replay
     assert (replay.allowed, replay.conditional, replay.denied) == (6, 0, ())
     assert context.proof.new_access == ()
 
 
-def test_a_condition_that_gets_lost_is_new_access(context: ReportContext) -> None:
+def test_a_lost_condition_is_new_access(context: ReportContext) -> None:
     policy: dict[str, Any] = json.loads(context.proposal.content)
     for statement in policy["Statement"]:
         statement.pop("Condition", None)

@@ -1,4 +1,4 @@
-"""What a trail was set to record when: since when, and of which resources, silence proves something."""
+"""A trail's settings over time: since when, and for which resources, missing events prove absence."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def days(**lengths: int) -> Mapping[str, timedelta]:
         ("rds-data:ExecuteStatement", days(reads=30, rds=3), f"the events of {RDS} span 3 of 30 days"),
     ],
 )
-def test_what_a_trail_may_leave_out_proves_something_since_it_is_recorded_only(
+def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
     action: str, logged: Mapping[str, timedelta], told: str
 ) -> None:
-    """A trail's settings are those of today: reads that were switched on last week say nothing of the month before."""
+    """A trail's settings are today's: reads that were enabled last week prove nothing about the month before."""
     found = seen(logged=logged, sources=frozenset({KMS, RDS}))
     guard_result = visibility.not_recorded(candidate(action, found), context(found))
     assert guard_result.startswith(told) if told else guard_result == ""
 
 
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
-def test_data_events_of_a_resource_prove_something_after_enough_days_only(length: int, holds: bool) -> None:
+def test_data_events_of_a_resource_prove_absence_only_after_enough_days(length: int, holds: bool) -> None:
     found = seen(data_recorded={(SHOP, "read"): timedelta(days=length)})
-    judged = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
-    assert bool(visibility.not_visible(judged, context(found))) is holds
+    checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
+    assert bool(visibility.not_visible(checked, context(found))) is holds
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_data_events_of_a_resource_prove_something_after_enough_days_only(length
         (("write", "read"), (), (f"{SHOP}/*",), True),
     ],
 )
-def test_data_events_that_are_selected_in_part_hide_what_lies_outside_of_that_part(
+def test_partly_selected_data_events_hide_the_other_resources(
     kinds: tuple[str, ...], outside: tuple[str, ...], resources: tuple[str, ...], holds: bool
 ) -> None:
-    """Also where events of the same bucket were seen: those that were selected."""
+    """Even if events of the same bucket were seen: those that were selected."""
     scope = Scope(events=tuple(f"{OBJECTS} {kind}" for kind in kinds), outside=outside)
     recorded = {(root, kind): timedelta(days=90) for root in (SHOP, OTHER) for kind in ("read", "write")}
     found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data_recorded=recorded)
-    judged = candidate("s3:GetObjectAcl", found, *resources)
-    assert bool(visibility.gap_in_scope(judged, context(found))) is holds
+    checked = candidate("s3:GetObjectAcl", found, *resources)
+    assert bool(visibility.gap_in_scope(checked, context(found))) is holds
 
 
 @pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])

@@ -37,7 +37,7 @@ def test_a_variable_becomes_its_value_its_default_or_nothing(text: str, expected
 
 
 @pytest.mark.parametrize("text", ["${aws:team}", "${aws:team, 'x'}", "${aws:username", "${aws:absent, x}"])
-def test_a_key_of_several_values_and_a_malformed_variable_stay_unknown(text: str) -> None:
+def test_a_key_of_several_values_and_a_malformed_variable_are_unknown(text: str) -> None:
     assert resolve_variables(text, CONTEXT, complete=True) == text
     assert has_variable(text)
 
@@ -50,7 +50,7 @@ def test_in_an_incomplete_context_an_absent_key_is_unknown_and_an_empty_one_null
 
 
 @given(st.text("a*?${}", max_size=6), st.text("a*?${}:", min_size=1, max_size=5), st.text("a*?${}", max_size=6))
-def test_a_value_matches_itself_and_nothing_else(before: str, value: str, after: str) -> None:
+def test_a_resolved_value_matches_only_itself(before: str, value: str, after: str) -> None:
     text = f"x{before.replace('$', '')}${{aws:k}}{after.replace('$', '')}"
     resolved = resolve_variables(text, {"aws:k": (value,)}, complete=True)
     assert resolved is not None
@@ -62,6 +62,6 @@ def test_a_value_matches_itself_and_nothing_else(before: str, value: str, after:
 
 
 @given(st.text("a*?${}", max_size=8), st.text("a*?${}", max_size=8))
-def test_a_pattern_of_an_older_policy_means_the_same_in_the_spelling_of_the_newer(pattern: str, text: str) -> None:
+def test_the_2012_spelling_of_an_older_pattern_keeps_its_meaning(pattern: str, text: str) -> None:
     assert resource_matches(in_2012_spelling(pattern, False), text) == resource_matches(pattern, text, variables=False)
     assert in_2012_spelling(pattern, True) == pattern

@@ -53,14 +53,14 @@ def test_an_archive_is_read_from_a_file_and_from_a_pipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damaged", [lambda packed: packed[:60], lambda packed: packed[:40] + b"\xff" * 9 + packed[49:]]
 )
-def test_a_damaged_archive_is_told(damaged: object) -> None:
+def test_a_damaged_archive_is_reported(damaged: object) -> None:
     packed = damaged(archive({"0_build.txt": SENTENCE * 50}))  # type: ignore[operator]
     with pytest.raises(InputError, match="'-' is a zip archive that cannot be read"):
         places(["-"], packed)
 
 
-def test_an_archive_that_unfolds_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_logs, "MAX_UNFOLDED", 1_000_000)
+def test_an_archive_bomb_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_logs, "MAX_DECOMPRESSED", 1_000_000)
     with pytest.raises(InputError, match="unfolds to more than"):
         places(["-"], archive({"a": b"\n" * 600_000, "b": b"\n" * 600_000}))
 
@@ -72,23 +72,23 @@ def test_a_log_that_gzip_compressed_is_read_from_a_file_and_from_a_pipe(tmp_path
     assert places([str(file), "-"], packed) == [(str(file), 3), ("-", 3)]
 
 
-def test_a_damaged_gzip_file_is_told() -> None:
+def test_a_damaged_gzip_file_is_reported() -> None:
     packed = gzip.compress(SENTENCE * 50)
     for damaged in (packed[:-12], packed[:20] + b"\xff" * 9 + packed[29:], packed[:5]):
         with pytest.raises(InputError, match="'-' is a gzip file that cannot be read"):
             places(["-"], damaged)
 
 
-def test_a_gzip_file_that_unfolds_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_logs, "MAX_UNFOLDED", 1_000)
+def test_a_gzip_bomb_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_logs, "MAX_DECOMPRESSED", 1_000)
     with pytest.raises(InputError, match="unfolds to more than"):
         places(["-"], gzip.compress(b"x" * 2_000))
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.log' cannot be read: No such file"):
         places([str(tmp_path / "absent.log")])
 
 
-def test_empty_and_tiny_logs_tell_nothing() -> None:
+def test_empty_and_tiny_logs_have_no_denials() -> None:
     assert places([], b"") == places([], b"P") == places([], b"PK\x03") == []

@@ -1,4 +1,4 @@
-"""What a case says beside its calls: what AWS told, what is remembered, what people declined."""
+"""What a case adds to its calls: AWS findings, usage history and declined pull requests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from leastpriv.config.settings import Settings
+from leastpriv.aws.session import AwsSession
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
-    Attempt,
     AwsFindings,
-    Declared,
+    DeclaredNeeds,
     GeneratedPolicy,
+    LastAccess,
     ServiceAccess,
     SharedPolicy,
 )
@@ -25,21 +25,21 @@ from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline import propose
-from leastpriv.pipeline.collect_evidence import Reading, read_calls
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.load_policies import Attached, with_live
+from leastpriv.pipeline.collect_evidence import TargetEvidence, read_target
+from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
-from leastpriv.pull_request.comment_commands import Said
-from leastpriv.pull_request.github.pull_requests import Closed
-from leastpriv.pull_request.state_store import FolderShelf
+from leastpriv.pull_request.comment_commands import CommentCommand
+from leastpriv.pull_request.models import ClosedPullRequest, Publication, PublishResult
+from leastpriv.pull_request.state_store import FolderStateStore
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
-"""When AWS was asked."""
+"""When AWS was queried."""
 
 
-def shelf_of(case: Mapping[str, Any], principal: str, policy_name: str, folder: Path) -> FolderShelf | None:
-    """The memory of the case, with what was declined; None: nothing is remembered."""
+def history_store(case: Mapping[str, Any], principal: str, policy_name: str, folder: Path) -> FolderStateStore | None:
+    """The usage history of the case, with declined changes; None: no history."""
     if not {"memory", "declined"} & case.keys():
         return None
     scope = fingerprint(f"{principal} {policy_name}", None, b"")
@@ -54,7 +54,7 @@ def shelf_of(case: Mapping[str, Any], principal: str, policy_name: str, folder: 
     }
     content = {"leastpriv-memory": 1, "principal": principal, "declined": declined, **case.get("memory", {})}
     (folder / "memory.json").write_text(json.dumps(content), encoding="utf-8")
-    return FolderShelf(folder, "memory.json", LONGEST_FILE)
+    return FolderStateStore(folder, "memory.json", LONGEST_FILE)
 
 
 def _id(change: Mapping[str, Any]) -> str:
@@ -63,18 +63,18 @@ def _id(change: Mapping[str, Any]) -> str:
     return entry_id(change["entry"], change.get("sid", ""), change["resources"])
 
 
-def reading(case: Mapping[str, Any]) -> propose.Read:
-    """Reads the case's calls, with what AWS told of their use."""
+def reading(case: Mapping[str, Any], run: RunContext, target: Target) -> Callable[[], TargetEvidence]:
+    """Reads the case's calls with AWS's findings on their use."""
 
-    def read(settings: Settings, workplace: Workplace) -> Reading:
-        found = read_calls(settings, workplace)
+    def read() -> TargetEvidence:
+        found = read_target(run, target)
         return replace(found, evidence=replace(found.evidence, aws_findings=hints(case.get("aws", {}))))
 
     return read
 
 
 def hints(told: Mapping[str, Any]) -> AwsFindings:
-    """What AWS told, as values."""
+    """AWS's findings as values."""
     generated = told.get("generated-policy")
     grants = tuple(sorted((action, tuple(resources)) for action, resources in (generated or {}).items()))
     declared: dict[str, list[str]] = {}
@@ -84,7 +84,7 @@ def hints(told: Mapping[str, Any]) -> AwsFindings:
     return AwsFindings(
         access=_access(told["last-accessed"]) if "last-accessed" in told else None,
         generated=GeneratedPolicy("job-1", None, None, True, grants) if generated is not None else None,
-        declared=Declared(
+        declared=DeclaredNeeds(
             {action: tuple(sorted(kinds)) for action, kinds in declared.items()}, (*told.get("declared", ()),)
         ),
     )
@@ -100,7 +100,7 @@ def _access(told: Mapping[str, Any]) -> AccessReport:
         for name, each in told.items()
     }
     shared = [
-        SharedPolicy(arn, name, {role: Attempt(datetime.fromisoformat(time)) for role, time in others.items()})
+        SharedPolicy(arn, name, {role: LastAccess(datetime.fromisoformat(time)) for role, time in others.items()})
         for name, each in told.items()
         for arn, others in each.get("shared", {}).items()
     ]
@@ -108,23 +108,41 @@ def _access(told: Mapping[str, Any]) -> AccessReport:
     return AccessReport(MADE, services, granted, tuple(shared))
 
 
-def _attempt(time: str | None) -> Attempt | None:
-    return Attempt(datetime.fromisoformat(time)) if time else None
+def _attempt(time: str | None) -> LastAccess | None:
+    return LastAccess(datetime.fromisoformat(time)) if time else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reviews:
-    """A repository that knows which workflow runs were of reviewed code, and nothing else."""
+    """A repository that knows only which workflow runs were of reviewed code."""
 
     trust: Mapping[str, str]
     """Session name of a run -> `trusted` or `untrusted`."""
 
-    def closed(self, branch: str) -> Sequence[Closed]:  # noqa: ARG002 - one shape for all historians
+    has_pull_requests = True
+
+    def branch_head(self, base: str) -> tuple[str, str]:
+        """There is a branch without files."""
+        return base or "main", "0" * 40
+
+    def last_changed(self, commit: str, path: str) -> datetime | None:  # noqa: ARG002 - one protocol for all repositories
+        """There is no file."""
+        return None
+
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:  # noqa: ARG002
+        """There is no file."""
+        return None
+
+    def publish(self, publication: Publication, now: datetime) -> PublishResult:
+        """Nothing is published."""
+        raise NotImplementedError
+
+    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
         """There is no pull request."""
         return ()
 
-    def said(self, branch: str, base: str) -> Sequence[Said]:  # noqa: ARG002
-        """Nobody said anything."""
+    def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:  # noqa: ARG002
+        """There is no comment."""
         return ()
 
     def read(self, commit: str, path: str) -> bytes | None:  # noqa: ARG002
@@ -135,28 +153,30 @@ class Reviews:
         """There is no commit."""
         return ""
 
-    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
-        """Nobody is to be answered."""
+    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
+        """Posts no answer."""
         raise NotImplementedError
 
-    def origins(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
-        """Where the case says that a run came from."""
+    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
+        """Origins of the runs as the case gives them."""
         return lambda run: Origin(Trust(self.trust.get(run.session, "unknown")), "the case")
 
 
 @contextmanager
 def account(case: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, the role in the account has the policies that the case says, by name, if it says any."""
+    """Inside, the role in the account has the policies that the case names, if any."""
     policies = case.get("aws", {}).get("live-role")
     if policies is None:
         yield
         return
     documents = {name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()}
-    read = propose.attached_to
+    read = propose.attached_policies
 
-    def attached_to(settings: Settings, workplace: Workplace, base: str, committed: Document | None) -> Attached:
-        live = LiveRole(settings.principal.arn, tuple(LivePolicy(name, each) for name, each in documents.items()))
-        return with_live(read(settings, workplace, base, committed), live, committed)
+    def attached_policies(
+        target: Target, base: str, committed: Document | None, aws: AwsSession | None
+    ) -> AttachedPolicies:
+        live = LiveRole(target.role, tuple(LivePolicy(name, each) for name, each in documents.items()))
+        return with_live_role(read(target, base, committed, aws), live, committed)
 
-    with patch.object(propose, "attached_to", attached_to):
+    with patch.object(propose, "attached_policies", attached_policies):
         yield

@@ -1,4 +1,4 @@
-"""A file, and a pointer into it."""
+"""Names of a file with a pointer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leastpriv.policy.source import Location
         ("x.json#", "x.json#", ""),
     ],
 )
-def test_a_name_is_split_only_where_a_pointer_follows(name: str, path: str, pointer: str) -> None:
+def test_a_name_is_split_only_before_a_pointer(name: str, path: str, pointer: str) -> None:
     location = Location.of(name)
     assert (location.path, location.pointer) == (path, pointer)
     assert str(location) == name

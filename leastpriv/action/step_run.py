@@ -1,0 +1,201 @@
+"""Builds the run of a step: targets, repository, job logs and AWS, from inputs and the runner's environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from leastpriv.aws.session import AwsSession
+from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
+from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
+from leastpriv.errors import InputError, PullRequestError
+from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
+from leastpriv.evidence.history.file import LONGEST_FILE
+from leastpriv.github_actions.context import Runner, repository_path
+from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.pipeline.artifacts import check_report_files
+from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
+from leastpriv.pipeline.history import history_path
+from leastpriv.policy.source import Location
+from leastpriv.pull_request.git_repository import GitRepository
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.models import is_branch_name
+from leastpriv.pull_request.state_store import StateStore
+from leastpriv.report.escape import name as escaped_name
+
+PUBLIC_PREFIX = "public:"
+"""Before the name of an evidence branch in a public repository. No branch's name can begin so."""
+
+
+def step_settings(environment: Mapping[str, str], runner: Runner, console: Console) -> Settings:
+    """Returns the settings of the run; a token that cannot write turns the mode pull-request into report.
+
+    Raises:
+        InputError: an input is wrong.
+    """
+    given = step_inputs(environment)
+    if given.values["config"]:
+        repository_path(runner.workspace, str(given.values["config"]), "config")
+        settings = run_settings(given)
+    else:
+        settings = parse_settings(given)
+    # A run of a fork's pull request, or Dependabot's.
+    if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
+        return settings
+    console.notice(
+        "The token of this run is read-only (a pull request from a fork, or Dependabot's): the proposal is only "
+        "reported, as with mode report.",
+        title="Read-only token",
+    )
+    return replace(settings, mode=Mode.REPORT)
+
+
+def checkout_context(settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime) -> RunContext:
+    """Returns the run as the checkout alone gives it, without a repository.
+
+    Raises:
+        InputError: a path leads out of the workspace, or an input lacks a token or a workflow run.
+    """
+    session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner, now)
+    target = _checkout_target(settings, runner)
+    trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
+    return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
+
+
+def with_repository(
+    run: RunContext, environment: Mapping[str, str], runner: Runner, github: GitHubRepository | None
+) -> RunContext:
+    """Adds repository and usage history, and the targets of the input `config`.
+
+    Raises:
+        InputError: the targets file or an input is wrong.
+        PullRequestError: the repository cannot be read.
+    """
+    given = step_inputs(environment)
+    target_of = partial(_target, runner=runner, github=github)
+    target = target_of(run.settings)
+    if not given.values["config"]:
+        return replace(run, targets=(target,))
+
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
+        return replace(settings_of(entry, role, given), mode=run.settings.mode)
+
+    raw, configuration = _read_targets_file(target)
+    file = TargetsFile(configuration, raw, entry_settings, target_of, target.repository)
+    named = tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
+    return replace(run, targets=named, file=file)
+
+
+def connect_github(settings: Settings, runner: Runner, console: Console) -> GitHubRepository | None:
+    """Returns the repository on GitHub; None without a token, or where nothing is written and it is not reached."""
+    if not (settings.github_token and runner.repository):
+        return None
+    try:
+        connection = Connection.open(
+            settings.github_token,
+            runner.repository,
+            api_url=runner.api_url,
+            web_url=runner.server_url,
+            sleep=time.sleep,
+        )
+    except PullRequestError as error:
+        needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(settings.history_location)
+        if needed or not (runner.workspace / settings.policy.path).exists():
+            # Without the file on disk the policy is unknown: that it does not exist would be a guess.
+            raise
+        console.log(f"GitHub is left out: {error}")
+        return None
+    return GitHubRepository(connection, settings.pull_request_options)
+
+
+def _target(settings: Settings, runner: Runner, github: GitHubRepository | None) -> Target:
+    """Returns a target in the workspace; with a token, its policy may be read on GitHub."""
+    target = _checkout_target(settings, runner)
+    repository = github.with_options(settings.pull_request_options) if github else None
+    store = _history_store(settings, repository)
+    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=repository)
+    if repository is None and settings.mode is Mode.PULL_REQUEST:
+        # Another forge, or none: the branch is made in the repository of the workspace.
+        return replace(target, repository=GitRepository.open(runner.workspace))
+    if repository and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()):
+        return replace(target, folder=None)
+    return target
+
+
+def _checkout_target(settings: Settings, runner: Runner) -> Target:
+    """Returns a target in the workspace; paths that lead out of it are denied."""
+
+    def inside(value: str, name: str) -> Path:
+        return repository_path(runner.workspace, value, name)
+
+    policy = settings.policy
+    inside(policy.path, "policy-file")
+    for name in settings.attached_files:
+        inside(Location.of(name).path, "also-attached")
+    if settings.trust_policy:
+        inside(Location.of(settings.trust_policy).path, "trust-policy")
+    check_report_files(settings, inside, {})
+    return Target(settings, Path(policy.path).as_posix(), runner.workspace, pointer=policy.pointer)
+
+
+def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
+    """Reads the config on the base branch where pull requests are made or the workspace lacks it, else on disk."""
+    path = target.policy_path
+    if target.repository and target.folder is None:
+        raw = target.repository.read(target.repository.branch_head(target.settings.base)[1], path)
+    else:
+        file = (target.folder or Path()) / path
+        raw = file.read_bytes() if file.is_file() else None
+    if raw is None:
+        raise InputError(f"The input config names {path!r}, which does not exist: write it, or name another file.")
+    return raw, read_configuration(raw, path)
+
+
+def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
+    """Returns the logs in the workspace and, for `auto`, those of the workflow run."""
+    files = tuple(
+        str(repository_path(runner.workspace, name, "job-logs")) for name in settings.job_logs if name != AUTO_LOGS
+    )
+    root = f"{runner.workspace.resolve()}/"
+    if AUTO_LOGS not in settings.job_logs:
+        return JobLogs(now, files, root=root)
+    if not (settings.github_token and runner.repository and runner.run_id):
+        raise InputError(
+            "The input job-logs is 'auto', which reads the logs of this workflow run: give the input github-token."
+        )
+    run = WorkflowRunLogs(
+        runner.api_url, runner.repository, runner.run_id, runner.run_attempt, settings.github_token, time.sleep
+    )
+    return JobLogs(now, files, run, root)
+
+
+def _history_store(settings: Settings, github: GitHubRepository | None) -> StateStore | None:
+    """Returns the file of the evidence branch that keeps the usage history; None without the input.
+
+    Raises:
+        InputError: the branch has another use, there is no token, or the repository is public.
+    """
+    if not settings.history_location:
+        return None
+    branch, forced = (
+        settings.history_location.removeprefix(PUBLIC_PREFIX),
+        settings.history_location.startswith(PUBLIC_PREFIX),
+    )
+    if github is None:
+        raise InputError("The input evidence-branch is set, which needs GitHub: give the input github-token.")
+    if not is_branch_name(branch):
+        raise InputError(f"The input evidence-branch is {branch!r}: git does not take that as the name of a branch.")
+    if branch in (settings.branch, github.branch_head(settings.base)[0], github.branch_head("")[0]):
+        raise InputError(f"The input evidence-branch is {branch!r}, which has another use: name one of its own.")
+    if github.is_public() and not forced:
+        raise InputError(
+            "The input evidence-branch is set, and everybody may read this repository: what the role uses would be "
+            f"public. Leave the input out, or write {PUBLIC_PREFIX}{branch} to have it so."
+        )
+    title = f"Remember what {escaped_name(settings.principal.name)} used"
+    return github.state_store(branch, history_path(settings.principal), title, LONGEST_FILE)

@@ -20,7 +20,7 @@ from msgspec import structs
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from service_reference import Operation, read_reference  # noqa: E402
+from service_reference import Operation, load  # noqa: E402
 
 from leastpriv.diff.compare import compare  # noqa: E402
 from leastpriv.evidence.collector import UsageCollector  # noqa: E402
@@ -47,8 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         return _USAGE
     counts: Counter[str] = Counter()
     lines: list[str] = []
-    for operation in read_reference(named[0]).operations:
-        for client in operation.clients:
+    for operation in load(named[0]).operations.values():
+        for client, _ in operation.clients:
             for kind, detail in judged(operation, client):
                 counts[kind] += 1
                 lines.append(f"  {kind}: {detail}")
@@ -69,7 +69,8 @@ def _share(part: int, whole: int) -> str:
 
 def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
     """Yields what becomes of each inner grant of one operation, with and without its parameters."""
-    source, name = source_of(client, operation.prefix), operation.name
+    prefix, _, name = operation.name.partition(":")
+    source = source_of(client, prefix)
     own = {mapped.action for mapped in map_event(source, name).actions}
     inner = sorted({spelled for each in operation.actions if (spelled := catalog.spelling(each))} - own)
     if not inner or not own:

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from service_reference import Operation, read_reference  # noqa: E402
+from service_reference import Operation, load  # noqa: E402
 
 from leastpriv.models import GapKind  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         return _USAGE
     counts: Counter[str] = Counter()
     lines: list[str] = []
-    for operation in read_reference(named[0]).operations:
-        for client in operation.clients or ("",):
+    for operation in load(named[0]).operations.values():
+        for client, _ in operation.clients or (("", ""),) if operation.authorized else ():
             for kind, detail in judged(operation, client):
                 counts[kind] += 1
                 lines += [f"  {kind}: {detail}"] if detail else []
@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
     """Yields what counts for one operation of one client, with the detail of each miss."""
-    source, name = source_of(client, operation.prefix), operation.name
+    prefix, _, name = operation.name.partition(":")
+    source = source_of(client, prefix)
     title = f"{source.removesuffix('.amazonaws.com')}:{name}"
     event = map_event(source, name)
     empty, full = (needs_of(call(source, name, parameters)) for parameters in ({}, parameters_of(client, name)))
@@ -102,7 +103,7 @@ def explanation(operation: Operation, verdict: Verdict, authorized: set[str]) ->
         return "the request names the actions"
     if not authorized:
         return "the catalogue knows none of AWS's actions any more"
-    row = next((row for row in _differences() if row["operation"] == f"{operation.prefix}:{operation.name}"), None)
+    row = next((row for row in _differences() if row["operation"] == operation.name), None)
     return row["why"] if row else ""
 
 

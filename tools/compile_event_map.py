@@ -1,9 +1,9 @@
 """Compiles AWS's service reference and our tables into the event map that ships with the package.
 
-    python tools/compile_event_map.py [SOURCE]
+    python tools/compile_event_map.py [REFERENCE]
 
-SOURCE is an archive or folder of AWS's service reference, or `aws` for AWS's public address. Writes one file for each
-service under `leastpriv/permissions/data/event_map/` and prints what changed.
+REFERENCE is an archive, a folder or an address of AWS's service reference (tools/service_reference.py). Writes one file
+for each service under `leastpriv/permissions/data/event_map/` and prints what changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from api_models import Member, members_of, source_of
-from service_reference import AWS_ADDRESS, Operation, Reference, read_reference
+from service_reference import Operation, ServiceReference, load
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, event_by_rules
@@ -26,7 +26,6 @@ from leastpriv.permissions.implied import made_by
 
 FACTS = Path(__file__).parent / "facts"
 TARGET = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data" / "event_map"
-_USAGE = 2
 _TAGS_ITSELF = re.compile(r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging")
 _TAG_MEMBER = re.compile(
     r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
@@ -56,24 +55,20 @@ class Compiled:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compiles the map; 2 without a source."""
-    if len(arguments) != 1:
-        print("Name the archive or folder of AWS's service reference, or `aws`.", file=sys.stderr)
-        return _USAGE
-    reference = read_reference(AWS_ADDRESS if arguments[0] == "aws" else arguments[0])
-    compiled = compile_map(reference)
+    """Compiles the map from the reference named; without one from AWS's public address."""
     before = _read()
-    _write(compiled)
+    _write(compile_map(load(*arguments[:1])))
     print(_changes(before, _read()))
     return 0
 
 
-def compile_map(reference: Reference) -> Mapping[str, Mapping[str, Compiled]]:
+def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compiled]]:
     """Returns prefix -> operation -> what the map says of it."""
     found: dict[str, dict[str, Compiled]] = {}
-    for operation in reference.operations:
-        for client in operation.clients or ("",):
-            event = event_by_rules(source_of(client, operation.prefix), operation.name)
+    for operation in reference.operations.values():
+        own, _, api_name = operation.name.partition(":")
+        for client, _ in operation.clients or (("", ""),) if operation.authorized else ():
+            event = event_by_rules(source_of(client, own), api_name)
             prefix, _, name = event.operation.partition(":")
             entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
             _add(entry, operation, client, event.operation, [mapped.action for mapped in event.actions], event.verdict)
@@ -88,7 +83,8 @@ def compile_map(reference: Reference) -> Mapping[str, Mapping[str, Compiled]]:
 def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: Sequence[str], verdict: Verdict) -> None:
     """Adds what the reference says of one operation of one client."""
     authorized = _spelled(operation.actions)
-    members = members_of(client, operation.name)
+    api_name = operation.name.partition(":")[2]
+    members = members_of(client, api_name)
     primary = _primary(operation, mapped, authorized, verdict)
     if primary:
         entry.actions = primary
@@ -101,7 +97,7 @@ def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: S
             entry.passed_to = sorted({*entry.passed_to, *_passed_to(operation)})
             is_named = any(_ROLE.search(member.name) for member in members) or _role_by_table(key)
             entry.roles = "key" if is_named or entry.roles == "key" else "text"
-        elif _is_tagging(action) and not _TAGS_ITSELF.search(operation.name) and (held := _tag_members(members)):
+        elif _is_tagging(action) and not _TAGS_ITSELF.search(api_name) and (held := _tag_members(members)):
             # Our table of tags set at creation has denials and pages of AWS; what it lacks is a grant of an old name.
             if len(made_by(key, action).types) > _MOST_TYPES:
                 entry.inner[action] = ("keep", held)
@@ -111,13 +107,14 @@ def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: S
                 entry.inner[action] = ("keep", held)
         else:
             mode, parameters = _trigger(key, action, members)
-            known = entry.inner.get(action, (mode, []))[1]
-            entry.inner[action] = (mode, sorted({*known, *parameters}))
+            known = entry.inner.get(action, (mode, parameters))[1]
+            # Unknown of one client is unknown: a record does not name the client.
+            entry.inner[action] = (mode, sorted({*known, *parameters}) if known and parameters else [])
 
 
 def _primary(operation: Operation, mapped: Sequence[str], authorized: Sequence[str], verdict: Verdict) -> list[str]:
     """Actions of the event by the reference, where our rules give none that the reference knows."""
-    row = _primary_rows().get(f"{operation.prefix}:{operation.name}")
+    row = _primary_rows().get(operation.name)
     if row is not None:
         return _spelled(row.split(",")) if row != "-" else []
     if set(mapped) & set(authorized) or verdict not in (Verdict.UNVERIFIED, Verdict.UNMAPPED):

@@ -12,7 +12,9 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 
 NAMES = sorted(
-    path.name.removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir() if path.is_file()
+    path.name.removesuffix(".gz").removesuffix(".tsv")
+    for path in (files("leastpriv.permissions") / "data").iterdir()
+    if path.is_file()
 )
 KINDS = {
     "prefix",

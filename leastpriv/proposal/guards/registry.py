@@ -14,6 +14,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.guards.aws import declared, last_accessed, shared_policy
+from leastpriv.proposal.guards.carriers import checked_inside
 from leastpriv.proposal.guards.people_and_history import (
     asked_to_keep,
     is_break_glass_use,
@@ -23,7 +24,6 @@ from leastpriv.proposal.guards.people_and_history import (
 from leastpriv.proposal.guards.second_opinion import generated_policy
 from leastpriv.proposal.guards.visibility import (
     allows_dropping_unseen,
-    checked_inside,
     dropped_with_service,
     gap_in_scope,
     is_of_unseen_service,

@@ -170,8 +170,9 @@ def _triggered_by_table() -> frozenset[tuple[str, str]]:
 
 
 def _role_by_table(operation: str) -> bool:
-    """Whether `roles.tsv` names a parameter of an operation that holds the role."""
-    return any(row["operation"] == operation and row["form"] != "not-passed" for row in table("roles"))
+    """Whether `roles.tsv` names a parameter of an operation that holds the role; a document may hold it unseen."""
+    forms = [row["form"] for row in table("roles") if row["operation"] == operation]
+    return any(form not in ("not-passed", "text") for form in forms) and "text" not in forms
 
 
 def _tags_by_table(operation: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import Verdict, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import tags_of
@@ -37,6 +38,7 @@ def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[s
 def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
     """All that may be checked besides; of AWS KMS anything, since any service may use a key in the caller's name."""
     yield from _OF_ANY_CALL
+    yield from facts_of(operation).inner
     yield from (row["action"] for row in triggers_of(operation))
     yield from (row["action"] for row in tags_of(operation))
     for action in (operation, *needed):

@@ -18,8 +18,8 @@ from functools import lru_cache
 from leastpriv.permissions.catalog import ResourceType
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import RequestTexts
 from leastpriv.permissions.resource_types import is_of_type, own_variables
+from tests.oracle.request import RequestTexts
 
 
 class Likeness(IntEnum):
@@ -38,6 +38,8 @@ class Named:
 
     texts: tuple[str, ...] = ()
     likeness: Likeness = Likeness.SAME
+    keys: frozenset[str] = frozenset()
+    """Keys of the request that hold the texts as they are: one of them fills one variable of a template."""
 
 
 _VAGUE = frozenset(
@@ -52,6 +54,8 @@ _PLAIN = {
     "": frozenset({"name", "id", "identifier"}),
 }
 """Plain keys that may fill a variable of such an ending: a name is no id, and an id no name."""
+_COLONS = 5
+"""Between the fields of an ARN."""
 _SUFFIX = re.compile(r"(name|identifier|id)$")
 
 
@@ -61,23 +65,30 @@ def values_for(prefix: str, kind: ResourceType, variable: str, texts: RequestTex
     values: Sequence[tuple[str, str]] = texts.values
     if texts.holds_arns:
         values = [pair for pair in values if not is_of_type(prefix, pair[1], kind.name)]
-    found = [*_same(rules.same, values, texts.outer)]
-    if found:
+    same = [*_same(rules.same, values, texts.outer)]
+    if same:
+        found = [text for _, text in same]
         if prefix == "iam" and variable.endswith("WithPath"):
             found = _with_path(found, texts.values)
-        return Named(tuple(dict.fromkeys(found)))
+        return Named(tuple(dict.fromkeys(found)), keys=frozenset(key for key, _ in same if key))
     for likeness, keys in ((Likeness.STEM, rules.stem), (Likeness.TYPE, rules.kind)):
         like = [
-            escape_observed(value)
+            (key, escape_observed(value))
             for key, value in values
             if _is_name(value) and _like(key, keys) and not _like(key, rules.taken)
         ]
         if like:
-            return Named(tuple(dict.fromkeys(like)), likeness)
+            return _as_they_are(like, likeness)
     if rules.nouns and _is_about(texts.noun, rules.nouns):
-        plain = [escape_observed(value) for key, value in texts.outer if _like(key, rules.plain) and _is_name(value)]
-        return Named(tuple(dict.fromkeys(plain)), Likeness.PLAIN)
+        plain = [
+            (key, escape_observed(value)) for key, value in texts.outer if _like(key, rules.plain) and _is_name(value)
+        ]
+        return _as_they_are(plain, Likeness.PLAIN)
     return Named()
+
+
+def _as_they_are(found: Sequence[tuple[str, str]], likeness: Likeness) -> Named:
+    return Named(tuple(dict.fromkeys(text for _, text in found)), likeness, frozenset(key for key, _ in found))
 
 
 @lru_cache(maxsize=16_384)
@@ -160,15 +171,16 @@ def _is_name(value: str) -> bool:
 
 def _same(
     wanted: Mapping[str, str], values: Sequence[tuple[str, str]], outer: Sequence[tuple[str, str]]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
+    """Pairs of the key, where the text stands as it is, and the text."""
     for key, value in values:
         transform = wanted.get(key) or (wanted.get(key[:-1]) if key.endswith("s") else None)
         if transform and _like(key, _PLAIN[""]) and (key, value) not in outer:
             continue
-        if transform and (transform == "last-path" or _is_name(value)):
+        if transform and (transform in _OF_ARNS or _is_name(value)):
             text = _transformed(transform, value)
             if text:
-                yield text
+                yield key if transform == "whole" else "", text
 
 
 def _with_path(names: Sequence[str], values: Sequence[tuple[str, str]]) -> list[str]:
@@ -180,6 +192,8 @@ def _transformed(transform: str, value: str) -> str:
     """The part of a text that stands in the ARN, escaped; empty where the text is of another kind."""
     if transform.startswith("starts "):
         found = value if re.fullmatch(rf"{transform[7:]}-[0-9a-z]+", value) else ""
+    elif transform.startswith("matches "):
+        found = value if re.fullmatch(transform[8:], value) else ""
     else:
         found = _TRANSFORMS.get(transform, str)(value)
     escaped = escape_observed(found)
@@ -188,6 +202,10 @@ def _transformed(transform: str, value: str) -> str:
 
 _OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*"}
 """Transforms whose text AWS goes on with: six random characters, the name of the role."""
+
+
+_OF_ARNS = frozenset({"last-path", "arn-account", "arn-type"})
+"""Transforms that read an ARN too."""
 
 
 _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
@@ -203,5 +221,7 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "parameter-name": lambda value: value.lstrip("/").partition(":")[0],
     "without-scheme": lambda value: value.partition("://")[2] or value,
     "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
+    "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
+    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
     "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
 }

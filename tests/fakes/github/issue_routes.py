@@ -1,11 +1,11 @@
-"""Issues, their comments, labels and assignees."""
+"""Answers requests for issues, their comments, labels and assignees."""
 
 from __future__ import annotations
 
 from tests.fakes.github import pull_routes
 from tests.fakes.github.issue_bodies import comment_body, comments_of, issue_body
 from tests.fakes.github.records import Comment, Issue
-from tests.fakes.github.routing import Answer, Call, invalid, page_of, refuse_long_body
+from tests.fakes.github.routing import Answer, Call, check_body_length, invalid, page_of
 from tests.fakes.github.world import ApiError, not_found
 
 
@@ -29,7 +29,7 @@ def list_issues(call: Call) -> Answer:
 
 def create_issue(call: Call) -> Answer:
     """Open an issue."""
-    refuse_long_body("Issue", call.body.get("body"))
+    check_body_length("Issue", call.body.get("body"))
     issue = call.world.open_issue(call.login, str(call.body["title"]), call.body.get("body"))
     _put_labels(call, issue, call.body.get("labels", []))
     _put_assignees(call, issue, call.body.get("assignees", []))
@@ -44,7 +44,7 @@ def get_issue(call: Call) -> Answer:
 def update_issue(call: Call) -> Answer:
     """Change title, body, state, labels or assignees."""
     issue, given = _issue(call), call.body
-    refuse_long_body("Issue", given.get("body"))
+    check_body_length("Issue", given.get("body"))
     issue.title, issue.body = str(given.get("title", issue.title)), given.get("body", issue.body)
     for key, put in (("labels", _put_labels), ("assignees", _put_assignees)):
         if key in given:
@@ -65,7 +65,7 @@ def _put_labels(call: Call, issue: Issue, labels: list[str | dict[str, str]]) ->
 
 
 def _put_assignees(call: Call, issue: Issue, logins: list[str]) -> None:
-    """People without access are left out without a word, as the endpoint's documentation says."""
+    """People without access are ignored silently, as the endpoint's documentation says."""
     for login in logins:
         if call.world.role(login) != "none" and login not in issue.assignees:
             issue.assignees.append(login)
@@ -79,7 +79,7 @@ def add_assignees(call: Call) -> Answer:
 
 
 def remove_assignees(call: Call) -> Answer:
-    """Take people off."""
+    """Remove people."""
     issue = _issue(call)
     issue.assignees = [login for login in issue.assignees if login not in call.body.get("assignees", [])]
     call.world.touch(issue)
@@ -94,11 +94,11 @@ def list_comments(call: Call) -> Answer:
 
 
 def create_comment(call: Call) -> Answer:
-    """Comment."""
+    """Add a comment."""
     issue = _issue(call)
     if not call.body["body"].strip():
         raise invalid("IssueComment", "body", "missing_field")
-    refuse_long_body("IssueComment", call.body["body"])
+    check_body_length("IssueComment", call.body["body"])
     comment = call.world.comment(issue.number, call.login, call.body["body"])
     return Answer(comment_body(call.bodies, comment), 201)
 
@@ -118,7 +118,7 @@ def get_comment(call: Call) -> Answer:
 def update_comment(call: Call) -> Answer:
     """Edit a comment."""
     comment = _comment(call)
-    refuse_long_body("IssueComment", call.body["body"])
+    check_body_length("IssueComment", call.body["body"])
     comment.body, comment.updated_at = call.body["body"], call.world.timestamp()
     return Answer(comment_body(call.bodies, comment))
 
@@ -139,14 +139,14 @@ def list_labels_of_issue(call: Call) -> Answer:
 
 
 def add_labels(call: Call) -> Answer:
-    """Put labels on an issue; unknown ones are made."""
+    """Add labels to an issue; unknown ones are created."""
     given = call.body if isinstance(call.body, list) else call.body.get("labels", [])
     _put_labels(call, _issue(call), given)
     return _labels_of(call, _issue(call))
 
 
 def remove_label(call: Call) -> Answer:
-    """Take one label off."""
+    """Remove one label."""
     issue, name = _issue(call), call.params["name"].lower()
     kept = [one for one in issue.labels if one.lower() != name]
     if len(kept) == len(issue.labels):
@@ -162,7 +162,7 @@ def list_labels(call: Call) -> Answer:
 
 
 def create_label(call: Call) -> Answer:
-    """Make a label."""
+    """Create a label."""
     name = call.body["name"]
     if name.lower() in {known.lower() for known in call.world.labels}:
         raise ApiError(422, "Validation Failed", [{"resource": "Label", "code": "already_exists", "field": "name"}])

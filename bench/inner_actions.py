@@ -29,7 +29,7 @@ from leastpriv.permissions import catalog  # noqa: E402
 from leastpriv.permissions.event_table import map_event  # noqa: E402
 from leastpriv.permissions.visibility import Visibility, visibility  # noqa: E402
 from leastpriv.policy.document import parse  # noqa: E402
-from leastpriv.proposal.models import Options  # noqa: E402
+from leastpriv.proposal.models import Options, ProposalInputs  # noqa: E402
 from leastpriv.proposal.propose import propose  # noqa: E402
 from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402
 
@@ -101,9 +101,9 @@ def removals(source: str, name: str, parameters: Mapping[str, object], granted: 
     statement = {"Effect": "Allow", "Action": list(granted), "Resource": "*"}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json")
     found = evidence(source, name, parameters)
-    draft = propose(document, compare(document, (), found), found, Options(), packs=False)
-    return {action for change in draft.changes for action in change.gone} | {
-        change.action for change in draft.changes if change.kind == "remove"
+    proposal = propose(document, compare(document, (), found), found, Options(), ProposalInputs(packs=False))
+    return {action for change in proposal.changes for action in change.gone} | {
+        change.action for change in proposal.changes if change.kind == "remove"
     }
 
 

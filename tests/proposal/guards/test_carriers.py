@@ -21,10 +21,9 @@ from leastpriv.proposal.models import GuardContext, History, HistoryState, Optio
 from leastpriv.proposal.propose import guard_context
 from tests.fakes.evidence import evidence, usage
 
-CLUSTER = "arn:aws:rds:eu-west-1:111122223333:cluster:orders"
-SNAPSHOT = "rds:CreateDBClusterSnapshot"
-"""Checked inside DeleteDBCluster: the request says whether there is a final snapshot, the mapping does not read it."""
-DELETED = usage("rds:DeleteDBCluster", CLUSTER)
+GET_ROLE = "iam:GetRole"
+"""Authorized inside ActivateOrganizationsAccess; what causes it is not known."""
+ACTIVATED = usage("cloudformation:ActivateOrganizationsAccess", "*")
 ASSUMED = usage("sts:AssumeRole", "arn:aws:iam::111122223333:role/reader")
 
 
@@ -44,12 +43,13 @@ def judged(
 
 
 def test_a_called_carrier_without_a_known_trigger_keeps_the_action() -> None:
-    assert checked_inside(*judged(SNAPSHOT, DELETED)) == "AWS may check it inside rds:DeleteDBCluster, which was called"
+    reason = "AWS may check it inside cloudformation:ActivateOrganizationsAccess, which was called"
+    assert checked_inside(*judged(GET_ROLE, ACTIVATED)) == reason
 
 
 def test_an_action_without_a_called_carrier_is_not_kept() -> None:
-    assert checked_inside(*judged(SNAPSHOT, ASSUMED)) == ""
-    assert not_visible(*judged(SNAPSHOT, ASSUMED)) == ""
+    assert checked_inside(*judged(GET_ROLE, ASSUMED)) == ""
+    assert not_visible(*judged(GET_ROLE, ASSUMED)) == ""
 
 
 def test_a_called_carrier_whose_trigger_the_mapping_knows_does_not_keep_the_action() -> None:
@@ -74,8 +74,8 @@ def test_an_event_that_no_table_maps_counts_as_called() -> None:
 
 def test_a_carrier_that_was_called_before_the_evidence_keeps_the_action() -> None:
     day = date(2026, 6, 1)
-    used = {"rds:DeleteDBCluster": {"*": ActionUse(day, day)}}
-    candidate, context = judged(SNAPSHOT)
+    used = {"cloudformation:ActivateOrganizationsAccess": {"*": ActionUse(day, day)}}
+    candidate, context = judged(GET_ROLE)
     history = History(history_state=HistoryState(UsageHistory("arn:aws:iam::111122223333:role/ci", used)))
     assert "before this evidence begins" in checked_inside(candidate, replace(context, history=history))
 

@@ -15,7 +15,7 @@ from leastpriv.aws.arns import Principals, parse_principal
 from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Settings
-from leastpriv.config.targets_file import Entry
+from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
@@ -143,7 +143,7 @@ def _found(found: Mapping[str, Evidence]) -> str:
 
 
 def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
-    """What all sources together show of anybody."""
+    """Returns what all sources together cover."""
     return Coverage(
         regions=_lengths(each.spans for each in figures),
         logged=_lengths(each.logged for each in figures),
@@ -154,7 +154,7 @@ def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
 
 
 def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mapping[str, timedelta]:
-    """Name -> time from the first to the last of all."""
+    """Returns name -> time from the first to the last record."""
     together: dict[str, tuple[datetime, datetime]] = {}
     for name, (first, last) in (item for each in spans for item in each.items()):
         known = together.get(name, (first, last))
@@ -251,7 +251,7 @@ class RunEvidence:
                 error.missing_action,
             ) from error
 
-    def matches(self, entry: Entry, named: Iterable[str]) -> tuple[str, ...]:
+    def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
         """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted.
 
         Raises:
@@ -292,9 +292,9 @@ class RunEvidence:
 
 
 def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
-    """The evidence with AWS's own word, where the settings ask for it and there are credentials.
+    """Adds AWS findings to the evidence, where the settings ask for them and there are credentials.
 
-    Whatever fails is told in the hints, and ends nothing; an interruption does.
+    A failure is part of the findings; an interruption ends the run.
     """
     wanted = bool(settings.access_analyzer) or (
         settings.last_accessed and session is not None and session.has_credentials
@@ -330,7 +330,7 @@ def _without(evidence: Evidence, why: str) -> Evidence:
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:
-    """A clock that goes on from `now`."""
+    """Returns a clock that runs from `now` on."""
     began = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began)
 

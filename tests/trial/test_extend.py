@@ -1,4 +1,4 @@
-"""The promises of one round: what extends the policy, what never does, and the reason that is given."""
+"""A round extends the policy only by what was denied, and gives a reason for every other denial."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
-from leastpriv.trial.extend import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
+from leastpriv.trial.extend import (
+    CandidatePolicy,
+    RoundResult,
+    TrialDenial,
+    TrialIdentity,
+    UnresolvedDenial,
+    extend_candidate,
+    logged_denials,
+    recorded_denials,
+)
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 OWN = "arn:aws:sts::111122223333:assumed-role/deploy/leastpriv-0a1b2c3d4e5f-2"
-SESSION = Tried(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True)
+SESSION = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True)
 TEMPORARY = "arn:aws:iam::111122223333:role/leastpriv-trial/leastpriv-0a1b2c3d4e5f-20261103T091500-role"
 OWN_OF_TEMPORARY = f"arn:aws:sts::111122223333:assumed-role/{TEMPORARY.rpartition('/')[2]}/leastpriv-0a1b2c3d4e5f-2"
-TRIAL_ROLE = Tried(ROLE, "leastpriv-0a1b2c3d4e5f", TEMPORARY, narrows=False)
+TRIAL_ROLE = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", TEMPORARY, narrows=False)
 NOW = datetime(2026, 11, 3, 9, 15, tzinfo=UTC)
 CASES = json.loads((Path(__file__).parent / "rounds.json").read_text(encoding="utf-8"))
 
 
-def candidate(*statements: dict[str, Any], attached: Sequence[Document] = ()) -> Candidate:
-    return Candidate(document(*statements), tuple(attached))
+def candidate(*statements: dict[str, Any], attached: Sequence[Document] = ()) -> CandidatePolicy:
+    return CandidatePolicy(document(*statements), tuple(attached))
 
 
 def document(*statements: dict[str, Any]) -> Document:
@@ -42,79 +51,84 @@ def allow(action: str | list[str], resource: str | list[str] = "*", **more: obje
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
-def answer(policy: Candidate, *messages: str, tried: Tried = SESSION, options: Options | None = None) -> Step:
-    """What a round makes of the messages of its output."""
+def answer(
+    policy: CandidatePolicy, *messages: str, identity: TrialIdentity = SESSION, options: Options | None = None
+) -> RoundResult:
+    """The result of a round with these messages in its output."""
     denials = [read_denial(message) for message in messages]
-    return judged(policy, list(told(denials, tried)), tried, options or Options(), NOW)
+    return extend_candidate(policy, list(logged_denials(denials, identity)), identity, options or Options(), NOW)
 
 
-def added(step: Step) -> list[tuple[str, tuple[str, ...]]]:
-    return [(change.action, change.resources) for change in step.added]
+def added(result: RoundResult) -> list[tuple[str, tuple[str, ...]]]:
+    return [(change.action, change.resources) for change in result.added]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["title"] for case in CASES])
-def test_a_round_as_written_down(case: dict[str, Any]) -> None:
-    tried = TRIAL_ROLE if case.get("strategy") == "trial-role" else SESSION
-    own = OWN_OF_TEMPORARY if tried is TRIAL_ROLE else OWN
+def test_rounds_of_the_case_file_have_their_result(case: dict[str, Any]) -> None:
+    identity = TRIAL_ROLE if case.get("strategy") == "trial-role" else SESSION
+    own = OWN_OF_TEMPORARY if identity is TRIAL_ROLE else OWN
     policy = candidate(*case["policy"])
     messages = [message.replace("{OWN}", own) for message in case["output"]]
-    step = answer(policy, *messages, tried=tried, options=Options(never_add=tuple(case.get("never-add", ()))))
-    assert [f"{action} on {', '.join(resources)}" for action, resources in added(step)] == case["added"]
+    result = answer(policy, *messages, identity=identity, options=Options(never_add=tuple(case.get("never-add", ()))))
+    assert [f"{action} on {', '.join(resources)}" for action, resources in added(result)] == case["added"]
     expected = case["not-mended"]
-    assert [one.action for one in step.unmended] == [action for action, _ in expected]
-    for one, (_, reason) in zip(step.unmended, expected, strict=True):
-        assert reason in one.reason
+    assert [item.action for item in result.unresolved] == [action for action, _ in expected]
+    for item, (_, reason) in zip(result.unresolved, expected, strict=True):
+        assert reason in item.reason
     if not case["added"]:
-        assert step.document.to_bytes() == policy.document.to_bytes()
+        assert result.document.to_bytes() == policy.document.to_bytes()
 
 
-def test_a_bare_refusal_in_a_record_of_the_session_counts_where_the_policy_lacks_the_permission() -> None:
-    """A refused HEAD request has no message: the policy in force is known, so that it is known to have refused."""
+def test_a_recorded_denial_without_message_counts_if_the_policy_lacks_the_permission() -> None:
+    """A denied HEAD request has no message; the policy in force is known, so it must be what denied the request."""
     need = Need(Permission("s3:GetObject", "arn:aws:s3:::assets/app.zip"), Basis.DENIED, "from the request")
     bare = Denial((), "", "", DeniedBy.UNKNOWN, False, False)
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("s3.amazonaws.com:HeadObject",), ("us-east-1",), bare)
-    lacking = judged(candidate(allow("sqs:*")), list(recorded([usage])), SESSION, Options(), NOW)
+    lacking = extend_candidate(candidate(allow("sqs:*")), list(recorded_denials([usage])), SESSION, Options(), NOW)
     assert added(lacking) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
-    allowing = judged(candidate(allow("s3:*")), list(recorded([usage])), SESSION, Options(), NOW)
-    assert (added(allowing), len(allowing.unmended)) == ([], 1)
+    allowing = extend_candidate(candidate(allow("s3:*")), list(recorded_denials([usage])), SESSION, Options(), NOW)
+    assert (added(allowing), len(allowing.unresolved)) == ([], 1)
 
 
-def test_what_an_earlier_round_was_refused_and_the_policy_allows_by_now_is_settled() -> None:
+def test_a_denial_of_an_earlier_round_that_the_policy_now_allows_is_resolved() -> None:
     need = Need(Permission("sqs:ListQueues", "*"), Basis.DENIED, "from the request")
     denial = Denial(("sqs:ListQueues",), "", OWN, DeniedBy.SESSION, False, False)
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("x:Y",), ("us-east-1",), denial)
     policy = candidate(allow("sqs:*"))
-    assert judged(policy, list(recorded([usage], late=True)), SESSION, Options(), NOW).unmended == ()
-    assert len(judged(policy, list(recorded([usage])), SESSION, Options(), NOW).unmended) == 1
+    assert (
+        extend_candidate(policy, list(recorded_denials([usage], is_earlier=True)), SESSION, Options(), NOW).unresolved
+        == ()
+    )
+    assert len(extend_candidate(policy, list(recorded_denials([usage])), SESSION, Options(), NOW).unresolved) == 1
 
 
-def test_a_refusal_that_names_its_resource_is_believed_over_one_that_does_not() -> None:
-    step = answer(
+def test_a_denial_with_a_resource_replaces_one_without() -> None:
+    result = answer(
         candidate(allow("sqs:*")),
         "An error occurred (403) when calling the HeadObject operation: Forbidden",
         _refused("s3:GetObject", '"arn:aws:s3:::assets/app.zip"'),
     )
-    assert added(step) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
-    assert step.unmended == ()
+    assert added(result) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
+    assert result.unresolved == ()
 
 
-def test_another_attached_policy_counts_and_is_not_edited() -> None:
-    beside = document(allow("ssm:GetParameter"))
+def test_an_attached_policy_counts_and_is_not_edited() -> None:
+    attached_policy = document(allow("ssm:GetParameter"))
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
-    step = answer(candidate(allow("sqs:*"), attached=[beside]), _refused("ssm:GetParameter", arn))
-    assert (added(step), [one.overtaken for one in step.unmended]) == ([], [True])
+    result = answer(candidate(allow("sqs:*"), attached=[attached_policy]), _refused("ssm:GetParameter", arn))
+    assert (added(result), [item.allowed_by_candidate for item in result.unresolved]) == ([], [True])
 
 
-def test_the_humans_lines_stay_and_the_addition_goes_where_it_fits() -> None:
+def test_existing_lines_are_kept_and_the_addition_joins_a_fitting_statement() -> None:
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
     text = (
         '{"Version": "2012-10-17",  "Statement": [\n'
         f'  {{"Sid": "Mine", "Effect": "Allow", "Action": ["ssm:GetParameter"], "Resource": "{arn}"}}\n]}}\n'
     )
-    policy = Candidate(parse(text.encode(), "p.json"))
-    step = answer(policy, _refused("ssm:PutParameter", arn))
+    policy = CandidatePolicy(parse(text.encode(), "p.json"))
+    result = answer(policy, _refused("ssm:PutParameter", arn))
     expected = text.replace('"ssm:GetParameter"]', '"ssm:GetParameter", "ssm:PutParameter"]')
-    assert step.document.to_bytes().decode() == expected
+    assert result.document.to_bytes().decode() == expected
 
 
 def _refused(action: str, resource: str = "", principal: str = OWN, why: str = "session policy") -> str:
@@ -153,49 +167,57 @@ MESSAGES = st.builds(
 
 
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5), st.booleans())
-def test_no_round_takes_anything_away_or_gives_more_than_was_refused(
+def test_a_round_removes_nothing_and_adds_only_what_was_denied(
     statements: list[dict[str, Any]], messages: list[str], narrows: bool
 ) -> None:
-    tried = SESSION if narrows else TRIAL_ROLE
+    identity = SESSION if narrows else TRIAL_ROLE
     policy = candidate(*statements)
-    seen = list(told([read_denial(message) for message in messages], tried))
-    step = judged(policy, seen, tried, Options(), NOW)
-    refused = [one.need.permission for one in seen if isinstance(one, Refusal) and one.need.exact]
-    assert check_containment([step.document], [policy.document]).holds
-    assert not lost_denies([policy.document], [step.document])
-    assert check_containment([policy.document], [step.document], refused).holds
-    certain = {one.need.permission.action for one in seen if isinstance(one, Refusal) and one.certain}
-    for action, resources in added(step):
+    round_denials = list(logged_denials([read_denial(message) for message in messages], identity))
+    result = extend_candidate(policy, round_denials, identity, Options(), NOW)
+    refused = [item.need.permission for item in round_denials if isinstance(item, TrialDenial) and item.need.exact]
+    assert check_containment([result.document], [policy.document]).holds
+    assert not lost_denies([policy.document], [result.document])
+    assert check_containment([policy.document], [result.document], refused).holds
+    certain = {
+        item.need.permission.action for item in round_denials if isinstance(item, TrialDenial) and item.is_certain
+    }
+    for action, resources in added(result):
         assert not forbidden(action)
         assert not sensitivity(action) or (action in certain and not any("*" in each for each in resources))
-        assert not any(tried.trial in each for each in resources)
+        assert not any(identity.trial in each for each in resources)
 
 
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5))
-def test_the_same_refusals_extend_a_policy_once(statements: list[dict[str, Any]], messages: list[str]) -> None:
+def test_equal_denials_extend_a_policy_once(statements: list[dict[str, Any]], messages: list[str]) -> None:
     first = answer(candidate(*statements), *messages)
-    again = answer(Candidate(first.document), *messages)
+    again = answer(CandidatePolicy(first.document), *messages)
     assert (again.added, again.document.to_bytes()) == ((), first.document.to_bytes())
 
 
 @given(st.lists(MESSAGES, max_size=6))
-def test_every_refusal_is_either_mended_or_told(messages: list[str]) -> None:
+def test_every_denial_is_either_added_or_reported(messages: list[str]) -> None:
     policy = candidate(allow("sqs:ListQueues"))
     denials = [read_denial(message) for message in messages]
-    seen = list(told(denials, SESSION))
-    step = judged(policy, seen, SESSION, Options(), NOW)
-    told_of = {change.action for change in step.added} | {one.action for one in step.unmended}
-    assert told_of >= {one.need.permission.action if isinstance(one, Refusal) else one.action for one in seen}
-    assert all(one.reason for one in step.unmended if isinstance(one, Unmended))
+    round_denials = list(logged_denials(denials, SESSION))
+    result = extend_candidate(policy, round_denials, SESSION, Options(), NOW)
+    reported = {change.action for change in result.added} | {item.action for item in result.unresolved}
+    assert reported >= {
+        item.need.permission.action if isinstance(item, TrialDenial) else item.action for item in round_denials
+    }
+    assert all(item.reason for item in result.unresolved if isinstance(item, UnresolvedDenial))
 
 
-def test_what_the_output_hides_of_a_resource_is_filled_from_what_the_candidate_grants() -> None:
-    """Terraform names an object by its key alone; the candidate grants something on just one object of that key."""
+def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None:
+    """Terraform names an object only by its key; the candidate grants an action on one object of that key."""
     message = "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
-    known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).resources
-    hidden = [one for one in told([read_denial(message)], SESSION) if isinstance(one, Refusal)]
-    filled = [one for one in told([read_denial(message)], SESSION, known) if isinstance(one, Refusal)]
-    assert [one.need.exact for one in hidden] == [False]
-    assert [one.need.permission.resource for one in filled] == ["arn:aws:s3:::orders-site/index.html"]
+    known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).exact_resources
+    hidden = [item for item in logged_denials([read_denial(message)], SESSION) if isinstance(item, TrialDenial)]
+    filled = [item for item in logged_denials([read_denial(message)], SESSION, known) if isinstance(item, TrialDenial)]
+    assert [item.need.exact for item in hidden] == [False]
+    assert [item.need.permission.resource for item in filled] == ["arn:aws:s3:::orders-site/index.html"]
     two = known | {"arn:aws:s3:::other/index.html"}
-    assert [one.need.exact for one in told([read_denial(message)], SESSION, two) if isinstance(one, Refusal)] == [False]
+    assert [
+        item.need.exact
+        for item in logged_denials([read_denial(message)], SESSION, two)
+        if isinstance(item, TrialDenial)
+    ] == [False]

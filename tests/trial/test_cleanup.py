@@ -57,7 +57,7 @@ def test_containers_with_one_name_are_different_machines(tmp_path: Path, differs
         (proc / "sys/kernel/random").mkdir(parents=True)
         (proc / "self/ns").mkdir(parents=True)
         (proc / "sys/kernel/random/boot_id").write_text(f"boot-{number if differs == 'boot' else 0}\n")
-        (proc / "self/ns/pid").symlink_to(f"pid:[{number if differs == 'room' else 0}]")
+        (proc / "self/ns/pid").symlink_to(f"pid:[{number if differs == 'namespace' else 0}]")
         machines.append(ProcessIdentity.current(proc).machine)
     assert len(set(machines)) == 2
     assert ProcessIdentity.current(tmp_path / "1").machine == machines[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
@@ -20,6 +21,7 @@ from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
+from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, operation_of
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.guards.registry import count_separate_runs
 from leastpriv.proposal.models import (
@@ -61,8 +63,9 @@ def propose(
         return Proposal(
             None, first.document, first.document.to_bytes(), tuple(added), (), tuple(held_back_additions), packed=first
         )
-    context = guard_context(evidence, options, difference.missing, history, inputs.confidence)
-    narrowed, held_back = removals(difference, context)
+    policies = (document, *attached)
+    context = guard_context(evidence, options, difference.missing, history, inputs.confidence, policies=policies)
+    context, narrowed, held_back = _removals(document, difference, context, attached)
     added, narrowed, left_over = _within_change_limit(added, narrowed, context)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
@@ -87,6 +90,22 @@ def propose(
         tuple(held_back_restrictions),
         packed,
     )
+
+
+def _removals(
+    document: Document, difference: Difference, context: GuardContext, attached: Sequence[Document]
+) -> tuple[GuardContext, list[Change], list[HeldBackChange]]:
+    """Finds the removals, and the context that they leave: an action may go together with its last carriers."""
+    while True:
+        narrowed, held_back = removals(difference, context)
+        may_call = context.may_call
+        if not narrowed or context.options.max_changes or not isinstance(may_call, CallableOperations):
+            return context, narrowed, held_back
+        left = apply_edits(document, plan_edits(document, narrowed))
+        fewer = may_call.differs_in((left, *attached))
+        if fewer is None:
+            return context, narrowed, held_back
+        context = replace(context, may_call=fewer)
 
 
 def _within_change_limit(
@@ -137,8 +156,10 @@ def guard_context(
     missing: Sequence[Usage] = (),
     history: History = _NO_HISTORY,
     confidence: Confidences | None = None,
+    *,
+    policies: Sequence[Document] = (),
 ) -> GuardContext:
-    """Computes the inputs of the guards once."""
+    """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
     used: dict[str, tuple[Usage, ...]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
@@ -161,6 +182,9 @@ def guard_context(
         last_recorded(evidence.usages),
         confidence or confidences(evidence, without=break_glass),
         break_glass,
+        called_operations(evidence),
+        frozenset(map(operation_of, evidence.coverage.events)),
+        CallableOperations(policies, services),
     )
 
 

@@ -176,7 +176,9 @@ def _objection(refusal: Refusal, candidate: Candidate, tried: Tried) -> Unmended
     elsewhere = _by_other(denial, tried)
     if elsewhere:
         return Unmended(action, resource, elsewhere)
-    effects = {replay_need(refusal.need, tried.acting, region, candidate.documents) for region in refusal.regions or ("",)}
+    effects = {
+        replay_need(refusal.need, tried.acting, region, candidate.documents) for region in refusal.regions or ("",)
+    }
     if effects != {"implicitDeny"}:
         return Unmended(action, resource, _why_not(effects, denial, tried), overtaken="allowed" in effects)
     if sensitivity(action) and not refusal.certain:

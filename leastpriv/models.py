@@ -81,6 +81,8 @@ class GapKind(StrEnum):
     """A trail stopped logging for a time, or could not deliver files."""
     SETTINGS_UNKNOWN = "settings-unknown"
     """A trail's settings could not be read: only its records show what it logs (docs: decision 6)."""
+    SILENCE = "silence"
+    """A region that has records on most days has none for some time."""
     LIVE_ROLE_UNREAD = "live-role-unread"
     """The policies attached to the deployed role are not known; this hides no call."""
     UNREADABLE_LOG = "unreadable-log"

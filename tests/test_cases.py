@@ -108,7 +108,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     policy = folder / "policy.json"
     if case.get("policy") is not None:
         policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
-    given = case.get("options", {})
+    given = {"minimum-days": 30, "aws-regions": regions(found), **case.get("options", {})}
     options = {name: tuple(value) if isinstance(value, list) else str(value) for name, value in given.items()}
     principal = case.get("principal", ROLE)
     inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
@@ -171,12 +171,21 @@ def records(case: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def others(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A read call of another principal in each region, before and after the case: proof that the trail was read."""
+    """A reading and a writing call of another principal on each day in each region: the trail is complete."""
     times = sorted(datetime.fromisoformat(str(each["eventTime"])) for each in found)
-    for region in sorted({str(each["awsRegion"]) for each in found if each.get("awsRegion")}):
-        for time in (times[0] - timedelta(minutes=1), times[-1] + timedelta(minutes=1)):
-            call = {"event": "ec2:DescribeRegions", "region": region}
-            yield record("arn:aws:iam::444455556666:role/somebody-else", "watch", time, call)
+    if not times:
+        return
+    first, last = times[0] - timedelta(minutes=1), times[-1] + timedelta(minutes=1)
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    for region in regions(found):
+        for time in (*days, last):
+            for event in ("ec2:DescribeRegions", "ec2:CreateTags"):
+                yield record("arn:aws:iam::444455556666:role/another", "watch", time, {"event": event, "region": region})
+
+
+def regions(found: list[dict[str, Any]]) -> list[str]:
+    """The regions of the records."""
+    return sorted({str(each["awsRegion"]) for each in found if each.get("awsRegion")})
 
 
 def run_records(case: Mapping[str, Any], block: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
+from leastpriv.evidence.coverage import Coverage, DataStream, folder_of
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
 from leastpriv.evidence.gaps import merge_source_gaps
@@ -33,6 +34,8 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
 """
 _MOST_GAPS = 1_000
+_MOST_STREAMS = 20_000
+"""Prefixes of data events kept."""
 
 
 _RunIds = Mapping[int, Run]
@@ -48,7 +51,7 @@ class UsageCollector:
         self._groups: dict[GroupKey, CallTotals] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
-        self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._data: dict[DataStream, tuple[datetime, datetime]] = {}
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
@@ -143,7 +146,7 @@ class UsageCollector:
                 no_permission=self._no_permission,
             ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
-            data_recorded={each: last - first for each, (first, last) in self._data.items()},
+            coverage=Coverage(data=self._data),
         )
 
     def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:
@@ -174,11 +177,11 @@ class UsageCollector:
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
     def _note_data_event(self, call: Call) -> None:
-        kind, time = "read" if call.read_only else "write", call.time
+        kind, time = "" if call.read_only is None else "read" if call.read_only else "write", call.time
         for arn in call.resources:
-            key = (logged_resource(arn), kind)
+            key = DataStream(f"{call.source}:{call.name}", kind, folder_of(arn))
             first, last = self._data.get(key, (time, time))
-            if not first < time < last:
+            if not first < time < last and (key in self._data or len(self._data) < _MOST_STREAMS):
                 self._data[key] = (min(first, time), max(last, time))
 
     def _folded(self, need: Need) -> Need:
@@ -195,11 +198,6 @@ class UsageCollector:
                 break
         folded = Permission(permission.action, parent, permission.conditions)
         return replace(need, permission=folded, derivation="folded: too many resources", exact=False)
-
-
-def logged_resource(arn: str) -> str:
-    """The resource that a data event selector names: the bucket of an object, otherwise the ARN."""
-    return arn.partition("/")[0] if ":s3:::" in arn else arn
 
 
 def _parents(resource: str) -> Iterable[str]:

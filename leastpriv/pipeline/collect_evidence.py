@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +23,8 @@ from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
-from leastpriv.evidence.models import Coverage, Evidence
+from leastpriv.evidence.coverage import Coverage, silence_gaps
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
@@ -80,13 +81,13 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         message_decoder(run.aws),
     )
     statistics = [source.statistics for source in sources]
-    coverage = _coverage(statistics)
+    coverage = _coverage(statistics, settings)
     files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
     read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
     _log.info(f"Read {records:,} records in {where or 'no file'}: {_found(found)}")
     return {
-        name: TargetEvidence(replace(evidence, coverage=coverage), files, records) for name, evidence in found.items()
+        name: TargetEvidence(_with_coverage(evidence, coverage), files, records) for name, evidence in found.items()
     }
 
 
@@ -142,25 +143,37 @@ def _found(found: Mapping[str, Evidence]) -> str:
     return f"{plural(calls, 'call')} of {plural(len(found), 'role')}"
 
 
-def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
-    """What all sources together show of anybody."""
+def _coverage(statistics: Sequence[ReadStatistics], settings: Settings) -> Coverage:
+    """Merges what all sources show of any principal."""
+    whole = ReadStatistics()
+    for each in statistics:
+        whole.absorb(each)
     return Coverage(
-        regions=_lengths(each.spans for each in figures),
-        logged=_lengths(each.logged for each in figures),
-        reads=any(each.kinds["management-read"] for each in figures),
-        sources=frozenset(source for each in figures for source in each.sources),
-        events=frozenset(event for each in figures for event in each.events),
-        whole=max((each.whole for each in figures), default=timedelta()),
+        days={region: _dates(days) for region, days in sorted(whole.days.items())},
+        logged={key: _dates(days) for key, days in sorted(whole.logged.items())},
+        data=whole.data,
+        events=frozenset(whole.events),
+        selected=frozenset(data for each in statistics for data in each.selected),
+        every_region=any(each.every_region for each in statistics)
+        or (settings.event_history and not settings.aws_regions),
+        named_regions=frozenset(settings.aws_regions),
     )
 
 
-def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mapping[str, timedelta]:
-    """Name -> time from the first to the last of all."""
-    together: dict[str, tuple[datetime, datetime]] = {}
-    for name, (first, last) in (item for each in spans for item in each.items()):
-        known = together.get(name, (first, last))
-        together[name] = (min(known[0], first), max(known[1], last))
-    return {name: last - first for name, (first, last) in sorted(together.items())}
+def _dates(days: Iterable[int]) -> frozenset[date]:
+    return frozenset(map(date.fromordinal, days))
+
+
+def _with_coverage(evidence: Evidence, coverage: Coverage) -> Evidence:
+    """Adds the coverage of all sources, and a gap for each silence in it."""
+    own = evidence.coverage.data
+    data = {
+        stream: (min(first, own.get(stream, (first,))[0]), max(last, own.get(stream, (last,))[-1]))
+        for stream, (first, last) in {**own, **coverage.data}.items()
+    }
+    return replace(
+        evidence, coverage=replace(coverage, data=data), gaps=(*evidence.gaps, *silence_gaps(coverage))
+    )
 
 
 MAX_PATTERN_MATCHES = 50

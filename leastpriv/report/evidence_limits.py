@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
@@ -33,6 +34,7 @@ _GAPS = {
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",
     GapKind.NOT_VALIDATED: "Trail files that are not as CloudTrail's digest files say, whose calls do not count",
     GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
+    GapKind.SILENCE: "Days without records in a region that has some on most days",
     GapKind.SETTINGS_UNKNOWN: "What a trail is set to log, so its records alone tell",
     GapKind.SOURCE_FAILED: "Sources that could not be read to their end",
     GapKind.NO_DATA_EVENTS: "Data events, in sources that have none",
@@ -64,14 +66,14 @@ GAPS_HEADING = "### What this run could not see"
 
 def gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
     """The gaps that the evidence alone shows, one list item per line."""
-    covered = list(evidence.coverage.regions)
+    covered = list(evidence.coverage.days)
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
         if gaps:
             shown = codes((gap.detail for gap in gaps), 6)
             yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
     yield f"- Other regions than {codes(covered, 20)}." if covered else "- Any region."
-    recorded = sorted({root for root, _ in evidence.data_recorded})
+    recorded = sorted({bucket_of(stream.prefix) for stream in evidence.coverage.data})
     yield (
         f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
         if recorded

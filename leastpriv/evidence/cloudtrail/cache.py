@@ -28,6 +28,7 @@ from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.coverage import DataStream
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class FileResults:
             self._cache.close()
 
 
-_FORMAT = 4
+_FORMAT = 5
 _PENDING = 200
 """Number of objects after which results are committed."""
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
@@ -200,7 +201,9 @@ def _written(reading: FileResult) -> Mapping[str, Any]:
         "sources": sorted(statistics.sources),
         "events": sorted(statistics.events),
         "spans": statistics.spans,
-        "logged": statistics.logged,
+        "days": {region: sorted(days) for region, days in statistics.days.items()},
+        "logged": [[*key, sorted(days)] for key, days in statistics.logged.items()],
+        "data": [[*stream, *times] for stream, times in statistics.data.items()],
         "first": statistics.first,
         "last": statistics.last,
         "sha256": reading.sha256,
@@ -227,7 +230,12 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
         sources=set(map(str, kept["sources"])),
         events=set(map(str, kept["events"])),
         spans=_spans(kept["spans"]),
-        logged=_spans(kept["logged"]),
+        days={str(region): set(map(int, days)) for region, days in kept["days"].items()},
+        logged={(str(region), str(kind)): set(map(int, days)) for region, kind, days in kept["logged"]},
+        data={
+            DataStream(str(event), str(kind), str(prefix)): (_moment(first), _moment(last))
+            for event, kind, prefix, first, last in kept["data"]
+        },
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,
     )

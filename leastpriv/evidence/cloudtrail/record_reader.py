@@ -8,7 +8,7 @@ read, a block without a target's name is not decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import compress
 
@@ -24,6 +24,7 @@ from leastpriv.evidence.cloudtrail.record import (
     is_access_key,
     object_of,
     parse_record,
+    resources_of,
 )
 from leastpriv.evidence.cloudtrail.record_blocks import (
     NULL,
@@ -182,11 +183,20 @@ class RecordReader:
             if not cover.count:
                 self._touched.append(cover)
             cover.note(time, row.eventName)
+            if cover.data and cover.own:
+                cover.note_resources(time, row.eventName, _resource_arns(row))
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
     identity = row.userIdentity
     return (identity.accountId, identity.arn) if identity else (None, None)
+
+
+def _resource_arns(row: DecodedRecord) -> Iterable[str]:
+    if row.resources is NULL:
+        return ()
+    found = decode_resource_arns(row.resources)
+    return resources_of(decode_value(row.resources)) if found is None else found
 
 
 def _object(raw: Raw) -> Mapping[str, object]:

@@ -1,11 +1,13 @@
-"""How many examples a property test tries: few on the machine of a developer, all of them in CI."""
+"""How many examples a test tries: few on the machine of a developer, all of them in CI."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
+
+T = TypeVar("T")
 
 # A loaded machine is slow at times: neither a deadline nor slow generation of data is a failure.
 settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,6 +26,13 @@ def examples(count: int, **others: Any) -> settings:
         count: how many the profile `full` tries; another profile tries its own number where that is less.
         others: further settings of Hypothesis.
     """
-    if settings.get_current_profile_name() != "full":
-        count = min(count, settings.default.max_examples)
-    return settings(max_examples=count, **others)
+    return settings(max_examples=count if _is_full() else min(count, settings.default.max_examples), **others)
+
+
+def sampled(items: Sequence[T]) -> Sequence[T]:
+    """Return all items of a corpus in the profile `full`, and every fourth in another profile."""
+    return items if _is_full() else items[::4]
+
+
+def _is_full() -> bool:
+    return settings.get_current_profile_name() == "full"

@@ -28,7 +28,7 @@ from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
-from tests.fakes.case_inputs import Reviews, account, reading, shelf_of
+from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.runs import Proposed
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
@@ -75,7 +75,8 @@ def test_a_case_fails_where_its_guard_is_switched_off(
     guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
-    cases = [path for path in CASES if guard in guards_of(path)]
+    # A grant of everything last: without its guard it narrows to hundreds of services, for half a minute.
+    cases = sorted((path for path in CASES if guard in guards_of(path)), key=grants_everything)
     assert any(fails(path, tmp_path / path.stem) for path in cases)
 
 
@@ -86,6 +87,11 @@ def fails(path: Path, folder: Path) -> bool:
     except (AssertionError, LeastprivError):
         return True
     return False
+
+
+def grants_everything(path: Path) -> bool:
+    """Return whether a statement of the case's policy allows every action."""
+    return '"Action": "*"' in path.read_text(encoding="utf-8")
 
 
 def guards_of(path: Path) -> set[str]:
@@ -118,7 +124,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         before = json.dumps(case["policy-before"]).encode()
         changed = datetime.fromisoformat(case["policy-changed"])
         target = replace(target, changed=changed, earlier=lambda _: before)
-    target = replace(target, store=shelf_of(case, principal, target.policy_name, folder))
+    target = replace(target, store=history_store(case, principal, target.policy_name, folder))
     target = replace(target, repository=Reviews(case["origins"]) if "origins" in case else None)
     run = RunContext(settings, (target,), NOW, trails, job_logs(case, folder))
     with account(case):

@@ -8,7 +8,7 @@ from leastpriv.models import Basis
 from leastpriv.pipeline.results import RunResult, TargetResult
 from leastpriv.pipeline.summary import annotate_drift
 from leastpriv.pull_request.github.repository import GitHubRepository
-from leastpriv.pull_request.models import Operation
+from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import plural
 
@@ -33,7 +33,10 @@ def warn_of_pull_requests(github: GitHubRepository | None, console: Console, res
     """Warns of a public repository where a pull request was opened or changed."""
     first = result.first_files.published if result.first_files else None
     published = [first, *(each.published for each in result.targets)]
-    if any(each and each.url and each.operation in (Operation.CREATED, Operation.UPDATED) for each in published):
+    if any(
+        each and each.url and each.operation in (PullRequestOperation.CREATED, PullRequestOperation.UPDATED)
+        for each in published
+    ):
         warn_if_public(github, console, "the pull request")
 
 

@@ -8,7 +8,7 @@ from leastpriv.github_actions.context import PullRequestEvent, Runner
 from leastpriv.github_actions.output_files import append_summary, write_outputs
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.review import Edited, ReviewResult, report_review, review_outputs, run_review
+from leastpriv.pipeline.review import EditedVersions, ReviewResult, report_review, review_outputs, run_review
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.report.escape import code
@@ -25,12 +25,12 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     if github is None:
         raise InputError("The input github-token is empty: leave it out, a review reads both versions on GitHub.")
     (target,) = run.targets
-    pull = runner.pull_request()
+    pull = runner.pull_request_event()
     base = github.fork_point(pull.base, pull.head)
     files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
     if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _unchanged(target, github, pull, runner, console)
-    edited = Edited(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
+    edited = EditedVersions(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
     with console.group("Review of the policy"):
         result = run_review(run, edited)
     write_outputs(runner.output_file, review_outputs(result))
@@ -57,15 +57,15 @@ def _comment(
 ) -> bool:
     """Writes or edits the comment; returns whether that worked. A fork's run cannot write: there the summary has it."""
     runner, console = here
-    if runner.read_only_token():
+    if runner.has_read_only_token():
         console.log("The token of this run is read-only: the review is in the job's summary alone.")
         return True
     text, _, mark = body.rstrip().rpartition("\n")
     try:
-        if github.head_of_pull(pull.number) != pull.head:
+        if github.pull_request_head(pull.number) != pull.head:
             console.log("Meanwhile something else was pushed: the comment is left to the run of that.")
             return True
-        url = github.say_once(pull.number, mark, text, anew=anew)
+        url = github.upsert_comment(pull.number, mark, text, create=anew)
     except PullRequestError as error:
         console.error(f"The comment could not be written: {error}")
         return False

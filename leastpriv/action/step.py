@@ -43,7 +43,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     for note in run_notes(result):
         console.warning(note, title="Not remembered" if result.single else "Several targets")
     codes = [each.exit_code for each in result.targets]
-    if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.read_only_token():
+    if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.has_read_only_token():
         codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
     else:
         report_failures(result, console)
@@ -68,7 +68,7 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
         return result.exit_code
     found = context_findings(context)
     try:
-        step, url = github.track(
+        step, url = github.update_tracking_issue(
             issue_marker(context), finding_ids(found), issue_title(context), issue_body(found, context, run_url)
         )
     except PullRequestError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
-from leastpriv.config.targets_file import Configuration, Entry, read_configuration, run_settings, settings_of
+from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
 from leastpriv.evidence.history.file import LONGEST_FILE
@@ -19,13 +19,13 @@ from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
-from leastpriv.pipeline.history import file_of
+from leastpriv.pipeline.history import history_path
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.models import is_branch_name
-from leastpriv.pull_request.state_store import Shelf
+from leastpriv.pull_request.state_store import StateStore
 from leastpriv.report.escape import name as escaped_name
 
 PUBLIC_PREFIX = "public:"
@@ -45,7 +45,7 @@ def step_settings(environment: Mapping[str, str], runner: Runner, console: Conso
     else:
         settings = parse_settings(given)
     # A run of a fork's pull request, or Dependabot's.
-    if settings.mode is not Mode.PULL_REQUEST or not runner.read_only_token():
+    if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
     console.notice(
         "The token of this run is read-only (a pull request from a fork, or Dependabot's): the proposal is only "
@@ -64,7 +64,7 @@ def checkout_context(settings: Settings, environment: Mapping[str, str], runner:
     session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner, now)
     target = _checkout_target(settings, runner)
     trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
-    return RunContext(settings, (target,), now, trails, logs, session, runner.run_pages)
+    return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
 
 
 def with_repository(
@@ -82,7 +82,7 @@ def with_repository(
     if not given.values["config"]:
         return replace(run, targets=(target,))
 
-    def entry_settings(entry: Entry, role: str) -> Settings:
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
         return replace(settings_of(entry, role, given), mode=run.settings.mode)
 
     raw, configuration = _read_targets_file(target)
@@ -104,21 +104,21 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
             sleep=time.sleep,
         )
     except PullRequestError as error:
-        needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(settings.memory)
+        needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(settings.history_location)
         if needed or not (runner.workspace / settings.policy.path).exists():
             # Without the file on disk the policy is unknown: that it does not exist would be a guess.
             raise
         console.log(f"GitHub is left out: {error}")
         return None
-    return GitHubRepository(connection, settings.manners)
+    return GitHubRepository(connection, settings.pull_request_options)
 
 
 def _target(settings: Settings, runner: Runner, github: GitHubRepository | None) -> Target:
     """Returns a target in the workspace; with a token, its policy may be read on GitHub."""
     target = _checkout_target(settings, runner)
-    repository = github.with_manners(settings.manners) if github else None
+    repository = github.with_options(settings.pull_request_options) if github else None
     store = _history_store(settings, repository)
-    target = replace(target, store=store, writes_store=not runner.read_only_token(), repository=repository)
+    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=repository)
     if repository is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
         return replace(target, repository=GitRepository.open(runner.workspace))
@@ -147,7 +147,7 @@ def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
     """Reads the config on the base branch where pull requests are made or the workspace lacks it, else on disk."""
     path = target.policy_path
     if target.repository and target.folder is None:
-        raw = target.repository.read(target.repository.head_of(target.settings.base)[1], path)
+        raw = target.repository.read(target.repository.branch_head(target.settings.base)[1], path)
     else:
         file = (target.folder or Path()) / path
         raw = file.read_bytes() if file.is_file() else None
@@ -174,20 +174,23 @@ def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
     return JobLogs(now, files, run, root)
 
 
-def _history_store(settings: Settings, github: GitHubRepository | None) -> Shelf | None:
+def _history_store(settings: Settings, github: GitHubRepository | None) -> StateStore | None:
     """Returns the file of the evidence branch that keeps the usage history; None without the input.
 
     Raises:
         InputError: the branch has another use, there is no token, or the repository is public.
     """
-    if not settings.memory:
+    if not settings.history_location:
         return None
-    branch, forced = settings.memory.removeprefix(PUBLIC_PREFIX), settings.memory.startswith(PUBLIC_PREFIX)
+    branch, forced = (
+        settings.history_location.removeprefix(PUBLIC_PREFIX),
+        settings.history_location.startswith(PUBLIC_PREFIX),
+    )
     if github is None:
         raise InputError("The input evidence-branch is set, which needs GitHub: give the input github-token.")
     if not is_branch_name(branch):
         raise InputError(f"The input evidence-branch is {branch!r}: git does not take that as the name of a branch.")
-    if branch in (settings.branch, github.head_of(settings.base)[0], github.head_of("")[0]):
+    if branch in (settings.branch, github.branch_head(settings.base)[0], github.branch_head("")[0]):
         raise InputError(f"The input evidence-branch is {branch!r}, which has another use: name one of its own.")
     if github.is_public() and not forced:
         raise InputError(
@@ -195,4 +198,4 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> Shelf
             f"public. Leave the input out, or write {PUBLIC_PREFIX}{branch} to have it so."
         )
     title = f"Remember what {escaped_name(settings.principal.name)} used"
-    return github.shelf(branch, file_of(settings.principal), title, LONGEST_FILE)
+    return github.state_store(branch, history_path(settings.principal), title, LONGEST_FILE)

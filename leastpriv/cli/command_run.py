@@ -12,7 +12,7 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.targets_file import (
     Configuration,
-    Entry,
+    TargetEntry,
     entry_text,
     first_file_template,
     read_configuration,
@@ -24,9 +24,9 @@ from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
-from leastpriv.pipeline.history import file_of
+from leastpriv.pipeline.history import history_path
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.state_store import FolderShelf
+from leastpriv.pull_request.state_store import FolderStateStore
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
@@ -57,8 +57,8 @@ def command_target(found: Settings) -> Target:
     policy = Path(found.policy.path)
     absolute = policy.parent.resolve() / policy.name
     pointer, store = found.policy.pointer, None
-    if found.memory:
-        store = FolderShelf(Path(found.memory), file_of(found.principal), LONGEST_FILE)
+    if found.history_location:
+        store = FolderStateStore(Path(found.history_location), history_path(found.principal), LONGEST_FILE)
     if found.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
         return Target(
             found,
@@ -94,7 +94,7 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
             "First files and their config are named from the root of the repository: run --mode pull-request there."
         )
 
-    def entry_settings(entry: Entry, role: str) -> Settings:
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
         return replace(settings_of(entry, role, given), mode=whole.mode)
 
     file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
@@ -144,7 +144,7 @@ def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
     try:
         repository = GitRepository.open(root)
         head = repository.commit_at("HEAD")
-        return repository.earlier(head, file.relative_to(root).as_posix(), time) if head else None
+        return repository.read_at(head, file.relative_to(root).as_posix(), time) if head else None
     except PullRequestError:
         return None
 
@@ -164,6 +164,6 @@ def _committed_at(root: Path, file: Path) -> datetime | None:
         head = repository.commit_at("HEAD")
         if head is None or repository.read(head, path) != file.read_bytes():
             return None
-        return repository.changed_at(head, path)
+        return repository.last_changed(head, path)
     except (PullRequestError, OSError):
         return None

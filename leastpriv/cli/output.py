@@ -18,12 +18,10 @@ Clock = Callable[[], datetime]
 
 
 def print_text(stdout: TextIO, text: str) -> None:
-    """Writes a command's result as it is: Markdown and JSON have been escaped where they were made.
-
-    What the stream's encoding lacks is written as an escape.
+    """Writes a command's result, which is escaped already; characters that the encoding lacks become escapes.
 
     Raises:
-        BrokenPipeError: whoever read it has gone.
+        BrokenPipeError: the reader has gone.
         LeastprivError: it cannot be written, as on a full disk.
     """
     encoding = stdout.encoding or "utf-8"
@@ -38,11 +36,11 @@ def print_text(stdout: TextIO, text: str) -> None:
 
 
 def print_markdown(stdout: TextIO, text: str) -> None:
-    """Writes Markdown, to people at a terminal as it is meant to look; raises as `print_text`."""
+    """Writes Markdown, rendered at a terminal; raises as `print_text`."""
     if not stdout.isatty():
         print_text(stdout, text)
         return
-    # Imported here: who reads JSON does not wait for it.
+    # Imported here, since JSON does not need it.
     from rich.markdown import Markdown
 
     _print_rich(stdout, Markdown(text))
@@ -61,7 +59,7 @@ def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Ro
 
 
 def print_table(stdout: TextIO, table: TextTable) -> None:
-    """Writes a table to a terminal, in its colours and as wide as it is; raises as `print_text`."""
+    """Writes a table to a terminal, in colours; raises as `print_text`."""
     from rich import box
     from rich.table import Table as Drawn
     from rich.text import Text

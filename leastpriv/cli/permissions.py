@@ -1,4 +1,4 @@
-"""`leastpriv permissions` and `leastpriv explain`: what the evidence tells, without a change of any file."""
+"""`leastpriv permissions` and `leastpriv explain`: print what the evidence shows, and change no file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         target,
         lambda calls: console.log(f"… {calls:,} calls"),
     )
-    console.settle()
+    console.clear_progress()
     from leastpriv.report.tables import permission_rows, permission_table
 
     patterns = options.resources == "pattern"
@@ -68,7 +68,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
 
 def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Tells why an action is needed, or what would become of it."""
+    """Explains why an action is needed, or what a proposal does with it."""
     from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED
     from leastpriv.config.settings import from_options

@@ -1,4 +1,4 @@
-"""`leastpriv evaluate`, `contains` and `denials`: policies and messages by themselves, without evidence."""
+"""`leastpriv evaluate`, `contains` and `denials`: work on policies and messages, without evidence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 
 def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Gives 0 where a policy stays within another, else 3 and the smallest request that shows it."""
+    """Returns 0 where a policy allows nothing that another does not, else 3, and prints the smallest new request."""
     from leastpriv.policy.containment import check_containment
     from leastpriv.report.tables import excess_row, excess_sentence, excess_table
 
@@ -52,7 +52,7 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 
 def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Lists the refusals that logs tell; gives 1 where there are none."""
+    """Lists the denials in logs; returns 1 without one."""
     from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
     from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
 

@@ -90,7 +90,7 @@ def _print(result: RunResult, run: RunContext, form: str, stdout: TextIO) -> Non
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
-    from leastpriv.pipeline.review import Edited, report_review, run_review
+    from leastpriv.pipeline.review import EditedVersions, report_review, run_review
 
     (target,) = run.targets
     repository, disk = target.repository, Path(target.settings.policy.path)
@@ -98,13 +98,13 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
     if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
-    base = repository.head_of(target.settings.base)[1]
+    base = repository.branch_head(target.settings.base)[1]
 
     def on_disk(path: str) -> bytes | None:
         file = disk if path == target.policy_path else Path(path)
         return file.read_bytes() if file.is_file() else None
 
-    result = run_review(run, Edited(lambda path: repository.read(base, path), on_disk))
+    result = run_review(run, EditedVersions(lambda path: repository.read(base, path), on_disk))
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return report_review(result, console)
 

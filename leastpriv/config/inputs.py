@@ -1,4 +1,4 @@
-"""The inputs of the public contract as a table: names, defaults and help, the same in action.yml (tests compare)."""
+"""The inputs of the public contract: names, defaults and help; action.yml has the same (tests compare)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Input:
     name: str
     default: str = ""
     shell_default: str = ""
-    """On a shell, where it differs."""
+    """Of the command, where it differs."""
     option: str = ""
     """The command line's option where it means something else than the input; else it is `--NAME`."""
     help: str = ""
@@ -20,7 +20,7 @@ class Input:
     several: bool = False
     """A list: the option may be repeated."""
     step_only: bool = False
-    """No option of the command line: it speaks of a pull request on GitHub, or is a secret."""
+    """No option of the command line: it concerns a pull request on GitHub, or is a secret."""
 
     @property
     def flag(self) -> str:

@@ -1,4 +1,4 @@
-"""Environment or command line -> `Settings`. Every message names the input and the way out."""
+"""Parses inputs or options into `Settings`; every error names the input and the remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from leastpriv.proposal.models import Options
 from leastpriv.pull_request.models import PullRequestOptions, is_branch_name
 
 AUTO_LOGS = "auto"
-"""The name that stands among the job logs for those of the workflow run itself."""
+"""The value of `job-logs` for the logs of the workflow run that runs this step."""
 
 
 class Mode(StrEnum):
@@ -46,7 +46,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that one run is told; paths are still text, since only the caller knows where they start."""
+    """The checked inputs of one run; paths are text, since only the caller knows where they start."""
 
     principal: Principal
     policy_file: str
@@ -57,7 +57,7 @@ class Settings:
     options: Options
     base: str
     branch: str
-    manners: PullRequestOptions = field(default_factory=PullRequestOptions)
+    pull_request_options: PullRequestOptions = field(default_factory=PullRequestOptions)
     github_token: str = field(default="", repr=False)
     aws_regions: tuple[str, ...] = ()
     """Regions whose event history is read; empty: all that the account has enabled."""
@@ -67,23 +67,23 @@ class Settings:
     job_logs: tuple[str, ...] = ()
     """Files, folders and archives, `-`, `auto`."""
     athena_table: str = ""
-    """A table of CloudTrail records in Athena, through which trails in S3 are read then."""
+    """A table of CloudTrail records in Athena; trails in S3 are read through it."""
     cache_dir: str = ""
-    """Folder that keeps what was read of trails in S3."""
+    """Folder that caches what was read of trails in S3."""
     validate_digests: bool = False
-    """Whether files of trails in S3 count only where CloudTrail's digest files vouch for them."""
+    """Whether files of trails in S3 count only if CloudTrail's digest files list them."""
     access_analyzer: GenerationSettings | None = None
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
-    """Whether IAM is asked for last accessed information, where there are credentials."""
+    """Whether IAM reports last accessed information, where there are credentials."""
     drift_issue: bool = False
-    """Whether drift that the mode check finds is kept in a tracking issue instead of failing."""
-    memory: str = ""
-    """Where usage is remembered between runs: in a step a branch, on a shell a folder; empty: nowhere."""
+    """Whether the mode check keeps drift in a tracking issue instead of failing."""
+    history_location: str = ""
+    """What keeps the usage history between runs: in a step a branch, in a command a folder; empty: none."""
     custom_policy_checks: bool = False
-    """Whether Access Analyzer's custom policy checks, which AWS charges, judge the proposal."""
+    """Whether Access Analyzer's custom policy checks, which AWS charges, check the proposal."""
     trust_policy: str = ""
-    """The role's trust policy in the repository, maybe with a pointer; AWS judges it beside the proposal."""
+    """The role's trust policy in the repository, as `file` or `file#pointer`; AWS checks it with the proposal."""
     sarif_file: str = ""
     page_file: str = ""
 
@@ -94,12 +94,12 @@ class Settings:
 
     @property
     def asks_aws(self) -> bool:
-        """Whether something is read of AWS, so that there are credentials for more."""
+        """Whether the run reads anything from AWS, so that it has credentials."""
         return self.event_history or bool(self.bucket_trails or self.athena_table or self.attached_arns)
 
     @property
     def attached_files(self) -> tuple[str, ...]:
-        """Other policies of the role that lie in files."""
+        """Other policies of the role in files."""
         return tuple(name for name in self.also_attached if not name.startswith("arn:"))
 
     @property
@@ -109,17 +109,17 @@ class Settings:
 
     @property
     def trail_folders(self) -> tuple[str, ...]:
-        """The trails that lie in folders."""
+        """The trails in folders."""
         return tuple(name for name in self.trails if name != EVENT_HISTORY and not is_in_aws(name))
 
     @property
     def bucket_trails(self) -> tuple[str, ...]:
-        """The trails whose bucket is read: `s3://bucket/prefix`, or a trail's ARN."""
+        """The trails in S3: `s3://bucket/prefix`, or a trail's ARN."""
         return tuple(name for name in self.trails if is_in_aws(name))
 
     @property
     def policy(self) -> Location:
-        """The policy file, and where in it the policy stands."""
+        """The policy file, and the pointer to the policy in it."""
         return Location.of(self.policy_file)
 
 
@@ -190,10 +190,10 @@ def parse_settings(given: GivenInputs) -> Settings:
         mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
         trails=trails(values.get("trails", ()), labels["trails"], optional=bool(job_logs or text["athena-table"])),
         window=window(given.start, given.end),
-        options=_options(text, values, labels),
+        options=_proposal_options(text, values, labels),
         base=_branch(text["base"], labels["base"]),
-        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_as_branch(principal.name)}",
-        manners=_manners(values, text, labels),
+        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_branch_part(principal.name)}",
+        pull_request_options=_pull_request_options(values, text, labels),
         github_token=text["github-token"],
         aws_regions=regions(values, labels),
         lookback_days=_integer(text, labels, "lookback-days", 1),
@@ -205,7 +205,7 @@ def parse_settings(given: GivenInputs) -> Settings:
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=_boolean(text, labels, "last-accessed"),
         drift_issue=_one_of(text, labels, "drift-report", ["fail", "issue"]) == "issue",
-        memory=text["evidence-branch"],
+        history_location=text["evidence-branch"],
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
         trust_policy=text["trust-policy"],
         sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),
@@ -233,7 +233,7 @@ def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> boo
     return chosen
 
 
-def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
+def _proposal_options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
     return Options(
         minimum_days=_integer(text, labels, "minimum-days"),
         minimum_runs=_integer(text, labels, "minimum-runs"),
@@ -255,12 +255,14 @@ def _branch(name: str, label: str) -> str:
     return name
 
 
-def _as_branch(name: str) -> str:
+def _branch_part(name: str) -> str:
     """A principal's name as part of a branch's: IAM takes some that git does not (`ci..x`, `ci.lock`)."""
     return name if is_branch_name(name) else re.sub(r"\.(?=\.|$|lock$)|^[.-]", "_", name)
 
 
-def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> PullRequestOptions:
+def _pull_request_options(
+    values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]
+) -> PullRequestOptions:
     lists = {name: entries(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
     return PullRequestOptions(
         labels=split_list(text["labels"]),

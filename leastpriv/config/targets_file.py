@@ -1,9 +1,6 @@
-"""The file of the input `config`: several targets, each with its own dials, as one value.
+"""Reads the file of the input `config`, which lists several targets, and adds targets to it.
 
-Its form is `config.schema.json` beside this file (docs: several-roles.md). What is wrong with it is told with its place, and is bad
-input as a whole: nobody knows what a person meant by half of it.
-
-The config file with further targets: text in, text out, and nothing of it changes that need not.
+`config.schema.json` describes its form (docs: several-roles.md). A wrong file is bad input as a whole.
 """
 
 from __future__ import annotations
@@ -27,20 +24,20 @@ SHARED = frozenset(
         "page-file",
     )
 )  # fmt: skip
-"""Inputs that belong to the whole run: what is read, and where results go. All others may differ by target."""
+"""Inputs of the whole run: evidence, and where results go. All others may differ by target."""
 NAME = "{name}"
-"""Stands for the role's name in the policy file of a pattern."""
+"""The placeholder of the role's name in the policy file of a pattern."""
 
 _STAND_IN = "arn:aws:iam::000000000000:role/nobody"
 _LONGEST = 256 * 1024
 _MOST_TARGETS = 200
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-# The account is never open: a pattern over accounts would take in whoever has such a role.
+# The account has no wildcards: a pattern over accounts would match roles of other owners.
 _PATTERN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/[\w+=,.@/*?-]{1,576}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TargetEntry:
     """One entry of `targets`."""
 
     where: str
@@ -56,24 +53,24 @@ class Entry:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it stands for every role whose ARN it matches."""
+        """Whether it matches several roles."""
         return "*" in self.role or "?" in self.role
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says."""
+    """The content of the targets file."""
 
     path: str
-    entries: tuple[Entry, ...]
+    entries: tuple[TargetEntry, ...]
     follow: bool = True
-    """Whether the calls of roles are read that targets lead to and nobody named."""
+    """Whether the calls of roles are read that targets lead to and no entry names."""
     discover: str = ""
     """Path of a first policy file with `{name}` in it, for roles of the chain without one; empty: none is drafted."""
 
 
 def target_inputs() -> tuple[str, ...]:
-    """Names of the inputs that a target may have."""
+    """Returns the names of the inputs that a target may have."""
     return tuple(known.name for known in INPUTS if known.name not in SHARED)
 
 
@@ -81,7 +78,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     """Reads the file.
 
     Raises:
-        InputError: it is no YAML, or not as the schema has it; the message tells the line.
+        InputError: it is no YAML, or differs from the schema; the message has the line.
     """
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
@@ -99,7 +96,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     return Configuration(path, entries, _flag(whole, "follow", where, otherwise=True), _discover(whole, entries, where))
 
 
-def settings_of(entry: Entry, role: str, given: GivenInputs) -> Settings:
+def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     """Returns the settings of one target.
 
     Args:
@@ -165,7 +162,7 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
     return whole
 
 
-def _entry(found: object, where: str) -> Entry:
+def _entry(found: object, where: str) -> TargetEntry:
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
     _only(found, (*target_inputs(), "group"), where)
@@ -178,7 +175,7 @@ def _entry(found: object, where: str) -> Entry:
         raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
     if group and "branch" in values:
         raise InputError(f"{where} has both group and branch: the targets of a group share the branch leastpriv/GROUP.")
-    entry = Entry(where, values, str(group))
+    entry = TargetEntry(where, values, str(group))
     if entry.is_pattern:
         _check_pattern(entry)
     elif NAME in str(values["policy-file"]):
@@ -186,7 +183,7 @@ def _entry(found: object, where: str) -> Entry:
     return entry
 
 
-def _check_pattern(entry: Entry) -> None:
+def _check_pattern(entry: TargetEntry) -> None:
     if not _PATTERN.fullmatch(entry.role):
         raise InputError(
             f"{entry.where}: role-arn is {entry.role!r}: wildcards may stand in the role's name and path only, as in "
@@ -204,7 +201,7 @@ def _check_pattern(entry: Entry) -> None:
 
 
 def _value(value: object, where: str) -> Value:
-    """A value as an input has it: text, or a list of texts."""
+    """Returns a value as an input has it: text, or a list of texts."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int):
@@ -214,10 +211,10 @@ def _value(value: object, where: str) -> Value:
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
 
 
-def _distinct(entries: Sequence[Entry]) -> None:
-    """Two entries for one role would propose against each other, and so would two for one file."""
+def _distinct(entries: Sequence[TargetEntry]) -> None:
+    """Raises InputError for two entries with one role or file, whose proposals would undo each other."""
     for name in ("role-arn", "policy-file"):
-        seen: dict[str, Entry] = {}
+        seen: dict[str, TargetEntry] = {}
         for entry in entries:
             value = str(entry.values[name])
             if value in seen:
@@ -225,7 +222,7 @@ def _distinct(entries: Sequence[Entry]) -> None:
             seen[value] = entry
 
 
-def _discover(whole: Mapping[str, Any], entries: Sequence[Entry], where: str) -> str:
+def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:
     value = whole.get("discover", False)
     if value is True:
         return first_file_template(str(entries[0].values["policy-file"]))
@@ -253,7 +250,7 @@ def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
 
 
 def _line(targets: Any, number: int) -> str:
-    """` (line 9)`, where the parser tells it."""
+    """Returns ` (line 9)`, where the parser has it."""
     place = getattr(targets, "lc", None)
     try:
         return f" (line {place.item(number - 1)[0] + 1})" if place else ""
@@ -265,14 +262,14 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)
 
 
 def entry_text(role: str, policy_file: str, indent: int = 2, also_attached: Sequence[str] = ()) -> str:
-    """One entry of `targets` as YAML; a name that YAML could take for something else is quoted."""
+    """Returns one entry of `targets` as YAML; a name that YAML would not read as text is quoted."""
     pad = " " * indent
     more = f"{pad}  also-attached: {json.dumps(list(also_attached))}\n" if also_attached else ""
     return f"{pad}- role-arn: {_scalar(role)}\n{pad}  policy-file: {_scalar(policy_file)}\n{more}"
 
 
 def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> bytes | None:
-    """The file with an entry for each (role ARN, policy file) behind its last; None where that cannot be done by lines.
+    """Returns the file with entries for (role ARN, policy file) added; None where that takes more than new lines.
 
     Raises:
         InputError: the file is no config.
@@ -293,13 +290,13 @@ def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> byt
         after = read_configuration(changed, path).entries
     except InputError:
         return None
-    told = [(entry.role, entry.values["policy-file"]) for entry in after]
+    found = [(entry.role, entry.values["policy-file"]) for entry in after]
     wanted = [*((entry.role, entry.values["policy-file"]) for entry in before), *added]
-    return changed if told == wanted else None
+    return changed if found == wanted else None
 
 
 def _end_of_targets(raw: bytes, lines: Sequence[str]) -> tuple[int, int] | None:
-    """Index of the line behind the last entry, and the column of its dash; None for a list in brackets."""
+    """Returns the index of the line after the last entry, and the column of its dash; None for a list in brackets."""
     from ruamel.yaml import YAML
 
     targets = YAML(typ="rt", pure=True).load(BytesIO(raw))["targets"]

@@ -1,4 +1,4 @@
-"""The values of inputs, each checked by itself: lists, times, names of trails, regions, principals."""
+"""Checks single values of inputs: lists, times, names of trails, regions, principals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leastpriv.models import Principal
 Value = str | tuple[str, ...]
 """An input as it arrived: text, or the values of a repeated option."""
 EVENT_HISTORY = "event-history"
-"""The name that stands among the trails for CloudTrail's event history."""
+"""The value of `trails` for CloudTrail's event history."""
 # Names of buckets and trails: "General purpose bucket naming rules" (S3) and CreateTrail (CloudTrail), read 2026-11-24.
 _IN_AWS = re.compile(
     r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+", re.ASCII
@@ -25,10 +25,10 @@ _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
-    """Names of trail folders, trails in S3 and `event-history`; `optional` where other evidence is named.
+    """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other evidence.
 
     Raises:
-        InputError: there is none, or one in AWS is named in a way that leads nowhere.
+        InputError: there is none, or one is no name of a trail in AWS.
     """
     found = entries(value)
     if not found and not optional:
@@ -43,12 +43,12 @@ def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ..
 
 
 def is_in_aws(trail: str) -> bool:
-    """Whether a trail is named by its place in S3 or by its ARN, not by a folder."""
+    """Whether a trail is named by its location in S3 or by its ARN, not by a folder."""
     return trail.startswith(("s3://", "arn:"))
 
 
 def window(start: str, end: str) -> Window:
-    """The time to read, from `--from` (included) to `--to` (not included); empty is open.
+    """Returns the time to read, from `--from` (included) to `--to` (excluded); empty is open.
 
     Raises:
         InputError: a time is not ISO 8601, or the window is empty.
@@ -72,7 +72,7 @@ def _time(text: str, flag: str) -> datetime | None:
 
 
 def named_principal(arn: str, label: str) -> Principal:
-    """The role or user of an input.
+    """Returns the role or user of an input.
 
     Raises:
         InputError: it is not the ARN of a role or user.
@@ -84,10 +84,10 @@ def named_principal(arn: str, label: str) -> Principal:
 
 
 def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Patterns of actions.
+    """Returns patterns of actions.
 
     Raises:
-        InputError: one is no such pattern.
+        InputError: one is no pattern of actions.
     """
     found = entries(values.get(name, ()))
     for pattern in found:
@@ -97,10 +97,10 @@ def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) 
 
 
 def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of regions.
+    """Returns names of regions.
 
     Raises:
-        InputError: one is no such name.
+        InputError: one is no name of a region.
     """
     found = entries(values.get("aws-regions", ()))
     for region in found:
@@ -110,7 +110,7 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
 
 
 def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Names of policy files, and ARNs of managed policies.
+    """Returns names of policy files and ARNs of managed policies.
 
     Raises:
         InputError: an ARN is of something else.
@@ -126,5 +126,5 @@ def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> 
 
 
 def entries(value: Value) -> tuple[str, ...]:
-    """The entries of a list, without empty ones."""
+    """Returns the entries of a list, without empty ones."""
     return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())

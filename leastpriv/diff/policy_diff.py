@@ -131,6 +131,7 @@ class _EntryComparison:
         self._others = others
         self._is_before = is_before
         self._conditioned = conditioned
+        self._covering: dict[tuple[ResourceEntry, bool], Sequence[ComparableStatement]] = {}
 
     def edit(self, statement: ComparableStatement, entry: ActionEntry) -> EntryDiff | None:
         """Returns the part of an entry that the other version lacks; collects changed conditions separately."""
@@ -171,7 +172,7 @@ class _EntryComparison:
 
     def _rest(self, statement: ComparableStatement, entry: ActionEntry, resource: ResourceEntry) -> set[str] | None:
         """Returns an entry's actions that no statement covers on a resource; None if there is no difference."""
-        there = [other for other in self._others if covers_resource(other, resource, statement.statement.variables)]
+        there = self._covering_statements(resource, statement.statement.variables)
         same = [other for other in there if conditions_implied(other.conditions, statement.conditions)]
         if any(covers_actions(other, entry) for other in same):
             return None
@@ -189,6 +190,13 @@ class _EntryComparison:
             and not any(covers_actions(o, entry) for o in there)
         )
         return rest if rest or more else None
+
+    def _covering_statements(self, resource: ResourceEntry, variables: bool) -> Sequence[ComparableStatement]:
+        """Returns the other version's statements that apply to all of a resource, once for all entries."""
+        key = resource, variables
+        if key not in self._covering:
+            self._covering[key] = [other for other in self._others if covers_resource(other, resource, variables)]
+        return self._covering[key]
 
     def _shared(
         self, statement: ComparableStatement, resource: ResourceEntry, rest: set[str]

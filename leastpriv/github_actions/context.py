@@ -1,4 +1,4 @@
-"""Where the program runs: what an Actions runner tells a step, and the paths that a user may name."""
+"""The environment of a step, as the runner sets it, and the paths that its inputs may name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _READ_ONLY_EVENTS = frozenset({"push", "pull_request", "pull_request_review", "p
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A step's surroundings; outside Actions everything but the workspace is empty or GitHub's default."""
+    """The environment of a step; outside Actions everything but the workspace is empty or GitHub's default."""
 
     workspace: Path
     """Folder of the checkout; the current folder outside Actions."""
@@ -39,7 +39,7 @@ class Runner:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Runner:
-        """Read the surroundings from `environment` (docs.github.com, "Variables reference")."""
+        """Reads the variables of the runner from `environment` (docs.github.com, "Variables reference")."""
 
         def path(name: str) -> Path | None:
             return Path(environment[name]) if environment.get(name) else None
@@ -64,15 +64,15 @@ class Runner:
     @property
     def run_url(self) -> str:
         """Address of this workflow run; empty outside Actions."""
-        return self.run_pages.format(run=self.run_id) if self.run_id else ""
+        return self.run_url_template.format(run=self.run_id) if self.run_id else ""
 
     @property
-    def run_pages(self) -> str:
+    def run_url_template(self) -> str:
         """Template of the address of a workflow run with `{run}`; empty without a repository."""
         return f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
 
-    def event(self) -> Mapping[str, object]:
-        """Read the event that started the run; empty where there is none.
+    def read_event(self) -> Mapping[str, object]:
+        """Reads the event that started the run; empty without an event.
 
         Raises:
             InputError: the file cannot be read, or is no JSON object.
@@ -87,15 +87,15 @@ class Runner:
             raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) does not hold a JSON object.")
         return event
 
-    def pull_request(self) -> PullRequestEvent:
-        """The pull request that started the run.
+    def pull_request_event(self) -> PullRequestEvent:
+        """Reads the pull request of the event that started the run.
 
         Raises:
-            InputError: as `event`, or the event is about no pull request.
+            InputError: as `read_event`, or the event has no pull request.
         """
-        event = self.event()
-        number = _dig(event, "pull_request", "number")
-        base, head = (_dig(event, "pull_request", side, "sha") for side in ("base", "head"))
+        event = self.read_event()
+        number = _nested_value(event, "pull_request", "number")
+        base, head = (_nested_value(event, "pull_request", side, "sha") for side in ("base", "head"))
         if not (isinstance(number, int) and isinstance(base, str) and isinstance(head, str)):
             raise InputError(
                 f"The input mode is 'review', which needs an event of a pull request, and this run is one of "
@@ -103,40 +103,40 @@ class Runner:
             )
         return PullRequestEvent(number, base, head)
 
-    def read_only_token(self) -> bool:
+    def has_read_only_token(self) -> bool:
         """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's.
 
         Raises:
-            InputError: as `event`.
+            InputError: as `read_event`.
         """
-        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or from_fork(self.event())
+        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(self.read_event())
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequestEvent:
-    """What an event says of its pull request; both sides as commits."""
+    """Number and commits of the pull request of an event."""
 
     number: int
     base: str
     head: str
 
 
-def from_fork(event: Mapping[str, object]) -> bool:
-    """Whether `event` is about a pull request whose head lies in another repository, or a deleted one."""
+def is_from_fork(event: Mapping[str, object]) -> bool:
+    """Whether `event` has a pull request whose head is in another repository, or in a deleted one."""
     if not isinstance(event.get("pull_request"), dict):
         return False
-    head = _dig(event, "pull_request", "head", "repo", "full_name")
-    return head is None or head != _dig(event, "pull_request", "base", "repo", "full_name")
+    head = _nested_value(event, "pull_request", "head", "repo", "full_name")
+    return head is None or head != _nested_value(event, "pull_request", "base", "repo", "full_name")
 
 
 def repository_path(workspace: Path, value: str, input_name: str) -> Path:
-    """Return the path `value` (relative, with `/`) inside the workspace; it need not exist.
+    """Returns the path `value` (relative, with `/`) inside the workspace; it need not exist.
 
     Links in it are checked, not replaced.
 
     Raises:
-        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, lies in
-            `.git`, or holds characters that do not show.
+        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, is in `.git`, or
+            has invisible characters.
     """
     path = PurePosixPath(value)
     root = workspace.resolve()
@@ -146,19 +146,19 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
         raise InputError(f"The input {input_name} is {value!r}: remove the characters that do not show.")
     if ".git" in (part.lower() for part in path.parts):
         raise InputError(f"The input {input_name} is {value!r}: files of git itself are out of bounds.")
-    if ".." in path.parts or not _stays_inside(root, path):
+    if ".." in path.parts or not _is_inside(root, path):
         raise InputError(f"The input {input_name} is {value!r}: it leads out of the repository; name a file in it.")
     return root / path
 
 
-def _stays_inside(root: Path, path: PurePosixPath) -> bool:
+def _is_inside(root: Path, path: PurePosixPath) -> bool:
     try:
         return (root / path).resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 say RuntimeError, 3.13 OSError
+    except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
         return False
 
 
-def _dig(value: object, *keys: str) -> object:
+def _nested_value(value: object, *keys: str) -> object:
     for key in keys:
         if not isinstance(value, dict):
             return None

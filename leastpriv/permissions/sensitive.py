@@ -1,10 +1,10 @@
-"""Which actions open a door: *sensitive* ones need an exact resource, *forbidden* ones are never written."""
+"""Finds sensitive actions, which need an exact resource, and forbidden ones, which are never written."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
@@ -58,11 +58,20 @@ def _forbidden(name: str) -> str:
 
 
 def _reason(facts: str, name: str) -> str:
-    return next((row["reason"] for row in table(facts) if _applies(row, name)), "")
+    rows = _rows_by_service(facts)
+    # The rows of any service are the first of the table, whose first match is the reason.
+    services = ("*", name.partition(":")[0].lower())
+    found = (row for key in services for row in rows.get(key, ()) if action_matches(row["pattern"], name))
+    return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
 
 
-def _applies(row: Mapping[str, str], name: str) -> bool:
-    return action_matches(row["pattern"], name) and (row["levels"] == "any" or _writes(name))
+@cache
+def _rows_by_service(facts: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
+    """Return the rows of a table by the service of their patterns, `*` for any service."""
+    rows: dict[str, list[Mapping[str, str]]] = {}
+    for row in table(facts):
+        rows.setdefault(row["pattern"].partition(":")[0].lower(), []).append(row)
+    return rows
 
 
 def _writes(name: str) -> bool:

@@ -14,7 +14,7 @@ from leastpriv.models import ChangeKind
 from leastpriv.pipeline.results import PullRequestContent, RunResult, TargetResult
 from leastpriv.policy.hcl_writer import policy_hcl
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.models import Operation, Published, pull_request_outputs
+from leastpriv.pull_request.models import PublishResult, PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 from leastpriv.report.outputs import LONGEST_OUTPUT, outputs, removed_actions
@@ -47,8 +47,8 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
     return folder / "proposal.json"
 
 
-def write_reports(subjects: Sequence[ReportContext], settings: Settings, inside: Callable[[str, str], Path]) -> None:
-    """Writes the SARIF file and the page where the settings name them; `inside` gives the path of an input's value.
+def write_reports(contexts: Sequence[ReportContext], settings: Settings, inside: Callable[[str, str], Path]) -> None:
+    """Writes the SARIF file and the page where the settings name them; `inside` returns the path of an input's value.
 
     Raises:
         InputError: a path leads where it must not.
@@ -58,21 +58,26 @@ def write_reports(subjects: Sequence[ReportContext], settings: Settings, inside:
         from leastpriv.report.sarif import sarif
 
         path = inside(settings.sarif_file, "sarif-file")
-        _write(path.parent, {path.name: sarif(subjects).encode()})
+        _write(path.parent, {path.name: sarif(contexts).encode()})
     if settings.page_file:
         from leastpriv.report.html import page
 
         path = inside(settings.page_file, "page-file")
-        _write(path.parent, {path.name: page(subjects).encode()})
+        _write(path.parent, {path.name: page(contexts).encode()})
 
 
 def check_report_files(
     settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str], folder: str | None = None
 ) -> None:
-    """Refuses, before anything is read, files for which `write_reports` could only fail or do harm.
+    """Raises, before anything is read, for report files that cannot be written or would replace another file.
 
-    A report takes the place of what has its name: of a device, or of the link `/dev/stdout`, nothing would be left.
-    `labels` gives the words for an input where they are not those of a step; `folder` is the one of `write_files`.
+    A report replaces the file of its name, also a device or the link `/dev/stdout`.
+
+    Args:
+        settings: the settings with the report files.
+        inside: returns the path of an input's value.
+        labels: how messages name an input, where not as in a step.
+        folder: the folder of `write_result`.
 
     Raises:
         InputError: a report would go to a folder, a device or a link, over a policy that the run reads, or over a file
@@ -100,13 +105,13 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 
 
-def _written_name(subject: ReportContext) -> str:
-    """Name of the changed file: `policy.json` for JSON that is a policy, its own name for a file that holds one."""
-    source = subject.proposal.document.source
-    return "policy.json" if source.format != "yaml" and not source.embedded else Path(subject.policy_path).name
+def _written_name(context: ReportContext) -> str:
+    """Returns the name of the changed file: `policy.json`, or its own name where the policy is a part of it."""
+    source = context.proposal.document.source
+    return "policy.json" if source.format != "yaml" and not source.embedded else Path(context.policy_path).name
 
 
-_OPERATIONS = (Operation.CREATED, Operation.UPDATED, Operation.CLOSED)
+_OPERATIONS = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED, PullRequestOperation.CLOSED)
 FIRST_FILES = "first-files"
 
 
@@ -140,7 +145,7 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
 
 
 def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, object]]:
-    """Each target for machines, as in the output `targets`."""
+    """Returns each target as in the output `targets`."""
     found: list[dict[str, object]] = []
     for each, code in zip(result.targets, codes, strict=True):
         context = each.context
@@ -162,9 +167,9 @@ def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, obj
 
 
 def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> dict[str, str]:
-    """The step's outputs: of all targets together, and `targets` for each by itself.
+    """Returns the step's outputs: of all targets together, and `targets` for each.
 
-    Of pull requests that are several, there is one a line, each once.
+    Several pull requests are one a line, each once.
     """
     if result.single and result.single.context:
         return {
@@ -176,7 +181,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     pulls = _distinct([*(each.published for each in result.targets), first])
     one = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
     operations = [pull.operation for pull in pulls]
-    together = next((each for each in _OPERATIONS if each in operations), Operation.NONE)
+    together = next((each for each in _OPERATIONS if each in operations), PullRequestOperation.NONE)
     listed = {name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls))) for name in one}
     return {
         "has-changes": "true" if any(value["has-changes"] for value in values) else "false",
@@ -192,7 +197,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
 
 
 def _within(values: Sequence[dict[str, object]]) -> str:
-    """The targets as JSON; past what a step may put out without their actions, which the index has."""
+    """Returns the targets as JSON; beyond the limit of an output without their actions, which the index has."""
     text = json_text(values)
     if len(text) <= LONGEST_OUTPUT:
         return text
@@ -207,12 +212,12 @@ def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:
     return sorted(found)
 
 
-def _distinct(published: Sequence[Published | None]) -> list[Published]:
+def _distinct(published: Sequence[PublishResult | None]) -> list[PublishResult]:
     return list({each.branch: each for each in published if each}.values())
 
 
 def _folders(results: Sequence[TargetResult]) -> list[str]:
-    """A folder's name for each target: the role's, where that is taken with the account before it."""
+    """Returns a folder name for each target: the role's, with the account where another target has it."""
     given: list[str] = []
     for each in results:
         principal = each.target.settings.principal

@@ -1,6 +1,6 @@
-"""What AWS adds to a proposal in a run that has opened its door to AWS anyway: needs that types declare, judgements.
+"""Asks AWS about a proposal in a run that uses AWS: needs that resource types declare, and checks of the policy.
 
-A run that reads files alone asks AWS nothing, and sends it nothing (docs: decision 17).
+A run that reads files alone sends nothing to AWS (docs: decision 17).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def types_of(templates: Sequence[Path]) -> tuple[str, ...]:
-    """The resource types of some CloudFormation templates, sorted; reads files alone.
+def template_types(templates: Sequence[Path]) -> tuple[str, ...]:
+    """Returns the resource types of CloudFormation templates, sorted.
 
     Raises:
         InputError: a template cannot be read.
@@ -48,13 +48,13 @@ def types_of(templates: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def with_declared(
+def with_declared_needs(
     evidence: Evidence, session: AwsSession | None, types: Sequence[str], principal: Principal
 ) -> Evidence:
-    """The evidence with what the resource types of the role's own stacks, and some `types` of templates, need.
+    """Adds the needs that the resource types of the role's stacks, and `types` of templates, declare.
 
-    A template's type is reason enough to open the door; stacks are asked for where it is open. Another account than the
-    principal's is not asked: its stacks are others. AWS's failures are told in the answer.
+    Types of templates open the AWS session; stacks are read where it is open. The session of another account is not
+    asked, since its stacks are others. A failure of AWS is part of the answer.
     """
     if session is None or not (types or session.opened):
         return evidence
@@ -75,11 +75,11 @@ def with_declared(
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=declared))
 
 
-def named_trusts(target: Target, base: str) -> tuple[TrustPolicy, ...]:
-    """The trust policy that the settings name, in the commit `base` or on disk; reads files alone.
+def named_trust_policies(target: Target, base: str) -> tuple[TrustPolicy, ...]:
+    """Reads the trust policy that the settings name, in the commit `base` or on disk.
 
     Raises:
-        InputError: it cannot be read, or is none.
+        InputError: it cannot be read, or is no trust policy.
     """
     settings = target.settings
     if not settings.trust_policy:
@@ -91,25 +91,25 @@ def named_trusts(target: Target, base: str) -> tuple[TrustPolicy, ...]:
 
 
 def check_proposal(
-    subject: ReportContext, settings: Settings, session: AwsSession | None, trusts: Sequence[TrustPolicy] = ()
+    context: ReportContext, settings: Settings, session: AwsSession | None, trusts: Sequence[TrustPolicy] = ()
 ) -> tuple[CheckResult, ...]:
-    """What the judges say: the free ones, and those that AWS charges where the settings ask for them.
+    """Runs the free checks of AWS, and the paid ones where the settings ask for them.
 
-    None where nothing changes, or where the run has not opened the door and no setting is reason to.
+    No check runs without a change, or in a run that does not use AWS and pays for no check.
     """
     paid = settings.custom_policy_checks
-    if session is None or not subject.proposal.changes or not (paid or session.opened):
+    if session is None or not context.proposal.changes or not (paid or session.opened):
         if trusts:
             _log.info("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
         return ()
     from leastpriv.aws_checks.run import CheckedProposal, run_free_checks, run_paid_checks
 
-    proposal, beside = subject.proposal, subject.attached_documents
-    files = dict(zip((subject.policy_file, *subject.further), proposal.documents, strict=True))
+    proposal, attached = context.proposal, context.attached_documents
+    files = dict(zip((context.policy_file, *context.further), proposal.documents, strict=True))
     checked = CheckedProposal(proposal, files, trusts)
     try:
         aws = session.aws()
-        found = run_free_checks(aws, checked, subject.proof, beside, subject.principal)
+        found = run_free_checks(aws, checked, context.proof, attached, context.principal)
         return (*found, *(run_paid_checks(aws, checked, settings.options.never_add) if paid else ()))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.

@@ -15,7 +15,7 @@ from leastpriv.aws.arns import Principals, parse_principal
 from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Settings
-from leastpriv.config.targets_file import Entry
+from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
@@ -265,7 +265,7 @@ class RunEvidence:
                 error.missing_action,
             ) from error
 
-    def matches(self, entry: Entry, named: Iterable[str]) -> tuple[str, ...]:
+    def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
         """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted.
 
         Raises:
@@ -306,9 +306,9 @@ class RunEvidence:
 
 
 def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
-    """The evidence with AWS's own word, where the settings ask for it and there are credentials.
+    """Adds AWS findings to the evidence, where the settings ask for them and there are credentials.
 
-    Whatever fails is told in the hints, and ends nothing; an interruption does.
+    A failure is part of the findings; an interruption ends the run.
     """
     wanted = bool(settings.access_analyzer) or (
         settings.last_accessed and session is not None and session.has_credentials
@@ -344,7 +344,7 @@ def _without(evidence: Evidence, why: str) -> Evidence:
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:
-    """A clock that goes on from `now`."""
+    """Returns a clock that runs from `now` on."""
     began = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began)
 

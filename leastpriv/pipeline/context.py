@@ -10,13 +10,13 @@ from typing import Protocol
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Mode, Settings
-from leastpriv.config.targets_file import Configuration, Entry
+from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.policy.source import Location
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.lifecycle import scope_of
+from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import Repository
-from leastpriv.pull_request.state_store import Shelf
+from leastpriv.pull_request.state_store import StateStore
 
 
 class WorkflowLogs(Protocol):
@@ -62,7 +62,7 @@ class Target:
     """When the policy file on disk was last changed, where its commit or the disk knows it."""
     earlier: Callable[[datetime], bytes | None] | None = field(repr=False, default=None)
     """Gives the policy file on disk as it was at a time."""
-    store: Shelf | None = field(repr=False, default=None)
+    store: StateStore | None = field(repr=False, default=None)
     """Keeps the usage history of the role; None: nothing is kept between runs."""
     writes_store: bool = True
     """False where the token of the run cannot write."""
@@ -95,7 +95,7 @@ class Target:
     @property
     def scope_id(self) -> str:
         """The digits of a fingerprint that stand for the scope."""
-        return scope_of(fingerprint(self.scope, None, b""))
+        return fingerprint_scope(fingerprint(self.scope, None, b""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +105,18 @@ class TargetsFile:
     configuration: Configuration
     raw: bytes
     """The file itself."""
-    settings_of: Callable[[Entry, str], Settings]
+    settings_of: Callable[[TargetEntry, str], Settings]
     """Entry and ARN of the role -> settings; raises InputError for a wrong value."""
     target_of: Callable[[Settings], Target]
     """Settings -> where the policy is."""
     repository: Repository | None = None
     """The repository of the targets file."""
 
-    def target(self, entry: Entry, role: str) -> Target:
+    def group_scope(self, group: str) -> str:
+        """The scope of a group's pull request."""
+        return f"group {group} of {self.configuration.path}"
+
+    def target(self, entry: TargetEntry, role: str) -> Target:
         """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern.
 
         Raises:
@@ -140,6 +144,10 @@ class RunContext:
     """Address of the workflow run."""
     file: TargetsFile | None = None
     """None: the run has the one target that its inputs name."""
+
+    def scopes(self, target: Target) -> tuple[str, str]:
+        """The scope of a target, and that of the pull request of its group; empty without a group."""
+        return target.scope, self.file.group_scope(target.group) if target.group and self.file else ""
 
     @property
     def isolates_failures(self) -> bool:

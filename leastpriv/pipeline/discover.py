@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from leastpriv.config.settings import Mode
-from leastpriv.config.targets_file import NAME, Configuration, Entry, first_file_template, with_targets
+from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
@@ -18,8 +18,8 @@ from leastpriv.pipeline.context import RunContext, Target, TargetsFile
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
 from leastpriv.pipeline.results import FirstFiles, PullRequestContent, TargetResult
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.lifecycle import scope_of
-from leastpriv.pull_request.models import Published
+from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
@@ -47,7 +47,7 @@ def unwritten_roles(
             continue
         path = _free_path(template, role, taken)
         taken.add(path)
-        entry = Entry(f"The role {role}", {"role-arn": role, "policy-file": path})
+        entry = TargetEntry(f"The role {role}", {"role-arn": role, "policy-file": path})
         target, failure = attempt(partial(_observed_target, file, entry))
         content = None
         if target:
@@ -108,9 +108,9 @@ def declined_roles(file: TargetsFile) -> tuple[str, ...]:
     """
     if file.repository is None:
         return ()
-    own = scope_of(fingerprint(_scope(file.configuration), None, b""))
-    proposals = [each.proposal for each in file.repository.closed(BRANCH) if each.declined]
-    return tuple(role for each in proposals if scope_of(each.fingerprint) == own for role in each.changes)
+    own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
+    proposals = [each.proposal for each in file.repository.closed_pull_requests(BRANCH) if each.declined]
+    return tuple(role for each in proposals if fingerprint_scope(each.fingerprint) == own for role in each.changes)
 
 
 def role_id(role: str) -> str:
@@ -120,12 +120,12 @@ def role_id(role: str) -> str:
 
 def _publish_first_files(
     run: RunContext, file: TargetsFile, found: FirstFiles, chain: RoleChainPolicies
-) -> Published | None:
+) -> PublishResult | None:
     """Publishes the pull request with first files; None without a repository."""
     repository, configuration, base = file.repository, file.configuration, run.settings.base
     if repository is None:
         return None
-    commit = repository.head_of(base)[1]
+    commit = repository.branch_head(base)[1]
     rows = [target_row(each) for each in found.drafts]
     folder = (configuration.discover or "").rpartition("/")[0]
     pull = GroupedPullRequest(
@@ -146,7 +146,7 @@ def _scope(configuration: Configuration) -> str:
     return f"first files of {configuration.path}"
 
 
-def _observed_target(file: TargetsFile, entry: Entry) -> Target:
+def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     """Returns a role that is no target: AWS is not asked about it, and its proposal is not published."""
     settings = replace(
         file.settings_of(entry, entry.role),

@@ -1,9 +1,4 @@
-"""What the repository and the memory say of earlier runs: declines, people's words, removals that broke a run.
-
-The memory between runs: read before a proposal is made, kept after it; a run without one is whole.
-
-The one comment that answers people's commands under the open pull request.
-"""
+"""Reads and saves the history of a target: earlier usage, declined changes, comment commands, reverted removals."""
 
 from __future__ import annotations
 
@@ -30,84 +25,86 @@ from leastpriv.evidence.history.models import (
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
-from leastpriv.pipeline.context import Target
+from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import changed_at, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.proposal.addition_rules import run_origins
 from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState
-from leastpriv.pull_request.comment_commands import COMMENT_MARKER, Said
-from leastpriv.pull_request.lifecycle import scope_of
-from leastpriv.pull_request.models import ClosedPullRequest, Published, Repository
-from leastpriv.pull_request.state_store import Shelf
+from leastpriv.pull_request.comment_commands import COMMENT_MARKER, CommentCommand
+from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository
+from leastpriv.pull_request.state_store import StateStore
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
 
 _log = logging.getLogger(__name__)
 
 
-def file_of(principal: Principal) -> str:
-    """Where the memory of a principal lies; names are unique in an account, whatever their path."""
+def history_path(principal: Principal) -> str:
+    """Returns the file of a principal's usage history; names are unique in an account, whatever their path."""
     return f"{principal.account}/{principal.kind}/{principal.name}.json"
 
 
-def recall(shelf: Shelf | None, principal: str, now: datetime) -> HistoryState:
-    """What is remembered of a principal; where it cannot be read, a sentence that holds removals back."""
-    if shelf is None:
+def load_history(store: StateStore | None, principal: str, now: datetime) -> HistoryState:
+    """Loads the usage history of a principal; one that cannot be read holds removals back."""
+    if store is None:
         return HistoryState()
     try:
-        raw = shelf.read()
+        raw = store.read()
         found = parse_history(raw, principal, now) if raw is not None else None
     except UnreadableHistoryError as error:
-        return _unknown(f"the memory {shelf.name} {error}: mend it, or delete it to begin anew")
+        return _unknown(f"the memory {store.name} {error}: mend it, or delete it to begin anew")
     except LeastprivError as error:
         return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."))
     if found is None:
         return HistoryState(UsageHistory(principal))
     if found.left_out:
         rows = plural(found.left_out, "row that makes", "rows that make")
-        _log.info(f"Left out of the memory {shelf.name}: {rows} no sense.")
+        _log.info(f"Left out of the memory {store.name}: {rows} no sense.")
     return history_state(pruned(found.memory, now), found.left_out)
 
 
-def keep(shelf: Shelf | None, evidence: Evidence, news: UsageHistory, now: datetime) -> str:
-    """Remembers what this run has learned; gives a sentence where that failed."""
-    if shelf is None:
+def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistory, now: datetime) -> str:
+    """Saves what this run has learned; returns a sentence where that failed."""
+    if store is None:
         return ""
     added = merge(history_from_evidence(evidence), news)
 
-    def with_ours(raw: bytes | None) -> bytes:
+    def with_news(raw: bytes | None) -> bytes:
         known = (
             parse_history(raw, evidence.principal, now).memory if raw is not None else UsageHistory(evidence.principal)
         )
         return serialize_history(pruned(merge(known, added), now))
 
     try:
-        shelf.update(with_ours)
+        store.update(with_news)
     except UnreadableHistoryError as error:
-        return f"The memory {shelf.name} {error}: nothing was written to it."
+        return f"The memory {store.name} {error}: nothing was written to it."
     except LeastprivError as error:
         return f"What this run has learned could not be kept: {error}"
     return ""
 
 
-def words_of(said: Iterable[Said]) -> tuple[Mapping[str, KeepDecision], tuple[Said, ...]]:
-    """The words that count, by pattern; and all that was said, what names no actions with that reason."""
-    heard = tuple(
-        replace(each, refusal=each.refusal or "" if is_action_pattern(each.asked.pattern) else _refused(each))
+def keep_decisions(said: Iterable[CommentCommand]) -> tuple[Mapping[str, KeepDecision], tuple[CommentCommand, ...]]:
+    """Returns the valid decisions by pattern, and all commands, the invalid ones with a reason."""
+    checked = tuple(
+        replace(each, rejection=each.rejection or "" if is_action_pattern(each.command.pattern) else _invalid(each))
         for each in said
     )
-    words: dict[str, KeepDecision] = {}
-    for each in heard:
-        if not each.refusal:
-            word = KeepDecision(each.at, each.comment, each.asked.verb == "keep", each.by, each.pull)
-            words[each.asked.pattern] = max(word, words.get(each.asked.pattern, word))
-    return words, heard
+    decisions: dict[str, KeepDecision] = {}
+    for each in checked:
+        if not each.rejection:
+            decision = KeepDecision(
+                each.created_at, each.comment_id, each.command.verb == "keep", each.author, each.pull_request
+            )
+            decisions[each.command.pattern] = max(decision, decisions.get(each.command.pattern, decision))
+    return decisions, checked
 
 
-def _refused(said: Said) -> str:
-    return said.refusal or "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
+def _invalid(said: CommentCommand) -> str:
+    return said.rejection or "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
 
 
 def _unknown(trouble: str) -> HistoryState:
@@ -115,77 +112,81 @@ def _unknown(trouble: str) -> HistoryState:
     return HistoryState(trouble=trouble)
 
 
-_MOST_MERGED = 10
-"""Merged pull requests, each read twice, among which the one is looked for that removed what is refused now."""
+_MAX_MERGED = 10
+"""Merged pull requests, each read twice, that are searched for the removal of a permission that is denied now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The history, what of it is news to the memory, and whether something could not be asked."""
+class TargetHistory:
+    """The history of a target, and its part that the store does not have yet."""
 
     history: History
     news: UsageHistory
-    said: tuple[Said, ...] = ()
-    """Commands in comments, those that do not count with the reason."""
+    said: tuple[CommentCommand, ...] = ()
+    """Comment commands, the invalid ones with a reason."""
     failure: str = ""
-    """Why nothing may be published: the repository could not be asked."""
+    """Why no pull request may be published: the repository did not answer."""
 
 
-class _Asking:
-    """Asks what may fail: a failure is kept, and the answer is what it would be if there were nothing."""
+class _Requests:
+    """Sends requests to a repository, and collects their failures."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
 
-    def __call__(self, ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
+    def get(self, request: Callable[[], _Answer], default: _Answer, what: str) -> _Answer:
+        """Returns the answer, or the default after a failure."""
         try:
-            return ask()
+            return request()
         except PullRequestError as error:
             self.failures.append(str(error))
             _log.info(f"Not known: {what}. {error}")
-            return otherwise
+            return default
 
 
 _Answer = TypeVar("_Answer")
 
 
-def history_of(
-    target: Target,
-    base: str,
-    scopes: tuple[str, str],
-    missing: Sequence[Usage],
-    evidence: Evidence,
-    now: datetime,
-) -> Found:
-    """What the repository and the memory know of the target.
+def target_history(
+    run: RunContext, target: Target, base: str, missing: Sequence[Usage], evidence: Evidence
+) -> TargetHistory:
+    """Reads what the repository and the store have about a target.
 
-    `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
+    Args:
+        run: the run.
+        target: the target.
+        base: the commit of its policy; empty where that was read on disk.
+        missing: what the policy lacks.
+        evidence: its evidence.
     """
-    asked, settings, repository = _Asking(), target.settings, target.repository
-    changed = asked(lambda: changed_at(target, base), None, "when the policy file was last changed")
-    earlier = _earlier(asked, target, base, now - timedelta(days=settings.options.grace_days), changed)
-    recollection = recall(target.store, settings.principal.arn, now)
-    known = recollection.memory or UsageHistory(settings.principal.arn)
+    requests, settings, repository = _Requests(), target.settings, target.repository
+    scopes = run.scopes(target)
+    changed = requests.get(lambda: changed_at(target, base), None, "when the policy file was last changed")
+    earlier = _policy_before_grace(requests, target, base, run.now, changed)
+    state = load_history(target.store, settings.principal.arn, run.now)
+    known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if repository is None or not repository.has_pull_requests:
-        declined = _declined(known, (), _own(scopes))
-        history = History(declined, changed=changed, history_state=recollection, earlier=earlier)
-        return Found(history, news, failure=" ".join(asked.failures[:1]))
-    nothing: Sequence[ClosedPullRequest] = ()
-    closed = asked(lambda: repository.closed(settings.branch), nothing, "what was declined earlier")
-    silence: Sequence[Said] = ()
-    said = tuple(
-        asked(lambda: repository.said(settings.branch, settings.base), silence, "what people said in comments")
+        declined = _declined(known, (), _scope_ids(scopes))
+        history = History(declined, changed=changed, history_state=state, earlier=earlier)
+        return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
+    no_pulls: Sequence[ClosedPullRequest] = ()
+    closed = requests.get(
+        lambda: repository.closed_pull_requests(settings.branch), no_pulls, "what was declined earlier"
     )
-    ours = [each for each in closed if scope_of(each.proposal.fingerprint) == _own(scopes)[-1]]
-    nobody: dict[Permission, int] = {}
-    removed = _returned(known, missing)
-    removed |= asked(lambda: _removed(repository, target, ours, missing), nobody, "what was removed")
-    words, said = words_of(said)
+    no_commands: Sequence[CommentCommand] = ()
+    commands = requests.get(
+        lambda: repository.comment_commands(settings.branch, settings.base), no_commands, "what people said in comments"
+    )
+    own = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == _scope_ids(scopes)[-1]]
+    none_removed: dict[Permission, int] = {}
+    removed = _known_reverted(known, missing)
+    removed |= requests.get(lambda: _reverted(repository, target, own, missing), none_removed, "what was removed")
+    decisions, said = keep_decisions(commands)
     news = replace(
         news,
-        words=words,
-        declined=_news_of_declines(known, ours, scopes),
+        words=decisions,
+        declined=_new_declines(known, own, scopes),
         returned={
             (usage.need.permission.action, usage.need.permission.resource): RevertedRemoval(
                 usage.last_seen.date(), removed[usage.need.permission]
@@ -195,49 +196,46 @@ def history_of(
         },
     )
     known = merge(known, news)
-    if not recollection.trouble:
-        recollection = history_state(known, recollection.left_out)
-    origins = _origins(asked, settings.base, repository, missing, evidence)
+    if not state.trouble:
+        state = history_state(known, state.left_out)
+    origins = _origins(requests, settings.base, repository, missing, evidence)
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         _log.info(f"Not known where these runs came from: {where}")
-    history = History(_declined(known, ours, _own(scopes)), origins, changed, recollection, removed, earlier)
-    return Found(history, news, said, " ".join(asked.failures[:1]))
+    history = History(_declined(known, own, _scope_ids(scopes)), origins, changed, state, removed, earlier)
+    return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
 
 
-def _earlier(
-    asked: _Asking,
-    target: Target,
-    base: str,
-    since: datetime,
-    changed: datetime | None,
+def _policy_before_grace(
+    requests: _Requests, target: Target, base: str, now: datetime, changed: datetime | None
 ) -> Document | None:
-    """The policy before the days of grace; None where it did not change since, or nobody knows."""
-    nothing: Document | None = None
+    """Returns the policy before the days of grace; None where it has not changed since, or no history has it."""
+    since = now - timedelta(days=target.settings.options.grace_days)
+    no_policy: Document | None = None
     if changed is None or changed <= since:
-        return nothing
-    return asked(lambda: policy_before(target, base, since), nothing, "what the policy file granted before")
+        return no_policy
+    return requests.get(lambda: policy_before(target, base, since), no_policy, "what the policy file granted before")
 
 
-def _own(scopes: tuple[str, str]) -> tuple[str, ...]:
-    """Beginnings of the fingerprints of this target's proposals; the last is that of its pull request."""
-    return tuple(scope_of(fingerprint(scope, None, b"")) for scope in scopes if scope)
+def _scope_ids(scopes: tuple[str, str]) -> tuple[str, ...]:
+    """Returns the scope digits of this target's fingerprints; the last are those of its pull request."""
+    return tuple(fingerprint_scope(fingerprint(scope, None, b"")) for scope in scopes if scope)
 
 
 def _origins(
-    asked: _Asking, base: str, repository: Repository, missing: Sequence[Usage], evidence: Evidence
+    requests: _Requests, base: str, repository: Repository, missing: Sequence[Usage], evidence: Evidence
 ) -> Mapping[str, Origin]:
     unknown: Mapping[str, Origin] = {}
     runs = (*evidence.logged_runs, *evidence.runs)
     makers = creating_usages(evidence.usages, missing)
-    return asked(
-        lambda: run_origins(missing, runs, _of_workflow_runs(repository.origins(base)), makers),
+    return requests.get(
+        lambda: run_origins(missing, runs, _by_workflow_run(repository.origin_lookup(base)), makers),
         unknown,
         "the branches that the runs deployed from",
     )
 
 
-def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
-    """Asks by the workflow run that a session's name gives, also in a rehearsal's, or its login's."""
+def _by_workflow_run(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
+    """Finds the origin of a run by the workflow run in its session name, or in that of its login."""
 
     def of_run(run: Run) -> Origin:
         named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
@@ -247,53 +245,53 @@ def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
 
 
 def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]) -> Mapping[str, int]:
-    """Id of a change -> number of the pull request that declined it; what GitHub says now counts over the memory."""
+    """Returns id of a change -> number of the pull request that declined it; GitHub's state overrides the store's."""
     undone = {each.proposal.number for each in closed if not each.declined}
     return {
         change: number
         for number, decline in sorted(memory.declined.items())
-        if not decline.taken_back and number not in undone and scope_of(decline.fingerprint) in own
+        if not decline.taken_back and number not in undone and fingerprint_scope(decline.fingerprint) in own
         for change in decline.changes
     }
 
 
-def _news_of_declines(
+def _new_declines(
     known: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: tuple[str, str]
 ) -> Mapping[int, DeclinedPullRequest]:
-    """What the memory does not know yet; a description that was rewritten since takes nothing from it."""
-    own, shared = _own(scopes)[0], bool(scopes[1])
+    """Returns the declines that the store lacks; a description that was rewritten later removes none."""
+    own, shared = _scope_ids(scopes)[0], bool(scopes[1])
     found: dict[int, DeclinedPullRequest] = {}
     for each in closed:
         number, before = each.proposal.number, known.declined.get(each.proposal.number)
         ids = ids_of_scope(each.proposal.changes, own) if shared else each.proposal.changes
         changes = tuple(ids) or (before.changes if before else ())
-        decline = DeclinedPullRequest(each.changed_at, each.taken_back, each.proposal.fingerprint, changes)
-        is_news = before is None or (before.taken_back, before.changes) != (each.taken_back, changes)
-        if (each.declined or (each.taken_back and before)) and is_news:
+        decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.proposal.fingerprint, changes)
+        is_news = before is None or (before.taken_back, before.changes) != (each.reconsidered, changes)
+        if (each.declined or (each.reconsidered and before)) and is_news:
             found[number] = decline
     return found
 
 
-def _returned(memory: UsageHistory, missing: Sequence[Usage]) -> dict[Permission, int]:
-    """Missing again, as the memory knows it."""
+def _known_reverted(memory: UsageHistory, missing: Sequence[Usage]) -> dict[Permission, int]:
+    """Returns missing permission -> pull request that removed it, as the store has it."""
     keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
     return {permission: memory.returned[key].pull for permission, key in keys.items() if key in memory.returned}
 
 
-def _removed(
+def _reverted(
     repository: Repository,
     target: Target,
     closed: Sequence[ClosedPullRequest],
     missing: Sequence[Usage],
 ) -> dict[Permission, int]:
-    """Permission that is refused -> number of the pull request of ours that removed it, the latest first."""
-    refused = [usage for usage in missing if usage.denial and usage.denial.mendable]
-    merged = [each for each in closed if each.merged_at and each.merge_commit][:_MOST_MERGED] if refused else []
+    """Returns denied permission -> number of the latest merged proposal that removed it."""
+    denied = [usage for usage in missing if usage.denial and usage.denial.mendable]
+    merged = [each for each in closed if each.merged_at and each.merge_commit][:_MAX_MERGED] if denied else []
     found: dict[Permission, int] = {}
     for each in sorted(merged, key=lambda each: each.proposal.number, reverse=True):
         before = _policy_at(repository, repository.parent_of(each.merge_commit), target)
         after = _policy_at(repository, each.merge_commit, target)
-        for usage in refused if before and after else ():
+        for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
             if (
                 later
@@ -318,29 +316,31 @@ def _policy_at(repository: Repository, commit: str, target: Target) -> Document 
         return None
 
 
-_MOST = 50
+_MAX_COMMANDS = 50
 
 
-def answer(repository: Repository | None, said: Sequence[Said], published: Published, *, remembered: bool) -> str:
-    """Writes, or edits in place, the comment that says what counts; gives a sentence where that failed."""
-    text = answer_to((each for each in said if each.pull == published.number), remembered=remembered)
+def answer_commands(
+    repository: Repository | None, said: Sequence[CommentCommand], published: PublishResult, *, remembered: bool
+) -> str:
+    """Writes or edits the comment that lists valid and invalid commands; returns a sentence where that failed."""
+    text = commands_answer((each for each in said if each.pull_request == published.number), remembered=remembered)
     if repository is None or not (published.url and text):
         return ""
     try:
-        repository.say_once(published.number, COMMENT_MARKER, text, anew=True)
+        repository.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
     except PullRequestError as error:
         return f"The commands under #{published.number} could not be answered: {error}"
     return ""
 
 
-def answer_to(said: Iterable[Said], *, remembered: bool) -> str:
-    """What counts and what does not, in Markdown; empty where nobody asked for anything."""
+def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
+    """Lists valid and invalid commands in Markdown; empty without a command."""
     given = list(said)
     if not given:
         return ""
-    lines = [_line(each) for each in given[:_MOST]]
-    if len(given) > _MOST:
-        lines.append(f"- and {len(given) - _MOST:,} more.")
+    lines = [_line(each) for each in given[:_MAX_COMMANDS]]
+    if len(given) > _MAX_COMMANDS:
+        lines.append(f"- and {len(given) - _MAX_COMMANDS:,} more.")
     lasting = (
         "What counts is remembered, and holds beyond this pull request until somebody writes `/leastpriv forget …`."
         if remembered
@@ -350,9 +350,9 @@ def answer_to(said: Iterable[Said], *, remembered: bool) -> str:
     return "\n".join([*lines, "", f"{lasting} A command never adds a permission."])
 
 
-def _line(said: Said) -> str:
-    asked = code(f"{said.asked.verb} {said.asked.pattern}".strip(), 120)
-    who = f"by {code(said.by, 60)}" if said.by else "by nobody who is known"
-    if said.refusal:
-        return f"- {asked} {who} does not count: {prose(said.refusal)}."
+def _line(said: CommentCommand) -> str:
+    asked = code(f"{said.command.verb} {said.command.pattern}".strip(), 120)
+    who = f"by {code(said.author, 60)}" if said.author else "by nobody who is known"
+    if said.rejection:
+        return f"- {asked} {who} does not count: {prose(said.rejection)}."
     return f"- {asked} {who} counts."

@@ -27,19 +27,19 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class AttachedPolicies:
     """The other policies of the role, and how the account and the policy file differ."""
 
     names: tuple[str, ...] = ()
-    """How reports call them, in the order of `documents`."""
+    """Their names in reports, in the order of `documents`."""
     documents: tuple[Document, ...] = ()
     live: LiveRole | None = None
-    """None: nobody asked."""
+    """None: the account was not read."""
     drift: Drift | None = None
     """None: the account was not asked, or there is no policy file yet."""
     gaps: tuple[Gap, ...] = ()
     assumed: tuple[str, ...] = ()
-    """Files that nobody named: their own names say that the policy file continues in them."""
+    """Files that no input names: their names continue the policy file's."""
 
 
 def committed_policy(target: Target, base: str) -> Document | None:
@@ -75,7 +75,7 @@ def changed_at(target: Target, base: str) -> datetime | None:
     if target.changed:
         return target.changed
     found = _repository_history(target, base)
-    return found[0].changed_at(found[1], target.policy_path) if found else None
+    return found[0].last_changed(found[1], target.policy_path) if found else None
 
 
 def policy_before(target: Target, base: str, time: datetime) -> Document | None:
@@ -88,7 +88,7 @@ def policy_before(target: Target, base: str, time: datetime) -> Document | None:
         raw = target.earlier(time)
     else:
         found = _repository_history(target, base)
-        raw = found[0].earlier(found[1], target.policy_path, time) if found else None
+        raw = found[0].read_at(found[1], target.policy_path, time) if found else None
     try:
         return read_attached(raw, target.policy_name, target.settings.principal) if raw is not None else None
     except PolicyFileError:
@@ -100,7 +100,7 @@ def _repository_history(target: Target, base: str) -> tuple[Repository, str] | N
     repository = target.repository
     if repository is None:
         return None
-    return repository, base if target.base_repository else repository.head_of(target.settings.base)[1]
+    return repository, base if target.base_repository else repository.branch_head(target.settings.base)[1]
 
 
 def continuation_files(target: Target, base: str) -> list[str]:
@@ -188,7 +188,9 @@ def _read_file(path: Path, name: str) -> bytes:
         raise InputError(f"The input {name} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
 
 
-def attached_policies(target: Target, base: str, committed: Document | None, aws: AwsSession | None) -> Attached:
+def attached_policies(
+    target: Target, base: str, committed: Document | None, aws: AwsSession | None
+) -> AttachedPolicies:
     """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account.
 
     Raises:
@@ -205,12 +207,12 @@ def attached_policies(target: Target, base: str, committed: Document | None, aws
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents), assumed=assumed)
     if aws is None or not settings.asks_aws:
         return found
-    return with_live(found, _live(aws, settings.principal), committed)
+    return with_live_role(found, _live(aws, settings.principal), committed)
 
 
-def managed_policies(settings: Settings, session: AwsSession | None) -> Attached:
-    """The managed policies that are named by their ARN."""
-    found = Attached()
+def managed_policies(settings: Settings, session: AwsSession | None) -> AttachedPolicies:
+    """Reads the managed policies that the inputs name by ARN; one that cannot be read is a gap."""
+    found = AttachedPolicies()
     for arn in settings.attached_arns:
         try:
             if session is None:
@@ -238,11 +240,11 @@ def _live(session: AwsSession, principal: Principal) -> LiveRole:
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 
-def with_live(found: Attached, live: LiveRole, committed: Document | None) -> Attached:
-    """What was found with the role as it is in the account: how it differs from the file, and its other policies."""
+def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document | None) -> AttachedPolicies:
+    """Adds the role in the account: how it differs from the file, and its other policies."""
     found = replace(found, live=live, gaps=(*found.gaps, *live.gaps))
     if committed is None:
-        # A first draft is to stand by itself: what grants it today is what it may replace.
+        # A first draft replaces the policies in the account, so that it must not rest on them.
         return found
     compared, others = compare_with_live_role(committed, found.documents, live)
     if compared.differs:
@@ -256,10 +258,10 @@ def with_live(found: Attached, live: LiveRole, committed: Document | None) -> At
     )
 
 
-def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = False) -> Evidence:
-    """The evidence with what the account did not tell, and how it differs from the file.
+def with_account_gaps(evidence: Evidence, found: AttachedPolicies, *, by_sessions: bool = False) -> Evidence:
+    """Adds the gaps of the account to the evidence, and how the account differs from the file.
 
-    `by_sessions`: some of it was looked up by the sessions whose logins event history shows.
+    `by_sessions`: calls were looked up by the session names of logins in event history.
     """
     differs = drift_sentence(found.drift) if found.drift else ""
     unseen = services_without_sts_events(found.live.trust) if found.live and by_sessions else ()
@@ -276,7 +278,7 @@ def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = Fal
 
 
 def drift_sentence(found: Drift) -> str:
-    """How the account differs from the file, in plain words; empty where it does not."""
+    """Returns how the account differs from the file, in plain words; empty where both are equal."""
     parts = []
     if found.missing:
         parts.append("no policy of the role is like the file")

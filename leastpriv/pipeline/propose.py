@@ -7,19 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from leastpriv.config.targets_file import Entry
+from leastpriv.config.targets_file import TargetEntry
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.pipeline.aws_checks import check_proposal, named_trusts, types_of, with_declared
+from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, template_types, with_declared_needs
 from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence, attempt, with_aws_findings
 from leastpriv.pipeline.context import RunContext, Target, TargetsFile
 from leastpriv.pipeline.discover import first_files, unwritten_roles
-from leastpriv.pipeline.history import history_of
-from leastpriv.pipeline.load_policies import Attached, attached_policies, committed_policy, free_names, with_account
-from leastpriv.pipeline.publish import group_scope, publish_all
+from leastpriv.pipeline.history import target_history
+from leastpriv.pipeline.load_policies import (
+    AttachedPolicies,
+    attached_policies,
+    committed_policy,
+    free_names,
+    with_account_gaps,
+)
+from leastpriv.pipeline.publish import publish_all
 from leastpriv.pipeline.results import PullRequestContent, RunResult, TargetResult
 from leastpriv.policy.document import Document
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
@@ -27,7 +33,7 @@ from leastpriv.proposal.models import History, ProposalInputs
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
-from leastpriv.pull_request.body_markers import controls
+from leastpriv.pull_request.body_markers import controls_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
@@ -66,7 +72,7 @@ class _Inputs:
     """The policies and the evidence of one target."""
 
     committed: Document | None
-    others: Attached
+    others: AttachedPolicies
     found: TargetEvidence
     evidence: Evidence
     """With what AWS and the account show."""
@@ -91,12 +97,11 @@ def make_proposal(
         LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
     """
     settings, repository = target.settings, target.base_repository
-    base = repository.head_of(settings.base)[1] if repository else ""
-    trusts = named_trusts(target, base)
+    base = repository.branch_head(settings.base)[1] if repository else ""
+    trusts = named_trust_policies(target, base)
     inputs = _read_inputs(run, target, base, read)
     difference = compare(inputs.committed, list(inputs.others.documents), inputs.evidence)
-    group = group_scope(target.group, run.file.configuration.path) if target.group and run.file else ""
-    earlier = history_of(target, base, (target.scope, group), difference.missing, inputs.evidence, run.now)
+    earlier = target_history(run, target, base, difference.missing, inputs.evidence)
     context = _report_context(target, inputs, difference, earlier.history)
     context = replace(
         context,
@@ -108,19 +113,19 @@ def make_proposal(
     context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
-    return PullRequestContent(context, name, body(context, len(controls(changes))), base, changes, earlier)
+    return PullRequestContent(context, name, body(context, len(controls_section(changes))), base, changes, earlier)
 
 
 def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], TargetEvidence]) -> _Inputs:
     """Reads the policies, then the evidence: a wrong input ends the run before anything is read."""
     settings = target.settings
-    types = types_of(target.templates)
+    types = template_types(target.templates)
     committed = committed_policy(target, base)
     others = attached_policies(target, base, committed, run.aws)
     found = read()
-    evidence = with_account(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
+    evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, evidence)
-    return _Inputs(committed, others, found, with_declared(evidence, run.aws, types, settings.principal))
+    return _Inputs(committed, others, found, with_declared_needs(evidence, run.aws, types, settings.principal))
 
 
 def _report_context(target: Target, inputs: _Inputs, difference: Difference, history: History) -> ReportContext:
@@ -199,7 +204,7 @@ def _targets(
     return [*run.targets, *found], failed, notes
 
 
-def _example(entry: Entry) -> str:
+def _example(entry: TargetEntry) -> str:
     """Returns an ARN that a pattern matches."""
     return entry.role.replace("*", "x").replace("?", "x")
 

@@ -11,12 +11,12 @@ from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import attempt
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.history import answer, keep
+from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.pipeline.results import PullRequestContent, TargetResult
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
-from leastpriv.pull_request.body_markers import controls
-from leastpriv.pull_request.models import LineComment, Operation, Publication, Published, Repository
+from leastpriv.pull_request.body_markers import controls_section
+from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation, Repository
 from leastpriv.report.context import ReportContext
 from leastpriv.report.line_comments import MOST_NOTES, line_notes
 from leastpriv.report.role_chain import RoleChainPolicies
@@ -49,11 +49,6 @@ class GroupedPullRequest:
     comments: Sequence[LineComment] = ()
 
 
-def group_scope(group: str, config: str) -> str:
-    """Returns the scope of a group's pull request."""
-    return f"group {group} of {config}"
-
-
 def publish_all(run: RunContext, results: Sequence[TargetResult], chain: RoleChainPolicies) -> tuple[TargetResult, ...]:
     """Publishes every target in the mode pull-request, on its own or with its group, and saves what the run learned.
 
@@ -71,23 +66,25 @@ def publish_all(run: RunContext, results: Sequence[TargetResult], chain: RoleCha
     )
 
 
-def publish_together(pull: GroupedPullRequest, repository: Repository, expected_base: str, now: datetime) -> Published:
+def publish_together(
+    pull: GroupedPullRequest, repository: Repository, expected_base: str, now: datetime
+) -> PublishResult:
     """Publishes one pull request for several policies; a failure is part of the result."""
     before = repository.read(expected_base, pull.primary)
     mark = fingerprint(pull.scope, before, *_contents(pull.files))
-    ends = controls(pull.changes[:MAX_IDS])
+    ends = controls_section(pull.changes[:MAX_IDS])
     publication = Publication(
         branch=pull.branch,
         base=pull.base,
         path=pull.primary,
-        content=pull.files.get(pull.primary),
+        policy=pull.files.get(pull.primary),
         title=pull.title,
         summary=COMMIT_SUMMARY,
         fingerprint=mark,
         expected_base=expected_base,
         body=f"{pull.text(mark, len(ends))}\n{ends}",
-        certify=lambda old, new: _certify_group(pull, old, new),
-        further={path: text for path, text in pull.files.items() if path != pull.primary},
+        fingerprint_for=lambda old, new: _certify_group(pull, old, new),
+        other_files={path: text for path, text in pull.files.items() if path != pull.primary},
         comments=pull.comments,
     )
     return _publish(publication, repository, now)
@@ -109,12 +106,14 @@ def target_row(result: TargetResult) -> TargetRow:
     )
 
 
-def _publish(publication: Publication, repository: Repository, now: datetime) -> Published:
+def _publish(publication: Publication, repository: Repository, now: datetime) -> PublishResult:
     """Publishes; a failure is part of the result, so that report and outputs are written nevertheless."""
     try:
         return repository.publish(publication, now)
     except PullRequestError as error:
-        return Published(Operation.NONE, publication.branch, "", publication.expected_base, failure=str(error))
+        return PublishResult(
+            PullRequestOperation.NONE, publication.branch, "", publication.expected_base, failure=str(error)
+        )
 
 
 def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
@@ -128,12 +127,14 @@ def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
     return replace(result, published=done[0], unsaved=done[1])
 
 
-def _publish_content(content: PullRequestContent, target: Target, now: datetime) -> tuple[Published | None, str]:
+def _publish_content(content: PullRequestContent, target: Target, now: datetime) -> tuple[PublishResult | None, str]:
     """Saves what the run learned and publishes; returns what publishing did, and what could not be saved."""
     repository, settings, published = target.base_repository, target.settings, None
     unsaved = _save_history(content, target, now)
     if repository and settings.mode is Mode.PULL_REQUEST and content.history.failure:
-        published = Published(Operation.NONE, settings.branch, "", content.base, failure=content.history.failure)
+        published = PublishResult(
+            PullRequestOperation.NONE, settings.branch, "", content.base, failure=content.history.failure
+        )
     elif repository and settings.mode is Mode.PULL_REQUEST:
         published = _publish(_publication(content, target), repository, now)
         unsaved = unsaved or _answer_commands(content, target, published)
@@ -146,14 +147,14 @@ def _publication(content: PullRequestContent, target: Target) -> Publication:
         branch=target.settings.branch,
         base=target.settings.base,
         path=context.policy_path,
-        content=context.proposal.content if context.proposal.changes or context.proposal.committed else None,
+        policy=context.proposal.content if context.proposal.changes or context.proposal.committed else None,
         title=content.title,
         summary=COMMIT_SUMMARY,
         fingerprint=context.fingerprint,
         expected_base=content.base,
-        body=f"{content.body}\n{controls(content.changes)}",
-        certify=lambda before, after: _certify(target.scope, context.policy_path, before, after),
-        further={path: text for path, text in context.contents.items() if path != context.policy_path},
+        body=f"{content.body}\n{controls_section(content.changes)}",
+        fingerprint_for=lambda before, after: _certify(target.scope, context.policy_path, before, after),
+        other_files={path: text for path, text in context.contents.items() if path != context.policy_path},
         comments=_line_comments([context]),
     )
 
@@ -167,12 +168,12 @@ def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
 def _save_history(content: PullRequestContent, target: Target, now: datetime) -> str:
     """Saves what the run learned of the target; returns a sentence where that failed."""
     store = target.store if target.writes_store and not content.history.history.history_state.trouble else None
-    return keep(store, content.context.evidence, content.history.news, now)
+    return save_history(store, content.context.evidence, content.history.news, now)
 
 
-def _answer_commands(content: PullRequestContent, target: Target, published: Published) -> str:
+def _answer_commands(content: PullRequestContent, target: Target, published: PublishResult) -> str:
     """Answers comment commands after they have been saved; returns a sentence where that failed."""
-    return answer(target.repository, content.history.said, published, remembered=target.store is not None)
+    return answer_commands(target.repository, content.history.said, published, remembered=target.store is not None)
 
 
 def _certify(scope: str, path: str, before: bytes | None, after: Mapping[str, bytes]) -> str:
@@ -183,7 +184,7 @@ def _certify(scope: str, path: str, before: bytes | None, after: Mapping[str, by
     return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))
 
 
-def _member_result(result: TargetResult, published: Published | None, now: datetime) -> TargetResult:
+def _member_result(result: TargetResult, published: PublishResult | None, now: datetime) -> TargetResult:
     """Returns the result of a target whose group was published."""
     content, target = result.content, result.target
     if content is None:
@@ -197,7 +198,7 @@ def _member_result(result: TargetResult, published: Published | None, now: datet
 
 def _publish_group(
     run: RunContext, name: str, members: Sequence[TargetResult], chain: RoleChainPolicies
-) -> Published | None:
+) -> PublishResult | None:
     """Publishes a group; its pull request names the targets that failed."""
     first = members[0].target
     repository, branch = first.base_repository, first.settings.branch
@@ -209,13 +210,13 @@ def _publish_group(
     base = contents[0].base
     unknown = next((each.history.failure for each in contents if each.history.failure), "")
     if unknown:
-        return Published(Operation.NONE, branch, "", base, failure=unknown)
+        return PublishResult(PullRequestOperation.NONE, branch, "", base, failure=unknown)
     paths = tuple(each.target.policy_path for each in members)
     around = replace(chain, chain=chain.chain.around(first.role))
     rows = [target_row(each) for each in members]
     changing = [(each.target, each.content) for each in members if each.content and each.has_changes]
     pull = GroupedPullRequest(
-        scope=group_scope(name, run.file.configuration.path),
+        scope=run.file.group_scope(name),
         branch=branch,
         base=first.settings.base,
         primary=paths[0],

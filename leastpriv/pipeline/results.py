@@ -8,8 +8,8 @@ from leastpriv.config.settings import Mode
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.context import Target
-from leastpriv.pipeline.history import Found
-from leastpriv.pull_request.models import Published
+from leastpriv.pipeline.history import TargetHistory
+from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies
@@ -32,7 +32,7 @@ class PullRequestContent:
     """Commit that the policy was read in; empty where it was read on disk."""
     changes: tuple[str, ...]
     """Ids of the changes that closing the pull request declines."""
-    history: Found
+    history: TargetHistory
     """Earlier pull requests, comments and runs."""
 
 
@@ -45,7 +45,7 @@ class TargetResult:
     """None: there is no proposal."""
     failure: LeastprivError | None = None
     """Why there is no proposal, in a run of several targets."""
-    published: Published | None = None
+    published: PublishResult | None = None
     unsaved: str = ""
     """Why the usage history was not kept, or a comment not answered; a sentence."""
 
@@ -79,7 +79,7 @@ class FirstFiles:
     """By path in the repository; without the targets file where a person has to change that."""
     by_hand: tuple[tuple[str, str], ...] = ()
     """(Role ARN, policy file) of entries that a person has to write."""
-    published: Published | None = None
+    published: PublishResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The flow of the mode review: a person's edit of the policy file -> evidence -> findings -> comment."""
+"""The flow of the mode review: a person's edit of a policy -> evidence -> findings -> comment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from leastpriv.github_actions.output_files import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.collect_evidence import read_target
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.load_policies import holds_policy, managed_policies, read_attached, read_policy, with_account
+from leastpriv.pipeline.load_policies import (
+    holds_policy,
+    managed_policies,
+    read_attached,
+    read_policy,
+    with_account_gaps,
+)
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location
@@ -31,8 +37,8 @@ Read = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
-    """The two versions of the repository between which the edit lies."""
+class EditedVersions:
+    """The repository before and after the edit."""
 
     before: Read
     after: Read
@@ -40,12 +46,12 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class ReviewResult:
-    """What a review found."""
+    """The findings of a review, as a comment."""
 
     context: ReviewContext
     title: str
     body: str
-    """The comment, in Markdown; its last line is the marker by which it is found again."""
+    """The comment, in Markdown; its last line is the marker that identifies it."""
     whole: str
     """The same at full length, for the job's summary."""
 
@@ -60,8 +66,8 @@ class ReviewResult:
         return self.context.review.verdict is not ReviewVerdict.UNCHANGED
 
 
-def run_review(run: RunContext, edited: Edited) -> ReviewResult:
-    """Compares both versions of the policy file with each other and with the evidence; publishes nothing.
+def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
+    """Compares both versions of the policy with each other and with the evidence.
 
     Raises:
         InputError: an input leads to nothing readable, or neither version has the file.
@@ -78,7 +84,7 @@ def run_review(run: RunContext, edited: Edited) -> ReviewResult:
     )
     named = (*named, *managed.names)
     reading = read_target(run, target)
-    evidence = with_account(reading.evidence, managed)
+    evidence = with_account_gaps(reading.evidence, managed)
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
@@ -114,8 +120,8 @@ def review_outputs(result: ReviewResult) -> dict[str, str]:
     }
 
 
-def _both(edited: Edited, target: Target) -> tuple[Document | None, Document | None]:
-    """The policy in both versions; in one of them the file, or the policy in it, may not be there yet or any more."""
+def _both(edited: EditedVersions, target: Target) -> tuple[Document | None, Document | None]:
+    """Reads the policy in both versions; one of them may lack it."""
     found: list[Document | None] = []
     lacks: list[NoPolicyError] = []
     for read in (edited.before, edited.after):
@@ -131,23 +137,23 @@ def _both(edited: Edited, target: Target) -> tuple[Document | None, Document | N
     return found[0], found[1]
 
 
-def _is_there(edited: Edited, path: str) -> bool:
+def _is_there(edited: EditedVersions, path: str) -> bool:
     return edited.before(path) is not None or edited.after(path) is not None
 
 
-def _continues(edited: Edited, name: str, settings: Settings) -> bool:
-    """Whether a file that is named as a split leaves it holds a policy, in the later version that has it."""
+def _continues(edited: EditedVersions, name: str, settings: Settings) -> bool:
+    """Whether a file whose name continues the policy file is a policy, in the later version that has it."""
     raw = edited.after(name) or edited.before(name)
     return raw is not None and holds_policy(raw, name, settings.principal)
 
 
-def _insist_on(edited: Edited, names: Sequence[str]) -> None:
+def _insist_on(edited: EditedVersions, names: Sequence[str]) -> None:
     for name in names:
         if not _is_there(edited, Location.of(name).path):
             raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
 
 
 def _attached(read: Read, names: Sequence[str], settings: Settings) -> list[Document]:
-    """The other policies in one version; one that is not there yet, or any more, grants nothing."""
+    """Parses the other policies of one version; one that the version lacks grants nothing."""
     found = ((name, read(Location.of(name).path)) for name in names)
     return [read_attached(raw, name, settings.principal) for name, raw in found if raw is not None]

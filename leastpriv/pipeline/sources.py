@@ -87,7 +87,7 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
     if settings.wait_for_events and not settings.event_history:
         _log.info("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
     if settings.event_history:
-        # Event history has an end of its own, so that a window does not widen it.
+        # Event history keeps 90 days whatever the window.
         history = replace(options, days=settings.lookback_days)
         wait = timedelta(minutes=settings.wait_for_events)
         openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))

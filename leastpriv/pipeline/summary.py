@@ -32,7 +32,7 @@ def report_failures(result: RunResult, console: Console) -> None:
         if each.content is None:
             console.error(f"{each.target.role}: {each.failure}")
         elif each.published and each.published.failure:
-            console.error(f"{each.published.failure} {each.published.link}".rstrip())
+            console.error(f"{each.published.failure} {each.published.manual_url}".rstrip())
         elif each.exit_code == DRIFT_EXIT_CODE:
             report_drift(each, console)
 
@@ -61,7 +61,7 @@ def _target_summary(result: TargetResult) -> str:
     if content is None:
         return ""
     if published and published.failure:
-        by_hand = f" [Open it by hand]({published.link})." if published.link else ""
+        by_hand = f" [Open it by hand]({published.manual_url})." if published.manual_url else ""
         where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
     elif published:
         pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"

@@ -1,1 +1,1 @@
-"""The branch, commit and pull request: receives text and bytes, never policies."""
+"""Branch, commit and pull request of a proposal; receives text and bytes, never policies."""

@@ -1,4 +1,4 @@
-"""What a person can do with a pull request besides merging it, and the hidden memory of what closing it declines."""
+"""Writes and reads the controls and the hidden markers in the body of a pull request."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from leastpriv.pull_request.lifecycle import PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL
 
-_MOST_IDS = 1_500
-"""At 13 characters each; beyond it only an equal proposal is known again as declined."""
-_CHANGES = re.compile(r"<!-- leastpriv:changes v=1 ([0-9a-z -]*)-->")
-_FINGERPRINT = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f]+)")
+_MAX_IDS = 1_500
+"""An id has 13 characters. Without its ids, only an equal proposal is recognized as declined."""
+_CHANGES_MARKER = re.compile(r"<!-- leastpriv:changes v=1 ([0-9a-z -]*)-->")
+_FINGERPRINT_MARKER = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f]+)")
 
 
-def controls(changes: Sequence[str]) -> str:
-    """The last section of a pull request's body; `changes` are the ids of what closing it declines."""
+def controls_section(changes: Sequence[str]) -> str:
+    """Returns the last section of a body; `changes` are the ids of the changes that closing it declines."""
     lines = [
         "### Controls",
         "",
@@ -24,18 +24,18 @@ def controls(changes: Sequence[str]) -> str:
         f"- The label `{PAUSED_LABEL}` leaves it as it is.",
         f"{REBASE_BOX} Make the branch anew with the next run; commits of others on it are lost.",
         "",
-        f"<!-- leastpriv:changes v=1 {' '.join(changes[:_MOST_IDS])} -->",
+        f"<!-- leastpriv:changes v=1 {' '.join(changes[:_MAX_IDS])} -->",
     ]
     return "\n".join(lines) + "\n"
 
 
 def declined_changes(body: str) -> tuple[str, ...]:
-    """Ids in the body of a closed pull request."""
-    found = _CHANGES.search(body)
-    return tuple(found[1].split()) if found else ()
+    """Returns the ids of the changes in the body of a closed pull request."""
+    match = _CHANGES_MARKER.search(body)
+    return tuple(match[1].split()) if match else ()
 
 
-def fingerprint_in(body: str) -> str:
-    """Fingerprint of the proposal that a body is about; empty where it has none."""
-    found = _FINGERPRINT.search(body)
-    return found[1] if found else ""
+def body_fingerprint(body: str) -> str:
+    """Returns the fingerprint in a body; empty without one."""
+    match = _FINGERPRINT_MARKER.search(body)
+    return match[1] if match else ""

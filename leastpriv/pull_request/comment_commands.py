@@ -1,4 +1,4 @@
-"""What people say in comments: `/leastpriv keep s3:DeleteBucket`, on a line of its own. Pure text."""
+"""Parses commands in comments, such as the line `/leastpriv keep s3:DeleteBucket`."""
 
 from __future__ import annotations
 
@@ -8,69 +8,69 @@ from dataclasses import dataclass
 from datetime import datetime
 
 COMMENT_MARKER = "<!-- leastpriv:commands v=1 -->"
-"""Last line of the one comment that answers them."""
+"""Last line of the comment that answers the commands."""
 _LINE = re.compile(r" {0,3}/leastpriv(?:[ \t]+(?P<verb>\S+)(?P<rest>.*))?", re.ASCII)
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
 _VERBS = ("keep", "forget")
-_MOST = 20
-"""Patterns of one comment; whoever has more writes a wildcard, or the input `keep`."""
-_LONGEST = 200
+_MAX_COMMANDS = 20
+"""Commands per comment; a wildcard or the input `keep` covers more actions."""
+_MAX_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One thing that a comment asks for."""
+class ParsedCommand:
+    """A command as parsed from a comment."""
 
     verb: str
     pattern: str
-    """Of actions, as it was written: untrusted."""
+    """Pattern of actions as the comment has it: untrusted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One thing that somebody asked for in a comment."""
+class CommentCommand:
+    """A command with the comment that contains it."""
 
-    asked: Asked
-    by: str
-    """Login."""
-    at: datetime
-    """When the comment was written (aware, UTC)."""
-    comment: int
-    pull: int
-    refusal: str = ""
-    """Why it does not count, in words; empty where it does."""
-
-
-def asked(body: str) -> tuple[Asked, ...]:
-    """What a comment asks for; quotes and code are no commands."""
-    return tuple(each for line in _spoken(body) for each in _of_line(line))[:_MOST]
+    command: ParsedCommand
+    author: str
+    """Login of the comment's author."""
+    created_at: datetime
+    """Time of the comment (aware, UTC)."""
+    comment_id: int
+    pull_request: int
+    rejection: str = ""
+    """Why the command does not count, in words; empty if it counts."""
 
 
-def refusal_of(given: Asked) -> str:
-    """Why nobody could ask for this; empty where somebody may."""
-    if given.verb not in _VERBS:
+def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
+    """Returns the commands in a comment, without those in quotes and code."""
+    return tuple(each for line in _unfenced_lines(body) for each in _commands_in_line(line))[:_MAX_COMMANDS]
+
+
+def rejection_reason(command: ParsedCommand) -> str:
+    """Returns why a command is invalid; empty if it is valid."""
+    if command.verb not in _VERBS:
         return "the commands are `keep` and `forget`"
-    return "" if given.pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
+    return "" if command.pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
 
 
-def _spoken(body: str) -> Iterator[str]:
-    """Lines outside fenced code; a quoted line begins with `>`, so that it is none of ours."""
+def _unfenced_lines(body: str) -> Iterator[str]:
+    """Yields the lines outside fenced code. Quoted lines need no rule: they begin with `>`, not with the command."""
     fence = ""
     for line in body.splitlines():
-        found = _FENCE.match(line)
-        if found and not fence:
-            fence = found["fence"]
-        elif found and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+        match = _FENCE.match(line)
+        if match and not fence:
+            fence = match["fence"]
+        elif match and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
             fence = ""
         elif not fence:
             yield line
 
 
-def _of_line(line: str) -> Iterator[Asked]:
-    found = _LINE.fullmatch(line.rstrip())
-    if found is None:
+def _commands_in_line(line: str) -> Iterator[ParsedCommand]:
+    match = _LINE.fullmatch(line.rstrip())
+    if match is None:
         return
-    verb = (found["verb"] or "")[:_LONGEST]
-    names = [name.strip("`")[:_LONGEST] for name in re.split(r"[\s,]+", (found["rest"] or "").strip())]
+    verb = (match["verb"] or "")[:_MAX_LENGTH]
+    names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (match["rest"] or "").strip())]
     for name in filter(None, names) if any(names) else ("",):
-        yield Asked(verb, name)
+        yield ParsedCommand(verb, name)

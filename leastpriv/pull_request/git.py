@@ -1,4 +1,4 @@
-"""What publishing needs of git: plumbing that never touches working tree, index or HEAD of the repository."""
+"""Reads and writes git objects and branches; never touches working tree, index or HEAD of the repository."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ _SAFE_CONFIGURATION = (
     "maintenance.auto=false",
     "i18n.commitEncoding=UTF-8",
     # The checkout belongs to another user than the container's root (https://git-scm.com/docs/git-config,
-    # safe.directory); what an untrusted configuration could run is switched off in the lines above.
+    # safe.directory). The settings above switch off what an untrusted configuration could run.
     "safe.directory=*",
 )
 _FILE_MODES = frozenset({b"100644", b"100755"})
-_MARKED = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
-_IDENTITY = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
+_TRAILER_PATTERN = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
+_IDENTITY_PATTERN = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
 
 
-def fingerprint_of(message: str) -> str:
-    """Return the fingerprint in our trailer, the last paragraph of a commit message; empty where it has none."""
-    match = _MARKED.search(message)
+def trailer_fingerprint(message: str) -> str:
+    """Returns the fingerprint in the trailer of a commit message; empty without this trailer."""
+    match = _TRAILER_PATTERN.search(message)
     return match[1] if match else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What ownership needs to know of one commit."""
+    """The fields of a commit that decide whether a person edited the branch."""
 
     parents: tuple[str, ...]
     fingerprint: str
-    """Of our trailer; empty where the message has none."""
+    """Fingerprint in the trailer; empty without this trailer."""
     untouched: bool
-    """Author and committer are this program: nobody amended or rebased it."""
+    """Author and committer are this program: the commit was neither amended nor rebased."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _TreeEntry:
     mode: bytes
     kind: bytes
     name: bytes
@@ -61,7 +61,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class LocalRepository:
-    """A repository whose root (or bare directory) is `folder`."""
+    """A git repository whose root (or bare directory) is `folder`."""
 
     folder: Path
     git: str
@@ -69,7 +69,7 @@ class LocalRepository:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open the repository at `folder`; one that only contains `folder` somewhere below does not count.
+        """Opens the repository at `folder`, which must be its root.
 
         Raises:
             PullRequestError: git is not installed, or the folder is no repository.
@@ -78,19 +78,19 @@ class LocalRepository:
         if git is None:
             raise PullRequestError("git is not installed here: give a github-token, install git, or use mode report.")
         repository = cls(folder.resolve(), str(Path(git).absolute()))
-        if not folder.is_dir() or repository._try("rev-parse", "--git-dir") is None:
+        if not folder.is_dir() or repository._run_or_none("rev-parse", "--git-dir") is None:
             raise PullRequestError(f"The folder {folder} is not the root of a git repository: check it out first.")
         return repository
 
-    def head_of(self, base: str | None = None) -> tuple[str, str]:
-        """Return name and commit of the branch `base`, or of the branch that is checked out.
+    def branch_head(self, base: str | None = None) -> tuple[str, str]:
+        """Returns name and commit of the branch `base`, or of the branch that is checked out.
 
         A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
 
         Raises:
             PullRequestError: there is no such branch, or it has no commit.
         """
-        name = base or self._checked_out()
+        name = base or self._current_branch()
         for reference in (f"refs/heads/{name}", f"refs/remotes/origin/{name}"):
             commit = self.commit_at(reference)
             if commit is not None:
@@ -98,72 +98,74 @@ class LocalRepository:
         raise PullRequestError(f"The branch {name!r} has no commit here: name another in the input base, or fetch it.")
 
     def commit_at(self, reference: str) -> str | None:
-        """Return the commit that a full reference name points to."""
-        found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
-        return None if found is None else found.decode().strip()
+        """Returns the commit of a full reference name."""
+        output = self._run_or_none("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        return None if output is None else output.decode().strip()
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Return the content of the file at `path` in `commit`, None where it does not exist.
+        """Returns the content of the file at `path` in `commit`; None if it does not exist.
 
         Raises:
-            PullRequestError: the path leads through, or to, something that is no regular file.
+            PullRequestError: the path is no regular file, or leads through a file, link or submodule.
         """
         tree = f"{commit}^{{tree}}"
-        *folders, name = _names(path)
+        *folders, name = _path_parts(path)
         for folder in folders:
-            entry = _folder_in(self._entries(tree), folder, path)
+            entry = _subfolder(self._entries(tree), folder, path)
             if entry is None:
                 return None
             tree = entry.oid.decode()
-        entry = _file_in(self._entries(tree), name, path)
+        entry = _file_entry(self._entries(tree), name, path)
         return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
-        """Return when the file at `path` was last changed, as of `commit` (aware, UTC); None where it never was there.
+    def last_changed(self, commit: str, path: str) -> datetime | None:
+        """Returns when the file at `path` was last changed, as of `commit` (aware, UTC); None if it never existed.
 
-        What was merged counts from the merge on (`--first-parent`), which the merged commits may be far older than.
-        A shallow clone knows no older time than that of its oldest commit.
+        A merged commit counts from its merge (`--first-parent`), which may be much later than the commit itself. A
+        shallow clone knows no time before its oldest commit.
         """
-        found = self._try("log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path)
-        return datetime.fromtimestamp(int(found), UTC) if found and found.strip() else None
+        output = self._run_or_none(
+            "log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path
+        )
+        return datetime.fromtimestamp(int(output), UTC) if output and output.strip() else None
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Return the file at `path` as it was at `time` (aware), as of `commit`; None where it never was there.
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never existed.
 
-        Where it is younger, its first version; a shallow clone knows none older than that of its oldest commit.
+        For a younger file it is the first version; a shallow clone has no version before its oldest commit.
         """
-        # By the commits' own dates and not by git's --before, which ends at the first commit that is too young.
-        found = self._try("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
-        known = [line.split() for line in (found or b"").decode().splitlines()]
-        before = (sha for date, sha in known if int(date) <= time.timestamp())
-        version = next(before, known[-1][1] if known else None)
+        # By the dates of the commits: git's --before ends at the first commit that is too young.
+        output = self._run_or_none("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
+        versions = [line.split() for line in (output or b"").decode().splitlines()]
+        shas_before = (sha for date, sha in versions if int(date) <= time.timestamp())
+        version = next(shas_before, versions[-1][1] if versions else None)
         return self.read(version, path) if version else None
 
-    def tree_with(self, tree: str, path: str, content: bytes) -> str:
-        """Write `tree` with `content` as the file at `path` and return it; an existing file keeps its mode.
+    def write_tree(self, tree: str, path: str, content: bytes) -> str:
+        """Writes a copy of `tree` with `content` at `path` and returns it; an existing file keeps its mode.
 
         Raises:
             PullRequestError: as `read`.
         """
-        blob = self._run("hash-object", "-w", "--stdin", given=content).strip()
-        return self._replace(tree, _names(path), blob, path).decode()
+        blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
+        return self._replace_entry(tree, _path_parts(path), blob, path).decode()
 
-    def commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
-        """Write a commit of `tree` on `parent`, by this program at `now` (aware), and return it."""
+    def write_commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
+        """Writes a commit of `tree` on `parent`, by this program at `now` (aware), and returns it."""
         date = f"{int(now.timestamp())} +0000"
         identity = {
             f"GIT_{role}_{part}": value
             for role in ("AUTHOR", "COMMITTER")
             for part, value in (("NAME", AUTHOR_NAME), ("EMAIL", AUTHOR_EMAIL), ("DATE", date))
         }
-        given = message.encode("utf-8", "replace")
-        return self._run("commit-tree", tree, "-p", parent, given=given, extra=identity).decode().strip()
+        stdin = message.encode("utf-8", "replace")
+        return self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity).decode().strip()
 
-    def move(self, branch: str, before: str | None, after: str | None) -> None:
-        """Point `branch` from `before` to `after` (None: no branch) if nobody moved it meanwhile.
+    def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
+        """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it in between.
 
         Raises:
-            PullRequestError: it is checked out somewhere, somebody moved it, or git refuses.
+            PullRequestError: it is checked out or was moved in between, or git refuses.
         """
         reference = f"refs/heads/{branch}"
         if f"branch {reference}" in self._run("worktree", "list", "--porcelain").decode().splitlines():
@@ -178,92 +180,93 @@ class LocalRepository:
                 raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.") from None
             raise
 
-    def commits(self, base: str, head: str) -> tuple[Commit, ...]:
-        """Return the commits that `head` has and `base` lacks, newest first; at most 100."""
+    def commits_since(self, base: str, head: str) -> tuple[Commit, ...]:
+        """Returns the commits of `head` that `base` lacks, newest first; at most 100."""
         names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base}").decode().split()
-        return tuple(self.look_at(name) for name in names)
+        return tuple(self.read_commit(name) for name in names)
 
-    def look_at(self, commit: str) -> Commit:
-        """Read one commit."""
+    def read_commit(self, commit: str) -> Commit:
+        """Reads one commit."""
         text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
         headers = text.split("\n\n", 1)[0].splitlines()
         return Commit(
             parents=tuple(line.removeprefix("parent ") for line in headers if line.startswith("parent ")),
-            fingerprint=fingerprint_of(text),
-            untouched=[found[1] for line in headers if (found := _IDENTITY.fullmatch(line))] == [AUTHOR_EMAIL] * 2,
+            fingerprint=trailer_fingerprint(text),
+            untouched=[found[1] for line in headers if (found := _IDENTITY_PATTERN.fullmatch(line))]
+            == [AUTHOR_EMAIL] * 2,
         )
 
-    def _checked_out(self) -> str:
-        found = self._try("symbolic-ref", "--quiet", "HEAD")
-        if found is None:
+    def _current_branch(self) -> str:
+        output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
+        if output is None:
             raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
-        return found.decode().strip().removeprefix("refs/heads/")
+        return output.decode().strip().removeprefix("refs/heads/")
 
-    def _entries(self, tree: str) -> dict[bytes, _Entry]:
+    def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
         entries = {}
         for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
-            described, name = record.split(b"\t", 1)
-            mode, kind, oid = described.split(b" ")
-            entries[name] = _Entry(mode, kind, name, oid)
+            fields, name = record.split(b"\t", 1)
+            mode, kind, oid = fields.split(b" ")
+            entries[name] = _TreeEntry(mode, kind, name, oid)
         return entries
 
-    def _replace(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
+    def _replace_entry(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
         entries = {} if tree is None else self._entries(tree)
         name, *rest = names
         if rest:
-            below = _folder_in(entries, name, path)
-            oid = self._replace(below.oid.decode() if below else None, tuple(rest), blob, path)
-            entries[name] = _Entry(b"040000", b"tree", name, oid)
+            subfolder = _subfolder(entries, name, path)
+            oid = self._replace_entry(subfolder.oid.decode() if subfolder else None, tuple(rest), blob, path)
+            entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
         else:
-            present = _file_in(entries, name, path)
-            entries[name] = _Entry(present.mode if present else b"100644", b"blob", name, blob)
+            present = _file_entry(entries, name, path)
+            entries[name] = _TreeEntry(present.mode if present else b"100644", b"blob", name, blob)
         lines = b"".join(b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values())
-        # --missing: a partial clone lacks the blobs that stay as they are, and nothing is fetched here.
-        return self._run("mktree", "-z", "--missing", given=lines).strip()
+        # --missing: a partial clone lacks the blobs of unchanged files, and git fetches nothing here.
+        return self._run("mktree", "-z", "--missing", stdin=lines).strip()
 
-    def _try(self, *arguments: str) -> bytes | None:
-        done = self._call(arguments, b"", {})
-        return done.stdout if done.returncode == 0 else None
+    def _run_or_none(self, *arguments: str) -> bytes | None:
+        process = self._call(arguments, b"", {})
+        return process.stdout if process.returncode == 0 else None
 
-    def _run(self, *arguments: str, given: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
-        done = self._call(arguments, given, extra or {})
-        if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {said[0]}")
-        return done.stdout
+    def _run(self, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
+        process = self._call(arguments, stdin, extra or {})
+        if process.returncode != 0:
+            lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {lines[0]}")
+        return process.stdout
 
     def _call(
-        self, arguments: tuple[str, ...], given: bytes, extra: Mapping[str, str]
+        self, arguments: tuple[str, ...], stdin: bytes, extra: Mapping[str, str]
     ) -> subprocess.CompletedProcess[bytes]:
         settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
         owner = self.folder.stat()
         # As root, git would leave files in the checkout that its owner cannot remove (actions/runner#434).
-        borrowed = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
+        uid = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
         try:
             return subprocess.run(  # noqa: S603 - absolute program, fixed arguments, no shell
                 [self.git, *settings, *arguments],
-                input=given,
+                input=stdin,
                 capture_output=True,
                 cwd=self.folder,
-                env={**_environment(self.folder), **extra},
+                env={**_git_environment(self.folder), **extra},
                 timeout=_TIMEOUT,
                 check=False,
-                user=borrowed,
-                group=None if borrowed is None else owner.st_gid,
-                extra_groups=None if borrowed is None else [],
+                user=uid,
+                group=None if uid is None else owner.st_gid,
+                extra_groups=None if uid is None else [],
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise PullRequestError(f"git {arguments[0]} could not run in {self.folder}: {error}") from error
 
 
-def _names(path: str) -> tuple[bytes, ...]:
+def _path_parts(path: str) -> tuple[bytes, ...]:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or ".git" in (part.lower() for part in parts):
         raise PullRequestError(f"The path {path!r} does not name a file in the repository.")
     return tuple(os.fsencode(part) for part in parts)
 
 
-def _folder_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entry | None:
+def _subfolder(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
     entry = entries.get(name)
     if entry is not None and entry.kind != b"tree":
         raise PullRequestError(
@@ -272,15 +275,15 @@ def _folder_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entr
     return entry
 
 
-def _file_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entry | None:
+def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
     entry = entries.get(name)
     if entry is not None and entry.mode not in _FILE_MODES:
         raise PullRequestError(f"The path {path!r} is a folder, symbolic link or submodule: name a regular file.")
     return entry
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Return git's whole environment: no configuration but the repository's, no prompt, no network."""
+def _git_environment(folder: Path) -> dict[str, str]:
+    """Returns git's whole environment: only the repository's configuration, no prompt, no network."""
     return {
         "PATH": os.defpath,
         "HOME": "/nonexistent",

@@ -1,7 +1,6 @@
-"""A git repository on disk as the place of the pull request: one commit on one branch.
+"""Publishes a proposal as one commit on one branch of a git repository on disk.
 
-Working tree, index and HEAD are never touched; objects are written and one reference moves, if nobody else
-moved it meanwhile.
+It writes objects and moves one reference; working tree, index and HEAD never change.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from datetime import datetime
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run, Trust
-from leastpriv.pull_request.comment_commands import Said
+from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.lifecycle import scope_of
+from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import (
     ClosedPullRequest,
-    Operation,
     Publication,
-    Published,
-    checked_fingerprint,
+    PublishResult,
+    PullRequestOperation,
+    check_fingerprint,
     commit_message,
     is_branch_name,
 )
@@ -28,82 +27,88 @@ from leastpriv.pull_request.models import (
 
 @dataclass(frozen=True, slots=True)
 class GitRepository(LocalRepository):
-    """A `Repository` on disk, which has branches and no pull requests."""
+    """A `Repository` on disk, which has branches but no pull requests."""
 
     @property
     def has_pull_requests(self) -> bool:
         """Always false."""
         return False
 
-    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002 - no pull requests
+    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002 - no pull requests
         """Returns none."""
         return ()
 
-    def said(self, branch: str, base: str) -> Sequence[Said]:  # noqa: ARG002
+    def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:  # noqa: ARG002
         """Returns none."""
         return ()
 
-    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:  # noqa: ARG002
+    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:  # noqa: ARG002
         """Writes nothing."""
         return ""
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty where it has none."""
-        return next(iter(self.look_at(commit).parents), "")
+        return next(iter(self.read_commit(commit).parents), "")
 
-    def origins(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
+    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
         """Knows of no workflow run."""
         return lambda _: Origin(Trust.UNKNOWN, "")
 
-    def publish(self, publication: Publication, now: datetime) -> Published:
+    def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Publishes by a branch, as the function `publish` of this module."""
         return publish(self, publication, now)
 
 
-def publish(repository: LocalRepository, publication: Publication, now: datetime) -> Published:
-    """Bring the branch to the one commit that makes the proposal, or leave it alone and say why.
+def publish(repository: LocalRepository, publication: Publication, now: datetime) -> PublishResult:
+    """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the reason.
 
-    A branch that only this program wrote is renewed on the base's head, or deleted when nothing is left to
-    change. One that a person added to, amended or rebased is left as it is.
+    A branch with commits of this program only is renewed on the base's head, or deleted if nothing is left to change. A
+    branch that a person added to, amended or rebased is left as it is.
 
     Raises:
-        PullRequestError: the names, path or fingerprint are unusable; the branch holds somebody else's work
-            only, is checked out, or moved meanwhile; or git fails.
+        PullRequestError: the names, path or fingerprint are unusable; the branch has no commit of this program, is
+            checked out, or moved in between; or git fails.
     """
     branch = publication.branch
-    base, base_sha = _checked_names(repository, publication)
+    base, base_sha = _check_names(repository, publication)
     head = repository.commit_at(f"refs/heads/{branch}")
-    if head is not None and (edited := _edited(repository, publication, base_sha, head)):
-        return Published(Operation.NONE, branch, head, base_sha, edited)
-    if publication.is_there(lambda path: repository.read(base_sha, path)):
-        return _nothing_left(repository, branch, head, base, base_sha)
+    if head is not None and (edited := _edit_reason(repository, publication, base_sha, head)):
+        return PublishResult(PullRequestOperation.NONE, branch, head, base_sha, edited)
+    if publication.is_held_by(lambda path: repository.read(base_sha, path)):
+        return _delete_obsolete_branch(repository, branch, head, base, base_sha)
     if head is not None:
-        latest = repository.look_at(head)
+        latest = repository.read_commit(head)
         if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
-            return Published(Operation.NONE, branch, head, base_sha, "The branch already holds this proposal.")
+            return PublishResult(
+                PullRequestOperation.NONE, branch, head, base_sha, "The branch already holds this proposal."
+            )
     tree = f"{base_sha}^{{tree}}"
     for path, content in publication.files.items():
-        tree = repository.tree_with(tree, path, content)
-    new = repository.commit(tree, base_sha, commit_message(publication), now)
-    repository.move(branch, head, new)
-    return Published(Operation.CREATED if head is None else Operation.UPDATED, branch, new, base_sha)
+        tree = repository.write_tree(tree, path, content)
+    new = repository.write_commit(tree, base_sha, commit_message(publication), now)
+    repository.move_branch(branch, head, new)
+    return PublishResult(
+        PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED, branch, new, base_sha
+    )
 
 
-def _nothing_left(repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str) -> Published:
-    """Delete a branch of ours that has nothing left to propose."""
+def _delete_obsolete_branch(
+    repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str
+) -> PublishResult:
+    """Deletes the branch of a proposal without changes."""
     if head is None:
-        return Published(Operation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
-    repository.move(branch, head, None)
-    return Published(Operation.CLOSED, branch, "", base_sha, f"Nothing is left to change on {base}.")
+        return PublishResult(PullRequestOperation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
+    repository.move_branch(branch, head, None)
+    return PublishResult(PullRequestOperation.CLOSED, branch, "", base_sha, f"Nothing is left to change on {base}.")
 
 
-def _checked_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:
+def _check_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:
     branch = publication.branch
-    checked_fingerprint(publication)
-    for given, name in (("branch", branch), ("base", publication.base)):
+    check_fingerprint(publication)
+    for input_name, name in (("branch", branch), ("base", publication.base)):
         if name and not is_branch_name(name):
-            raise PullRequestError(f"The input {given} is {name!r}: git does not take that as a branch name.")
-    base, base_sha = repository.head_of(publication.base)
+            raise PullRequestError(f"The input {input_name} is {name!r}: git does not take that as a branch name.")
+    base, base_sha = repository.branch_head(publication.base)
     if publication.expected_base not in ("", base_sha):
         raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
     if not branch or branch == base:
@@ -111,17 +116,17 @@ def _checked_names(repository: LocalRepository, publication: Publication) -> tup
     return base, base_sha
 
 
-def _edited(repository: LocalRepository, publication: Publication, base_sha: str, head: str) -> str:
-    """Return why the branch is a person's now, empty where it is ours alone.
+def _edit_reason(repository: LocalRepository, publication: Publication, base_sha: str, head: str) -> str:
+    """Returns why the branch belongs to a person now; empty if this program alone wrote it.
 
     Raises:
-        PullRequestError: nothing on the branch is ours.
+        PullRequestError: the branch has no commit of this program.
     """
     branch = publication.branch
-    commits = repository.commits(base_sha, head) or (repository.look_at(head),)
-    scopes = {scope_of(commit.fingerprint) for commit in commits if commit.fingerprint}
-    if scopes - {scope_of(publication.fingerprint)}:
-        if publication.is_there(lambda path: repository.read(base_sha, path)):
+    commits = repository.commits_since(base_sha, head) or (repository.read_commit(head),)
+    scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}
+    if scopes - {fingerprint_scope(publication.fingerprint)}:
+        if publication.is_held_by(lambda path: repository.read(base_sha, path)):
             return f"Nothing to change; the branch {branch} holds the proposal for another role or policy file."
         raise PullRequestError(
             f"The branch {branch!r} holds the proposal for another role or policy file: name a branch of its own for "

@@ -1,9 +1,8 @@
-"""What to do with the one pull request of a proposal: a pure table from what is found to the next step.
+"""Decides the next step for the pull request of a proposal from its present state, without network or stored state.
 
-The rows are those of the bots that people already know (Renovate, Dependabot, create-pull-request), with two
-differences: a branch that a person touched is left alone, and a proposal that was declined does not come back (its
-single changes neither: they are taken out before there is a proposal). No network, no state: all that decides is in
-the arguments.
+The rules are those of Renovate, Dependabot and create-pull-request, with two differences: a branch that a person edited
+is left alone, and a declined proposal does not come back. Declined single changes do not come back either; they are
+removed before there is a proposal.
 """
 
 from __future__ import annotations
@@ -14,83 +13,83 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SCOPE_DIGITS = 8
-"""How many digits at the beginning of a fingerprint tell principal and policy file."""
+"""Number of digits at the beginning of a fingerprint that identify principal and policy file."""
 PAUSED_LABEL = "leastpriv: paused"
-"""A person sets it: the pull request is left as it is until the label is gone."""
+"""Set by a person: the pull request is left as it is until the label is removed."""
 EDITED_LABEL = "leastpriv: edited"
-"""Set beside the comment that says that the branch is a person's now."""
+"""Set with the comment that says that a person edited the branch."""
 RECONSIDER_LABEL = "leastpriv: reconsider"
-"""A person sets it on a closed pull request: what was declined with it may be proposed again."""
+"""Set by a person on a closed pull request: its declined changes may be proposed again."""
 REBASE_BOX = "- [ ] <!-- leastpriv:rebase -->"
-"""How the line with the box begins that hands the branch back."""
+"""Beginning of the line with the checkbox that returns the branch to this program."""
 _REBASE_TICKED = re.compile(r"^\s*[-*] \[[xX]\] <!-- leastpriv:rebase -->", re.MULTILINE)
 
 
-class Step(StrEnum):
-    """The next step."""
+class PullRequestStep(StrEnum):
+    """The next step for a pull request."""
 
     CREATE = "create"
-    """Commit on the base, branch, pull request."""
+    """Creates commit, branch and pull request."""
     CREATE_PULL = "create-pull"
-    """The branch is there and right; the pull request is not (its creation was forbidden)."""
+    """Creates only the pull request: the branch is right, but an earlier run was not allowed to create it."""
     UPDATE = "update"
-    """One commit on the base's head, the branch moved once, title and body edited; a pull request if there is none."""
+    """Moves the branch to one new commit on the base's head; edits or creates the pull request."""
     NOTHING = "nothing"
     CLOSE = "close"
-    """Comment why, close, delete the branch."""
+    """Comments with the reason, closes, deletes the branch."""
     DELETE_BRANCH = "delete-branch"
-    """Nothing left to change, and no pull request to close."""
+    """Deletes the branch: nothing is left to change, and there is no pull request to close."""
     LEAVE_EDITED = "leave-edited"
-    """A person's: one comment, edited in place, and a label."""
+    """Leaves a person's branch alone; writes or edits one comment and sets a label."""
     LEAVE_RETARGETED = "leave-retargeted"
-    """Its target branch was changed: as `LEAVE_EDITED`."""
+    """As `LEAVE_EDITED`, since its target branch was changed."""
     LEAVE_OBSOLETE = "leave-obsolete"
-    """A person's, and nothing is left to change: one comment that closing was skipped."""
+    """Comments once why a pull request without changes is not closed: a person edited its branch."""
     REWORD = "reword"
-    """The branch is right; title and body are those of another proposal (an edit of them failed, or came too late)."""
+    """Edits title and body, which describe another proposal: an earlier edit failed or came too late."""
     FOREIGN = "foreign"
-    """The branch was never ours: stop, and name the input `branch`."""
+    """Fails: the branch has no commit of this program; the input `branch` must name another."""
     OTHER_SCOPE = "other-scope"
-    """The branch is ours, for another principal or policy file: stop, and name the input `branch`."""
+    """Fails: the branch is that of another principal or policy file; the input `branch` must name another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """The branch of the proposal as it is."""
+class ProposalBranch:
+    """The present state of the branch of a proposal."""
 
     head: str
-    ours: bool
-    """Every commit since the base was made by this program and touched by nobody."""
-    ever_ours: bool
-    """Some commit since the base was made by this program."""
+    is_own: bool
+    """This program made every commit since the base, and no commit was amended or rebased."""
+    has_own_commits: bool
+    """This program made at least one commit since the base."""
     fingerprint: str
-    """Of our newest commit; empty where there is none."""
+    """Fingerprint in the newest commit of this program; empty without one."""
     merged: bool = False
-    """Its head is on the base already: nothing on it can be lost."""
+    """Its head is in the base already, so that deleting it loses nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class OpenPullRequest:
     """The open pull request of the branch."""
 
     number: int
     base: str
-    """Name of the branch that it asks to be merged into."""
+    """Name of its target branch."""
     body: str
     labels: tuple[str, ...] = ()
     fingerprint: str = ""
-    """Of the proposal that the body is about; empty where a person has rewritten it."""
-    by_us: bool = True
-    """We opened it."""
+    """Fingerprint in the body; empty if a person rewrote it."""
+    is_own: bool = True
+    """This program opened it."""
 
-    def has(self, label: str) -> bool:
-        """Whether it has a label; GitHub keeps the case in which a label was first written and compares without."""
+    def has_label(self, label: str) -> bool:
+        """Whether it has a label; GitHub compares labels without case."""
         return label.casefold() in {each.casefold() for each in self.labels}
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
-    """A pull request of the branch that was closed without being merged."""
+class DeclinedProposal:
+    """A pull request of the branch that was closed without a merge."""
 
     number: int
     fingerprint: str
@@ -99,92 +98,107 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The proposal as it should become."""
+class WantedProposal:
+    """The proposal of this run."""
 
     fingerprint: str
     base: str
     """Name of the base branch."""
     changes: bool
-    """Whether there is anything to change."""
+    """Whether the proposal changes the base."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A step, why, and the declined pull request that it has to do with (0: none)."""
+class PlannedStep:
+    """The next step, its reason, and the number of the declined pull request it refers to (0: none)."""
 
-    step: Step
+    step: PullRequestStep
     reason: str
     declined: int = 0
-    settled: bool = False
-    """The pull request is as it should be: what said that it is left alone no longer holds."""
+    is_current: bool = False
+    """The pull request holds this proposal: a comment that it is left alone no longer applies."""
 
 
-def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: Sequence[Declined]) -> Decision:
-    """The next step for what was found; `declined` newest first."""
-    if pull and pull.has(PAUSED_LABEL):
-        return Decision(Step.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
-    if branch and branch.fingerprint and scope_of(branch.fingerprint) != scope_of(wanted.fingerprint):
+def plan_step(
+    wanted: WantedProposal,
+    branch: ProposalBranch | None,
+    pull: OpenPullRequest | None,
+    declined: Sequence[DeclinedProposal],
+) -> PlannedStep:
+    """Returns the next step for the present state; `declined` is sorted newest first."""
+    if pull and pull.has_label(PAUSED_LABEL):
+        return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
+    if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint):
         other = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
-            return Decision(Step.NOTHING, f"Nothing to change; {other}.")
-        return Decision(Step.OTHER_SCOPE, f"There is something to change, but {other}.")
+            return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {other}.")
+        return PlannedStep(PullRequestStep.OTHER_SCOPE, f"There is something to change, but {other}.")
     if branch and pull and pull.base != wanted.base:
-        return Decision(Step.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}.")
-    if branch and not branch.ours:
-        return _of_a_person(wanted, branch, pull)
+        return PlannedStep(
+            PullRequestStep.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}."
+        )
+    if branch and not branch.is_own:
+        return _edited_branch_step(wanted, branch, pull)
     if branch and pull:
-        return _open(wanted, branch, pull)
+        return _open_pull_request_step(wanted, branch, pull)
     if not wanted.changes:
-        return _nothing_left(branch, declined)
-    return _without_pull(wanted, branch, declined)
+        return _no_change_step(branch, declined)
+    return _no_pull_request_step(wanted, branch, declined)
 
 
-def scope_of(fingerprint: str) -> str:
-    """The part of a fingerprint that tells principal and policy file."""
+def fingerprint_scope(fingerprint: str) -> str:
+    """Returns the part of a fingerprint that identifies principal and policy file."""
     return fingerprint[:SCOPE_DIGITS]
 
 
-def _of_a_person(wanted: Wanted, branch: Branch, pull: Pull | None) -> Decision:
-    if not branch.ever_ours:
+def _edited_branch_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest | None) -> PlannedStep:
+    if not branch.has_own_commits:
         if not wanted.changes:
-            return Decision(Step.NOTHING, "Nothing to change; the branch of that name is somebody else's.")
-        return Decision(Step.FOREIGN, "The branch holds nothing but somebody else's work.")
+            return PlannedStep(
+                PullRequestStep.NOTHING, "Nothing to change; the branch of that name is somebody else's."
+            )
+        return PlannedStep(PullRequestStep.FOREIGN, "The branch holds nothing but somebody else's work.")
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
-        return Decision(Step.UPDATE, "The box that hands the branch back was ticked.")
+        return PlannedStep(PullRequestStep.UPDATE, "The box that hands the branch back was ticked.")
     if not wanted.changes:
-        return Decision(Step.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch.")
-    way_out = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
-    return Decision(Step.LEAVE_EDITED, f"Somebody worked on the branch{way_out}.")
+        return PlannedStep(
+            PullRequestStep.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch."
+        )
+    remedy = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
+    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{remedy}.")
 
 
-def _open(wanted: Wanted, branch: Branch, pull: Pull) -> Decision:
+def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest) -> PlannedStep:
     if not wanted.changes:
-        return Decision(Step.CLOSE, "Nothing is left to change.")
+        return PlannedStep(PullRequestStep.CLOSE, "Nothing is left to change.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
-        return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
-    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.by_us):
-        return Decision(Step.REWORD, f"#{pull.number} spoke of another proposal.")
-    return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.", settled=True)
+        return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
+    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
+        return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} spoke of another proposal.")
+    return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True)
 
 
-def _nothing_left(branch: Branch | None, declined: Sequence[Declined]) -> Decision:
+def _no_change_step(branch: ProposalBranch | None, declined: Sequence[DeclinedProposal]) -> PlannedStep:
     if branch is None:
-        return Decision(Step.NOTHING, "Nothing to change.")
+        return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
     own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
     if own:
-        # Without its branch a closed pull request cannot be opened again.
-        return Decision(Step.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number)
-    return Decision(Step.DELETE_BRANCH, "Nothing is left to change.")
+        # GitHub cannot reopen a closed pull request whose branch was deleted.
+        return PlannedStep(
+            PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
+        )
+    return PlannedStep(PullRequestStep.DELETE_BRANCH, "Nothing is left to change.")
 
 
-def _without_pull(wanted: Wanted, branch: Branch | None, declined: Sequence[Declined]) -> Decision:
+def _no_pull_request_step(
+    wanted: WantedProposal, branch: ProposalBranch | None, declined: Sequence[DeclinedProposal]
+) -> PlannedStep:
     same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
     if same:
-        return Decision(Step.NOTHING, f"The same proposal was declined in #{same.number}.", same.number)
+        return PlannedStep(PullRequestStep.NOTHING, f"The same proposal was declined in #{same.number}.", same.number)
     earlier = declined[0].number if declined else 0
     if branch is None:
-        return Decision(Step.CREATE, "There is no pull request yet.", earlier)
+        return PlannedStep(PullRequestStep.CREATE, "There is no pull request yet.", earlier)
     if branch.fingerprint == wanted.fingerprint:
-        return Decision(Step.CREATE_PULL, "The branch is there, its pull request is not.", earlier)
-    return Decision(Step.UPDATE, "The branch holds another proposal.", earlier)
+        return PlannedStep(PullRequestStep.CREATE_PULL, "The branch is there, its pull request is not.", earlier)
+    return PlannedStep(PullRequestStep.UPDATE, "The branch holds another proposal.", earlier)

@@ -1,4 +1,4 @@
-"""What is to be published, what publishing did, and the commit's words: the same for a local repository and GitHub."""
+"""Types shared by a local repository and GitHub, and the text of commit messages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Literal, Protocol
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.comment_commands import Said
+from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.git import TRAILER
-from leastpriv.pull_request.lifecycle import Declined
+from leastpriv.pull_request.lifecycle import DeclinedProposal
 
-_TITLE_LIMIT = 120
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-"""The time of a change that GitHub does not give."""
-
-
-Certify = Callable[[bytes | None, Mapping[str, bytes]], str]
-"""From the policy file as it was, and all files that a branch changes as they became, to the proposal's fingerprint."""
+_MAX_TITLE = 120
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of a change for which GitHub gives no time."""
 
 
-class Operation(StrEnum):
-    """What publishing did; the values of the output `pull-request-operation`."""
+FingerprintFunction = Callable[[bytes | None, Mapping[str, bytes]], str]
+"""Maps the policy file before the proposal, and all files of the branch, to the proposal's fingerprint."""
+
+
+class PullRequestOperation(StrEnum):
+    """The operation of `publish`; the values of the output `pull-request-operation`."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -36,112 +36,112 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LineComment:
-    """What is told at a line of the diff of a policy file; `text` is Markdown."""
+    """A comment at a line of a policy file's diff; `text` is Markdown."""
 
     path: str
     line: int
     side: Literal["LEFT", "RIGHT"]
-    """The file on the base, or on the branch."""
+    """LEFT: the file on the base; RIGHT: the file on the branch."""
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A policy file as it should become, the files that it continues in, and the words that go with them."""
+    """The files and texts to publish for one policy file."""
 
     branch: str
     base: str
-    """Branch the commit is based on; empty for the one that is checked out, on GitHub the default branch."""
+    """Base branch of the commit; empty: the branch that is checked out, on GitHub the default branch."""
     path: str
     """Relative to the repository's root, with `/`."""
-    content: bytes | None
-    """None: nothing to propose for a file that does not exist yet."""
+    policy: bytes | None
+    """None: nothing to propose for a file that does not exist."""
     title: str
     summary: str
     """Body of the commit message; short."""
     fingerprint: str
     """Lower-case hexadecimal; equal for equal proposals."""
     expected_base: str = ""
-    """Commit of the base that the proposal was made from; empty where nothing of the base was read."""
+    """Commit of the base that the proposal was made from; empty if nothing of the base was read."""
     body: str = ""
-    """Of the pull request, with its controls."""
-    certify: Certify = lambda _, __: ""
-    """Gives the fingerprint of this principal's and file's proposal; empty where no proposal changes such files."""
-    further: Mapping[str, bytes] = field(default_factory=dict)
-    """New files that the policy continues in, or the other files that share the pull request, by path as above."""
+    """Body of the pull request, with its controls."""
+    fingerprint_for: FingerprintFunction = lambda _, __: ""
+    """Returns the fingerprint of this principal's and file's proposal; empty if no proposal changes such files."""
+    other_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files of the policy, or of the other targets in the pull request, by path."""
     comments: Sequence[LineComment] = ()
-    """Few, for the pull request's review."""
+    """Comments of the pull request's review; few."""
 
     @property
     def files(self) -> dict[str, bytes]:
-        """All files that the commit holds, the policy file first; none where there is nothing to propose."""
-        return {**({} if self.content is None else {self.path: self.content}), **self.further}
+        """All files of the commit, the policy file first; empty if there is nothing to propose."""
+        return {**({} if self.policy is None else {self.path: self.policy}), **self.other_files}
 
-    def is_there(self, read: Callable[[str], bytes | None]) -> bool:
-        """Whether a commit, of which `read` gives a file, holds all that is proposed; nothing proposed is there."""
+    def is_held_by(self, read: Callable[[str], bytes | None]) -> bool:
+        """Whether a commit, read by `read`, holds all proposed files; true if nothing is proposed."""
         return all(read(path) == content for path, content in self.files.items())
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What publishing did."""
+class PublishResult:
+    """The result of `publish`."""
 
-    operation: Operation
+    operation: PullRequestOperation
     branch: str
     head_sha: str
-    """Head of the branch afterwards; empty where there is no branch."""
+    """Head of the branch after publishing; empty without a branch."""
     base_sha: str
     reason: str = ""
     """A sentence, where the operation is `none` or `closed`."""
     number: int = 0
-    """Of the pull request; 0 where there is none."""
+    """Number of the pull request; 0 without one."""
     url: str = ""
     failure: str = ""
-    """A sentence, where the branch or the pull request could not be made."""
-    link: str = ""
-    """Where a person opens the pull request by hand, if only that failed."""
+    """A sentence, if the branch or the pull request could not be created."""
+    manual_url: str = ""
+    """Page on which a person opens the pull request, if only its creation failed."""
 
 
-def pull_request_outputs(published: Published | None) -> dict[str, str]:
-    """The step's outputs about branch and pull request (docs: action.yml); None: nothing was to be published."""
-    found = published or Published(Operation.NONE, "", "", "")
+def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
+    """Returns the step's outputs for branch and pull request (docs: action.yml); None: nothing was to be published."""
+    result = published or PublishResult(PullRequestOperation.NONE, "", "", "")
     return {
-        "pull-request-number": str(found.number) if found.url else "",
-        "pull-request-url": found.url,
-        "pull-request-operation": found.operation.value,
-        "pull-request-head-sha": found.head_sha,
-        "pull-request-branch": found.branch,
+        "pull-request-number": str(result.number) if result.url else "",
+        "pull-request-url": result.url,
+        "pull-request-operation": result.operation.value,
+        "pull-request-head-sha": result.head_sha,
+        "pull-request-branch": result.branch,
     }
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequestOptions:
-    """What a new pull request is given besides its words."""
+    """Labels, people and draft state of a new pull request."""
 
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
     team_reviewers: tuple[str, ...] = ()
-    """Slugs; they cannot be asked with `GITHUB_TOKEN`, only with an app's or a person's token."""
+    """Slugs; `GITHUB_TOKEN` cannot request their review, only the token of an app or a person."""
     assignees: tuple[str, ...] = ()
     draft: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedPullRequest:
-    """A closed pull request that was about a proposal."""
+    """A closed pull request that held a proposal."""
 
-    proposal: Declined
+    proposal: DeclinedProposal
     merged: bool
     declined: bool
-    """A person closed it without merging, and nobody took that back."""
-    taken_back: bool = False
-    """It was not merged, and has the label that lets its changes be proposed again."""
+    """A person closed it without a merge, and its changes are not to be reconsidered."""
+    reconsidered: bool = False
+    """It was not merged, and its label allows its changes to be proposed again."""
     merge_commit: str = ""
-    """What merging it made; empty where it was not merged."""
+    """The commit of its merge; empty if it was not merged."""
     merged_at: datetime | None = None
     """Aware, UTC."""
-    changed_at: datetime = NEVER
-    """When anything about it changed, as its labels (aware, UTC)."""
+    changed_at: datetime = UNKNOWN_TIME
+    """Time of its last change, such as of its labels (aware, UTC)."""
 
 
 class Repository(Protocol):
@@ -149,59 +149,59 @@ class Repository(Protocol):
 
     @property
     def has_pull_requests(self) -> bool:
-        """Whether it knows pull requests, their comments and workflow runs; else `closed` and `said` are empty."""
+        """Whether it has pull requests, their comments and workflow runs; if not, those methods return nothing."""
 
-    def head_of(self, base: str) -> tuple[str, str]:
-        """Name and commit of the branch `base`, or of the default one where it is empty."""
+    def branch_head(self, base: str) -> tuple[str, str]:
+        """Returns name and commit of the branch `base`; empty: the default branch."""
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Content of a file in a commit; None where the commit lacks it."""
+        """Returns the content of a file in a commit; None if the commit lacks it."""
 
     def parent_of(self, commit: str) -> str:
-        """The first parent of a commit; empty where it has none."""
+        """Returns the first parent of a commit; empty without one."""
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
-        """When a file was last changed, as of a commit; None where the commit lacks it."""
+    def last_changed(self, commit: str, path: str) -> datetime | None:
+        """Returns when a file was last changed, as of a commit; None if the commit lacks it."""
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Content of a file as it was at a time, as of a commit; the first content of a younger file."""
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Returns the content of a file at a time, as of a commit; for a younger file its first content."""
 
-    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:
-        """Closed pull requests of the branch, newest first."""
+    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:
+        """Returns the closed pull requests of the branch, newest first."""
 
-    def said(self, branch: str, base: str) -> Sequence[Said]:
-        """Commands in comments under pull requests of the branch."""
+    def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:
+        """Returns the commands in comments of pull requests of the branch."""
 
-    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
-        """Writes or edits the one comment with a marker; returns its address."""
+    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
+        """Edits the comment with this marker, or writes it if `create`; returns its address, empty without one."""
 
-    def origins(self, base: str) -> Callable[[Run], Origin]:
+    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
         """Returns a function that finds the ref of a run, compared with the branch `base` (empty: the default one)."""
 
-    def publish(self, publication: Publication, now: datetime) -> Published:
+    def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""
 
 
-def checked_fingerprint(publication: Publication) -> None:
-    """Raises PullRequestError where the fingerprint could not be found again in a commit."""
+def check_fingerprint(publication: Publication) -> None:
+    """Raises PullRequestError unless the fingerprint can be parsed from a commit message."""
     if re.fullmatch(r"[0-9a-f]{8,128}", publication.fingerprint) is None:
         raise PullRequestError(f"The fingerprint {publication.fingerprint!r} is not hexadecimal.")
 
 
 def commit_message(publication: Publication) -> str:
-    """Return title, summary and trailer; whatever title and summary hold, the trailer is the last paragraph alone.
+    """Returns title, summary and trailer; the trailer is always a paragraph apart, the last one.
 
-    Line breaks in the title become blanks, and what GitHub acts on in a commit message (`@name`, `#12`,
-    `[skip ci]`) is broken by a zero-width space.
+    Line breaks in the title become blanks. A zero-width space disables what GitHub acts on in a commit message
+    (`@name`, `#12`, `[skip ci]`).
     """
-    title = " ".join(_calm(publication.title).split())[:_TITLE_LIMIT].rstrip() or "Change permissions"
-    summary = _calm(publication.summary).strip("\n")
+    title = " ".join(_neutralize(publication.title).split())[:_MAX_TITLE].rstrip() or "Change permissions"
+    summary = _neutralize(publication.summary).strip("\n")
     paragraphs = [title, *([summary] if summary.strip() else []), f"{TRAILER}: {publication.fingerprint}"]
     return "\n\n".join(paragraphs) + "\n"
 
 
 def is_branch_name(name: str) -> bool:
-    """Whether git takes `name` for a branch (https://git-scm.com/docs/git-check-ref-format) and people can read it."""
+    """Whether git accepts `name` as a branch (https://git-scm.com/docs/git-check-ref-format) and it is visible."""
     parts = name.split("/")
     return (
         all(part and not part.startswith(".") and not part.endswith(".lock") for part in parts)
@@ -215,8 +215,8 @@ def is_branch_name(name: str) -> bool:
     )
 
 
-def _calm(text: str) -> str:
-    shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
+def _neutralize(text: str) -> str:
+    visible = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
     # https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs, read 2026-11
     skipping = r"\[(?=(?:skip (?:ci|actions)|ci skip|no ci|actions skip)\])|^skip(?=-checks)"
-    return re.sub(rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})", "\\g<0>\u200b", shown)
+    return re.sub(rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})", "\\g<0>\u200b", visible)

@@ -1,4 +1,4 @@
-"""Where a memory is kept between runs: bytes in, bytes out, and never the bytes of another run lost."""
+"""Stores the state between runs as bytes, without losing the state that a parallel run stores."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from typing import Protocol
 from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
-Change = Callable[[bytes | None], bytes]
-"""What is kept now, or None -> what is to be kept; called again where another run was faster."""
+StateUpdate = Callable[[bytes | None], bytes]
+"""Maps the stored state (None: nothing) to the new state; called again if a parallel run was faster."""
 
 
-class Shelf(Protocol):
-    """One file of a branch or folder."""
+class StateStore(Protocol):
+    """One file of a branch or folder that holds state."""
 
     @property
     def name(self) -> str:
-        """How people find the file, in words that end a sentence."""
+        """The file as a message names it at its end."""
 
     def read(self) -> bytes | None:
-        """What is kept; None where nothing is."""
+        """Returns the stored state; None if nothing is stored."""
 
-    def update(self, change: Change) -> None:
-        """Keeps what `change` makes of what is kept."""
+    def update(self, change: StateUpdate) -> None:
+        """Replaces the stored state by the result of `change`."""
 
 
 @dataclass(frozen=True, slots=True)
-class FolderShelf:
+class FolderStateStore:
     """A file in a folder on disk; runs on the same machine wait for each other."""
 
     folder: Path
     path: str
     """Relative to the folder, with `/`."""
-    longest: int
+    max_bytes: int
     """Bytes; a longer file is not read."""
 
     @property
     def name(self) -> str:
-        """The file."""
+        """Path of the file."""
         return (self.folder / self.path).as_posix()
 
     def read(self) -> bytes | None:
-        """What the file holds.
+        """Returns the content of the file; None if it does not exist.
 
         Raises:
             UnreadableHistoryError: it is no regular file, or too long.
@@ -55,16 +55,16 @@ class FolderShelf:
         try:
             with (self.folder / self.path).open("rb") as file:
                 about = os.fstat(file.fileno())
-                if not stat.S_ISREG(about.st_mode) or about.st_size > self.longest:
-                    raise UnreadableHistoryError(f"is longer than {self.longest:,} bytes, or no file")
-                return file.read(self.longest + 1)
+                if not stat.S_ISREG(about.st_mode) or about.st_size > self.max_bytes:
+                    raise UnreadableHistoryError(f"is longer than {self.max_bytes:,} bytes, or no file")
+                return file.read(self.max_bytes + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise LeastprivError(f"{self.name} cannot be read: {error.strerror}.") from error
 
-    def update(self, change: Change) -> None:
-        """Writes the file whole or not at all.
+    def update(self, change: StateUpdate) -> None:
+        """Writes the file atomically.
 
         Raises:
             UnreadableHistoryError: as `read`.

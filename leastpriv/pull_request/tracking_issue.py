@@ -1,4 +1,4 @@
-"""The one issue that tracks something until it is gone: a pure table from what is found to the next step."""
+"""Decides the next step for the issue that tracks findings until none is left."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TRACKING_LABEL = "leastpriv: drift"
-"""By it the issue is found again; only people who may triage can set it."""
-_FINDINGS = re.compile(r"findings=([0-9a-f,]*) -->")
+"""Label that identifies the issue; only people with triage permission can set it."""
+_FINDINGS_MARKER = re.compile(r"findings=([0-9a-f,]*) -->")
 
 
 class IssueStep(StrEnum):
-    """The next step."""
+    """The next step for a tracking issue."""
 
     OPEN = "open"
     EDIT = "edit"
-    """Something else differs: description and one comment."""
+    """The findings changed: edits the description and comments once."""
     REOPEN = "reopen"
     CLOSE = "close"
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
-    """The tracking issue as it is."""
+class TrackedIssue:
+    """The present state of the tracking issue."""
 
     number: int
     is_open: bool
     not_planned: bool
-    """Closed as not planned: a person lives with its findings."""
+    """Closed as not planned: a person accepts its findings."""
     body: str
 
     @property
     def findings(self) -> frozenset[str]:
-        """Ids of what it is about; none where a person has rewritten the description."""
-        found = _FINDINGS.search(self.body)
-        return frozenset(filter(None, found[1].split(","))) if found else frozenset()
+        """Ids of its findings; empty if a person rewrote the description."""
+        match = _FINDINGS_MARKER.search(self.body)
+        return frozenset(filter(None, match[1].split(","))) if match else frozenset()
 
 
-def next_step(found: Tracked | None, findings: Collection[str]) -> IssueStep:
-    """The next step for the ids of what differs now."""
+def next_issue_step(issue: TrackedIssue | None, findings: Collection[str]) -> IssueStep:
+    """Returns the next step for the ids of the present findings."""
     now = frozenset(findings)
     if not now:
-        return IssueStep.CLOSE if found and found.is_open else IssueStep.NOTHING
-    if found is None:
+        return IssueStep.CLOSE if issue and issue.is_open else IssueStep.NOTHING
+    if issue is None:
         return IssueStep.OPEN
-    if found.is_open:
-        return IssueStep.NOTHING if found.findings == now else IssueStep.EDIT
-    if found.not_planned and now <= found.findings:
+    if issue.is_open:
+        return IssueStep.NOTHING if issue.findings == now else IssueStep.EDIT
+    if issue.not_planned and now <= issue.findings:
         return IssueStep.NOTHING
     return IssueStep.REOPEN
 
 
-def changed(before: Collection[str], now: Collection[str]) -> str:
-    """What became of the findings, as one sentence."""
+def change_summary(before: Collection[str], now: Collection[str]) -> str:
+    """Returns one sentence with the numbers of new, gone and unchanged findings."""
     new, gone = len(set(now) - set(before)), len(set(before) - set(now))
     return f"{new} new, {gone} gone, {len(set(now) & set(before))} as before: the description is that of this run."

@@ -1,7 +1,4 @@
-"""Two ways to run a command under the candidate alone: as a session's policy, or on a temporary role.
-
-Temporary managed policies of a trial, each noted before it is made: an answer may be lost, a policy must not.
-"""
+"""Runs a command under the candidate alone: as a session policy of the target, or on a temporary role."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.models import Principal
 from leastpriv.policy.document import Document
-from leastpriv.trial.cleanup import PATH, Mark, all_removed, detach, remove_policy, remove_role
+from leastpriv.trial.cleanup import TRIAL_PATH, TrialTags, detach, remove_policy, remove_role, run_removals
 from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy
 from leastpriv.trial.process import Credentials
 
@@ -26,38 +23,38 @@ Clock = Callable[[], datetime]
 
 
 class TemporaryPolicies:
-    """The policies of one trial, those of the current round and those that could not be removed yet."""
+    """The temporary managed policies of one trial; an ARN is kept before its creation, since the answer may be lost."""
 
-    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock) -> None:
-        """They are made in the account of `target`, named and tagged by `mark`."""
-        self._aws, self._target, self._mark, self._clock = aws, target, mark, clock
+    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock) -> None:
+        """Creates them in the account of `principal`, with names and tags of `tags`."""
+        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
         self._arns: list[str] = []
 
     @property
-    def known(self) -> tuple[str, ...]:
-        """ARNs of all that there may be."""
+    def arns(self) -> tuple[str, ...]:
+        """ARNs of all policies that may exist."""
         return tuple(self._arns)
 
-    def make(self, texts: Sequence[str], number: int) -> list[str]:
-        """Makes a policy of each text for the round `number`; returns their ARNs.
+    def create(self, texts: Sequence[str], number: int) -> list[str]:
+        """Creates a policy from each text for the round `number`; returns their ARNs.
 
         Raises:
-            AwsError: the caller may not, or AWS cannot be asked.
+            AwsError: the caller lacks permission, or AWS does not answer.
             InputError: the caller is of another account.
         """
-        same_account(self._aws, self._target)
+        check_same_account(self._aws, self._principal)
         iam, now = self._aws.client("iam"), self._clock()
-        found: list[str] = []
+        arns: list[str] = []
         for part, text in enumerate(texts, start=1):
-            name = self._mark.name(f"{number}-{part}")
-            found.append(f"arn:{self._target.partition}:iam::{self._target.account}:policy{PATH}{name}")
-            self._arns.append(found[-1])
+            name = self._tags.resource_name(f"{number}-{part}")
+            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
+            self._arns.append(arns[-1])
             with translate_errors("making a temporary policy", "iam:CreatePolicy"):
-                iam.create_policy(PolicyName=name, Path=PATH, PolicyDocument=text, Tags=self._mark.tags(now))
-        return found
+                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
+        return arns
 
-    def drop(self, arns: Iterable[str]) -> None:
-        """Removes policies of an earlier round; one that stays is tried again at the end."""
+    def delete(self, arns: Iterable[str]) -> None:
+        """Deletes policies of an earlier round; a failed deletion is tried again at the end."""
         for arn in arns:
             try:
                 remove_policy(self._aws.client("iam"), arn)
@@ -66,201 +63,205 @@ class TemporaryPolicies:
             self._arns.remove(arn)
 
     def removals(self) -> list[tuple[str, Callable[[], None]]]:
-        """What is left to be done at the end, each with the ARN it is about."""
+        """Returns the deletions that are left for the end, each with its ARN."""
         return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
 
 
-def same_account(aws: Aws, target: Principal) -> str:
-    """The caller, who has to be of the target's account, where temporary roles and policies have to be.
+def check_same_account(aws: Aws, principal: Principal) -> str:
+    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be.
 
     Raises:
-        InputError: the caller is of another one.
+        InputError: the caller is of another account.
     """
     caller = aws.caller()
-    if aws.account() != target.account:
+    if aws.account() != principal.account:
         raise InputError(
-            f"The credentials are of {caller}, the policy is of {target.arn}: what the trial needs has to be made in "
-            "the same account; use credentials of that."
+            f"The credentials are of {caller}, the policy is of {principal.arn}: what the trial needs has to be made "
+            "in the same account; use credentials of that."
         )
     return caller
 
 
 Sleep = Callable[[float], None]
-_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between attempts: IAM heeds a change everywhere only some time later ("eventually consistent",
-https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
+_RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between attempts: IAM is "eventually consistent"
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
 
 
 class Strategy(Protocol):
-    """How the candidate comes into force, and how it goes again."""
+    """A way to put the candidate in force and to undo that."""
 
     narrows: bool
     """The candidate only narrows what the role itself is allowed."""
-    acting: str
+    acting_role: str
     """ARN of the role whose sessions the command runs in."""
 
     @property
-    def lags(self) -> bool:
-        """Whether what was changed or made for a round may not be heeded everywhere while it runs."""
+    def may_lag(self) -> bool:
+        """Whether a change for a round may not be in force everywhere while it runs."""
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
-        """Credentials of round `number`, which allow what the documents allow, and no more."""
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:
+        """Returns credentials for round `number`, which allow exactly what the documents allow."""
 
-    def remove(self) -> list[str]:
-        """Removes all that was made; a sentence for each that could not be. Never raises for what AWS answers."""
+    def clean_up(self) -> list[str]:
+        """Removes all temporary resources; returns a sentence for each that remains. Raises no AwsError."""
 
 
 class SessionPolicy:
-    """The target role itself, narrowed by the candidate as the policy of its session; nothing of the role changes."""
+    """Assumes the target role with the candidate as session policy; the role itself does not change."""
 
     narrows = True
 
-    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock, sleep: Sleep) -> None:
-        """`mark` names what has to be made, `sleep` waits for it to be heeded."""
-        self.acting = target.arn
-        self._aws, self._mark, self._sleep = aws, mark, sleep
-        self._policies = TemporaryPolicies(aws, target, mark, clock)
+    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep) -> None:
+        """`tags` names temporary resources, `sleep` waits until they are in force."""
+        self.acting_role = principal.arn
+        self._aws, self._tags, self._sleep = aws, tags, sleep
+        self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
     @property
-    def lags(self) -> bool:
-        """As `Strategy`: an inline policy is part of the session, a managed one is looked up."""
-        return bool(self._policies.known)
+    def may_lag(self) -> bool:
+        """Whether managed policies are used, which AWS looks up; an inline policy is part of the session."""
+        return bool(self._policies.arns)
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
-        """As `Strategy`; over 2,048 characters by temporary managed policies.
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:
+        """Assumes the role with the candidate: inline, or over 2,048 characters as temporary managed policies.
 
         Raises:
-            AwsError: the caller may not, or AWS cannot be asked.
-            InputError: the candidate has no form that a session takes.
+            AwsError: the caller lacks permission, or AWS does not answer.
+            InputError: the candidate does not fit a session.
         """
         inline = as_session_policy(documents)
         if inline:
-            return _assumed(self._aws, self.acting, self._mark.session(number), (), Policy=inline)
+            return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), (), Policy=inline)
         texts = as_managed_policies(documents)
         if not texts:
             raise InputError(
                 "The policy is too large for a session, also in ten managed policies: use --strategy trial-role."
             )
-        earlier = self._policies.known
-        arns = [{"arn": arn} for arn in self._policies.make(texts, number)]
-        session = self._mark.session(number)
-        found = _assumed(self._aws, self.acting, session, _WAITS, self._sleep, PolicyArns=arns)
-        # The session of the round before, to which they gave its rights, is over.
-        self._policies.drop(earlier)
-        return found
+        earlier_arns = self._policies.arns
+        arns = [{"arn": arn} for arn in self._policies.create(texts, number)]
+        session = self._tags.session_name(number)
+        credentials = _assume_role(self._aws, self.acting_role, session, _RETRY_WAITS, self._sleep, PolicyArns=arns)
+        # The session of the earlier round is over, so its policies can go.
+        self._policies.delete(earlier_arns)
+        return credentials
 
-    def remove(self) -> list[str]:
-        """As `Strategy`."""
-        return all_removed(self._policies.removals())
+    def clean_up(self) -> list[str]:
+        """Deletes the temporary managed policies."""
+        return run_removals(self._policies.removals())
 
 
 class TrialRole:
-    """A temporary role under the target's boundary with the candidate as its only policy; the target is only read."""
+    """A temporary role with the candidate as its only policy and the target's boundary; the target is only read."""
 
     narrows = False
-    lags = True
+    may_lag = True
 
-    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock, sleep: Sleep, settle: float) -> None:
-        """`settle`: seconds that IAM gets to heed a change of the role's policies."""
-        self._name = mark.name("role")
-        self.acting = f"arn:{target.partition}:iam::{target.account}:role{PATH}{self._name}"
-        self._aws, self._target, self._mark = aws, target, mark
+    def __init__(
+        self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep, settle: float
+    ) -> None:
+        """`settle`: seconds that IAM gets to apply a change of the role's policies."""
+        self._name = tags.resource_name("role")
+        self.acting_role = f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
+        self._aws, self._principal, self._tags = aws, principal, tags
         self._clock, self._sleep, self._settle = clock, sleep, settle
-        self._is_made = False
-        self._policies = TemporaryPolicies(aws, target, mark, clock)
+        self._is_created = False
+        self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
-        """As `Strategy`.
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:
+        """Puts the candidate on the temporary role and assumes it.
 
         Raises:
-            AwsError: the caller may not, or AWS cannot be asked.
+            AwsError: the caller lacks permission, or AWS does not answer.
             InputError: the candidate is too large for a role, or the caller is of another account than the target.
         """
         inline = as_inline_policies(documents)
         managed = () if inline else as_managed_policies(documents)
         if not inline and not managed:
             raise InputError("The policy is too large for a role, also in ten managed policies: make it smaller first.")
-        if self._is_made:
-            self._tag()
+        if self._is_created:
+            self._tag_role()
         else:
-            self._make()
-        self._put(inline, managed, number)
+            self._create_role()
+        self._put_policies(inline, managed, number)
         if self._settle:
             self._sleep(self._settle)
-        return _assumed(self._aws, self.acting, self._mark.session(number), _WAITS, self._sleep)
+        return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), _RETRY_WAITS, self._sleep)
 
-    def remove(self) -> list[str]:
-        """As `Strategy`."""
-        if not self._is_made:
+    def clean_up(self) -> list[str]:
+        """Deletes the temporary role and its managed policies."""
+        if not self._is_created:
             return []
-        role = (self.acting, partial(remove_role, self._aws.client("iam"), self._name))
-        return all_removed([role, *self._policies.removals()])
+        role = (self.acting_role, partial(remove_role, self._aws.client("iam"), self._name))
+        return run_removals([role, *self._policies.removals()])
 
-    def _make(self) -> None:
-        caller = same_account(self._aws, self._target)
+    def _create_role(self) -> None:
+        caller = check_same_account(self._aws, self._principal)
         boundary = self._boundary()
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
-        # From here on there may be a role, also where the answer is lost; not where it was refused.
-        self._is_made = True
+        # From here on the role may exist, even if the answer is lost; not if it was denied.
+        self._is_created = True
         try:
             with translate_errors("making the temporary role", "iam:CreateRole"):
                 self._aws.client("iam").create_role(
                     RoleName=self._name,
-                    Path=PATH,
+                    Path=TRIAL_PATH,
                     AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-                    Description=f"Temporary: leastpriv trial of {self._target.arn}"[:1000],
-                    Tags=self._mark.tags(self._clock()),
+                    Description=f"Temporary: leastpriv trial of {self._principal.arn}"[:1000],
+                    Tags=self._tags.tags(self._clock()),
                     **limits,
                 )
         except AwsError as error:
-            self._is_made = error.kind is not AwsErrorKind.DENIED
+            self._is_created = error.kind is not AwsErrorKind.DENIED
             raise
 
     def _boundary(self) -> str:
-        """The target's own: what it forbids, the trial must not show as allowed."""
-        iam, target = self._aws.client("iam"), self._target
-        with translate_errors(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"):
+        """Returns the target's boundary: the trial must not allow what it forbids."""
+        iam, principal = self._aws.client("iam"), self._principal
+        with translate_errors(
+            f"reading the permissions boundary of {principal.arn}", f"iam:Get{principal.kind.title()}"
+        ):
             try:
-                if target.kind == "user":
-                    found = iam.get_user(UserName=target.name)["User"]
+                if principal.kind == "user":
+                    entity = iam.get_user(UserName=principal.name)["User"]
                 else:
-                    found = iam.get_role(RoleName=target.name)["Role"]
+                    entity = iam.get_role(RoleName=principal.name)["Role"]
             except iam.exceptions.NoSuchEntityException:
-                raise _not_there(target) from None
-        return str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+                raise _missing_error(principal) from None
+        return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
-    def _tag(self) -> None:
+    def _tag_role(self) -> None:
         with translate_errors("saying on the temporary role that the trial goes on", "iam:TagRole"):
-            self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._mark.tags(self._clock()))
+            self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
 
-    def _put(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
-        """Puts this round's policies on the role, then takes the others off it."""
+    def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
+        """Replaces the role's policies by those of this round."""
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
-        earlier = self._policies.known
+        earlier_arns = self._policies.arns
         with translate_errors("putting the candidate on the temporary role", "iam:PutRolePolicy"):
-            stale = iam.list_role_policies(RoleName=name)["PolicyNames"]
-            # First off, then on: the quota is over all inline policies together.
-            for policy in stale:
+            earlier_names = iam.list_role_policies(RoleName=name)["PolicyNames"]
+            # Deletes before it adds: the quota applies to all inline policies together.
+            for policy in earlier_names:
                 iam.delete_role_policy(RoleName=name, PolicyName=policy)
-            for policy in earlier:
-                # One that could not be deleted in an earlier round is off the role already.
+            for policy in earlier_arns:
+                # A policy whose deletion failed in an earlier round is detached already.
                 detach(iam, name, policy)
             for policy, text in new.items():
                 iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
-            for arn in self._policies.make(managed, number) if managed else ():
+            for arn in self._policies.create(managed, number) if managed else ():
                 iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-        self._policies.drop(earlier)
+        self._policies.delete(earlier_arns)
 
 
-def _assumed(
+def _assume_role(
     aws: Aws, role: str, session: str, waits: Sequence[float], sleep: Sleep = lambda _: None, **policy: Any
 ) -> Credentials:
-    """Assumes a role; where something was made for it just before, patiently.
+    """Assumes a role; retries if its policies were created just before.
 
     Raises:
-        AwsError: the caller may not, or AWS cannot be asked.
+        AwsError: the caller lacks permission, or AWS does not answer.
     """
     for wait in (*waits, None):
         try:
@@ -268,7 +269,7 @@ def _assumed(
                 answer = aws.client("sts").assume_role(RoleArn=role, RoleSessionName=session, **policy)
         except AwsError as error:
             if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
-                raise _in_words(error, aws, role) from error
+                raise _assume_role_error(error, aws, role) from error
             sleep(wait)
         else:
             keys = answer["Credentials"]
@@ -280,7 +281,7 @@ def _assumed(
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
+def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
     if "PackedPolicyTooLarge" in str(error):
         return AwsError(
             "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.kind
@@ -288,12 +289,12 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
     if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
         return error
     caller = aws.caller()
-    target = principal_of(role)
-    if target is not None and PATH not in role and _is_missing(aws, target):
-        raise _not_there(target) from error
+    principal = principal_of(role)
+    if principal is not None and TRIAL_PATH not in role and _is_missing(aws, principal):
+        raise _missing_error(principal) from error
     if error.kind is not AwsErrorKind.DENIED:
         return error
-    if PATH in role:
+    if TRIAL_PATH in role:
         advice = "allow it sts:AssumeRole on roles of that path"
     elif same_arn(caller, role):
         advice = (
@@ -309,7 +310,7 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
 
 
 def _is_missing(aws: Aws, role: Principal) -> bool:
-    """Whether a role of the caller's account is not there: STS says no more than that nobody may assume it."""
+    """Whether a role of the caller's account does not exist; STS only answers that the caller may not assume it."""
     if aws.account() != role.account:
         return False
     iam = aws.client("iam")
@@ -321,5 +322,7 @@ def _is_missing(aws: Aws, role: Principal) -> bool:
     return False
 
 
-def _not_there(target: Principal) -> InputError:
-    return InputError(f"There is no {target.kind} {target.arn}: check --role-arn and whose credentials these are.")
+def _missing_error(principal: Principal) -> InputError:
+    return InputError(
+        f"There is no {principal.kind} {principal.arn}: check --role-arn and whose credentials these are."
+    )

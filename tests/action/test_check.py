@@ -69,7 +69,7 @@ def test_more_findings_than_a_step_may_show_are_counted_in_the_last_warning(tmp_
     assert re.fullmatch(r"\d+ more findings: see the job's summary\.", step.annotations("warning")[-1])
 
 
-def test_a_clean_check_says_nothing(tmp_path: Path) -> None:
+def test_a_clean_check_annotates_nothing(tmp_path: Path) -> None:
     job = Job(tmp_path)
     settle(job)
     step = job.step(mode="check", trails="settled")
@@ -109,7 +109,7 @@ class TestIssue:
     def test_without_a_token_drift_fails_the_job_as_ever(self, tmp_path: Path) -> None:
         assert Job(tmp_path).step(mode="check", drift_report="issue").code == 3
 
-    def test_another_word_is_refused(self, tmp_path: Path) -> None:
+    def test_another_value_is_bad_input(self, tmp_path: Path) -> None:
         step = Job(tmp_path).step(mode="check", drift_report="mail")
         assert (step.code, "fail or issue" in step.annotations("error")[0]) == (2, True)
 

@@ -139,7 +139,7 @@ def test_memory_never_justifies_an_addition(step: Callable[..., Step], hub: Fake
     assert json.loads(again.outputs["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
 
 
-def test_a_run_of_a_fork_heeds_the_memory_and_adds_nothing_to_it(
+def test_a_run_of_a_fork_reads_the_usage_history_and_does_not_write_it(
     step: Callable[..., Step], tmp_path: Path, hub: FakeGitHub
 ) -> None:
     step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
@@ -175,7 +175,7 @@ class TestRemovedAndRefused:
         third = step(deploys([UPDATE, CREATE_QUEUE], first=datetime(2026, 10, 15, tzinfo=UTC), number=200))
         assert held_back(third, "refused-after-removal") == ["sqs:PurgeQueue"]
 
-    def test_a_refusal_from_before_the_merge_is_no_return(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+    def test_a_denial_before_the_merge_is_no_reverted_removal(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
         first = step()
         hub.merge_pull(int(first.outputs["pull-request-number"]), "kim", "squash", delete_branch=True)
         refused = deploys([UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 1, tzinfo=UTC), times=1, number=100)
@@ -227,7 +227,7 @@ class TestCommands:
         after = [each.path for each in hub.requests if each.method in ("POST", "PATCH") and "comments" in each.path]
         assert (len(before), after) == (1, before)
 
-    def test_forget_takes_a_keep_and_the_remembered_use_back(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+    def test_forget_revokes_a_keep_and_the_saved_usage(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
         step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
         number = int(step().outputs["pull-request-number"])
         hub.comment_as("kim", number, "/leastpriv forget sqs:PurgeQueue")
@@ -235,9 +235,7 @@ class TestCommands:
 
 
 class TestRefusals:
-    def test_a_public_repository_is_refused_unless_that_is_said(
-        self, step: Callable[..., Step], hub: FakeGitHub
-    ) -> None:
+    def test_a_public_repository_needs_the_prefix(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
         hub.world.private = False
         refused = step()
         assert refused.code == 2
@@ -246,20 +244,20 @@ class TestRefusals:
         assert memory(hub)["principal"].endswith("role/ci-deploy")
 
     @pytest.mark.parametrize("branch", ["main", "leastpriv/ci-deploy"])
-    def test_a_branch_with_another_use_is_refused(self, step: Callable[..., Step], branch: str) -> None:
+    def test_a_branch_with_another_use_is_bad_input(self, step: Callable[..., Step], branch: str) -> None:
         refused = step(evidence_branch=branch)
         assert (refused.code, "has another use" in refused.annotations("error")[0]) == (2, True)
 
-    def test_without_a_token_it_is_refused(self, step: Callable[..., Step]) -> None:
+    def test_without_a_token_it_is_bad_input(self, step: Callable[..., Step]) -> None:
         refused = step(github_token="", mode="report")
         assert (refused.code, "evidence-branch" in refused.annotations("error")[0]) == (2, True)
 
-    def test_a_memory_that_cannot_be_read_removes_nothing_and_is_not_overwritten(
+    def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(
         self, step: Callable[..., Step], hub: FakeGitHub
     ) -> None:
         step(mode="report")
         head = hub.head(BRANCH)
-        hub.fail_next("GET", "/git/blobs/", 500, times=20)
+        hub.fail_next("GET", "/git/blobs/", 500, times=20, headers={"Retry-After": "0"})
         again = step()
         assert again.code == 0
         assert removed(again) == []

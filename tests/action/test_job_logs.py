@@ -53,7 +53,7 @@ def added(step: Step) -> list[str]:
     return list(json.loads(step.outputs["added-actions"]))
 
 
-def test_the_refusals_of_this_runs_own_jobs_reach_the_pull_request(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(tmp_path: Path, hub: FakeGitHub) -> None:
     add_run(hub, f"Deploying\n{CREATE}" + refusal("iam:PassRole", "arn:aws:iam::111122223333:role/orders"))
     step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token, job_logs="auto")
     assert step.code == 0, step.log
@@ -76,7 +76,7 @@ def test_a_run_of_an_unprotected_branch_adds_nothing_by_its_logs(tmp_path: Path,
     assert "it was seen only in runs of the branch `feature/x`, which is not protected" in step.summary
 
 
-def test_logs_that_cannot_be_had_are_told_and_end_nothing(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_logs_that_cannot_be_read_are_reported_and_end_no_run(tmp_path: Path, hub: FakeGitHub) -> None:
     add_run(hub, None)
     without = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token)
     step = Job(tmp_path / "again", hub).step(mode="pull-request", github_token=hub.token, job_logs="auto")
@@ -137,7 +137,7 @@ def test_a_log_that_is_not_there_is_bad_input(tmp_path: Path, name: str, sentenc
     assert (step.code, sentence in error) == (2, True), error
 
 
-def test_text_of_a_log_stays_text(tmp_path: Path) -> None:
+def test_text_of_a_log_runs_no_command(tmp_path: Path) -> None:
     """Promise 8: neither a workflow command nor Markdown comes out of a line."""
     job = Job(tmp_path)
     evil = "arn:aws:iam::111122223333:user/@octo-org`</details>|"
@@ -151,7 +151,7 @@ def test_text_of_a_log_stays_text(tmp_path: Path) -> None:
     assert "ecr:CreateRepository" not in step.outputs["policy"]
 
 
-def test_a_log_of_nobody_knows_which_run_is_marked(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_log_of_an_unknown_run_is_marked(tmp_path: Path, hub: FakeGitHub) -> None:
     job = Job(tmp_path, hub)
     (job.workspace / "deploy.log").write_text(CREATE)
     step = job.step(github_token=hub.token, job_logs="deploy.log")

@@ -63,6 +63,6 @@ def test_a_review_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> 
     assert "in the review" in said
 
 
-def test_a_report_in_public_writes_nothing_and_warns_of_nothing(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_report_in_public_publishes_nothing_and_has_no_warning(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.world.private = False
     assert warned(Job(tmp_path, hub), hub, mode="report") == []

@@ -74,7 +74,7 @@ def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(tmp_pa
     assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
 
 
-def test_the_comment_is_edited_in_place_and_says_when_all_is_well_again(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_the_comment_is_edited_in_place_and_reports_a_corrected_edit(tmp_path: Path, hub: FakeGitHub) -> None:
     number = edited(hub, without("Functions"))
     review(tmp_path / "1", hub, number)
     hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(as_committed(), indent=2)})
@@ -95,7 +95,7 @@ def test_two_policies_reviewed_in_one_pull_request_have_a_comment_each(tmp_path:
     assert len(hub.comments(number)) == 2
 
 
-def test_an_addition_without_evidence_is_told_and_does_not_fail(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_an_addition_without_evidence_is_reported_and_does_not_fail(tmp_path: Path, hub: FakeGitHub) -> None:
     number = edited(hub, with_grant("sqs:ReceiveMessage", "arn:aws:sqs:eu-west-1:111122223333:other"))
     step = review(tmp_path, hub, number)
     assert step.code == 0
@@ -103,7 +103,7 @@ def test_an_addition_without_evidence_is_told_and_does_not_fail(tmp_path: Path, 
     assert len(step.annotations("warning")) == 1
 
 
-def test_an_addition_that_aws_refused_is_told_with_its_count(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_an_addition_that_aws_denied_is_reported_with_its_count(tmp_path: Path, hub: FakeGitHub) -> None:
     number = edited(hub, with_grant("cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*"))
     step = review(tmp_path, hub, number)
     assert step.code == 0
@@ -167,7 +167,7 @@ def test_what_others_merged_meanwhile_is_not_this_pull_requests_edit(tmp_path: P
     assert json.loads(step.outputs["added-actions"]) == ["sns:Publish"]
 
 
-def test_a_deleted_policy_refuses_all_that_was_used(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_deleted_policy_denies_all_recorded_calls(tmp_path: Path, hub: FakeGitHub) -> None:
     number = edited(hub, None)
     step = review(tmp_path, hub, number)
     assert step.code == 3
@@ -183,7 +183,7 @@ def test_from_a_fork_it_is_the_summary_alone(tmp_path: Path, hub: FakeGitHub) ->
     assert (writes(hub), hub.comments(number)) == (before, [])
 
 
-def test_a_token_that_may_not_comment_is_one_and_the_summary_stands(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_token_that_may_not_comment_fails_and_the_summary_is_written(tmp_path: Path, hub: FakeGitHub) -> None:
     number = edited(hub, with_grant("sns:Publish", "*"))
     step = review(tmp_path, hub, number, token=hub.read_only_token)
     assert step.code == 1
@@ -204,7 +204,7 @@ def test_without_a_token_it_is_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", '{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}'])
-def test_a_policy_that_iam_would_refuse_is_bad_input_that_names_the_file(
+def test_a_policy_that_iam_would_reject_is_bad_input_that_names_the_file(
     tmp_path: Path, hub: FakeGitHub, content: str
 ) -> None:
     hub.commit_as("kim", BRANCH, {POLICY_FILE: content})
@@ -242,6 +242,6 @@ class TestShell:
         code, _, err = self.review(job, "--base", "nowhere")
         assert (code, "nowhere" in err) == (1, True)
 
-    def test_what_a_review_does_not_write_is_refused(self, tmp_path: Path) -> None:
+    def test_an_output_folder_of_a_review_is_bad_input(self, tmp_path: Path) -> None:
         code, _, err = self.review(Job(tmp_path).repository(), "--output-dir", str(tmp_path / "out"))
         assert (code, "--output-dir" in err) == (2, True)

@@ -188,7 +188,7 @@ class TestReport:
         assert json.loads(job.policy.read_text()) == POLICY
         assert sorted(path.name for path in job.workspace.iterdir()) == ["cloudtrail", "iam"]
 
-    def test_the_outputs_are_those_of_action_yml_and_tell_the_change(self, report: tuple[Job, Step]) -> None:
+    def test_the_outputs_are_those_of_action_yml_and_show_the_change(self, report: tuple[Job, Step]) -> None:
         outputs = report[1].outputs
         assert set(outputs) == OUTPUTS
         assert outputs["has-changes"] == "true"
@@ -224,7 +224,7 @@ class TestReport:
         assert step.annotations("error") == []
         assert f"::notice file={POLICY_FILE},line=4,title=Not used::" in step.log
 
-    def test_the_log_is_one_group_that_is_closed_and_says_what_was_read(self, report: tuple[Job, Step]) -> None:
+    def test_the_log_is_one_closed_group_that_names_what_was_read(self, report: tuple[Job, Step]) -> None:
         lines = report[1].log.splitlines()
         commands = [line for line in lines if line.startswith("::")]
         assert commands[0] == "::group::Least privilege from evidence"
@@ -280,7 +280,7 @@ class TestPullRequest:
         assert (closed.code, closed.outputs["pull-request-operation"]) == (0, "closed")
         assert closed.outputs["pull-request-head-sha"] == ""
 
-    def test_a_branch_that_a_person_worked_on_is_left_alone_and_the_log_says_why(self, job: Job) -> None:
+    def test_a_branch_that_a_person_worked_on_is_left_alone_with_a_reason_in_the_log(self, job: Job) -> None:
         job.repository().step(mode="pull-request", branch="policy/ci")
         job.git("checkout", "-q", "policy/ci")
         job.policy.write_text(job.policy.read_text() + "\n")
@@ -397,7 +397,7 @@ class TestGitHub:
         assert "**Adds 1 action" in step.summary
 
     @pytest.mark.parametrize("whose", ["fork", "dependabot"])
-    def test_a_run_with_a_read_only_token_reports_by_itself(self, tmp_path: Path, hub: FakeGitHub, whose: str) -> None:
+    def test_a_run_with_a_read_only_token_only_reports(self, tmp_path: Path, hub: FakeGitHub, whose: str) -> None:
         head = "eve/shop" if whose == "fork" else "octo-org/shop"
         pull = {"head": {"repo": {"full_name": head}}, "base": {"repo": {"full_name": "octo-org/shop"}}}
         job = Job(tmp_path, hub, json.dumps({"pull_request": pull}))
@@ -427,9 +427,7 @@ class TestGitHub:
         assert "github-token" in step.annotations("error")[0]
         hub.violations.clear()
 
-    def test_where_declines_cannot_be_read_nothing_is_published_and_the_report_stands(
-        self, tmp_path: Path, hub: FakeGitHub
-    ) -> None:
+    def test_unreadable_declines_prevent_publishing_and_not_the_report(self, tmp_path: Path, hub: FakeGitHub) -> None:
         token = hub.token_for("github-actions[bot]", {"metadata": "read", "contents": "write"})
         step = Job(tmp_path, hub).step(mode="pull-request", github_token=token)
         assert step.code == 1
@@ -443,7 +441,7 @@ class TestGitHub:
         assert step.code == 1
         assert "input branch" in step.annotations("error")[0]
 
-    def test_a_declined_draft_is_said_to_be_declined(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_a_declined_draft_is_reported_as_declined(self, tmp_path: Path, hub: FakeGitHub) -> None:
         first = Job(tmp_path / "1", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/new.json")
         hub.close_pull(int(first.outputs["pull-request-number"]), "kim")
         again = Job(tmp_path / "2", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/new.json")
@@ -516,13 +514,13 @@ class TestBadInput:
         assert step.code == 2
         assert POLICY_FILE in step.annotations("error")[0]
 
-    def test_a_link_out_of_the_workspace_is_refused(self, job: Job) -> None:
+    def test_a_link_out_of_the_workspace_is_bad_input(self, job: Job) -> None:
         (job.workspace / "iam/link.json").symlink_to(job.runner / "event.json")
         step = job.step(policy_file="iam/link.json")
         assert step.code == 2
         assert "leads out of the repository" in step.annotations("error")[0]
 
-    def test_a_token_is_masked_before_anything_else_is_said(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_a_token_is_masked_before_any_other_output(self, tmp_path: Path, hub: FakeGitHub) -> None:
         step = Job(tmp_path, hub).step(github_token="ghs_verysecret")  # noqa: S106 - an invented one
         hub.violations.clear()
         assert step.log.splitlines()[0] == "::add-mask::ghs_verysecret"

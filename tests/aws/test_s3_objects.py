@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -27,13 +28,18 @@ def server() -> Iterator[FakeS3]:
         yield fake
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    from botocore.parsers import create_parser
+@cache
+def output_shape() -> Any:
     from botocore.session import get_session
 
-    model = get_session().get_service_model("s3").operation_model("ListObjectsV2")
+    return get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    from botocore.parsers import create_parser
+
     answer = {"body": body, "headers": {}, "status_code": 200}
-    found: dict[str, Any] = create_parser("rest-xml").parse(answer, model.output_shape)
+    found: dict[str, Any] = create_parser("rest-xml").parse(answer, output_shape())
     return found
 
 

@@ -81,7 +81,7 @@ def test_a_used_action_shows_events_basis_derivation_confidence_and_visibility(t
         ("s3:GetObject", "evidence: no call that needs it"),
     ],
 )
-def test_with_a_policy_file_it_is_told_what_becomes_of_the_action(
+def test_with_a_policy_file_the_change_of_the_action_is_explained(
     action: str, fate: str, trail: Path, policy: Path
 ) -> None:
     assert fate in explained(action, trail=trail, policy=policy)
@@ -117,18 +117,20 @@ def test_a_memory_is_read_and_not_written(trail: Path, policy: Path, tmp_path: P
     used = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
     file.write_text(json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8")
     before = file.read_bytes()
-    assert "remembered" in explained("sns:CreateTopic", "--evidence-folder", str(file.parents[2]), trail=trail, policy=policy)
+    assert "remembered" in explained(
+        "sns:CreateTopic", "--evidence-folder", str(file.parents[2]), trail=trail, policy=policy
+    )
     assert file.read_bytes() == before
 
 
-def test_without_a_policy_file_it_is_told_how_the_use_would_be_written(trail: Path) -> None:
+def test_without_a_policy_file_the_statement_for_the_usage_is_shown(trail: Path) -> None:
     text = explained("cloudformation:DescribeStacks", trail=trail)
     assert "a policy made from this evidence would have it, basis observed, on" in text
     assert "stack/orders/*" in text
     assert "neither granted" not in text
 
 
-def test_a_pattern_stands_for_the_actions_that_were_called_or_would_change(trail: Path, policy: Path) -> None:
+def test_a_pattern_selects_the_actions_that_were_called_or_would_change(trail: Path, policy: Path) -> None:
     text = explained("sqs:*", trail=trail, policy=policy)
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert heads == ["sqs:CreateQueue (Write)", "sqs:PurgeQueue (Write)"]
@@ -172,7 +174,7 @@ def printed(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_without_a_role_it_is_told_what_is_known_of_an_action() -> None:
+def test_without_a_role_the_facts_of_an_action_are_shown() -> None:
     text = printed("iam:passrole", "S3:GetObject")
     for told in (
         "iam:PassRole (Write)\n  resource: role arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n",
@@ -185,7 +187,7 @@ def test_without_a_role_it_is_told_what_is_known_of_an_action() -> None:
     assert "evidence" not in text
 
 
-def test_without_a_role_a_pattern_stands_for_all_that_it_grants() -> None:
+def test_without_a_role_a_pattern_selects_all_that_it_grants() -> None:
     heads = [line for line in printed("sqs:*MessageMove*").splitlines() if line and not line.startswith(" ")]
     assert len(heads) == len(catalog.expand("sqs:*MessageMove*")) > 1
     out, err = io.StringIO(), io.StringIO()
@@ -193,7 +195,7 @@ def test_without_a_role_a_pattern_stands_for_all_that_it_grants() -> None:
     assert "sqs:Frobnicate*" in err.getvalue()
 
 
-def test_an_action_with_events_of_its_own_is_not_said_to_have_none() -> None:
+def test_an_action_with_its_own_event_is_not_reported_as_invisible() -> None:
     assert "visible in a trail: by events of its own, and inside other calls without one (" in printed(
         "ec2:RunInstances"
     )

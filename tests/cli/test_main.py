@@ -99,20 +99,20 @@ class TestPermissions:
             "events": ["lambda.amazonaws.com:UpdateFunctionCode20150331v2"],
         }
 
-    def test_a_refusal_that_a_policy_can_mend_is_a_row_of_basis_denied(self, trail: str) -> None:
+    def test_a_denial_that_a_grant_can_fix_is_a_row_of_basis_denied(self, trail: str) -> None:
         found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         refused = [row for row in found if row.get("basis") == "denied"]
         assert [(row["action"], row["resource"], row["count"]) for row in refused] == [
             ("cloudwatch:PutMetricAlarm", ALARM, 1)
         ]
 
-    def test_another_refusal_has_no_action_and_says_who_refused(self, trail: str) -> None:
+    def test_another_denial_has_no_action_and_names_the_policy_type(self, trail: str) -> None:
         found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         refused = [row for row in found if "denied" in row]
         assert [list(row) for row in refused] == [REFUSAL]
         assert (refused[0]["denied"], refused[0]["denied_by"]) == ("ec2:CreateVpc", "scp")
 
-    def test_a_call_nobody_can_map_is_a_gap_with_its_scope_and_no_permission(self, trail: str) -> None:
+    def test_an_unmapped_call_is_a_gap_with_its_scope_and_no_permission(self, trail: str) -> None:
         found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         gaps = [row for row in found if "gap" in row]
         assert [list(row) for row in gaps] == [GAP]
@@ -120,7 +120,7 @@ class TestPermissions:
         assert gaps[0]["detail"] == "nobody.amazonaws.com:DoWhatNobodyKnows"
         assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found)
 
-    def test_with_all_roles_each_row_says_whose_it_is(self, tmp_path: Path) -> None:
+    def test_with_all_roles_each_row_names_its_principal(self, tmp_path: Path) -> None:
         other = "arn:aws:iam::111122223333:role/other"
         records = json.loads(json.dumps(deploys([UPDATE])).replace("ci-deploy", "other"))
         write_trail(tmp_path, [*usual_deploys(), *({**made, "eventID": f"o{n}"} for n, made in enumerate(records))])
@@ -145,7 +145,7 @@ class TestPermissions:
         assert resources("--resources", "exact") == [(f"arn:aws:s3:::shop/{key}", 1) for key in keys]
         assert resources() == resources("--resources", "pattern") == [("arn:aws:s3:::shop/builds/*.zip", 2)]
 
-    def test_the_table_tells_the_same_rows(self, trail: str) -> None:
+    def test_the_table_shows_the_same_rows(self, trail: str) -> None:
         told = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
         head, *lines = told.out.splitlines()
         assert head.split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
@@ -157,7 +157,7 @@ class TestPermissions:
             "gap",
         ]
 
-    def test_a_role_without_a_call_has_no_rows_and_that_is_said(self, plain_trail: str) -> None:
+    def test_a_role_without_a_call_has_no_rows_and_a_message(self, plain_trail: str) -> None:
         told = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
         assert (told.code, told.out) == (0, "")
         assert told.err == f"No call of {ROLE}-2 was found: is the ARN right, and the trail?\n"
@@ -254,12 +254,12 @@ class TestPropose:
         assert (tmp_path / "out/policy.json").read_bytes() == policy.read_bytes()
         assert json.loads((tmp_path / "out/patch.json").read_text()) == []
 
-    def test_check_says_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
+    def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
         told = self.propose(policy, plain_trail, "--mode", "check")
         assert told.code == DRIFT_EXIT_CODE == 3
         assert "narrows 1 wildcard" in told.out
 
-    def test_check_tells_its_findings_in_a_table_and_no_other_mode_does(self, policy: Path, plain_trail: str) -> None:
+    def test_check_alone_prints_its_findings_in_a_table(self, policy: Path, plain_trail: str) -> None:
         head = "### Drift\n\n| Line | Finding | Action |"
         assert head in self.propose(policy, plain_trail, "--mode", "check").out
         assert head not in self.propose(policy, plain_trail).out
@@ -296,8 +296,13 @@ class TestPropose:
         before, again = policy.read_bytes(), f"{tmp_path}/folder/../{policy.relative_to(tmp_path)}"
         told = self.propose(policy, plain_trail, "--page-file", again)
         assert told.code == 2
-        assert told.err == f"error: --page-file is {again!r}, a policy that the run reads: write it to a file of its own.\n"
-        told = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page-file", str(policy))
+        assert (
+            told.err
+            == f"error: --page-file is {again!r}, a policy that the run reads: write it to a file of its own.\n"
+        )
+        told = self.propose(
+            tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page-file", str(policy)
+        )
         assert told.code == 2
         assert policy.read_bytes() == before
 
@@ -306,7 +311,9 @@ class TestPropose:
         page = f"{out}/../out/policy.json"
         told = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
         assert told.code == 2
-        assert told.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a file of its own.\n"
+        assert (
+            told.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a file of its own.\n"
+        )
         beside = self.propose(
             policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page-file", f"{tmp_path}/out/p.html"
         )
@@ -371,7 +378,7 @@ class TestStreams:
         assert (told.returncode, told.stdout) == (0, f"leastpriv {__version__}\n")
 
     @pytest.mark.parametrize("arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")])
-    def test_help_tells_exit_codes_or_options_and_is_done(
+    def test_help_prints_exit_codes_or_options(
         self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert leastpriv(*arguments).code == 0
@@ -435,7 +442,7 @@ class TestStreams:
         }  # fmt: skip
         assert not unwanted & loaded
 
-    def test_a_reader_that_goes_away_ends_the_command_without_a_word(self, plain_trail: str) -> None:
+    def test_a_closed_pipe_ends_the_command_without_a_message(self, plain_trail: str) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         told = program(
@@ -446,7 +453,7 @@ class TestStreams:
         assert (told.returncode, told.stderr) == (141, "")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    def test_a_full_disk_is_told_in_one_sentence(self, plain_trail: str) -> None:
+    def test_a_full_disk_is_one_sentence(self, plain_trail: str) -> None:
         with Path("/dev/full").open("w") as full:
             told = program(
                 "permissions", "--trails", plain_trail, "--all-roles",

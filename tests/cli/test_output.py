@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.cli.output import print_markdown, print_rows, print_table
-from leastpriv.github_actions.workflow_commands import PASSING, Console
+from leastpriv.github_actions.workflow_commands import PROGRESS_PREFIX, Console
 from leastpriv.report.tables import TextTable, denial_table, excess_table, permission_table
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.markdown import HOSTILE
@@ -124,7 +124,7 @@ def test_a_request_that_is_newly_allowed_shows_its_context() -> None:
     )
 
 
-def test_markdown_stays_as_it_is_without_a_terminal() -> None:
+def test_markdown_is_not_rendered_without_a_terminal() -> None:
     out = StringIO()
     print_markdown(out, "# **x**\n")
     assert out.getvalue() == "# **x**\n"
@@ -138,7 +138,7 @@ class TestProgress:
     def test_at_a_terminal_the_next_line_takes_the_place_of_a_passing_one(self) -> None:
         terminal = Terminal()
         console = Console(terminal, terminal, in_actions=False)
-        for message in (f"{PASSING}10,000 calls", f"{PASSING}20,000 calls", "Read 25,000 records"):
+        for message in (f"{PROGRESS_PREFIX}10,000 calls", f"{PROGRESS_PREFIX}20,000 calls", "Read 25,000 records"):
             console.log(message)
         erase = "\r\x1b[2K"
         assert terminal.getvalue() == f"… 10,000 calls{erase}… 20,000 calls{erase}Read 25,000 records\n"
@@ -146,15 +146,15 @@ class TestProgress:
     def test_a_passing_line_is_taken_away_before_a_result_is_written(self) -> None:
         terminal = Terminal()
         console = Console(terminal, terminal, in_actions=False)
-        console.log(f"{PASSING}10,000 calls")
-        console.settle()
-        console.settle()
+        console.log(f"{PROGRESS_PREFIX}10,000 calls")
+        console.clear_progress()
+        console.clear_progress()
         assert terminal.getvalue() == "… 10,000 calls\r\x1b[2K"
 
     @pytest.mark.parametrize("in_actions", [True, False])
     def test_elsewhere_each_is_a_line(self, in_actions: bool) -> None:
         out = StringIO()
         console = Console(out, out, in_actions=in_actions)
-        console.log(f"{PASSING}10,000 calls")
+        console.log(f"{PROGRESS_PREFIX}10,000 calls")
         console.log("Read 25,000 records")
         assert out.getvalue() == "… 10,000 calls\nRead 25,000 records\n"

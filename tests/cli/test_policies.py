@@ -92,7 +92,7 @@ def test_boundary_and_session_policy_limit(folder: Path, flag: str, layer: str) 
     assert rows[1]["statement"]["file"] == str(folder / "deny.json")
 
 
-def test_contains_says_nothing_where_nothing_is_new(folder: Path) -> None:
+def test_contains_prints_nothing_without_new_access(folder: Path) -> None:
     assert run("contains", "--old", folder / "a.json", "--new", folder / "deny.json") == (0, [], "")
     assert run("contains", "--old", folder / "a.json", "--new", folder / "under.json") == (0, [], "")
 
@@ -179,7 +179,7 @@ def test_contains_shows_the_context(folder: Path) -> None:
     assert said.rstrip().endswith("aws:securetransport true.")
 
 
-def test_contains_says_where_it_cannot_tell(folder: Path) -> None:
+def test_contains_reports_what_it_cannot_decide(folder: Path) -> None:
     odd = {**ALLOW, "Condition": {"NoSuch": {"k": "a"}}}
     (folder / "odd.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [odd]}))
     code, rows, said = run("contains", "--old", folder / "none.json", "--new", folder / "odd.json")
@@ -219,7 +219,7 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
         (["evaluate", "--policy", "{a}"], ""),
     ],
 )
-def test_bad_input_is_told_with_exit_code_2(folder: Path, arguments: list[str], told: str) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(folder: Path, arguments: list[str], told: str) -> None:
     (folder / "bad.txt").write_text("{")
     named = {"a": folder / "a.json", "bad": folder / "bad.txt"}
     code, rows, said = run(*(each.format(**named) for each in arguments))

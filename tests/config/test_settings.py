@@ -73,7 +73,7 @@ def is_one_sentence(message: str) -> bool:
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_wrong_value_is_refused_by_a_sentence_that_names_input_and_value(name: str, value: str) -> None:
+def test_a_wrong_value_is_an_error_that_names_input_and_value(name: str, value: str) -> None:
     message = message_of_step(name, value)
     assert message.startswith(f"The input {name}")
     assert message.count("The input") == 1
@@ -111,7 +111,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (found.options.drop_unseen_services, found.options.exact_resources) == (False, False)
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
-    assert found.manners == PullRequestOptions(labels=("leastpriv",))
+    assert found.pull_request_options == PullRequestOptions(labels=("leastpriv",))
     assert found.github_token == ""
 
 
@@ -146,7 +146,9 @@ def test_what_a_new_pull_request_is_given() -> None:
     found = from_environment(
         environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
     )
-    assert found.manners == PullRequestOptions(("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True)
+    assert found.pull_request_options == PullRequestOptions(
+        ("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True
+    )
 
 
 def test_the_token_does_not_show_when_settings_are_printed() -> None:
@@ -194,7 +196,7 @@ def test_the_principal_of_an_option_is_named_by_the_message() -> None:
 
 
 @given(st.text(max_size=30) | st.datetimes(timezones=st.just(timezone(timedelta(hours=14)))).map(str))
-def test_any_text_is_a_time_in_utc_or_refused_by_a_sentence(text: str) -> None:
+def test_any_text_is_a_time_in_utc_or_an_error(text: str) -> None:
     found = answer(lambda: window(text, ""))
     if isinstance(found, str):
         assert found.startswith("--from is ")
@@ -208,7 +210,7 @@ def test_a_date_is_its_beginning_in_utc_and_another_zone_is_converted() -> None:
 
 
 @pytest.mark.parametrize("end", ["2026-11-03", "2026-11-02"])
-def test_an_empty_window_is_refused(end: str) -> None:
+def test_an_empty_window_is_bad_input(end: str) -> None:
     with pytest.raises(InputError, match=r"--from 2026-11-03 is not before --to .*: the window is empty"):
         window("2026-11-03", end)
 

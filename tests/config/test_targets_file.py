@@ -92,7 +92,7 @@ def test_what_the_schema_takes_is_read(value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)
-def test_what_the_schema_refuses_is_refused_with_its_place(value: dict[str, Any], said: str) -> None:
+def test_what_the_schema_rejects_is_bad_input_with_its_location(value: dict[str, Any], said: str) -> None:
     assert not Draft202012Validator(SCHEMA).is_valid(value)
     with pytest.raises(InputError) as raised:
         read_configuration(text_of(value), "leastpriv.yml")
@@ -101,7 +101,7 @@ def test_what_the_schema_refuses_is_refused_with_its_place(value: dict[str, Any]
 
 
 @pytest.mark.parametrize(("value", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_no_schema_can_say_is_refused_too(value: dict[str, Any], said: str) -> None:
+def test_what_no_schema_can_express_is_bad_input_too(value: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as raised:
         read_configuration(text_of(value), "leastpriv.yml")
     assert said in str(raised.value)
@@ -139,7 +139,7 @@ def test_a_wrong_dial_names_its_target() -> None:
         settings_of(found.entries[0], CI, given)
 
 
-def test_the_run_needs_no_role_of_its_own() -> None:
+def test_the_run_needs_no_role() -> None:
     given = command_inputs({"trails": ("trail",), "config": "leastpriv.yml"})
     assert run_settings(given).policy_file == "leastpriv.yml"
 
@@ -147,7 +147,7 @@ def test_the_run_needs_no_role_of_its_own() -> None:
 @pytest.mark.parametrize(
     "raw", [b"\xff\xfe\x00", b"targets: [", b"a: &a [*a]", b"- 1", b"x" * 300_000, b"targets: {a: 1}", b"\t"]
 )
-def test_what_is_no_config_is_bad_input_and_nothing_worse(raw: bytes) -> None:
+def test_any_other_content_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError):
         read_configuration(raw, "leastpriv.yml")
 

@@ -27,18 +27,18 @@ from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline import propose
 from leastpriv.pipeline.collect_evidence import TargetEvidence, read_target
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.load_policies import Attached, with_live
+from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
-from leastpriv.pull_request.comment_commands import Said
-from leastpriv.pull_request.models import ClosedPullRequest, Publication, Published
-from leastpriv.pull_request.state_store import FolderShelf
+from leastpriv.pull_request.comment_commands import CommentCommand
+from leastpriv.pull_request.models import ClosedPullRequest, Publication, PublishResult
+from leastpriv.pull_request.state_store import FolderStateStore
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
 """When AWS was queried."""
 
 
-def shelf_of(case: Mapping[str, Any], principal: str, policy_name: str, folder: Path) -> FolderShelf | None:
+def history_store(case: Mapping[str, Any], principal: str, policy_name: str, folder: Path) -> FolderStateStore | None:
     """The usage history of the case, with declined changes; None: no history."""
     if not {"memory", "declined"} & case.keys():
         return None
@@ -54,7 +54,7 @@ def shelf_of(case: Mapping[str, Any], principal: str, policy_name: str, folder: 
     }
     content = {"leastpriv-memory": 1, "principal": principal, "declined": declined, **case.get("memory", {})}
     (folder / "memory.json").write_text(json.dumps(content), encoding="utf-8")
-    return FolderShelf(folder, "memory.json", LONGEST_FILE)
+    return FolderStateStore(folder, "memory.json", LONGEST_FILE)
 
 
 def _id(change: Mapping[str, Any]) -> str:
@@ -121,27 +121,27 @@ class Reviews:
 
     has_pull_requests = True
 
-    def head_of(self, base: str) -> tuple[str, str]:
+    def branch_head(self, base: str) -> tuple[str, str]:
         """There is a branch without files."""
         return base or "main", "0" * 40
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:  # noqa: ARG002 - one protocol for all repositories
+    def last_changed(self, commit: str, path: str) -> datetime | None:  # noqa: ARG002 - one protocol for all repositories
         """There is no file."""
         return None
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:  # noqa: ARG002
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:  # noqa: ARG002
         """There is no file."""
         return None
 
-    def publish(self, publication: Publication, now: datetime) -> Published:
+    def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Nothing is published."""
         raise NotImplementedError
 
-    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
+    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
         """There is no pull request."""
         return ()
 
-    def said(self, branch: str, base: str) -> Sequence[Said]:  # noqa: ARG002
+    def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:  # noqa: ARG002
         """There is no comment."""
         return ()
 
@@ -153,11 +153,11 @@ class Reviews:
         """There is no commit."""
         return ""
 
-    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
+    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
         """Posts no answer."""
         raise NotImplementedError
 
-    def origins(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
+    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
         """Origins of the runs as the case gives them."""
         return lambda run: Origin(Trust(self.trust.get(run.session, "unknown")), "the case")
 
@@ -172,9 +172,11 @@ def account(case: Mapping[str, Any]) -> Iterator[None]:
     documents = {name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()}
     read = propose.attached_policies
 
-    def attached_policies(target: Target, base: str, committed: Document | None, aws: AwsSession | None) -> Attached:
+    def attached_policies(
+        target: Target, base: str, committed: Document | None, aws: AwsSession | None
+    ) -> AttachedPolicies:
         live = LiveRole(target.role, tuple(LivePolicy(name, each) for name, each in documents.items()))
-        return with_live(read(target, base, committed, aws), live, committed)
+        return with_live_role(read(target, base, committed, aws), live, committed)
 
     with patch.object(propose, "attached_policies", attached_policies):
         yield

@@ -10,7 +10,7 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import propose
 from leastpriv.pipeline.results import PullRequestContent, TargetResult
-from leastpriv.pull_request.models import Published
+from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.context import ReportContext
 
 
@@ -19,7 +19,7 @@ class Proposed:
     """The result of a run of one target."""
 
     content: PullRequestContent
-    published: Published | None
+    published: PublishResult | None
     has_changes: bool
 
     @property

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
-from leastpriv.github_actions.context import Runner, from_fork, repository_path
+from leastpriv.github_actions.context import Runner, is_from_fork, repository_path
 
 SERVER = {
     "GITHUB_ACTIONS": "true",
@@ -47,7 +47,7 @@ def test_an_empty_environment_is_a_shell_in_the_current_folder() -> None:
     assert not runner.in_actions
     assert (runner.workspace, runner.output_file, runner.run_url) == (Path(), None, "")
     assert runner.api_url == "https://api.github.com"
-    assert runner.event() == {}
+    assert runner.read_event() == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00", b'"x"', b"[" * 100_000], ids=repr)
@@ -55,12 +55,12 @@ def test_an_event_that_is_no_json_object_is_named_but_only_when_it_is_asked_for(
     (tmp_path / "event.json").write_bytes(content)
     runner = Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "event.json")})
     with pytest.raises(InputError, match=r"event\.json \(GITHUB_EVENT_PATH\)"):
-        runner.event()
+        runner.read_event()
 
 
 def test_a_missing_event_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json"):
-        Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "none.json")}).event()
+        Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "none.json")}).read_event()
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,17 @@ def test_a_missing_event_file_is_named(tmp_path: Path) -> None:
 def test_a_pull_request_from_another_or_a_deleted_repository_is_from_a_fork(
     event: dict[str, object], fork: bool
 ) -> None:
-    assert from_fork(event) is fork
+    assert is_from_fork(event) is fork
 
 
 def test_runs_of_forks_and_of_dependabot_have_a_token_that_only_reads(tmp_path: Path) -> None:
     event = tmp_path / "event.json"
     event.write_text(json.dumps(pull_request("mallory/infra")))
-    assert Runner.from_environment({"GITHUB_EVENT_PATH": str(event)}).read_only_token()
-    assert Runner.from_environment({"GITHUB_ACTOR": "dependabot[bot]", "GITHUB_EVENT_NAME": "push"}).read_only_token()
-    assert not Runner.from_environment(SERVER).read_only_token()
+    assert Runner.from_environment({"GITHUB_EVENT_PATH": str(event)}).has_read_only_token()
+    assert Runner.from_environment(
+        {"GITHUB_ACTOR": "dependabot[bot]", "GITHUB_EVENT_NAME": "push"}
+    ).has_read_only_token()
+    assert not Runner.from_environment(SERVER).has_read_only_token()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ UNFIT = ("", "a\0b", "a\nb", "a\u202eb", ".git/config", "x/.GIT/hooks/x")
 
 
 @pytest.mark.parametrize("value", OUTSIDE + UNFIT)
-def test_a_path_that_leaves_the_workspace_is_refused_and_the_input_named(tmp_path: Path, value: str) -> None:
+def test_a_path_that_leaves_the_workspace_is_an_error_that_names_the_input(tmp_path: Path, value: str) -> None:
     workspace = tmp_path / "workspace"
     (workspace / "iam").mkdir(parents=True)
     (workspace / "out").symlink_to(tmp_path)
@@ -121,14 +123,14 @@ def test_a_path_that_leaves_the_workspace_is_refused_and_the_input_named(tmp_pat
         repository_path(workspace, value, "policy-file")
 
 
-def test_a_link_that_stays_inside_is_followed(tmp_path: Path) -> None:
+def test_a_link_inside_the_workspace_is_followed(tmp_path: Path) -> None:
     (tmp_path / "iam").mkdir()
     (tmp_path / "link").symlink_to("iam")
     assert repository_path(tmp_path, "link/x.json", "policy-file") == tmp_path.resolve() / "link" / "x.json"
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "/", "b.json", "~", "$HOME", "\\", "C:"]), max_size=6).map("/".join))
-def test_whatever_is_taken_lies_inside(value: str) -> None:
+def test_every_accepted_path_is_inside(value: str) -> None:
     workspace = Path("/nonexistent/workspace")
     try:
         path = repository_path(workspace, value, "policy-file")

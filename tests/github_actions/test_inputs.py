@@ -34,7 +34,7 @@ def test_a_boolean_is_read_as_the_toolkit_reads_it(text: str, value: bool) -> No
 
 
 @pytest.mark.parametrize("text", ["", "yes", "no", "1", "0", "on", "tRUE", "null"])
-def test_what_is_no_boolean_is_refused_and_the_input_named(text: str) -> None:
+def test_another_text_than_a_boolean_is_an_error_that_names_the_input(text: str) -> None:
     with pytest.raises(InputError, match=r"input draft .* true or false"):
         parse_boolean(text, "draft")
 
@@ -45,11 +45,11 @@ def test_a_number_reads_back(number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "1e3", "1_0", "0x1", "\u0663", "x", "9" * 5000])
-def test_what_is_no_number_is_refused_and_the_input_named(text: str) -> None:
+def test_another_text_than_a_number_is_an_error_that_names_the_input(text: str) -> None:
     with pytest.raises(InputError, match=r"input minimum-days .* whole number"):
         parse_integer(text, "minimum-days")
 
 
-def test_a_number_below_the_minimum_is_refused() -> None:
+def test_a_number_below_the_minimum_is_an_error() -> None:
     with pytest.raises(InputError, match="1 or more"):
         parse_integer("0", "minimum-runs", minimum=1)

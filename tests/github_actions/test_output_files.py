@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import LeastprivError
-from leastpriv.github_actions.output_files import SUMMARY_LIMIT, append_summary, cut_at_line, heredoc, write_output
+from leastpriv.github_actions.output_files import SUMMARY_LIMIT, append_summary, heredoc, truncate_at_line, write_output
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\r\n=<: "))
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True)
@@ -50,14 +50,14 @@ def test_any_values_one_after_another_come_back_as_they_were_given(outputs: list
     assert read_outputs(written.decode()) == outputs
 
 
-def test_what_other_steps_wrote_stays(tmp_path: Path) -> None:
+def test_the_output_of_other_steps_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "output"
     path.write_text("before=1\n")
     write_output(path, "policy", "has-changes=true\n")
     assert read_outputs(path.read_text()) == [("before", "1"), ("policy", "has-changes=true\n")]
 
 
-def test_a_value_that_holds_its_delimiter_is_refused() -> None:
+def test_a_value_with_its_delimiter_is_an_error() -> None:
     with pytest.raises(LeastprivError, match="delimiter"):
         heredoc("policy", "x\nEOF\nhas-changes=false", "EOF")
 
@@ -70,7 +70,7 @@ def test_no_two_outputs_share_a_delimiter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a=b", "a<<b", "a\nb", "1", "a b"])
-def test_a_name_that_could_be_read_otherwise_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_ambiguous_name_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="name of an output"):
         write_output(tmp_path / "output", name, "x")
     assert not (tmp_path / "output").exists()
@@ -106,9 +106,9 @@ def test_summaries_of_one_step_stay_under_the_limit_together(tmp_path: Path) -> 
     st.lists(st.sampled_from(["word\n", "```json\n", "```\n", "````\n", "caf\u00e9 \u2028x\n", "\r\n"])),
     st.integers(0, 400),
 )
-def test_a_cut_keeps_whole_lines_closes_code_and_says_so(lines: list[str], limit: int) -> None:
+def test_a_truncated_summary_keeps_whole_lines_closes_code_and_has_a_note(lines: list[str], limit: int) -> None:
     markdown = "".join(lines)
-    cut = cut_at_line(markdown, limit)
+    cut = truncate_at_line(markdown, limit)
     assert len(cut.encode()) <= limit
     if cut not in (markdown, ""):
         kept, _, note = cut.rpartition("\n\n*The summary was cut here")
@@ -120,9 +120,9 @@ def test_a_cut_keeps_whole_lines_closes_code_and_says_so(lines: list[str], limit
 
 
 def test_a_fence_that_is_open_at_the_cut_is_closed_before_the_note() -> None:
-    cut = cut_at_line("```json\n" + "x\n" * 500, 300)
+    cut = truncate_at_line("```json\n" + "x\n" * 500, 300)
     assert "x\n```\n\n\n*The summary was cut here" in cut
 
 
 def test_nothing_is_written_where_not_even_the_note_fits() -> None:
-    assert cut_at_line("x\n" * 50, 10) == ""
+    assert truncate_at_line("x\n" * 50, 10) == ""

@@ -58,7 +58,7 @@ def test_no_text_in_the_log_is_a_command(text: str) -> None:
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)
-def test_an_annotation_is_one_command_whatever_it_says(message: str, file: str, title: str) -> None:
+def test_an_annotation_is_one_command_whatever_its_text(message: str, file: str, title: str) -> None:
     for kind in ("notice", "warning", "error"):
         speaker, stdout, _ = console()
         getattr(speaker, kind)(message, file=file, line=3, title=title)

@@ -73,7 +73,7 @@ def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(
     assert "What AWS says of it" not in result.body
 
 
-def test_a_run_that_has_opened_the_door_has_its_proposal_judged(tmp_path: Path) -> None:
+def test_a_run_that_uses_aws_has_its_proposal_checked(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, _opened(aws.environment()))
     assert result.context.proposal.changes
@@ -91,7 +91,7 @@ def test_the_simulation_agrees_with_our_replay_on_every_need(tmp_path: Path) -> 
     assert simulated.disagreements == ()
 
 
-def test_a_disagreement_stands_right_below_the_verdict(tmp_path: Path) -> None:
+def test_a_disagreement_is_right_below_the_verdict(tmp_path: Path) -> None:
     with PolicyChecks("SimulateCustomPolicy") as aws:
         result = _run(tmp_path, _opened(aws.environment()))
     sections = result.body.split("\n\n")
@@ -99,19 +99,19 @@ def test_a_disagreement_stands_right_below_the_verdict(tmp_path: Path) -> None:
     assert "our replay says allowed, AWS's simulation not allowed" in sections[1]
 
 
-def test_nothing_to_change_is_nothing_to_judge(tmp_path: Path) -> None:
+def test_without_a_change_no_check_runs(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         _run(tmp_path, _opened(aws.environment()), as_committed(), deploys([UPDATE, CREATE_QUEUE]), paid=True)
     assert aws.judged == []
 
 
-def test_no_run_asks_for_what_costs_unless_somebody_asked_for_it(tmp_path: Path) -> None:
+def test_no_run_pays_without_the_input(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         _run(tmp_path, _opened(aws.environment()))
     assert set(aws.judged) == {"ValidatePolicy", "SimulateCustomPolicy"}
 
 
-def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(tmp_path: Path) -> None:
+def test_the_input_opens_aws_and_the_price_is_logged_before_a_paid_request(tmp_path: Path) -> None:
     """`POLICY` gains an action in the usual deploys, so that new access is not asked for."""
     before: dict[str, int] = {}
     with PolicyChecks() as aws:
@@ -128,7 +128,7 @@ def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(
     assert "- `CheckAccessNotGranted` answered 2 paid requests: nothing to say." in result.body
 
 
-def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trust_beside_the_policy(
+def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_the_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everybody = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
@@ -153,7 +153,7 @@ def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trus
     assert "the trust policy can let anybody assume the role" in told.out
 
 
-def test_a_trust_policy_of_its_own_is_judged_where_an_input_names_it(
+def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the free judge where AWS is asked, by the paid one where it is chosen; a run over files sends nothing."""
@@ -198,13 +198,13 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
     assert "Reading" not in told.err
 
 
-def test_paid_checks_without_credentials_are_told_and_end_nothing(tmp_path: Path) -> None:
+def test_paid_checks_without_credentials_are_reported_and_end_no_run(tmp_path: Path) -> None:
     result = _run(tmp_path, AwsSession(NOWHERE, NOW), paid=True)
     assert result.context.proposal.changes
     assert "`AWS` could not be asked." in result.body
 
 
-def test_a_judge_that_fails_ends_nothing(tmp_path: Path) -> None:
+def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
     words = f"User: {ROLE} is not authorized to perform: access-analyzer:ValidatePolicy on resource: *"
     with PolicyChecks() as aws:
         aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
@@ -225,7 +225,7 @@ def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: P
     assert "- `kms:ListAliases`: declared by `AWS::SQS::Queue`." in result.body
 
 
-def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> None:
+def test_a_template_opens_aws_and_its_types_are_read(tmp_path: Path) -> None:
     kinds = ("AWS::SQS::Queue", "AWS::Serverless::Function", "AWS::SNS::Topic")
     (tmp_path / "t.yaml").write_text(
         "Resources:\n" + "".join(f"  R{kind[-5:]}: {{Type: '{kind}'}}\n" for kind in kinds)
@@ -241,7 +241,7 @@ def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> No
     }
 
 
-def test_a_template_without_credentials_is_told_and_ends_nothing(tmp_path: Path) -> None:
+def test_a_template_without_credentials_is_reported_and_ends_no_run(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n")
     result = _run(tmp_path, AwsSession(NOWHERE, NOW), templates=("t.yaml",))
     assert result.context.proposal.changes
@@ -266,7 +266,7 @@ def test_a_template_that_cannot_be_read_ends_the_run_before_any_evidence_is_read
     assert said == []
 
 
-def test_a_template_that_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_template_that_is_no_file_is_bad_input(tmp_path: Path) -> None:
     told = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", str(tmp_path), "--template", "no.yaml"
     )

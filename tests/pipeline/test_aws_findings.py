@@ -107,7 +107,7 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
     return made
 
 
-def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebody_did(
+def test_last_accessed_information_removes_services_without_an_attempt_and_keeps_the_others(
     propose: Callable[..., Proposed],
 ) -> None:
     without = outcome(propose())
@@ -122,7 +122,7 @@ def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebo
     assert all(len(widths) == 1 for widths in table_widths(with_it.body))
 
 
-def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_sake(
+def test_a_service_in_use_is_never_reported_as_unused_by_iam(
     propose: Callable[..., Proposed], account: Account, tmp_path: Path
 ) -> None:
     """IAM may not know of it: the use is less than four hours old, or in a region that it does not track."""
@@ -135,7 +135,7 @@ def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_s
 
 
 @pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
-def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
+def test_a_recent_grant_is_kept_without_an_attempt(
     propose: Callable[..., Proposed], changed: datetime | None, why: str
 ) -> None:
     result = propose(last_accessed="true", changed=changed)
@@ -152,12 +152,14 @@ def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Pr
     assert "### The role is open to outsiders" not in propose(last_accessed="true", reach={}).body
 
 
-def test_the_user_who_asks_for_nothing_asks_aws_nothing(propose: Callable[..., Proposed], aws: FakeAws) -> None:
+def test_a_run_without_the_input_sends_aws_no_request(propose: Callable[..., Proposed], aws: FakeAws) -> None:
     propose()
     assert not [each for each in aws.requests if each.operation.startswith("Generate")]
 
 
-def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable[..., Proposed], aws: FakeAws) -> None:
+def test_without_credentials_no_request_is_sent_and_no_message_logged(
+    propose: Callable[..., Proposed], aws: FakeAws
+) -> None:
     said = progress.LINES
     result = propose(reach={}, last_accessed="true")
     assert not aws.requests
@@ -165,7 +167,7 @@ def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable
     assert not [line for line in said if "AWS" in line]
 
 
-def test_refused_last_accessed_information_removes_nothing_more_and_is_told(
+def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
     propose: Callable[..., Proposed], aws: FakeAws
 ) -> None:
     action = "iam:GenerateServiceLastAccessedDetails"
@@ -175,7 +177,7 @@ def test_refused_last_accessed_information_removes_nothing_more_and_is_told(
     assert f"`{action}`" in refused.body.partition("### What this run could not see")[2]
 
 
-def test_credentials_of_another_account_are_told(
+def test_credentials_of_another_account_are_reported(
     propose: Callable[..., Proposed], account: Account, aws: FakeAws
 ) -> None:
     other = {"UserId": "x", "Account": "999999999999", "Arn": "arn:aws:iam::999999999999:user/somebody"}
@@ -267,7 +269,7 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
     assert ":sub" not in warning
 
 
-def test_unused_access_findings_are_laid_beside_the_proposal(
+def test_unused_access_findings_are_compared_with_the_proposal(
     propose: Callable[..., Proposed], account: Account
 ) -> None:
     step = {"unusedPermissionsRecommendedStep": {"recommendedAction": "CREATE_POLICY", "existingPolicyId": "deploy"}}
@@ -277,7 +279,7 @@ def test_unused_access_findings_are_laid_beside_the_proposal(
     assert "- It recommends to replace `deploy`.\n" in body
 
 
-def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
+def test_a_recommended_policy_that_keeps_a_removed_grant_is_reported(
     propose: Callable[..., Proposed], account: Account
 ) -> None:
     allowed = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "acm:List*"], "Resource": "*"}
@@ -293,7 +295,7 @@ def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
     )
 
 
-def test_unused_credentials_are_told(propose: Callable[..., Proposed], account: Account) -> None:
+def test_unused_credentials_are_reported(propose: Callable[..., Proposed], account: Account) -> None:
     key = {"unusedIamUserAccessKeyDetails": {"accessKeyId": "AKIAEXAMPLE000000001"}}
     findings = [Finding("1", ROLE, "UnusedIAMUserAccessKey", [key])]
     account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": findings}
@@ -301,7 +303,7 @@ def test_unused_credentials_are_told(propose: Callable[..., Proposed], account: 
     assert "calls credentials of the user unused: `AKIAEXAMPLE000000001`." in body
 
 
-def test_a_finding_without_a_recommendation_says_why(propose: Callable[..., Proposed], account: Account) -> None:
+def test_a_finding_without_a_recommendation_has_the_reason(propose: Callable[..., Proposed], account: Account) -> None:
     _find_unused(account)
     account.analyzer.unrecommended = "SERVICE_ERROR"
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
@@ -335,7 +337,7 @@ def test_a_wrong_input_is_named(name: str, value: str, words: str) -> None:
         from_environment({f"INPUT_{key.upper()}": text for key, text in given.items()})
 
 
-def test_a_step_asks_iam_by_itself_and_a_shell_does_not() -> None:
+def test_a_step_asks_iam_by_default_and_a_command_does_not() -> None:
     given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"}
     assert from_environment({f"INPUT_{key.upper()}": text for key, text in given.items()}).last_accessed
     assert not from_options(given).last_accessed

@@ -93,7 +93,7 @@ def test_a_table_alone_is_evidence_enough(environment: dict[str, str]) -> None:
     assert [type(source) for source in sources(environment, athena_table="security.logs")] == [AthenaTable]
 
 
-def test_a_trail_in_s3_without_credentials_is_a_gap_beside_another_source(tmp_path: Path) -> None:
+def test_a_trail_in_s3_without_credentials_is_a_gap_next_to_another_source(tmp_path: Path) -> None:
     record = call(ROLE, "19000000001", "sqs:CreateQueue", NOW, "eu-west-1")
     (tmp_path / "x.json").write_text(json.dumps({"Records": [record]}))
     settings = from_options({"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")})

@@ -43,7 +43,7 @@ def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'])
-def test_a_file_that_is_no_memory_removes_nothing_and_stays_as_it_is(folder: Path, content: bytes) -> None:
+def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(folder: Path, content: bytes) -> None:
     file = folder / "memory" / FILE
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
@@ -54,7 +54,7 @@ def test_a_file_that_is_no_memory_removes_nothing_and_stays_as_it_is(folder: Pat
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_the_proposal_stands(folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_and_the_proposal_printed(folder: Path) -> None:
     (folder / "memory").write_text("a file")
     told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert told.code == 0

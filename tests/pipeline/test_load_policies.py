@@ -8,7 +8,7 @@ from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.live_role import LiveRole, TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
-from leastpriv.pipeline.load_policies import Attached, drift_sentence, with_account
+from leastpriv.pipeline.load_policies import AttachedPolicies, drift_sentence, with_account_gaps
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 ANYWHERE = TrustedCaller(TrustKind.SERVICE, "rolesanywhere.amazonaws.com")
@@ -26,8 +26,8 @@ CODEBUILD = TrustedCaller(TrustKind.CODEBUILD, "codebuild.amazonaws.com")
 def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
     trust: tuple[TrustedCaller, ...], by_sessions: bool, kinds: list[GapKind]
 ) -> None:
-    found = Attached(live=LiveRole(ROLE, trust=trust))
-    evidence = with_account(Evidence(ROLE), found, by_sessions=by_sessions)
+    found = AttachedPolicies(live=LiveRole(ROLE, trust=trust))
+    evidence = with_account_gaps(Evidence(ROLE), found, by_sessions=by_sessions)
     assert [gap.kind for gap in evidence.gaps] == kinds
     assert all(gap.scope == Scope() and "IAM Roles Anywhere" in gap.detail for gap in evidence.gaps)
 
@@ -45,6 +45,6 @@ def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
         (Drift("", missing=True), "no policy of the role is like the file"),
     ],
 )
-def test_how_the_account_differs_is_said_in_plain_words(found: Drift, sentence: str) -> None:
+def test_a_difference_of_the_account_is_a_plain_sentence(found: Drift, sentence: str) -> None:
     assert drift_sentence(found) == sentence
     assert found.differs is bool(sentence)

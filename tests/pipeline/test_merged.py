@@ -54,9 +54,7 @@ def proposal(folder: Path, now: datetime) -> Proposed:
 
 
 @pytest.mark.parametrize("way", [["--no-ff"], ["--squash"]])
-def test_what_nobody_knew_to_be_granted_removes_no_other_grant_when_its_addition_is_merged(
-    folder: Path, way: list[str]
-) -> None:
+def test_merging_an_addition_removes_no_other_grant(folder: Path, way: list[str]) -> None:
     first = proposal(folder, PROPOSED)
     assert first.published
     assert [change_words(change) for change in first.context.proposal.changes] == [

@@ -104,7 +104,7 @@ def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
     assert (told.code, "nothing to change" in told.out) == (0, True)
 
 
-def test_calls_that_a_placeholder_may_allow_are_told_as_hanging_on_what_the_records_do_not_show(folder: Path) -> None:
+def test_calls_that_a_placeholder_may_allow_are_reported_as_uncertain(folder: Path) -> None:
     propose(f"template.yaml#{POINTER}", "--output-dir", "out")
     proof = json.loads((folder / "out/proposal.json").read_text())["proof"]
     assert (proof["recorded"], proof["allowed"], proof["conditional"], proof["refused"]) == (12, 0, 12, [])
@@ -164,7 +164,7 @@ def test_a_review_compares_the_policy_inside_both_versions(repository: Path) -> 
     assert "lambda:GetFunction" in told.out
 
 
-def test_a_review_of_a_file_that_gets_its_policy_only_now_has_nothing_before(repository: Path) -> None:
+def test_a_review_of_a_new_policy_has_no_former_policy(repository: Path) -> None:
     renamed = POINTER.replace("DeployRole", "NewRole")
     (repository / "template.yaml").write_text(TEMPLATE.replace("DeployRole", "NewRole"))
     told = propose(f"template.yaml#{renamed}", "--mode", "review")

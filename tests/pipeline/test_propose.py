@@ -84,14 +84,14 @@ def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
     assert again.context.proposal.content == (folder / "iam/ci.json").read_bytes()
 
 
-def test_what_is_done_is_said_in_lines(folder: Path) -> None:
+def test_progress_is_logged_in_lines(folder: Path) -> None:
     said = progress.LINES
     result = in_folder(folder)
     assert said[-2:] == ["Read 13 records in 7 files: 13 calls in 6 runs", result.title]
     assert all("\n" not in line for line in said)
 
 
-def test_in_mode_pull_request_the_base_branch_is_judged_and_not_the_file_on_disk(folder: Path) -> None:
+def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(folder: Path) -> None:
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "iam")
     git(folder, "commit", "-q", "-m", "Begin")
@@ -188,14 +188,14 @@ def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
     assert twice.counts == once.counts
 
 
-def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> None:
+def test_a_role_without_a_call_is_reported_and_not_praised(folder: Path) -> None:
     result = in_folder(folder, role_arn=ROLE + "-mistyped")
     assert result.body.startswith("**No call of")
     (folder / "iam/ci.json").unlink()
     assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith("**No call of")
 
 
-def test_a_statement_that_iam_refuses_is_bad_input_and_no_defect_of_ours(folder: Path) -> None:
+def test_a_statement_that_iam_rejects_is_bad_input(folder: Path) -> None:
     (folder / "iam/ci.json").write_text('{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}')
     with pytest.raises(PolicyFileError, match="line 1 has no Resource"):
         in_folder(folder)

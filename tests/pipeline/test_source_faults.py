@@ -41,7 +41,7 @@ def _in_turn(case: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("case", [_in_turn(case) for case in CASES])
-def test_a_fault_of_a_source_is_told_ends_no_run_and_removes_nothing(stage: Stage, case: dict[str, Any]) -> None:
+def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(stage: Stage, case: dict[str, Any]) -> None:
     if case["source"] == "Athena" and not is_there():
         pytest.skip("DuckDB and sqlglot are in the lab's environment: make lab")
     found = stage.run(case)

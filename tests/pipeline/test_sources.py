@@ -48,7 +48,7 @@ def trail(folder: Path) -> Path:
     return folder / "trail.json"
 
 
-def test_a_source_that_cannot_be_opened_is_a_gap_of_everything_beside_the_others(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_opened_is_a_gap_in_all_services(tmp_path: Path) -> None:
     said = progress.LINES
     settings = chosen("trail", "event-history")
     sources = open_sources(settings, [trail(tmp_path)], AwsSession({}, NOW))
@@ -59,7 +59,7 @@ def test_a_source_that_cannot_be_opened_is_a_gap_of_everything_beside_the_others
     assert any("no AWS credentials" in line for line in said)
 
 
-def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too(tmp_path: Path) -> None:
+def test_a_source_with_an_unexpected_error_is_a_gap(tmp_path: Path) -> None:
     def broken() -> CountedSource:
         raise KeyError("Regions")
 
@@ -71,14 +71,14 @@ def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too
     assert "unexpected KeyError at test_sources.py" in evidence.gaps[0].detail
 
 
-def test_who_waits_without_event_history_is_told_that_nothing_is_waited_for(tmp_path: Path) -> None:
+def test_waiting_without_event_history_is_reported(tmp_path: Path) -> None:
     said = progress.LINES
     settings = replace(chosen("trail"), wait_for_events=5)
     open_sources(settings, [trail(tmp_path)], None)
     assert said == ["Nothing is waited for: wait-for-events waits for event history, which trails does not name."]
 
 
-def test_permissions_are_told_from_the_sources_that_can_be_opened(
+def test_permissions_are_listed_from_the_sources_that_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
@@ -88,7 +88,7 @@ def test_permissions_are_told_from_the_sources_that_can_be_opened(
     assert [row["gap"] for row in rows if "gap" in row] == ["source-failed"]
 
 
-def test_where_nothing_can_be_opened_the_reason_is_the_error() -> None:
+def test_without_an_open_source_the_first_reason_is_the_error() -> None:
     with pytest.raises(AwsError, match=r"no AWS credentials.*input trails"):
         open_sources(chosen("event-history"), [], AwsSession({}, NOW))
 
@@ -117,7 +117,7 @@ def test_a_call_that_a_trail_and_event_history_both_show_counts_once(tmp_path: P
     }
 
 
-def test_aws_is_asked_once_whose_credentials_these_are_and_an_error_stays_the_same() -> None:
+def test_the_caller_is_read_once_and_its_error_repeats() -> None:
     reach = AwsSession({}, NOW)
     errors = []
     for _ in range(2):
@@ -154,7 +154,7 @@ def test_without_aws_regions_the_history_of_every_enabled_region_is_read() -> No
     assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
 
 
-def test_who_may_not_ask_which_regions_are_enabled_is_told_both_ways_out() -> None:
+def test_denied_regions_name_both_remedies() -> None:
     with FakeHistory(faults=[Fault("invalid", "af-south-1")]) as fake:
         in_several_regions(fake)
         found = history_of(fake)
@@ -164,7 +164,7 @@ def test_who_may_not_ask_which_regions_are_enabled_is_told_both_ways_out() -> No
     assert all(text in failed[0].detail for text in ("af-south-1", "account:ListRegions", "aws-regions"))
 
 
-def test_with_aws_regions_only_these_are_read_beside_that_of_global_services() -> None:
+def test_with_aws_regions_only_these_and_the_region_of_global_services_are_read() -> None:
     with FakeHistory(enabled=["eu-west-1", "ap-south-1", "us-east-1"]) as fake:
         in_several_regions(fake)
         found = history_of(fake, "eu-west-1")

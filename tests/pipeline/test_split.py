@@ -18,7 +18,7 @@ from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import file_number
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.models import Operation
+from leastpriv.pull_request.models import PullRequestOperation
 from tests.fakes.deploys import NOW, POLICY, ROLE, proposal, usual_deploys, write_trail
 from tests.fakes.runs import Proposed, run_one
 
@@ -70,7 +70,7 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(spl
     assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
 
 
-def test_the_report_says_that_the_further_file_has_to_be_attached(split: Proposed) -> None:
+def test_the_report_asks_to_attach_the_further_file(split: Proposed) -> None:
     assert "**Split**: attach `iam/ci-deploy-2.json`" in split.body
 
 
@@ -124,11 +124,14 @@ def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     target = Target(settings, "iam/ci.json", tmp_path, repository)
     result, again = (run_one(target, (trail,), NOW) for _ in range(2))
     assert result.published
-    assert result.published.operation is Operation.CREATED
+    assert result.published.operation is PullRequestOperation.CREATED
     for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.context.proposal.documents, strict=True):
         assert repository.read(result.published.head_sha, path) == document.to_bytes()
     assert again.published
-    assert (again.published.operation, again.published.head_sha) == (Operation.NONE, result.published.head_sha)
+    assert (again.published.operation, again.published.head_sha) == (
+        PullRequestOperation.NONE,
+        result.published.head_sha,
+    )
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class TestOnAShell:
         assert changed["Statement"][0]["Action"] == ["sts:AssumeRole"]
         assert "| `role/ci/ci-deploy` | `iam/ci.json` | remove 1 | – |" in told.out
 
-    def test_each_proposal_is_the_one_that_a_run_of_its_own_makes(self, trail: Path) -> None:
+    def test_each_proposal_equals_that_of_a_run_of_one_target(self, trail: Path) -> None:
         proposed(trail, config(TWO))
         for role, file, folder in ((CI, "iam/ci.json", "ci-deploy"), (DEPLOY, "iam/deploy.json", DEPLOY.split("/")[1])):
             alone = ("--role-arn", role, "--policy-file", file, "--trails", str(trail), "--output-dir", "alone")
@@ -106,7 +106,7 @@ class TestOnAShell:
         assert {each["role"] for each in chain["unwritten"]} == {FILES, IMAGES, LOOKUP, EXEC}
         assert not Path("out/first-files").exists()
 
-    def test_without_following_nothing_more_is_read(self, trail: Path) -> None:
+    def test_without_follow_no_further_role_is_read(self, trail: Path) -> None:
         told = proposed(trail, config(TWO, follow=False))
         assert "not looked at" in told.out
         assert index()["chain"]["unwritten"] == []
@@ -149,14 +149,14 @@ class TestOnAShell:
         assert "**Failed**" in told.out
         assert proposed(trail, config(TWO), "--mode", "check").code == 3
 
-    def test_a_pattern_means_the_roles_that_were_at_work_and_nobody_else_named(self, trail: Path) -> None:
+    def test_a_pattern_matches_active_roles_that_no_entry_names(self, trail: Path) -> None:
         like = "arn:aws:iam::111122223333:role/cdk-*"
         told = proposed(trail, config((*TWO, entry(like, "iam/{name}.json"))))
         assert told.code == 0, told.err
         assert [each["role-arn"] for each in index()["targets"]] == [CI, DEPLOY, EXEC, FILES, IMAGES, LOOKUP]
         assert "Without a committed policy" not in told.out
 
-    def test_a_pattern_that_means_nobody_is_said(self, trail: Path) -> None:
+    def test_a_pattern_without_a_match_is_reported(self, trail: Path) -> None:
         like = entry("arn:aws:iam::111122223333:role/nobody-*", "iam/{name}.json")
         told = proposed(trail, config((*TWO, like)))
         assert told.code == 0
@@ -181,13 +181,13 @@ class TestOnAShell:
             (("--template", "t.yaml"), "--template is for one policy file"),
         ],
     )
-    def test_what_belongs_into_the_config_is_refused_beside_it(
+    def test_an_input_of_one_target_next_to_the_config_is_bad_input(
         self, trail: Path, more: tuple[str, ...], said: str
     ) -> None:
         told = proposed(trail, config(TWO), *more)
         assert (told.code, said in told.err) == (2, True), told.err
 
-    def test_discover_without_a_place_for_its_files_is_refused(self, trail: Path) -> None:
+    def test_discover_without_an_output_folder_is_bad_input(self, trail: Path) -> None:
         told = leastpriv(
             "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail), "--discover"
         )
@@ -239,7 +239,7 @@ class TestHostileEvidence:
             record(role, "x", FIRST, {"event": "sqs:CreateQueue", "parameters": {"queueName": "q"}}) for role in roles
         ]
 
-    def test_made_up_names_make_no_file_outside_and_draw_no_markup(self, place: Path) -> None:
+    def test_forged_names_write_no_file_outside_and_no_markup(self, place: Path) -> None:
         names = ["..", ".", ".git", "a@b", "x=y,z", "..@etc", "README.md", "-rf"]
         write_trail(place / "forged", self.records(names))
         put(place, {"leastpriv.yml": config(TWO)})
@@ -343,11 +343,11 @@ class TestAsAStep:
         assert done.code == 2
         assert said in done.annotations("error")[0]
 
-    def test_a_config_outside_the_repository_is_refused(self, job: Job) -> None:
+    def test_a_config_outside_the_repository_is_bad_input(self, job: Job) -> None:
         done = job.step(config="../x.yml", role_arn="", policy_file="", trails="chain")
         assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (2, True)
 
-    def test_a_policy_file_outside_the_repository_is_refused(self, job: Job) -> None:
+    def test_a_policy_file_outside_the_repository_is_bad_input(self, job: Job) -> None:
         put(job.workspace, {CONFIG: config((entry(CI, "../ci.json"),))})
         done = step(job)
         assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (2, True)
@@ -384,7 +384,7 @@ GROUPED = tuple({**each, "group": "cdk"} for each in TWO)
 
 
 class TestOnGitHub:
-    def test_each_target_has_a_pull_request_of_its_own(self, job: Job, hub: FakeGitHub) -> None:
+    def test_each_target_has_its_own_pull_request(self, job: Job, hub: FakeGitHub) -> None:
         done = on_github(job, hub)
         assert done.code == 0, done.log
         numbers = done.outputs["pull-request-number"].splitlines()
@@ -460,7 +460,7 @@ class TestOnGitHub:
         assert len(done.outputs["pull-request-number"].splitlines()) == 1
         assert [each["exit-code"] for each in json.loads(done.outputs["targets"])] == [2, 0]
 
-    def test_drift_of_each_target_is_an_issue_of_its_own(self, job: Job, hub: FakeGitHub) -> None:
+    def test_drift_of_each_target_has_its_own_issue(self, job: Job, hub: FakeGitHub) -> None:
         job.github = hub
         token = hub.token_for("github-actions[bot]", RIGHTS)
         done = step(job, mode="check", github_token=token, drift_report="issue")

@@ -23,6 +23,7 @@ from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
+from tests.hypothesis_profiles import sampled
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
 UPDATE, PUBLISH, TAG = "lambda:UpdateFunctionCode", "lambda:PublishVersion", "lambda:PutFunctionEventInvokeConfig"
@@ -114,7 +115,7 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
     """For policies of public repositories and without a policy; packed, as the real proposal is."""
     asked = denials = 0
     number = OPTIONS.index(options)
-    for path in sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]:
+    for path in sampled(sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]):
         try:
             committed = parse(path.read_bytes(), path.name)
         except PolicyFileError:
@@ -127,7 +128,7 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
         asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
         denials += bool(result.denied)
         assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), path.name
-    assert asked > 30
+    assert asked > len(sampled(range(30)))
     assert denials
 
 

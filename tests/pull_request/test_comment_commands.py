@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pipeline.history import answer_to, words_of
-from leastpriv.pull_request.comment_commands import Asked, Said, asked, refusal_of
+from leastpriv.pipeline.history import commands_answer, keep_decisions
+from leastpriv.pull_request.comment_commands import CommentCommand, ParsedCommand, parse_commands, rejection_reason
 from leastpriv.pull_request.github.client import Connection
-from leastpriv.pull_request.github.comments import Comments
+from leastpriv.pull_request.github.comments import PullRequestComments
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import HOSTILE, read
 
@@ -34,15 +34,15 @@ def github(clock: list[datetime]) -> Iterator[FakeGitHub]:
         yield fake
 
 
-def said(github: FakeGitHub) -> tuple[Said, ...]:
+def said(github: FakeGitHub) -> tuple[CommentCommand, ...]:
     connection = Connection.open(
         github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
     )
-    return Comments(connection).said([1])
+    return PullRequestComments(connection).commands([1])
 
 
 def counted(github: FakeGitHub) -> list[str]:
-    words, _ = words_of(said(github))
+    words, _ = keep_decisions(said(github))
     return sorted(words)
 
 
@@ -50,33 +50,38 @@ class TestReading:
     @pytest.mark.parametrize(
         ("body", "found"),
         [
-            (KEEP, [Asked("keep", "s3:DeleteBucket")]),
-            ("Please:\r\n\r\n  /leastpriv keep s3:DeleteBucket  \r\nThanks", [Asked("keep", "s3:DeleteBucket")]),
-            ("/leastpriv keep `s3:A`, s3:B*", [Asked("keep", "s3:A"), Asked("keep", "s3:B*")]),
-            ("/leastpriv forget s3:*", [Asked("forget", "s3:*")]),
-            ("/leastpriv", [Asked("", "")]),
-            ("/leastpriv keep", [Asked("keep", "")]),
+            (KEEP, [ParsedCommand("keep", "s3:DeleteBucket")]),
+            (
+                "Please:\r\n\r\n  /leastpriv keep s3:DeleteBucket  \r\nThanks",
+                [ParsedCommand("keep", "s3:DeleteBucket")],
+            ),
+            ("/leastpriv keep `s3:A`, s3:B*", [ParsedCommand("keep", "s3:A"), ParsedCommand("keep", "s3:B*")]),
+            ("/leastpriv forget s3:*", [ParsedCommand("forget", "s3:*")]),
+            ("/leastpriv", [ParsedCommand("", "")]),
+            ("/leastpriv keep", [ParsedCommand("keep", "")]),
             (f"> {KEEP}", []),
             (f"    {KEEP}", []),
             (f"Say {KEEP}", []),
             (f"```\n{KEEP}\n```", []),
             (f"~~~~\n~~~\n{KEEP}\n~~~~\n", []),
-            (f"```\n```\n{KEEP}", [Asked("keep", "s3:DeleteBucket")]),
+            (f"```\n```\n{KEEP}", [ParsedCommand("keep", "s3:DeleteBucket")]),
             ("/leastprivate keep s3:A", []),
         ],
     )
-    def test_a_command_is_a_line_of_its_own_outside_quotes_and_code(self, body: str, found: list[Asked]) -> None:
-        assert list(asked(body)) == found
+    def test_a_command_is_a_line_of_its_own_outside_quotes_and_code(
+        self, body: str, found: list[ParsedCommand]
+    ) -> None:
+        assert list(parse_commands(body)) == found
 
     @given(st.text())
     def test_any_text_gives_bounded_commands(self, body: str) -> None:
-        found = asked(f"/leastpriv keep {body}")
+        found = parse_commands(f"/leastpriv keep {body}")
         assert len(found) <= 20
         assert all(len(each.pattern) <= 200 for each in found)
 
     @pytest.mark.parametrize("verb", ["add", "allow", "", "KEEP"])
     def test_nothing_else_can_be_asked_for(self, verb: str) -> None:
-        assert refusal_of(Asked(verb, "s3:DeleteBucket"))
+        assert rejection_reason(ParsedCommand(verb, "s3:DeleteBucket"))
 
 
 class TestWhoCounts:
@@ -91,7 +96,7 @@ class TestWhoCounts:
         github.comment_as("mallory", 1, KEEP)
         github.world.roles["helper[bot]"] = "write"
         github.comment_as("helper[bot]", 1, KEEP)
-        assert [each.refusal for each in said(github)] == [
+        assert [each.rejection for each in said(github)] == [
             "only people with write permission decide",
             "an app wrote it",
         ]
@@ -102,7 +107,7 @@ class TestWhoCounts:
         comment = github.world.comments[number]
         comment.body, comment.updated_at = KEEP, github.world.timestamp()
         (found,) = said(github)
-        assert "edited" in found.refusal
+        assert "edited" in found.rejection
         assert counted(github) == []
 
     def test_a_person_who_lost_the_permission_does_not_count_any_more(self, github: FakeGitHub) -> None:
@@ -114,7 +119,7 @@ class TestWhoCounts:
         github.comment_as("kim", 1, KEEP)
         clock.append(clock[-1] + timedelta(minutes=1))
         github.comment_as("ana", 1, "/leastpriv forget s3:DeleteBucket")
-        words, _ = words_of(said(github))
+        words, _ = keep_decisions(said(github))
         assert (words["s3:DeleteBucket"].keep, words["s3:DeleteBucket"].by) == (False, "ana")
 
     @pytest.mark.parametrize("pattern", ["s3", "s3:${x}", "s3:\u202eDelete", "https://evil.example", "a:b:c", "*:*"])
@@ -129,7 +134,10 @@ class TestWhoCounts:
 )
 def test_the_answer_is_text_whatever_was_asked(pattern: str, login: str) -> None:
     at = datetime(2026, 11, 20, tzinfo=UTC)
-    given_ = [Said(each, login, at, 1, 1, "an app wrote it") for each in asked(f"/leastpriv keep {pattern}")]
-    text = answer_to(given_, remembered=True)
+    given_ = [
+        CommentCommand(each, login, at, 1, 1, "an app wrote it")
+        for each in parse_commands(f"/leastpriv keep {pattern}")
+    ]
+    text = commands_answer(given_, remembered=True)
     assert read(text).acts() == []
     assert len([line for line in text.splitlines() if line.startswith("- ")]) == len(given_)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.git_repository import publish
-from leastpriv.pull_request.models import Operation, Publication, Published, commit_message
+from leastpriv.pull_request.models import Publication, PublishResult, PullRequestOperation, commit_message
 from tests.hypothesis_profiles import examples
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -29,7 +29,7 @@ PROPOSED = Publication(
     branch="leastpriv/ci-deploy",
     base="main",
     path="iam/ci-deploy.json",
-    content=NEW,
+    policy=NEW,
     title="Remove 14 actions from ci-deploy",
     summary="14 actions were not used in 35 days.",
     fingerprint="ab" * 32,
@@ -79,7 +79,7 @@ def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = No
     return done.stdout.strip()
 
 
-def published(folder: Path, publication: Publication = PROPOSED) -> Published:
+def published(folder: Path, publication: Publication = PROPOSED) -> PublishResult:
     return publish(LocalRepository.open(folder), publication, NOW)
 
 
@@ -114,8 +114,8 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 def test_a_first_proposal_is_one_commit_on_the_base_that_changes_one_file(folder: Path) -> None:
     result = published(folder)
-    assert result == Published(
-        Operation.CREATED,
+    assert result == PublishResult(
+        PullRequestOperation.CREATED,
         PROPOSED.branch,
         run(folder, "rev-parse", PROPOSED.branch),
         run(folder, "rev-parse", "main"),
@@ -141,21 +141,21 @@ def test_the_commit_says_who_when_and_which_proposal(folder: Path) -> None:
 def test_working_tree_index_and_head_stay_as_they_were(folder: Path) -> None:
     before = snapshot(folder)
     published(folder)
-    published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
-    published(folder, replace(PROPOSED, content=OLD))
+    published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
+    published(folder, replace(PROPOSED, policy=OLD))
     assert snapshot(folder) == before
 
 
 def test_the_same_proposal_again_changes_nothing(folder: Path) -> None:
     first = published(folder)
     again = published(folder)
-    assert (again.operation, again.head_sha, bool(again.reason)) == (Operation.NONE, first.head_sha, True)
+    assert (again.operation, again.head_sha, bool(again.reason)) == (PullRequestOperation.NONE, first.head_sha, True)
 
 
 def test_another_proposal_replaces_the_commit_instead_of_adding_one(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
-    assert result.operation is Operation.UPDATED
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
+    assert result.operation is PullRequestOperation.UPDATED
     assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
 
 
@@ -163,20 +163,20 @@ def test_a_moved_base_is_followed(folder: Path) -> None:
     published(folder)
     moved = advance_main(folder)
     result = published(folder)
-    assert (result.operation, result.base_sha) == (Operation.UPDATED, moved)
+    assert (result.operation, result.base_sha) == (PullRequestOperation.UPDATED, moved)
     assert run(folder, "rev-parse", f"{PROPOSED.branch}^") == moved
 
 
 def test_nothing_left_to_change_deletes_the_branch(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, content=OLD))
-    assert (result.operation, result.head_sha) == (Operation.CLOSED, "")
+    result = published(folder, replace(PROPOSED, policy=OLD))
+    assert (result.operation, result.head_sha) == (PullRequestOperation.CLOSED, "")
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
 
 
 def test_nothing_to_change_and_no_branch_is_nothing_to_do(folder: Path) -> None:
-    result = published(folder, replace(PROPOSED, content=OLD))
-    assert (result.operation, result.head_sha) == (Operation.NONE, "")
+    result = published(folder, replace(PROPOSED, policy=OLD))
+    assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, "")
     assert result.reason == "Nothing to change on main."
 
 
@@ -184,8 +184,8 @@ def test_a_merged_proposal_makes_room_for_the_next(folder: Path) -> None:
     head = published(folder).head_sha
     run(folder, "update-ref", "refs/heads/main", head)
     assert (
-        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]")).operation
-        is Operation.UPDATED
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]")).operation
+        is PullRequestOperation.UPDATED
     )
 
 
@@ -210,8 +210,8 @@ def test_a_branch_that_a_person_worked_on_is_left_alone(
     published(folder)
     work_on(folder, PROPOSED.branch, *steps)
     theirs = run(folder, "rev-parse", PROPOSED.branch)
-    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=content))
-    assert (result.operation, result.head_sha) == (Operation.NONE, theirs)
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=content))
+    assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, theirs)
     assert "left as it is" in result.reason
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 
@@ -239,7 +239,7 @@ def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path,
     head = published(folder).head_sha
     run(folder, "worktree", "add", "--quiet", str(tmp_path / "other"), PROPOSED.branch)
     with pytest.raises(PullRequestError, match="checked out"):
-        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
 
@@ -250,7 +250,7 @@ def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(fold
     run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", theirs)
     for before, after in ((head, run(folder, "rev-parse", "main")), (head, None), (None, head)):
         with pytest.raises(PullRequestError, match="Somebody moved the branch"):
-            repository.move(PROPOSED.branch, before, after)
+            repository.move_branch(PROPOSED.branch, before, after)
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 
 
@@ -269,14 +269,14 @@ def test_unusable_branch_names_are_refused_in_a_sentence(folder: Path, branch: s
 
 
 def test_the_base_defaults_to_the_branch_that_is_checked_out(folder: Path) -> None:
-    assert published(folder, replace(PROPOSED, base="")).operation is Operation.CREATED
+    assert published(folder, replace(PROPOSED, base="")).operation is PullRequestOperation.CREATED
 
 
 def test_without_a_branch_checked_out_the_base_must_be_named(folder: Path) -> None:
     run(folder, "checkout", "--quiet", "--detach")
     with pytest.raises(PullRequestError, match="input base"):
         published(folder, replace(PROPOSED, base=""))
-    assert published(folder).operation is Operation.CREATED
+    assert published(folder).operation is PullRequestOperation.CREATED
 
 
 def test_a_base_that_only_the_remote_has_counts(folder: Path) -> None:
@@ -336,7 +336,7 @@ def test_an_executable_file_stays_executable_and_a_new_file_is_not(folder: Path)
 
 def test_reading_tells_an_absent_file_from_an_empty_one(folder: Path) -> None:
     repository = LocalRepository.open(folder)
-    head = published(folder, replace(PROPOSED, content=b"")).head_sha
+    head = published(folder, replace(PROPOSED, policy=b"")).head_sha
     assert repository.read(head, PROPOSED.path) == b""
     assert repository.read(head, "iam/none.json") is None
     assert repository.read(head, "none/none.json") is None
@@ -378,7 +378,7 @@ def test_root_leaves_no_file_that_the_owner_of_the_checkout_cannot_remove(folder
     shutil.copytree(folder, checkout)
     for path in (checkout, *checkout.rglob("*")):
         os.chown(path, 12345, 12345)
-    assert published(checkout).operation is Operation.CREATED
+    assert published(checkout).operation is PullRequestOperation.CREATED
     assert {path.stat().st_uid for path in (checkout, *checkout.rglob("*"))} == {12345}
 
 
@@ -435,14 +435,14 @@ def test_any_bytes_at_any_path_come_back_as_they_were_written(content: bytes, pa
         tree = run(folder, "mktree")
         run(folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First"))
         path = "/".join(parts)
-        result = published(folder, replace(PROPOSED, path=path, content=content))
+        result = published(folder, replace(PROPOSED, path=path, policy=content))
         assert LocalRepository.open(folder).read(result.head_sha, path) == content
         run(folder, "fsck", "--strict")
 
 
 def test_a_draft_without_a_single_action_is_no_file(folder: Path) -> None:
-    result = published(folder, replace(PROPOSED, path="iam/new.json", content=None))
-    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (Operation.NONE, "")
+    result = published(folder, replace(PROPOSED, path="iam/new.json", policy=None))
+    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (PullRequestOperation.NONE, "")
 
 
 def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> None:
@@ -454,12 +454,12 @@ def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> N
 
 def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(folder: Path) -> None:
     repository = LocalRepository.open(folder)
-    _, head = repository.head_of()
+    _, head = repository.branch_head()
     dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
     run(folder, "commit", "--quiet", "--allow-empty", "-m", "Later", "--date", "2030-01-01T00:00:00Z")
-    assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == datetime.fromtimestamp(dated, UTC)
-    assert repository.changed_at(head, "iam/none.json") is None
-    assert repository.changed_at("refs/heads/none", PROPOSED.path) is None
+    assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == datetime.fromtimestamp(dated, UTC)
+    assert repository.last_changed(head, "iam/none.json") is None
+    assert repository.last_changed("refs/heads/none", PROPOSED.path) is None
 
 
 def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
@@ -469,7 +469,7 @@ def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
     run(folder, "commit", "--quiet", "--allow-empty", "-m", "Moved on", at=datetime(2030, 2, 1, tzinfo=UTC))
     run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
     repository = LocalRepository.open(folder)
-    assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == merged
+    assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == merged
 
 
 def test_a_file_is_read_as_it_was_at_a_time_or_as_it_was_made(folder: Path) -> None:
@@ -480,10 +480,10 @@ def test_a_file_is_read_as_it_was_at_a_time_or_as_it_was_made(folder: Path) -> N
     for days, text in ((10, "ten"), (20, "twenty")):
         (folder / PROPOSED.path).write_text(text)
         run(folder, "commit", "--quiet", "-am", text, at=made + timedelta(days=days))
-    head = repository.head_of()[1]
+    head = repository.branch_head()[1]
 
     def at(days: int) -> bytes | None:
-        return repository.earlier(head, PROPOSED.path, made + timedelta(days=days))
+        return repository.read_at(head, PROPOSED.path, made + timedelta(days=days))
 
     assert [at(-5), at(5), at(15), at(25)] == [first, first, b"ten", b"twenty"]
-    assert repository.earlier(head, "iam/none.json", made) is None
+    assert repository.read_at(head, "iam/none.json", made) is None

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pull_request.body_markers import controls, declined_changes, fingerprint_in
-from leastpriv.pull_request.models import Operation, Published, is_branch_name, pull_request_outputs
+from leastpriv.pull_request.body_markers import body_fingerprint, controls_section, declined_changes
+from leastpriv.pull_request.models import PublishResult, PullRequestOperation, is_branch_name, pull_request_outputs
 
 PIECES = ["a", "feature", "/", "//", ".", "..", ".lock", "@", "@{", "~", "^", ":", "?", "*", "[", "\\", " ", "-", "é"]
 
@@ -28,22 +28,26 @@ def test_names_that_would_deceive_are_refused(name: str) -> None:
 
 @given(st.lists(st.from_regex(r"[0-9a-f]{12}", fullmatch=True) | st.just("first-draft"), max_size=30))
 def test_the_ids_of_the_changes_come_back_from_the_body(ids: list[str]) -> None:
-    body = f"text\n<!-- leastpriv v=1 version=1 fingerprint=abcdef01 -->\n{controls(ids)}"
+    body = f"text\n<!-- leastpriv v=1 version=1 fingerprint=abcdef01 -->\n{controls_section(ids)}"
     assert declined_changes(body) == tuple(ids)
-    assert fingerprint_in(body) == "abcdef01"
+    assert body_fingerprint(body) == "abcdef01"
 
 
 def test_thousands_of_changes_do_not_burst_the_body() -> None:
-    assert len(controls(["0123456789ab"] * 100_000)) < 25_000
+    assert len(controls_section(["0123456789ab"] * 100_000)) < 25_000
 
 
 def test_a_body_without_our_marks_remembers_nothing() -> None:
-    assert (declined_changes("<!-- other -->"), fingerprint_in("")) == ((), "")
+    assert (declined_changes("<!-- other -->"), body_fingerprint("")) == ((), "")
 
 
 def test_outputs_name_the_pull_request_only_where_there_is_one() -> None:
-    told = pull_request_outputs(Published(Operation.CREATED, "b", "c0ffee", "ba5e", number=7, url="https://x/pull/7"))
+    told = pull_request_outputs(
+        PublishResult(PullRequestOperation.CREATED, "b", "c0ffee", "ba5e", number=7, url="https://x/pull/7")
+    )
     assert (told["pull-request-number"], told["pull-request-url"]) == ("7", "https://x/pull/7")
-    declined = pull_request_outputs(Published(Operation.NONE, "b", "", "ba5e", "It was declined.", number=7))
+    declined = pull_request_outputs(
+        PublishResult(PullRequestOperation.NONE, "b", "", "ba5e", "It was declined.", number=7)
+    )
     assert (declined["pull-request-number"], declined["pull-request-operation"]) == ("", "none")
     assert set(pull_request_outputs(None).values()) == {"", "none"}

@@ -9,7 +9,7 @@ import pytest
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.issues import TrackingIssue
-from leastpriv.pull_request.tracking_issue import TRACKING_LABEL, IssueStep, Tracked, next_step
+from leastpriv.pull_request.tracking_issue import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.records import Issue
 
@@ -33,7 +33,7 @@ def keep(github: FakeGitHub, *ids: str, marker: str = MARKER) -> IssueStep:
     connection = Connection.open(
         github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
     )
-    return TrackingIssue(connection).keep(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
+    return TrackingIssue(connection).update(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
 
 
 def issue(github: FakeGitHub, number: int = 1) -> Issue:
@@ -112,11 +112,11 @@ class TestStrangers:
     [
         (None, (), IssueStep.NOTHING),
         (None, ("a",), IssueStep.OPEN),
-        (Tracked(1, True, False, body_of()), (), IssueStep.CLOSE),
-        (Tracked(1, True, False, "no line"), ("a",), IssueStep.EDIT),
-        (Tracked(1, False, True, "no line"), ("a",), IssueStep.REOPEN),
-        (Tracked(1, False, False, body_of()), (), IssueStep.NOTHING),
+        (TrackedIssue(1, True, False, body_of()), (), IssueStep.CLOSE),
+        (TrackedIssue(1, True, False, "no line"), ("a",), IssueStep.EDIT),
+        (TrackedIssue(1, False, True, "no line"), ("a",), IssueStep.REOPEN),
+        (TrackedIssue(1, False, False, body_of()), (), IssueStep.NOTHING),
     ],
 )
-def test_rows_that_only_a_table_can_show(found: Tracked | None, now: tuple[str, ...], step: IssueStep) -> None:
-    assert next_step(found, now) is step
+def test_rows_that_only_a_table_can_show(found: TrackedIssue | None, now: tuple[str, ...], step: IssueStep) -> None:
+    assert next_issue_step(found, now) is step

@@ -11,41 +11,41 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.trial.cleanup import Here, Mark, is_dead
+from leastpriv.trial.cleanup import ProcessIdentity, TrialTags, has_trial_ended
 from leastpriv.trial.process import parent_and_start
 
 NOW = datetime(2026, 11, 3, 9, 15, tzinfo=UTC)
-HERE = Here("0a1b2c3d4e5f", os.getpid(), parent_and_start(os.getpid())[1])
-MARK = Mark("leastpriv-0a1b2c3d4e5f", NOW, HERE)
+HERE = ProcessIdentity("0a1b2c3d4e5f", os.getpid(), parent_and_start(os.getpid())[1])
+MARK = TrialTags("leastpriv-0a1b2c3d4e5f", NOW, HERE)
 
 
-def tags(mark: Mark = MARK, at: datetime = NOW) -> dict[str, str]:
+def tags(mark: TrialTags = MARK, at: datetime = NOW) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in mark.tags(at)}
 
 
 def test_names_are_ones_that_iam_takes() -> None:
-    assert re.fullmatch(r"[\w+=,.@-]{2,64}", MARK.session(999_999_999))
-    assert re.fullmatch(r"[\w+=,.@-]{1,64}", MARK.name("999999999-10"))
+    assert re.fullmatch(r"[\w+=,.@-]{2,64}", MARK.session_name(999_999_999))
+    assert re.fullmatch(r"[\w+=,.@-]{1,64}", MARK.resource_name("999999999-10"))
     for key, value in tags().items():
         assert re.fullmatch(r"[\w .:/=+@-]{1,128}", key)
         assert re.fullmatch(r"[\w .:/=+@-]{1,256}", value)
 
 
 def test_a_trial_that_runs_is_not_dead_also_on_another_machine() -> None:
-    assert not is_dead(tags(), NOW, HERE)
-    assert not is_dead(tags(), NOW, Here("another", 1, 1))
+    assert not has_trial_ended(tags(), NOW, HERE)
+    assert not has_trial_ended(tags(), NOW, ProcessIdentity("another", 1, 1))
 
 
 def test_a_trial_whose_process_has_ended_here_is_dead() -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    mark = Mark(MARK.trial, NOW, Here(HERE.machine, int(ended.stdout), 7))
-    assert is_dead(tags(mark), NOW, HERE)
-    assert not is_dead(tags(mark), NOW, Here("another", 1, 1))
+    mark = TrialTags(MARK.trial, NOW, ProcessIdentity(HERE.machine, int(ended.stdout), 7))
+    assert has_trial_ended(tags(mark), NOW, HERE)
+    assert not has_trial_ended(tags(mark), NOW, ProcessIdentity("another", 1, 1))
 
 
 def test_a_process_id_that_another_process_has_by_now_is_dead() -> None:
-    mark = Mark(MARK.trial, NOW, Here(HERE.machine, HERE.pid, HERE.started - 1))
-    assert is_dead(tags(mark), NOW, HERE)
+    mark = TrialTags(MARK.trial, NOW, ProcessIdentity(HERE.machine, HERE.pid, HERE.started - 1))
+    assert has_trial_ended(tags(mark), NOW, HERE)
 
 
 @pytest.mark.parametrize("differs", ["boot", "room"])
@@ -58,28 +58,28 @@ def test_containers_with_one_name_are_different_machines(tmp_path: Path, differs
         (proc / "self/ns").mkdir(parents=True)
         (proc / "sys/kernel/random/boot_id").write_text(f"boot-{number if differs == 'boot' else 0}\n")
         (proc / "self/ns/pid").symlink_to(f"pid:[{number if differs == 'room' else 0}]")
-        machines.append(Here.now(proc).machine)
+        machines.append(ProcessIdentity.current(proc).machine)
     assert len(set(machines)) == 2
-    assert Here.now(tmp_path / "1").machine == machines[0]
+    assert ProcessIdentity.current(tmp_path / "1").machine == machines[0]
 
 
 def test_where_the_machine_does_not_tell_what_it_is_nobody_takes_a_trial_for_dead(tmp_path: Path) -> None:
-    here = Here.now(tmp_path)
+    here = ProcessIdentity.current(tmp_path)
     assert here.machine == ""
-    assert not is_dead(tags(Mark(MARK.trial, NOW, here)), NOW, here)
+    assert not has_trial_ended(tags(TrialTags(MARK.trial, NOW, here)), NOW, here)
 
 
 def test_a_trial_whose_last_credentials_have_ended_is_dead() -> None:
-    elsewhere = Mark(MARK.trial, NOW, Here("another", 1, 1))
-    assert not is_dead(tags(elsewhere), NOW + timedelta(minutes=59), HERE)
-    assert is_dead(tags(elsewhere), NOW + timedelta(minutes=61), HERE)
-    assert not is_dead(tags(elsewhere, NOW + timedelta(minutes=50)), NOW + timedelta(minutes=61), HERE)
+    elsewhere = TrialTags(MARK.trial, NOW, ProcessIdentity("another", 1, 1))
+    assert not has_trial_ended(tags(elsewhere), NOW + timedelta(minutes=59), HERE)
+    assert has_trial_ended(tags(elsewhere), NOW + timedelta(minutes=61), HERE)
+    assert not has_trial_ended(tags(elsewhere, NOW + timedelta(minutes=50)), NOW + timedelta(minutes=61), HERE)
 
 
 def test_what_has_no_readable_tags_is_nobodys_to_remove() -> None:
     for odd in ({}, {"leastpriv:until": "soon"}, {"leastpriv:until": "2020-01-01"}, {"leastpriv:maker": "x/y"}):
-        assert not is_dead(odd, NOW, HERE)
+        assert not has_trial_ended(odd, NOW, HERE)
 
 
 def test_the_name_of_the_machine_is_not_told() -> None:
-    assert os.uname().nodename not in str(Here.now())
+    assert os.uname().nodename not in str(ProcessIdentity.current())

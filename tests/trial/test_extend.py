@@ -18,20 +18,29 @@ from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
-from leastpriv.trial.extend import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
+from leastpriv.trial.extend import (
+    CandidatePolicy,
+    RoundResult,
+    TrialDenial,
+    TrialIdentity,
+    UnresolvedDenial,
+    extend_candidate,
+    logged_denials,
+    recorded_denials,
+)
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 OWN = "arn:aws:sts::111122223333:assumed-role/deploy/leastpriv-0a1b2c3d4e5f-2"
-SESSION = Tried(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True)
+SESSION = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True)
 TEMPORARY = "arn:aws:iam::111122223333:role/leastpriv-trial/leastpriv-0a1b2c3d4e5f-20261103T091500-role"
 OWN_OF_TEMPORARY = f"arn:aws:sts::111122223333:assumed-role/{TEMPORARY.rpartition('/')[2]}/leastpriv-0a1b2c3d4e5f-2"
-TRIAL_ROLE = Tried(ROLE, "leastpriv-0a1b2c3d4e5f", TEMPORARY, narrows=False)
+TRIAL_ROLE = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", TEMPORARY, narrows=False)
 NOW = datetime(2026, 11, 3, 9, 15, tzinfo=UTC)
 CASES = json.loads((Path(__file__).parent / "rounds.json").read_text(encoding="utf-8"))
 
 
-def candidate(*statements: dict[str, Any], attached: Sequence[Document] = ()) -> Candidate:
-    return Candidate(document(*statements), tuple(attached))
+def candidate(*statements: dict[str, Any], attached: Sequence[Document] = ()) -> CandidatePolicy:
+    return CandidatePolicy(document(*statements), tuple(attached))
 
 
 def document(*statements: dict[str, Any]) -> Document:
@@ -42,13 +51,15 @@ def allow(action: str | list[str], resource: str | list[str] = "*", **more: obje
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
-def answer(policy: Candidate, *messages: str, tried: Tried = SESSION, options: Options | None = None) -> Step:
+def answer(
+    policy: CandidatePolicy, *messages: str, tried: TrialIdentity = SESSION, options: Options | None = None
+) -> RoundResult:
     """What a round makes of the messages of its output."""
     denials = [read_denial(message) for message in messages]
-    return judged(policy, list(told(denials, tried)), tried, options or Options(), NOW)
+    return extend_candidate(policy, list(logged_denials(denials, tried)), tried, options or Options(), NOW)
 
 
-def added(step: Step) -> list[tuple[str, tuple[str, ...]]]:
+def added(step: RoundResult) -> list[tuple[str, tuple[str, ...]]]:
     return [(change.action, change.resources) for change in step.added]
 
 
@@ -61,8 +72,8 @@ def test_a_round_as_written_down(case: dict[str, Any]) -> None:
     step = answer(policy, *messages, tried=tried, options=Options(never_add=tuple(case.get("never-add", ()))))
     assert [f"{action} on {', '.join(resources)}" for action, resources in added(step)] == case["added"]
     expected = case["not-mended"]
-    assert [one.action for one in step.unmended] == [action for action, _ in expected]
-    for one, (_, reason) in zip(step.unmended, expected, strict=True):
+    assert [one.action for one in step.unresolved] == [action for action, _ in expected]
+    for one, (_, reason) in zip(step.unresolved, expected, strict=True):
         assert reason in one.reason
     if not case["added"]:
         assert step.document.to_bytes() == policy.document.to_bytes()
@@ -73,10 +84,10 @@ def test_a_bare_refusal_in_a_record_of_the_session_counts_where_the_policy_lacks
     need = Need(Permission("s3:GetObject", "arn:aws:s3:::assets/app.zip"), Basis.DENIED, "from the request")
     bare = Denial((), "", "", DeniedBy.UNKNOWN, False, False)
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("s3.amazonaws.com:HeadObject",), ("us-east-1",), bare)
-    lacking = judged(candidate(allow("sqs:*")), list(recorded([usage])), SESSION, Options(), NOW)
+    lacking = extend_candidate(candidate(allow("sqs:*")), list(recorded_denials([usage])), SESSION, Options(), NOW)
     assert added(lacking) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
-    allowing = judged(candidate(allow("s3:*")), list(recorded([usage])), SESSION, Options(), NOW)
-    assert (added(allowing), len(allowing.unmended)) == ([], 1)
+    allowing = extend_candidate(candidate(allow("s3:*")), list(recorded_denials([usage])), SESSION, Options(), NOW)
+    assert (added(allowing), len(allowing.unresolved)) == ([], 1)
 
 
 def test_what_an_earlier_round_was_refused_and_the_policy_allows_by_now_is_settled() -> None:
@@ -84,8 +95,11 @@ def test_what_an_earlier_round_was_refused_and_the_policy_allows_by_now_is_settl
     denial = Denial(("sqs:ListQueues",), "", OWN, DeniedBy.SESSION, False, False)
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("x:Y",), ("us-east-1",), denial)
     policy = candidate(allow("sqs:*"))
-    assert judged(policy, list(recorded([usage], late=True)), SESSION, Options(), NOW).unmended == ()
-    assert len(judged(policy, list(recorded([usage])), SESSION, Options(), NOW).unmended) == 1
+    assert (
+        extend_candidate(policy, list(recorded_denials([usage], is_earlier=True)), SESSION, Options(), NOW).unresolved
+        == ()
+    )
+    assert len(extend_candidate(policy, list(recorded_denials([usage])), SESSION, Options(), NOW).unresolved) == 1
 
 
 def test_a_refusal_that_names_its_resource_is_believed_over_one_that_does_not() -> None:
@@ -95,14 +109,14 @@ def test_a_refusal_that_names_its_resource_is_believed_over_one_that_does_not() 
         _refused("s3:GetObject", '"arn:aws:s3:::assets/app.zip"'),
     )
     assert added(step) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
-    assert step.unmended == ()
+    assert step.unresolved == ()
 
 
 def test_another_attached_policy_counts_and_is_not_edited() -> None:
     beside = document(allow("ssm:GetParameter"))
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
     step = answer(candidate(allow("sqs:*"), attached=[beside]), _refused("ssm:GetParameter", arn))
-    assert (added(step), [one.overtaken for one in step.unmended]) == ([], [True])
+    assert (added(step), [one.allowed_by_candidate for one in step.unresolved]) == ([], [True])
 
 
 def test_the_humans_lines_stay_and_the_addition_goes_where_it_fits() -> None:
@@ -111,7 +125,7 @@ def test_the_humans_lines_stay_and_the_addition_goes_where_it_fits() -> None:
         '{"Version": "2012-10-17",  "Statement": [\n'
         f'  {{"Sid": "Mine", "Effect": "Allow", "Action": ["ssm:GetParameter"], "Resource": "{arn}"}}\n]}}\n'
     )
-    policy = Candidate(parse(text.encode(), "p.json"))
+    policy = CandidatePolicy(parse(text.encode(), "p.json"))
     step = answer(policy, _refused("ssm:PutParameter", arn))
     expected = text.replace('"ssm:GetParameter"]', '"ssm:GetParameter", "ssm:PutParameter"]')
     assert step.document.to_bytes().decode() == expected
@@ -158,13 +172,13 @@ def test_no_round_takes_anything_away_or_gives_more_than_was_refused(
 ) -> None:
     tried = SESSION if narrows else TRIAL_ROLE
     policy = candidate(*statements)
-    seen = list(told([read_denial(message) for message in messages], tried))
-    step = judged(policy, seen, tried, Options(), NOW)
-    refused = [one.need.permission for one in seen if isinstance(one, Refusal) and one.need.exact]
+    seen = list(logged_denials([read_denial(message) for message in messages], tried))
+    step = extend_candidate(policy, seen, tried, Options(), NOW)
+    refused = [one.need.permission for one in seen if isinstance(one, TrialDenial) and one.need.exact]
     assert check_containment([step.document], [policy.document]).holds
     assert not lost_denies([policy.document], [step.document])
     assert check_containment([policy.document], [step.document], refused).holds
-    certain = {one.need.permission.action for one in seen if isinstance(one, Refusal) and one.certain}
+    certain = {one.need.permission.action for one in seen if isinstance(one, TrialDenial) and one.is_certain}
     for action, resources in added(step):
         assert not forbidden(action)
         assert not sensitivity(action) or (action in certain and not any("*" in each for each in resources))
@@ -174,7 +188,7 @@ def test_no_round_takes_anything_away_or_gives_more_than_was_refused(
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5))
 def test_the_same_refusals_extend_a_policy_once(statements: list[dict[str, Any]], messages: list[str]) -> None:
     first = answer(candidate(*statements), *messages)
-    again = answer(Candidate(first.document), *messages)
+    again = answer(CandidatePolicy(first.document), *messages)
     assert (again.added, again.document.to_bytes()) == ((), first.document.to_bytes())
 
 
@@ -182,20 +196,22 @@ def test_the_same_refusals_extend_a_policy_once(statements: list[dict[str, Any]]
 def test_every_refusal_is_either_mended_or_told(messages: list[str]) -> None:
     policy = candidate(allow("sqs:ListQueues"))
     denials = [read_denial(message) for message in messages]
-    seen = list(told(denials, SESSION))
-    step = judged(policy, seen, SESSION, Options(), NOW)
-    told_of = {change.action for change in step.added} | {one.action for one in step.unmended}
-    assert told_of >= {one.need.permission.action if isinstance(one, Refusal) else one.action for one in seen}
-    assert all(one.reason for one in step.unmended if isinstance(one, Unmended))
+    seen = list(logged_denials(denials, SESSION))
+    step = extend_candidate(policy, seen, SESSION, Options(), NOW)
+    told_of = {change.action for change in step.added} | {one.action for one in step.unresolved}
+    assert told_of >= {one.need.permission.action if isinstance(one, TrialDenial) else one.action for one in seen}
+    assert all(one.reason for one in step.unresolved if isinstance(one, UnresolvedDenial))
 
 
 def test_what_the_output_hides_of_a_resource_is_filled_from_what_the_candidate_grants() -> None:
     """Terraform names an object by its key alone; the candidate grants something on just one object of that key."""
     message = "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
-    known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).resources
-    hidden = [one for one in told([read_denial(message)], SESSION) if isinstance(one, Refusal)]
-    filled = [one for one in told([read_denial(message)], SESSION, known) if isinstance(one, Refusal)]
+    known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).exact_resources
+    hidden = [one for one in logged_denials([read_denial(message)], SESSION) if isinstance(one, TrialDenial)]
+    filled = [one for one in logged_denials([read_denial(message)], SESSION, known) if isinstance(one, TrialDenial)]
     assert [one.need.exact for one in hidden] == [False]
     assert [one.need.permission.resource for one in filled] == ["arn:aws:s3:::orders-site/index.html"]
     two = known | {"arn:aws:s3:::other/index.html"}
-    assert [one.need.exact for one in told([read_denial(message)], SESSION, two) if isinstance(one, Refusal)] == [False]
+    assert [
+        one.need.exact for one in logged_denials([read_denial(message)], SESSION, two) if isinstance(one, TrialDenial)
+    ] == [False]

@@ -6,7 +6,7 @@ import pytest
 
 from leastpriv.cli.parser import parser
 from leastpriv.errors import InputError
-from leastpriv.trial.options import TrialSettings, from_options
+from leastpriv.trial.options import TrialSettings, parse_settings
 from tests.fakes.command import leastpriv
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -14,7 +14,7 @@ USER = "arn:aws:iam::111122223333:user/robot"
 
 
 def settings(*arguments: str, who: str = ROLE) -> TrialSettings:
-    found = from_options(parser().parse_args(["trial", "--role-arn", who, "--policy-file", "p.json", *arguments]))
+    found = parse_settings(parser().parse_args(["trial", "--role-arn", who, "--policy-file", "p.json", *arguments]))
     assert found is not None
     return found
 
@@ -31,7 +31,7 @@ def test_a_role_is_tried_by_its_session_policy_and_a_user_by_a_temporary_role() 
 
 
 def test_cleaning_up_needs_neither_a_role_nor_a_policy() -> None:
-    assert from_options(parser().parse_args(["trial", "--clean-up"])) is None
+    assert parse_settings(parser().parse_args(["trial", "--clean-up"])) is None
 
 
 @pytest.mark.parametrize("flag", ["--role-arn", "--policy-file"])
@@ -39,7 +39,7 @@ def test_a_command_needs_both(flag: str) -> None:
     given = {"--role-arn": ROLE, "--policy-file": "p.json"}
     rest = [word for name, value in given.items() if name != flag for word in (name, value)]
     with pytest.raises(InputError, match=f"{flag} is missing"):
-        from_options(parser().parse_args(["trial", "--clean-up", *rest, "--", "make"]))
+        parse_settings(parser().parse_args(["trial", "--clean-up", *rest, "--", "make"]))
 
 
 @pytest.mark.parametrize(

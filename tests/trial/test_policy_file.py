@@ -11,7 +11,7 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.source import Location
-from leastpriv.trial.policy_file import open_attached, open_policy, save
+from leastpriv.trial.policy_file import open_attached, open_policy, save_policy
 
 ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")
 TEXT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}\n'
@@ -32,7 +32,7 @@ def extended() -> Document:
 def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None:
     path.chmod(0o640)
     file = open_policy(Location(str(path), ""), ROLE)
-    assert save(file, extended()) == path
+    assert save_policy(file, extended()) == path
     assert (path.read_text(), path.stat().st_mode & 0o777) == (OTHER, 0o640)
     assert [each.name for each in path.parent.iterdir()] == ["policy.json"]
 
@@ -41,7 +41,7 @@ def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None
 def test_a_file_that_changed_meanwhile_is_left_alone(path: Path, change: str) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.write_text("theirs") if change == "saved" else path.unlink()
-    beside = save(file, extended())
+    beside = save_policy(file, extended())
     assert (beside.name, beside.read_text()) == ("policy.json.trial", OTHER)
     assert not path.exists() if change == "removed" else path.read_text() == "theirs"
 
@@ -49,7 +49,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(path: Path, change: str) ->
 def test_what_an_earlier_trial_wrote_beside_it_is_not_overwritten(path: Path) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.write_text("theirs")
-    names = [save(file, extended()).name for _ in range(3)]
+    names = [save_policy(file, extended()).name for _ in range(3)]
     assert names == ["policy.json.trial", "policy.json.trial-2", "policy.json.trial-3"]
 
 
@@ -58,13 +58,13 @@ def test_a_folder_that_has_gone_is_a_sentence(path: Path) -> None:
     path.unlink()
     path.parent.rmdir()
     with pytest.raises(LeastprivError, match="cannot be written"):
-        save(file, extended())
+        save_policy(file, extended())
 
 
 def test_a_link_stays_a_link(path: Path) -> None:
     link = path.with_name("link.json")
     link.symlink_to(path.name)
-    save(open_policy(Location(str(link), ""), ROLE), extended())
+    save_policy(open_policy(Location(str(link), ""), ROLE), extended())
     assert (link.is_symlink(), path.read_text()) == (True, OTHER)
 
 
@@ -72,7 +72,7 @@ def test_without_a_file_the_trial_begins_with_nothing_and_makes_it(tmp_path: Pat
     path = tmp_path / "new.json"
     file = open_policy(Location(str(path), ""), ROLE)
     assert (file.raw, file.document.statements) == (None, ())
-    save(file, extended())
+    save_policy(file, extended())
     assert path.read_text() == OTHER
 
 

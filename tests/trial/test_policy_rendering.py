@@ -14,7 +14,12 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import PolicyKind, quota
-from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy, whole
+from leastpriv.trial.policy_rendering import (
+    as_inline_policies,
+    as_managed_policies,
+    as_session_policy,
+    render_documents,
+)
 
 
 def document(count: int, version: str = "2012-10-17", name: str = "p.json") -> Document:
@@ -61,18 +66,18 @@ def test_a_small_policy_is_a_session_policy_and_a_large_one_is_not() -> None:
 
 
 def test_statements_are_joined_where_the_policy_fits_then() -> None:
-    assert len(whole([document(25)])[0]) > quota(PolicyKind.SESSION)
+    assert len(render_documents([document(25)])[0]) > quota(PolicyKind.SESSION)
     assert is_same((as_session_policy([document(25)]),), [document(25)])
 
 
 def test_policies_of_two_versions_stay_apart_since_variables_mean_something_in_one_only() -> None:
-    texts = whole([document(1), document(1, ""), document(1)])
+    texts = render_documents([document(1), document(1, ""), document(1)])
     assert [json.loads(text).get("Version") for text in texts] == [None, "2012-10-17"]
     assert as_session_policy([document(1, ""), document(1)]) == ""
 
 
 def test_a_policy_without_statements_allows_nothing_and_is_one_that_iam_takes() -> None:
-    (text,) = whole([parse(create_policy(()), "p.json")])
+    (text,) = render_documents([parse(create_policy(()), "p.json")])
     (statement,) = json.loads(text)["Statement"]
     assert statement["Action"] == "sts:GetCallerIdentity"
     assert as_session_policy([parse(create_policy(()), "p.json")]) == text
@@ -105,7 +110,7 @@ AT = "/Resources/Deploy/Properties/PolicyDocument"
 def test_what_only_a_rendered_template_knows_cannot_be_tried(resource: str) -> None:
     raw = TEMPLATE.format(resource=resource).encode()
     with pytest.raises(InputError, match="known only once its template is rendered"):
-        whole([parse(raw, "template.yaml", AT)])
+        render_documents([parse(raw, "template.yaml", AT)])
 
 
 def test_a_policy_in_a_template_that_is_written_out_is_tried_as_it_is() -> None:

@@ -17,7 +17,7 @@ from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.trial import process
-from leastpriv.trial.process import Ended, run_command
+from leastpriv.trial.process import CommandResult, run_command
 from tests.fakes import progress
 
 REFUSAL = (
@@ -28,7 +28,7 @@ REFUSAL = (
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    ended: Ended
+    ended: CommandResult
     out: bytes
     err: bytes
 
@@ -104,7 +104,7 @@ IGNORES = (
 """A script that ignores signals."""
 
 
-def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
+def interrupted(script: str, *numbers: int) -> tuple[CommandResult, list[str]]:
     """Runs a script and sends signals to this process as soon as it says that it is ready."""
     said = progress.LINES
 
@@ -135,7 +135,7 @@ def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
 
 
 def test_time_is_as_good_as_a_further_signal(not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_PATIENCE", 0.1)
+    monkeypatch.setattr(process, "_ESCALATION_DELAY", 0.1)
     script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
     assert interrupted(script, signal.SIGTERM)[0].exit_code == 137
 
@@ -158,7 +158,7 @@ def test_a_reader_that_fails_tells_so_and_the_command_runs_on(monkeypatch: pytes
 
 
 def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_LONGEST_LINGER", 0.5)
+    monkeypatch.setattr(process, "_MAX_AFTER_EXIT", 0.5)
     daemon = "import time\nfor _ in range(200): print('x', flush=True); time.sleep(0.1)"
     began = time.monotonic()
     run("import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])", daemon)

@@ -21,18 +21,18 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
-from leastpriv.trial.cleanup import Here, Mark
-from leastpriv.trial.extend import Candidate
-from leastpriv.trial.options import TrialSettings, from_options
-from leastpriv.trial.policy_rendering import whole
+from leastpriv.trial.cleanup import ProcessIdentity, TrialTags
+from leastpriv.trial.extend import CandidatePolicy
+from leastpriv.trial.options import TrialSettings, parse_settings
+from leastpriv.trial.policy_rendering import render_documents
 from leastpriv.trial.process import Credentials
-from leastpriv.trial.records import Records
-from leastpriv.trial.rounds import Course, Surroundings
+from leastpriv.trial.records import TrialRecords
+from leastpriv.trial.rounds import TrialContext, TrialRun
 from tests.fakes import progress
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
-MARK = Mark("leastpriv-0a1b2c3d4e5f", NOW, Here("machine", 1, 1))
+MARK = TrialTags("leastpriv-0a1b2c3d4e5f", NOW, ProcessIdentity("machine", 1, 1))
 COMMAND = """
 import json, sys
 allowed = {action for each in json.loads(open(sys.argv[1]).read())['Statement'] for action in each['Action']}
@@ -46,23 +46,23 @@ for action in sys.argv[3:]:
 
 
 @dataclass
-class File:
+class FileStrategy:
     """A strategy that puts the candidate into a file, which the command obeys."""
 
     path: Path
     narrows: bool = True
-    lags: bool = False
-    acting: str = ROLE
+    may_lag: bool = False
+    acting_role: str = ROLE
     late: int = 0
-    """Rounds by which the file lags behind, as IAM does."""
+    """Rounds by which the file may_lag behind, as IAM does."""
     seen: list[str] = field(default_factory=list)
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:  # noqa: ARG002
-        self.seen.append(whole(documents)[0])
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:  # noqa: ARG002
+        self.seen.append(render_documents(documents)[0])
         self.path.write_text(self.seen[max(0, len(self.seen) - 1 - self.late)])
         return Credentials("key", "secret", "token")
 
-    def remove(self) -> list[str]:
+    def clean_up(self) -> list[str]:
         return []
 
 
@@ -71,7 +71,7 @@ SESSION = f"arn:aws:sts::111122223333:assumed-role/deploy/{MARK.trial}"
 
 @dataclass
 class Tried:
-    course: Course
+    course: TrialRun
     policies: list[str]
     """That were in force, round by round."""
     said: list[str]
@@ -89,21 +89,21 @@ def tried(tmp_path: Path) -> Try:
     def run(
         *actions: str,
         options: Sequence[str] = (),
-        strategy: File | None = None,
+        strategy: FileStrategy | None = None,
         script: str = COMMAND,
         sleep: Callable[[float], None] | None = None,
         with_records: bool = False,
     ) -> Tried:
-        file = strategy or File(tmp_path / "policy")
+        file = strategy or FileStrategy(tmp_path / "policy")
         argv = (sys.executable, "-c", script, str(file.path), f"{SESSION}-1", *actions)
         settings = _settings("--role-arn", ROLE, "--policy-file", "p.json", *options, "--", *argv)
         said = progress.LINES
-        around = Surroundings(
+        around = TrialContext(
             dict(os.environ), io.StringIO(), io.StringIO(), lambda: datetime.now(UTC), sleep or _no_sleep
         )
-        records = Records((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
-        candidate = Candidate(parse(create_policy(()), "p.json"))
-        found = Tried(Course(settings, around, file, MARK, records, "", candidate), file.seen, said)
+        records = TrialRecords((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
+        candidate = CandidatePolicy(parse(create_policy(()), "p.json"))
+        found = Tried(TrialRun(settings, around, file, MARK, records, "", candidate), file.seen, said)
         with caught_signals(first_only=True) as signals, signals.recorded():
             found.course.signals = signals
             found.code = found.course.run()
@@ -113,7 +113,7 @@ def tried(tmp_path: Path) -> Try:
 
 
 def _settings(*arguments: str) -> TrialSettings:
-    found = from_options(parser().parse_args(["trial", *arguments]))
+    found = parse_settings(parser().parse_args(["trial", *arguments]))
     assert found is not None
     return found
 
@@ -154,10 +154,10 @@ def test_a_round_without_a_new_mendable_refusal_is_the_last(tried: Try) -> None:
 
 
 def test_a_change_that_iam_has_not_heeded_yet_gets_one_more_round(tried: Try, tmp_path: Path) -> None:
-    late = File(tmp_path / "late", lags=True, late=1)
+    late = FileStrategy(tmp_path / "late", may_lag=True, late=1)
     found = tried("sns:ListTopics", strategy=late)
     assert (found.code, len(late.seen)) == (0, 3)
-    never = File(tmp_path / "never", lags=True, late=99)
+    never = FileStrategy(tmp_path / "never", may_lag=True, late=99)
     found = tried("sns:ListTopics", strategy=never)
     assert (found.code, len(never.seen), found.actions()) == (1, 3, ["sns:ListTopics"])
 
@@ -207,11 +207,11 @@ def test_a_signal_ends_the_waiting_for_records_and_the_round_is_told_all_the_sam
 def test_a_signal_between_rounds_is_not_forgotten_and_what_was_found_stays(tried: Try, tmp_path: Path) -> None:
     """It comes right after the round's command has ended by itself."""
 
-    class Interrupted(File):
-        def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+    class Interrupted(FileStrategy):
+        def apply(self, documents: Sequence[Document], number: int) -> Credentials:
             if number == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return super().enact(documents, number)
+            return super().apply(documents, number)
 
     file = Interrupted(tmp_path / "policy")
     with pytest.raises(Stopped):

@@ -1,1 +1,1 @@
-"""The door to GitHub: branches, pull requests and workflow runs of one repository, by API only."""
+"""Access to branches, pull requests, issues and workflow runs of one repository by GitHub's API."""

@@ -1,6 +1,6 @@
-"""Files, commits and branches on GitHub, without checkout, git or a write in the workspace.
+"""Reads and writes files, commits and branches by GitHub's API, without checkout or git.
 
-Commits are made from blob, tree and commit objects without author fields, so that GitHub signs them; the branch then
+Commits are created from blob, tree and commit objects without author fields, so that GitHub signs them. The branch then
 moves once, by compare-and-swap.
 """
 
@@ -13,38 +13,38 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git import fingerprint_of
-from leastpriv.pull_request.github.client import Connection, explained
-from leastpriv.pull_request.lifecycle import Branch
-from leastpriv.pull_request.models import Certify
+from leastpriv.pull_request.git import trailer_fingerprint
+from leastpriv.pull_request.github.client import Connection, translate_github_errors
+from leastpriv.pull_request.lifecycle import ProposalBranch
+from leastpriv.pull_request.models import FingerprintFunction
 
 if TYPE_CHECKING:
     from github.Commit import Commit
     from github.GitTree import GitTree
 
 
-_NOBODY = "0" * 40
+_NULL_OID = "0" * 40
 _WEB_FLOW = "web-flow"
-"""Login of GitHub's own committer, who signs what the API commits and the button "Update branch" merges."""
+"""Login of GitHub's committer, which signs commits of the API and merges of the button "Update branch"."""
 _NEW_FILE = "100644"
-_NOT_FOR_THIS_TOKEN = (403, 404)
-"""A job with `contents: read` alone, as the mode `report` takes, may read a private repository's commits only."""
+_FORBIDDEN_STATUSES = (403, 404)
+"""A job with `contents: read` alone, as in mode `report`, may read only the commits of a private repository."""
 _FILE_MODES = ("100644", "100755")
-_MOST_FILES = 20
-_MOST_VERSIONS = 50
-"""More files than this no proposal changes: a role has ten managed policies, twenty where AWS has raised it."""
+_MAX_FILES = 20
+_MAX_VERSIONS = 50
+"""A proposal never changes more files: a role has ten managed policies, twenty if AWS raised the quota."""
 
 
 class Branches:
-    """The git side of one repository."""
+    """The branches of one repository."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
-        self._read: dict[tuple[str, str], bytes | None] = {}
+        self._contents: dict[tuple[str, str], bytes | None] = {}
 
-    def head_of(self, base: str = "") -> tuple[str, str]:
-        """Name and commit of the branch `base`, or of the default branch.
+    def branch_head(self, base: str = "") -> tuple[str, str]:
+        """Returns name and commit of the branch `base`, or of the default branch.
 
         Raises:
             PullRequestError: there is no such branch.
@@ -56,146 +56,155 @@ class Branches:
         return name, commit
 
     def commit_at(self, branch: str) -> str | None:
-        """Commit at the head of a branch; None where there is no such branch."""
+        """Returns the commit at the head of a branch; None without such a branch."""
         from github import UnknownObjectException
 
-        with explained(f"reading the branch {branch}"):
+        with translate_github_errors(f"reading the branch {branch}"):
             try:
                 return self._repository.get_git_ref(f"heads/{branch}").object.sha
             except UnknownObjectException:
                 return None
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Content of a file in a commit; None where there is none. What a commit holds is asked for once.
+        """Returns the content of a file in a commit, requested once; None if the commit lacks it.
 
         Raises:
             PullRequestError: the path is a folder, or a link that leads out of the repository.
         """
-        if (commit, path) not in self._read:
-            self._read[commit, path] = self._fetch(commit, path)
-        return self._read[commit, path]
+        if (commit, path) not in self._contents:
+            self._contents[commit, path] = self._fetch(commit, path)
+        return self._contents[commit, path]
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
-        """When a file was last changed, as of a commit (aware, UTC); None where it never was there.
+    def last_changed(self, commit: str, path: str) -> datetime | None:
+        """Returns when a file was last changed, as of a commit (aware, UTC); None if it never existed.
 
-        A commit that came by a pull request counts from its merge on, which the commit itself may be far older than.
+        A commit of a pull request counts from its merge, which may be much later than the commit itself.
         """
-        with explained(f"reading the history of {path}"):
+        with translate_github_errors(f"reading the history of {path}"):
             newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
-            return max(_times(newest)) if newest else None
+            return max(_commit_times(newest)) if newest else None
 
     def parent_of(self, commit: str) -> str:
-        """The first parent of a commit; empty where it has none, or is not there any more."""
+        """Returns the first parent of a commit; empty if it has none or no longer exists."""
         from github import UnknownObjectException
 
-        with explained(f"reading the commit {commit[:12]}"):
+        with translate_github_errors(f"reading the commit {commit[:12]}"):
             try:
                 parents = self._repository.get_git_commit(commit).parents
             except UnknownObjectException:
                 return ""
             return parents[0].sha if parents else ""
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Content of a file as it was at a time (aware), as of a commit; None where it never was there.
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Returns the content of a file at a time (aware), as of a commit; None if it never existed.
 
-        Where the file is younger, its first version; of one with more changes since, the oldest that was looked at.
+        For a younger file it is the first version; with more changes since, the oldest of the newest 50 versions.
         """
         version = None
-        with explained(f"reading the history of {path}"):
-            # Each commit by when it was merged, as `changed_at`, which takes a question for each.
-            for version in islice(self._repository.get_commits(sha=commit, path=path), _MOST_VERSIONS):
-                if max(_times(version)) <= time:
+        with translate_github_errors(f"reading the history of {path}"):
+            # Each commit counts from its merge, as in `last_changed`, which takes one request per commit.
+            for version in islice(self._repository.get_commits(sha=commit, path=path), _MAX_VERSIONS):
+                if max(_commit_times(version)) <= time:
                     break
         return self.read(version.sha, path) if version else None
 
-    def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
-        """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""
+    def proposal_branch(
+        self, name: str, base_sha: str, path: str, fingerprint_for: FingerprintFunction
+    ) -> ProposalBranch | None:
+        """Returns the state of the branch `name`; None without such a branch. `path` is the policy file."""
         from github import UnknownObjectException
 
         head = self.commit_at(name)
         if head is None:
             return None
-        with explained(f"comparing {name} with its base"):
+        with translate_github_errors(f"comparing {name} with its base"):
             try:
                 comparison = self._repository.compare(base_sha, head)
                 commits, total = list(comparison.commits), comparison.total_commits
                 files = {file.filename for file in comparison.files}
             except UnknownObjectException:
                 # The base's history was rewritten: there is no common ancestor.
-                alone = self._repository.get_commit(head)
-                commits, total, files = [], 1, {file.filename for file in alone.files}
+                head_commit = self._repository.get_commit(head)
+                commits, total, files = [], 1, {file.filename for file in head_commit.files}
             merged = not commits and total == 0
             commits = commits or [self._repository.get_commit(head)]
-        own = [commit for commit in commits if self._is_ours(commit)]
-        ours = bool(own) and len(commits) >= total and len(files) <= _MOST_FILES
-        # The button "Update branch" merges the base and signs as GitHub: nobody's work, if our change is all there is.
-        ours = ours and all(commit in own or _is_update(commit) for commit in commits)
-        if ours and not merged:
-            ours = self._is_as_certified(own[-1], head, path, files, certify)
-        marked = [stamp for commit in commits if (stamp := fingerprint_of(commit.commit.message))]
-        return Branch(head, ours, bool(marked), marked[-1] if marked else "", merged)
+        own_commits = [commit for commit in commits if self._is_own_commit(commit)]
+        is_own = bool(own_commits) and len(commits) >= total and len(files) <= _MAX_FILES
+        # The button "Update branch" merges the base and signs as GitHub: no person's work, if the proposal is the only
+        # change.
+        is_own = is_own and all(commit in own_commits or _is_base_update(commit) for commit in commits)
+        if is_own and not merged:
+            is_own = self._has_expected_fingerprint(own_commits[-1], head, path, files, fingerprint_for)
+        fingerprints = [
+            fingerprint for commit in commits if (fingerprint := trailer_fingerprint(commit.commit.message))
+        ]
+        return ProposalBranch(head, is_own, bool(fingerprints), fingerprints[-1] if fingerprints else "", merged)
 
-    def _is_as_certified(self, own: Commit, head: str, path: str, files: set[str], certify: Certify) -> bool:
-        """Whether the files are what the commit's fingerprint was made of: names and trailers can be copied."""
-        found = {file: self.read(head, file) for file in sorted(files)}
-        contents = {file: content for file, content in found.items() if content is not None}
-        before = self.read(own.parents[0].sha, path) if own.parents else None
-        return contents.keys() == files and certify(before, contents) == fingerprint_of(own.commit.message)
+    def _has_expected_fingerprint(
+        self, commit: Commit, head: str, path: str, files: set[str], fingerprint_for: FingerprintFunction
+    ) -> bool:
+        """Whether the commit's fingerprint fits the files: names and trailers can be copied."""
+        content_by_file = {file: self.read(head, file) for file in sorted(files)}
+        contents = {file: content for file, content in content_by_file.items() if content is not None}
+        before = self.read(commit.parents[0].sha, path) if commit.parents else None
+        return contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(
+            commit.commit.message
+        )
 
-    def commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
-        """A signed commit on `base_sha` that changes these files; no branch points to it yet. Modes are kept."""
+    def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
+        """Creates a signed commit on `base_sha` with these files and returns it; keeps their modes."""
         from github import InputGitTreeElement
 
-        with explained("making the commit"):
+        with translate_github_errors("making the commit"):
             base = self._repository.get_git_commit(base_sha)
             elements = []
             for path, content in files.items():
-                mode = self._mode(base.tree, path)
+                mode = self._file_mode(base.tree, path)
                 blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
                 elements.append(InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha))
             tree = self._repository.create_git_tree(elements, base_tree=base.tree)
             return self._repository.create_git_commit(message, tree, [base]).sha
 
-    def move(self, branch: str, before: str | None, after: str | None) -> None:
-        """Moves, makes (`before` None) or deletes (`after` None) the branch, if it still stands where it was seen.
+    def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
+        """Moves, creates (`before` None) or deletes (`after` None) the branch, if its head is still `before`.
 
         Raises:
-            PullRequestError: it stands elsewhere now, or is protected.
+            PullRequestError: its head changed, or it is protected.
         """
         from github import GithubException
 
-        with explained(f"moving the branch {branch}"):
+        with translate_github_errors(f"moving the branch {branch}"):
             try:
                 self._compare_and_swap(branch, before, after)
             except GithubException:
                 if self._is_moved(branch, before, after):
                     return
                 try:
-                    self._move_by_rest(branch, before, after)
+                    self._move_with_rest(branch, before, after)
                 except GithubException:
                     if not self._is_moved(branch, before, after):
                         raise
 
     def contains(self, head: str, commit: str) -> bool:
-        """Whether a commit is `head` or one of its ancestors; False where either is not there."""
+        """Whether a commit is `head` or one of its ancestors; false if either does not exist."""
         from github import UnknownObjectException
 
-        with explained(f"looking for a commit before {head[:12]}"):
+        with translate_github_errors(f"looking for a commit before {head[:12]}"):
             try:
                 return self._repository.compare(head, commit).status in ("identical", "behind")
             except UnknownObjectException:
                 return False
 
     def fork_point(self, base: str, head: str) -> str:
-        """The commit from which `head` went its own way."""
-        with explained(f"comparing {head[:12]} with its base"):
+        """Returns the newest common ancestor of `base` and `head`."""
+        with translate_github_errors(f"comparing {head[:12]} with its base"):
             return self._repository.compare(base, head).merge_base_commit.sha
 
     def is_protected(self, branch: str) -> bool:
-        """Whether a branch is protected; False where there is none."""
+        """Whether a branch is protected; false without such a branch."""
         from github import UnknownObjectException
 
-        with explained(f"reading the branch {branch}"):
+        with translate_github_errors(f"reading the branch {branch}"):
             try:
                 return self._repository.get_branch(branch).protected
             except UnknownObjectException:
@@ -204,66 +213,66 @@ class Branches:
     def _fetch(self, commit: str, path: str) -> bytes | None:
         from github import UnknownObjectException
 
-        with explained(f"reading {path}"):
+        with translate_github_errors(f"reading {path}"):
             try:
-                found = self._repository.get_contents(path, ref=commit)
+                contents = self._repository.get_contents(path, ref=commit)
             except UnknownObjectException:
                 return None
-            if isinstance(found, list) or found.type != "file":
+            if isinstance(contents, list) or contents.type != "file":
                 raise PullRequestError(f"The path {path!r} is no regular file on GitHub: name another.")
-            if found.encoding == "base64":
-                return found.decoded_content
-            # Over 1 MB the content is left out (docs.github.com, "Repository contents", read 2026-11).
-            return base64.b64decode(self._repository.get_git_blob(found.sha).content)
+            if contents.encoding == "base64":
+                return contents.decoded_content
+            # GitHub omits the content of files over 1 MB (docs.github.com, "Repository contents", read 2026-11).
+            return base64.b64decode(self._repository.get_git_blob(contents.sha).content)
 
-    def _mode(self, tree: GitTree, path: str) -> str:
-        """Mode of the file at `path`; that of a new file where there is none."""
+    def _file_mode(self, tree: GitTree, path: str) -> str:
+        """Returns the mode of the file at `path`; for a new file the default mode."""
         *folders, name = path.split("/")
         for folder in folders:
-            below = next((entry for entry in tree.tree if entry.path == folder), None)
-            if below is None:
+            subfolder = next((entry for entry in tree.tree if entry.path == folder), None)
+            if subfolder is None:
                 return _NEW_FILE
-            if below.type != "tree":
+            if subfolder.type != "tree":
                 raise PullRequestError(f"The path {path!r} leads through a link or submodule: name the file itself.")
-            tree = self._repository.get_git_tree(below.sha)
+            tree = self._repository.get_git_tree(subfolder.sha)
         mode = next((entry.mode for entry in tree.tree if entry.path == name), _NEW_FILE)
         if mode not in _FILE_MODES:
             raise PullRequestError(f"The path {path!r} is a symbolic link, folder or submodule: name a regular file.")
         return mode
 
-    def _is_ours(self, commit: Commit) -> bool:
+    def _is_own_commit(self, commit: Commit) -> bool:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
-        made_by_us = self._connection.may_be_ours(author) and (
-            committer == _WEB_FLOW or self._connection.may_be_ours(committer)
+        is_own_login = self._connection.may_be_own_login(author) and (
+            committer == _WEB_FLOW or self._connection.may_be_own_login(committer)
         )
-        return made_by_us and bool(fingerprint_of(commit.commit.message))
+        return is_own_login and bool(trailer_fingerprint(commit.commit.message))
 
     def _compare_and_swap(self, branch: str, before: str | None, after: str | None) -> None:
         update = {
             "name": f"refs/heads/{branch}",
-            "beforeOid": before or _NOBODY,
-            "afterOid": after or _NOBODY,
+            "beforeOid": before or _NULL_OID,
+            "afterOid": after or _NULL_OID,
             "force": True,
         }
-        wish: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
-        self._repository.requester.graphql_named_mutation("updateRefs", wish, "clientMutationId")
+        mutation: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
+        self._repository.requester.graphql_named_mutation("updateRefs", mutation, "clientMutationId")
 
     def _is_moved(self, branch: str, before: str | None, after: str | None) -> bool:
-        """Whether the branch stands at `after` already: a request was carried out, and its answer got lost.
+        """Whether the head is `after` already: GitHub carried out the request, but its answer was lost.
 
-        The answer to a stale `beforeOid` is generic, so only a second look tells that somebody else was faster.
+        GitHub's answer to a stale `beforeOid` is generic, so a second request finds out whether the branch moved.
 
         Raises:
-            PullRequestError: it stands neither there nor at `before`.
+            PullRequestError: the head is neither `before` nor `after`.
         """
         now = self.commit_at(branch)
         if now not in (before, after):
             raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.")
         return now == after
 
-    def _move_by_rest(self, branch: str, before: str | None, after: str | None) -> None:
-        """For servers and tokens without `updateRefs`: looked at just before, so the window is one request wide."""
+    def _move_with_rest(self, branch: str, before: str | None, after: str | None) -> None:
+        """Moves the branch for servers and tokens without `updateRefs`, just after a look at its head."""
         if before is None and after is not None:
             self._repository.create_git_ref(f"refs/heads/{branch}", after)
         elif after is None:
@@ -272,17 +281,17 @@ class Branches:
             self._repository.get_git_ref(f"heads/{branch}").edit(after, force=True)
 
 
-def _times(commit: Commit) -> Iterator[datetime]:
-    """A commit's own date, and when pull requests with it were merged, if this token may read pull requests."""
+def _commit_times(commit: Commit) -> Iterator[datetime]:
+    """Yields a commit's date and the merge times of its pull requests, if this token may read pull requests."""
     from github import GithubException, RateLimitExceededException
 
     yield commit.commit.committer.date
     try:
         yield from (pull.merged_at for pull in commit.get_pulls() if pull.merged_at)
     except GithubException as error:
-        if isinstance(error, RateLimitExceededException) or error.status not in _NOT_FOR_THIS_TOKEN:
+        if isinstance(error, RateLimitExceededException) or error.status not in _FORBIDDEN_STATUSES:
             raise
 
 
-def _is_update(commit: Commit) -> bool:
+def _is_base_update(commit: Commit) -> bool:
     return len(commit.parents) == 2 and commit.committer is not None and commit.committer.login == _WEB_FLOW

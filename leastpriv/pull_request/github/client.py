@@ -1,7 +1,4 @@
-"""One repository on GitHub, seen with one token: who we are there, and how long we wait for an answer.
-
-What GitHub refuses, as one sentence with the way out.
-"""
+"""Connects to a repository with bounded waits; turns errors of GitHub into sentences with a remedy."""
 
 from __future__ import annotations
 
@@ -18,49 +15,50 @@ if TYPE_CHECKING:
     from github.Repository import Repository
 
 
-_PROTECTED = re.compile("protected|must be made through a pull request|rule violations", re.IGNORECASE)
-"""What branch protection and rulesets answer to a move (docs.github.com, "About protected branches", read 2026-11)."""
+_PROTECTION_MESSAGE = re.compile("protected|must be made through a pull request|rule violations", re.IGNORECASE)
+"""Answers of branch protection and rulesets to a move (docs.github.com, "About protected branches", read 2026-11)."""
 
 
 class CreationForbiddenError(PullRequestError):
-    """The token may not create pull requests: the branch stays; `link` is where a person does it by hand."""
+    """The token may not create pull requests; the branch exists, and `manual_url` is where a person opens one."""
 
-    def __init__(self, message: str, link: str) -> None:
+    def __init__(self, message: str, manual_url: str) -> None:
         super().__init__(message)
-        self.link = link
+        self.manual_url = manual_url
 
 
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """Turns refusals while `doing` something (a gerund) into a PullRequestError."""
+def translate_github_errors(doing: str) -> Iterator[None]:
+    """Turns errors of GitHub while `doing` something (a gerund) into a PullRequestError."""
     from github import GithubException
 
     try:
         yield
     except GithubException as error:
-        raise PullRequestError(sentence(doing, error)) from error
+        raise PullRequestError(error_sentence(doing, error)) from error
     except OSError as error:
         raise PullRequestError(f"GitHub could not be reached while {doing}: {type(error).__name__}.") from error
 
 
-def sentence(doing: str, error: GithubException) -> str:
-    """The sentence of one refusal."""
-    said = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
+def error_sentence(doing: str, error: GithubException) -> str:
+    """Returns the sentence for an error of GitHub."""
+    message = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
     if error.status == 401:
         return f"GitHub refused the token while {doing}: check the input github-token."
-    if error.status == 403 and "not accessible" in said:
-        return f"The token may not do this ({doing}: {said}): the job needs `permissions: {_needed(doing)}`."
-    if error.status in (403, 422) and _PROTECTED.search(said):
-        return f"GitHub protects the branch ({doing}: {said}): name another in the input branch."
+    if error.status == 403 and "not accessible" in message:
+        permissions = _required_permissions(doing)
+        return f"The token may not do this ({doing}: {message}): the job needs `permissions: {permissions}`."
+    if error.status in (403, 422) and _PROTECTION_MESSAGE.search(message):
+        return f"GitHub protects the branch ({doing}: {message}): name another in the input branch."
     if error.status == 404 and doing.startswith("reading the repository"):
         return f"GitHub has no such repository for this token ({doing}): check the input github-token."
-    if error.status in (403, 429) and "rate limit" in said.lower():
+    if error.status in (403, 429) and "rate limit" in message.lower():
         return f"GitHub's rate limit was reached while {doing}: run again later."
-    return f"GitHub answered {error.status} while {doing}{': ' + said if said else ''}."
+    return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
 
 
-def _needed(doing: str) -> str:
-    """Permissions of the job for something that was refused."""
+def _required_permissions(doing: str) -> str:
+    """Returns the permissions that the job lacks for the denied request."""
     if doing.startswith(("commenting", "taking a label", "editing #", "closing #", "reading #")):
         return "pull-requests: write"
     if doing == "keeping the issue":
@@ -72,16 +70,17 @@ def _needed(doing: str) -> str:
     return "contents: write, pull-requests: write"
 
 
-_TRIES = 5
-_LONGEST_WAIT = 120
-"""Seconds. PyGithub would sleep until a rate limit's reset, up to an hour of a paid job: beyond this we stop."""
+_MAX_TRIES = 5
+_MAX_WAIT = 120
+"""Seconds. PyGithub would sleep until the rate limit resets, up to an hour of a paid job; a longer wait ends the run.
+"""
 _SECONDARY_WAIT = 60
 """Seconds to wait at a secondary rate limit without `Retry-After`: "at least one minute" (docs.github.com,
 "Rate limits for the REST API", read 2026-11)."""
 
 
 class Connection:
-    """A repository and the login of the token's owner."""
+    """A repository, and the login of the token's owner."""
 
     def __init__(self, repository: Repository, web_url: str, sleep: Callable[[float], None]) -> None:
         self.repository = repository
@@ -102,10 +101,10 @@ class Connection:
         """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`.
 
         Raises:
-            PullRequestError: the token is refused, or the repository is not to be found with it.
+            PullRequestError: GitHub rejects the token, or the repository does not exist for it.
         """
         client = _client(token, api_url, sleep)
-        with explained(f"reading the repository {full_name}"):
+        with translate_github_errors(f"reading the repository {full_name}"):
             return cls(client.get_repo(full_name), web_url, sleep)
 
     @property
@@ -115,16 +114,16 @@ class Connection:
 
     @property
     def login(self) -> str:
-        """Whose token it is; asked of GitHub once.
+        """Login of the token's owner, requested once.
 
         Raises:
-            PullRequestError: GitHub does not say it.
+            PullRequestError: GitHub does not return it.
         """
         if not self._own_login:
             self._own_login = self._viewer()
         return self._own_login
 
-    def is_me(self, login: str) -> bool:
+    def is_own_login(self, login: str) -> bool:
         """Whether the token belongs to this login.
 
         Raises:
@@ -132,25 +131,25 @@ class Connection:
         """
         return login == self.login
 
-    def may_be_ours(self, login: str) -> bool:
-        """Whether a login may be ours, now or before the token was changed: itself, or that of a bot."""
-        return is_bot(login) or self.is_me(login)
+    def may_be_own_login(self, login: str) -> bool:
+        """Whether this program may have used the login, now or with an earlier token: it is the token's, or a bot's."""
+        return is_bot(login) or self.is_own_login(login)
 
     def _viewer(self) -> str:
         from github import GithubException
 
-        with explained("asking whose token this is"):
+        with translate_github_errors("asking whose token this is"):
             try:
                 _, answer = self.repository.requester.graphql_query("query { viewer { login } }", {})
                 return str(answer["data"]["viewer"]["login"])
             except (GithubException, KeyError, TypeError):
-                # A guess would take our own branch for a stranger's, or the other way round.
+                # A guess could take the program's branch for a person's, or the reverse.
                 _, user = self.repository.requester.requestJsonAndCheck("GET", "/user")
                 return str(user["login"])
 
 
 def is_bot(login: str) -> bool:
-    """Whether a login is an app's, as that of `GITHUB_TOKEN` is."""
+    """Whether a login is that of an app, as with `GITHUB_TOKEN`."""
     return login.endswith("[bot]")
 
 
@@ -160,11 +159,12 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
     from github.GithubRetry import GithubRetry
 
     for name in ("github", "urllib3"):
-        # PyGithub prints to standard error once imported, and urllib3 warns there: text of others, past our one door.
+        # PyGithub prints to standard error once imported, and urllib3 warns there: untrusted text that the console
+        # would not escape.
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     class Patience(GithubRetry):
-        """PyGithub's own retries (5xx, rate limits), with an end to each wait."""
+        """Retries as PyGithub does (5xx, rate limits), with a limit for each wait."""
 
         def increment(
             self,
@@ -174,32 +174,32 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
             *rest: Any,
             **named: Any,
         ) -> Any:
-            asked = self.get_retry_after(response) if response is not None else None
-            if response is not None and asked is not None and asked > _LONGEST_WAIT:
-                body = {"message": f"rate limit, to be tried again in {asked:.0f} seconds"}
-                raise RateLimitExceededExceedsMaxWait(response.status, body, dict(response.headers), wait=asked)
+            retry_after = self.get_retry_after(response) if response is not None else None
+            if response is not None and retry_after is not None and retry_after > _MAX_WAIT:
+                body = {"message": f"rate limit, to be tried again in {retry_after:.0f} seconds"}
+                raise RateLimitExceededExceedsMaxWait(response.status, body, dict(response.headers), wait=retry_after)
             return super().increment(method, url, response, *rest, **named)
 
         def sleep(self, response: Any = None) -> None:
-            asked = self.get_retry_after(response) if response is not None else None
-            sleep(min(asked if asked is not None else self.get_backoff_time(), _LONGEST_WAIT))
+            retry_after = self.get_retry_after(response) if response is not None else None
+            sleep(min(retry_after if retry_after is not None else self.get_backoff_time(), _MAX_WAIT))
 
     return Github(
         auth=Auth.Token(token),
         base_url=api_url,
-        # PyGithub pauses a second between writes. GitHub asks for that from those who make "a large number" of them
+        # PyGithub pauses a second between writes. GitHub asks for that from clients that make "a large number" of them
         # (docs.github.com, "Best practices for using the REST API", read 2026-11); a run makes ten at most.
         seconds_between_requests=0,
         seconds_between_writes=0,
         retry=Patience(
-            total=_TRIES,
+            total=_MAX_TRIES,
             backoff_factor=1,
             secondary_rate_wait=_SECONDARY_WAIT,
-            max_rate_limit_wait=_LONGEST_WAIT,
+            max_rate_limit_wait=_MAX_WAIT,
             status_forcelist=[429, 500, 502, 503, 504],
-            # PyGithub's own list lacks PATCH, which edits and moves.
+            # PyGithub's list lacks PATCH, which edits and moves.
             allowed_methods=["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"],
-            # Once all tries are spent the last answer counts, with its status and words.
+            # After the last try, its answer counts, with status and text.
             raise_on_status=False,
         ),
         per_page=100,

@@ -1,4 +1,4 @@
-"""Pull requests, their comments and labels on GitHub."""
+"""Reads and writes pull requests, their comments and labels on GitHub."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.body_markers import declined_changes, fingerprint_in
-from leastpriv.pull_request.git import fingerprint_of
-from leastpriv.pull_request.github.client import Connection, CreationForbiddenError, explained, is_bot, sentence
-from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL, Declined, Pull
-from leastpriv.pull_request.models import NEVER, ClosedPullRequest, PullRequestOptions
+from leastpriv.pull_request.body_markers import body_fingerprint, declined_changes
+from leastpriv.pull_request.git import trailer_fingerprint
+from leastpriv.pull_request.github.client import (
+    Connection,
+    CreationForbiddenError,
+    error_sentence,
+    is_bot,
+    translate_github_errors,
+)
+from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL, DeclinedProposal, OpenPullRequest
+from leastpriv.pull_request.models import UNKNOWN_TIME, ClosedPullRequest, PullRequestOptions
 
 if TYPE_CHECKING:
     from github.Issue import Issue
     from github.PullRequest import PullRequest
 
 
-_MOST_CLOSED = 100
-_CLOSED_BY_US = "<!-- leastpriv:closed v=1 -->"
-"""Goes to the end of a body when we close it ourselves, so that this is not taken for a person's decision."""
+_MAX_CLOSED = 100
+_CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
+"""Ends the body of a pull request that this program closed, so that closing it does not count as a person's decision.
+"""
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
 _FORBIDDEN = (
     "GitHub does not let this token create pull requests. The branch {branch} is there: open the pull request by hand, "
@@ -30,17 +37,17 @@ _FORBIDDEN = (
     "the organization (Actions > General)."
 )
 _WAITS = (1.0, 2.0, 4.0)
-"""Seconds between tries when a pull request just made is not found yet (eventual consistency, 422 and 404)."""
+"""Seconds between tries while a new pull request is not found yet (eventual consistency, 422 and 404)."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPull:
-    """An open pull request with its address, and what could not be given to it."""
+class PullRequestReference:
+    """Number and address of an open pull request."""
 
     number: int
     url: str
-    lacking: str = ""
-    """A sentence, where a label, reviewer or assignee was refused."""
+    warning: str = ""
+    """A sentence, if GitHub rejected a label, reviewer or assignee."""
 
 
 class PullRequests:
@@ -50,32 +57,34 @@ class PullRequests:
         self._connection = connection
         self._repository = connection.repository
 
-    def open_pull(self, branch: str, base: str) -> tuple[Pull, OpenPull] | None:
-        """The open pull request of the branch into `base`; else one of ours whose target was changed."""
-        with explained("listing pull requests"):
-            found = list(self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}"))
-        ours = [pull for pull in found if pull.base.ref == base] or [
-            pull for pull in found if fingerprint_in(pull.body or "")
+    def find_open(self, branch: str, base: str) -> tuple[OpenPullRequest, PullRequestReference] | None:
+        """Returns the open pull request of the branch into `base`, else one of this program into another branch."""
+        with translate_github_errors("listing pull requests"):
+            listed = list(self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}"))
+        candidates = [pull for pull in listed if pull.base.ref == base] or [
+            pull for pull in listed if body_fingerprint(pull.body or "")
         ]
-        if not ours:
+        if not candidates:
             return None
-        pull, body = ours[0], ours[0].body or ""
+        pull, body = candidates[0], candidates[0].body or ""
         labels = tuple(label.name for label in pull.labels)
-        by_us = self._connection.may_be_ours(pull.user.login)
-        seen = Pull(pull.number, pull.base.ref, body, labels, fingerprint_in(body), by_us)
-        return seen, OpenPull(pull.number, pull.html_url)
+        is_own = self._connection.may_be_own_login(pull.user.login)
+        state = OpenPullRequest(pull.number, pull.base.ref, body, labels, body_fingerprint(body), is_own)
+        return state, PullRequestReference(pull.number, pull.html_url)
 
-    def closed(self, branch: str) -> tuple[ClosedPullRequest, ...]:
-        """Closed pull requests of the branch that were about a proposal, newest first; the newest 100."""
-        with explained("listing closed pull requests"):
+    def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
+        """Returns the newest 100 closed pull requests of the branch that held a proposal, newest first."""
+        with translate_github_errors("listing closed pull requests"):
             pulls = self._repository.get_pulls(
                 state="closed", head=f"{self._connection.owner}:{branch}", sort="updated", direction="desc"
             )
-            newest = [pull for _, pull in zip(range(_MOST_CLOSED), pulls, strict=False)]
-            return tuple(filter(None, map(self._closed, newest)))
+            newest = [pull for _, pull in zip(range(_MAX_CLOSED), pulls, strict=False)]
+            return tuple(filter(None, map(self._closed_pull_request, newest)))
 
-    def create_pull(self, base: str, branch: str, title: str, body: str, manners: PullRequestOptions) -> OpenPull:
-        """Opens the pull request; one that exists already is taken over.
+    def create(
+        self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
+    ) -> PullRequestReference:
+        """Opens the pull request, or adopts one that exists already.
 
         Raises:
             CreationForbiddenError: the setting "Allow GitHub Actions to create and approve pull requests" is off.
@@ -83,135 +92,141 @@ class PullRequests:
         from github import GithubException
 
         try:
-            pull = self._repository.create_pull(base, branch, title=title, body=body, draft=manners.draft)
+            pull = self._repository.create_pull(base, branch, title=title, body=body, draft=options.draft)
         except GithubException as error:
             if error.status == 403 and "create or approve pull requests" in str(error.data):
-                raise CreationForbiddenError(_FORBIDDEN.format(branch=branch), self._link(base, branch)) from error
-            if manners.draft and error.status == 422 and "draft" in str(error.data).lower():
-                made = self.create_pull(base, branch, title, body, replace(manners, draft=False))
-                return replace(made, lacking=" ".join([_NO_DRAFTS, made.lacking]).strip())
-            # Somebody was faster, or the answer to our own request got lost.
-            found = self.open_pull(branch, base)
-            if found is None:
-                raise PullRequestError(sentence(f"opening the pull request of {branch}", error)) from error
-            with explained(f"reading #{found[1].number}"):
-                pull = self._repository.get_pull(found[1].number)
-        return OpenPull(pull.number, pull.html_url, self._equip(pull, manners))
+                raise CreationForbiddenError(
+                    _FORBIDDEN.format(branch=branch), self._compare_url(base, branch)
+                ) from error
+            if options.draft and error.status == 422 and "draft" in str(error.data).lower():
+                reference = self.create(base, branch, title, body, replace(options, draft=False))
+                return replace(reference, warning=" ".join([_NO_DRAFTS, reference.warning]).strip())
+            # Another run was faster, or the answer to this request was lost.
+            existing = self.find_open(branch, base)
+            if existing is None:
+                raise PullRequestError(error_sentence(f"opening the pull request of {branch}", error)) from error
+            with translate_github_errors(f"reading #{existing[1].number}"):
+                pull = self._repository.get_pull(existing[1].number)
+        return PullRequestReference(pull.number, pull.html_url, self._add_labels_and_people(pull, options))
 
-    def edit_pull(self, number: int, title: str, body: str) -> None:
-        """Gives an open pull request its new title and body."""
-        with explained(f"editing #{number}"):
+    def edit(self, number: int, title: str, body: str) -> None:
+        """Sets title and body of an open pull request."""
+        with translate_github_errors(f"editing #{number}"):
             self._repository.get_pull(number).edit(title=title, body=body)
 
-    def take_back(self, number: int, marker: str, comment: str, label: str) -> None:
-        """Ends a label and the comment with `marker` that said why a pull request was left alone."""
-        self.say_once(number, marker, comment, anew=False)
-        with explained(f"taking a label from #{number}"):
+    def resume(self, number: int, marker: str, comment: str, label: str) -> None:
+        """Removes the label, and edits the comment with `marker` that said why a pull request was left alone."""
+        self.upsert_comment(number, marker, comment, create=False)
+        with translate_github_errors(f"taking a label from #{number}"):
             self._repository.get_issue(number).remove_from_labels(label)
 
-    def close_pull(self, number: int, marker: str, comment: str) -> None:
-        """Says why and closes."""
-        self.say_once(number, marker, comment)
-        with explained(f"closing #{number}"):
+    def close(self, number: int, marker: str, comment: str) -> None:
+        """Comments with the reason and closes."""
+        self.upsert_comment(number, marker, comment)
+        with translate_github_errors(f"closing #{number}"):
             pull = self._repository.get_pull(number)
-            pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_US}\n")
+            pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_LEASTPRIV}\n")
 
-    def head_of(self, number: int) -> str:
-        """Commit at the head of a pull request."""
-        with explained(f"reading #{number}"):
+    def head_commit(self, number: int) -> str:
+        """Returns the commit at the head of a pull request."""
+        with translate_github_errors(f"reading #{number}"):
             return self._repository.get_pull(number).head.sha
 
-    def say_once(self, number: int, marker: str, comment: str, label: str = "", *, anew: bool = True) -> str:
-        """One comment of ours with this marker, its last line, written or edited in place; gives its address.
+    def upsert_comment(self, number: int, marker: str, comment: str, label: str = "", *, create: bool = True) -> str:
+        """Edits the comment of this program that ends with this marker, or writes it if `create`; returns its address.
 
-        Without `anew` one that is not there yet is not written either: the address is empty.
+        The address is empty if there is no comment.
         """
-        with explained(f"commenting on #{number}"):
+        with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"
-            found = [each for each in issue.get_comments() if self._is_own(each.body, each.user, marker)]
-            for copy in found[1:]:
-                # Two runs at once, or the answer to a request that was carried out got lost.
-                copy.delete()
-            own = found[0] if found else None
-            if own is None and not anew:
+            comments = [
+                comment_found
+                for comment_found in issue.get_comments()
+                if self._is_own(comment_found.body, comment_found.user, marker)
+            ]
+            for duplicate in comments[1:]:
+                # From two runs at once, or after a lost answer to a request that GitHub carried out.
+                duplicate.delete()
+            kept = comments[0] if comments else None
+            if kept is None and not create:
                 return ""
-            if own is None:
-                own = issue.create_comment(text)
-            elif own.body != text:
-                own.edit(text)
-            self._label(issue, label)
-            return own.html_url
+            if kept is None:
+                kept = issue.create_comment(text)
+            elif kept.body != text:
+                kept.edit(text)
+            self._add_label(issue, label)
+            return kept.html_url
 
     def _is_own(self, body: str, user: object, marker: str) -> bool:
-        return body.rstrip().endswith(marker) and self._connection.is_me(getattr(user, "login", ""))
+        return body.rstrip().endswith(marker) and self._connection.is_own_login(getattr(user, "login", ""))
 
-    def _label(self, issue: Issue, label: str) -> None:
+    def _add_label(self, issue: Issue, label: str) -> None:
         if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
             issue.add_to_labels(label)
 
-    def _closed(self, pull: PullRequest) -> ClosedPullRequest | None:
+    def _closed_pull_request(self, pull: PullRequest) -> ClosedPullRequest | None:
         body = pull.body or ""
-        fingerprint = fingerprint_in(body)
+        fingerprint = body_fingerprint(body)
         if not fingerprint:
-            # A person has rewritten the description: the commit still tells the proposal, though not its changes.
+            # A person rewrote the description: the commit still names the proposal, but not its changes.
             fingerprint = self._fingerprint_at(pull.head.sha)
         if not fingerprint:
             return None
         return ClosedPullRequest(
-            Declined(pull.number, fingerprint, declined_changes(body)),
+            DeclinedProposal(pull.number, fingerprint, declined_changes(body)),
             merged=pull.merged_at is not None,
-            declined=pull.merged_at is None and _CLOSED_BY_US not in body and self._is_decision(pull),
-            taken_back=pull.merged_at is None and _is_reconsidered(pull),
+            declined=pull.merged_at is None and _CLOSED_BY_LEASTPRIV not in body and self._is_decision(pull),
+            reconsidered=pull.merged_at is None and _is_reconsidered(pull),
             merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
             merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
-            changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else NEVER,
+            changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
         )
 
     def _fingerprint_at(self, commit: str) -> str:
         from github import UnknownObjectException
 
         try:
-            return fingerprint_of(self._repository.get_git_commit(commit).message)
+            return trailer_fingerprint(self._repository.get_git_commit(commit).message)
         except UnknownObjectException:
             return ""
 
     def _is_decision(self, pull: PullRequest) -> bool:
-        """Whether a person closed it, and nobody has taken that back."""
+        """Whether a person closed it, and its changes are not to be reconsidered."""
         if _is_reconsidered(pull):
             return False
         closer = pull.as_issue().closed_by
         return closer is None or not is_bot(closer.login)
 
-    def _equip(self, pull: PullRequest, manners: PullRequestOptions) -> str:
-        """Labels, assignees, reviewers; one that GitHub refuses is told, and the pull request stays open."""
-        people, teams = list(manners.reviewers), list(manners.team_reviewers)
-        wishes: list[tuple[str, bool, Callable[[], object]]] = [
-            ("labels", bool(manners.labels), lambda: pull.add_to_labels(*manners.labels)),
-            ("assignees", bool(manners.assignees), lambda: pull.add_to_assignees(*manners.assignees)),
+    def _add_labels_and_people(self, pull: PullRequest, options: PullRequestOptions) -> str:
+        """Adds labels, assignees and reviewers; returns a sentence for those that GitHub rejects."""
+        people, teams = list(options.reviewers), list(options.team_reviewers)
+        requests: list[tuple[str, bool, Callable[[], object]]] = [
+            ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
+            ("assignees", bool(options.assignees), lambda: pull.add_to_assignees(*options.assignees)),
             ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
             ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
         ]
-        refused = [self._patiently(pull.number, what, wish) for what, wanted, wish in wishes if wanted]
-        return " ".join(filter(None, refused))
+        failures = [self._retry_until_found(pull.number, what, request) for what, wanted, request in requests if wanted]
+        return " ".join(filter(None, failures))
 
-    def _patiently(self, number: int, what: str, wish: Callable[[], object]) -> str:
-        """A pull request just made may not be found yet (eventual consistency: 404 and 422)."""
+    def _retry_until_found(self, number: int, what: str, request: Callable[[], object]) -> str:
+        """Retries, since a new pull request may not be found yet (eventual consistency: 404 and 422)."""
         from github import GithubException
 
         for wait in (*_WAITS, 0.0):
             try:
-                wish()
+                request()
             except GithubException as error:
                 if not wait or error.status not in (404, 422):
-                    return sentence(f"setting the {what} of #{number}", error)
+                    return error_sentence(f"setting the {what} of #{number}", error)
                 self._connection.sleep(wait)
             else:
                 break
         return ""
 
-    def _link(self, base: str, branch: str) -> str:
-        """Where a person opens the pull request by hand."""
+    def _compare_url(self, base: str, branch: str) -> str:
+        """Returns the page on which a person opens the pull request."""
         page = f"{self._connection.web_url}/{self._repository.full_name}/compare"
         return f"{page}/{quote(base)}...{quote(branch)}?expand=1"
 

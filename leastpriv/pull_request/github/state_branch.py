@@ -1,8 +1,8 @@
-"""A branch of its own for what is remembered, by API only: no checkout, no shared history with the code.
+"""Stores the state of a target in a file of a separate branch by GitHub's API, without checkout.
 
-Whoever may push could write there, and an author's address is anybody's to write. So only commits count that the
-token's own login made (and GitHub signed, where it signs), and every commit of ours starts from the files of the last
-such commit: what others put in between is not read, and is gone with our next commit.
+Everyone with push permission could write there, and an author's address is easily forged. So only commits of the
+token's login count (signed by GitHub, where it signs), and each new commit starts from the files of the last such
+commit: files of other commits are not read, and the next commit drops them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
-from leastpriv.pull_request.github.client import Connection, explained, is_bot
-from leastpriv.pull_request.state_store import Change
+from leastpriv.pull_request.github.client import Connection, is_bot, translate_github_errors
+from leastpriv.pull_request.state_store import StateUpdate
 
 if TYPE_CHECKING:
     from github.Commit import Commit
@@ -25,142 +25,142 @@ if TYPE_CHECKING:
 
 
 _TRAILER = "Leastpriv-Memory: v1"
-_TRIES = 15
-"""Of runs that write at the same time one wins each round: so many may."""
-_PAUSE = 0.5
-"""Seconds between tries, times their number, at most."""
-_LOOKED_AT = 100
-"""Commits behind the head among which ours is looked for."""
+_MAX_TRIES = 15
+"""Of runs that write at the same time, one succeeds per try; so this many may."""
+_MAX_PAUSE = 0.5
+"""Seconds between tries, times the number of the try, at most."""
+_MAX_COMMITS = 100
+"""Commits behind the head that are searched for one of this program."""
 _FILE_MODES = ("100644", "100755")
-_SIGNING = ("github.com", "ghe.com")
+_SIGNING_HOSTS = ("github.com", "ghe.com")
 """Hosts whose commits by the API of an app are signed (docs.github.com, "About commit signature verification", read
 2026-11-26); an Enterprise Server signs only where its owner set that up."""
 _WEB_FLOW = "web-flow"
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """The branch as it stands."""
+class _BranchState:
+    """The present state of the branch."""
 
     head: str | None
     tree: GitTree | None
-    """Of the newest commit that counts."""
+    """Tree of the newest commit that counts."""
     intact: bool
-    """Nobody else's commit lies above it."""
+    """The newest commit that counts is the head."""
 
 
-class EvidenceBranch:
-    """One file of the branch; a `Shelf`."""
+class BranchStateStore:
+    """A `StateStore` in one file of the branch."""
 
-    def __init__(self, connection: Connection, branch: str, path: str, title: str, longest: int) -> None:
+    def __init__(self, connection: Connection, branch: str, path: str, title: str, max_bytes: int) -> None:
         self._connection = connection
         self._repository = connection.repository
         self._branch = branch
         self._path = path
         self._title = title
-        self._longest = longest
+        self._max_bytes = max_bytes
 
     @property
     def name(self) -> str:
-        """The file on its branch."""
+        """The file and its branch."""
         return f"{self._path} on the branch {self._branch}"
 
     def read(self) -> bytes | None:
-        """What the newest commit that counts holds; None where there is none.
+        """Returns the file in the newest commit that counts; None without one.
 
         Raises:
-            PullRequestError: GitHub cannot be asked, or the branch holds nothing but commits of others.
-            UnreadableHistoryError: the file is too long, or no file.
+            PullRequestError: GitHub does not answer, or the branch has no commit of this token's login.
+            UnreadableHistoryError: it is too long, or no file.
         """
-        with explained(f"reading the branch {self._branch}"):
-            return self._content(self._look().tree)
+        with translate_github_errors(f"reading the branch {self._branch}"):
+            return self._file_content(self._branch_state().tree)
 
-    def update(self, change: Change) -> None:
-        """One commit on the head, and the branch moved to it if nobody else moved it meanwhile; else once more.
+    def update(self, change: StateUpdate) -> None:
+        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in between.
 
         Raises:
-            PullRequestError: as `read`, or GitHub refuses to write, or others were faster again and again.
+            PullRequestError: as `read`, or GitHub denies the write, or parallel runs were faster in every try.
             UnreadableHistoryError: as `read`.
         """
-        for number in range(_TRIES):
-            with explained(f"writing the branch {self._branch}"):
-                if self._updated(change):
+        for number in range(_MAX_TRIES):
+            with translate_github_errors(f"writing the branch {self._branch}"):
+                if self._try_update(change):
                     return
-            self._connection.sleep(random.uniform(0, _PAUSE * (number + 1)))  # noqa: S311 - a pause, no secret
-        raise PullRequestError(f"Others moved the branch {self._branch!r} {_TRIES} times meanwhile: run again.")
+            self._connection.sleep(random.uniform(0, _MAX_PAUSE * (number + 1)))  # noqa: S311 - a pause, no secret
+        raise PullRequestError(f"Others moved the branch {self._branch!r} {_MAX_TRIES} times meanwhile: run again.")
 
-    def _updated(self, change: Change) -> bool:
-        """Whether the branch holds what it should; False where somebody was faster."""
-        seen = self._look()
-        before = self._content(seen.tree)
+    def _try_update(self, change: StateUpdate) -> bool:
+        """Whether the branch holds the new state; false if a parallel run was faster."""
+        state = self._branch_state()
+        before = self._file_content(state.tree)
         after = change(before)
-        if after == before and seen.intact:
+        if after == before and state.intact:
             return True
-        return self._move(seen.head, self._commit(seen, after))
+        return self._move(state.head, self._commit(state, after))
 
-    def _look(self) -> _Seen:
+    def _branch_state(self) -> _BranchState:
         from github import UnknownObjectException
 
         try:
             head = self._repository.get_git_ref(f"heads/{self._branch}").object.sha
         except UnknownObjectException:
-            return _Seen(None, None, intact=True)
-        newest = zip(range(_LOOKED_AT), self._repository.get_commits(sha=head), strict=False)
+            return _BranchState(None, None, intact=True)
+        newest = zip(range(_MAX_COMMITS), self._repository.get_commits(sha=head), strict=False)
         for number, commit in newest:
-            if self._counts(commit):
-                return _Seen(head, self._repository.get_git_tree(commit.commit.tree.sha), intact=number == 0)
+            if self._is_own_state(commit):
+                return _BranchState(head, self._repository.get_git_tree(commit.commit.tree.sha), intact=number == 0)
         raise PullRequestError(
             f"None of the newest commits of the branch {self._branch!r} is one of this token's own memory: name a "
             "branch that does not exist yet in the input evidence-branch, or delete this one."
         )
 
-    def _counts(self, commit: Commit) -> bool:
+    def _is_own_state(self, commit: Commit) -> bool:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
         is_memory = commit.commit.message.rstrip().endswith(f"\n{_TRAILER}")
-        if not (is_memory and self._connection.is_me(author) and committer in (author, _WEB_FLOW)):
+        if not (is_memory and self._connection.is_own_login(author) and committer in (author, _WEB_FLOW)):
             return False
-        return _is_signed(commit.commit) or not self._signs()
+        return _is_signed(commit.commit) or not self._expects_signature()
 
-    def _signs(self) -> bool:
-        """Whether what this token commits by the API is signed by GitHub."""
+    def _expects_signature(self) -> bool:
+        """Whether GitHub signs the commits that this token creates by the API."""
         if not is_bot(self._connection.login):
             return False
         host = urlsplit(self._connection.web_url).hostname or ""
-        return any(host == name or host.endswith(f".{name}") for name in _SIGNING)
+        return any(host == name or host.endswith(f".{name}") for name in _SIGNING_HOSTS)
 
-    def _content(self, tree: GitTree | None) -> bytes | None:
+    def _file_content(self, tree: GitTree | None) -> bytes | None:
         *folders, name = self._path.split("/")
         for folder in folders:
-            below = _entry(tree, folder)
-            tree = self._repository.get_git_tree(below.sha) if below and below.type == "tree" else None
-        found = _entry(tree, name)
-        if found is None:
+            subfolder = _tree_entry(tree, folder)
+            tree = self._repository.get_git_tree(subfolder.sha) if subfolder and subfolder.type == "tree" else None
+        entry = _tree_entry(tree, name)
+        if entry is None:
             return None
-        if found.mode not in _FILE_MODES or (found.size or 0) > self._longest:
-            raise UnreadableHistoryError(f"is longer than {self._longest:,} bytes, or no file")
-        return base64.b64decode(self._repository.get_git_blob(found.sha).content)
+        if entry.mode not in _FILE_MODES or (entry.size or 0) > self._max_bytes:
+            raise UnreadableHistoryError(f"is longer than {self._max_bytes:,} bytes, or no file")
+        return base64.b64decode(self._repository.get_git_blob(entry.sha).content)
 
-    def _commit(self, seen: _Seen, content: bytes) -> str:
-        """A commit on the head: the files of the newest commit that counts, and this one. No branch is at it yet."""
+    def _commit(self, state: _BranchState, content: bytes) -> str:
+        """Creates a commit on the head with the files of the newest commit that counts and this one; returns it."""
         from github import GithubObject, InputGitTreeElement
 
         blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
         element = InputGitTreeElement(path=self._path, mode=_FILE_MODES[0], type="blob", sha=blob.sha)
-        tree = self._repository.create_git_tree([element], base_tree=seen.tree or GithubObject.NotSet)
-        parents = [self._repository.get_git_commit(seen.head)] if seen.head else []
+        tree = self._repository.create_git_tree([element], base_tree=state.tree or GithubObject.NotSet)
+        parents = [self._repository.get_git_commit(state.head)] if state.head else []
         message = f"{self._title} [skip ci]\n\n{_TRAILER}\n"
-        made = self._repository.create_git_commit(message, tree, parents)
-        if self._signs() and not _is_signed(made):
-            # It would not be believed by the next run, and stand in the way of one that is.
+        commit = self._repository.create_git_commit(message, tree, parents)
+        if self._expects_signature() and not _is_signed(commit):
+            # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
             raise PullRequestError(
                 "GitHub did not sign the commit of the memory, so anybody could forge one like it: leave the input "
                 "evidence-branch out, or use the token of an app whose commits are signed."
             )
-        return made.sha
+        return commit.sha
 
     def _move(self, before: str | None, after: str) -> bool:
-        """Moves the branch forward: without force GitHub refuses where its head is no longer the commit's parent."""
+        """Moves the branch forward; without force GitHub rejects it if the head is no longer the commit's parent."""
         from github import GithubException
 
         try:
@@ -173,7 +173,7 @@ class EvidenceBranch:
                 raise
             now = self._head()
             if now == before:
-                # Nobody moved it, so it is not a race: protected, or a name that git refuses.
+                # The branch did not move, so it is no race: it is protected, or git rejects its name.
                 raise
             return now == after
         return True
@@ -187,7 +187,7 @@ class EvidenceBranch:
             return None
 
 
-def _entry(tree: GitTree | None, name: str) -> GitTreeElement | None:
+def _tree_entry(tree: GitTree | None, name: str) -> GitTreeElement | None:
     return next((entry for entry in tree.tree if entry.path == name), None) if tree else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leastpriv.pull_request.models import LineComment, Operation
+from leastpriv.pull_request.models import LineComment, PullRequestOperation
 from tests.fakes.github.server import FakeGitHub
 from tests.pull_request.github.test_repository import OTHER, PROPOSED, github, published, untouched, writes
 
@@ -31,7 +31,7 @@ def test_those_of_an_earlier_proposal_go(github: FakeGitHub) -> None:
     number = published(github, TOLD).number
     result = published(github, TOLD_OTHER)
     [comment] = github.line_comments(number)
-    assert (result.operation, comment.side, comment.sha) == (Operation.UPDATED, "RIGHT", result.head_sha)
+    assert (result.operation, comment.side, comment.sha) == (PullRequestOperation.UPDATED, "RIGHT", result.head_sha)
 
 
 def test_one_that_somebody_answered_stays_and_so_does_what_others_wrote(github: FakeGitHub) -> None:
@@ -49,6 +49,6 @@ def test_a_proposal_without_comments_asks_for_none(github: FakeGitHub) -> None:
 
 def test_a_line_that_github_does_not_take_ends_nothing(github: FakeGitHub) -> None:
     result = published(github, replace(PROPOSED, comments=[replace(AT, line=99)]))
-    assert (result.operation, github.line_comments(result.number)) == (Operation.CREATED, [])
+    assert (result.operation, github.line_comments(result.number)) == (PullRequestOperation.CREATED, [])
     assert "commenting on lines" in result.reason
     assert not result.failure

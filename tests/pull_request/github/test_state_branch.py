@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from github import InputGitAuthor, InputGitTreeElement
 
-from leastpriv.errors import PullRequestError, UnreadableMemoryError
+from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection
-from leastpriv.pull_request.github.state_branch import EvidenceBranch
-from leastpriv.pull_request.state_store import Change, FolderShelf, Shelf
+from leastpriv.pull_request.github.state_branch import BranchStateStore
+from leastpriv.pull_request.state_store import FolderStateStore, StateStore, StateUpdate
 from tests.fakes.github import FakeGitHub
 
 BRANCH = "leastpriv-evidence"
@@ -29,16 +29,16 @@ def github() -> Iterator[FakeGitHub]:
         yield fake
 
 
-def shelf(
-    github: FakeGitHub, path: str = PATH, token: str = "", web: str = "https://github.com", longest: int = LONGEST
-) -> EvidenceBranch:
+def store(
+    github: FakeGitHub, path: str = PATH, token: str = "", web: str = "https://github.com", max_bytes: int = LONGEST
+) -> BranchStateStore:
     connection = Connection.open(
         token or github.token, "acme/orders", api_url=github.url, web_url=web, sleep=lambda _: None
     )
-    return EvidenceBranch(connection, BRANCH, path, "Remember what ci-deploy used", longest)
+    return BranchStateStore(connection, BRANCH, path, "Remember what ci-deploy used", max_bytes)
 
 
-def adding(name: str) -> Change:
+def adding(name: str) -> StateUpdate:
     """Adds a name to a list of names; the same once more changes nothing."""
     return lambda raw: json.dumps(sorted({*json.loads(raw or b"[]"), name})).encode()
 
@@ -62,29 +62,29 @@ class Unsigned(set[str]):
 
 class TestKeeping:
     def test_nothing_is_kept_where_there_is_no_branch(self, github: FakeGitHub) -> None:
-        assert shelf(github).read() is None
+        assert store(github).read() is None
 
     def test_the_branch_begins_without_a_parent_and_without_the_code(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         (first,) = github.world.git.commits(github.head(BRANCH))
-        assert (first.parents, shelf(github).read()) == ((), b'["a"]')
+        assert (first.parents, store(github).read()) == ((), b'["a"]')
         listed = github.world.git.read_tree(first.tree, recursive=True)
         assert [entry.path for entry in listed if entry.kind == "blob"] == [PATH]
 
     def test_what_is_known_already_makes_no_commit(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         head = github.head(BRANCH)
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         assert github.head(BRANCH) == head
 
     def test_files_of_other_roles_stay(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
-        shelf(github, "111122223333/role/other.json").update(adding("b"))
+        store(github).update(adding("a"))
+        store(github, "111122223333/role/other.json").update(adding("b"))
         assert (names(github), names(github, "111122223333/role/other.json")) == (["a"], ["b"])
 
     def test_the_default_branch_and_its_files_are_never_touched(self, github: FakeGitHub) -> None:
         head = github.head("main")
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         assert github.head("main") == head
 
 
@@ -95,7 +95,7 @@ class TestRaces:
 
         def remember(number: int) -> None:
             try:
-                own = shelf(github, PATH if number % 2 else "111122223333/role/other.json")
+                own = store(github, PATH if number % 2 else "111122223333/role/other.json")
                 together.wait()
                 own.update(adding(f"run-{number}"))
                 own.update(adding(f"run-{number}-again"))
@@ -113,28 +113,28 @@ class TestRaces:
         assert commits(github) == 16
 
     def test_a_faster_run_right_before_the_branch_moves_is_merged(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         pattern = f"/git/refs/heads/{BRANCH}"
-        github.before_next("PATCH", pattern, lambda: shelf(github).update(adding("faster")))
-        shelf(github).update(adding("slower"))
+        github.before_next("PATCH", pattern, lambda: store(github).update(adding("faster")))
+        store(github).update(adding("slower"))
         assert names(github) == ["a", "faster", "slower"]
 
     def test_two_first_runs_are_merged(self, github: FakeGitHub) -> None:
-        github.before_next("POST", "/git/refs$", lambda: shelf(github).update(adding("faster")))
-        shelf(github).update(adding("slower"))
+        github.before_next("POST", "/git/refs$", lambda: store(github).update(adding("faster")))
+        store(github).update(adding("slower"))
         assert names(github) == ["faster", "slower"]
 
     def test_an_answer_that_got_lost_is_no_second_commit(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         github.fail_next("PATCH", f"/git/refs/heads/{BRANCH}", 422, carried_out=True)
-        shelf(github).update(adding("b"))
+        store(github).update(adding("b"))
         assert (names(github), commits(github)) == (["a", "b"], 2)
 
     def test_a_protected_branch_is_told_and_not_tried_for_ever(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         github.protect(BRANCH)
         with pytest.raises(PullRequestError, match="protects the branch"):
-            shelf(github).update(adding("b"))
+            store(github).update(adding("b"))
 
 
 class TestStrangers:
@@ -166,51 +166,51 @@ class TestStrangers:
     def test_a_forged_commit_is_not_read_and_gone_with_our_next(
         self, github: FakeGitHub, author: InputGitAuthor | None
     ) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         forged = self.forged(github, author, '["forged"]')
-        assert shelf(github).read() == b'["a"]'
-        shelf(github).update(adding("b"))
+        assert store(github).read() == b'["a"]'
+        store(github).update(adding("b"))
         assert names(github) == ["a", "b"]
         assert github.world.git.is_ancestor(forged, github.head(BRANCH))
 
     def test_a_forged_commit_that_looks_like_githubs_own_lacks_its_signature(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         self.forged(github, self.BOT, '["forged"]', committer=InputGitAuthor("GitHub", "noreply@github.com"))
-        assert shelf(github).read() == b'["a"]'
+        assert store(github).read() == b'["a"]'
 
     def test_a_forged_file_of_another_role_does_not_become_ours_by_our_commit(self, github: FakeGitHub) -> None:
         other = "111122223333/role/other.json"
-        shelf(github, other).update(adding("b"))
+        store(github, other).update(adding("b"))
         self.forged(github, self.BOT, '["forged"]', other)
-        shelf(github).update(adding("a"))
-        assert (shelf(github, other).read(), names(github)) == (b'["b"]', ["a"])
+        store(github).update(adding("a"))
+        assert (store(github, other).read(), names(github)) == (b'["b"]', ["a"])
 
     def test_a_forged_commit_goes_even_where_nothing_new_is_remembered(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         self.forged(github, self.BOT, '["forged"]')
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         assert names(github) == ["a"]
 
     def test_a_bots_other_commits_are_no_memory(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         own = Connection.open(
             github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
         ).repository
         head = own.get_git_commit(github.head(BRANCH))
         tree = own.create_git_tree([InputGitTreeElement(PATH, "100644", "blob", content="[]")], base_tree=head.tree)
         own.get_git_ref(f"heads/{BRANCH}").edit(own.create_git_commit("Format", tree, [head]).sha)
-        assert shelf(github).read() == b'["a"]'
+        assert store(github).read() == b'["a"]'
 
     def test_another_bots_memory_is_not_ours(self, github: FakeGitHub) -> None:
-        shelf(github).update(adding("a"))
+        store(github).update(adding("a"))
         rights = {"metadata": "read", "contents": "write"}
         other = github.token_for("policy-bot[bot]", rights)
         with pytest.raises(PullRequestError, match="token's own memory"):
-            shelf(github, token=other).read()
+            store(github, token=other).read()
 
     def test_a_branch_of_somebody_else_is_never_written(self, github: FakeGitHub) -> None:
         head = github.commit_as("kim", BRANCH, {"a.txt": "mine\n"})
-        for ask in (shelf(github).read, lambda: shelf(github).update(adding("a"))):
+        for ask in (store(github).read, lambda: store(github).update(adding("a"))):
             with pytest.raises(PullRequestError, match="name a branch that does not exist yet"):
                 ask()
         assert github.head(BRANCH) == head
@@ -220,28 +220,28 @@ class TestStrangers:
     ) -> None:
         monkeypatch.setattr(github.world, "signed", Unsigned())
         with pytest.raises(PullRequestError, match="did not sign"):
-            shelf(github).update(adding("a"))
+            store(github).update(adding("a"))
         assert BRANCH not in str(github.world.git.refs("refs/heads/"))
-        shelf(github, web="https://github.example").update(adding("a"))
+        store(github, web="https://github.example").update(adding("a"))
         assert names(github) == ["a"]
 
     def test_a_persons_token_is_known_by_its_login(self, github: FakeGitHub) -> None:
         token = github.token_for("kim")
-        shelf(github, token=token).update(adding("a"))
-        shelf(github, token=token).update(adding("b"))
+        store(github, token=token).update(adding("a"))
+        store(github, token=token).update(adding("b"))
         assert names(github) == ["a", "b"]
 
     def test_a_file_that_is_too_long_is_told_without_being_fetched(self, github: FakeGitHub) -> None:
-        shelf(github, longest=10_000).update(lambda _: b" " * 5_000)
+        store(github, max_bytes=10_000).update(lambda _: b" " * 5_000)
         before = len(github.requests)
-        with pytest.raises(UnreadableMemoryError, match="longer than 1,000 bytes"):
-            shelf(github).read()
+        with pytest.raises(UnreadableHistoryError, match="longer than 1,000 bytes"):
+            store(github).read()
         assert not [each for each in github.requests[before:] if "/git/blobs/" in each.path]
 
 
 class TestFolder:
     def test_what_was_kept_is_read_and_nothing_else_is_left_behind(self, tmp_path: Path) -> None:
-        own = FolderShelf(tmp_path, PATH, LONGEST)
+        own = FolderStateStore(tmp_path, PATH, LONGEST)
         assert own.read() is None
         own.update(adding("a"))
         own.update(adding("b"))
@@ -250,17 +250,17 @@ class TestFolder:
 
     def test_runs_at_once_lose_nothing(self, tmp_path: Path) -> None:
         def remember(number: int) -> None:
-            FolderShelf(tmp_path, PATH, LONGEST).update(adding(f"{number}"))
+            FolderStateStore(tmp_path, PATH, LONGEST).update(adding(f"{number}"))
 
         threads = [threading.Thread(target=remember, args=(number,)) for number in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        found: Shelf = FolderShelf(tmp_path, PATH, LONGEST)
+        found: StateStore = FolderStateStore(tmp_path, PATH, LONGEST)
         assert len(json.loads(found.read() or b"[]")) == 20
 
     def test_a_long_file_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "long.json").write_bytes(b" " * 2_000)
-        with pytest.raises(UnreadableMemoryError, match="longer than"):
-            FolderShelf(tmp_path, "long.json", LONGEST).read()
+        with pytest.raises(UnreadableHistoryError, match="longer than"):
+            FolderStateStore(tmp_path, "long.json", LONGEST).read()

@@ -10,8 +10,8 @@ import pytest
 
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pull_request.github.client import Connection
-from leastpriv.pull_request.github.pull_requests import Manners
-from leastpriv.pull_request.github.repository import GitHubPlace
+from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.models import PullRequestOptions
 from tests.fakes.github import FakeGitHub
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
@@ -26,16 +26,16 @@ def github() -> Iterator[FakeGitHub]:
         yield fake
 
 
-def place(github: FakeGitHub, token: str = "") -> GitHubPlace:
+def place(github: FakeGitHub, token: str = "") -> GitHubRepository:
     connection = Connection.open(
         token or github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=lambda _: None
     )
-    return GitHubPlace(connection, Manners())
+    return GitHubRepository(connection, PullRequestOptions())
 
 
 def origin(github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = "") -> Origin:
     run = Run(session, session, START + late, START + late + timedelta(minutes=5))
-    return place(github).origins(base)(run)
+    return place(github).origin_lookup(base)(run)
 
 
 def add_run(github: FakeGitHub, branch: str | None = None, event: str = "push", **more: Any) -> None:
@@ -112,7 +112,7 @@ def test_what_github_does_not_know_is_unknown_not_trusted(github: FakeGitHub, se
 def test_a_token_without_actions_read_leaves_it_unknown_and_says_what_is_missing(github: FakeGitHub) -> None:
     add_run(github)
     token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
-    found = place(github, token).origins("")(Run("42", "42", START, START))
+    found = place(github, token).origin_lookup("")(Run("42", "42", START, START))
     assert found.trust is Trust.UNKNOWN
     assert "actions: read" in found.where
 
@@ -121,7 +121,7 @@ def test_commits_and_branches_are_asked_for_once(github: FakeGitHub) -> None:
     sha = github.commit_as("kim", "feature/x", {"b.txt": "x"})
     for number in range(42, 47):
         github.add_run(number, "feature/x", head_sha=sha, created_at=CREATED, updated_at=ENDED)
-    ask = place(github).origins("")
+    ask = place(github).origin_lookup("")
     before = len(github.requests)
     for number in range(42, 47):
         ask(Run(str(number), str(number), START, START))

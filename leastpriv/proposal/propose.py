@@ -67,12 +67,11 @@ def propose(
         )
     policies = (document, *attached)
     context = guard_context(evidence, options, difference.missing, history, inputs.confidence, policies=policies)
-    context, narrowed, held_back = _removals(document, difference, context, attached)
-    added, narrowed, left_over = _within_change_limit(added, narrowed, context)
+    context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
     restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
-    held_back += [*left_over, *over_limit]
+    held_back += over_limit
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
             HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
@@ -95,19 +94,34 @@ def propose(
 
 
 def _removals(
-    document: Document, difference: Difference, context: GuardContext, attached: Sequence[Document]
-) -> tuple[GuardContext, list[Change], list[HeldBackChange]]:
-    """Finds the removals, and the context that they leave: an action may go together with its last carriers."""
+    difference: Difference, context: GuardContext, added: list[Change], policies: Sequence[Document]
+) -> tuple[GuardContext, list[Change], list[Change], list[HeldBackChange]]:
+    """Finds additions and removals within the limit; an action may go with the last operation that could need it.
+
+    Args:
+        difference: of the edited policy from the usage.
+        context: of the guards.
+        added: all additions.
+        policies: the edited one, and the others of the principal.
+    """
     while True:
-        narrowed, held_back = removals(difference, context)
-        may_call = context.may_call
-        if not narrowed or context.options.max_changes or not isinstance(may_call, CallableOperations):
-            return context, narrowed, held_back
-        left = apply_edits(document, plan_edits(document, narrowed))
-        fewer = may_call.differs_in((left, *attached))
+        found, held_back = removals(difference, context)
+        within, narrowed, left_over = _within_change_limit(added, found, context)
+        fewer = _fewer_operations(narrowed, context, policies)
         if fewer is None:
-            return context, narrowed, held_back
+            return context, within, narrowed, [*held_back, *left_over]
         context = replace(context, may_call=fewer)
+
+
+def _fewer_operations(
+    narrowed: Sequence[Change], context: GuardContext, policies: Sequence[Document]
+) -> CallableOperations | None:
+    """What the principal may call after the removals, if a guard was given another answer before."""
+    document, *others = policies
+    may_call = context.may_call
+    if not narrowed or not isinstance(may_call, CallableOperations) or _removes_everything(document, narrowed):
+        return None
+    return may_call.differs_in((apply_edits(document, plan_edits(document, narrowed)), *others))
 
 
 def _within_change_limit(

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
@@ -81,7 +81,9 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         message_decoder(run.aws),
     )
     statistics = [source.statistics for source in sources]
-    coverage = _coverage(statistics, settings)
+    coverage = total_coverage(
+        statistics, settings.aws_regions, every_region=settings.event_history and not settings.aws_regions
+    )
     files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
     read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
@@ -141,27 +143,6 @@ def _found(found: Mapping[str, Evidence]) -> str:
         return f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
     calls = sum(evidence.counts.calls for evidence in found.values())
     return f"{plural(calls, 'call')} of {plural(len(found), 'role')}"
-
-
-def _coverage(statistics: Sequence[ReadStatistics], settings: Settings) -> Coverage:
-    """Merges what all sources show of any principal."""
-    whole = ReadStatistics()
-    for each in statistics:
-        whole.absorb(each)
-    return Coverage(
-        days={region: _dates(days) for region, days in sorted(whole.days.items())},
-        logged={key: _dates(days) for key, days in sorted(whole.logged.items())},
-        data=whole.data,
-        events=frozenset(whole.events),
-        selected=frozenset(data for each in statistics for data in each.selected),
-        every_region=any(each.every_region for each in statistics)
-        or (settings.event_history and not settings.aws_regions),
-        named_regions=frozenset(settings.aws_regions),
-    )
-
-
-def _dates(days: Iterable[int]) -> frozenset[date]:
-    return frozenset(map(date.fromordinal, days))
 
 
 def _with_coverage(evidence: Evidence, coverage: Coverage) -> Evidence:

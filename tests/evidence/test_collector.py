@@ -260,9 +260,11 @@ def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_s
         call(resources=["arn:aws:s3:::d/k"]),
         call(resources=["arn:aws:s3:::b/l"], data_event=True, read_only=True, minutes=90),
     )
-    assert found.data_recorded == {
-        ("arn:aws:s3:::b", "read"): timedelta(minutes=90),
-        ("arn:aws:s3:::c", "write"): timedelta(),
+    spans = {stream: last - first for stream, (first, last) in found.coverage.data.items()}
+    assert spans == {
+        ("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::b/"): timedelta(minutes=90),
+        ("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::b"): timedelta(),
+        ("s3.amazonaws.com:PutObject", "write", "arn:aws:s3:::c/"): timedelta(),
     }
 
 

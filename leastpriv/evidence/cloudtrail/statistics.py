@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals
@@ -17,7 +17,7 @@ from leastpriv.evidence.cloudtrail.record import (
     region_of,
     resources_of,
 )
-from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, SelectedData, folder_of
+from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, SelectedData, folder_of
 
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
@@ -200,6 +200,36 @@ class CoverageCounter:
             for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
                 _add_days(statistics.logged, (self.region, name), self.days)
         _add_streams(statistics.data, self.streams)
+
+
+def total_coverage(
+    statistics: Iterable[ReadStatistics], named_regions: Iterable[str] = (), *, every_region: bool = False
+) -> Coverage:
+    """Merges what several sources cover.
+
+    Args:
+        statistics: the statistics of each source.
+        named_regions: the regions in which the role works, where the user names them.
+        every_region: a source has the records of every region.
+    """
+    whole = ReadStatistics()
+    for each in statistics:
+        whole.absorb(each)
+        every_region = every_region or each.every_region
+        whole.selected |= each.selected
+    return Coverage(
+        days={region: _dates(days) for region, days in sorted(whole.days.items())},
+        logged={key: _dates(days) for key, days in sorted(whole.logged.items())},
+        data=whole.data,
+        events=frozenset(whole.events),
+        selected=whole.selected,
+        every_region=every_region,
+        named_regions=frozenset(named_regions),
+    )
+
+
+def _dates(days: Iterable[int]) -> frozenset[date]:
+    return frozenset(map(date.fromordinal, days))
 
 
 def count_coverage(

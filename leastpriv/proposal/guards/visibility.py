@@ -97,13 +97,13 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     regions = _regions_of_use(candidate, context)
     source = EXCLUDABLE.get(candidate.action.partition(":")[0], "")
-    if source and (reason := _unrecorded(source, f"event of {source}", regions, context)):
+    if source and (reason := _unrecorded(source, f"events of {source}", regions, context)):
         return f"{reason}: the trail may exclude them"
     seen = visibility(candidate.action)
     if seen.visibility is not Visibility.MANAGEMENT:
         return ""
     if _may_be_read(candidate.action, seen.read_only):
-        reason = _unrecorded(READ, "reading call", regions, context)
+        reason = _unrecorded(READ, "reading calls", regions, context)
         if reason:
             return f"{reason}: the trail may log writes only"
     if seen.read_only is True:
@@ -129,10 +129,10 @@ def _unrecorded(kind: str, words: str, regions: Sequence[str], context: GuardCon
     for region in regions:
         length = context.evidence.coverage.length(region, kind)
         if length is None:
-            return f"no {words} was recorded in {region}, of any principal"
+            return f"no {words} were recorded in {region}, of any principal"
         if length < least:
-            return f"the {words}s of {region} span {length.days} of {least.days} days"
-    return "" if regions else f"no {words} was recorded"
+            return f"the {words} of {region} span {length.days} of {least.days} days"
+    return "" if regions else f"no {words} were recorded"
 
 
 def _may_be_read(action: str, read_only: bool | None) -> bool:

@@ -77,7 +77,6 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
         assert "\n" not in gap.detail
         if gap.kind is GapKind.SOURCE_FAILED:
             assert region or "us-east-1" not in found.statistics.spans
-            assert not found.statistics.whole
 
 
 def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> None:
@@ -204,7 +203,7 @@ def test_known_sessions_give_no_coverage(history: FakeHistory) -> None:
     found = source(history, sessions=SESSIONS[:1])
     calls, gaps = read(found)
     assert (len(calls), gaps) == (63, [])
-    assert (found.statistics.spans, found.statistics.whole) == ({}, timedelta())
+    assert (found.statistics.spans, found.statistics.days) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ ALWAYS = Window()
 EVERYBODY = Principals()
 
 
+REGIONS = {"eu-west-1", "us-east-1"}
+
+
 def record(number: int, minutes: float = 0, role: str = ROLE, **fields: Any) -> dict[str, Any]:
     return {
         "eventVersion": "1.08",
@@ -286,9 +289,11 @@ def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> Non
     assert statistics.outside_window == 1
     assert statistics.skipped == {"not-wanted": 1, "event-type": 1}
     assert statistics.kinds == {"management-read": 3, "data-read": 1}
-    assert statistics.regions == {"eu-west-1", "us-east-1"}
+    assert statistics.regions == REGIONS
     # Data events do not show that management events of their kind or source are logged.
-    assert statistics.logged == {"management-read": (START, START), "s3.amazonaws.com": (START, START)}
+    assert statistics.logged == {(region, "management-read"): {START.toordinal()} for region in REGIONS}
+    assert statistics.days == {region: {START.toordinal()} for region in REGIONS}
+    assert list(statistics.data) == [("s3.amazonaws.com:Get2", "read", "arn:aws:s3:::b/")]
     assert (statistics.first, statistics.last) == (START, START + timedelta(minutes=30))
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.collector import UsageCollector, logged_resource
+from leastpriv.evidence.collector import UsageCollector
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.patterns import resource_covers
@@ -277,7 +278,7 @@ def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_s
     ],
 )
 def test_a_selector_names_the_bucket_of_an_object(arn: str, root: str) -> None:
-    assert logged_resource(arn) == root
+    assert bucket_of(arn) == root
 
 
 def objects(number: int) -> list[Call]:

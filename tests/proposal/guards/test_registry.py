@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import Entry, compare
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions import catalog
@@ -340,6 +341,8 @@ def test_an_attached_policy_hides_no_call(evidence: Evidence) -> None:
 def test_with_all_management_events_read_no_event_source_needs_to_be_seen(
     evidence: Evidence, days: int, holds: bool
 ) -> None:
-    coverage = replace(evidence.coverage, sources=frozenset(), reads=False, whole=timedelta(days=days))
+    statistics = ReadStatistics()
+    statistics.cover("eu-west-1", evidence.first, evidence.first + timedelta(days=days))
+    coverage = total_coverage([statistics], every_region=True)
     checked = candidate("kms:DescribeKey", evidence, resources="*")
     assert bool(registry.not_recorded(checked, context(replace(evidence, coverage=coverage)))) is holds

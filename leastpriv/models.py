@@ -180,6 +180,8 @@ class Call(Struct, frozen=True, gc=False):
     access_key: str = ""
     """Id of the access key that signed the call; empty where the record has none, for example when a service uses a
     role."""
+    caller_doubt: str = ""
+    """Why the call may be no deployment's: `console`, or an identity type that is not known; its outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +309,5 @@ class Usage:
     """At least one call came from the principal directly; false where services forwarded all."""
     made: tuple[str, ...] = ()
     """Ids of the resources that the calls created, where the records contain them, sorted."""
+    caller_doubt: str = ""
+    """Why the calls may be no deployment's, as of `Call`."""

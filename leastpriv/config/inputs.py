@@ -122,6 +122,11 @@ INPUTS: tuple[Input, ...] = (
         option="--evidence-folder",
         help="folder that remembers usage between runs (docs/memory.md)",
     ),
+    Input(
+        "when-no-calls",
+        "fail",
+        help="fail, or report: what happens where the evidence has no call of the role, as of one that rests",
+    ),
     Input("drift-report", "fail", step_only=True, help="fail, or issue: what becomes of drift in the mode check"),
     Input("cache-dir", help="folder that keeps what was read of trails between runs"),
     Input(

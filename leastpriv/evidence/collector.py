@@ -39,6 +39,8 @@ _MOST_STREAMS = 20_000
 
 
 _RunIds = Mapping[int, Run]
+_NO_RUN = -1
+"""The run of a call that may be no deployment's."""
 
 
 class UsageCollector:
@@ -57,6 +59,10 @@ class UsageCollector:
         self._first: datetime | None = None
         self._last: datetime | None = None
 
+    def rename(self, principal: str) -> None:
+        """Sets the ARN of the evidence: the path of a role may be known only later."""
+        self._principal = principal
+
     def note_gap(self, gap: Gap) -> None:
         """Adds a gap and counts equal gaps; past a limit the details are dropped, never the scope."""
         key = (gap.kind, gap.scope, gap.detail if len(self._gaps) < _MOST_GAPS else "and more of the kind")
@@ -65,12 +71,7 @@ class UsageCollector:
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
         self._outcomes[call.outcome] += 1
-        time = call.time
-        if self._first is None or time < self._first:
-            self._first = time
-        if self._last is None or time > self._last:
-            self._last = time
-        run = self._runs.note(call)
+        run = _NO_RUN if call.caller_doubt else self._note_run(call)
         if call.data_event:
             self._note_data_event(call)
         mapped = needs_of(call)
@@ -80,6 +81,14 @@ class UsageCollector:
             self._note_denial(call, run, mapped)
         else:
             self._tally(call, run, mapped.needs, call.outcome)
+
+    def _note_run(self, call: Call) -> int:
+        time = call.time
+        if self._first is None or time < self._first:
+            self._first = time
+        if self._last is None or time > self._last:
+            self._last = time
+        return self._runs.note(call)
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         denial = self._denial(call)
@@ -106,7 +115,7 @@ class UsageCollector:
     ) -> None:
         if not needs:
             return
-        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
+        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else call.caller_doubt
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         tally = self._groups.get(key)
         if tally is None:
@@ -211,7 +220,7 @@ def _parents(resource: str) -> Iterable[str]:
 
 
 def _ids(tally: CallTotals, runs: _RunIds) -> tuple[str, ...]:
-    found = {runs[token] for token in tally.runs}
+    found = {runs[token] for token in tally.runs if token != _NO_RUN}
     return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
 
 
@@ -220,7 +229,10 @@ def _usages(groups: Mapping[GroupKey, CallTotals], runs: _RunIds) -> list[Usage]
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
-    usages = [_usage(need, outcome, tally, runs) for (need, outcome, _), tally in merged.items()]
+    usages = [
+        replace(_usage(need, outcome, tally, runs), caller_doubt=told if outcome is Outcome.UNKNOWN else "")
+        for (need, outcome, told), tally in merged.items()
+    ]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
@@ -254,6 +266,8 @@ class PrincipalCollectors:
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._books = {each.arn: UsageCollector(each.arn, self._decoder) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
+        self._names: dict[str, str] = {}
+        """ARN without the path -> ARN with the longest path seen: a session ARN has no role path."""
         self._keys = IssuedKeys()
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
@@ -264,22 +278,42 @@ class PrincipalCollectors:
             return
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
-        call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
+        name = own.arn if own else item.principal
+        if self._principals.targets is None:
+            name = self._without_path(name)
+        call = structs.replace(item, principal=name) if name != item.principal else item
         if call.principal not in self._books and len(self._books) < self._most:
             self._books[call.principal] = UsageCollector(call.principal, self._decoder)
         if call.principal in self._books:
             self._books[call.principal].note(call)
             self._keys.note(call)
 
-    def close(self) -> Iterator[tuple[str, Evidence]]:
-        """Yields the evidence of each principal, sorted by ARN, and frees its collector."""
-        for book in self._books.values():
-            for gap in merge_source_gaps(self._gaps):
-                book.note_gap(gap)
-        for name in sorted(self._books):
-            yield name, self._with_keys(self._books.pop(name).close())
+    def _without_path(self, arn: str) -> str:
+        """Returns the ARN without its path, under which all calls of a role are counted; names are unique."""
+        head, _, name = arn.rpartition("/")
+        short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
+        known = self._names.get(short)
+        if known is None or len(arn) > len(known):
+            self._names[short] = arn
+        return short
 
-    def _with_keys(self, evidence: Evidence) -> Evidence:
+    def close(self, shared: list[Gap] | None = None) -> Iterator[tuple[str, Evidence]]:
+        """Yields the evidence of each principal, sorted by ARN, and frees its collector.
+
+        The gaps of the sources are added to `shared`, else to the evidence of each principal.
+        """
+        gaps = merge_source_gaps(self._gaps)
+        if shared is not None:
+            shared.extend(gaps)
+        for short, name in sorted(self._names.items()):
+            self._books[short].rename(name)
+        for book in self._books.values():
+            for gap in () if shared is not None else gaps:
+                book.note_gap(gap)
+        for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
+            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close())
+
+    def _with_keys(self, name: str, evidence: Evidence) -> Evidence:
         """Adds the issuers of access keys, and the parent runs of chained sessions."""
-        runs = self._keys.with_parent_runs(evidence.principal, evidence.runs)
-        return replace(evidence, signed=self._keys.key_issuers(evidence.principal), runs=runs)
+        runs = self._keys.with_parent_runs(name, evidence.runs)
+        return replace(evidence, signed=self._keys.key_issuers(name), runs=runs)

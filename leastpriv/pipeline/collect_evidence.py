@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from leastpriv.aws.arns import Principals, parse_principal
+from leastpriv.aws.arns import Principals, parse_principal, principal_of
 from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Settings
@@ -24,6 +24,7 @@ from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, deco
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.coverage import Coverage, silence_gaps
+from leastpriv.evidence.missing_calls import missing_calls
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
@@ -43,6 +44,8 @@ class TargetEvidence:
     evidence: Evidence
     files: int
     records: int
+    missing_calls: str = ""
+    """Why there is no call, in sentences; empty where there are calls."""
 
 
 def read_target(run: RunContext, target: Target) -> TargetEvidence:
@@ -88,9 +91,13 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
     _log.info(f"Read {records:,} records in {where or 'no file'}: {_found(found)}")
-    return {
-        name: TargetEvidence(_with_coverage(evidence, coverage), files, records) for name, evidence in found.items()
-    }
+
+    def result(name: str, evidence: Evidence) -> TargetEvidence:
+        principal = None if evidence.counts.calls or not sources else principal_of(name)
+        missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
+        return TargetEvidence(_with_coverage(evidence, coverage), files, records, missing)
+
+    return {name: result(name, evidence) for name, evidence in found.items()}
 
 
 def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:

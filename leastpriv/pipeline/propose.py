@@ -64,7 +64,12 @@ def propose(run: RunContext) -> RunResult:
     chain, drafts = _role_chain(run, run.file, targets, evidence)
     results = tuple(_target_result(run, each, evidence, chain) for each in targets)
     first, more = first_files(run, run.file, drafts, chain)
-    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more), first)
+    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *_missing(results)), first)
+
+
+def _missing(results: Sequence[TargetResult]) -> list[str]:
+    """Returns a sentence for each target without a call."""
+    return [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         assumed=inputs.others.assumed,
         files=inputs.found.files,
         records=inputs.found.records,
+        missing_calls="" if evidence.usages else inputs.found.missing_calls,
         history=history,
         attached_documents=tuple(attached),
         live=inputs.others.live,

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.record import (
+    Caller,
     account_of,
     is_data_event,
     is_management_event,
@@ -55,6 +56,8 @@ class ReadStatistics:
     outside_window: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
+    callers: Counter[str] = field(default_factory=Counter)
+    """Number of calls of other roles and users, by ARN."""
     kinds: Counter[str] = field(default_factory=Counter)
     """All records by kind: `management-read`, `management-write`, `data-read`, `data-write`."""
     regions: set[str] = field(default_factory=set)
@@ -95,11 +98,19 @@ class ReadStatistics:
         for kind in LOGGED_KINDS:
             _add_days(self.logged, (region, kind), days)
 
+    def note_caller(self, caller: object, times: int = 1) -> None:
+        """Counts calls of a role or user that is no target: a message about a wrong name lists them."""
+        if isinstance(caller, Caller) and (caller.principal in self.callers or len(self.callers) < _DISTINCT):
+            self.callers[caller.principal] += times
+
     def absorb(self, other: ReadStatistics) -> None:
         """Adds the counters of another reading."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
+        for name, count in other.callers.items():
+            if name in self.callers or len(self.callers) < _DISTINCT:
+                self.callers[name] += count
         self.kinds.update(other.kinds)
         for region in other.regions:
             add_name(self.regions, region)

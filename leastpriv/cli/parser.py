@@ -66,7 +66,7 @@ class _StoreOnce(Action):
     """Stores the value of an option, which may be given once."""
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
-        given = getattr(namespace, "given_once", frozenset())
+        given: frozenset[str] = getattr(namespace, "given_once", frozenset())
         if self.dest in given:
             parser.error(f"{option} is given twice: name one value. For several roles use --config.")
         namespace.given_once = given | {self.dest}
@@ -116,7 +116,7 @@ def _add_propose(command: ArgumentParser) -> None:
 
 
 EXPLAINED = (
-    "role-arn", "policy-file", "also-attached", "trails", "minimum-days", "minimum-runs", "minimum-confidence",
+    "role-arn", "policy-file", "also-attached", "trails", "aws-regions", "minimum-days", "minimum-runs", "minimum-confidence",
     "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep", "never-add", "evidence-branch",
 )  # fmt: skip
 """Inputs that decide what becomes of an action."""

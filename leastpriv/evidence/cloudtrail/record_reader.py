@@ -131,7 +131,7 @@ class RecordReader:
             session and session.sessionCredentialFromConsole,
         )
         if not arn:
-            key = (*key, identity.userName, row.awsRegion)
+            key = (*key, identity.userName, row.awsRegion, issuer and issuer.userName)
         try:
             caller = self._callers[key]
         except KeyError:

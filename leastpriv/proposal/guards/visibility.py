@@ -376,6 +376,8 @@ def _was_seen_under(resource: str, streams: Sequence[Stream], shows: Callable[[s
         return literal == resource and any(bucket_of(folder) == resource for folder in folders)
     literal = literal if literal != resource else folder_of(resource)
     objects = [folder for folder in folders if "/" in folder]
+    if not objects:
+        return bucket_of(resource) in folders
     return literal.startswith(commonprefix(objects)) and any(folder.startswith(literal) for folder in objects)
 
 

@@ -17,6 +17,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import event_history as module
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.coverage import LOGGED_KINDS
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
@@ -315,11 +316,13 @@ def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events
     read(found)
     start = NOW - timedelta(days=90)
     assert found.statistics.spans == dict.fromkeys(REGIONS, (start, NOW))
-    assert found.statistics.whole == timedelta(days=90)
+    assert {key: len(days) for key, days in found.statistics.logged.items()} == {
+        (region, kind): 91 for region in REGIONS for kind in LOGGED_KINDS
+    }
     shorter = source(history, days=59)
     calls, _ = read(shorter)
     assert {each.session for each in calls} == set(SESSIONS[1:])
-    assert shorter.statistics.whole == timedelta(days=59)
+    assert {len(days) for days in shorter.statistics.days.values()} == {60}
 
 
 def test_events_outside_the_window_are_left_out(history: FakeHistory) -> None:

@@ -19,7 +19,7 @@ from leastpriv.proposal.guards.carriers import CallableOperations, called_operat
 from leastpriv.proposal.guards.visibility import could_hide, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
-from tests.fakes.evidence import evidence, usage
+from tests.fakes.evidence import complete, evidence, usage
 
 CLUSTER = "arn:aws:rds:eu-west-1:111122223333:cluster:orders"
 SNAPSHOT = "rds:CreateDBClusterSnapshot"
@@ -149,14 +149,9 @@ def test_a_gap_hides_an_action_with_its_carriers_services(
 
 
 def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principal_may_call_them() -> None:
-    spans = {"eu-west-1": timedelta(days=60)}
     candidate, context = judged("iam:PassRole", grants=("lambda:CreateFunction",))
-    covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
+    covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert region_not_read(candidate, covered) == ""
     candidate, context = judged("iam:PassRole", grants=("iam:AddRoleToInstanceProfile",))
-    covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
+    covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert "no record of us-east-1 was read" in region_not_read(candidate, covered)
-
-
-def coverage_of(found: Evidence, spans: dict[str, timedelta]) -> Any:
-    return replace(found.coverage, regions=spans)

@@ -1,8 +1,8 @@
-"""Measures the reader of refusals on labelled messages: `python bench/denials.py FILE_OF_JSONL`.
+"""Measures the parser of denials on labelled messages: `python bench/denials.py FILE_OF_JSONL`.
 
-Each line is a message with what a person reads in it: `expected` (actions, resource, denied_by), `grant` (yes, no,
-unsure: whether adding the action to the principal's identity policy can help), `action_in_text`, `near_miss`. Printed
-are the shares that are read exactly, the grants that would be wrong, tables by tool and by wording, and every miss.
+Each line is a message with a person's reading: `expected` (actions, resource, denied_by), `grant` (yes, no, unsure:
+whether adding the action to the principal's identity policy can help), `action_in_text`, `near_miss`. Printed are the
+shares that are parsed exactly, the grants that would be wrong, tables by tool and by wording, and every miss.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WORDINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A labelled message and what was read in it."""
+    """A labelled message and the parsed denial."""
 
     label: Mapping[str, Any]
     denial: Denial
@@ -50,7 +50,7 @@ class Judged:
 
     @property
     def granted(self) -> bool:
-        """It would be mended by a grant."""
+        """A grant would resolve it."""
         return self.denial.mendable and bool(self.denial.actions)
 
     @property
@@ -62,7 +62,7 @@ class Judged:
 
     @property
     def right(self) -> bool:
-        """What the measure asks of a message of its kind."""
+        """The minimum for a message of its kind."""
         if self.kind == "unsure":
             return True
         return not self.granted if self.kind == "hopeless" else self.exact and self.granted
@@ -91,7 +91,7 @@ def judged(file: Path) -> list[Judged]:
 
 
 def summary(rows: Sequence[Judged]) -> list[str]:
-    """The shares by kind of message, and the refusers."""
+    """The shares by kind of message, and the denying policy types."""
     lines = []
     for kind in ("stated", "inferred"):
         some = [row for row in rows if row.kind == kind]
@@ -112,7 +112,7 @@ def summary(rows: Sequence[Judged]) -> list[str]:
 
 
 def table(title: str, rows: Sequence[Judged], key: Callable[[Judged], str]) -> list[str]:
-    """Right of all, by a key; nothing is asked of unsure ones."""
+    """Correct of all, by a key; unsure ones do not count."""
     asked = [row for row in rows if row.kind != "unsure"]
     all_of, right = Counter(map(key, asked)), Counter(key(row) for row in asked if row.right)
     lines = [f"\n{title:42} messages  right"]
@@ -125,7 +125,7 @@ def wording(message: str) -> str:
 
 
 def miss(row: Judged) -> str:
-    """Expected and read, in one line."""
+    """Expected and parsed, in one line."""
     expected, found = row.label["expected"], row.denial
     return (
         f"expected {', '.join(expected['actions']) or '-'} on {expected['resource'] or '-'},"

@@ -1,8 +1,8 @@
-"""Says of each history what the first draft refuses from run 10 on, and what it grants that no run needed.
+"""Explains for each history what the first draft denies from run 10 on, and what it grants that no run needed.
 
     .venv/bin/python -m bench.future.explain FOLDER [HISTORY …]
 
-A line `refused RUN ACTION RESOURCE` is a pair of that run, judged by the draft from the runs before it; a line
+A line `refused RUN ACTION RESOURCE` is a pair of that run, decided by the draft from the runs before it; a line
 `surplus` is a pattern of the last draft, the actions under it and the resources of all histories that it covers beyond
 need (those of this history are marked `own`).
 """
@@ -21,7 +21,7 @@ from bench.future.plan import RUNS
 from bench.future.truth import Askable, pair, questions
 
 _FIRST = 9
-"""Drafts of so many runs and more are judged."""
+"""Drafts of this number of runs and more are explained."""
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _refusals(place: Path, checks: Sequence[Mapping[str, Any]], judge: Judge) -> Sequence[Policy]:
-    """Prints what each run is refused by the draft of the runs before it; gives the last draft."""
+    """Prints what the draft of the runs before it denies each run; returns the last draft."""
     policies: Sequence[Policy] = ()
     with tempfile.TemporaryDirectory() as scratch:
         trail = Path(scratch) / "trail"

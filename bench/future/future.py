@@ -59,16 +59,16 @@ Policy = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One policy, judged."""
+    """One policy with its results."""
 
     history: str
     way: str
     runs: int
-    """From so many runs it was made."""
+    """Number of runs that it was made from."""
     next: int
-    """Pairs of the next run that it refuses."""
+    """Pairs of the next run that it denies."""
     later: int
-    """Pairs of all later runs that it refuses."""
+    """Pairs of all later runs that it denies."""
     refused: tuple[str, ...]
     """`ACTION on RESOURCE` of the next run, the first of them."""
     granted: int
@@ -77,7 +77,7 @@ class Row:
     """The same with the resources of all histories, as if all ten apps lived in one account."""
     used: int
     chance: float | None = None
-    """What the proposal says of the next run; None of others' policies."""
+    """The proposal's prediction for the next run; None for policies of others."""
     own: float | None = None
     turing: float | None = None
     coverage: float | None = None
@@ -200,7 +200,7 @@ def _on_everything(actions: list[str]) -> Policy:
 
 
 def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullRequestContent:
-    """What the product proposes for the deploy role from a trail, beside a committed policy or none."""
+    """The product's proposal for the deploy role from a trail, with or without a committed policy."""
     policy = scratch / "policy.json"
     policy.unlink(missing_ok=True)
     if committed:
@@ -223,7 +223,7 @@ def _value(document: Document) -> Policy:
 
 
 def _of_trailscraper(program: str, trail: Path) -> Policy:
-    # Without a window it takes the last days alone.
+    # Without a window it reads only the last days.
     select = [program, "select", "--log-dir", str(trail), "--filter-assumed-role-arn", ROLE]
     selected = subprocess.run([*select, "--from", "2026-01-01", "--to", "2027-01-01"], capture_output=True, check=True)
     made = subprocess.run([program, "generate"], input=selected.stdout, capture_output=True, check=True)
@@ -232,7 +232,7 @@ def _of_trailscraper(program: str, trail: Path) -> Policy:
 
 
 def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
-    """Pairs of an action and one of the known resources that it can be asked for on; `*` where it takes none."""
+    """Pairs of an action and one of the known resources of its types; `*` if it has none."""
     found: set[Pair] = set()
     for policy in policies:
         for statement in each_of(policy["Statement"]):
@@ -243,7 +243,7 @@ def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
 
 
 def granted_on(action: str, patterns: Sequence[str], askable: Askable) -> Iterator[str]:
-    """Of the known resources those that the action can be asked for on and the patterns cover."""
+    """The known resources of the action's types that the patterns cover."""
     known = action_of(action)
     if known is None or not known.resource_types:
         yield "*"

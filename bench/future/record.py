@@ -1,10 +1,10 @@
-"""Records the histories with the real tools in the lab; they are some megabytes each and are not kept in git.
+"""Records the histories with the real tools in the lab; they have some megabytes each and are not kept in git.
 
     .venv/bin/python -m bench.future.record FOLDER [TOOL-SHAPE[-second] …]
 
-Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, run by run on days of its own, three days apart), and
-`checks.jsonl`: every question that the lab's enforcement put to the role's policies, with the run. A history that is
-there is not recorded again. Ten take about half an hour on two idle cores.
+Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, each run on separate days, three days apart), and
+`checks.jsonl`: every authorization check of the lab on the role's policies, with the run. An existing history is not
+recorded again. Ten take about half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Command = tuple[Sequence[str], Mapping[str, str]]
 
 
 def main(arguments: list[str]) -> None:
-    """Records what is named, or all of the first plan."""
+    """Records the given histories, or all of the first plan."""
     folder, names = Path(arguments[0]).resolve(), arguments[1:]
     for tool, shape, which in product(TOOLS, SHAPES, PLANS):
         name = f"{tool}-{shape}{which}"
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
 
 
 def record(tool: str, shape: str, place: Path, which: str = "") -> None:
-    """Records one history by one of the plans, whole or not at all."""
+    """Records one history by one of the plans, completely or not at all."""
     work = place.with_name(f".{place.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -92,7 +92,7 @@ def _cdk() -> str:
 
 
 def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab) -> Iterator[Command]:
-    """What a workflow would run for one state of the app."""
+    """The commands of a workflow for one state of the app."""
     if tool == "cdk":
         own = {name.upper(): value for name, value in run.variables.items()}
         own |= {"SHAPE": shape, "CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
@@ -147,7 +147,7 @@ def _call(command: Sequence[str], work: Path, variables: Environment) -> None:
 
 
 def _keep(records: Path, place: Path, begin: datetime) -> None:
-    """Moves the records of a run to days of their own: as if it had begun then."""
+    """Moves the records of a run to other days, as if it had begun then."""
     read: list[dict[str, Any]] = []
     for file in sorted(records.rglob("*.json.gz")):
         read += json.loads(gzip.decompress(file.read_bytes()))["Records"]

@@ -1,4 +1,4 @@
-"""The lab's questions as a file are what it enforces: asked again of a policy, they are answered as in a deploy."""
+"""The recorded authorization checks of the lab, decided again for a policy, have the results of the deploy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answers(policy: dict[str, Any], checks: list[dict[str, Any]]) -> list[bool]:
     return found
 
 
-def test_every_question_is_noted_once_asked_and_answered_alike_without_the_lab(tmp_path: Path) -> None:
+def test_every_request_is_recorded_once_and_answered_alike_without_the_lab(tmp_path: Path) -> None:
     with Lab.start(tmp_path, checks=True) as lab:
         role = lab.role("worker", None)
         keys = lab.assume(lab.admin_role("ci-deploy"), "1001")

@@ -1,4 +1,4 @@
-"""What the lab records looks like what CloudTrail records: beside real records, and to this project's own reader."""
+"""The lab's records equal those of CloudTrail, compared with real records and by the product's reader."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.end_to_end.test_lab_stacks import QUEUE, create
 
 Record = dict[str, Any]
 
-SECRET = "correct-horse-battery"  # noqa: S105 - what no record may hold
+SECRET = "correct-horse-battery"  # noqa: S105 - no record may contain it
 COMMAND = str(Path(sys.executable).with_name("leastpriv"))
 ISSUER = "token.actions.githubusercontent.com"
 
 OF_PUBLISHERS = frozenset({"p_event_time", "p_log_type", "p_parse_time"})
-"""Fields that those who published a record added to it."""
+"""Fields that publishers of a record added to it."""
 
 SHOWN_IN_NEWER_RECORDS = frozenset({
     "Host", "DeleteObjects.delete", "DeleteObjects.x-amz-version-id", "DeleteObject.x-amz-version-id",
     "PutObject.x-amz-version-id", "CreateSecurityGroup.securityGroupArn", "DeleteSecurityGroup.groupId",
     "CreateVpc._return",
 })  # fmt: skip
-"""Parts that no public record of an event shows, most being old, and that AWS documents or shows for its siblings."""
+"""Fields that no public record of an event has, most being old, and that AWS documents or shows for similar events."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def token(**claims: str) -> str:
 
 
 def federated(lab: Lab) -> Mapping[str, str]:
-    """The session of a workflow that has taken a role by its token."""
+    """The session of a workflow that assumed a role by its token."""
     provider = f"arn:aws:iam::{lab.account}:oidc-provider/{ISSUER}"
     trust = policy(
         {
@@ -75,7 +75,7 @@ def federated(lab: Lab) -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def records(lab: Lab) -> list[Record]:
-    """What a round of calls by every kind of caller leaves."""
+    """The records of a round of calls by every kind of caller."""
     _, key, secret = lab.user("sam", policy(allow("*")))
     lab.client("sqs", lab.environment(key, secret)).create_queue(QueueName="of-a-user")
     objects = lab.client("s3", federated(lab))
@@ -105,7 +105,7 @@ def records(lab: Lab) -> list[Record]:
 
 
 def kinds(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each key of a value by its path, with what type stands there."""
+    """Each key of a value by its path, with its type."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from kinds(each, f"{path}.{name}")
@@ -127,7 +127,7 @@ def test_an_identity_has_the_keys_and_types_of_real_ones(records: list[Record], 
     assert unseen == set()
 
 
-def test_a_workflow_is_a_web_identity_first_and_its_role_after(records: list[Record], lab: Lab) -> None:
+def test_a_workflow_is_first_a_web_identity_and_then_its_role(records: list[Record], lab: Lab) -> None:
     login = next(each for each in records if each["eventName"] == "AssumeRoleWithWebIdentity")
     provider = f"arn:aws:iam::{lab.account}:oidc-provider/{ISSUER}"
     assert login["userIdentity"] == {
@@ -156,7 +156,7 @@ def test_a_record_has_the_fields_and_types_of_real_ones(records: list[Record], r
 
 
 @pytest.mark.parametrize("part", ["requestParameters", "responseElements"])
-def test_an_event_shows_the_parts_that_real_ones_of_its_name_show(
+def test_an_event_has_the_fields_of_real_events_of_its_name(
     records: list[Record], real: list[Record], part: str
 ) -> None:
     shown: dict[tuple[str, str], set[str]] = {}
@@ -224,7 +224,7 @@ def test_data_events_can_be_left_out(lab: Lab, records: list[Record]) -> None:
     assert [each["eventName"] for each in lab.all_records()[before:]] == ["GetBucketVersioning"]
 
 
-def test_the_projects_own_reader_understands_every_record(lab: Lab, records: list[Record]) -> None:
+def test_the_product_s_reader_accepts_every_record(lab: Lab, records: list[Record]) -> None:
     lab.flush()
     command = [COMMAND, "permissions", "--all-roles", "--trails", str(lab.records)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -236,7 +236,7 @@ def test_the_projects_own_reader_understands_every_record(lab: Lab, records: lis
     assert {"s3:PutObject", "kms:CreateKey", "sqs:CreateQueue", "ec2:CreateVpc", "ssm:PutParameter"} <= actions
 
 
-def test_a_refused_call_whose_parameters_are_recorded_shows_what_it_will_need_next(fresh_lab: Lab) -> None:
+def test_a_denied_call_with_recorded_parameters_shows_its_next_permissions(fresh_lab: Lab) -> None:
     """As in real records of EC2 and RDS; an image has no account in its ARN."""
     own, monitoring = fresh_lab.role("starter", policy(allow("s3:GetObject"))), fresh_lab.role("monitoring", None)
     keys = fresh_lab.assume(own, "run-1")

@@ -1,4 +1,4 @@
-"""What `leastpriv init` writes, in the hands of the tools that it is for."""
+"""The tools accept the output of `leastpriv init` for them."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ provider "aws" {
 
 
 @pytest.mark.parametrize("sources", CHOICES, ids=",".join)
-def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_path: Path) -> None:
+def test_cloudformation_s_linter_reports_nothing(sources: Sequence[str], tmp_path: Path) -> None:
     path = tmp_path / CLOUDFORMATION
     path.write_text(render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION])
     done = subprocess.run([*_had(tools.cfn_lint), path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_terraform_has_nothing_to_format_and_makes_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
-    """With the policy of the table, and a trust that takes both forms of GitHub's subject."""
+def test_terraform_formats_nothing_and_creates_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
+    """With the policy of the table, and a trust policy for both forms of GitHub's subject."""
     sources = known_sources()
     (tmp_path / TERRAFORM).write_text(
         render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[TERRAFORM]
@@ -93,7 +93,7 @@ def _had(tool: Any) -> Any:
 
 
 def _plain(policy: Any) -> list[Any]:
-    """Statements in which a list of one is what is in it, and a list's order says nothing."""
+    """Statements in which a list of one equals its element, and the order of a list is ignored."""
     found = policy if isinstance(policy, dict) else json.loads(policy)
 
     def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Several targets from an account's event history: one look-up for all, patterns by IAM's own list, the live roles."""
+"""Several targets from an account's event history: one lookup for all, patterns by IAM's list of roles, live roles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import c
 
 
 def proposed(folder: Path, keys: Mapping[str, str]) -> tuple[Any, str, int]:
-    """Runs `leastpriv propose --config` on event history; gives the index, what was said, and the exit code."""
+    """Runs `leastpriv propose --config` on event history; returns the index, the messages, and the exit code."""
     command = [*LEASTPRIV, "propose", "--config", "leastpriv.yml", "--trails", "event-history", "--output-dir", "out"]
     command += ["--aws-regions", keys["AWS_REGION"]]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **keys}, capture_output=True, text=True, check=False)
@@ -30,7 +30,7 @@ def proposed(folder: Path, keys: Mapping[str, str]) -> tuple[Any, str, int]:
     return json.loads(file.read_bytes()) if file.exists() else None, done.stderr, done.returncode
 
 
-def test_one_look_up_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, tmp_path: Path) -> None:
+def test_one_lookup_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, tmp_path: Path) -> None:
     lab = fresh_lab
     deploy = lab.role("team-orders", policy(allow("sqs:*")), path="/teams/")
     lab.role("team-idle", policy(allow("sqs:*")), path="/teams/")
@@ -52,7 +52,7 @@ def test_one_look_up_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, t
     assert said.count("Reading event history as") == 1
 
 
-def test_without_the_right_to_list_roles_a_pattern_says_so_and_ends_no_other(fresh_lab: Lab, tmp_path: Path) -> None:
+def test_without_permission_to_list_roles_only_the_pattern_fails(fresh_lab: Lab, tmp_path: Path) -> None:
     lab = fresh_lab
     ci = lab.role("ci-deploy", policy(allow("ssm:*")))
     reader = lab.role("reader", policy(allow("cloudtrail:LookupEvents"), allow("iam:Get*")))

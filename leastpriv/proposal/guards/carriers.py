@@ -16,7 +16,7 @@ from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, own_operations
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import names_action
-from leastpriv.proposal.models import RemovalCandidate, GuardContext
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 """Gaps whose detail is the event that was called."""

@@ -196,7 +196,9 @@ def others(found: list[dict[str, Any]], named: Sequence[str] = ()) -> Iterator[d
     for region in sorted({*regions(found), *named}):
         for time in (*days, last):
             for event in ("ec2:DescribeRegions", "ec2:CreateTags"):
-                yield record("arn:aws:iam::444455556666:role/another", "watch", time, {"event": event, "region": region})
+                yield record(
+                    "arn:aws:iam::444455556666:role/another", "watch", time, {"event": event, "region": region}
+                )
 
 
 def regions(found: list[dict[str, Any]]) -> list[str]:

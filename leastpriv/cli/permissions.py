@@ -82,9 +82,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     return int(failed)
 
 
-def _missing_calls(
-    target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]
-) -> str:
+def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]) -> str:
     """Says why there is no call; folders are read again for the roles that they have instead."""
     from leastpriv.aws.arns import Principals
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder

@@ -212,7 +212,7 @@ def parse_settings(given: GivenInputs) -> Settings:
         pull_request_options=_pull_request_options(values, text, labels),
         github_token=text["github-token"],
         aws_regions=regions(values, labels),
-        lookback_days=_integer(text, labels, "lookback-days", 1),
+        lookback_days=_lookback_days(text, labels),
         wait_for_events=_integer(text, labels, "wait-for-events"),
         job_logs=job_logs,
         athena_table=_athena_table(text["athena-table"], labels["athena-table"]),
@@ -292,6 +292,16 @@ def _pull_request_options(
 
 def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
     return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
+
+
+def _lookback_days(text: Mapping[str, str], labels: Mapping[str, str]) -> int:
+    value = _integer(text, labels, "lookback-days", 1)
+    if value > _MOST_DAYS:
+        raise InputError(f"{labels['lookback-days']} is {value}: write at most {_MOST_DAYS}, ten years.")
+    return value
+
+
+_MOST_DAYS = 3_660
 
 
 def _percent(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> int:

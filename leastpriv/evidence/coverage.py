@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from leastpriv.models import Gap, GapKind, Scope
 
+
 class DataStream(NamedTuple):
     """Recorded data events of one operation under one prefix."""
 
@@ -74,10 +75,10 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-ev
 """
 LOGGED_KINDS = frozenset({READ, WRITE, *EXCLUDABLE.values()})
 """Kinds of management events that a trail of one region may have and another lack."""
-_BUSY_DAYS, _BUSY_WINDOW = 2 / 3, 1 / 3
+_BUSY_DAYS, _BUSY_WINDOW = 1 / 2, 1 / 3
 """A region is busy if it has records on this share of the days outside its longest silence, and of all days."""
 _SILENT_WEEKDAY = 1 / 4
-"""A weekday is silent if at most this share of its days has records: many accounts rest at the weekend."""
+"""A day of the weekend is silent if at most this share of such days has records: many accounts rest then."""
 _FEWEST_DAYS = 7
 
 
@@ -136,15 +137,17 @@ def _silent_weekdays(days: Collection[date], window: Collection[date]) -> frozen
     for day in window:
         counts[day.weekday()][0] += 1
         counts[day.weekday()][1] += day in days
-    silent = frozenset(
-        number for number, (known, busy) in enumerate(counts) if known >= _WEEKS and busy <= _SILENT_WEEKDAY * known
+    return frozenset(
+        number
+        for number, (known, busy) in enumerate(counts)
+        if number in _WEEKEND and known >= _WEEKS and busy <= _SILENT_WEEKDAY * known
     )
-    return silent if len(silent) <= _MOST_SILENT_WEEKDAYS else frozenset()
 
 
 _WEEKS = 3
 """Weeks that show whether a weekday is silent."""
-_MOST_SILENT_WEEKDAYS = 3
+_WEEKEND = (4, 5, 6)
+"""Friday to Sunday: weekends differ by country."""
 _KINDS = {READ: "reading call", WRITE: "writing call"}
 _MOST_SILENCES = 3
 

@@ -23,7 +23,7 @@ from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
-from leastpriv.evidence.coverage import Coverage, silence_gaps
+from leastpriv.evidence.gaps import with_coverage
 from leastpriv.evidence.missing_calls import missing_calls
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
@@ -95,7 +95,7 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
         missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
-        return TargetEvidence(_with_coverage(evidence, coverage), files, records, missing)
+        return TargetEvidence(with_coverage(evidence, coverage), files, records, missing)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
 
@@ -150,18 +150,6 @@ def _found(found: Mapping[str, Evidence]) -> str:
         return f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
     calls = sum(evidence.counts.calls for evidence in found.values())
     return f"{plural(calls, 'call')} of {plural(len(found), 'role')}"
-
-
-def _with_coverage(evidence: Evidence, coverage: Coverage) -> Evidence:
-    """Adds the coverage of all sources, and a gap for each silence in it."""
-    own = evidence.coverage.data
-    data = {
-        stream: (min(first, own.get(stream, (first,))[0]), max(last, own.get(stream, (last,))[-1]))
-        for stream, (first, last) in {**own, **coverage.data}.items()
-    }
-    return replace(
-        evidence, coverage=replace(coverage, data=data), gaps=(*evidence.gaps, *silence_gaps(coverage))
-    )
 
 
 MAX_PATTERN_MATCHES = 50

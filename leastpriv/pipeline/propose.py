@@ -67,6 +67,16 @@ def propose(run: RunContext) -> RunResult:
     return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *_missing(results)), first)
 
 
+def _mistyped_actions(context: ReportContext) -> list[str]:
+    """Returns a sentence for each action of the policy that the catalogue lacks and that is like one that it has."""
+    unknown = [held for held in context.proposal.held_back if held.guard_result.guard == "unknown-action"]
+    return [
+        f"{context.policy_file} names {held.action}: {held.guard_result.reason}"
+        for held in unknown
+        if "Did you mean" in held.guard_result.reason
+    ]
+
+
 def _missing(results: Sequence[TargetResult]) -> list[str]:
     """Returns a sentence for each target without a call."""
     return [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
@@ -118,6 +128,8 @@ def make_proposal(
     context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
+    for sentence in _mistyped_actions(context):
+        _log.warning(sentence)
     return PullRequestContent(context, name, body(context, len(controls_section(changes))), base, changes, earlier)
 
 

@@ -231,7 +231,9 @@ class AthenaTable:
             return
         events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
         some = next((time for time, _ in events if time), None)
-        found = parse_record({**record, "eventTime": some.isoformat() if some else None}, principals.wants, principals.include)
+        found = parse_record(
+            {**record, "eventTime": some.isoformat() if some else None}, principals.wants, principals.include
+        )
         if isinstance(found, SkipReason):
             statistics.skipped[found.value] += number
         elif isinstance(found, Gap):

@@ -136,7 +136,9 @@ class SimpleReader:
                 statistics.logged.setdefault((region, name), set()).add(time.toordinal())
         for arn in resources_of(record.get("resources")) if data and time else ():
             told = "" if reads is None else "read" if reads else "write"
-            _stretch(statistics.data, DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn)), time)
+            _stretch(
+                statistics.data, DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn)), time
+            )
 
 
 def _stretch(spans: dict[_K, tuple[datetime, datetime]], name: _K, time: datetime) -> None:

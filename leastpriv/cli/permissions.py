@@ -29,7 +29,6 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.evidence.read_sources import read_by_principal
     from leastpriv.pipeline.sources import (
         DEFAULT_DAYS,
-        CountedSource,
         SourceOptions,
         bucket_trail,
         event_history,
@@ -96,7 +95,7 @@ def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: 
     return missing_calls(target, [*others, *(folder.statistics for folder in again)], gaps)
 
 
-def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Explains why an action is needed, or what a proposal does with it."""
     from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED

@@ -59,7 +59,7 @@ class Coverage:
     """Regions that `aws-regions` names: the user says that the role works in no other."""
 
     def length(self, region: str, kind: str = "") -> timedelta | None:
-        """Time that the records of a region span, of one kind or of any, without long silences; None without records."""
+        """Time that the records of a region, of one kind or any, span without long silences; None without records."""
         found = sorted(self.logged.get((region, kind), ()) if kind else self.days.get(region, ()))
         if not found:
             return None
@@ -71,7 +71,8 @@ READ, WRITE = "management-read", "management-write"
 EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
 """IAM prefix -> event source of the management events that a trail may exclude.
 
-https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html (read 2026-11-24)
+https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html
+(read 2026-11-24).
 """
 LOGGED_KINDS = frozenset({READ, WRITE, *EXCLUDABLE.values()})
 """Kinds of management events that a trail of one region may have and another lack."""

@@ -103,6 +103,9 @@ class Counts:
     """Allowed calls that need no permission in a policy."""
 
 
+_NO_COVERAGE = Coverage()
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All evidence about one principal."""
@@ -117,7 +120,7 @@ class Evidence:
     counts: Counts = Counts()
     regions: tuple[str, ...] = ()
     """Regions of the principal's calls."""
-    coverage: Coverage = Coverage()
+    coverage: Coverage = _NO_COVERAGE
     live_role_drift: str = ""
     """How the deployed role differs from the policy file, in words; empty where it is equal or was not read."""
     logged_runs: tuple[Run, ...] = ()

@@ -66,7 +66,7 @@ class TargetResult:
 
     @property
     def exit_code(self) -> int:
-        """0, the code of the failure, 1 where publishing failed or there is no call, or 3 for drift in the mode check."""
+        """0, the code of the failure, 1 if publishing failed or there is no call, or 3 for drift in the mode check."""
         if self.failure or self.context is None:
             return self.failure.exit_code if self.failure else 1
         if self.published and self.published.failure:

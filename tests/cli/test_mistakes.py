@@ -69,9 +69,7 @@ def test_damaged_files_alone_fail_and_are_named(damaged: str, policy: str) -> No
 
 
 def test_a_window_in_the_future_fails_and_is_named(trail: str, policy: str) -> None:
-    told = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--from", "2026-12-24"
-    )
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--from", "2026-12-24")
     assert told.code == 1
     assert "window" in told.err
 
@@ -135,7 +133,10 @@ def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
         (("propsoe",), "Did you mean propose?"),
         (("propose", "--polcy-file", "p.json"), "Did you mean --policy-file?"),
         (("propose", "--role-arn", ROLE, "--role-arn", TYPO), "--role-arn is given twice"),
-        (("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--mode", "chek"), "Did you mean check?"),
+        (
+            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--mode", "chek"),
+            "Did you mean check?",
+        ),
         (
             ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--when-no-calls", "reprot"),
             "Did you mean report?",

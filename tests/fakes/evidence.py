@@ -18,6 +18,7 @@ from leastpriv.policy.document import Document, Statement
 from tests.fakes.deploys import ROLE
 
 FIRST = datetime(2026, 9, 1, 9, tzinfo=UTC)
+_FIRST_DAY = FIRST.date()
 RUNS = tuple(
     Run(f"{1765000000 + number}", f"{1765000000 + number}", FIRST + timedelta(days=4 * number), FIRST)
     for number in range(12)
@@ -69,7 +70,7 @@ def evidence(usages: Sequence[Usage]) -> Evidence:
     )
 
 
-def complete(*regions: str, start: date = FIRST.date(), days: int = 45) -> Coverage:
+def complete(*regions: str, start: date = _FIRST_DAY, days: int = 45) -> Coverage:
     """Coverage of some regions, in which the role works, by all kinds of management events but the RDS Data API's."""
     every = frozenset(start + timedelta(days=number) for number in range(days))
     kinds = LOGGED_KINDS - {"rdsdata.amazonaws.com"}

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
@@ -52,18 +52,24 @@ class Grant:
 def object_grant(action: str, prefix: str, granted: str) -> Grant:
     key = f"{prefix}/file"
     return Grant(
-        f"s3:{action}", f"s3:{action}", f"{BUCKET}/{granted}", {"bucketName": "shop", "key": key}, ("eu-west-1",), key=key
+        f"s3:{action}",
+        f"s3:{action}",
+        f"{BUCKET}/{granted}",
+        {"bucketName": "shop", "key": key},
+        ("eu-west-1",),
+        key=key,
     )
 
 
+PROFILE = {"instanceProfileName": "orders"}
 GRANTS = (
     Grant("sqs:PurgeQueue", "sqs:PurgeQueue", "*", {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders"}),
     Grant("sns:ListTopics", "sns:ListTopics", reads=True),
     Grant("sns:SetTopicAttributes", "sns:SetTopicAttributes", f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders",
           {"topicArn": f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders"}, ("eu-north-1",)),
     Grant("cloudwatch:DescribeAlarmHistory", "monitoring:DescribeAlarmHistory", reads=True),
-    Grant("iam:GetInstanceProfile", "iam:GetInstanceProfile", "*", {"instanceProfileName": "orders"}, ("us-east-1",), True),
-    Grant("iam:CreateInstanceProfile", "iam:CreateInstanceProfile", "*", {"instanceProfileName": "orders"}, ("us-east-1",)),
+    Grant("iam:GetInstanceProfile", "iam:GetInstanceProfile", "*", PROFILE, ("us-east-1",), True),
+    Grant("iam:CreateInstanceProfile", "iam:CreateInstanceProfile", "*", PROFILE, ("us-east-1",)),
     Grant("kms:CreateAlias", "kms:CreateAlias", "*", {"aliasName": "alias/orders", "targetKeyId": "orders"}),
     Grant("kms:ListAliases", "kms:ListAliases", reads=True),
     object_grant("PutObject", "art/logs", "art/logs/*"),
@@ -96,7 +102,9 @@ def whole_trail(uses: Sequence[frozenset[int]], regions: Sequence[int]) -> list[
         for each, runs, number in zip(GRANTS, uses, regions, strict=True):
             if run in runs:
                 calls.append(_call(each.event, each.parameters, each.regions[number % len(each.regions)], each.key))
-        found += [record(call, time + timedelta(seconds=second), f"17650000{run:03}") for second, call in enumerate(calls)]
+        found += [
+            record(call, time + timedelta(seconds=second), f"17650000{run:03}") for second, call in enumerate(calls)
+        ]
     return found
 
 
@@ -125,7 +133,7 @@ class MemorySource:
     records: Iterable[Record]
     statistics: ReadStatistics = field(default_factory=ReadStatistics)
 
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - protocol
         """Yield the calls of the records, and count what they cover."""
         for each in self.records:
             count_coverage(self.statistics, each, event_time(each), principals)
@@ -189,10 +197,14 @@ def _after(made: Record, loss: Loss) -> Record | None:
 
 _region = st.sampled_from(REGIONS)
 _since = st.integers(0, 30).map(lambda number: FIRST.date() + timedelta(days=number))
-_block = st.tuples(st.integers(0, 44), st.integers(1, 20)).map(lambda part: frozenset(range(part[0], part[0] + part[1])))
+_block = st.tuples(st.integers(0, 44), st.integers(1, 20)).map(
+    lambda part: frozenset(range(part[0], part[0] + part[1]))
+)
 _scattered = st.frozensets(st.integers(1, DAYS - 2), min_size=1, max_size=6)
 LOSSES = st.one_of(
-    st.fixed_dictionaries({"what": st.just("days"), "days": st.one_of(_block, _scattered)}, optional={"region": _region}),
+    st.fixed_dictionaries(
+        {"what": st.just("days"), "days": st.one_of(_block, _scattered)}, optional={"region": _region}
+    ),
     st.fixed_dictionaries({"what": st.just("region"), "region": _region}),
     st.fixed_dictionaries(
         {"what": st.just("kind"), "region": _region, "reads": st.booleans()}, optional={"since": _since}
@@ -221,11 +233,7 @@ TRAILS = st.tuples(
 def wrong_removals(uses: Sequence[frozenset[int]], regions: Sequence[int], losses: Sequence[Loss]) -> list[str]:
     """Actions that the whole trail shows as allowed and that the proposal from the rest no longer grants."""
     records = whole_trail(uses, regions)
-    used = {
-        usage.need.permission.action
-        for usage in evidence_of(records).usages
-        if usage.outcome is Outcome.ALLOWED
-    }
+    used = {usage.need.permission.action for usage in evidence_of(records).usages if usage.outcome is Outcome.ALLOWED}
     document = proposed(evidence_of(without(records, losses)))
     granted = {action for statement in document.statements for action in statement.actions}
     granted_before = {action for statement in POLICY.statements for action in statement.actions}
@@ -241,7 +249,7 @@ def test_a_trail_with_parts_left_out_removes_no_used_action(
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, deadline=None)
+@examples(2_000)
 @given(TRAILS)
 def test_two_thousand_trails_with_parts_left_out_remove_no_used_action(
     trail: tuple[list[frozenset[int]], list[int], list[Loss]],

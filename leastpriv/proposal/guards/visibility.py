@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from os.path import commonprefix
+from itertools import takewhile
 
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, DataStream, SelectedData, bucket_of, folder_of
 from leastpriv.models import Gap, Outcome
@@ -378,7 +378,14 @@ def _was_seen_under(resource: str, streams: Sequence[Stream], shows: Callable[[s
     objects = [folder for folder in folders if "/" in folder]
     if not objects:
         return bucket_of(resource) in folders
-    return literal.startswith(commonprefix(objects)) and any(folder.startswith(literal) for folder in objects)
+    # The first and the last in order have the prefix that all have.
+    shared = _common_start(min(objects), max(objects))
+    return literal.startswith(shared) and any(folder.startswith(literal) for folder in objects)
+
+
+def _common_start(one: str, other: str) -> str:
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(letter for letter, _ in same)
 
 
 @lru_cache(maxsize=4_096)

@@ -28,7 +28,6 @@ from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of
 from leastpriv.models import Call, Gap, GapKind, Scope
 
-
 _K = TypeVar("_K")
 
 

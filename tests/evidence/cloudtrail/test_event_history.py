@@ -17,8 +17,8 @@ from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import event_history as module
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
-from leastpriv.evidence.coverage import LOGGED_KINDS
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
+from leastpriv.evidence.coverage import LOGGED_KINDS
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.history.models import ActionUse, UsageHistory
-from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse

@@ -309,5 +309,5 @@ class Usage:
     """At least one call came from the principal directly; false where services forwarded all."""
     made: tuple[str, ...] = ()
     """Ids of the resources that the calls created, where the records contain them, sorted."""
-    caller_doubt: str = ""
-    """Why the calls may be no deployment's, as of `Call`."""
+    doubt: str = ""
+    """Why the outcome is unknown, where not by an error: `caller_doubt` of the calls, or `no-answer`."""

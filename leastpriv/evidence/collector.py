@@ -39,6 +39,9 @@ _MOST_STREAMS = 20_000
 
 
 _RunIds = Mapping[int, Run]
+NO_ANSWER = "no-answer"
+_FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
+"""Answers that show that an event always has one: so many at least, and so many for each call without."""
 _NO_RUN = -1
 """The run of a call that may be no deployment's."""
 
@@ -54,6 +57,8 @@ class UsageCollector:
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: dict[DataStream, tuple[datetime, datetime]] = {}
+        self._answers: dict[str, list[int]] = {}
+        """Event -> numbers of writing calls with an answer and without."""
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
@@ -81,6 +86,31 @@ class UsageCollector:
             self._note_denial(call, run, mapped)
         else:
             self._tally(call, run, mapped.needs, call.outcome)
+
+    def _answer(self, call: Call) -> str:
+        """Counts whether a carried out writing call has an answer; returns the mark of one that has none."""
+        if call.read_only is not False or call.outcome is not Outcome.ALLOWED or call.error_code:
+            return ""
+        event = f"{call.source}:{call.name}"
+        counts = self._answers.setdefault(event, [0, 0])
+        counts[not call.response] += 1
+        return "" if call.response else f"{NO_ANSWER} {event}"
+
+    def _resolve_answers(self) -> dict[GroupKey, CallTotals]:
+        """Returns the groups; a call without the answer that its kind nearly always has is of unknown outcome."""
+        found: dict[GroupKey, CallTotals] = {}
+        for (needs, outcome, mark, region), totals in self._groups.items():
+            event = mark.removeprefix(f"{NO_ANSWER} ")
+            if event != mark:
+                answered, unanswered = self._answers[event]
+                lacks = answered >= _FEWEST_ANSWERS and unanswered * _ANSWERS_PER_MISSING <= answered
+                outcome, mark = (Outcome.UNKNOWN, NO_ANSWER) if lacks else (outcome, "")
+            key = (needs, outcome, mark, region)
+            if key in found:
+                found[key].absorb(totals)
+            else:
+                found[key] = totals
+        return found
 
     def _note_run(self, call: Call) -> int:
         time = call.time
@@ -115,7 +145,7 @@ class UsageCollector:
     ) -> None:
         if not needs:
             return
-        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else call.caller_doubt
+        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else call.caller_doubt or self._answer(call)
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         tally = self._groups.get(key)
         if tally is None:
@@ -126,7 +156,8 @@ class UsageCollector:
     def close(self) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""
         runs = self._runs.resolve()
-        groups = with_known_paths(self._groups)
+        groups = with_known_paths(self._resolve_answers())
+        unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
             usages=tuple(_usages(groups, runs)),
@@ -148,9 +179,9 @@ class UsageCollector:
             last=self._last,
             counts=Counts(
                 calls=sum(self._outcomes.values()),
-                allowed=self._outcomes[Outcome.ALLOWED],
+                allowed=self._outcomes[Outcome.ALLOWED] - unanswered,
                 denied=self._outcomes[Outcome.DENIED],
-                unknown=self._outcomes[Outcome.UNKNOWN],
+                unknown=self._outcomes[Outcome.UNKNOWN] + unanswered,
                 unmapped=self._unmapped,
                 no_permission=self._no_permission,
             ),
@@ -230,7 +261,7 @@ def _usages(groups: Mapping[GroupKey, CallTotals], runs: _RunIds) -> list[Usage]
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
     usages = [
-        replace(_usage(need, outcome, tally, runs), caller_doubt=told if outcome is Outcome.UNKNOWN else "")
+        replace(_usage(need, outcome, tally, runs), doubt=told if outcome is Outcome.UNKNOWN else "")
         for (need, outcome, told), tally in merged.items()
     ]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))

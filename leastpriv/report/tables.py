@@ -54,7 +54,7 @@ def unknown_row(usage: Usage) -> dict[str, object]:
     """A row of `leastpriv permissions` for calls that do not show whether AWS authorized them."""
     return {
         "unknown": usage.need.permission.action,
-        **({"caller": usage.caller_doubt} if usage.caller_doubt else {}),
+        **({"why": usage.doubt} if usage.doubt else {}),
         "resource": usage.need.permission.resource,
         "count": usage.count,
         "first_seen": time_value(usage.first_seen),

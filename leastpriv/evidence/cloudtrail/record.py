@@ -240,7 +240,7 @@ def _may_be_wanted(record: Mapping[str, object], wants: Accepts | None, in_accou
 
 
 def event_time(record: Mapping[str, object]) -> datetime | None:
-    """Parses `eventTime`, or an export's `@timestamp`, as aware UTC; accepts a blank for `T`, fractions, epoch seconds."""
+    """Parses `eventTime`, or an export's `@timestamp`, as aware UTC; accepts a blank for `T`, fractions, seconds."""
     value = record.get("eventTime") or record.get("@timestamp")
     try:
         if isinstance(value, str) and not _NUMBER.fullmatch(value):

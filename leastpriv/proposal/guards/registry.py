@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from leastpriv.errors import did_you_mean
+from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
 from leastpriv.models import Outcome
@@ -144,11 +145,13 @@ def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
     outcomes = {usage.outcome for usage in usages}
     if Outcome.DENIED in outcomes:
         return "it was called and refused"
-    doubtful = [usage for usage in usages if usage.caller_doubt]
+    doubtful = [usage for usage in usages if usage.doubt]
     if doubtful:
         last = max(doubtful, key=lambda usage: usage.last_seen)
-        console = last.caller_doubt == "console"
-        who = "a console session of the role" if console else f"a caller of the type {last.caller_doubt} with its ARN"
+        if last.doubt == NO_ANSWER:
+            return f"its call on {last.last_seen:%Y-%m-%d} lacks the answer that such calls have"
+        console = last.doubt == "console"
+        who = "a console session of the role" if console else f"a caller of the type {last.doubt} with its ARN"
         return f"{who} called it, last on {last.last_seen:%Y-%m-%d}"
     if Outcome.UNKNOWN in outcomes:
         return "it was called, with an answer that says nothing about authorisation"

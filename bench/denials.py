@@ -34,7 +34,7 @@ _WORDINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LabelledDenial:
     """A labelled message and the parsed denial."""
 
     label: Mapping[str, Any]
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         print("Name a file of labelled messages, one JSON object a line.", file=sys.stderr)
         return _USAGE
-    rows = judged(Path(arguments[0]))
+    rows = labelled_denials(Path(arguments[0]))
     print("\n".join(summary(rows)))
     print("\n".join(table("tool", rows, lambda row: str(row.label["tool"]))))
     print("\n".join(table("wording", rows, lambda row: wording(str(row.label["message"])))))
@@ -84,13 +84,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def judged(file: Path) -> list[Judged]:
+def labelled_denials(file: Path) -> list[LabelledDenial]:
     """Every labelled message of a file, read."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [Judged(label, read_denial(label["message"])) for label in map(json.loads, lines)]
+    return [LabelledDenial(label, read_denial(label["message"])) for label in map(json.loads, lines)]
 
 
-def summary(rows: Sequence[Judged]) -> list[str]:
+def summary(rows: Sequence[LabelledDenial]) -> list[str]:
     """The shares by kind of message, and the denying policy types."""
     lines = []
     for kind in ("stated", "inferred"):
@@ -111,7 +111,7 @@ def summary(rows: Sequence[Judged]) -> list[str]:
     return lines
 
 
-def table(title: str, rows: Sequence[Judged], key: Callable[[Judged], str]) -> list[str]:
+def table(title: str, rows: Sequence[LabelledDenial], key: Callable[[LabelledDenial], str]) -> list[str]:
     """Correct of all, by a key; unsure ones do not count."""
     asked = [row for row in rows if row.kind != "unsure"]
     all_of, right = Counter(map(key, asked)), Counter(key(row) for row in asked if row.right)
@@ -124,7 +124,7 @@ def wording(message: str) -> str:
     return next((name for name, pattern in _WORDINGS if re.search(pattern, message, re.IGNORECASE)), "other")
 
 
-def miss(row: Judged) -> str:
+def miss(row: LabelledDenial) -> str:
     """Expected and parsed, in one line."""
     expected, found = row.label["expected"], row.denial
     return (

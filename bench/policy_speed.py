@@ -73,7 +73,7 @@ def calls() -> list[Request]:
     ]
 
 
-def told(answer: Containment) -> str:
+def summary(answer: Containment) -> str:
     """Print the result."""
     smallest = answer.smallest
     if smallest is None:
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
     ):
         answer = check_containment([one], [two])
         seconds = best(lambda one=one, two=two: check_containment([one], [two]))  # type: ignore[misc]
-        print(f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms, {told(answer)}")
+        print(f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms, {summary(answer)}")
     if arguments:
         print(corpus(Path(arguments[0])))
     return 0
@@ -127,9 +127,9 @@ def corpus(folder: Path) -> str:
             answer = check_containment([old], [new])
             seconds = time.perf_counter() - started
             if old is new and not answer.holds:
-                print(f"{old.where} is not contained in itself: {told(answer)}")
+                print(f"{old.where} is not contained in itself: {summary(answer)}")
             if seconds > slowest:
-                slowest, where = seconds, f"{old.where} and {new.where}, {told(answer)}"
+                slowest, where = seconds, f"{old.where} and {new.where}, {summary(answer)}"
     return f"{len(documents)} policies, slowest comparison {1e3 * slowest:.1f} ms: {where}"
 
 

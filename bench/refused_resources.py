@@ -32,7 +32,7 @@ _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:.+")
 _WAYS = ("by name", "by ARN")
 
 
-def truths(path: Path) -> Iterator[tuple[str, str]]:
+def named_resources(path: Path) -> Iterator[tuple[str, str]]:
     """(action, ARN) of each row with both, once; AWS itself writes `*` in the ARN of a resource without id."""
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -101,7 +101,7 @@ def _model(service: str) -> Mapping[str, Any]:
     return model
 
 
-def judged(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+def classified(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     """(way, class, derived resources, request) of one truth; `*` of AWS's own counts literally."""
     fields = arn.split(":", 5)
     for way, parameters in requests(action, arn):
@@ -138,8 +138,8 @@ def main(arguments: list[str]) -> int:
         return _USAGE
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     wide = 0
-    for action, arn in truths(path):
-        for way, found, derived, request in judged(action, arn):
+    for action, arn in named_resources(path):
+        for way, found, derived, request in classified(action, arn):
             counts[way, action.partition(":")[0]][found] += 1
             wide += any(is_account_wide(action, resource) for resource in derived)
             if found == shown:

@@ -142,7 +142,7 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
         if any(is_other_form(pattern, arn) for pattern in derived for arn in truth):
             return "pattern"
         known = known_texts(call)
-        opened = [arn for arn in truth if opens_what_is_known(prefix, arn, derived, known)]
+        opened = [arn for arn in truth if widens_known_parts(prefix, arn, derived, known)]
         return "too wide" if opened else "pattern"
     return "wrong"
 
@@ -160,7 +160,7 @@ def known_texts(call: Call) -> frozenset[str]:
     return frozenset(texts | parts | tails | {call.region, call.account, call.principal.split(":")[1]}) - {""}
 
 
-def opens_what_is_known(prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]) -> bool:
+def widens_known_parts(prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]) -> bool:
     """Whether every derived pattern that matches has a wildcard for a known part of the ARN."""
     return all(
         any(resource_matches(pattern, other) for other in with_one_part_changed(prefix, arn, known))
@@ -224,11 +224,11 @@ def print_table(found: Sequence[Case]) -> None:
     print(f"{'share':24} {'':>7} {shares}")
 
 
-def print_wildcards(calls: Sequence[Call], judged: Sequence[Case]) -> None:
+def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:
     """Type wildcards among the classified, and among all resources of the records."""
-    bare = [case for case in judged if case.bare]
-    open_judged = sum(case.type_wildcard for case in judged)
-    print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(judged), 1):.1%})")
+    bare = [case for case in classified if case.bare]
+    open_judged = sum(case.type_wildcard for case in classified)
+    print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(classified), 1):.1%})")
     needs = dict.fromkeys(need for call in calls for need in needs_of(call).needs if need.verified)
     whole = [need for need in needs if is_account_wide(need.permission.action, need.permission.resource)]
     print(f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(whole)}")

@@ -320,14 +320,14 @@ def main(arguments: list[str]) -> int:
             print("npm, or the package, cannot be had here: nothing was compared.")
             return NOT_HERE
         unexplained, explained, decisions = compare(pairs, Path(name))
-    print(f"{number:,} pairs, seed {seed}: {told(decisions)}")
-    print(f"explained differences by rule: {told(explained)}; unexplained: {len(unexplained)}")
+    print(f"{number:,} pairs, seed {seed}: {counts_text(decisions)}")
+    print(f"explained differences by rule: {counts_text(explained)}; unexplained: {len(unexplained)}")
     for pair in unexplained[:5]:
         print(json.dumps({"policies": pair.policies, "boundary": pair.boundary, "request": pair.request}))
     return 1 if unexplained else 0
 
 
-def told(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """Print some counts."""
     named: Iterable[str] = (f"{count:,} {name}" for name, count in sorted(counts.items()))
     return ", ".join(named) or "none"

@@ -36,16 +36,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.future.plan import RUNS
-from bench.future.truth import Askable, Pair, pair, questions
+from bench.future.truth import Askable, Pair, authorization_checks, pair
 from leastpriv.config.settings import from_options
 from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.pipeline.collect_evidence import read_target
-from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.context import PullRequestContent, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
-from leastpriv.pipeline.results import PullRequestContent
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.propose import propose as propose_changes
@@ -83,7 +82,7 @@ class Row:
     coverage: float | None = None
 
 
-class Judge:
+class LabEvaluator:
     """The lab's evaluator, in its own environment."""
 
     def __init__(self) -> None:
@@ -111,23 +110,23 @@ def main(arguments: list[str]) -> None:
     """Measures every history of a folder."""
     folder, out = Path(arguments[0]), Path(arguments[1])
     program, chosen = next(iter(arguments[2:3]), ""), arguments[3:]
-    places = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
-    checks = {place.name: questions(place) for place in places}
+    histories = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
+    checks = {place.name: authorization_checks(place) for place in histories}
     askable = Askable(check for each in checks.values() for check in each)
-    judge = Judge()
+    evaluator = LabEvaluator()
     rows: list[Row] = []
-    for place in places:
+    for place in histories:
         if chosen and place.name not in chosen:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows += _history(place, checks[place.name], askable, judge, Path(scratch), program)
+            rows += _history(place, checks[place.name], askable, evaluator, Path(scratch), program)
         print(place.name, flush=True)
         out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-    judge.close()
+    evaluator.close()
 
 
 def _history(
-    place: Path, checks: list[dict[str, Any]], askable: Askable, judge: Judge, scratch: Path, program: str
+    place: Path, checks: list[dict[str, Any]], askable: Askable, evaluator: LabEvaluator, scratch: Path, program: str
 ) -> Iterator[Row]:
     own = {check["resource"] for check in checks} | {"*"}
     used = {pair(check) for check in checks}
@@ -136,13 +135,13 @@ def _history(
     for runs in range(1, RUNS):
         shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
         for way, policies, result in _policies(trail, actions, scratch, program):
-            answers = judge.allowed(policies, checks)
+            answers = evaluator.allowed(policies, checks)
             refused = [check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed]
             granted = _granted(policies, askable)
             following = sorted({pair(check) for check in refused if check["run"] == runs})
             yield Row(
                 history=place.name,
-                kind=way,
+                way=way,
                 runs=runs,
                 next=len(following),
                 later=len({pair(check) for check in refused if check["run"] >= runs}),

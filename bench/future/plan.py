@@ -47,11 +47,11 @@ PLANS = {"": _FIRST, "-second": _SECOND}
 """End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes."""
 
 
-def plan(shape: str, which: str = "") -> tuple[Run, ...]:
+def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     """The runs of a shape by one of `PLANS`."""
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
-    for step in PLANS[which][shape].split():
+    for step in PLANS[plan_name][shape].split():
         release += step == "code"
         setting += step == "setting"
         generation += step == "name"

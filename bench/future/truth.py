@@ -32,10 +32,10 @@ _NAMED_BY_THE_CALL = re.compile(r"events|states|ssm|ecs|ecr")
 """Services that the lab checks on `*` although the call names a resource, which the check does not show."""
 
 
-def questions(place: Path) -> list[dict[str, Any]]:
+def authorization_checks(history: Path) -> list[dict[str, Any]]:
     """The distinct checks of the deploy role in a history, each with the number of its run."""
     found: dict[str, dict[str, Any]] = {}
-    for line in (place / "checks.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (history / "checks.jsonl").read_text(encoding="utf-8").splitlines():
         asked = json.loads(line)
         if ":assumed-role/ci-deploy/" in asked["principal"] and not is_lost(asked):
             run = int(asked["principal"].rpartition("/")[2]) - 1001

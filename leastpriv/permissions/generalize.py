@@ -52,7 +52,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedResource:
     """A resource as the evidence shows it, observed names escaped."""
 
     resource: str
@@ -77,10 +77,10 @@ class Pattern:
 
 def generalise(resources: Iterable[str]) -> tuple[str, ...]:
     """Patterns that cover all of `resources`, sorted; a resource with nothing volatile stays as it is."""
-    return tuple(found.pattern for found in patterns_of([Seen(resource) for resource in resources]))
+    return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
 
 
-def patterns_of(seen: Sequence[Seen]) -> tuple[Pattern, ...]:
+def patterns_of(seen: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
     """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open."""
     opened: dict[str, _Group] = {}
     for each in seen:
@@ -94,7 +94,7 @@ def patterns_of(seen: Sequence[Seen]) -> tuple[Pattern, ...]:
     )
 
 
-def families_of(made: Sequence[Seen], by_stacks: Collection[str] = ()) -> Mapping[str, Family]:
+def families_of(made: Sequence[ObservedResource], by_stacks: Collection[str] = ()) -> Mapping[str, Family]:
     """For things that runs made by name: resource -> the names of its kind, where these change from run to run.
 
     They do where every run gave another (`preview-17`, `preview-18`), and where CloudFormation or Terraform ends a
@@ -127,7 +127,7 @@ class _Group:
         self.openings: list[Opening] = []
         self.families: set[Family | None] = set()
 
-    def add(self, seen: Seen, openings: Iterable[Opening]) -> None:
+    def add(self, seen: ObservedResource, openings: Iterable[Opening]) -> None:
         self.resources.add(seen.resource)
         self.runs.update(seen.runs)
         self.openings.extend(openings)

@@ -75,7 +75,7 @@ def _request(call: Call) -> tuple[object, ...]:
 
 
 def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:
-    """Microseconds of processor time per item."""
+    """Microseconds of processor time for one of the things asked."""
     started = time.process_time()
     for one in each:
         ask(one)
@@ -92,7 +92,7 @@ def events() -> list[tuple[str, str]]:
 
 
 def calls(kinds: list[tuple[str, str]], count: int, wordings: int) -> Iterator[Call]:
-    """The calls, one after another; each event recurs with another wording."""
+    """The calls, one after another; each event comes round with another wording."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
     for number in range(count):
         source, name = kinds[number % len(kinds)]
@@ -115,7 +115,7 @@ def calls(kinds: list[tuple[str, str]], count: int, wordings: int) -> Iterator[C
 
 
 def parameters(source: str, wording: int) -> dict[str, object]:
-    """A request that names a resource, has tags and passes a role."""
+    """A request that names something, carries tags and hands on a role."""
     name = f"orders-{wording}"
     return {
         "name": name,

@@ -21,8 +21,8 @@ from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
-from leastpriv.permissions.dependent_actions import unknown_refusals
 from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
 
 if TYPE_CHECKING:

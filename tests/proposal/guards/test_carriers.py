@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.history.models import ActionUse, UsageHistory
-from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse
@@ -19,7 +18,7 @@ from leastpriv.proposal.guards.carriers import CallableOperations, called_operat
 from leastpriv.proposal.guards.visibility import could_hide, gap_in_scope, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
-from tests.fakes.evidence import evidence, usage
+from tests.fakes.evidence import complete, evidence, usage
 
 GET_ROLE = "iam:GetRole"
 """Authorized inside ActivateOrganizationsAccess; what causes it is not known."""
@@ -149,12 +148,11 @@ def test_a_gap_hides_an_action_with_its_carriers_services(
 
 
 def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principal_may_call_them() -> None:
-    spans = {"eu-west-1": timedelta(days=60)}
     candidate, context = judged("iam:PassRole", grants=("lambda:CreateFunction",))
-    covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
+    covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert region_not_read(candidate, covered) == ""
     candidate, context = judged("iam:PassRole", grants=("iam:AddRoleToInstanceProfile",))
-    covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
+    covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert "no record of us-east-1 was read" in region_not_read(candidate, covered)
 
 
@@ -162,7 +160,3 @@ def test_a_gap_of_a_region_hides_an_action_of_a_global_service_only_if_the_princ
     gap = Gap(GapKind.SOURCE_FAILED, Scope(regions=("eu-west-1",)), "lost")
     assert gap_in_scope(*judged("iam:GetRole", grants=("cloudformation:*",), gaps=(gap,))) == "source-failed: lost"
     assert gap_in_scope(*judged("iam:GetRole", grants=("sqs:*",), gaps=(gap,))) == ""
-
-
-def coverage_of(found: Evidence, spans: dict[str, timedelta]) -> Any:
-    return replace(found.coverage, regions=spans)

@@ -168,11 +168,15 @@ def _trimmed(word: str) -> str:
     while word != before:
         before = word
         word = _END_OF_BOLD.sub("", word).rstrip(".,;:'!…")
-        word = word[:-1] if any(word.endswith(b) and word.count(b) > word.count(a) for a, b in _PAIRS) else word
+        word = (
+            word[:-1]
+            if any(word.endswith(end) and word.count(end) > word.count(begin) for begin, end in _PAIRS)
+            else word
+        )
     return _unescaped(word)
 
 
-_PAIRS = ("()", "[]", "{}")
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 _END_OF_BOLD = re.compile(r"(?<![*/:])\*\*\Z")
 """Markdown, no mask of the runner, which has three stars."""
 

@@ -1,7 +1,7 @@
-"""Print what a run reports where AWS does not answer as it should: a Markdown table a source, out of the tests' rows.
+"""Print the reports of a run for faults of AWS: a Markdown table per source, from the tests' rows.
 
-The tests compare every sentence with what the product says (`tests/evidence/aws_findings/test_faults.py` and its
-neighbours, and `tests/action/test_interruptions.py`).
+The tests compare every sentence with the product's (`tests/evidence/aws_findings/test_faults.py` and its neighbours,
+and `tests/action/test_interruptions.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS = (
 )
 
 INTERRUPTED = "Interrupted: nothing was published."
-"""The command's last line; before it, what it cancelled."""
+"""The command's last line, after the line about cancelled jobs."""
 
 Row = Mapping[str, Any]
 
@@ -34,13 +34,13 @@ def main() -> int:
         before = (row.get("says", "") for row in rows if (row["source"], row["fault"]) == (source, "interrupted"))
         cancelled = [said for said in before if said.startswith("Cancelled")]
         for row in [*own, {"fault": "interrupted", "says": " ".join([*cancelled, INTERRUPTED])}]:
-            cells = (row["fault"], " ".join(told(row)).replace("|", "\\|"))
+            cells = (row["fault"], " ".join(sentences(row)).replace("|", "\\|"))
             print(f"| {' | '.join(cells)} |")
         print()
     return 0
 
 
-def told(row: Row) -> Iterator[str]:
+def sentences(row: Row) -> Iterator[str]:
     """The sentences of a row, or that there is none."""
     left_out = row.get("left-out", {})
     if not left_out and "says" not in row:

@@ -10,12 +10,11 @@ from functools import partial
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import attempt
-from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetResult
 from leastpriv.pipeline.history import answer_commands, save_history
-from leastpriv.pipeline.results import PullRequestContent, TargetResult
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
-from leastpriv.pull_request.body_markers import controls_section
+from leastpriv.pull_request.comment_commands import controls_section
 from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation, Repository
 from leastpriv.report.context import ReportContext
 from leastpriv.report.line_comments import MOST_NOTES, line_notes

@@ -28,6 +28,7 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 _AFTER_CODE = re.compile(r"[ \n\v]*(?:[\"'`)\]}<,;.|]|\Z|\n)|[ \n\v]*[(\[:-][ \n\v]*")
+_OTHER_REASON = re.compile(r"[A-Za-z][\w']*(?: [A-Za-z][\w']*){2,4}")
 _OTHER_EXCEPTION = re.compile(r"\b(?!(?:Amazon)?S3|AmazonService|AwsService|AccessDenied)\w+Exception: *\Z")
 _REACH = 300
 """Characters between an answer and the operation or request that it belongs to."""
@@ -90,8 +91,8 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
         return bare_denial_service(text[answer.start() : answer.end() + _REACH]) is not None
     after = _AFTER_CODE.match(following)
     rest = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
-    sentence = re.match(r"[A-Z]?[a-z']+(?: [a-z']+){2,}", rest)
-    return sentence is None or bare_denial_service(rest) is not None
+    other = _OTHER_REASON.match(rest)
+    return other is None or _OPERATION.search(other[0]) is not None or bare_denial_service(rest) is not None
 
 
 def _paragraph(text: str, answer: re.Match[str]) -> tuple[int, int]:

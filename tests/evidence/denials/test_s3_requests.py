@@ -62,6 +62,7 @@ def test_the_action_follows_from_what_is_near_and_the_resource_is_unknown(
         'File "s3.py", line 403, in get_object',
         "assert put_object(s3).status == 403 FAILED",
         "PutObject failed with 403",
+        f"PUT {URL}/a\napi error AccessDenied: Mfa Authentication must be used for this request",
         "docker push: unauthorized: access denied\nS3 GetObject: 200 OK",
         "HTTP 403 from https://api.github.com/repos; later S3 PutObject succeeded",
         "upload: ./a to s3://logs/a\nnpm ERR! 403 Forbidden - PUT https://registry.npmjs.org/x",

@@ -365,6 +365,7 @@ def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
     assert "leads to no next page" in gaps[0].detail
 
 
+@pytest.mark.usefixtures("little_ahead")
 def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(s3, 1)
 

@@ -63,6 +63,9 @@ class Coverage:
         found = sorted(self.logged.get((region, kind), ()) if kind else self.days.get(region, ()))
         if not found:
             return None
+        if kind == WRITE:
+            # A quiet region has few writes, and reads and writes of one trail are rarely excluded for a time.
+            return found[-1] - found[0]
         steps = (later - earlier for earlier, later in pairwise(found))
         return sum((step for step in steps if step <= LONGEST_SILENCE), timedelta())
 

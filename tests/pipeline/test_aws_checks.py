@@ -53,7 +53,7 @@ def _run(
     trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
     settings = from_options({
         "role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),),
-        "custom-policy-checks": "true" if paid else "false",
+        "custom-policy-checks": "true" if paid else "false", "aws-regions": "eu-west-1",
     })  # fmt: skip
     paths = tuple(folder / name for name in templates)
     return run_one(Target(settings, "ci.json", folder, templates=paths), (trail,), NOW, reach)

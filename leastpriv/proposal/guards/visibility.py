@@ -108,8 +108,8 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
             return f"{reason}: the trail may log writes only"
     if seen.read_only is True:
         return ""
-    lacking = [region for region in regions if (region, WRITE) not in context.evidence.coverage.logged]
-    return f"no writing call was recorded in {lacking[0]}: the trail may log reads only" if lacking else ""
+    reason = _unrecorded(WRITE, "writing calls", regions, context)
+    return f"{reason}: the trail may log reads only" if reason else ""
 
 
 def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[str]:

@@ -22,7 +22,17 @@ from tests.fakes.markdown import read
 from tests.test_cases import record
 
 CONFIG = ".github/leastpriv.yml"
-FORGED = ("propose", "--config", "leastpriv.yml", "--trails", "forged", "--output-dir", "out")
+FORGED = (
+    "propose",
+    "--config",
+    "leastpriv.yml",
+    "--trails",
+    "forged",
+    "--output-dir",
+    "out",
+    "--when-no-calls",
+    "report",
+)
 TWO = (entry(CI, "iam/ci.json"), entry(DEPLOY, "iam/deploy.json"))
 FILES_OF_TWO = {
     "iam/ci.json": policy("sts:AssumeRole", "sqs:CreateQueue"),
@@ -54,7 +64,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def proposed(trail: Path, text: str, *more: str) -> Told:
     put(Path(), {"leastpriv.yml": text})
-    return leastpriv("propose", "--config", "leastpriv.yml", "--trails", str(trail), "--output-dir", "out", *more)
+    regions = ("--aws-regions", "eu-west-1")
+    return leastpriv(
+        "propose", "--config", "leastpriv.yml", "--trails", str(trail), *regions, "--output-dir", "out", *more
+    )
 
 
 def index() -> dict[str, Any]:
@@ -291,7 +304,7 @@ class TestHostileEvidence:
         write_trail(place / "forged", self.records([f"made-up-{number:03}" for number in range(60)]))
         like = entry("arn:aws:iam::111122223333:role/made-*", "iam/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
-        told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "forged", "--output-dir", "out")
+        told = leastpriv(*FORGED)
         assert told.code == 1
         assert "means 60 roles, and at most 50 are taken" in told.err
         assert [each["exit-code"] for each in index()["targets"]] == [0, 0, 1]
@@ -307,7 +320,7 @@ def job(tmp_path: Path, trail: Path) -> Job:
 
 
 def step(job: Job, **inputs: str) -> Step:
-    return job.step(config=CONFIG, role_arn="", policy_file="", trails="chain", **inputs)
+    return job.step(config=CONFIG, role_arn="", policy_file="", trails="chain", aws_regions="eu-west-1", **inputs)
 
 
 class TestAsAStep:

@@ -243,7 +243,8 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _is_operation(operation: str, event: str) -> bool:
-    return operation_of(event) == operation
+    # CloudTrail records ListObjectsV2 as ListObjects.
+    return operation_of(event) in (operation, operation.removesuffix("V2"))
 
 
 def could_hide(gap: Gap, action: str) -> bool:

@@ -84,11 +84,14 @@ def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext
     return frozenset(home_region(name.partition(":")[0], partition) for name in named) - {""}
 
 
-@lru_cache(maxsize=32_768)
-def _has_regional_carrier(action: str) -> bool:
-    """Whether a carrier of the action is recorded in the region that is called."""
-    prefixes = {each.operation.partition(":")[0] for each in carriers_of(action)}
-    return not prefixes <= set(global_services("aws"))
+def _has_regional_carrier(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the principal may call a carrier of the action that is recorded in the region that is called."""
+    regional = (each.operation for each in carriers_of(candidate.action) if not _is_global(each.operation))
+    return any(map(context.may_call, regional))
+
+
+def _is_global(operation: str) -> bool:
+    return operation.partition(":")[0] in global_services("aws")
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -164,7 +167,7 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
-    home = "" if _has_regional_carrier(candidate.action) else home_region_of(candidate, context)
+    home = "" if _has_regional_carrier(candidate, context) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 

@@ -144,8 +144,9 @@ def test_events_that_a_trail_does_not_log_hide_the_actions_that_only_they_show(
         ("sqs:PurgeQueue", "*", ("us-east-1",), True),
         ("sqs:PurgeQueue", [QUEUE, "arn:aws:sqs:*:111122223333:orders"], ("us-east-1",), True),
         ("s3:CreateBucket", "arn:aws:s3:::shop", ("us-east-1",), True),
-        ("iam:GetRole", "*", ("us-east-1",), True),
-        ("iam:GetRole", "*", ("eu-west-1",), False),
+        ("iam:ListUsers", "*", ("us-east-1",), True),
+        ("iam:ListUsers", "*", ("eu-west-1",), False),
+        ("iam:GetRole", "*", ("eu-west-1",), True),
     ],
 )
 def test_a_gap_of_some_regions_keeps_actions_that_may_be_recorded_there(

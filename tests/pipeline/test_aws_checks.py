@@ -143,7 +143,8 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
         told = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file",
             f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trails", str(trail),
-            "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true", "--aws-regions", "eu-west-1",
+            "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
+            "--aws-regions", "eu-west-1",
         )  # fmt: skip
     assert told.code == 0, told.err
     assert "0.0080 USD, 0.0020 each" in told.err

@@ -365,7 +365,6 @@ def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
     assert "leads to no next page" in gaps[0].detail
 
 
-@pytest.mark.usefixtures("little_ahead")
 def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(s3, 1)
 
@@ -509,6 +508,7 @@ def test_a_slow_answer_is_waited_for(s3: FakeS3) -> None:
     assert read(s3) == (names(0, 1, 2), [])
 
 
+@pytest.mark.usefixtures("little_ahead")
 def test_a_reading_that_is_interrupted_leaves_the_rest_of_the_bucket_alone(s3: FakeS3) -> None:
     for number in range(300):
         deliver(s3, number, hours=number)

@@ -136,7 +136,10 @@ def silences(days: Collection[date], window: Collection[date]) -> Iterator[tuple
     longest, days = max(map(len, runs)), {day for day in days if start <= day <= end}
     if len(days) < _BUSY_WINDOW * len(expected) or len(days) < _BUSY_DAYS * (len(expected) - longest):
         return
-    yield from ((run[0], run[-1]) for run in runs if len(run) > bool(silent))
+    # In an account that works every other day, a day without records is the rule.
+    steps = sorted((later - earlier).days for earlier, later in pairwise(sorted(days)))
+    ordinary = max(steps[len(steps) // 2] - 1, bool(silent))
+    yield from ((run[0], run[-1]) for run in runs if len(run) > ordinary)
 
 
 def _silent_weekdays(days: Collection[date], window: Collection[date]) -> frozenset[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import (
     SkipReason,
     account_of,
+    caller_of,
     event_time,
     is_data_event,
     is_management_event,
@@ -76,7 +78,7 @@ class SimpleReader:
             self.statistics.foreign_files += held
 
     def _record(self, record: object) -> None:
-        found = parse_record(record, self._principals.wants)
+        found = parse_record(record, self._principals.wants, self._principals.include)
         if found is SkipReason.NOT_A_RECORD:
             self.statistics.skipped[found.value] += 1
             return
@@ -90,6 +92,8 @@ class SimpleReader:
         self.statistics.records += 1
         if isinstance(found, SkipReason):
             self.statistics.skipped[found.value] += 1
+            if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
+                self.statistics.note_caller(caller_of(record))
         elif isinstance(found, Gap):
             self._fold(found)
         else:
@@ -105,7 +109,7 @@ class SimpleReader:
             self.items.append(found)
 
     def _fold(self, gap: Gap) -> None:
-        place = gap.scope if gap.scope.regions else self._scope
+        place = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)
         known = self._damaged.get(place)
         detail = known.detail if known else f"{self._name}: {gap.detail}"
         self._damaged[place] = Gap(gap.kind, place, detail, known.count + 1 if known else 1)

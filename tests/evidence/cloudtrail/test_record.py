@@ -112,11 +112,34 @@ def test_a_forwarded_call_belongs_to_the_caller(service: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["AWSService", "AWSAccount", "Root", "WebIdentityUser", "SAMLUser", "IdentityCenterUser", "Unknown"],
+    ["AWSService", "AWSAccount", "Root", "WebIdentityUser", "SAMLUser", "IdentityCenterUser"],
 )
 def test_a_caller_whom_no_policy_of_a_role_or_user_governs_makes_no_call(kind: str) -> None:
     found = parse_record(record(userIdentity={"type": kind, "arn": SESSION, "accountId": ACCOUNT}))
     assert found is SkipReason.OTHER_CALLER
+
+
+@pytest.mark.parametrize("kind", ["Unknown", "RobotUser"])
+def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_outcome(kind: str) -> None:
+    found = by(type=kind, arn=SESSION, accountId=ACCOUNT)
+    assert isinstance(found, Call)
+    assert (found.outcome, found.caller_doubt) == (Outcome.UNKNOWN, kind)
+    assert by(type=kind, accountId=ACCOUNT) is None
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"type": "AssumedRole", "accountId": "999999999999"},
+        {"type": "AssumedRole", "accountId": ACCOUNT, "userName": "another"},
+        {"type": "AssumedRole", "accountId": ACCOUNT, "sessionContext": {"sessionIssuer": {"userName": "another"}}},
+    ],
+)
+def test_an_unreadable_caller_that_cannot_be_a_target_hides_nothing(identity: dict[str, Any]) -> None:
+    made = record(userIdentity=identity)
+    assert isinstance(parse_record(made), Gap)
+    found = parse_record(made, lambda arn: arn == ROLE, lambda account: account == ACCOUNT)
+    assert found is SkipReason.NOT_WANTED
 
 
 def test_a_service_linked_role_makes_no_call() -> None:
@@ -140,10 +163,15 @@ def test_an_old_record_without_event_type_is_an_api_call_unless_it_is_a_sign_in(
 
 
 @pytest.mark.parametrize("mark", ["true", "True", True])
-def test_a_person_in_the_console_makes_no_call(mark: object) -> None:
-    assert parse_record(record(sessionCredentialFromConsole=mark)) is SkipReason.CONSOLE
+def test_a_console_session_is_a_call_of_unknown_outcome(mark: object) -> None:
     context = {**IDENTITY["sessionContext"], "sessionCredentialFromConsole": mark}
-    assert parse_record(record(userIdentity={**IDENTITY, "sessionContext": context})) is SkipReason.CONSOLE
+    for made in (
+        record(sessionCredentialFromConsole=mark),
+        record(userIdentity={**IDENTITY, "sessionContext": context}),
+    ):
+        found = parse_record(made)
+        assert isinstance(found, Call)
+        assert (found.outcome, found.caller_doubt) == (Outcome.UNKNOWN, "console")
 
 
 @pytest.mark.parametrize("digest", [{}, {"digestS3Object": "x", "logFiles": []}, {"Records": []}])
@@ -172,11 +200,13 @@ def test_an_object_with_no_field_of_a_record_is_no_record(digest: dict[str, Any]
 def test_a_record_that_lacks_what_makes_it_a_call_is_a_gap_in_its_region(lack: dict[str, Any]) -> None:
     found = read_record(record(**lack))
     assert isinstance(found, Gap)
-    assert (found.kind, found.scope) == (GapKind.UNREADABLE_RECORD, Scope(regions=("eu-west-1",)))
+    assert (found.kind, found.scope.regions) == (GapKind.UNREADABLE_RECORD, ("eu-west-1",))
+    named = not {"eventName", "eventSource"} & lack.keys()
+    assert found.scope.services == (("s3",) if named else ())
 
 
-def test_a_gap_without_a_region_may_hide_any_call() -> None:
-    found = read_record(record(eventTime=None, awsRegion="<b>"))
+def test_a_gap_without_a_region_and_an_event_may_hide_any_call() -> None:
+    found = read_record(record(eventTime=None, eventName=..., awsRegion="<b>"))
     assert isinstance(found, Gap)
     assert found.scope == Scope()
 
@@ -334,7 +364,7 @@ def test_real_records_are_read_without_a_loss(shared_folder: Path) -> None:
             for line in lines:
                 read = parse_record(json.loads(line))
                 found[read.value if isinstance(read, SkipReason) else type(read).__name__] += 1
-                if isinstance(read, Call):
+                if isinstance(read, Call) and not read.caller_doubt:
                     outcomes[read.outcome.value] += 1
     assert found.total() >= 4_500
     assert found["Gap"] <= 27

@@ -12,7 +12,11 @@ from leastpriv.config.targets_file import target_inputs
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
-_CHOICES = {"unseen-services": ["keep", "drop"], "resources": ["pattern", "exact", "keep"]}
+_CHOICES = {
+    "unseen-services": ["keep", "drop"],
+    "resources": ["pattern", "exact", "keep"],
+    "unknown-refs": ["", "mark", "refuse"],
+}
 _ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"
 _LIST = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 

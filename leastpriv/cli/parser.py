@@ -76,7 +76,8 @@ def _add_propose(command: ArgumentParser) -> None:
 
 EXPLAINED = (
     "role-arn", "policy-file", "also-attached", "trails", "minimum-days", "minimum-runs", "minimum-confidence",
-    "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep", "never-add", "evidence-branch",
+    "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep", "never-add",
+    "unknown-refs", "evidence-branch",
 )  # fmt: skip
 """Inputs that decide what becomes of an action."""
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
-from leastpriv.evidence.runs import IssuedKeys, RunTracker
+from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions.dependent_actions import unknown_refusals
 from leastpriv.permissions.event_table import Verdict
@@ -111,9 +112,13 @@ class UsageCollector:
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
-    def close(self) -> Evidence:
-        """Returns the evidence so far, with usages sorted by action, resource and outcome."""
-        runs = self._runs.resolve()
+    def close(self, identity_of: IdentityOf = lambda _: None) -> Evidence:
+        """Returns the evidence so far, with usages sorted by action, resource and outcome.
+
+        Args:
+            identity_of: the identity for which STS issued an access key (`IssuedKeys.identity_of`).
+        """
+        runs = self._runs.resolve(identity_of)
         groups = with_known_paths(self._groups)
         return Evidence(
             principal=self._principal,
@@ -267,6 +272,9 @@ class PrincipalCollectors:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
         call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
+        if is_login(call):
+            self._keys.note_login(call)
+            return
         if call.principal not in self._books and len(self._books) < self._most:
             self._books[call.principal] = UsageCollector(call.principal, self._decoder)
         if call.principal in self._books:
@@ -279,7 +287,7 @@ class PrincipalCollectors:
             for gap in merge_source_gaps(self._gaps):
                 book.note_gap(gap)
         for name in sorted(self._books):
-            yield name, self._with_keys(self._books.pop(name).close())
+            yield name, self._with_keys(self._books.pop(name).close(self._keys.identity_of))
 
     def _with_keys(self, evidence: Evidence) -> Evidence:
         """Adds the issuers of access keys, and the parent runs of chained sessions."""

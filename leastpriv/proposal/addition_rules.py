@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from leastpriv.evidence.denials.needs import TYPE_WILDCARD
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Run, Trust, Usage
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.proposal.models import GuardResult, HeldBackChange, Options
+from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 
 OFFERED = "offered"
 """Guard of a need that a denied call implies, on an unknown resource."""
@@ -17,6 +18,8 @@ ONLY_LOGGED = "only-logged"
 """Guard of a need that only a job log shows and that a job log may not add."""
 UNPRINTABLE = "unprintable-name"
 """Guard of a need whose resource, named only by a denial, has characters outside printable ASCII."""
+UNKNOWN_REF = "unknown-ref"
+"""Guard of a need of runs whose ref is not known (input `unknown-refs`)."""
 BREAK_GLASS = GuardResult("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
@@ -205,6 +208,21 @@ def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | 
     return GuardResult("untrusted-ref", f"it was seen only in runs of {places}")
 
 
+def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -> GuardResult | None:
+    """The guard result for an addition whose runs have no known ref, by `unknown-refs`; asked after `untrusted_ref`."""
+    action = usage.need.permission.action
+    refuses = options.unknown_refs is UnknownRefs.REFUSE
+    # A local repository has no workflow runs, and its origins say nothing.
+    asked = any(origin.where for origin in origins.values())
+    if not refuses and not (asked and options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE and sensitivity(action)):
+        return None
+    if not has_unknown_origin([usage], origins):
+        return None
+    places = dict.fromkeys(origins[run].where for run in usage.runs if run in origins)
+    where = f"only runs without a known branch need it: {', '.join(places)}" if places else "no run is known to need it"
+    return GuardResult(UNKNOWN_REF, where if refuses else f"{sensitivity(action)}; {where}")
+
+
 def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
     """Runs whose created resources may widen a pattern: all without unreviewed code; None if no origin is known."""
     return {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED} if origins else None
@@ -213,3 +231,36 @@ def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
 def has_unknown_origin(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> bool:
     """Whether no run of these usages is known to come from reviewed code."""
     return not any(run in origins and origins[run].trust is Trust.TRUSTED for usage in usages for run in usage.runs)
+
+
+def origin_mark(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> str:
+    """What a reviewer must know of the runs behind an addition; empty if one of them is proved to be reviewed code."""
+    known = (origins[run] for usage in usages for run in usage.runs if run in origins)
+    marks = {origin.mark for origin in known if origin.trust is Trust.TRUSTED}
+    return "" if "" in marks else min(marks, default="branch unknown")
+
+
+def origins_by_majority(runs: Sequence[Run], ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
+    """Returns a function like `ask` that distrusts a run without the evidence that most of the runs have.
+
+    Where most runs have a login, a run without one may have logged in where no record was read; where most sessions
+    name their workflow run, a session that names none is not the deploy.
+    """
+    logins = sum(run.identity is not None for run in runs)
+    named = sum(bool(_workflow_run_of(run)) for run in runs)
+
+    def origin(run: Run) -> Origin:
+        if run.identity:
+            return ask(run)
+        if not _workflow_run_of(run) and 2 * named > len(runs):
+            return Origin(Trust.UNTRUSTED, "a session that names no workflow run, as most do")
+        found = ask(run)
+        if found.trust is Trust.TRUSTED and 2 * logins > len(runs):
+            return Origin(Trust.UNKNOWN, f"a session of {found.where} by its name, without a login as most have")
+        return found
+
+    return origin
+
+
+def _workflow_run_of(run: Run) -> str:
+    return workflow_run_id(run.session) or workflow_run_id(run.parent_run)

@@ -19,6 +19,7 @@ from leastpriv.proposal.addition_rules import (
     addition_result,
     is_from_job_log,
     reviewed_runs,
+    unknown_ref,
     untrusted_ref,
 )
 from leastpriv.proposal.fingerprint import addition_id
@@ -80,6 +81,7 @@ def additions(
         guard_result = (
             addition_result(usage, evidence, options, escapes=escapes)
             or untrusted_ref(usage, history.origins)
+            or unknown_ref(usage, history.origins, options)
             or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
         if guard_result:

@@ -27,6 +27,7 @@ from leastpriv.aws.error_codes import call_outcome
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 
@@ -87,7 +88,7 @@ class FileResults:
                 if self._seen.is_duplicate(item.event_id):
                     self._statistics.duplicates += 1
                     continue
-                self._statistics.calls += 1
+                self._statistics.calls += not is_login(item)
             yield item
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, DecompressedFile
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import RecordBlocks, decode_block_as_json
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.record_stream import Damage, parse_values
@@ -194,7 +194,7 @@ class FileReader:
         is_copy = self._seen.is_duplicate
         new = [call for call in calls if not is_copy(call.event_id)]
         self._statistics.duplicates += len(calls) - len(new)
-        self._statistics.calls += len(new)
+        self._statistics.calls += sum(not is_login(call) for call in new)
         return new
 
     def _is_in_window(self, record: object, window: Window, principals: Principals) -> bool:

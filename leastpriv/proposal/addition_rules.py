@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from leastpriv.evidence.denials.needs import TYPE_WILDCARD
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Run, Trust, Usage
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
-from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.sensitive import forbidden, is_read, sensitivity
+from leastpriv.policy.document import VARIABLES_VERSION, Document
+from leastpriv.proposal.escalation import self_widening
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 
 OFFERED = "offered"
@@ -23,11 +26,14 @@ UNKNOWN_REF = "unknown-ref"
 BREAK_GLASS = GuardResult("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
-def addition_result(usage: Usage, evidence: Evidence, options: Options, *, escapes: bool) -> GuardResult | None:
-    """The first rule that forbids the addition; `escapes`: whether the policy's version supports `${*}`."""
+def addition_result(usage: Usage, evidence: Evidence, options: Options, document: Document | None) -> GuardResult | None:
+    """The first rule that forbids the addition; `document` is the committed policy."""
+    escapes = document is None or document.version == VARIABLES_VERSION
     return (
         _rule_result(usage, options)
+        or self_widening(usage, evidence, document)
         or _other_account_result(usage, evidence)
+        or _text_alone_result(usage, evidence, document)
         or _inferred_result(usage, evidence)
         or (None if escapes else _escape_result(usage))
     )
@@ -90,6 +96,9 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
     if not (is_from_job_log(usage) and usage.need.exact and resource.startswith("arn:")):
         return None
     account = resource.split(":")[4]
+    partition, own = resource.split(":")[1], evidence.principal.split(":")[1]
+    if partition != own:
+        return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another partition ({partition})")
     if account.isdigit() and account != evidence.principal.split(":")[4]:
         return GuardResult(ONLY_LOGGED, f"only a job log tells it, and it is in another account ({account})")
     known, own = action_of(action), kinds_of(action, resource)
@@ -97,6 +106,39 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
     if not account and kinds and all(":${Account}:" in kind.arn for kind in kinds):
         return GuardResult(ONLY_LOGGED, "only a job log tells it, and its name lacks the account")
     return None
+
+
+def _text_alone_result(usage: Usage, evidence: Evidence, document: Document | None) -> GuardResult | None:
+    """Forbids what a job log alone adds, except reads of a resource that other evidence or the policy names."""
+    if not is_from_job_log(usage):
+        return None
+    permission = usage.need.permission
+    if not (is_read(permission.action) or _is_denied_in_a_record(usage, evidence)):
+        return GuardResult(ONLY_LOGGED, "it writes, and only a job log shows that AWS denied it")
+    is_named = usage.need.exact and permission.resource != "*"
+    if is_named and not _names_known_resource(permission.resource, evidence, document):
+        return GuardResult(ONLY_LOGGED, "only a job log names the resource: no allowed call and no statement has it")
+    return None
+
+
+def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
+    """Whether CloudTrail recorded a denial of the same action in the same run."""
+    action, runs = usage.need.permission.action, set(usage.runs)
+    return any(
+        other.denial is not None and not other.denial.log and not runs.isdisjoint(other.runs)
+        for other in evidence.usages
+        if other.need.permission.action == action
+    )
+
+
+def _names_known_resource(resource: str, evidence: Evidence, document: Document | None) -> bool:
+    """Whether an allowed call used the resource, or the committed policy has it as it is."""
+    used = (usage.need.permission.resource for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    committed = (entry for statement in document.statements for entry in statement.resources) if document else ()
+    # AWS writes `stack/NAME/*` for a stack whose id a request lacks.
+    return any("*" not in name.replace("${*}", "") and resource_covers(resource, name) for name in used) or (
+        resource in set(committed)
+    )
 
 
 def _inferred_result(usage: Usage, evidence: Evidence) -> GuardResult | None:

@@ -13,7 +13,7 @@ from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.permissions.volatility import Opening
-from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement
+from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
@@ -22,6 +22,7 @@ from leastpriv.proposal.addition_rules import (
     unknown_ref,
     untrusted_ref,
 )
+from leastpriv.proposal.escalation import denial_result, probing_runs
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options
@@ -73,15 +74,16 @@ def additions(
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
     committed = document.statements if document else ()
-    escapes = document is None or document.version == VARIABLES_VERSION
+    probes = probing_runs(evidence)
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []
     for usage in missing:
         guard_result = (
-            addition_result(usage, evidence, options, escapes=escapes)
+            addition_result(usage, evidence, options, document)
             or untrusted_ref(usage, history.origins)
             or unknown_ref(usage, history.origins, options)
+            or denial_result(usage, evidence, history.origins, probes)
             or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
         if guard_result:

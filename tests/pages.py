@@ -1,4 +1,4 @@
-"""The Markdown pages of the repository, as their tests read them."""
+"""The Markdown pages of the repository, parsed for their tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WITH_COMMANDS = [page for page in PAGES if page.startswith("docs/") and page.cou
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block, and the comment that stands right before it."""
+    """A fenced block, and the comment just before it."""
 
     page: str
     line: int

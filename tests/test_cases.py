@@ -46,7 +46,7 @@ def test_case(path: Path, tmp_path: Path) -> None:
     assert {key: found[key] for key in expected} == expected
 
 
-def test_there_are_enough_cases_and_each_says_why() -> None:
+def test_there_are_enough_cases_and_each_has_a_reason() -> None:
     """Each case gives a reason; thirty of them cover the main path."""
     assert len(CASES) >= 30
     for path in CASES:
@@ -71,9 +71,7 @@ def test_every_guard_of_the_guide_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("guard", [name for name, _ in GUARDS])
-def test_a_case_fails_where_its_guard_is_switched_off(
-    guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_case_fails_if_its_guard_is_disabled(guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
     # A grant of everything last: without its guard it narrows to hundreds of services, for half a minute.
     cases = sorted((path for path in CASES if guard in guards_of(path)), key=grants_everything)

@@ -87,7 +87,7 @@ def name(role: str) -> str:
     return role.rpartition("/")[2]
 
 
-def test_each_case_says_why() -> None:
+def test_each_case_has_a_reason() -> None:
     for path in CASES:
         case = json.loads(path.read_text(encoding="utf-8"))
         assert case["title"], path.name

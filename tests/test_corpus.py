@@ -1,6 +1,6 @@
-"""Real CloudTrail records of public repositories: nothing breaks, nothing is invented, nothing used is refused again.
+"""Real CloudTrail records of public repositories: none breaks the product, invents an action, or is denied afterwards.
 
-Skipped where the records are not there: they are no part of the repository. See `shared_folder`.
+Skipped without the records, which are not part of the repository. See `shared_folder`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ NOT_IN_CATALOGUE = {
     ("cloudtrail.amazonaws.com", "EnableRegion"): "a fabricated fixture: the call is account:EnableRegion",
     ("ec2.amazonaws.com", "PutBucketLogging"): "a fabricated fixture: the call is S3's",
 }
-"""Events of the records that no action of the catalogue explains, and why that is right."""
+"""Events of the records without an action in the catalogue, and the reason."""
 
 NOT_THE_MAPPED_ACTION: Mapping[tuple[str, str, str], str] = {}
-"""(source, event, refused action) where the refusal rightly names another action than the event maps to."""
+"""(source, event, denied action) where the denial rightly names another action than the event maps to."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def proposals(files: list[Path]) -> list[tuple[Evidence, Proposal]]:
 
 
 def test_the_records_hold_calls_of_many_kinds(calls: list[Call]) -> None:
-    """So that the tests below cannot pass on nothing."""
+    """So that the tests below cannot pass without records."""
     assert len(calls) > 3_000
     assert len({(call.source, call.name) for call in calls}) > 280
     assert len({action for call in calls for action in (n.permission.action for n in needs_of(call).needs)}) > 250
@@ -93,8 +93,8 @@ def test_every_resource_fits_its_action_and_holds_no_policy_variable(calls: list
     assert [pair for pair in pairs if has_variable(pair[1])] == []
 
 
-def test_the_action_that_aws_says_it_refused_is_the_one_the_event_maps_to(calls: list[Call]) -> None:
-    """AWS itself says what was authorised: the best judge of a mapping that there is."""
+def test_the_action_that_aws_denied_is_the_one_the_event_maps_to(calls: list[Call]) -> None:
+    """AWS itself names the authorized action, which is the best oracle of a mapping."""
     wrong: Counter[tuple[str, str, str]] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     for call in calls:
@@ -111,8 +111,8 @@ def test_the_action_that_aws_says_it_refused_is_the_one_the_event_maps_to(calls:
     assert len(right) >= 9
 
 
-def test_what_a_principal_did_is_allowed_by_the_policy_made_from_it(proposals: list[tuple[Evidence, Proposal]]) -> None:
-    """Each allowed call of each principal, replayed; all but what is listed as refused and not proposed."""
+def test_a_policy_made_from_usage_allows_that_usage(proposals: list[tuple[Evidence, Proposal]]) -> None:
+    """Each allowed call of each principal, replayed; exceptions are those listed as denied and not proposed."""
     replayed = 0
     for evidence, draft in proposals:
         proof = prove(draft, [], evidence)
@@ -152,7 +152,7 @@ def test_a_policy_made_from_usage_grants_nothing_beyond_its_listed_additions(
                 assert all(fits(action, resource) for resource in statement["Resource"])
 
 
-def test_no_principal_is_given_an_action_that_it_did_not_attempt(proposals: list[tuple[Evidence, Proposal]]) -> None:
+def test_no_principal_gets_an_action_that_it_did_not_attempt(proposals: list[tuple[Evidence, Proposal]]) -> None:
     for evidence, draft in proposals:
         attempted = {usage.need.permission.action for usage in evidence.usages}
         assert {change.action for change in draft.changes} <= attempted

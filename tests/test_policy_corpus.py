@@ -1,6 +1,6 @@
-"""Real policies of public repositories: read, written back byte for byte, and edited on no other line than it takes.
+"""Real policies of public repositories are read, written back unchanged, and edited only on the necessary lines.
 
-Skipped where the policies are not there: they are no part of the repository. See `shared_folder`.
+Skipped without the policies, which are not part of the repository. See `shared_folder`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REFUSED = {
         "the Effect of this statement is neither",
     ),
 }
-"""Files of the corpus that hold no policy that IAM would take -> where, and what is said of it."""
+"""Files of the corpus without a policy that IAM accepts -> location, and the error."""
 
 ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B", "c:D"], "Resource": ["arn:aws:a:::b", "arn:aws:a:::c"]}
 
@@ -64,7 +64,7 @@ def written(request: pytest.FixtureRequest, documents: list[Document]) -> list[D
     return [parse(rewrite(document.raw.decode()).encode(), document.where, document.pointer) for document in documents]
 
 
-def test_all_policies_are_read_but_those_that_iam_would_refuse(documents: list[Document], shared_folder: Path) -> None:
+def test_all_policies_are_read_except_those_that_iam_rejects(documents: list[Document], shared_folder: Path) -> None:
     assert len(documents) >= 142
     assert sum(len(document.statements) for document in documents) > 600
     for name, (pointer, reason) in REFUSED.items():
@@ -72,7 +72,7 @@ def test_all_policies_are_read_but_those_that_iam_would_refuse(documents: list[D
             parse((shared_folder / "corpus" / "policies" / name).read_bytes(), name, pointer)
 
 
-def test_policies_at_the_top_and_in_the_wrappers_of_the_command_line_need_no_pointer(
+def test_policies_at_the_top_and_in_cli_output_need_no_pointer(
     files: dict[str, tuple[bytes, tuple[str, ...]]],
 ) -> None:
     alone = [name for name, (_, pointers) in files.items() if pointers[0].count("/") < 3]
@@ -82,13 +82,13 @@ def test_policies_at_the_top_and_in_the_wrappers_of_the_command_line_need_no_poi
         assert parse(raw, name).pointer == pointers[0]
 
 
-def test_every_policy_comes_back_byte_for_byte_and_an_empty_edit_changes_nothing(written: list[Document]) -> None:
+def test_every_policy_is_written_back_unchanged_by_an_empty_edit(written: list[Document]) -> None:
     for document in written:
         assert apply_edits(document, []).to_bytes() == document.to_bytes() == document.text.encode()
 
 
 def changed(before: Document, after: Document) -> tuple[list[int], list[str]]:
-    """1-based lines of the file before that a diff takes away, and the new ones."""
+    """1-based lines of the old file that a diff removes, and the new ones."""
     one, other = before.text.splitlines(), after.text.splitlines()
     gone: list[int] = []
     new: list[str] = []
@@ -106,7 +106,7 @@ def lines_of(document: Document, statement: Statement) -> range:
 
 
 def removals(document: Document) -> Iterator[tuple[Statement, Edit, tuple[str, ...]]]:
-    """Each statement of several actions, the removal of one of them, and what is left."""
+    """Each statement of several actions, the removal of one of them, and the remaining actions."""
     for statement in document.statements:
         if len({*statement.actions}) > 1:
             for action in {statement.actions[0], statement.actions[-1]}:
@@ -114,14 +114,14 @@ def removals(document: Document) -> Iterator[tuple[Statement, Edit, tuple[str, .
                 yield statement, ReplaceActions(statement.index, frozenset({action})), kept
 
 
-def test_removing_an_action_touches_only_lines_of_its_statement_and_no_other_value(written: list[Document]) -> None:
+def test_removing_an_action_changes_only_lines_of_its_statement_and_no_other_value(written: list[Document]) -> None:
     tried = 0
     for document in written:
         for statement, edit, kept in removals(document):
             after = apply_edits(document, [edit])
             gone, new = changed(document, after)
             assert {*gone} <= {*lines_of(document, statement)}
-            # The line of the action, and the one before where that ends the list now.
+            # The line of the action, and the one before if that now ends the list.
             assert len(new) <= 1 + (statement.actions[-1] not in kept)
             assert after.statements[statement.index].actions == kept
             assert others(document, statement.index) == others(after, statement.index)
@@ -135,20 +135,20 @@ def others(document: Document, index: int) -> list[object]:
     return [document.text[node.start : node.end] for place, node in enumerate(nodes) if place != index]
 
 
-def test_dropping_a_statement_touches_only_its_lines_and_the_comma_before(written: list[Document]) -> None:
+def test_dropping_a_statement_changes_only_its_lines_and_the_comma_before(written: list[Document]) -> None:
     for document in written:
         for statement in document.statements[1:]:
             after = apply_edits(document, [DropStatement(statement.index)])
             above = lines_of(document, document.statements[statement.index - 1]).stop - 2
             below = lines_of(document, statement).stop - 1
             one, other = document.text.splitlines(), after.text.splitlines()
-            # Where the statement before ends, its comma may go with it; of two blank lines one stays.
+            # The comma of the statement before may be removed; of two blank lines one is kept.
             assert other[:above] == one[:above]
             assert list(filter(str.strip, other[above + 1 :])) == list(filter(str.strip, one[below:]))
             assert others(document, statement.index) == others(after, -1)
 
 
-def test_adding_a_statement_touches_only_the_end_of_the_last_one(written: list[Document]) -> None:
+def test_adding_a_statement_changes_only_the_end_of_the_last_one(written: list[Document]) -> None:
     for document in written:
         after = apply_edits(document, [AppendStatement(ADDED)])
         gone, _ = changed(document, after)
@@ -160,7 +160,7 @@ def test_adding_a_statement_touches_only_the_end_of_the_last_one(written: list[D
         assert after.statements[-1].actions == ("a:B", "c:D")
 
 
-def test_carriage_returns_and_marks_stay_as_they_are(written: list[Document]) -> None:
+def test_carriage_returns_and_byte_order_marks_are_kept(written: list[Document]) -> None:
     for document in written:
         after = apply_edits(document, [AppendStatement(ADDED)])
         assert ("\r" in after.text) == ("\r" in document.text)

@@ -112,6 +112,8 @@ class Coverage:
     """The trail records at least one read-only management event, so it does not log writes only."""
     sources: frozenset[str] = frozenset()
     """Recorded event sources: a trail may exclude AWS KMS and the RDS Data API."""
+    events: frozenset[str] = frozenset()
+    """Management events recorded of any principal, as event source and name: CloudTrail records these operations."""
     whole: timedelta = timedelta()
     """Period for which all management events were read, as in event history, which excludes none."""
     logged: Mapping[str, timedelta] = field(default_factory=dict)

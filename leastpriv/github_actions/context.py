@@ -17,7 +17,7 @@ _READ_ONLY_EVENTS = frozenset({"push", "pull_request", "pull_request_review", "p
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A step's surroundings; outside Actions everything but the workspace is empty or GitHub's default."""
+    """The environment of a step; outside Actions everything but the workspace is empty or GitHub's default."""
 
     workspace: Path
     """Folder of the checkout; the current folder outside Actions."""
@@ -39,7 +39,7 @@ class Runner:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Runner:
-        """Read the surroundings from `environment` (docs.github.com, "Variables reference")."""
+        """Reads the variables of the runner from `environment` (docs.github.com, "Variables reference")."""
 
         def path(name: str) -> Path | None:
             return Path(environment[name]) if environment.get(name) else None
@@ -72,7 +72,7 @@ class Runner:
         return f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
 
     def read_event(self) -> Mapping[str, object]:
-        """Read the event that started the run; empty where there is none.
+        """Reads the event that started the run; empty without an event.
 
         Raises:
             InputError: the file cannot be read, or is no JSON object.
@@ -88,10 +88,10 @@ class Runner:
         return event
 
     def pull_request_event(self) -> PullRequestEvent:
-        """The pull request that started the run.
+        """Reads the pull request of the event that started the run.
 
         Raises:
-            InputError: as `event`, or the event is about no pull request.
+            InputError: as `read_event`, or the event has no pull request.
         """
         event = self.read_event()
         number = _nested_value(event, "pull_request", "number")
@@ -107,14 +107,14 @@ class Runner:
         """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's.
 
         Raises:
-            InputError: as `event`.
+            InputError: as `read_event`.
         """
         return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(self.read_event())
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequestEvent:
-    """What an event says of its pull request; both sides as commits."""
+    """Number and commits of the pull request of an event."""
 
     number: int
     base: str
@@ -122,7 +122,7 @@ class PullRequestEvent:
 
 
 def is_from_fork(event: Mapping[str, object]) -> bool:
-    """Whether `event` is about a pull request whose head is in another repository, or in a deleted one."""
+    """Whether `event` has a pull request whose head is in another repository, or in a deleted one."""
     if not isinstance(event.get("pull_request"), dict):
         return False
     head = _nested_value(event, "pull_request", "head", "repo", "full_name")
@@ -130,13 +130,13 @@ def is_from_fork(event: Mapping[str, object]) -> bool:
 
 
 def repository_path(workspace: Path, value: str, input_name: str) -> Path:
-    """Return the path `value` (relative, with `/`) inside the workspace; it need not exist.
+    """Returns the path `value` (relative, with `/`) inside the workspace; it need not exist.
 
     Links in it are checked, not replaced.
 
     Raises:
-        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, is in
-            `.git`, or has characters that do not show.
+        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, is in `.git`, or
+            has invisible characters.
     """
     path = PurePosixPath(value)
     root = workspace.resolve()
@@ -154,7 +154,7 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
 def _is_inside(root: Path, path: PurePosixPath) -> bool:
     try:
         return (root / path).resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 say RuntimeError, 3.13 OSError
+    except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
         return False
 
 

@@ -14,7 +14,7 @@ _SHORT_SIGPIPE = 141
 
 
 def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ignore_closed: bool = False) -> int:
-    """Return the exit code of `work`, or of the error that ended it; the only place that catches all errors.
+    """Returns the exit code of `work`, or of the error that ended it; the only place that catches all errors.
 
     `ignore_closed`: progress that cannot be written, as to a closed terminal, does not end the work.
     """
@@ -31,11 +31,11 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
         console.error("Interrupted: nothing was published.")
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has gone, as in `leastpriv permissions … | head`.
+        # The reader of the output closed it, as in `leastpriv permissions … | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SHORT_SIGPIPE
     except Exception as error:
-        # The last line of defence: a sentence instead of a traceback.
+        # A defect: the user gets a sentence instead of a traceback.
         console.error(f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it.")
         _print_traceback(console, verbose)
         return 1

@@ -1,4 +1,4 @@
-"""The inputs of a step: text from the environment, and the readings that every input may have."""
+"""Reads the inputs of a step from the environment, and parses lists, booleans and integers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FALSE = frozenset({"false", "False", "FALSE"})
 
 
 def read_input(environment: Mapping[str, str], name: str) -> str:
-    """Return the input `name`, trimmed; empty where it is not set.
+    """Returns the input `name`, trimmed; empty if it is not set.
 
     The runner passes `policy-file` as `INPUT_POLICY-FILE`: upper case, blanks to `_`, hyphens kept.
     """
@@ -20,12 +20,12 @@ def read_input(environment: Mapping[str, str], name: str) -> str:
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """Return the entries of `text`, one a line or separated by commas; trimmed, without empty ones."""
+    """Returns the entries of `text`, one per line or separated by commas; trimmed, without empty ones."""
     return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))
 
 
 def parse_boolean(text: str, name: str) -> bool:
-    """Return the truth value of `text`, given as the input `name`.
+    """Returns the boolean `text` of the input `name`.
 
     Raises:
         InputError: it is none of YAML 1.2's spellings.
@@ -36,7 +36,7 @@ def parse_boolean(text: str, name: str) -> bool:
 
 
 def parse_integer(text: str, name: str, minimum: int = 0) -> int:
-    """Return the number `text`, given as the input `name`.
+    """Returns the number `text` of the input `name`.
 
     Raises:
         InputError: it is not a number of at most nine decimal digits, or less than `minimum`.

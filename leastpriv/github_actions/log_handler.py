@@ -12,16 +12,16 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes each record as a message of the console, which escapes what others wrote in it."""
+    """Writes each record as a message of the console, which escapes untrusted text in it."""
 
     def __init__(self, console: Console, *, ignore_closed: bool = False) -> None:
-        """`ignore_closed`: a terminal or pipe that was closed raises nothing, so that the work is completed."""
+        """`ignore_closed`: a closed terminal or pipe raises nothing, so that the work continues."""
         super().__init__()
         self._console = console
         self._ignored: tuple[type[Exception], ...] = (OSError, ValueError) if ignore_closed else ()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record.
+        """Writes the record.
 
         Raises:
             OSError: the stream cannot be written.
@@ -32,16 +32,16 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[None]:
-    """Show this package's progress on the console while the context is open, whatever other packages log."""
-    own, others = logging.getLogger(_PACKAGE), logging.getLogger()
-    shown, hidden = ConsoleHandler(console, ignore_closed=ignore_closed), logging.NullHandler()
-    level = own.level
-    own.setLevel(logging.INFO)
-    own.addHandler(shown)
-    others.addHandler(hidden)
+    """Shows this package's progress on the console while the context is open, but no records of other packages."""
+    package_logger, root_logger = logging.getLogger(_PACKAGE), logging.getLogger()
+    handler, null_handler = ConsoleHandler(console, ignore_closed=ignore_closed), logging.NullHandler()
+    level = package_logger.level
+    package_logger.setLevel(logging.INFO)
+    package_logger.addHandler(handler)
+    root_logger.addHandler(null_handler)
     try:
         yield
     finally:
-        own.removeHandler(shown)
-        others.removeHandler(hidden)
-        own.setLevel(level)
+        package_logger.removeHandler(handler)
+        root_logger.removeHandler(null_handler)
+        package_logger.setLevel(level)

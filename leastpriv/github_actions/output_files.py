@@ -1,4 +1,4 @@
-"""The files through which a step hands outputs and its summary to the Actions runner."""
+"""Writes the outputs and the summary of a step to the runner's files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRUNCATION_NOTE = "\n\n*The summary was cut here: GitHub takes 1 MiB a step. Th
 
 
 def heredoc(name: str, value: str, delimiter: str) -> str:
-    """Return one output in the runner's `name<<delimiter` form, with the newline it must end with.
+    """Returns one output in the runner's `name<<delimiter` form, with its final newline.
 
     Raises:
         LeastprivError: the delimiter occurs in the value, which could otherwise set further outputs.
@@ -31,7 +31,7 @@ def heredoc(name: str, value: str, delimiter: str) -> str:
 
 
 def write_output(path: Path, name: str, value: str) -> None:
-    """Append one output to the file that `GITHUB_OUTPUT` names; any text comes back as it was given.
+    """Appends one output to the file that `GITHUB_OUTPUT` names; the value may be any text.
 
     Raises:
         LeastprivError: the file cannot be written.
@@ -40,7 +40,7 @@ def write_output(path: Path, name: str, value: str) -> None:
 
 
 def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
-    """As `write_output` for each; nothing where there is no such file, as outside Actions.
+    """Appends each output, as `write_output`; nothing without a file, as outside Actions.
 
     Raises:
         LeastprivError: the file cannot be written.
@@ -51,19 +51,19 @@ def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
 
 
 def append_summary(path: Path, markdown: str) -> None:
-    """Append to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is cut between lines.
+    """Appends to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is truncated between lines.
 
     Raises:
         LeastprivError: the file cannot be written.
     """
-    present = path.stat().st_size if path.exists() else 0
-    _append(path, truncate_at_line(_with_newline(markdown), max(SUMMARY_LIMIT - present, 0)))
+    size = path.stat().st_size if path.exists() else 0
+    _append(path, truncate_at_line(_with_newline(markdown), max(SUMMARY_LIMIT - size, 0)))
 
 
 def truncate_at_line(markdown: str, limit: int) -> str:
-    """Return `markdown`, or as many whole lines as fit `limit` bytes with the note that it was cut.
+    """Returns `markdown`, or as many whole lines as fit `limit` bytes with a note that it is truncated.
 
-    An open code fence is closed before the note. Empty where not even the note fits.
+    An open code fence is closed before the note. Empty if not even the note fits.
     """
     if _size(markdown) <= limit:
         return markdown
@@ -82,7 +82,7 @@ def truncate_at_line(markdown: str, limit: int) -> str:
 
 
 def _open_fence_after(fence: str, line: str) -> str:
-    """Return the run of backticks that is still open after `line`."""
+    """Returns the run of backticks that is still open after `line`."""
     opened = re.match(r" {0,3}(`{3,})([^`]*)$", line.rstrip("\r\n"))
     if opened is None:
         return fence

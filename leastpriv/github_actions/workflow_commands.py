@@ -1,4 +1,4 @@
-"""The one place that prints: log, annotations, groups and masks for an Actions runner, plain text elsewhere.
+"""Prints all output: log, annotations, groups and masks for an Actions runner, plain text elsewhere.
 
 The runner executes a line that starts with `::name` after trimming blanks, and `##[name]` anywhere in a line
 (actions/runner, `ActionCommand.cs`, read 2026-11), so nothing reaches a stream without passing `safe_line`.
@@ -12,36 +12,36 @@ from contextlib import contextmanager
 from typing import TextIO
 
 PROGRESS_PREFIX = "… "
-"""Begin of a message that is of no use once the next is there: how far a long job has come."""
+"""Beginning of a progress message, which is obsolete once the next one is printed."""
 _ERASE_LINE = "\r\x1b[2K"
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _UNTRUSTED_PREFIX = "| "
 
 
 def safe_line(text: str) -> str:
-    r"""Return `text` as one line that no runner takes for a command and no terminal for a control sequence.
+    r"""Returns `text` as one line that is neither a command of the runner nor a control sequence of a terminal.
 
-    Characters that do not show (`str.isprintable`) become escapes such as `\x1b`; `##[` becomes `## [`;
-    a line that would start with `::` gets the prefix `| `.
+    Invisible characters (`str.isprintable`) become escapes such as `\x1b`; `##[` becomes `## [`; a line that would
+    start with `::` gets the prefix `| `.
     """
     visible = _printable(text)
     return _UNTRUSTED_PREFIX + visible if visible.lstrip().startswith("::") else visible
 
 
 def escape_data(text: str) -> str:
-    """Return `text` as the message of a workflow command (toolkit's `escapeData`)."""
+    """Returns `text` as the message of a workflow command (toolkit's `escapeData`)."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def escape_property(text: str) -> str:
-    """Return `text` as a property of a workflow command (toolkit's `escapeProperty`)."""
+    """Returns `text` as a property of a workflow command (toolkit's `escapeProperty`)."""
     return escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 class Console:
     """Writes messages: in Actions as workflow commands, elsewhere as plain text.
 
-    Every method may be given untrusted text; it can neither run a workflow command nor move the cursor.
+    Untrusted text in any argument can neither run a workflow command nor move the cursor.
     """
 
     def __init__(self, stdout: TextIO, stderr: TextIO, in_actions: bool) -> None:
@@ -49,22 +49,22 @@ class Console:
         self._stderr = stderr
         self._in_actions = in_actions
         self._shows_progress = False
-        """Whether the last line on a terminal is one that the next replaces."""
+        """Whether the last line on a terminal is a progress message."""
 
     def log(self, message: str) -> None:
-        """Print a message line by line; at a terminal the next one replaces a line that begins with `…`."""
+        """Prints a message line by line; at a terminal the next one replaces a line that begins with `…`."""
         for line in _LINE_ENDS.split(message):
             self._write(self._stdout, safe_line(line), is_progress=line.startswith(PROGRESS_PREFIX))
 
     def clear_progress(self) -> None:
-        """Erase a passing line, before other output is written to the terminal."""
+        """Erases a progress message before other output is written to the terminal."""
         if self._shows_progress:
             self._stdout.write(_ERASE_LINE)
             self._stdout.flush()
             self._shows_progress = False
 
     def untrusted(self, text: str) -> None:
-        """Print text that others wrote, each line with a prefix; several lines with commands switched off."""
+        """Prints untrusted text, each line with a prefix; several lines with workflow commands disabled."""
         lines = [_UNTRUSTED_PREFIX + safe_line(line) for line in _LINE_ENDS.split(text)]
         if len(lines) == 1 or not self._in_actions:
             self._write(self._stdout, "\n".join(lines))
@@ -77,7 +77,7 @@ class Console:
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """Fold the output of the block under `title`; groups do not nest (the runner has no nested groups)."""
+        """Folds the output of the block under `title`; groups do not nest (the runner has no nested groups)."""
         if not self._in_actions:
             self.log(title)
             yield
@@ -89,29 +89,29 @@ class Console:
             self._command("endgroup", {}, "")
 
     def notice(self, message: str, file: str | None = None, line: int | None = None, title: str | None = None) -> None:
-        """Annotate with a notice, at `line` (1-based) of `file` where given."""
+        """Annotates with a notice, at `line` (1-based) of `file` if given."""
         self._annotate("notice", message, file, line, title)
 
     def warning(self, message: str, file: str | None = None, line: int | None = None, title: str | None = None) -> None:
-        """Annotate with a warning, at `line` (1-based) of `file` where given."""
+        """Annotates with a warning, at `line` (1-based) of `file` if given."""
         self._annotate("warning", message, file, line, title)
 
     def error(self, message: str, file: str | None = None, line: int | None = None, title: str | None = None) -> None:
-        """Annotate with an error, at `line` (1-based) of `file` where given; does not end the program."""
+        """Annotates with an error, at `line` (1-based) of `file` if given; does not end the program."""
         self._annotate("error", message, file, line, title)
 
     def mask(self, secret: str) -> None:
-        """Have the runner replace `secret` by `***` in all later output; an empty one is ignored."""
+        """Makes the runner replace `secret` by `***` in all later output; an empty one is ignored."""
         if secret and self._in_actions:
             self._write(self._stdout, f"::add-mask::{escape_data(secret)}")
 
     def _annotate(self, kind: str, message: str, file: str | None, line: int | None, title: str | None) -> None:
         if self._in_actions:
-            place = {"file": file, "line": None if line is None else str(line), "title": title}
-            self._command(kind, {key: value for key, value in place.items() if value}, message)
+            properties = {"file": file, "line": None if line is None else str(line), "title": title}
+            self._command(kind, {key: value for key, value in properties.items() if value}, message)
             return
-        where = "" if file is None else file + ("" if line is None else f":{line}") + ": "
-        sentence = f"{kind}: {where}{title + ': ' if title else ''}{message}"
+        location = "" if file is None else file + ("" if line is None else f":{line}") + ": "
+        sentence = f"{kind}: {location}{title + ': ' if title else ''}{message}"
         for part in _LINE_ENDS.split(sentence):
             self._write(self._stderr, safe_line(part))
 
@@ -122,15 +122,18 @@ class Console:
 
     def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
-        live = stream.isatty() and not self._in_actions
-        before, self._shows_progress = _ERASE_LINE if live and self._shows_progress else "", live and is_progress
+        is_terminal = stream.isatty() and not self._in_actions
+        erase, self._shows_progress = (
+            _ERASE_LINE if is_terminal and self._shows_progress else "",
+            is_terminal and is_progress,
+        )
         from shutil import get_terminal_size
 
-        shown = text[: get_terminal_size().columns - 1] if self._shows_progress else f"{text}\n"
-        stream.write(before + shown.encode(encoding, "backslashreplace").decode(encoding))
+        line = text[: get_terminal_size().columns - 1] if self._shows_progress else f"{text}\n"
+        stream.write(erase + line.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
 
 
 def _printable(text: str) -> str:
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return "".join(shown).replace("##[", "## [")
+    characters = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(characters).replace("##[", "## [")

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+_GZIP = 31
+"""For `zlib`: the largest window, with the header of a gzip file; the module `gzip` takes longer to load."""
+
 
 @cache
 def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...]:
-    """All rows of `data/<name>.tsv` of a room, missing trailing cells as empty strings."""
+    """All rows of `data/<name>.tsv` or `data/<name>.tsv.gz` of a room, missing trailing cells as empty strings."""
     return tuple(_rows(name, package))
 
 
 def _rows(name: str, package: str) -> Iterator[Mapping[str, str]]:
     # Not by importlib.resources, which takes a third of Python's own start to load.
     room = Path(str(sys.modules[package].__file__)).parent
-    text = (room / "data" / f"{name}.tsv").read_text(encoding="utf-8")
+    plain = room / "data" / f"{name}.tsv"
+    content = (
+        plain.read_bytes() if plain.exists() else zlib.decompress(plain.with_suffix(".tsv.gz").read_bytes(), _GZIP)
+    )
+    yield from read_rows(content.decode())
+
+
+def read_rows(text: str) -> Iterator[Mapping[str, str]]:
+    """Yield the rows of a table's text, missing trailing cells as empty strings."""
     lines = (line for line in text.splitlines() if line and not line.startswith("#"))
     columns = next(lines).split("\t")
     for line in lines:

@@ -149,6 +149,7 @@ def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
         logged=_lengths(each.logged for each in figures),
         reads=any(each.kinds["management-read"] for each in figures),
         sources=frozenset(source for each in figures for source in each.sources),
+        events=frozenset(event for each in figures for event in each.events),
         whole=max((each.whole for each in figures), default=timedelta()),
     )
 

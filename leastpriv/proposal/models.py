@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -120,6 +120,12 @@ class GuardContext:
     """Confidence per service of the recorded actions."""
     break_glass_runs: frozenset[str]
     """Ids of the runs in break-glass sessions."""
+    called: Mapping[str, bool]
+    """Operation -> whether a call of it was carried out (`guards.carriers.called_operations`)."""
+    recorded: frozenset[str]
+    """Operations of which the evidence has a management event, of any principal."""
+    may_call: Callable[[str], bool]
+    """Whether the principal may call an operation, as far as known policies show."""
 
 
 @dataclass(frozen=True, slots=True)

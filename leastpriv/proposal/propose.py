@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
@@ -20,6 +21,7 @@ from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
+from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, operation_of
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.guards.registry import count_separate_runs
 from leastpriv.proposal.models import (
@@ -61,13 +63,13 @@ def propose(
         return Proposal(
             None, first.document, first.document.to_bytes(), tuple(added), (), tuple(held_back_additions), packed=first
         )
-    context = guard_context(evidence, options, difference.missing, history, inputs.confidence)
-    narrowed, held_back = removals(difference, context)
-    added, narrowed, left_over = _within_change_limit(added, narrowed, context)
+    policies = (document, *attached)
+    context = guard_context(evidence, options, difference.missing, history, inputs.confidence, policies=policies)
+    context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
     restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
-    held_back += [*left_over, *over_limit]
+    held_back += over_limit
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
             HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
@@ -87,6 +89,37 @@ def propose(
         tuple(held_back_restrictions),
         packed,
     )
+
+
+def _removals(
+    difference: Difference, context: GuardContext, added: list[Change], policies: Sequence[Document]
+) -> tuple[GuardContext, list[Change], list[Change], list[HeldBackChange]]:
+    """Finds additions and removals within the limit; an action may go with the last operation that could need it.
+
+    Args:
+        difference: of the edited policy from the usage.
+        context: of the guards.
+        added: all additions.
+        policies: the edited one, and the others of the principal.
+    """
+    while True:
+        found, held_back = removals(difference, context)
+        within, narrowed, left_over = _within_change_limit(added, found, context)
+        fewer = _fewer_operations(narrowed, context, policies)
+        if fewer is None:
+            return context, within, narrowed, [*held_back, *left_over]
+        context = replace(context, may_call=fewer)
+
+
+def _fewer_operations(
+    narrowed: Sequence[Change], context: GuardContext, policies: Sequence[Document]
+) -> CallableOperations | None:
+    """What the principal may call after the removals, if a guard was given another answer before."""
+    document, *others = policies
+    may_call = context.may_call
+    if not narrowed or not isinstance(may_call, CallableOperations) or _removes_everything(document, narrowed):
+        return None
+    return may_call.differs_in((apply_edits(document, plan_edits(document, narrowed)), *others))
 
 
 def _within_change_limit(
@@ -137,8 +170,10 @@ def guard_context(
     missing: Sequence[Usage] = (),
     history: History = _NO_HISTORY,
     confidence: Confidences | None = None,
+    *,
+    policies: Sequence[Document] = (),
 ) -> GuardContext:
-    """Computes the inputs of the guards once."""
+    """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
     used: dict[str, tuple[Usage, ...]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
@@ -161,6 +196,9 @@ def guard_context(
         last_recorded(evidence.usages),
         confidence or confidences(evidence, without=break_glass),
         break_glass,
+        called_operations(evidence),
+        frozenset(map(operation_of, evidence.coverage.events)),
+        CallableOperations(policies, services),
     )
 
 

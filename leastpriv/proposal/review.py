@@ -144,7 +144,7 @@ def review(base: PolicyVersion, head: PolicyVersion, evidence: Evidence, options
     changes = access_changes(evidence, documents_before, documents_after)
     then = compare(base.document, base.attached, evidence)
     now = compare(head.document, head.attached, evidence)
-    context = guard_context(evidence, options, then.missing)
+    context = guard_context(evidence, options, then.missing, policies=documents_before)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
         additions=tuple(_addition(edit, _entry(edit, now, evidence), changes, context) for edit in found.added),

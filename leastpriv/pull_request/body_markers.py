@@ -31,11 +31,11 @@ def controls_section(changes: Sequence[str]) -> str:
 
 def declined_changes(body: str) -> tuple[str, ...]:
     """Returns the ids of the changes in the body of a closed pull request."""
-    found = _CHANGES_MARKER.search(body)
-    return tuple(found[1].split()) if found else ()
+    match = _CHANGES_MARKER.search(body)
+    return tuple(match[1].split()) if match else ()
 
 
 def body_fingerprint(body: str) -> str:
     """Returns the fingerprint in a body; empty without one."""
-    found = _FINGERPRINT_MARKER.search(body)
-    return found[1] if found else ""
+    match = _FINGERPRINT_MARKER.search(body)
+    return match[1] if match else ""

@@ -57,20 +57,20 @@ def _unfenced_lines(body: str) -> Iterator[str]:
     """Yields the lines outside fenced code. Quoted lines need no rule: they begin with `>`, not with the command."""
     fence = ""
     for line in body.splitlines():
-        found = _FENCE.match(line)
-        if found and not fence:
-            fence = found["fence"]
-        elif found and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+        match = _FENCE.match(line)
+        if match and not fence:
+            fence = match["fence"]
+        elif match and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
             fence = ""
         elif not fence:
             yield line
 
 
 def _commands_in_line(line: str) -> Iterator[ParsedCommand]:
-    found = _LINE.fullmatch(line.rstrip())
-    if found is None:
+    match = _LINE.fullmatch(line.rstrip())
+    if match is None:
         return
-    verb = (found["verb"] or "")[:_MAX_LENGTH]
-    names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (found["rest"] or "").strip())]
+    verb = (match["verb"] or "")[:_MAX_LENGTH]
+    names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (match["rest"] or "").strip())]
     for name in filter(None, names) if any(names) else ("",):
         yield ParsedCommand(verb, name)

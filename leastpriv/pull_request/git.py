@@ -99,8 +99,8 @@ class LocalRepository:
 
     def commit_at(self, reference: str) -> str | None:
         """Returns the commit of a full reference name."""
-        found = self._run_or_none("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
-        return None if found is None else found.decode().strip()
+        output = self._run_or_none("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        return None if output is None else output.decode().strip()
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of the file at `path` in `commit`; None if it does not exist.
@@ -124,8 +124,10 @@ class LocalRepository:
         A merged commit counts from its merge (`--first-parent`), which may be much later than the commit itself. A
         shallow clone knows no time before its oldest commit.
         """
-        found = self._run_or_none("log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path)
-        return datetime.fromtimestamp(int(found), UTC) if found and found.strip() else None
+        output = self._run_or_none(
+            "log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path
+        )
+        return datetime.fromtimestamp(int(output), UTC) if output and output.strip() else None
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never existed.
@@ -133,10 +135,10 @@ class LocalRepository:
         For a younger file it is the first version; a shallow clone has no version before its oldest commit.
         """
         # By the dates of the commits: git's --before ends at the first commit that is too young.
-        found = self._run_or_none("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
-        known = [line.split() for line in (found or b"").decode().splitlines()]
-        before = (sha for date, sha in known if int(date) <= time.timestamp())
-        version = next(before, known[-1][1] if known else None)
+        output = self._run_or_none("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
+        versions = [line.split() for line in (output or b"").decode().splitlines()]
+        shas_before = (sha for date, sha in versions if int(date) <= time.timestamp())
+        version = next(shas_before, versions[-1][1] if versions else None)
         return self.read(version, path) if version else None
 
     def write_tree(self, tree: str, path: str, content: bytes) -> str:
@@ -145,7 +147,7 @@ class LocalRepository:
         Raises:
             PullRequestError: as `read`.
         """
-        blob = self._run("hash-object", "-w", "--stdin", given=content).strip()
+        blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
         return self._replace_entry(tree, _path_parts(path), blob, path).decode()
 
     def write_commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
@@ -156,8 +158,8 @@ class LocalRepository:
             for role in ("AUTHOR", "COMMITTER")
             for part, value in (("NAME", AUTHOR_NAME), ("EMAIL", AUTHOR_EMAIL), ("DATE", date))
         }
-        given = message.encode("utf-8", "replace")
-        return self._run("commit-tree", tree, "-p", parent, given=given, extra=identity).decode().strip()
+        stdin = message.encode("utf-8", "replace")
+        return self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity).decode().strip()
 
     def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
         """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it in between.
@@ -195,16 +197,16 @@ class LocalRepository:
         )
 
     def _current_branch(self) -> str:
-        found = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
-        if found is None:
+        output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
+        if output is None:
             raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
-        return found.decode().strip().removeprefix("refs/heads/")
+        return output.decode().strip().removeprefix("refs/heads/")
 
     def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
         entries = {}
         for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
-            described, name = record.split(b"\t", 1)
-            mode, kind, oid = described.split(b" ")
+            fields, name = record.split(b"\t", 1)
+            mode, kind, oid = fields.split(b" ")
             entries[name] = _TreeEntry(mode, kind, name, oid)
         return entries
 
@@ -212,46 +214,46 @@ class LocalRepository:
         entries = {} if tree is None else self._entries(tree)
         name, *rest = names
         if rest:
-            below = _subfolder(entries, name, path)
-            oid = self._replace_entry(below.oid.decode() if below else None, tuple(rest), blob, path)
+            subfolder = _subfolder(entries, name, path)
+            oid = self._replace_entry(subfolder.oid.decode() if subfolder else None, tuple(rest), blob, path)
             entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
         else:
             present = _file_entry(entries, name, path)
             entries[name] = _TreeEntry(present.mode if present else b"100644", b"blob", name, blob)
         lines = b"".join(b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values())
         # --missing: a partial clone lacks the blobs of unchanged files, and git fetches nothing here.
-        return self._run("mktree", "-z", "--missing", given=lines).strip()
+        return self._run("mktree", "-z", "--missing", stdin=lines).strip()
 
     def _run_or_none(self, *arguments: str) -> bytes | None:
-        done = self._call(arguments, b"", {})
-        return done.stdout if done.returncode == 0 else None
+        process = self._call(arguments, b"", {})
+        return process.stdout if process.returncode == 0 else None
 
-    def _run(self, *arguments: str, given: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
-        done = self._call(arguments, given, extra or {})
-        if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {said[0]}")
-        return done.stdout
+    def _run(self, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
+        process = self._call(arguments, stdin, extra or {})
+        if process.returncode != 0:
+            lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {lines[0]}")
+        return process.stdout
 
     def _call(
-        self, arguments: tuple[str, ...], given: bytes, extra: Mapping[str, str]
+        self, arguments: tuple[str, ...], stdin: bytes, extra: Mapping[str, str]
     ) -> subprocess.CompletedProcess[bytes]:
         settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
         owner = self.folder.stat()
         # As root, git would leave files in the checkout that its owner cannot remove (actions/runner#434).
-        borrowed = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
+        uid = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
         try:
             return subprocess.run(  # noqa: S603 - absolute program, fixed arguments, no shell
                 [self.git, *settings, *arguments],
-                input=given,
+                input=stdin,
                 capture_output=True,
                 cwd=self.folder,
                 env={**_git_environment(self.folder), **extra},
                 timeout=_TIMEOUT,
                 check=False,
-                user=borrowed,
-                group=None if borrowed is None else owner.st_gid,
-                extra_groups=None if borrowed is None else [],
+                user=uid,
+                group=None if uid is None else owner.st_gid,
+                extra_groups=None if uid is None else [],
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise PullRequestError(f"git {arguments[0]} could not run in {self.folder}: {error}") from error

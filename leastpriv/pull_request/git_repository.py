@@ -105,9 +105,9 @@ def _delete_obsolete_branch(
 def _check_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:
     branch = publication.branch
     check_fingerprint(publication)
-    for given, name in (("branch", branch), ("base", publication.base)):
+    for input_name, name in (("branch", branch), ("base", publication.base)):
         if name and not is_branch_name(name):
-            raise PullRequestError(f"The input {given} is {name!r}: git does not take that as a branch name.")
+            raise PullRequestError(f"The input {input_name} is {name!r}: git does not take that as a branch name.")
     base, base_sha = repository.branch_head(publication.base)
     if publication.expected_base not in ("", base_sha):
         raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")

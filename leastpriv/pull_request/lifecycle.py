@@ -164,8 +164,8 @@ def _edited_branch_step(wanted: WantedProposal, branch: ProposalBranch, pull: Op
         return PlannedStep(
             PullRequestStep.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch."
         )
-    way_out = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
-    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{way_out}.")
+    remedy = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
+    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{remedy}.")
 
 
 def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest) -> PlannedStep:

@@ -104,13 +104,13 @@ class PublishResult:
 
 def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
     """Returns the step's outputs for branch and pull request (docs: action.yml); None: nothing was to be published."""
-    found = published or PublishResult(PullRequestOperation.NONE, "", "", "")
+    result = published or PublishResult(PullRequestOperation.NONE, "", "", "")
     return {
-        "pull-request-number": str(found.number) if found.url else "",
-        "pull-request-url": found.url,
-        "pull-request-operation": found.operation.value,
-        "pull-request-head-sha": found.head_sha,
-        "pull-request-branch": found.branch,
+        "pull-request-number": str(result.number) if result.url else "",
+        "pull-request-url": result.url,
+        "pull-request-operation": result.operation.value,
+        "pull-request-head-sha": result.head_sha,
+        "pull-request-branch": result.branch,
     }
 
 
@@ -201,7 +201,7 @@ def commit_message(publication: Publication) -> str:
 
 
 def is_branch_name(name: str) -> bool:
-    """Whether git accepts `name` as a branch (https://git-scm.com/docs/git-check-ref-format), and all of it is visible."""
+    """Whether git accepts `name` as a branch (https://git-scm.com/docs/git-check-ref-format) and it is visible."""
     parts = name.split("/")
     return (
         all(part and not part.startswith(".") and not part.endswith(".lock") for part in parts)
@@ -216,7 +216,7 @@ def is_branch_name(name: str) -> bool:
 
 
 def _neutralize(text: str) -> str:
-    shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
+    visible = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
     # https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs, read 2026-11
     skipping = r"\[(?=(?:skip (?:ci|actions)|ci skip|no ci|actions skip)\])|^skip(?=-checks)"
-    return re.sub(rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})", "\\g<0>\u200b", shown)
+    return re.sub(rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})", "\\g<0>\u200b", visible)

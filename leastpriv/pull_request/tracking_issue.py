@@ -36,20 +36,20 @@ class TrackedIssue:
     @property
     def findings(self) -> frozenset[str]:
         """Ids of its findings; empty if a person rewrote the description."""
-        found = _FINDINGS_MARKER.search(self.body)
-        return frozenset(filter(None, found[1].split(","))) if found else frozenset()
+        match = _FINDINGS_MARKER.search(self.body)
+        return frozenset(filter(None, match[1].split(","))) if match else frozenset()
 
 
-def next_issue_step(found: TrackedIssue | None, findings: Collection[str]) -> IssueStep:
+def next_issue_step(issue: TrackedIssue | None, findings: Collection[str]) -> IssueStep:
     """Returns the next step for the ids of the present findings."""
     now = frozenset(findings)
     if not now:
-        return IssueStep.CLOSE if found and found.is_open else IssueStep.NOTHING
-    if found is None:
+        return IssueStep.CLOSE if issue and issue.is_open else IssueStep.NOTHING
+    if issue is None:
         return IssueStep.OPEN
-    if found.is_open:
-        return IssueStep.NOTHING if found.findings == now else IssueStep.EDIT
-    if found.not_planned and now <= found.findings:
+    if issue.is_open:
+        return IssueStep.NOTHING if issue.findings == now else IssueStep.EDIT
+    if issue.not_planned and now <= issue.findings:
         return IssueStep.NOTHING
     return IssueStep.REOPEN
 

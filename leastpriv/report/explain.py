@@ -11,7 +11,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.permissions.visibility import Seen, Visibility, visibility
+from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
 from leastpriv.proposal.guards.visibility import could_hide
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.report.context import ReportContext
@@ -21,6 +21,7 @@ from leastpriv.report.proposal_json import change_value, held_value, usage_value
 from leastpriv.report.tables import gap_row
 
 _MOST_USAGES = 20
+_MOST_CARRIERS = 10
 _MOST_COVERED = 5
 _LONGEST = 500
 
@@ -158,17 +159,25 @@ def _visibility(action: str) -> Iterator[str]:
     kinds = {
         Visibility.MANAGEMENT: "as a management event",
         Visibility.DATA: f"as a data event of {seen.resource_type}",
-        Visibility.PERMISSION_ONLY: _inside(seen),
+        Visibility.CARRIERS: "by the events of other calls only",
+        Visibility.PERMISSION_ONLY: "not as an event",
+        Visibility.ENDED: "no call can use it",
         Visibility.NEVER: "never",
         Visibility.UNKNOWN: "not known",
     }
     yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
+    carriers = carriers_of(action)
+    if carriers:
+        names = [_carrier(each) for each in carriers[:_MOST_CARRIERS]]
+        more = f", and {len(carriers) - _MOST_CARRIERS:,} more" if len(carriers) > _MOST_CARRIERS else ""
+        yield f"  also checked inside: {_shown(', '.join(names))}{more}"
 
 
-def _inside(seen: Seen) -> str:
-    if seen.also_event:
-        return "by events of its own, and inside other calls without one"
-    return "not as an event of its own"
+def _carrier(carrier: Carrier) -> str:
+    if carrier.visibility is Visibility.MANAGEMENT:
+        return carrier.operation
+    kind = f"data event {carrier.resource_type}" if carrier.resource_type else f"visibility {carrier.visibility}"
+    return f"{carrier.operation} ({kind})"
 
 
 def _warnings(action: str) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""A command run under a policy again and again: its refusals extend the policy, round by round."""
+"""Runs a command under a policy and extends the policy by what was denied, round by round."""

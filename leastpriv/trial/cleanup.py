@@ -1,7 +1,4 @@
-"""Roles and policies of trials: found by their path, removed whole.
-
-What a trial makes in the account: its names, its tags, and how a later trial tells that its maker is dead (pure).
-"""
+"""Names, tags, finds and removes the roles and policies that trials create."""
 
 from __future__ import annotations
 
@@ -23,40 +20,40 @@ from leastpriv.trial.process import PROC, parent_and_start
 TRIAL_PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
 CREDENTIAL_LIFETIME = timedelta(hours=1)
-"""How long a round's credentials are good: with them ends what a role or policy was made for."""
+"""Lifetime of a round's credentials; its role and policies are of no use afterwards."""
 _TRIAL_TAG, _UNTIL_TAG, _CREATOR_TAG = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """The process, as a tag tells of it: what the machine is called is not told."""
+    """A process as a tag identifies it, without the name of the machine."""
 
     machine: str
-    """Of this boot of the machine and this room of process ids, as each container has one; empty where not known."""
+    """Hash of the machine's boot and the namespace of process ids, one per container; empty if not known."""
     pid: int
     started: int
-    """In clock ticks since the boot: ids are used again."""
+    """In clock ticks since the boot, because process ids are reused."""
 
     @classmethod
     def current(cls, proc: Path = PROC) -> ProcessIdentity:
-        """The process that asks."""
+        """Identifies the calling process."""
         pid = os.getpid()
         try:
             boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            room = str((proc / "self/ns/pid").readlink())
+            namespace = str((proc / "self/ns/pid").readlink())
         except (OSError, ValueError):
             return cls("", pid, 0)
-        known = "\n".join((socket.gethostname(), boot, room))
-        return cls(hashlib.sha256(known.encode()).hexdigest()[:12], pid, parent_and_start(pid, proc)[1])
+        text = "\n".join((socket.gethostname(), boot, namespace))
+        return cls(hashlib.sha256(text.encode()).hexdigest()[:12], pid, parent_and_start(pid, proc)[1])
 
     def has_ended(self, creator: str) -> bool:
-        """Whether a process of this machine has surely ended; `creator` as `str` gives it. Of others nobody knows."""
+        """Whether `creator` (in the form of `str`) has certainly ended; false for processes of other machines."""
         machine, _, rest = creator.partition("/")
         pid, _, started = rest.partition("/")
         if not machine or machine != self.machine or not self.started or not (pid.isdecimal() and started.isdecimal()):
             return False
-        now = parent_and_start(int(pid))[1]
-        return now != int(started) if now else not _process_exists(int(pid))
+        started_now = parent_and_start(int(pid))[1]
+        return started_now != int(started) if started_now else not _process_exists(int(pid))
 
     def __str__(self) -> str:
         return f"{self.machine}/{self.pid}/{self.started}"
@@ -67,20 +64,20 @@ class TrialTags:
     """The names and tags of one trial."""
 
     trial: str
-    """`leastpriv-` and twelve hexadecimal digits that nobody can guess."""
+    """`leastpriv-` and twelve random hexadecimal digits."""
     started: datetime
     process: ProcessIdentity
 
     def session_name(self, number: int) -> str:
-        """Name of the session of a round."""
+        """Returns the name of a round's session."""
         return f"{self.trial}-{number}"
 
     def resource_name(self, part: str) -> str:
-        """Name of a role or policy: `leastpriv-0a1b2c3d4e5f-20261103T091500-3`."""
+        """Returns the name of a role or policy: `leastpriv-0a1b2c3d4e5f-20261103T091500-3`."""
         return f"{self.trial}-{self.started:%Y%m%dT%H%M%S}-{part}"
 
     def tags(self, now: datetime) -> list[dict[str, str]]:
-        """Tags of what a round makes or uses."""
+        """Returns the tags for resources of a round."""
         values = {
             _TRIAL_TAG: self.trial,
             _UNTIL_TAG: (now + CREDENTIAL_LIFETIME).astimezone(UTC).isoformat(timespec="seconds"),
@@ -91,13 +88,13 @@ class TrialTags:
 
 @dataclass(frozen=True, slots=True)
 class OrphanedResource:
-    """A role or policy that another trial made."""
+    """A role or policy of another trial."""
 
     kind: str
     """`role` or `policy`."""
     arn: str
     trial_ended: bool
-    """Its trial is over: it ran here and has ended, or its last credentials have."""
+    """Its trial ended: its process on this machine ended, or its last credentials expired."""
 
     @property
     def name(self) -> str:
@@ -106,7 +103,7 @@ class OrphanedResource:
 
 
 def has_trial_ended(tags: Mapping[str, str], now: datetime, process: ProcessIdentity) -> bool:
-    """Whether the trial that set these tags is over; without readable tags nobody knows, which is no."""
+    """Whether the trial that set these tags has ended; false without readable tags."""
     if process.has_ended(tags.get(_CREATOR_TAG, "")):
         return True
     try:
@@ -116,7 +113,7 @@ def has_trial_ended(tags: Mapping[str, str], now: datetime, process: ProcessIden
 
 
 def _process_exists(pid: int) -> bool:
-    """Also of somebody else, whom a /proc may hide (`hidepid` in proc(5))."""
+    """Whether a process exists, also another user's, which /proc may hide (`hidepid` in proc(5))."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -127,54 +124,59 @@ def _process_exists(pid: int) -> bool:
 
 
 def find_trial_resources(iam: Any, now: datetime, process: ProcessIdentity) -> list[OrphanedResource]:
-    """All that trials have made and not removed, roles first, since they hold the policies.
+    """Returns all roles and policies that trials have not removed; roles first, since policies are attached to them.
 
     Raises:
-        AwsError: the account cannot be asked.
+        AwsError: IAM does not list them.
     """
     with translate_errors("looking for what an earlier trial left", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
         tags = [_tags(iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
-    found = [
+    resources = [
         OrphanedResource("role", arn, has_trial_ended(own, now, process)) for arn, own in zip(roles, tags, strict=True)
     ]
     with translate_errors("looking for what an earlier trial left", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
         tags = [_tags(iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
-    return found + [
+    return resources + [
         OrphanedResource("policy", arn, has_trial_ended(own, now, process))
         for arn, own in zip(policies, tags, strict=True)
     ]
 
 
 def remove_resources(iam: Any, resources: Sequence[OrphanedResource]) -> list[str]:
-    """Removes roles and policies; a sentence for each that is still there. Never raises for what AWS answers."""
-    ordered = sorted(resources, key=lambda one: one.kind, reverse=True)
+    """Removes roles and policies; returns a sentence for each that remains. Raises no AwsError."""
+    ordered = sorted(resources, key=lambda resource: resource.kind, reverse=True)
     return run_removals(
-        (one.arn, partial(remove_role, iam, one.name) if one.kind == "role" else partial(remove_policy, iam, one.arn))
-        for one in ordered
+        (
+            resource.arn,
+            partial(remove_role, iam, resource.name)
+            if resource.kind == "role"
+            else partial(remove_policy, iam, resource.arn),
+        )
+        for resource in ordered
     )
 
 
 def run_removals(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
-    """Does every step; a sentence, with the ARN that it is about, for each that failed."""
+    """Runs every removal; returns a sentence with the ARN for each that failed."""
     failures: list[str] = []
-    for arn, remove in steps:
+    for arn, run_removal in steps:
         try:
-            remove()
+            run_removal()
         except LeastprivError as error:
             failures.append(f"{arn} is still there: {error}")
     return failures
 
 
 def remove_role(iam: Any, name: str) -> None:
-    """Removes a role with its inline policies; managed ones are taken off it. One that is gone is no error.
+    """Removes a role with its inline policies and detaches managed ones; a missing role is no error.
 
     Raises:
-        AwsError: it is still there.
+        AwsError: the role remains.
     """
-    # What is missing on the way, such as a policy that is listed still, does not mean that the role is.
+    # A missing policy, such as one that is still listed, does not mean that the role is missing.
     missing = iam.exceptions.NoSuchEntityException
     with translate_errors(f"removing the temporary role {name}", "iam:DeleteRole"):
         with suppress(missing):
@@ -191,16 +193,16 @@ def remove_role(iam: Any, name: str) -> None:
 
 
 def detach(iam: Any, role: str, arn: str) -> None:
-    """Takes a managed policy off a role, if it is on it."""
+    """Detaches a managed policy from a role, if it is attached."""
     with suppress(iam.exceptions.NoSuchEntityException):
         iam.detach_role_policy(RoleName=role, PolicyArn=arn)
 
 
 def remove_policy(iam: Any, arn: str) -> None:
-    """Removes a managed policy that nothing uses. One that is gone is no error.
+    """Removes a managed policy that is attached to nothing; a missing policy is no error.
 
     Raises:
-        AwsError: it is still there.
+        AwsError: the policy remains.
     """
     with (
         translate_errors(f"removing the temporary policy {arn}", "iam:DeletePolicy"),
@@ -210,7 +212,7 @@ def remove_policy(iam: Any, arn: str) -> None:
 
 
 def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, Any]]:
-    # All pages first: what is removed meanwhile must not shift the rest.
+    # All pages first: a removal in between must not shift the rest.
     yield from list(iam.get_paginator(operation).paginate(**parameters))
 
 

@@ -1,7 +1,7 @@
-"""What one round was refused -> the policy of the next round, and what stays refused for which reason (pure).
+"""Extends the candidate policy by what a round was denied, and explains each denial that it does not resolve.
 
-A trial knows more of a refusal than a log does: the policy in force is the candidate itself. What the candidate does
-not allow was refused by it, whoever else would refuse it too; what it does allow was refused by something else.
+A trial knows the policy in force: the candidate. What the candidate does not allow was denied by it, possibly by other
+policies too; what it allows was denied by another policy.
 """
 
 from __future__ import annotations
@@ -27,67 +27,69 @@ from leastpriv.proposal.models import Change, History, Options
 
 @dataclass(frozen=True, slots=True)
 class TrialIdentity:
-    """As whom the command runs."""
+    """The sessions in which the command runs."""
 
     target: str
     """ARN of the role or user whose policy is tried."""
     trial: str
-    """How the names of its sessions begin; nobody else can know it before."""
+    """Prefix of the session names; unknown to others before the trial."""
     acting_role: str
-    """ARN of the role whose sessions they are."""
+    """ARN of the role of the sessions."""
     narrows: bool
-    """The candidate is the session's policy, which only narrows what the role itself is allowed."""
+    """The candidate is a session policy, which can only narrow what the role is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialDenial:
-    """One permission that the command was refused."""
+    """A permission that the command was denied."""
 
     need: Need
     denial: Denial
     is_certain: bool
-    """It is this trial's own for sure: AWS's record says so, or the message names the session."""
+    """It is certainly of this trial: CloudTrail records it, or the message names the session."""
     regions: tuple[str, ...] = ()
     is_earlier: bool = False
-    """It is of an earlier round: what the candidate allows by now is settled."""
+    """It is of an earlier round, so it is resolved if the candidate allows it now."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedDenial:
-    """What the command was refused, and why the policy is not extended for it."""
+    """A denial for which the policy is not extended, with the reason."""
 
     action: str
-    """Empty where nobody knows."""
+    """Empty if not known."""
     resource: str
-    """Empty where nobody knows."""
+    """Empty if not known."""
     reason: str
     allowed_by_candidate: bool = False
-    """The candidate allows it: where AWS takes a while to heed a change, the next round may be allowed it."""
+    """The candidate allows it; IAM may take a while to apply a change, so the next round may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
-    """The answer to one round."""
+    """The candidate after a round, with what was added and what was not resolved."""
 
     document: Document
-    """The candidate, extended."""
+    """The extended candidate."""
     added: tuple[Change, ...] = ()
     unresolved: tuple[UnresolvedDenial, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CandidatePolicy:
-    """The policy that is tried, and the others that count beside it and are never edited."""
+    """The policy that is tried, and the attached policies, which are never edited."""
 
     document: Document
     attached: tuple[Document, ...] = field(default=())
 
     @property
     def exact_resources(self) -> frozenset[str]:
-        """The resources without wildcards that it allows something on."""
+        """The resources without wildcards in its Allow statements."""
         statements = (statement for document in self.documents for statement in document.statements)
-        granted = (each for statement in statements if statement.effect == "Allow" for each in statement.resources)
-        return frozenset(each for each in granted if not set(each) & {*"*?$"})
+        granted = (
+            resource for statement in statements if statement.effect == "Allow" for resource in statement.resources
+        )
+        return frozenset(resource for resource in granted if not set(resource) & {*"*?$"})
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -98,20 +100,20 @@ class CandidatePolicy:
 def logged_denials(
     denials: Iterable[Denial], identity: TrialIdentity, known_arns: Collection[str] = ()
 ) -> Iterator[TrialDenial | UnresolvedDenial]:
-    """The refusals that the command's output tells: each permission that was lacking, or what is not known of it.
+    """Yields the denials in the command's output: each missing permission, or why it is not known.
 
-    `known_arns` are ARNs, such as those that the candidate grants: what the output hides of a resource is filled from them.
+    The output hides parts of some resources; they are filled from `known_arns`, such as those in the candidate.
     """
     for denial in denials:
         needs = logged_needs(denial, identity.acting_role, known_arns)
-        certain = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
-        yield from (TrialDenial(need, denial, certain, _regions(need.permission.resource)) for need in needs)
+        is_certain = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
+        yield from (TrialDenial(need, denial, is_certain, _regions(need.permission.resource)) for need in needs)
         if not needs:
             yield UnresolvedDenial("", denial.resource, denial.why or "the message names no action")
 
 
 def recorded_denials(usages: Iterable[Usage], *, is_earlier: bool = False) -> Iterator[TrialDenial]:
-    """The refusals in records of this trial's sessions; `is_earlier`: of those of earlier rounds."""
+    """Yields the denials in records of this trial's sessions; `is_earlier`: the records are of earlier rounds."""
     for usage in usages:
         if usage.outcome is Outcome.DENIED and usage.denial:
             yield TrialDenial(usage.need, usage.denial, True, usage.regions, is_earlier)
@@ -124,32 +126,36 @@ def extend_candidate(
     options: Options,
     now: datetime,
 ) -> RoundResult:
-    """Extends the candidate by what it was refused, if it may be: nothing else, and nothing is ever taken away.
+    """Extends the candidate by what was denied, where the rules for additions allow it; never removes a permission.
 
     Raises:
         LeastprivError: the extended policy fails its own proof, a defect of the product.
     """
-    unmended = {(one.action, one.resource): one for one in denials if isinstance(one, UnresolvedDenial)}
-    mendable: list[TrialDenial] = []
-    for refusal in _distinct(one for one in denials if isinstance(one, TrialDenial)):
-        permission = refusal.need.permission
-        objection = _unresolved_denial(refusal, candidate, identity)
-        if objection is None:
-            mendable.append(refusal)
-        elif not (refusal.is_earlier and objection.allowed_by_candidate):
-            unmended.setdefault((permission.action, _resource_text(refusal)), objection)
-    added, held = additions(
-        [_usage(refusal, now) for refusal in mendable],
+    unresolved = {
+        (denial.action, denial.resource): denial for denial in denials if isinstance(denial, UnresolvedDenial)
+    }
+    resolvable: list[TrialDenial] = []
+    for trial_denial in _distinct(denial for denial in denials if isinstance(denial, TrialDenial)):
+        permission = trial_denial.need.permission
+        unresolved_denial = _unresolved_denial(trial_denial, candidate, identity)
+        if unresolved_denial is None:
+            resolvable.append(trial_denial)
+        elif not (trial_denial.is_earlier and unresolved_denial.allowed_by_candidate):
+            unresolved.setdefault((permission.action, _resource_text(trial_denial)), unresolved_denial)
+    added, held_back = additions(
+        [_usage(trial_denial, now) for trial_denial in resolvable],
         Evidence(identity.target),
         options,
         History(),
         candidate.document,
     )
-    for one in held:
-        resource = _resources_text(one.resources)
-        unmended.setdefault((one.action, resource), UnresolvedDenial(one.action, resource, one.guard_result.reason))
+    for denial in held_back:
+        resource = _resources_text(denial.resources)
+        unresolved.setdefault(
+            (denial.action, resource), UnresolvedDenial(denial.action, resource, denial.guard_result.reason)
+        )
     extended = _extend_document(candidate.document, added)
-    return RoundResult(extended, tuple(added), tuple(unmended.values()))
+    return RoundResult(extended, tuple(added), tuple(unresolved.values()))
 
 
 def _extend_document(document: Document, added: Sequence[Change]) -> Document:
@@ -170,16 +176,16 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
 def _unresolved_denial(
     trial_denial: TrialDenial, candidate: CandidatePolicy, identity: TrialIdentity
 ) -> UnresolvedDenial | None:
-    """Why a refusal is not mended in the candidate; None where `extend`'s own rules decide."""
+    """Returns why the candidate cannot resolve a denial; None if the rules for additions decide."""
     action, resource = trial_denial.need.permission.action, _resource_text(trial_denial)
     denial = trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
         return UnresolvedDenial(action, resource, f"it was refused to {denial.principal}, not to this trial's session")
     if _names_trial(resource, identity):
         return UnresolvedDenial(action, resource, "it is about what the trial itself made in the account")
-    elsewhere = _other_policy_reason(denial, identity)
-    if elsewhere:
-        return UnresolvedDenial(action, resource, elsewhere)
+    other_policy_reason = _other_policy_reason(denial, identity)
+    if other_policy_reason:
+        return UnresolvedDenial(action, resource, other_policy_reason)
     effects = {
         replay_need(trial_denial.need, identity.acting_role, region, candidate.documents)
         for region in trial_denial.regions or ("",)
@@ -196,9 +202,9 @@ def _unresolved_denial(
 
 
 def _other_policy_reason(denial: Denial, identity: TrialIdentity) -> str:
-    """Why the policy in force is not what refused; empty where it may be."""
-    own = DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY
-    if denial.explicit or denial.denied_by not in (own, DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
+    """Returns why another policy denied it; empty if the candidate may have."""
+    in_force = DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY
+    if denial.explicit or denial.denied_by not in (in_force, DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
         return denial.why or "something else than this policy refused it"
     if denial.denied_by is DeniedBy.UNKNOWN and denial.actions and not denial.mendable:
         return denial.why or "the refusal does not say that this policy lacks it"
@@ -219,28 +225,28 @@ def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialId
 
 
 def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
-    """Each once; one that does not name its resource only where none of the same action does."""
-    found = list(denials)
-    exact = {refusal.need.permission.action for refusal in found if refusal.need.exact}
-    given: dict[Permission, TrialDenial] = {}
-    for refusal in found:
-        permission = refusal.need.permission
-        if refusal.need.exact or permission.action not in exact:
-            known = given.setdefault(permission, refusal)
-            if refusal.is_certain and not known.is_certain:
-                given[permission] = refusal
-    yield from given.values()
+    """Yields each denial once; one without an exact resource only if its action has none with an exact resource."""
+    trial_denials = list(denials)
+    exact = {trial_denial.need.permission.action for trial_denial in trial_denials if trial_denial.need.exact}
+    by_permission: dict[Permission, TrialDenial] = {}
+    for trial_denial in trial_denials:
+        permission = trial_denial.need.permission
+        if trial_denial.need.exact or permission.action not in exact:
+            known = by_permission.setdefault(permission, trial_denial)
+            if trial_denial.is_certain and not known.is_certain:
+                by_permission[permission] = trial_denial
+    yield from by_permission.values()
 
 
 def _usage(trial_denial: TrialDenial, now: datetime) -> Usage:
-    """As evidence. The policy in force does not allow it, so that a grant there is what it lacks: it can be mended."""
+    """Returns a denial as usage; `mendable`, since the candidate does not allow it and a grant there resolves it."""
     denial = replace(trial_denial.denial, mendable=True, why="")
     need = replace(trial_denial.need, basis=Basis.DENIED)
     return Usage(need, Outcome.DENIED, 1, now, now, (), (), trial_denial.regions, denial, succeeded=False)
 
 
 def _is_own(principal: str, identity: TrialIdentity) -> bool:
-    """Whether a message's principal is a session of this trial, or its role where the message names no session."""
+    """Whether a message's principal is a session of this trial, or its role if the message names no session."""
     session = session_of(principal)
     return same_arn(principal, identity.acting_role) and (not session or session.startswith(identity.trial))
 
@@ -255,7 +261,7 @@ def _regions(resource: str) -> tuple[str, ...]:
 
 
 def _resource_text(trial_denial: TrialDenial) -> str:
-    """The resource for a reader: the exact one, else what the message says."""
+    """Returns the exact resource, else the resource in the message."""
     permission = trial_denial.need.permission
     return permission.resource if trial_denial.need.exact else trial_denial.denial.resource
 

@@ -1,4 +1,4 @@
-"""The trial in one screen: what earlier ones left, the policy, the rounds; then all goes and the file is written."""
+"""Runs a trial: reports earlier trials, reads the policy, runs the rounds, cleans up and writes the policy."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
 _log = logging.getLogger(__name__)
 
 _SKEW = timedelta(minutes=5)
-"""How far the clocks of this machine and of AWS may differ."""
+"""Maximal difference between the clocks of this machine and of AWS."""
 
 
 def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
     """Runs the whole trial; without settings it only cleans up.
 
-    Returns 0 clean, 1 no progress or rounds spent, 128 and its number for a signal.
+    Its resources are removed and the extended policy is written, however the trial ends.
 
-    Whatever happens, what was made in the account is removed and the extended policy written.
+    Returns:
+        0 for success, 1 without progress or after the last round, 128 and its number for a signal.
 
     Raises:
-        InputError: an input leads to nothing that can be tried.
-        LeastprivError: AWS refuses what the trial itself needs, or something could not be removed or written.
+        InputError: an input leads to no policy or command that can be tried.
+        LeastprivError: AWS denies what the trial itself needs, or a resource or file could not be removed or
+            written.
     """
     aws = Aws.open(context.environment, "the trial")
     tags = TrialTags(f"leastpriv-{secrets.token_hex(6)}", context.clock(), ProcessIdentity.current())
@@ -53,7 +55,7 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
 
 
 def _run(run: TrialRun, file: PolicyFile) -> int:
-    """The rounds, and what has to be done after them in any case; no signal is raised but while a round is prepared."""
+    """Runs the rounds, then cleans up and writes the file; signals are raised only while a round is prepared."""
     failures: list[str] = []
     try:
         code = run.run()
@@ -78,24 +80,24 @@ def _strategy(settings: TrialSettings, aws: Aws, tags: TrialTags, context: Trial
 def _report_earlier_trials(aws: Aws, context: TrialContext, process: ProcessIdentity, *, clean_up: bool) -> None:
     iam = aws.client("iam")
     try:
-        found = find_trial_resources(iam, context.clock(), process)
+        resources = find_trial_resources(iam, context.clock(), process)
     except AwsError as error:
         if clean_up:
             raise
         _log.info(f"Not known: whether an earlier trial left something in the account. {error}")
         return
-    for line in trial_resource_lines(found, clean_up=clean_up):
+    for line in trial_resource_lines(resources, clean_up=clean_up):
         _log.info(line)
     if clean_up:
-        dead = [one for one in found if one.trial_ended]
-        failures = remove_resources(iam, dead)
-        _log.info(f"Removed {len(dead) - len(failures)} of {len(dead)} left-overs.")
+        orphaned = [resource for resource in resources if resource.trial_ended]
+        failures = remove_resources(iam, orphaned)
+        _log.info(f"Removed {len(orphaned) - len(failures)} of {len(orphaned)} left-overs.")
         if failures:
             raise LeastprivError(" ".join(failures))
 
 
 def _save_policy(run: TrialRun, file: PolicyFile) -> None:
-    """Writes the file where it was extended, and says so; what was found is told also where it cannot be written."""
+    """Writes the extended policy and logs what was added, even if the file cannot be written."""
     if not run.added:
         return
     document = run.candidate.document

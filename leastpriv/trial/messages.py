@@ -1,4 +1,4 @@
-"""What a trial says: a line a round, and at the end what was added and what is left (pure)."""
+"""Words the messages of a trial: one line per round, at the end what was added and what remains denied."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from leastpriv.trial.cleanup import OrphanedResource
 from leastpriv.trial.extend import RoundResult, UnresolvedDenial
 
 _MAX_DENIALS = 5
-"""Refusals that a round's line names."""
+"""Denials that a round's line names."""
 
 
 def round_line(number: int, exit_code: int, result: RoundResult, seconds: float, *, is_fully_read: bool = True) -> str:
-    """`Round 2 (14 s): the command failed with exit code 255; refused: …; added 1; 3 not mended`.
+    """Returns `Round 2 (14 s): the command failed with exit code 255; refused: …; added 1; 3 not mended`.
 
-    `is_fully_read`: all of its output was read; without that nobody can say that nothing was refused.
+    `is_fully_read`: all of the output was read; if not, the line does not claim that nothing was denied.
     """
-    ended = "the command succeeded" if exit_code == 0 else f"the command failed with exit code {exit_code}"
-    refused = [*(_change_text(change) for change in result.added), *(_denial_text(one) for one in result.unresolved)]
-    if not refused:
-        found = "nothing was refused" if is_fully_read else "what it was refused is not known"
-        return f"Round {number} ({seconds:.0f} s): {ended}; {found}."
-    shown = "; ".join(refused[:_MAX_DENIALS]) + (
-        f" and {len(refused) - _MAX_DENIALS} more" if len(refused) > _MAX_DENIALS else ""
+    outcome = "the command succeeded" if exit_code == 0 else f"the command failed with exit code {exit_code}"
+    denied = [
+        *(_change_text(change) for change in result.added),
+        *(_denial_text(denial) for denial in result.unresolved),
+    ]
+    if not denied:
+        claim = "nothing was refused" if is_fully_read else "what it was refused is not known"
+        return f"Round {number} ({seconds:.0f} s): {outcome}; {claim}."
+    listed = "; ".join(denied[:_MAX_DENIALS]) + (
+        f" and {len(denied) - _MAX_DENIALS} more" if len(denied) > _MAX_DENIALS else ""
     )
     added = "" if exit_code == 0 else f"; added {len(result.added)}"
     left = f"; {len(result.unresolved)} not mended" if result.unresolved else ""
-    return f"Round {number} ({seconds:.0f} s): {ended}; refused: {shown}{added}{left}."
+    return f"Round {number} ({seconds:.0f} s): {outcome}; refused: {listed}{added}{left}."
 
 
 def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: bool) -> Iterator[str]:
-    """A line each, with the reason, and what would tell more."""
-    for one in unresolved:
-        yield f"  not mended: {_denial_text(one)}: {plain(one.reason)}"
-    if not has_records and any(not (one.action and one.resource) for one in unresolved):
+    """Yields a line with the reason per unresolved denial, and a hint at records that may name more."""
+    for denial in unresolved:
+        yield f"  not mended: {_denial_text(denial)}: {plain(denial.reason)}"
+    if not has_records and any(not (denial.action and denial.resource) for denial in unresolved):
         yield "  Records name what an output does not: try again with --trails and --wait-for-records."
 
 
 def offered_lines(added: Sequence[Change]) -> Iterator[str]:
-    """What a command that succeeded was refused all the same."""
+    """Yields what a command was denied although it succeeded."""
     if added:
         yield "The command was refused these and succeeded without them; they are not added. Add them if it needs them:"
     for change in added:
@@ -53,7 +56,7 @@ def offered_lines(added: Sequence[Change]) -> Iterator[str]:
 
 
 def outcome_line(exit_code: int, rounds: int, result: RoundResult | None, *, has_records: bool) -> str:
-    """How the trial ended; `result` is None where the command succeeded."""
+    """Returns how the trial ended; `result` is None if the command succeeded."""
     if result is None:
         return f"Clean: the command succeeded under the policy in round {rounds}."
     if result.added:
@@ -71,43 +74,43 @@ def outcome_line(exit_code: int, rounds: int, result: RoundResult | None, *, has
 
 
 def saved_lines(path: Path, file: Path, added: Sequence[Change], document: Document, principal: str) -> Iterator[str]:
-    """Where the extended policy is, and what it has more than before."""
+    """Yields the path of the extended policy and what was added."""
     if path != file:
         yield f"{file} was changed while the trial ran, and is left alone: the extended policy is in {path}."
     yield f"Added to {path}: {plural(len(added), 'permission')}."
     yield from _addition_lines(added)
-    size, most = policy_size(document), quota(policy_kind(document, principal))
-    if size > most:
-        yield f"It has {size:,} characters now, AWS takes {most:,}: `leastpriv propose` shortens or splits it."
+    size, limit = policy_size(document), quota(policy_kind(document, principal))
+    if size > limit:
+        yield f"It has {size:,} characters now, AWS takes {limit:,}: `leastpriv propose` shortens or splits it."
 
 
 def found_lines(added: Sequence[Change]) -> Iterator[str]:
-    """What the policy lacks, where the extended one cannot be written."""
+    """Yields what the policy lacks, if the extended one cannot be written."""
     yield f"The trial found {plural(len(added), 'permission')} that the policy lacks:"
     yield from _addition_lines(added)
 
 
-def trial_resource_lines(found: Sequence[OrphanedResource], *, clean_up: bool) -> Iterator[str]:
-    """What earlier trials left, and what becomes of it."""
-    dead = [one for one in found if one.trial_ended]
-    for one in found:
-        state = "left by a trial that is dead" if one.trial_ended else "of a trial that may still run"
-        yield f"{one.kind} {one.arn}: {state}."
-    if dead and not clean_up:
-        what = plural(len(dead), "left-over")
+def trial_resource_lines(resources: Sequence[OrphanedResource], *, clean_up: bool) -> Iterator[str]:
+    """Yields the roles and policies of earlier trials, and how to remove them."""
+    orphaned = [resource for resource in resources if resource.trial_ended]
+    for resource in resources:
+        state = "left by a trial that is dead" if resource.trial_ended else "of a trial that may still run"
+        yield f"{resource.kind} {resource.arn}: {state}."
+    if orphaned and not clean_up:
+        what = plural(len(orphaned), "left-over")
         yield f"{what} of a dead trial: remove with leastpriv trial --clean-up."
 
 
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     for change in added:
-        why = f" (sensitive: {plain(change.security)})" if change.security else ""
-        yield f"  + {_change_text(change)}{why}"
+        reason = f" (sensitive: {plain(change.security)})" if change.security else ""
+        yield f"  + {_change_text(change)}{reason}"
 
 
 def _change_text(change: Change) -> str:
     return f"{plain(change.action)} on {plain(', '.join(change.resources))}"
 
 
-def _denial_text(one: UnresolvedDenial) -> str:
-    action = plain(one.action) if one.action else "an action that is not named"
-    return f"{action} on {plain(one.resource) if one.resource else 'a resource that is not named'}"
+def _denial_text(denial: UnresolvedDenial) -> str:
+    action = plain(denial.action) if denial.action else "an action that is not named"
+    return f"{action} on {plain(denial.resource) if denial.resource else 'a resource that is not named'}"

@@ -1,4 +1,4 @@
-"""The options of `leastpriv trial` as one value. Every message names the option and the way out."""
+"""Parses the options of `leastpriv trial`; every message names the option and the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
 
 @dataclass(frozen=True, slots=True)
 class TrialSettings:
-    """What one trial is told."""
+    """The settings of one trial."""
 
     principal: Principal
     policy: Location
@@ -25,26 +25,26 @@ class TrialSettings:
     max_rounds: int
     trails: tuple[str, ...]
     wait: float
-    """Seconds that records are waited for after a round whose output does not help."""
+    """Seconds to wait for records after a round whose output does not help."""
     settle: float
-    """Seconds that IAM gets to heed a change of the temporary role."""
+    """Seconds that IAM gets to apply a change of the temporary role."""
     never_add: tuple[str, ...]
     clean_up: bool
     argv: tuple[str, ...]
 
 
 def parse_settings(options: Namespace) -> TrialSettings | None:
-    """Checks the options; None: there is no command, and the trial only cleans up.
+    """Parses the options; None: there is no command, and the trial only cleans up.
 
     Raises:
-        InputError: one is missing or malformed, or does not go with another.
+        InputError: one is missing, malformed or in conflict with another.
     """
     if not options.argv and not options.clean_up:
         raise InputError("There is no command to try: write it behind --, as in leastpriv trial … -- make deploy.")
     if not options.argv:
         return None
-    for given, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
-        if not given:
+    for value, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
+        if not value:
             raise InputError(f"{flag} is missing: a command is tried under the policy of one role or user.")
     principal = named_principal(options.role_arn, "--role-arn")
     strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)

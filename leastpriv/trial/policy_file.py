@@ -1,4 +1,4 @@
-"""The policy file of a trial: read once, written back at the end, unless somebody changed it meanwhile."""
+"""Reads the policy file of a trial and writes it back at the end, unless it changed in between."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from leastpriv.policy.source import Location, is_hcl
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """The file as it was when the trial began."""
+    """The file at the beginning of the trial."""
 
     path: Path
     raw: bytes | None
-    """None: it was not there."""
+    """None: the file did not exist."""
     document: Document
 
 
 def open_policy(location: Location, principal: Principal) -> PolicyFile:
-    """Reads the policy; where there is no file yet, the trial begins with a policy that allows nothing.
+    """Reads the policy; without a file, the trial begins with a policy that allows nothing.
 
     Raises:
         InputError: it cannot be read, holds no policy, or cannot be edited in place.
@@ -48,7 +48,7 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
 
 
 def open_attached(location: Location, also_attached: tuple[str, ...], principal: Principal) -> tuple[Document, ...]:
-    """The policies beside it: those that are named, and the files that it continues in.
+    """Reads the attached policies: those named by the option, and further files of a split policy.
 
     Raises:
         InputError: one cannot be read, or holds no policy.
@@ -65,34 +65,34 @@ def _continues(name: str, principal: Principal) -> bool:
 
 
 def save_policy(file: PolicyFile, document: Document) -> Path:
-    """Writes the extended policy whole or not at all, and returns where.
+    """Writes the extended policy atomically and returns its path.
 
-    Where the file is no longer what was read, a person saved it meanwhile: it is left alone, and `FILE.trial` written,
-    or `FILE.trial-2` and so on where there is one already.
+    If the file changed since it was read, it is left alone: the policy is written to `FILE.trial`, or to `FILE.trial-2`
+    and so on if that exists.
 
     Raises:
         LeastprivError: it cannot be written.
     """
-    now = None
+    current = None
     with suppress(OSError):
-        now = file.path.read_bytes()
-    target = file.path if now == file.raw else _unused_name(file.path)
-    real = target.resolve()
-    half = real.with_name(f".{real.name}.part")
+        current = file.path.read_bytes()
+    target = file.path if current == file.raw else _unused_name(file.path)
+    resolved = target.resolve()
+    part = resolved.with_name(f".{resolved.name}.part")
     try:
-        half.write_bytes(document.to_bytes())
-        if real.exists():
-            shutil.copymode(real, half)
-        half.replace(real)
+        part.write_bytes(document.to_bytes())
+        if resolved.exists():
+            shutil.copymode(resolved, part)
+        part.replace(resolved)
     except OSError as error:
         with suppress(OSError):
-            half.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         raise LeastprivError(f"The extended policy cannot be written to {target}: {error.strerror}.") from error
     return target
 
 
 def _unused_name(path: Path) -> Path:
-    """A name that nothing has yet: what an earlier trial wrote may not have been read so far."""
+    """Returns an unused path, so that the result of an earlier trial is not overwritten."""
     names = (f"{path.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
     return next(found for name in names if not os.path.lexists(found := path.with_name(name)))
 

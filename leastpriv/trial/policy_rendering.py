@@ -1,4 +1,4 @@
-"""The candidate as AWS takes it: a session's policy, managed policies, inline policies of a role (pure)."""
+"""Renders the candidate as a session policy, as managed policies or as inline policies of a role."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from leastpriv.policy.syntax_tree import json_string, minified
 EMPTY_POLICY = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
 )
-"""In place of an empty policy, which IAM refuses: the one action that needs no permission
+"""Replaces an empty policy, which IAM rejects: the one action that needs no permission
 (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html, read 2026-11-24)."""
 
 _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
-"""AWS takes characters up to U+00FF in a policy, and any as an escape (`Policy` in the page of AssumeRole)."""
+"""AWS accepts characters up to U+00FF in a policy, and any as an escape (`Policy` in the page of AssumeRole)."""
 
 
 def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
-    """The documents as JSON policies without white space, one for each version that they have.
+    """Returns the documents as JSON policies without white space, one per policy version.
 
     Raises:
         InputError: a part of a policy is known only once its template is rendered.
     """
-    found = [each for each in documents if each.statements]
-    for document in found:
+    nonempty = [each for each in documents if each.statements]
+    for document in nonempty:
         _check_no_templates(document)
-    ordered = sorted(found, key=lambda document: document.version)
+    ordered = sorted(nonempty, key=lambda document: document.version)
     texts = (_text(list(group)) for _, group in groupby(ordered, key=lambda document: document.version))
     return tuple(map(_escaped, texts)) or (EMPTY_POLICY,)
 
 
 def as_session_policy(documents: Sequence[Document]) -> str:
-    """The one inline policy of a session, statements joined where it needs the room; empty where it would not fit.
+    """Returns the inline policy of a session, with merged statements if it is too long; empty if it does not fit.
 
     Raises:
-        InputError: as `whole`.
+        InputError: as `render_documents`.
     """
     texts = render_documents(documents)
     if len(texts) > 1:
@@ -54,27 +54,27 @@ def as_session_policy(documents: Sequence[Document]) -> str:
 
 
 def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
-    """The inline policies of a role; none where together they are too large.
+    """Returns the inline policies of a role; empty if together they are too large.
 
     Raises:
-        InputError: as `whole`.
+        InputError: as `render_documents`.
     """
     texts = render_documents(documents)
     return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
 
 
 def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
-    """Managed policies that together say the same; none where they would be too many, or one too large.
+    """Returns managed policies that together allow the same; empty if they are too many, or one is too large.
 
-    A role takes ten, where AWS has not raised it, and a session ten too
+    A role takes ten, unless AWS raised the quota, and so does a session
     (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, `PolicyArns`, read 2026-11-24).
 
     Raises:
-        InputError: as `whole`.
+        InputError: as `render_documents`.
     """
     packed = [pack(parse(text.encode(), "the candidate")) for text in render_documents(documents)]
-    texts = [_escaped(minified(part.policy)) for each in packed for part in (each.document, *each.further)]
-    fits = all(each.fits for each in packed) and all(len(text) <= quota(PolicyKind.MANAGED) for text in texts)
+    texts = [_escaped(minified(part.policy)) for policies in packed for part in (policies.document, *policies.further)]
+    fits = all(policies.fits for policies in packed) and all(len(text) <= quota(PolicyKind.MANAGED) for text in texts)
     return tuple(texts) if fits and len(texts) <= max_managed_policies() else ()
 
 
@@ -89,7 +89,7 @@ def _escaped(text: str) -> str:
 
 
 def _check_no_templates(document: Document) -> None:
-    """What is attached has to be what the file means: a template means it only once it is rendered."""
+    """Raises InputError if the document means what it says only once its template is rendered."""
     if document.source.language == "plain":
         return
     try:

@@ -1,9 +1,4 @@
-"""Runs the command as given: its output passes through unchanged while a copy is read for refusals, in flat memory.
-
-The command as a process: waits for its end, and ends it in order where a signal ends the trial.
-
-The environment of the command: the trial's credentials, and no way to any other (pure).
-"""
+"""Runs the command with the trial's credentials, passes its output through and reads a copy for denials."""
 
 from __future__ import annotations
 
@@ -30,40 +25,40 @@ _log = logging.getLogger(__name__)
 
 PROC = Path("/proc")
 _WAIT_TICK = 0.1
-"""Seconds between looks at whether a signal came."""
+"""Seconds between checks for a signal."""
 _ESCALATION_DELAY = 5.0
-"""Seconds from one signal to the next harder one: a runner that cancels a job kills it ten seconds after its first
+"""Seconds until a harder signal follows: a runner that cancels a job kills it ten seconds after its first signal
 (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation, read 2026-11-24)."""
 
 
 def is_in_foreground() -> bool:
-    """Whether the terminal sends Ctrl-C to the whole group, the command included; it also may ask there."""
+    """Whether the terminal sends Ctrl-C to the whole group, the command included, which may then prompt there."""
     with suppress(OSError, ValueError):
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     return False
 
 
 def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
-    """Waits until the process has ended; returns the signal that ended it meanwhile, 0 for none.
+    """Waits until the process has ended; returns the signal that the trial received meanwhile, 0 for none.
 
-    The first signal is the command's own; a second one, or some seconds, end it with SIGTERM, and a third, or some more
-    seconds, with SIGKILL, and what it started with it. On a terminal only a second Ctrl-C does that: there somebody
-    sees that the command takes its time, and a tool that is stopped half way may lose track of what it made.
+    The first signal is passed to the command. A second one, or some seconds, ends it with SIGTERM, a third, or some
+    more seconds, with SIGKILL, together with its child processes. At a terminal only a second Ctrl-C does so: a user is
+    watching, and a tool that is stopped half way may lose track of what it created.
     """
     harder = [signal.SIGTERM, signal.SIGKILL]
-    first, seen, due = 0, 0, float("inf")
+    first, seen_signals, deadline = 0, 0, float("inf")
     # Not `wait()` without a limit: it takes two quick signals for one (`Popen.wait`, bpo-25942).
     while not _has_ended(process):
         if not first and signals.received:
-            first, seen = signals.received[0], 1
-            # The terminal has told the command already, and many tools take a second signal for "at once".
-            knows_already = first == signal.SIGINT and not own_group
-            if not knows_already:
+            first, seen_signals = signals.received[0], 1
+            # The terminal sent it to the command already, and many tools take a second signal for "at once".
+            terminal_sent_it = first == signal.SIGINT and not own_group
+            if not terminal_sent_it:
                 _send_signal(process, first, own_group)
-                due = time.monotonic() + _ESCALATION_DELAY
-            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if knows_already else "."))
-        elif first and harder and (len(signals.received) > seen or time.monotonic() >= due):
-            seen, due = min(seen + 1, len(signals.received)), time.monotonic() + _ESCALATION_DELAY
+                deadline = time.monotonic() + _ESCALATION_DELAY
+            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if terminal_sent_it else "."))
+        elif first and harder and (len(signals.received) > seen_signals or time.monotonic() >= deadline):
+            seen_signals, deadline = min(seen_signals + 1, len(signals.received)), time.monotonic() + _ESCALATION_DELAY
             _send_signal(process, harder.pop(0), own_group)
     return signals.received[0] if signals.received else 0
 
@@ -76,7 +71,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
-    """To the command's group; in the foreground, where that is the trial's own, to the command and what it started."""
+    """Sends a signal to the command's group; in the foreground, where that is the trial's own, to its process tree."""
     if own_group:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
@@ -87,18 +82,18 @@ def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool)
 
 
 def _process_tree(pid: int) -> list[int]:
-    """A process and its descendants; without a /proc only itself."""
-    found = [pid]
+    """Returns a process and its descendants; without /proc only the process."""
+    pids = [pid]
     parents = {int(path.name): parent_and_start(int(path.name))[0] for path in PROC.glob("[0-9]*")}
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
+    for pid_found in pids:
+        pids += [child for child, parent in parents.items() if parent == pid_found]
+    return pids
 
 
 def parent_and_start(pid: int, proc: Path = PROC) -> tuple[int, int]:
-    """A process's parent, and when it started, in clock ticks since the boot (proc_pid_stat(5)); zeros: not known."""
+    """Returns a process's parent and its start in clock ticks since the boot (proc_pid_stat(5)); zeros: not known."""
     try:
-        # The program's name, in parentheses, may hold anything.
+        # The program's name, in parentheses, may contain anything.
         fields = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return int(fields[1]), int(fields[19])
     except (OSError, ValueError, IndexError):
@@ -106,26 +101,27 @@ def parent_and_start(pid: int, proc: Path = PROC) -> tuple[int, int]:
 
 
 _READ_TICK = 0.2
-"""Seconds between looks at whether the command has ended."""
+"""Seconds between checks whether the command has ended."""
 _IDLE_AFTER_EXIT = 1.0
-"""Seconds without a byte that its output is read on for after its end: what it left running may hold the pipe open."""
+"""Seconds of silence after which the output ends once the command has ended: its child processes may keep the pipe
+open."""
 _MAX_AFTER_EXIT = 10.0
-"""Seconds of that also where bytes keep coming."""
+"""Maximal seconds of that, even if output continues."""
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How the command ended, and what it said."""
+    """The exit code of the command, and the denials in its output."""
 
     exit_code: int
-    """As a shell gives it: of a command that a signal ended, 128 and the signal's number."""
+    """As in a shell: for a command that a signal ended, 128 and the signal's number."""
     denials: tuple[Denial, ...]
-    """Each refusal of its output once, those of standard output first."""
+    """Each denial once, those of standard output first."""
     interrupted: int = 0
-    """The signal that ended the trial meanwhile; 0 for none."""
+    """The signal that ended the trial; 0 for none."""
     unread: str = ""
-    """Why a part of the output was not read for refusals, a sentence: a defect. Empty: all was."""
+    """A sentence why a part of the output was not read for denials, which is a defect; empty if all was read."""
 
 
 def run_command(
@@ -136,8 +132,6 @@ def run_command(
     signals: Signals | None = None,
 ) -> CommandResult:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
-
-    The caller only records `signals`; `say` hears what a signal does to the command.
 
     Raises:
         InputError: there is no such program, or it cannot be run.
@@ -163,18 +157,20 @@ def run_command(
             process.wait()
         for reader in readers:
             reader.finish()
-    found, _ = distinct_denials(one for reader in readers for one in reader.denials)
+    denials, _ = distinct_denials(logged for reader in readers for logged in reader.denials)
     code, unread = process.returncode, " ".join(reader.unread for reader in readers if reader.unread)
-    return CommandResult(code if code >= 0 else 128 - code, tuple(one.denial for one in found), interrupted, unread)
+    return CommandResult(
+        code if code >= 0 else 128 - code, tuple(logged.denial for logged in denials), interrupted, unread
+    )
 
 
 class _OutputReader:
-    """A stream of the command: passed through as it comes, and read as a log, in a thread of its own."""
+    """Passes a stream of the command through and reads it as a log, in a thread."""
 
     def __init__(self, source: IO[bytes] | None, sink: TextIO, name: str) -> None:
         self.denials: list[LoggedDenial] = []
         self.unread = ""
-        """Why not all of it was read as a log; empty where it was."""
+        """Why not all of it was read as a log; empty if it was."""
         self._source = source
         self._write = _writer(sink)
         self._ended_at = float("inf")
@@ -182,7 +178,7 @@ class _OutputReader:
         self._thread.start()
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, passed on before they are returned; none at the end."""
+        """Returns the next bytes after they were passed on; empty at the end."""
         if self._source is None:
             return b""
         descriptor, idle = self._source.fileno(), 0.0
@@ -197,25 +193,25 @@ class _OutputReader:
         return data
 
     def finish(self) -> None:
-        """Waits until what the command wrote was read."""
+        """Waits until all output of the command was read."""
         self._ended_at = time.monotonic()
         self._thread.join()
         if self._source:
             self._source.close()
 
     def _run(self, name: str) -> None:
-        # What is told again and again is kept once, however long the command runs.
+        # Repeated denials are kept once, so that memory does not grow with the output.
         self.denials, _ = distinct_denials(self._denials(name))
-        # Whoever stops reading stops the command.
+        # The command would block if its output was not read to the end.
         while self.read(_CHUNK):
             pass
 
     def _denials(self, name: str) -> Iterator[LoggedDenial]:
-        """What was found counts, also where reading as a log fails on the way."""
+        """Yields the denials, also those before a failure to read the log."""
         try:
             yield from read_log(self, name)
         except Exception as error:
-            # In a thread nobody would hear of it, and what is not read would pass for "nothing was refused".
+            # An exception in a thread would be lost, and unread output would count as "nothing was refused".
             self.unread = (
                 f"The command's {name} was not read to its end for refusals ({type(error).__name__}): this is a "
                 "defect, report it with what the command prints."
@@ -223,7 +219,7 @@ class _OutputReader:
 
 
 def _writer(sink: TextIO) -> Callable[[bytes], None]:
-    """Writes bytes to a text stream unchanged, also where it has none beneath; a reader that has gone is no error."""
+    """Returns a function that writes bytes to a text stream unchanged; a closed reader is no error."""
     binary = getattr(sink, "buffer", None)
 
     def write(data: bytes) -> None:
@@ -239,7 +235,7 @@ def _writer(sink: TextIO) -> Callable[[bytes], None]:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Temporary keys of one session."""
+    """Temporary keys of a session."""
 
     key: str
     secret: str = field(repr=False)
@@ -247,17 +243,17 @@ class Credentials:
 
 
 def child_environment(environment: Mapping[str, str], credentials: Credentials, region: str) -> dict[str, str]:
-    """The caller's environment with only the trial's credentials.
+    """Returns the caller's environment with only the trial's credentials.
 
-    The files of `~/.aws` are hidden too, since a profile there may lead to the caller's own rights; `region`, which may
-    come from there, is set if it is known. Nothing is taken from an instance's metadata.
+    The files of `~/.aws` are hidden, since a profile there may lead to the caller's own permissions; `region`, which
+    may come from there, is set if it is known. An instance's metadata is disabled.
     """
-    hidden = [row["name"] for row in table("credential_variables", __package__)]
-    kept = {name: value for name, value in environment.items() if not _is_one_of(name.upper(), hidden)}
+    hidden_names = [row["name"] for row in table("credential_variables", __package__)]
+    inherited = {name: value for name, value in environment.items() if not _is_one_of(name.upper(), hidden_names)}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
     return {
         **regions,
-        **kept,
+        **inherited,
         "AWS_ACCESS_KEY_ID": credentials.key,
         "AWS_SECRET_ACCESS_KEY": credentials.secret,
         "AWS_SESSION_TOKEN": credentials.token,
@@ -267,5 +263,5 @@ def child_environment(environment: Mapping[str, str], credentials: Credentials, 
     }
 
 
-def _is_one_of(name: str, hidden: Sequence[str]) -> bool:
-    return any(name == each or (each.endswith("*") and name.startswith(each[:-1])) for each in hidden)
+def _is_one_of(name: str, patterns: Sequence[str]) -> bool:
+    return any(name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""New records of a trial's sessions: folders of a trail that grow while the trial runs, and event history."""
+"""Reads new records of a trial's sessions from folders that grow during the trial, and from event history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leastpriv.permissions.visibility import home_region
 
 @dataclass(frozen=True, slots=True)
 class TrialRecords:
-    """Where new records of a trial's sessions are looked for."""
+    """Sources of new records of a trial's sessions."""
 
     folders: tuple[Path, ...]
     reads_event_history: bool
@@ -30,7 +30,7 @@ class TrialRecords:
 
     @classmethod
     def open(cls, names: Sequence[str], aws: Aws, since: datetime) -> TrialRecords:
-        """Folders of CloudTrail files, empty ones too, since records may still come; and the account's event history.
+        """Returns the sources by name: folders of CloudTrail files, empty ones too, and the account's event history.
 
         Raises:
             InputError: a name is neither.
@@ -46,29 +46,29 @@ class TrialRecords:
 
     @property
     def has_sources(self) -> bool:
-        """Whether there is any such place."""
+        """Whether there is any source."""
         return bool(self.folders or self.reads_event_history)
 
     def denied_usages(
         self, sessions: Collection[str], role: str, now: datetime, report_gap: Callable[[str], None]
     ) -> Mapping[str, tuple[Usage, ...]]:
-        """Session name -> usages that were refused to it, of sessions of one role; `report_gap` gets what cannot be seen."""
-        own = principal_of(role)
-        if own is None:
+        """Returns the denied usages by session name, for sessions of one role; `report_gap` receives gaps."""
+        principal = principal_of(role)
+        if principal is None:
             return {}
         calls: dict[str, list[Call | Gap]] = {name: [] for name in sessions}
         for source in self._sources(tuple(sessions), now):
-            # A folder in which no file has arrived yet is no trail so far.
+            # A folder without a file is no trail yet.
             with suppress(InputError):
-                for item in source.read(Window(start=self.since), Principals(frozenset({own}))):
+                for item in source.read(Window(start=self.since), Principals(frozenset({principal}))):
                     if isinstance(item, Gap):
                         report_gap(item.detail)
                     elif item.session in calls and item.outcome is Outcome.DENIED:
                         calls[item.session].append(item)
         return {
-            name: read_evidence([_ReadCalls(found)], Window(), own)[own.arn].usages
-            for name, found in calls.items()
-            if found
+            name: read_evidence([_ReadCalls(denied_calls)], Window(), principal)[principal.arn].usages
+            for name, denied_calls in calls.items()
+            if denied_calls
         }
 
     def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[EvidenceSource]:
@@ -80,7 +80,7 @@ class TrialRecords:
 
 @dataclass(frozen=True, slots=True)
 class _ReadCalls:
-    """Calls that were read already."""
+    """A source of calls that were read already."""
 
     calls: Sequence[Call | Gap]
 

@@ -1,4 +1,4 @@
-"""The rounds of a trial: enact the candidate, run the command, judge what it was refused, extend, repeat."""
+"""Runs the rounds of a trial: apply the candidate, run the command, extend the candidate by its denials."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from leastpriv.trial.strategies import Strategy
 _log = logging.getLogger(__name__)
 
 _POLL, _POLL_HISTORY = 1.0, 15.0
-"""Seconds between looks for new records: event history takes two requests a second, from all who ask."""
+"""Seconds between requests for new records: event history allows two requests a second per account."""
 _SIGNAL_CHECK = 0.5
-"""Seconds after which a signal ends that waiting."""
+"""Seconds between checks for a signal while waiting for records."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialContext:
-    """What a trial touches beside AWS."""
+    """Environment, streams and clock of a trial."""
 
     environment: Mapping[str, str]
     stdout: TextIO
@@ -50,7 +50,7 @@ class TrialContext:
 
 @dataclass(slots=True)
 class TrialRun:
-    """The rounds so far, and the candidate that they made."""
+    """The rounds so far, and the extended candidate."""
 
     settings: TrialSettings
     context: TrialContext
@@ -60,13 +60,14 @@ class TrialRun:
     region: str
     candidate: CandidatePolicy
     signals: Signals = field(default_factory=Signals)
-    """The caller only records them: the candidate holds what a round found before a signal ends the trial."""
+    """The caller only records signals, so that a round's denials extend the candidate before a signal ends the trial.
+    """
     added: list[Change] = field(default_factory=list)
     reported_gaps: set[str] = field(default_factory=set)
-    """What the sources cannot see, each said once."""
+    """What the sources cannot show, each logged once."""
 
     def run(self) -> int:
-        """All rounds; the exit code.
+        """Runs all rounds and returns the exit code.
 
         Raises:
             LeastprivError: a round could not be prepared, or its output not be read.
@@ -74,77 +75,89 @@ class TrialRun:
         """
         waited = False
         for number in range(1, self.settings.max_rounds + 1):
-            ended, step = self._round(number)
-            if ended.unread:
-                self._accept(step)
-                raise LeastprivError(ended.unread)
-            if ended.exit_code == 0 and not ended.interrupted:
-                self._log_lines(offered_lines(step.added))
-                self._log_lines(unresolved_lines(step.unresolved, has_records=self.records.has_sources))
+            command_result, round_result = self._round(number)
+            if command_result.unread:
+                self._accept(round_result)
+                raise LeastprivError(command_result.unread)
+            if command_result.exit_code == 0 and not command_result.interrupted:
+                self._log_lines(offered_lines(round_result.added))
+                self._log_lines(unresolved_lines(round_result.unresolved, has_records=self.records.has_sources))
                 _log.info(outcome_line(0, number, None, has_records=self.records.has_sources))
                 return 0
             if self.signals.received:
-                self._accept(step)
+                self._accept(round_result)
                 return 128 + self.signals.received[0]
-            # Where AWS has not heeded the last change everywhere yet, one more round may be allowed it.
-            again = self.strategy.may_lag and any(one.allowed_by_candidate for one in step.unresolved) and not waited
-            waited = not step.added and again
-            if not step.added and not again:
+            # IAM may not have applied the last change everywhere yet, so one more round may succeed.
+            may_succeed_later = (
+                self.strategy.may_lag
+                and any(denial.allowed_by_candidate for denial in round_result.unresolved)
+                and not waited
+            )
+            waited = not round_result.added and may_succeed_later
+            if not round_result.added and not may_succeed_later:
                 break
-            self._accept(step)
-        self._log_lines(unresolved_lines(step.unresolved, has_records=self.records.has_sources))
-        _log.info(outcome_line(ended.exit_code, number, step, has_records=self.records.has_sources))
+            self._accept(round_result)
+        self._log_lines(unresolved_lines(round_result.unresolved, has_records=self.records.has_sources))
+        _log.info(outcome_line(command_result.exit_code, number, round_result, has_records=self.records.has_sources))
         return 1
 
     def _round(self, number: int) -> tuple[CommandResult, RoundResult]:
         with self.signals.delivered():
             credentials = self.strategy.apply(self.candidate.documents, number)
         environment = child_environment(self.context.environment, credentials, self.region)
-        began, around = self.context.clock(), self.context
-        ended = run_command(self.settings.argv, environment, around.stdout, around.stderr, self.signals)
-        seconds = (self.context.clock() - began).total_seconds()
-        step = self._result(number, ended)
-        _log.info(round_line(number, ended.exit_code, step, seconds, is_fully_read=not ended.unread))
-        return ended, step
+        started, context = self.context.clock(), self.context
+        command_result = run_command(self.settings.argv, environment, context.stdout, context.stderr, self.signals)
+        seconds = (self.context.clock() - started).total_seconds()
+        round_result = self._result(number, command_result)
+        _log.info(
+            round_line(number, command_result.exit_code, round_result, seconds, is_fully_read=not command_result.unread)
+        )
+        return command_result, round_result
 
-    def _result(self, number: int, ended: CommandResult) -> RoundResult:
-        """What the round's output and records make of the candidate; records are waited for where they alone help."""
-        tried = TrialIdentity(
+    def _result(self, number: int, command_result: CommandResult) -> RoundResult:
+        """Extends the candidate by a round's output and records; waits for records only if they are needed."""
+        identity = TrialIdentity(
             self.settings.principal.arn, self.tags.trial, self.strategy.acting_role, self.strategy.narrows
         )
-        output = list(logged_denials(ended.denials, tried, self.candidate.exact_resources))
-        left = 0.0 if ended.unread or ended.exit_code == 0 else self.settings.wait
+        output = list(logged_denials(command_result.denials, identity, self.candidate.exact_resources))
+        seconds_left = 0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
         while True:
-            step = self._extended([*output, *self._recorded_denials(number)], tried)
-            if step.added or left <= 0 or not self.records.has_sources or self.signals.received:
-                return step
-            pause = min(left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
+            round_result = self._extended([*output, *self._recorded_denials(number)], identity)
+            if round_result.added or seconds_left <= 0 or not self.records.has_sources or self.signals.received:
+                return round_result
+            pause = min(seconds_left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
             self._sleep(pause)
-            left -= pause
+            seconds_left -= pause
 
     def _sleep(self, seconds: float) -> None:
         while seconds > 0 and not self.signals.received:
             self.context.sleep(min(seconds, _SIGNAL_CHECK))
             seconds -= _SIGNAL_CHECK
 
-    def _extended(self, seen: Sequence[TrialDenial | UnresolvedDenial], tried: TrialIdentity) -> RoundResult:
+    def _extended(self, denials: Sequence[TrialDenial | UnresolvedDenial], identity: TrialIdentity) -> RoundResult:
         options = Options(never_add=self.settings.never_add)
-        return extend_candidate(self.candidate, seen, tried, options, self.context.clock())
+        return extend_candidate(self.candidate, denials, identity, options, self.context.clock())
 
     def _recorded_denials(self, number: int) -> list[TrialDenial]:
-        sessions = [self.tags.session_name(each) for each in range(1, number + 1)]
-        found = self.records.denied_usages(sessions, self.strategy.acting_role, self.context.clock(), self._report_gap)
-        last = sessions[-1]
-        return [one for name, usages in found.items() for one in recorded_denials(usages, is_earlier=name != last)]
+        sessions = [self.tags.session_name(round_number) for round_number in range(1, number + 1)]
+        usages_by_session = self.records.denied_usages(
+            sessions, self.strategy.acting_role, self.context.clock(), self._report_gap
+        )
+        current = sessions[-1]
+        return [
+            denial
+            for name, usages in usages_by_session.items()
+            for denial in recorded_denials(usages, is_earlier=name != current)
+        ]
 
     def _report_gap(self, detail: str) -> None:
         if detail not in self.reported_gaps:
             self.reported_gaps.add(detail)
             _log.info(f"Not seen in records: {detail}")
 
-    def _accept(self, step: RoundResult) -> None:
-        self.candidate = replace(self.candidate, document=step.document)
-        self.added += step.added
+    def _accept(self, round_result: RoundResult) -> None:
+        self.candidate = replace(self.candidate, document=round_result.document)
+        self.added += round_result.added
 
     def _log_lines(self, lines: Iterable[str]) -> None:
         for line in lines:

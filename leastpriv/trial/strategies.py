@@ -1,7 +1,4 @@
-"""Two ways to run a command under the candidate alone: as a session's policy, or on a temporary role.
-
-Temporary managed policies of a trial, each noted before it is made: an answer may be lost, a policy must not.
-"""
+"""Runs a command under the candidate alone: as a session policy of the target, or on a temporary role."""
 
 from __future__ import annotations
 
@@ -26,38 +23,38 @@ Clock = Callable[[], datetime]
 
 
 class TemporaryPolicies:
-    """The policies of one trial, those of the current round and those that could not be removed yet."""
+    """The temporary managed policies of one trial; an ARN is kept before its creation, since the answer may be lost."""
 
     def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock) -> None:
-        """They are made in the account of `principal`, named and tagged by `tags`."""
+        """Creates them in the account of `principal`, with names and tags of `tags`."""
         self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
         self._arns: list[str] = []
 
     @property
     def arns(self) -> tuple[str, ...]:
-        """ARNs of all that there may be."""
+        """ARNs of all policies that may exist."""
         return tuple(self._arns)
 
     def create(self, texts: Sequence[str], number: int) -> list[str]:
-        """Makes a policy of each text for the round `number`; returns their ARNs.
+        """Creates a policy from each text for the round `number`; returns their ARNs.
 
         Raises:
-            AwsError: the caller may not, or AWS cannot be asked.
+            AwsError: the caller lacks permission, or AWS does not answer.
             InputError: the caller is of another account.
         """
         check_same_account(self._aws, self._principal)
         iam, now = self._aws.client("iam"), self._clock()
-        found: list[str] = []
+        arns: list[str] = []
         for part, text in enumerate(texts, start=1):
             name = self._tags.resource_name(f"{number}-{part}")
-            found.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
-            self._arns.append(found[-1])
+            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
+            self._arns.append(arns[-1])
             with translate_errors("making a temporary policy", "iam:CreatePolicy"):
                 iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
-        return found
+        return arns
 
     def delete(self, arns: Iterable[str]) -> None:
-        """Removes policies of an earlier round; one that stays is tried again at the end."""
+        """Deletes policies of an earlier round; a failed deletion is tried again at the end."""
         for arn in arns:
             try:
                 remove_policy(self._aws.client("iam"), arn)
@@ -66,33 +63,33 @@ class TemporaryPolicies:
             self._arns.remove(arn)
 
     def removals(self) -> list[tuple[str, Callable[[], None]]]:
-        """What is left to be done at the end, each with the ARN it is about."""
+        """Returns the deletions that are left for the end, each with its ARN."""
         return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
 
 
 def check_same_account(aws: Aws, principal: Principal) -> str:
-    """The caller, who has to be of the target's account, where temporary roles and policies have to be.
+    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be.
 
     Raises:
-        InputError: the caller is of another one.
+        InputError: the caller is of another account.
     """
     caller = aws.caller()
     if aws.account() != principal.account:
         raise InputError(
-            f"The credentials are of {caller}, the policy is of {principal.arn}: what the trial needs has to be made in "
-            "the same account; use credentials of that."
+            f"The credentials are of {caller}, the policy is of {principal.arn}: what the trial needs has to be made "
+            "in the same account; use credentials of that."
         )
     return caller
 
 
 Sleep = Callable[[float], None]
 _RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between attempts: IAM heeds a change everywhere only some time later ("eventually consistent",
-https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
+"""Seconds between attempts: IAM is "eventually consistent"
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
 
 
 class Strategy(Protocol):
-    """How the candidate comes into force, and how it goes again."""
+    """A way to put the candidate in force and to undo that."""
 
     narrows: bool
     """The candidate only narrows what the role itself is allowed."""
@@ -101,37 +98,37 @@ class Strategy(Protocol):
 
     @property
     def may_lag(self) -> bool:
-        """Whether what was changed or made for a round may not be heeded everywhere while it runs."""
+        """Whether a change for a round may not be in force everywhere while it runs."""
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
-        """Credentials of round `number`, which allow what the documents allow, and no more."""
+        """Returns credentials for round `number`, which allow exactly what the documents allow."""
 
     def clean_up(self) -> list[str]:
-        """Removes all that was made; a sentence for each that could not be. Never raises for what AWS answers."""
+        """Removes all temporary resources; returns a sentence for each that remains. Raises no AwsError."""
 
 
 class SessionPolicy:
-    """The target role itself, narrowed by the candidate as the policy of its session; nothing of the role changes."""
+    """Assumes the target role with the candidate as session policy; the role itself does not change."""
 
     narrows = True
 
     def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep) -> None:
-        """`tags` names what has to be made, `sleep` waits for it to be heeded."""
+        """`tags` names temporary resources, `sleep` waits until they are in force."""
         self.acting_role = principal.arn
         self._aws, self._tags, self._sleep = aws, tags, sleep
         self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
     @property
     def may_lag(self) -> bool:
-        """As `Strategy`: an inline policy is part of the session, a managed one is looked up."""
+        """Whether managed policies are used, which AWS looks up; an inline policy is part of the session."""
         return bool(self._policies.arns)
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
-        """As `Strategy`; over 2,048 characters by temporary managed policies.
+        """Assumes the role with the candidate: inline, or over 2,048 characters as temporary managed policies.
 
         Raises:
-            AwsError: the caller may not, or AWS cannot be asked.
-            InputError: the candidate has no form that a session takes.
+            AwsError: the caller lacks permission, or AWS does not answer.
+            InputError: the candidate does not fit a session.
         """
         inline = as_session_policy(documents)
         if inline:
@@ -141,21 +138,21 @@ class SessionPolicy:
             raise InputError(
                 "The policy is too large for a session, also in ten managed policies: use --strategy trial-role."
             )
-        earlier = self._policies.arns
+        earlier_arns = self._policies.arns
         arns = [{"arn": arn} for arn in self._policies.create(texts, number)]
         session = self._tags.session_name(number)
-        found = _assume_role(self._aws, self.acting_role, session, _RETRY_WAITS, self._sleep, PolicyArns=arns)
-        # The session of the round before, to which they gave its rights, is over.
-        self._policies.delete(earlier)
-        return found
+        credentials = _assume_role(self._aws, self.acting_role, session, _RETRY_WAITS, self._sleep, PolicyArns=arns)
+        # The session of the earlier round is over, so its policies can go.
+        self._policies.delete(earlier_arns)
+        return credentials
 
     def clean_up(self) -> list[str]:
-        """As `Strategy`."""
+        """Deletes the temporary managed policies."""
         return run_removals(self._policies.removals())
 
 
 class TrialRole:
-    """A temporary role under the target's boundary with the candidate as its only policy; the target is only read."""
+    """A temporary role with the candidate as its only policy and the target's boundary; the target is only read."""
 
     narrows = False
     may_lag = True
@@ -163,7 +160,7 @@ class TrialRole:
     def __init__(
         self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep, settle: float
     ) -> None:
-        """`settle`: seconds that IAM gets to heed a change of the role's policies."""
+        """`settle`: seconds that IAM gets to apply a change of the role's policies."""
         self._name = tags.resource_name("role")
         self.acting_role = f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
         self._aws, self._principal, self._tags = aws, principal, tags
@@ -172,10 +169,10 @@ class TrialRole:
         self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
-        """As `Strategy`.
+        """Puts the candidate on the temporary role and assumes it.
 
         Raises:
-            AwsError: the caller may not, or AWS cannot be asked.
+            AwsError: the caller lacks permission, or AWS does not answer.
             InputError: the candidate is too large for a role, or the caller is of another account than the target.
         """
         inline = as_inline_policies(documents)
@@ -192,7 +189,7 @@ class TrialRole:
         return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), _RETRY_WAITS, self._sleep)
 
     def clean_up(self) -> list[str]:
-        """As `Strategy`."""
+        """Deletes the temporary role and its managed policies."""
         if not self._is_created:
             return []
         role = (self.acting_role, partial(remove_role, self._aws.client("iam"), self._name))
@@ -203,7 +200,7 @@ class TrialRole:
         boundary = self._boundary()
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
-        # From here on there may be a role, also where the answer is lost; not where it was refused.
+        # From here on the role may exist, even if the answer is lost; not if it was denied.
         self._is_created = True
         try:
             with translate_errors("making the temporary role", "iam:CreateRole"):
@@ -220,51 +217,51 @@ class TrialRole:
             raise
 
     def _boundary(self) -> str:
-        """The target's own: what it forbids, the trial must not show as allowed."""
+        """Returns the target's boundary: the trial must not allow what it forbids."""
         iam, principal = self._aws.client("iam"), self._principal
         with translate_errors(
             f"reading the permissions boundary of {principal.arn}", f"iam:Get{principal.kind.title()}"
         ):
             try:
                 if principal.kind == "user":
-                    found = iam.get_user(UserName=principal.name)["User"]
+                    entity = iam.get_user(UserName=principal.name)["User"]
                 else:
-                    found = iam.get_role(RoleName=principal.name)["Role"]
+                    entity = iam.get_role(RoleName=principal.name)["Role"]
             except iam.exceptions.NoSuchEntityException:
                 raise _missing_error(principal) from None
-        return str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+        return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _tag_role(self) -> None:
         with translate_errors("saying on the temporary role that the trial goes on", "iam:TagRole"):
             self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
-        """Puts this round's policies on the role, then takes the others off it."""
+        """Replaces the role's policies by those of this round."""
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
-        earlier = self._policies.arns
+        earlier_arns = self._policies.arns
         with translate_errors("putting the candidate on the temporary role", "iam:PutRolePolicy"):
-            stale = iam.list_role_policies(RoleName=name)["PolicyNames"]
-            # First off, then on: the quota is over all inline policies together.
-            for policy in stale:
+            earlier_names = iam.list_role_policies(RoleName=name)["PolicyNames"]
+            # Deletes before it adds: the quota applies to all inline policies together.
+            for policy in earlier_names:
                 iam.delete_role_policy(RoleName=name, PolicyName=policy)
-            for policy in earlier:
-                # One that could not be deleted in an earlier round is off the role already.
+            for policy in earlier_arns:
+                # A policy whose deletion failed in an earlier round is detached already.
                 detach(iam, name, policy)
             for policy, text in new.items():
                 iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
             for arn in self._policies.create(managed, number) if managed else ():
                 iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-        self._policies.delete(earlier)
+        self._policies.delete(earlier_arns)
 
 
 def _assume_role(
     aws: Aws, role: str, session: str, waits: Sequence[float], sleep: Sleep = lambda _: None, **policy: Any
 ) -> Credentials:
-    """Assumes a role; where something was made for it just before, patiently.
+    """Assumes a role; retries if its policies were created just before.
 
     Raises:
-        AwsError: the caller may not, or AWS cannot be asked.
+        AwsError: the caller lacks permission, or AWS does not answer.
     """
     for wait in (*waits, None):
         try:
@@ -313,7 +310,7 @@ def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
 
 
 def _is_missing(aws: Aws, role: Principal) -> bool:
-    """Whether a role of the caller's account is not there: STS says no more than that nobody may assume it."""
+    """Whether a role of the caller's account does not exist; STS only answers that the caller may not assume it."""
     if aws.account() != role.account:
         return False
     iam = aws.client("iam")

@@ -178,7 +178,8 @@ def test_without_a_role_the_facts_of_an_action_are_shown() -> None:
     text = printed("iam:passrole", "S3:GetObject")
     for told in (
         "iam:PassRole (Write)\n  resource: role arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n",
-        "  visible in a trail: not as an event of its own (",
+        "  visible in a trail: by the events of other calls only (",
+        "  also checked inside: ",
         "  sensitive: ",
         "\n\ns3:GetObject (Read)\n",
         "  visible in a trail: as a data event of AWS::S3::Object (",
@@ -195,10 +196,11 @@ def test_without_a_role_a_pattern_selects_all_that_it_grants() -> None:
     assert "sqs:Frobnicate*" in err.getvalue()
 
 
-def test_an_action_with_its_own_event_is_not_reported_as_invisible() -> None:
-    assert "visible in a trail: by events of its own, and inside other calls without one (" in printed(
-        "ec2:RunInstances"
-    )
+def test_an_action_is_shown_with_the_operations_that_check_it_too() -> None:
+    text = printed("ec2:RunInstances", "s3:BypassGovernanceRetention")
+    assert "visible in a trail: as a management event (" in text
+    assert "also checked inside: ec2:CreateFleet, ec2:ModifyFleet, " in text
+    assert "also checked inside: s3:DeleteObject (data event AWS::S3::Object), " in text
 
 
 def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(trail: Path, policy: Path) -> None:

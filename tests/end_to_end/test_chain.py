@@ -48,7 +48,7 @@ def attach_alone(lab: Lab, role: str, document: Mapping[str, Any]) -> None:
     iam.put_role_policy(RoleName=role, PolicyName="least", PolicyDocument=json.dumps(document))
 
 
-def test_from_the_workflows_role_to_the_one_of_cloudformation_and_back_under_first_files_alone(
+def test_the_chain_from_the_workflow_s_role_to_cloudformation_s_works_under_first_drafts(
     fresh_lab: Lab, tmp_path: Path
 ) -> None:
     """CI role -> deploy, file-publishing (and lookup) roles -> CloudFormation's role: five policies, one command."""

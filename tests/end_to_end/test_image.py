@@ -52,7 +52,7 @@ def start(
     return done, read_outputs((commands / "output").read_text())
 
 
-def test_the_container_opens_keeps_and_leaves_no_trace_in_the_workspace(engine: Engine, tmp_path: Path) -> None:
+def test_the_container_opens_and_keeps_a_pull_request_and_leaves_the_workspace_unchanged(engine: Engine, tmp_path: Path) -> None:
     write_trail(tmp_path / "workspace/cloudtrail", usual_deploys())
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as github:
         done, outputs = start(engine, tmp_path, github)

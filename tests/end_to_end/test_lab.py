@@ -33,7 +33,7 @@ def refusal(call: Callable[[], object]) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-def test_a_call_outside_the_policy_is_refused_with_the_resource_in_it_and_recorded(lab: Lab) -> None:
+def test_a_call_outside_the_policy_is_denied_with_its_resource_and_recorded(lab: Lab) -> None:
     arn = lab.role("reader", policy(allow("sqs:CreateQueue", resource="arn:aws:sqs:*:*:mine-*")), path="/deploy/")
     queues = lab.client("sqs", lab.assume(arn, "run-1"))
     queues.create_queue(QueueName="mine-1")
@@ -62,7 +62,7 @@ def test_a_call_outside_the_policy_is_refused_with_the_resource_in_it_and_record
         ("session deny", "with an explicit deny in a session policy"),
     ],
 )
-def test_a_refusal_names_the_layer_that_refuses(lab: Lab, layer: str, reason: str) -> None:
+def test_a_denial_names_the_policy_type_that_denies(lab: Lab, layer: str, reason: str) -> None:
     deny = {"Effect": "Deny", "Action": "sns:*", "Resource": "*"}
     own = {"identity": policy(allow("s3:*")), "identity deny": policy(ALL, deny)}.get(layer, policy(ALL))
     boundary = policy(allow("s3:*")) if layer == "boundary" else None
@@ -96,7 +96,7 @@ def test_a_role_is_passed_only_to_the_service_that_the_policy_names(lab: Lab) ->
     assert not [each for each in lab.all_records() if each["eventName"] == "PassRole"]
 
 
-def test_tags_on_what_is_made_need_the_tagging_action(lab: Lab) -> None:
+def test_tags_on_a_new_resource_need_the_tagging_action(lab: Lab) -> None:
     arn = lab.role("tagger", policy(allow("sqs:CreateQueue")))
     queues = lab.client("sqs", lab.assume(arn, "run-1"))
     queues.create_queue(QueueName="untagged")
@@ -107,7 +107,7 @@ def test_tags_on_what_is_made_need_the_tagging_action(lab: Lab) -> None:
     assert "sqs:tagqueue" in refusal(lambda: queues.create_queue(QueueName="other", tags={"team": "bar"}))[1]
 
 
-def test_a_secret_can_be_made_under_a_pattern_for_its_suffix_only(lab: Lab) -> None:
+def test_a_secret_can_be_created_only_under_a_pattern_for_its_suffix(lab: Lab) -> None:
     secret = f"arn:aws:secretsmanager:us-east-1:{lab.account}:secret:app"
     arn = lab.role("secretive", policy(allow("secretsmanager:CreateSecret", resource=secret)))
     secrets = lab.client("secretsmanager", lab.assume(arn, "run-1"))
@@ -130,14 +130,14 @@ def test_the_encoded_message_of_ec2_can_be_decoded(lab: Lab) -> None:
     assert lab.all_records()[-2]["errorCode"] == "Client.UnauthorizedOperation"
 
 
-def test_a_key_that_nobody_has_is_refused_without_a_record(lab: Lab) -> None:
+def test_an_unknown_access_key_is_denied_without_a_record(lab: Lab) -> None:
     before = len(lab.all_records())
     stranger = lab.environment("AKIASTRANGERSTRANGER", "secret")
     assert refusal(lab.client("sts", stranger).get_caller_identity)[0] == "InvalidClientTokenId"
     assert len(lab.all_records()) == before
 
 
-def test_a_refused_head_tells_no_more_than_s3_does(lab: Lab) -> None:
+def test_a_denied_head_request_has_no_more_detail_than_in_s3(lab: Lab) -> None:
     lab.client("s3").create_bucket(Bucket="closed")
     arn = lab.role("no-s3", policy(allow("sts:*")))
     objects = lab.client("s3", lab.assume(arn, "run-1"))
@@ -153,7 +153,7 @@ def test_a_refused_head_tells_no_more_than_s3_does(lab: Lab) -> None:
     assert 's3:ListBucket on resource: "arn:aws:s3:::closed" because' in message
 
 
-def test_the_lab_s_own_answers_need_permissions_too(lab: Lab) -> None:
+def test_the_lab_s_own_operations_need_permissions_too(lab: Lab) -> None:
     arn = lab.role("blind", policy(allow("sts:*")))
     session = lab.assume(arn, "run-1")
     for call, action in (

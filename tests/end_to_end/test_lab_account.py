@@ -64,7 +64,7 @@ def policy_file(folder: Path, document: Mapping[str, Any]) -> Path:
     return file
 
 
-def test_event_history_alone_gives_a_proposal_and_the_account_is_what_the_file_says(
+def test_event_history_alone_gives_a_proposal_and_the_account_equals_the_file(
     lab: Lab, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"))
@@ -84,7 +84,7 @@ def test_event_history_alone_gives_a_proposal_and_the_account_is_what_the_file_s
     assert found["gaps"][0]["scope"]["data_events"] is True
 
 
-def test_an_account_that_differs_fails_the_check_and_holds_every_narrowing_back(
+def test_a_differing_account_fails_the_check_and_holds_back_every_narrowing(
     lab: Lab, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = policy_file(tmp_path, allow("sqs:*", "ssm:PutParameter", "iam:GetRole"))
@@ -101,7 +101,7 @@ def test_an_account_that_differs_fails_the_check_and_holds_every_narrowing_back(
     assert found["live"]["drift"]["file_allows"]["action"].startswith("sqs:")
 
 
-def test_without_the_right_to_look_at_iam_the_rest_is_said_to_be_unknown(
+def test_without_permission_to_read_iam_the_attached_policies_are_reported_as_unknown(
     lab: Lab, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:PurgeQueue"))
@@ -117,7 +117,7 @@ def test_without_the_right_to_look_at_iam_the_rest_is_said_to_be_unknown(
     assert found["live"]["drift"]["differs"] is False
 
 
-def test_without_the_right_to_look_up_events_nothing_is_removed_and_the_permission_is_named(
+def test_without_permission_to_look_up_events_nothing_is_removed_and_the_permission_is_named(
     lab: Lab, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = policy_file(tmp_path, allow("sqs:CreateQueue", "ssm:PutParameter"))
@@ -131,7 +131,7 @@ def test_without_the_right_to_look_up_events_nothing_is_removed_and_the_permissi
     assert any("cloudtrail:LookupEvents" in gap["detail"] for gap in found["gaps"] if gap["gap"] == "source-failed")
 
 
-def test_the_history_of_another_account_is_refused_and_says_whose_it_is(
+def test_the_history_of_another_account_is_an_error_that_names_the_account(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = policy_file(tmp_path, allow("sqs:CreateQueue"))
@@ -207,7 +207,7 @@ class TestLiveRole:
             ("inline policy logs of the group ops", "ops"),
         ]
 
-    def test_a_role_that_is_not_there_is_a_gap(self, lab: Lab) -> None:
+    def test_a_missing_role_is_a_gap(self, lab: Lab) -> None:
         found = read_live_role(Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody"))
         assert not found.is_known
         assert ["check the input role-arn" in gap.detail for gap in found.gaps] == [True]

@@ -35,7 +35,7 @@ def answers(policy: dict[str, Any], checks: list[dict[str, Any]]) -> list[bool]:
     return found
 
 
-def test_every_question_is_noted_once_asked_and_answered_alike_without_the_lab(tmp_path: Path) -> None:
+def test_every_request_is_recorded_once_and_answered_alike_without_the_lab(tmp_path: Path) -> None:
     with Lab.start(tmp_path, checks=True) as lab:
         role = lab.role("worker", None)
         keys = lab.assume(lab.admin_role("ci-deploy"), "1001")

@@ -22,7 +22,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return folders
 
 
-def test_a_folder_with_something_of_somebody_else_is_refused_untouched(
+def test_a_folder_with_other_files_is_an_error_and_unchanged(
     tmp_path: Path, started: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     theirs = tmp_path / "records" / "2026" / "thesis.txt"
@@ -35,7 +35,7 @@ def test_a_folder_with_something_of_somebody_else_is_refused_untouched(
 
 
 @pytest.mark.parametrize("name", ["empty", "new/below"])
-def test_a_new_or_empty_folder_becomes_the_labs_own_and_loses_its_records_at_the_next_start(
+def test_a_new_or_empty_folder_becomes_the_lab_s_and_loses_its_records_at_the_next_start(
     tmp_path: Path, started: list[Path], name: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -49,7 +49,7 @@ def test_a_new_or_empty_folder_becomes_the_labs_own_and_loses_its_records_at_the
     assert (folder / "notes.txt").exists()
 
 
-def test_what_is_no_folder_is_a_sentence(
+def test_a_path_that_is_no_folder_is_an_error_sentence(
     tmp_path: Path, started: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -58,7 +58,7 @@ def test_what_is_no_folder_is_a_sentence(
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "http", "٣"])
-def test_what_is_no_port_is_a_sentence(port: str, started: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_is_no_port_is_an_error_sentence(port: str, started: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         by_hand.main([f"--port={port}"])
     assert (started, capsys.readouterr().err.splitlines()[-1].endswith("is no port: write 0 to 65535")) == ([], True)

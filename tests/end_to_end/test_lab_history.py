@@ -59,7 +59,7 @@ def test_pages_hold_each_management_event_of_the_region_once_newest_first(
     assert all(len(page) == size for page in found[:-1])
 
 
-def test_what_arrives_between_two_pages_moves_nothing() -> None:
+def test_events_that_arrive_between_two_pages_do_not_shift_them() -> None:
     records = [record(i) for i in range(4)]
     first = lookup(records, "eu-west-1", {"MaxResults": 2})
     records.append(record(9))
@@ -67,7 +67,7 @@ def test_what_arrives_between_two_pages_moves_nothing() -> None:
     assert [each["EventId"] for each in second["Events"]] == ["id-1", "id-0"]
 
 
-def test_a_token_of_another_question_is_refused() -> None:
+def test_a_token_of_another_request_is_an_error() -> None:
     records = [record(i) for i in range(4)]
     token = lookup(records, "eu-west-1", {"MaxResults": 2})["NextToken"]
     other = [{"AttributeKey": "EventName", "AttributeValue": "CreateQueue"}]
@@ -88,7 +88,7 @@ def test_times_and_attributes_narrow_the_history() -> None:
     assert len(lookup(records, "eu-west-1", {"LookupAttributes": by_session})["Events"]) == 10
 
 
-def test_a_record_shows_nowhere_before_its_delay_is_over(tmp_path: Path) -> None:
+def test_a_record_is_invisible_until_its_delay_is_over(tmp_path: Path) -> None:
     now = [START]
     trail = Trail(tmp_path, "111122223333", 900.0, lambda: now[0])
     trail.add(record(0))
@@ -119,7 +119,7 @@ def test_the_delay_of_a_running_lab_holds_history_and_files_back(lab: Lab) -> No
         lab.set(delay=0.0)
 
 
-def test_lookups_are_throttled_where_the_lab_is_told_to(lab: Lab) -> None:
+def test_lookups_are_throttled_if_the_lab_is_configured_so(lab: Lab) -> None:
     trail = lab.client("cloudtrail", config=Config(retries={"total_max_attempts": 1}))
     lab.set(lookups_per_second=2)
     try:
@@ -137,7 +137,7 @@ def _code_of(trail: Any) -> str:
     return ""
 
 
-def test_a_generated_policy_leaves_out_data_events_and_passed_roles(lab: Lab) -> None:
+def test_a_generated_policy_lacks_data_events_and_passed_roles(lab: Lab) -> None:
     given = lab.role("passed", None)
     arn = lab.role("observed", policy(allow("*")))
     session = lab.assume(arn, "run-1")

@@ -127,7 +127,7 @@ def test_an_identity_has_the_keys_and_types_of_real_ones(records: list[Record], 
     assert unseen == set()
 
 
-def test_a_workflow_is_a_web_identity_first_and_its_role_after(records: list[Record], lab: Lab) -> None:
+def test_a_workflow_is_first_a_web_identity_and_then_its_role(records: list[Record], lab: Lab) -> None:
     login = next(each for each in records if each["eventName"] == "AssumeRoleWithWebIdentity")
     provider = f"arn:aws:iam::{lab.account}:oidc-provider/{ISSUER}"
     assert login["userIdentity"] == {
@@ -156,7 +156,7 @@ def test_a_record_has_the_fields_and_types_of_real_ones(records: list[Record], r
 
 
 @pytest.mark.parametrize("part", ["requestParameters", "responseElements"])
-def test_an_event_shows_the_parts_that_real_ones_of_its_name_show(
+def test_an_event_has_the_fields_of_real_events_of_its_name(
     records: list[Record], real: list[Record], part: str
 ) -> None:
     shown: dict[tuple[str, str], set[str]] = {}
@@ -224,7 +224,7 @@ def test_data_events_can_be_left_out(lab: Lab, records: list[Record]) -> None:
     assert [each["eventName"] for each in lab.all_records()[before:]] == ["GetBucketVersioning"]
 
 
-def test_the_projects_own_reader_understands_every_record(lab: Lab, records: list[Record]) -> None:
+def test_the_product_s_reader_accepts_every_record(lab: Lab, records: list[Record]) -> None:
     lab.flush()
     command = [COMMAND, "permissions", "--all-roles", "--trails", str(lab.records)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -236,7 +236,7 @@ def test_the_projects_own_reader_understands_every_record(lab: Lab, records: lis
     assert {"s3:PutObject", "kms:CreateKey", "sqs:CreateQueue", "ec2:CreateVpc", "ssm:PutParameter"} <= actions
 
 
-def test_a_refused_call_whose_parameters_are_recorded_shows_what_it_will_need_next(fresh_lab: Lab) -> None:
+def test_a_denied_call_with_recorded_parameters_shows_its_next_permissions(fresh_lab: Lab) -> None:
     """As in real records of EC2 and RDS; an image has no account in its ARN."""
     own, monitoring = fresh_lab.role("starter", policy(allow("s3:GetObject"))), fresh_lab.role("monitoring", None)
     keys = fresh_lab.assume(own, "run-1")

@@ -82,7 +82,7 @@ def test_a_stack_without_a_role_acts_as_its_caller(lab: Lab) -> None:
     assert queue["requestParameters"] == {"queueName": "jobs"}
 
 
-def test_a_refused_resource_rolls_the_stack_back_and_says_why(lab: Lab) -> None:
+def test_a_denied_resource_rolls_back_the_stack_with_a_reason(lab: Lab) -> None:
     arn = lab.role("too-little", policy(STACKS, allow("sqs:*")))
     topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "news"}, "DependsOn": "Queue"}}
     queue = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "gone-again"}}}
@@ -99,7 +99,7 @@ def test_a_refused_resource_rolls_the_stack_back_and_says_why(lab: Lab) -> None:
     assert [each["errorCode"] for each in refused] == ["AuthorizationError"]
 
 
-def test_the_check_knows_the_resource_and_not_only_the_action(lab: Lab) -> None:
+def test_the_check_is_of_the_resource_and_not_only_the_action(lab: Lab) -> None:
     arn = lab.role("one-name", policy(STACKS, allow("sqs:*", resource=f"arn:aws:sqs:us-east-1:{lab.account}:right")))
     session = lab.assume(arn, "run-1")
     right = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "right"}}}
@@ -125,7 +125,7 @@ def test_the_role_of_a_function_must_be_passed(lab: Lab) -> None:
     assert create(lab, session, "passed", FUNCTION) == "CREATE_COMPLETE"
 
 
-def test_a_stream_under_another_name_is_made_anew_on_record(lab: Lab) -> None:
+def test_a_renamed_stream_is_created_again_with_a_record(lab: Lab) -> None:
     def stream(name: str) -> dict[str, Any]:
         return {"Stream": {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": name, "ShardCount": 1}}}
 
@@ -140,7 +140,7 @@ def test_a_stream_under_another_name_is_made_anew_on_record(lab: Lab) -> None:
     assert ("DeleteStream", {"streamName": "clicks-1"}) in found
 
 
-def test_the_record_of_a_rules_targets_names_the_role_that_they_get(lab: Lab) -> None:
+def test_the_record_of_a_rule_s_targets_names_their_role(lab: Lab) -> None:
     trust = policy({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"})
     queue = f"arn:aws:sqs:{lab.region}:{lab.account}:jobs"
     target = {"Id": "jobs", "Arn": queue, "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]}}
@@ -156,7 +156,7 @@ def test_the_record_of_a_rules_targets_names_the_role_that_they_get(lab: Lab) ->
     assert role.startswith(f"arn:aws:iam::{lab.account}:role/targets-Role-")
 
 
-def test_log_groups_and_repositories_are_asked_as_aws_asks(lab: Lab) -> None:
+def test_log_groups_and_repositories_are_checked_as_in_aws(lab: Lab) -> None:
     """A log group with `:*`, but for three actions on tags; a repository by its name, also when it is only read."""
     group = f"arn:aws:logs:{lab.region}:{lab.account}:log-group:/jobs"
     repository = f"arn:aws:ecr:{lab.region}:{lab.account}:repository/jobs"
@@ -171,7 +171,7 @@ def test_log_groups_and_repositories_are_asked_as_aws_asks(lab: Lab) -> None:
     assert refusal(lambda: lab.client("logs", bare).list_tags_log_group(logGroupName="/jobs"))
 
 
-def test_a_stack_with_a_role_acts_as_the_role_until_it_is_gone(lab: Lab) -> None:
+def test_a_stack_with_a_role_acts_as_the_role_until_it_is_deleted(lab: Lab) -> None:
     role = lab.role("stack-role", policy(allow("sqs:*")))
     caller = lab.role("hands-over", policy(STACKS))
     session = lab.assume(caller, "run-1")
@@ -213,7 +213,7 @@ def _gone(lab: Lab, stack: str) -> bool:
     return False
 
 
-def test_a_role_that_does_not_trust_cloudformation_cannot_be_a_stacks(lab: Lab) -> None:
+def test_a_role_that_does_not_trust_cloudformation_is_an_error_for_a_stack(lab: Lab) -> None:
     role = lab.role("untrusting", policy(allow("*")), trust=TRUST)
     session = lab.assume(lab.admin_role("any-role"), "run-1")
     code, message = refusal(lambda: create(lab, session, "untrusted", QUEUE, RoleARN=role))
@@ -238,7 +238,7 @@ def test_a_change_set_carries_its_role_to_the_stack(lab: Lab) -> None:
     assert made["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == role
 
 
-def test_what_a_template_reads_is_read_with_the_callers_rights(lab: Lab) -> None:
+def test_a_template_s_references_are_read_with_the_caller_s_permissions(lab: Lab) -> None:
     arn = lab.role("reads-nothing", policy(STACKS))
     stacks = lab.client("cloudformation", lab.assume(arn, "run-1"))
     address = "https://templates.s3.us-east-1.amazonaws.com/app.json"
@@ -269,7 +269,7 @@ def test_every_action_of_the_handlers_exists(handlers: list[list[str]]) -> None:
     assert unknown == []
 
 
-def test_every_row_of_the_handlers_is_whole(handlers: list[list[str]]) -> None:
+def test_every_row_of_the_handlers_is_complete(handlers: list[list[str]]) -> None:
     for row in handlers:
         assert len(row) == 7, row
         assert row[1] in ("create", "update", "delete", "name"), row

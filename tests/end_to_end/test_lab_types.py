@@ -86,7 +86,7 @@ RESOURCES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("acting", ["caller", "role"])
-def test_every_type_is_made_and_deleted_with_its_calls_on_record(fresh_lab: Lab, acting: str) -> None:
+def test_every_type_is_created_and_deleted_with_records_of_its_calls(fresh_lab: Lab, acting: str) -> None:
     lab = fresh_lab
     body: dict[str, dict[str, Any]] = {
         name: {"Type": kind, "Properties": properties} for name, (kind, properties) in RESOURCES.items()

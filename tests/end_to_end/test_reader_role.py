@@ -87,7 +87,7 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
     return Read((done, again), folder / "trail")
 
 
-def test_both_forms_of_githubs_subject_may_take_the_role_and_no_other_may(lab: Lab, reading: Read) -> None:
+def test_only_both_forms_of_github_s_subject_may_assume_the_role(lab: Lab, reading: Read) -> None:
     for subject in ("repo:acme/shop:ref:refs/heads/main", "repo:acme@12/shop@34:ref:refs/heads/main"):
         assert _as_job(lab, subject)["AWS_SESSION_TOKEN"]
     for subject in (
@@ -101,7 +101,7 @@ def test_both_forms_of_githubs_subject_may_take_the_role_and_no_other_may(lab: L
             _as_job(lab, subject)
 
 
-def test_the_product_reads_and_judges_with_it_and_is_refused_nothing(reading: Read) -> None:
+def test_the_product_works_with_the_role_without_a_denial(reading: Read) -> None:
     for run, policies in zip(reading.runs, ("1 policy", "2 policies"), strict=True):
         assert run.returncode == 0, run.stderr
         assert "refused" not in run.stderr
@@ -115,7 +115,7 @@ def test_the_product_reads_and_judges_with_it_and_is_refused_nothing(reading: Re
     assert "which AWS charges" in reading.runs[1].stderr
 
 
-def test_what_the_products_own_calls_need_is_exactly_what_init_grants(reading: Read, tmp_path: Path) -> None:
+def test_init_grants_exactly_what_the_product_s_calls_need(reading: Read, tmp_path: Path) -> None:
     """The product's proposal for its own reader role: nothing to add, nothing to remove, no wildcard to narrow."""
     granted = tmp_path / "leastpriv-reader.json"
     granted.write_text(json.dumps(reader_policy(reader_grants(SOURCES), VALUES), indent=2))

@@ -43,14 +43,14 @@ provider "aws" {
 
 
 @pytest.mark.parametrize("sources", CHOICES, ids=",".join)
-def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_path: Path) -> None:
+def test_cloudformation_s_linter_reports_nothing(sources: Sequence[str], tmp_path: Path) -> None:
     path = tmp_path / CLOUDFORMATION
     path.write_text(render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION])
     done = subprocess.run([*_had(tools.cfn_lint), path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_terraform_has_nothing_to_format_and_makes_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
+def test_terraform_formats_nothing_and_creates_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
     """With the policy of the table, and a trust that takes both forms of GitHub's subject."""
     sources = known_sources()
     (tmp_path / TERRAFORM).write_text(

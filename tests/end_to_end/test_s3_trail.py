@@ -56,7 +56,7 @@ def permissions(
     return [json.loads(line) for line in told.stdout.splitlines()], told.stderr
 
 
-def test_a_reader_with_the_documented_rights_finds_what_the_deploys_used(
+def test_a_reader_with_the_documented_permissions_finds_what_the_deploys_used(
     lab: Lab, deployed: str, tmp_path: Path
 ) -> None:
     rows, _ = permissions(lab, deployed, "reader", (LIST, READ, SETTINGS), "--cache-dir", str(tmp_path))
@@ -70,7 +70,7 @@ def test_a_reader_with_the_documented_rights_finds_what_the_deploys_used(
     ("reader", "statements", "missing"),
     [("lister", (LIST, SETTINGS), "s3:GetObject"), ("blind", (READ, SETTINGS), "s3:ListBucket")],
 )
-def test_a_reader_who_lacks_a_right_is_told_which(
+def test_a_reader_without_a_permission_gets_its_name(
     lab: Lab, deployed: str, reader: str, statements: tuple[Mapping[str, Any], ...], missing: str
 ) -> None:
     rows, _ = permissions(lab, deployed, reader, statements)
@@ -79,14 +79,14 @@ def test_a_reader_who_lacks_a_right_is_told_which(
     assert not any("action" in row for row in rows)
 
 
-def test_a_reader_who_may_not_ask_for_the_settings_finds_the_calls_all_the_same(lab: Lab, deployed: str) -> None:
+def test_a_reader_without_access_to_the_settings_still_finds_the_calls(lab: Lab, deployed: str) -> None:
     rows, _ = permissions(lab, deployed, "modest", (LIST, READ))
     [gap] = [row for row in rows if row.get("gap") == "settings-unknown"]
     assert "cloudtrail:DescribeTrails" in gap["detail"]
     assert any(row.get("action") == "sqs:CreateQueue" for row in rows)
 
 
-def test_a_proposal_is_made_from_the_trail_and_says_what_it_could_not_see(
+def test_a_proposal_from_the_trail_names_its_gaps(
     lab: Lab, deployed: str, tmp_path: Path
 ) -> None:
     (tmp_path / "ci.json").write_text(json.dumps(policy({"Effect": "Allow", "Action": "sqs:*", "Resource": "*"})))

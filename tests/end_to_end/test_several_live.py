@@ -30,7 +30,7 @@ def proposed(folder: Path, keys: Mapping[str, str]) -> tuple[Any, str, int]:
     return json.loads(file.read_bytes()) if file.exists() else None, done.stderr, done.returncode
 
 
-def test_one_look_up_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, tmp_path: Path) -> None:
+def test_one_lookup_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, tmp_path: Path) -> None:
     lab = fresh_lab
     deploy = lab.role("team-orders", policy(allow("sqs:*")), path="/teams/")
     lab.role("team-idle", policy(allow("sqs:*")), path="/teams/")
@@ -52,7 +52,7 @@ def test_one_look_up_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, t
     assert said.count("Reading event history as") == 1
 
 
-def test_without_the_right_to_list_roles_a_pattern_says_so_and_ends_no_other(fresh_lab: Lab, tmp_path: Path) -> None:
+def test_without_permission_to_list_roles_only_the_pattern_fails(fresh_lab: Lab, tmp_path: Path) -> None:
     lab = fresh_lab
     ci = lab.role("ci-deploy", policy(allow("ssm:*")))
     reader = lab.role("reader", policy(allow("cloudtrail:LookupEvents"), allow("iam:Get*")))

@@ -20,7 +20,7 @@ knows no `${*}`.
 
 
 @pytest.mark.slow
-def test_an_independent_evaluator_decides_every_replayed_need_as_we_do(lab: Lab, tmp_path: Path) -> None:
+def test_an_independent_evaluator_agrees_on_every_replayed_need(lab: Lab, tmp_path: Path) -> None:
     aws, asked = Aws.open(lab.root), 0
     for path in (path for path in CASES if path.stem != _ODD_KEYS):
         subject = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path / path.stem).context

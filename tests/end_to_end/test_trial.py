@@ -138,7 +138,7 @@ def test_a_session_of_the_role_gets_what_the_command_needs_and_nothing_more(benc
     assert account(bench.lab) == before
 
 
-def test_a_user_is_tried_by_a_temporary_role_that_is_gone_afterwards(bench: Bench) -> None:
+def test_a_user_is_tried_by_a_temporary_role_that_is_deleted_afterwards(bench: Bench) -> None:
     user, key, secret = bench.lab.user("robot", _iam_of_a_trial())
     before = account(bench.lab)
     told = bench.trial(PUT, "--role-arn", user, keys=bench.lab.environment(key, secret))
@@ -155,7 +155,7 @@ def _iam_of_a_trial() -> dict[str, object]:
     return found
 
 
-def test_a_large_policy_is_tried_by_temporary_policies_that_are_gone_afterwards(bench: Bench) -> None:
+def test_a_large_policy_is_tried_by_temporary_policies_that_are_deleted_afterwards(bench: Bench) -> None:
     bench.write(*((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-*") for name in _MANY))
     assert len(bench.file.read_text()) > 2_048
     before = account(bench.lab)
@@ -175,7 +175,7 @@ _MANY = (
 )  # fmt: skip
 
 
-def test_what_the_role_itself_lacks_is_told_apart(bench: Bench) -> None:
+def test_permissions_that_the_role_itself_lacks_are_reported_separately(bench: Bench) -> None:
     bench.write(("sqs:ListQueues", "*"))
     told = bench.trial("aws sns list-topics")
     assert told.code == 1
@@ -183,7 +183,7 @@ def test_what_the_role_itself_lacks_is_told_apart(bench: Bench) -> None:
     assert bench.granted() == {"sqs:ListQueues": ["*"], "sns:ListTopics": ["*"]}
 
 
-def test_an_explicit_deny_of_the_policy_is_not_mended(bench: Bench) -> None:
+def test_an_explicit_deny_of_the_policy_is_not_resolved(bench: Bench) -> None:
     deny = {"Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
     bench.write(Statement=[{"Effect": "Allow", "Action": "ssm:*", "Resource": "*"}, deny])
     before = bench.file.read_bytes()
@@ -193,7 +193,7 @@ def test_an_explicit_deny_of_the_policy_is_not_mended(bench: Bench) -> None:
     assert "explicit" in told.err.split("not mended:")[1]
 
 
-def test_ctrl_c_ends_the_command_tidies_up_and_writes_the_file(bench: Bench) -> None:
+def test_ctrl_c_ends_the_command_cleans_up_and_writes_the_file(bench: Bench) -> None:
     ready, ended = bench.folder / "ready", bench.folder / "ended"
     script = f"{PUT}; trap 'touch {ended}; exit 7' INT; touch {ready}; sleep 60 & wait"
     process = bench.start(script, "--strategy", "trial-role")
@@ -205,7 +205,7 @@ def test_ctrl_c_ends_the_command_tidies_up_and_writes_the_file(bench: Bench) -> 
     assert bench.granted()["ssm:PutParameter"] == [PARAMETER]
 
 
-def test_what_a_killed_trial_left_is_told_by_the_next_and_removed_only_when_asked(bench: Bench) -> None:
+def test_resources_of_a_killed_trial_are_reported_by_the_next_and_removed_only_on_request(bench: Bench) -> None:
     ready = bench.folder / "ready"
     process = bench.start(f"touch {ready}; sleep 3", "--strategy", "trial-role")
     wait_for(bench, ready)
@@ -220,7 +220,7 @@ def test_what_a_killed_trial_left_is_told_by_the_next_and_removed_only_when_aske
     assert (cleaned.code, bench.temporary()) == (0, []), cleaned.err
 
 
-def test_a_running_trial_is_nobodys_left_over(bench: Bench) -> None:
+def test_resources_of_a_running_trial_are_not_removed(bench: Bench) -> None:
     ready, done = bench.folder / "ready", bench.folder / "done"
     process = bench.start(f"touch {ready}; while [ ! -e {done} ]; do sleep 0.1; done", "--strategy", "trial-role")
     wait_for(bench, ready)
@@ -233,7 +233,7 @@ def test_a_running_trial_is_nobodys_left_over(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_a_caller_who_may_not_assume_the_role_is_told_the_way_out(bench: Bench) -> None:
+def test_a_caller_who_may_not_assume_the_role_gets_the_remedy(bench: Bench) -> None:
     _, key, secret = bench.lab.user("nobody", None)
     told = bench.trial("true", keys=bench.lab.environment(key, secret))
     assert told.code == 1
@@ -243,7 +243,7 @@ def test_a_caller_who_may_not_assume_the_role_is_told_the_way_out(bench: Bench) 
 
 
 @pytest.mark.slow
-def test_a_session_of_the_role_itself_is_told_the_way_out(bench: Bench) -> None:
+def test_a_session_of_the_role_itself_gets_the_remedy(bench: Bench) -> None:
     statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{bench.lab.account}:user/x"}}
     trust = {"Version": "2012-10-17", "Statement": [{**statement, "Action": "sts:AssumeRole"}]}
     role = bench.lab.role("closed", BROAD)
@@ -272,7 +272,7 @@ def test_a_role_that_the_command_passes_is_added_exactly_and_marked(bench: Bench
 
 
 @pytest.mark.slow
-def test_records_name_what_the_output_does_not(bench: Bench) -> None:
+def test_records_name_denials_that_the_output_does_not(bench: Bench) -> None:
     """A refused HEAD request has no body: the command line prints `Forbidden`, CloudTrail the object."""
     s3 = bench.lab.client("s3")
     s3.create_bucket(Bucket="assets-trial")
@@ -298,7 +298,7 @@ def _with_records(bench: Bench, script: str) -> Told:
 
 
 @pytest.mark.slow
-def test_event_history_names_what_a_silent_command_was_refused(bench: Bench) -> None:
+def test_event_history_names_the_denials_of_a_silent_command(bench: Bench) -> None:
     told = bench.trial(f"{PUT} > /dev/null 2>&1", "--trails", "event-history", "--wait-for-records", "20")
     assert (told.code, bench.granted().get("ssm:PutParameter")) == (0, [PARAMETER]), told.err
     assert "Not seen in records: event history holds management events only" in told.err
@@ -352,7 +352,7 @@ def test_a_second_ctrl_c_on_a_terminal_ends_a_command_that_ignores_the_first(ben
 
 
 @pytest.mark.slow
-def test_a_terminal_that_is_closed_loses_nothing(bench: Bench) -> None:
+def test_a_closed_terminal_loses_no_addition(bench: Bench) -> None:
     """There is nobody left to tell, and still the file is written and the account tidied up."""
     ready = bench.folder / "ready"
     script = f"trap '' HUP; {PUT}; touch {ready}; sleep 60"
@@ -386,14 +386,14 @@ def test_a_policy_that_could_not_be_deleted_ends_no_later_round(bench: Bench) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["session-policy", "trial-role"])
-def test_a_role_that_is_not_there_is_told_as_such(bench: Bench, strategy: str) -> None:
+def test_a_missing_role_is_named_in_the_error(bench: Bench, strategy: str) -> None:
     missing = "arn:aws:iam::111122223333:role/ci/no-such-role"
     told = bench.trial("true", "--role-arn", missing, "--strategy", strategy)
     assert (told.code, f"There is no role {missing}" in told.err) == (2, True), told.err
 
 
 @pytest.mark.slow
-def test_what_was_found_is_told_where_the_file_cannot_be_written(bench: Bench) -> None:
+def test_additions_are_reported_if_the_file_cannot_be_written(bench: Bench) -> None:
     there = bench.folder / "there"
     there.mkdir()
     file = there / "policy.json"
@@ -405,7 +405,7 @@ def test_what_was_found_is_told_where_the_file_cannot_be_written(bench: Bench) -
 
 
 @pytest.mark.slow
-def test_a_terminated_trial_leaves_nothing_behind(bench: Bench) -> None:
+def test_a_terminated_trial_leaves_no_resource(bench: Bench) -> None:
     ready = bench.folder / "ready"
     bench.write(*((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-*") for name in _MANY))
     process = bench.start(f"touch {ready}; sleep 60")
@@ -417,7 +417,7 @@ def test_a_terminated_trial_leaves_nothing_behind(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_the_boundary_holds_in_a_temporary_role_too(bench: Bench) -> None:
+def test_the_boundary_applies_to_a_temporary_role_too(bench: Bench) -> None:
     only = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     role = bench.lab.role("bounded", BROAD, boundary=only)
     told = bench.trial(PUT, "--role-arn", role, "--strategy", "trial-role")
@@ -427,7 +427,7 @@ def test_the_boundary_holds_in_a_temporary_role_too(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_that_a_person_saved_meanwhile_is_left_alone(bench: Bench) -> None:
+def test_a_file_saved_in_between_is_left_alone(bench: Bench) -> None:
     theirs = '{"Version": "2012-10-17", "Statement": []}\n'
     told = bench.trial(f"printf '%s' '{theirs}' > {bench.file}; {PUT}")
     assert (told.code, bench.file.read_text()) == (0, theirs), told.err

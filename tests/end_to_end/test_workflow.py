@@ -176,7 +176,7 @@ def _actions(folder: Path, engine: Engine) -> dict[str, Path]:
     return {name: folders[name.partition("@")[0]] for name in used if name.partition("@")[0] in folders}
 
 
-def test_a_refused_deploy_opens_a_pull_request_and_the_next_deploy_under_it_works(workplace: Workplace) -> None:
+def test_a_denied_deploy_opens_a_pull_request_and_the_next_deploy_under_it_succeeds(workplace: Workplace) -> None:
     lines = workplace.push(17650000101)
     log = "\n".join(lines)
     assert "is not authorized to perform: sqs:CreateQueue" in log.replace("sqs:createqueue", "sqs:CreateQueue"), log

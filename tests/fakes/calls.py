@@ -1,4 +1,4 @@
-"""A call for tests of what calls need; everything that does not matter to a test has a plain value."""
+"""Creates calls for tests of required permissions, with default values for irrelevant fields."""
 
 from __future__ import annotations
 

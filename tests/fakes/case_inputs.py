@@ -1,4 +1,4 @@
-"""What a case adds to its calls: AWS findings, usage history and declined pull requests."""
+"""Reads the inputs of a case besides its calls: AWS findings, usage history and declined pull requests."""
 
 from __future__ import annotations
 

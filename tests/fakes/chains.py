@@ -1,4 +1,4 @@
-"""Deploys by AWS CDK (version 2) as CloudTrail records them: a role that only assumes others, and what those do."""
+"""Creates records of deploys by AWS CDK (version 2): a role that only assumes others, and the calls of those."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CALLS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 
 
 def chain_deploys(times: int = 8, days: int = 5) -> Iterator[Record]:
-    """Runs of the CI role, `days` apart; each takes four roles, and one hands a fifth to CloudFormation."""
+    """Runs of the CI role, `days` apart; each assumes four roles, and one passes a fifth to CloudFormation."""
     for turn in range(times):
         start, session = FIRST + timedelta(days=days * turn), str(17650000000 + turn)
         for number, role in enumerate((DEPLOY, FILES, IMAGES, LOOKUP)):
@@ -50,7 +50,7 @@ def chain_deploys(times: int = 8, days: int = 5) -> Iterator[Record]:
 
 
 def login(role: str, key: str = "ASIAEXAMPLE0000009") -> dict[str, Any]:
-    """A call of AssumeRole that hands out a key."""
+    """A call of AssumeRole that returns a key."""
     return {
         "event": "sts:AssumeRole",
         "parameters": {"roleArn": role, "roleSessionName": "aws-cdk-runner"},
@@ -66,7 +66,7 @@ def policy(*actions: str, resource: str = "*") -> str:
 
 
 def config(entries: Iterable[Mapping[str, Any]], **more: Any) -> str:
-    """A config file; JSON is YAML, but for the list of targets, which stands in lines of its own."""
+    """A config file; JSON is YAML, except the list of targets, which is on separate lines."""
     lines = [f"{key}: {json.dumps(value)}" for key, value in more.items()]
     targets = [
         "\n".join(f"{'  - ' if not number else '    '}{key}: {json.dumps(value)}" for number, (key, value) in pairs)

@@ -11,7 +11,7 @@ from tests.fakes.deploys import NOW
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a command left behind."""
+    """The result of a command."""
 
     code: int
     out: str

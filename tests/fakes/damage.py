@@ -1,4 +1,4 @@
-"""What can become of a folder of trail files, each as a change of a whole one; and of the disk."""
+"""Damages a folder of trail files in many ways, and fills the disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _empty(trail: Path) -> None:
 
 
 def _bomb(trail: Path) -> None:
-    """Four gigabytes of blanks in four megabytes, behind the records."""
+    """Four gigabytes of blanks in four megabytes, after the records."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     blanks = b" " * 1_048_576
     with _file(trail).open("wb") as file:
@@ -61,7 +61,7 @@ def _huge(trail: Path) -> None:
 
 
 def _deep(trail: Path) -> None:
-    """A value of a hundred thousand lists in each other."""
+    """A value of a hundred thousand nested lists."""
     text = json.dumps({"Records": _records(trail)})
     deep = text.replace('"queueName": "orders"', '"queueName": "orders", "x": ' + "[" * 100_000 + "]" * 100_000)
     _file(trail).write_bytes(gzip.compress(deep.encode()))
@@ -78,7 +78,7 @@ def _without_region(trail: Path) -> None:
 
 
 def _from_the_future(trail: Path) -> None:
-    """The clock of this machine is a month behind that of AWS, or somebody wrote records."""
+    """The clock of this machine is a month behind AWS's, or a person wrote the records."""
     later = [(record, record["eventTime"].replace("2026-10-15", "2026-12-24")) for record in _records(trail)]
     records = [{**record, "eventTime": time} for record, time in later]
     _file(trail).write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
@@ -106,5 +106,5 @@ DAMAGES: Mapping[str, Callable[[Path], None]] = {
 
 
 def full_disk(size: int) -> Callable[[], None]:
-    """Before a program starts: no file of it may hold more bytes, as on a disk that is full then."""
+    """Before a program starts: limits the size of its files, as on a full disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

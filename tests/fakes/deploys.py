@@ -1,4 +1,4 @@
-"""A role that deploys, as CloudTrail records it: records, a trail of files, and a proposal made from them."""
+"""Creates the records of a deploying role, a trail of files, and a proposal from them."""
 
 from __future__ import annotations
 
@@ -54,17 +54,18 @@ POLICY: dict[str, Any] = {
         },
     ],
 }
-"""The usual deploys use one function and one queue: `lambda:*` narrows, `sqs:PurgeQueue` and `sns:CreateTopic` go."""
+"""The usual deploys use one function and one queue: `lambda:*` is narrowed, `sqs:PurgeQueue` and `sns:CreateTopic` are
+removed."""
 
 
 def usual_deploys() -> list[Record]:
-    """Six runs in five weeks; in the third one an alarm is refused, which `POLICY` lacks."""
+    """Six runs in five weeks; in the third one an alarm is denied, which `POLICY` lacks."""
     third = FIRST + timedelta(days=14, minutes=1)
     return [*deploys([UPDATE, CREATE_QUEUE]), *deploys([REFUSED], first=third, times=1, number=2)]
 
 
 def as_committed() -> dict[str, Any]:
-    """A policy that grants what the usual deploys without the alarm use, and nothing that could go."""
+    """A policy that grants what the usual deploys without the alarm use, and nothing removable."""
     actions = {"Functions": "lambda:UpdateFunctionCode", "Queues": "sqs:CreateQueue"}
     kept = [statement for statement in POLICY["Statement"] if statement["Sid"] in actions]
     return {**POLICY, "Statement": [{**statement, "Action": actions[statement["Sid"]]} for statement in kept]}
@@ -73,7 +74,7 @@ def as_committed() -> dict[str, Any]:
 def deploys(
     calls: Sequence[Record], *, first: datetime = FIRST, times: int = 6, days: int = 7, number: int = 0
 ) -> list[Record]:
-    """The calls, repeated every `days` days in runs of their own; run ids count from `number`."""
+    """The calls, repeated every `days` days in separate runs; run ids count from `number`."""
     return [
         record(call, first + timedelta(days=turn * days, seconds=second), str(17650000000 + number + turn))
         for turn in range(times)
@@ -107,7 +108,7 @@ def record(call: Record, time: datetime, session: str, principal: str = ROLE) ->
 
 
 def _event_id(text: str) -> str:
-    """The same for the same record; a name may hold half a surrogate pair, as JSON can."""
+    """An id derived from the record; a name may hold half a surrogate pair, as JSON can."""
     return str(uuid5(NAMESPACE_URL, text.encode("utf-8", "backslashreplace").decode()))
 
 
@@ -124,7 +125,7 @@ def _identity(principal: str, session: str) -> dict[str, Any]:
 
 
 def write_trail(folder: Path, records: Iterable[Record]) -> Path:
-    """The records under CloudTrail's own keys; us-east-1 and eu-west-1 are covered even without any."""
+    """The records under CloudTrail's keys; us-east-1 and eu-west-1 are covered even without records."""
     files: dict[tuple[str, str], list[Record]] = {("us-east-1", "2026-10-01"): [], ("eu-west-1", "2026-10-01"): []}
     for made in records:
         files.setdefault((made["awsRegion"], made["eventTime"][:10]), []).append(made)
@@ -145,7 +146,7 @@ def proposal(
     run_url: str = "",
     **options: str | tuple[str, ...],
 ) -> Proposed:
-    """What the pipeline makes of a policy (None: there is none yet) and records; `path` is the policy file's name."""
+    """The proposal for a policy (None: no file) and records; `path` is the policy file's name."""
     trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
     file = folder / path
     if policy is not None:

@@ -1,6 +1,6 @@
-"""Digest files as CloudTrail delivers them, signed by a key of our own: one an hour, each naming the last.
+"""Creates digest files as CloudTrail delivers them, signed by a test key: one per hour, each naming the one before.
 
-As "CloudTrail digest file structure" of the CloudTrail User Guide tells (read 2026-11-24).
+As in "CloudTrail digest file structure" of the CloudTrail User Guide (read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _STAMP = re.compile(r"_(\d{8}T\d{4}Z)_")
 
 @cache
 def signing_key() -> rsa.RSAPrivateKey:
-    """The key of every region; made once, since that takes a while."""
+    """The key of every region; created once, since that takes a while."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def public_key(form: PublicFormat = PublicFormat.PKCS1) -> bytes:
-    """Its public half in DER, as ListPublicKeys gives it."""
+    """Its public half in DER, as ListPublicKeys returns it."""
     return signing_key().public_key().public_bytes(Encoding.DER, form)
 
 
@@ -54,7 +54,7 @@ class Written:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """As the object has it."""
+        """The content as the object has it."""
         return {"signature": self.signature, "signature-algorithm": "SHA256withRSA"}
 
 
@@ -116,7 +116,7 @@ def written(told: dict[str, Any]) -> Written:
 
 
 def deliver_digests(s3: FakeS3, account: str, region: str, start: datetime, hours: int) -> Chain:
-    """Put the digests of so many hours over a bucket's log files, each file in that of the hour in its name."""
+    """Put the digests of some hours over a bucket's log files, each file in the hour of its name."""
     chain = Chain(s3.bucket, account, region, start)
     for _ in range(hours):
         named = dict(_of_hour(s3, f"AWSLogs/{account}/CloudTrail/{region}/", chain.end))

@@ -1,4 +1,4 @@
-"""Evidence that fits a policy: some granted actions were used, some missing ones were denied."""
+"""Creates evidence for a policy: some granted actions were used, some missing ones were denied."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def evidence_for(document: Document, chance: random.Random) -> Evidence:
 
 
 def with_unknown_grants(document: Document, found: Evidence, chance: random.Random) -> Evidence:
-    """The evidence with allowed calls that the policy does not allow: an unknown policy did."""
+    """The evidence with allowed calls that the policy does not allow, so that an unknown policy did."""
     pairs = [pair for statement in document.statements for pair in _used(statement, chance)]
     moved = [(action, re.sub(r"[A-Za-z0-9]$", "-elsewhere", resource)) for action, resource in pairs]
     more = [_usage(*pair, _some_runs(chance)) for pair in dict.fromkeys(moved) if fits(*pair)]

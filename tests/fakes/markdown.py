@@ -1,4 +1,4 @@
-"""Markdown as GitHub would show it: CommonMark with tables, taken apart into what a reader sees and what it does."""
+"""Parses Markdown as GitHub does (CommonMark with tables) into its visible text and its effects."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ HOSTILE = (
     "${aws:username}",
     "*",
 )
-"""What an attacker could name a thing that a deploy touches."""
+"""Names that an attacker could give a resource of a deploy."""
 
 
 @dataclass(slots=True)
 class Page:
-    """What became of a text."""
+    """The parsed text."""
 
     codes: list[str] = field(default_factory=list)
     """Contents of code spans, in order."""
@@ -60,13 +60,13 @@ class Page:
     """Kinds of blocks, in order, e.g. `heading_open`."""
 
     def acts(self) -> list[str]:
-        """What does more than to be read: HTML, links, and text that GitHub turns into links or notifications."""
+        """Effects beyond text: HTML, links, and text that GitHub turns into links or notifications."""
         shown = re.findall(r"@\w|#\d|GH-\d|https?:|www\.|<!?[\w/-]", self.prose)
         return [*self.html, *self.links, *shown]
 
 
 def read(markdown: str) -> Page:
-    """Takes a text apart."""
+    """Parses a text."""
     page = Page()
     for token in MarkdownIt("commonmark").enable("table").parse(markdown):
         page.blocks.append(token.type)
@@ -86,7 +86,7 @@ def read(markdown: str) -> Page:
 
 
 def table_widths(markdown: str) -> list[set[int]]:
-    """For each table the numbers of columns that its lines have: one number where it is whole."""
+    """For each table the numbers of columns of its lines: one number if it is valid."""
     blocks = re.split(r"\n{2,}", markdown)
     tables = [block for block in blocks if re.search(r"^\| [-:]", block, re.MULTILINE)]
     return [{line.count("|") for line in block.splitlines() if line.startswith("|")} for block in tables]

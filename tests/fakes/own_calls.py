@@ -1,4 +1,4 @@
-"""The product's own requests as CloudTrail would record them, and what the product itself derives from such records."""
+"""Creates CloudTrail records of the product's own requests, and the product's needs and proposal from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GLOBAL = ("iam",)
 
 
 def records_of(asked: Iterable[Asked], role: str) -> Iterator[dict[str, Any]]:
-    """The records of requests to stand-ins, all by one role."""
+    """The records of requests to fakes, all by one role."""
     now = datetime.now(UTC)
     for number, each in enumerate(asked):
         call = {
@@ -52,7 +52,7 @@ def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, 
 
 
 def leastpriv(environment: Mapping[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs the installed command with nothing of AWS or a runner but what is given."""
+    """Runs the installed command with only the given variables of AWS or a runner."""
     command = Path(sys.executable).with_name("leastpriv")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INPUT_", "GITHUB_"))}
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The same policy in another form: order, case, strings for lists, split statements, white space."""
+"""Rewrites a policy in an equivalent form: order, case, strings for lists, split statements, white space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _listed(statement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _split(statement: Mapping[str, Any], chance: random.Random) -> list[dict[str, Any]]:
-    """A statement for each action and resource, or as it is; what is excluded stays together."""
+    """A statement for each action and resource, or unchanged; excluded actions and resources are not split."""
     parts = [dict(statement)]
     for key in ("Action", "Resource"):
         if key in statement and chance.random() < 0.5:

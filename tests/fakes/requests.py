@@ -1,4 +1,4 @@
-"""Made-up calls of real events: their requests have keys that the mapping knows, and texts that it tells apart."""
+"""Generates calls of real events: their requests have keys that the mapping knows, and texts that it distinguishes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PRINCIPALS = ("role/ci/deploy", "role/other", "user/ann")
 
 
 def calls(random: Random, count: int) -> Iterator[Call]:
-    """So many calls; each of the rules' own events comes up as often as all others of its kind together."""
+    """The given number of calls; each event with its own rules is as frequent as all others of its kind together."""
     for _ in range(count):
         source, name = random.choice(_listed() if random.random() < 0.5 else _named(random))
         prefix = map_event(source, name).prefix
@@ -108,7 +108,7 @@ def _listed() -> Sequence[tuple[str, str]]:
 
 
 def _named(random: Random) -> Sequence[tuple[str, str]]:
-    """Events called like the actions of a service."""
+    """Events with the names of a service's actions."""
     prefix = random.choice(sorted(catalog.services()))
     names = [action.partition(":")[2] for action in catalog.actions(prefix)]
     return [(f"{prefix}.amazonaws.com", name) for name in names or ["Nothing"]]

@@ -24,7 +24,7 @@ class Proposed:
 
     @property
     def context(self) -> ReportContext:
-        """The proposal with what it rests on."""
+        """The proposal with its context."""
         return self.content.context
 
     @property

@@ -1,4 +1,4 @@
-"""Scripts of `tools/` and `bench/` as modules, which they are of no package."""
+"""Imports scripts of `tools/` and `bench/`, which are in no package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def load(path: str) -> ModuleType:
-    """The module of a script, `tools/demo.py`, run anew; dataclasses in it need its entry in `sys.modules`."""
+    """The module of a script, such as `tools/demo.py`, executed again; dataclasses need the entry in `sys.modules`."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, _ROOT / path)
     assert spec
     assert spec.loader

@@ -1,4 +1,4 @@
-"""The fake GitHub keeps GitHub's rules: what the tests of the pull request's life cycle stand on."""
+"""The fake GitHub follows GitHub's rules, on which the tests of the pull request's lifecycle rely."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ZERO = "0" * 40
 
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
-    """A fresh GitHub."""
+    """A new GitHub."""
     with FakeGitHub() as started:
         yield started
 
@@ -43,7 +43,7 @@ _REPOSITORIES: WeakKeyDictionary[FakeGitHub, dict[str, Repository]] = WeakKeyDic
 
 
 def repository(hub: FakeGitHub, token: str | None = None) -> Repository:
-    """The repository through PyGithub, asked for once a test and token."""
+    """The repository through PyGithub, requested once per test and token."""
     known, key = _REPOSITORIES.setdefault(hub, {}), token or hub.token
     if key not in known:
         known[key] = client(hub, key).get_repo(hub.world.full_name)
@@ -62,21 +62,21 @@ def below(path: str) -> str:
 
 
 def query(hub: FakeGitHub, text: str, token: str | None = None, **variables: Any) -> Any:
-    """One GraphQL request; its body."""
+    """The body of the answer to one GraphQL request."""
     given = {"Authorization": f"bearer {token or hub.token}"}
     body = {"query": text, "variables": variables}
     return requests.post(hub.graphql_url, json=body, headers=given, timeout=10).json()
 
 
 def refusal(call: Callable[[], object]) -> tuple[int, Any]:
-    """Status and body of a refused call."""
+    """Status and body of a denied call."""
     with pytest.raises(GithubException) as caught:
         call()
     return caught.value.status, caught.value.data
 
 
 def commit_on(repo: Repository, branch: str, path: str, text: str) -> GitCommit:
-    """A commit over a branch by the git database; no ref moves."""
+    """A commit on a branch by the git database; no ref moves."""
     parent = repo.get_git_commit(repo.get_branch(branch).commit.sha)
     blob = repo.create_git_blob(text, "utf-8")
     element = InputGitTreeElement(path, "100644", "blob", sha=blob.sha)
@@ -84,7 +84,7 @@ def commit_on(repo: Repository, branch: str, path: str, text: str) -> GitCommit:
 
 
 def opened(hub: FakeGitHub, branch: str = "leastpriv/deploy") -> PullRequest:
-    """A pull request with one commit of the token's owner on a branch made through the API."""
+    """A pull request with one commit of the token's owner on a branch created by the API."""
     repo = repository(hub)
     commit = commit_on(repo, hub.default_branch, "iam/policy.json", "{}\n")
     repo.create_git_ref(f"refs/heads/{branch}", commit.sha)
@@ -92,7 +92,7 @@ def opened(hub: FakeGitHub, branch: str = "leastpriv/deploy") -> PullRequest:
 
 
 class TestStrictness:
-    def test_the_committed_description_has_exactly_the_operations_that_are_answered(self) -> None:
+    def test_the_committed_description_has_exactly_the_implemented_operations(self) -> None:
         assert {(route.method, route.template) for route in ROUTES} == contract.operations()
 
     def test_an_unknown_path_is_not_found_and_a_violation(self, hub: FakeGitHub) -> None:
@@ -112,7 +112,7 @@ class TestStrictness:
             ("DELETE", "/git/refs/heads/x", {"force": True}, "body"),
         ],
     )
-    def test_a_request_that_breaks_the_description_fails_and_the_violation_names_the_place(
+    def test_an_invalid_request_fails_and_the_violation_names_the_location(
         self, hub: FakeGitHub, method: str, path: str, body: Any, named: str
     ) -> None:
         answer = ask(hub, method, below(path), body)
@@ -120,14 +120,14 @@ class TestStrictness:
         assert named in answer.json()["message"]
         assert named in hub.violations.pop()
 
-    def test_an_answer_that_breaks_the_description_is_found(self) -> None:
+    def test_an_invalid_answer_is_a_violation(self) -> None:
         route = next(one for one in ROUTES if one.template.endswith("/git/ref/{ref}"))
         params = {"owner": "acme", "repo": "shop", "ref": "heads/main"}
         wrong = {"ref": "refs/heads/main", "node_id": "x", "url": "https://x", "object": {"type": "commit", "sha": "a"}}
         assert contract.response_violations(route, params, 200, wrong)
         assert contract.response_violations(route, params, 204, None)
 
-    def test_the_description_is_mended_only_while_it_still_contradicts_itself(self) -> None:
+    def test_the_description_is_corrected_only_while_it_contradicts_itself(self) -> None:
         kinds: dict[str, int] = {}
 
         def is_text(schema: Any) -> bool:
@@ -147,7 +147,7 @@ class TestStrictness:
         json.loads((Path(contract.__file__).parent / "openapi.json").read_text(encoding="utf-8"), object_hook=count)
         assert all(kinds.values()), kinds
 
-    def test_a_violation_nobody_expected_fails_the_test_that_made_it(self) -> None:
+    def test_an_unexpected_violation_fails_its_test(self) -> None:
         with pytest.raises(AssertionError, match="stargazers"), FakeGitHub() as hub:
             ask(hub, "GET", below("/stargazers"))
 
@@ -168,13 +168,13 @@ class TestStrictness:
         assert ask(hub, "GET", "/repos/acme/other").status_code == 404
         assert hub.violations == []
 
-    def test_a_request_without_a_user_agent_is_refused(self, hub: FakeGitHub) -> None:
+    def test_a_request_without_a_user_agent_is_an_error(self, hub: FakeGitHub) -> None:
         assert ask(hub, "GET", below(""), **{"User-Agent": ""}).status_code == 403
 
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[FakeGitHub]:
-    """A GitHub with one of everything that its answers can show, and an app that may read all of it."""
+    """A GitHub with one of every object that its answers can show, and an app that may read all of it."""
     granted = dict.fromkeys(("metadata", "contents", "pull_requests", "issues", "actions", "administration"), "write")
     with FakeGitHub(login="lp[bot]", permissions={**granted, "members": "read"}) as hub:
         hub.add_user("ann")
@@ -211,7 +211,7 @@ READS = sorted(route.template for route in ROUTES if route.method == "GET" and n
 
 class TestEveryRead:
     @pytest.mark.parametrize("template", READS)
-    def test_it_keeps_to_the_description_whatever_it_shows(self, crowded: FakeGitHub, template: str) -> None:
+    def test_every_answer_is_valid_by_the_description(self, crowded: FakeGitHub, template: str) -> None:
         commit = crowded.head("open")
         blob = crowded.world.git.at(commit, "open/file") or ("", "")
         fixed = {
@@ -230,11 +230,11 @@ class TestEveryRead:
 
 
 class TestTokens:
-    def test_a_wrong_token_is_refused(self, hub: FakeGitHub) -> None:
+    def test_a_wrong_token_is_an_error(self, hub: FakeGitHub) -> None:
         status, body = refusal(lambda: repository(hub, "nonsense"))
         assert (status, body["message"]) == (401, "Bad credentials")
 
-    def test_a_request_without_a_token_is_refused(self, hub: FakeGitHub) -> None:
+    def test_a_request_without_a_token_is_an_error(self, hub: FakeGitHub) -> None:
         assert requests.get(hub.url + below(""), timeout=10).status_code == 401
 
     def test_a_read_only_token_reads_and_may_not_write(self, hub: FakeGitHub) -> None:
@@ -247,7 +247,7 @@ class TestTokens:
         ("missing", "path"),
         [("contents", "/git/ref/heads/main"), ("pull_requests", "/pulls"), ("actions", "/actions/runs/1")],
     )
-    def test_a_permission_that_the_workflow_does_not_list_is_missing(self, missing: str, path: str) -> None:
+    def test_a_permission_that_the_workflow_does_not_list_is_denied(self, missing: str, path: str) -> None:
         granted = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read"}
         del granted[missing]
         with FakeGitHub(permissions=granted) as hub:
@@ -259,7 +259,7 @@ class TestTokens:
         assert ask(hub, "GET", below("/branches/main/protection")).status_code == 403
         assert repository(hub).get_branch("main").protected
 
-    def test_the_workflows_token_has_no_user_and_names_itself_by_graphql(self, hub: FakeGitHub) -> None:
+    def test_the_workflow_s_token_has_no_user_and_has_a_login_in_graphql(self, hub: FakeGitHub) -> None:
         assert refusal(lambda: client(hub).get_user().login)[0] == 403
         assert query(hub, "{viewer{login}}") == {"data": {"viewer": {"login": "github-actions[bot]"}}}
 
@@ -297,7 +297,7 @@ class TestGit:
         assert not commit.verification.verified
         assert repository(hub).get_commit(commit.sha).committer.login == "ann"
 
-    def test_anybody_can_write_the_bots_address_into_a_commit_but_not_its_signature(self, hub: FakeGitHub) -> None:
+    def test_a_forged_bot_address_in_a_commit_has_no_signature(self, hub: FakeGitHub) -> None:
         hub.add_user("eve")
         repo = repository(hub, hub.token_for("eve"))
         parent = repo.get_git_commit(hub.head("main"))
@@ -306,7 +306,7 @@ class TestGit:
         assert commit.author.login == "github-actions[bot]"
         assert not commit.commit.verification.verified
 
-    def test_a_person_pushes_unsigned_and_commits_signed_on_the_pages(self, hub: FakeGitHub) -> None:
+    def test_a_person_s_push_is_unsigned_and_a_commit_on_the_pages_is_signed(self, hub: FakeGitHub) -> None:
         pushed, clicked = hub.commit_as("ann", "x", {"a": "1"}), hub.commit_as("ann", "x", {"a": "2"}, on_web=True)
         repo = repository(hub)
         assert [repo.get_commit(sha).commit.verification.verified for sha in (pushed, clicked)] == [False, True]
@@ -324,16 +324,16 @@ class TestGit:
         assert refusal(lambda: repo.get_git_ref("heads/a/b"))[0] == 404
         assert refusal(ref.delete) == (422, {**refusal(ref.delete)[1], "message": "Reference does not exist"})
 
-    def test_a_branch_forbids_a_branch_below_it(self, hub: FakeGitHub) -> None:
+    def test_a_branch_blocks_a_branch_below_it(self, hub: FakeGitHub) -> None:
         repo = repository(hub)
         status, body = refusal(lambda: repo.create_git_ref("refs/heads/main/x", hub.head("main")))
         assert (status, body["message"]) == (422, "Reference update failed")
 
-    def test_a_ref_to_nothing_is_refused(self, hub: FakeGitHub) -> None:
+    def test_a_ref_to_a_missing_commit_is_an_error(self, hub: FakeGitHub) -> None:
         status, body = refusal(lambda: repository(hub).create_git_ref("refs/heads/x", "1" * 40))
         assert (status, body["message"]) == (422, "Object does not exist")
 
-    def test_a_move_that_loses_commits_needs_force(self, hub: FakeGitHub) -> None:
+    def test_a_move_that_drops_commits_needs_force(self, hub: FakeGitHub) -> None:
         first = hub.commit_as("ann", "x", {"a": "1"})
         hub.commit_as("ann", "x", {"a": "2"})
         ref = repository(hub).get_git_ref("heads/x")
@@ -342,13 +342,13 @@ class TestGit:
         ref.edit(first, force=True)
         assert hub.head("x") == first
 
-    def test_matching_refs_are_those_that_start_so(self, hub: FakeGitHub) -> None:
+    def test_matching_refs_have_the_prefix(self, hub: FakeGitHub) -> None:
         for name in ("leastpriv/a", "leastpriv/b", "other"):
             hub.commit_as("ann", name, {"a": "1"})
         found = repository(hub).get_git_matching_refs("heads/leastpriv/")
         assert [ref.ref for ref in found] == ["refs/heads/leastpriv/a", "refs/heads/leastpriv/b"]
 
-    def test_a_protected_branch_takes_no_ref_move_no_deletion_and_no_content(self, hub: FakeGitHub) -> None:
+    def test_a_protected_branch_rejects_moves_deletion_and_content(self, hub: FakeGitHub) -> None:
         repo = repository(hub)
         commit = commit_on(repo, "main", "a", "b")
         hub.protect("main")
@@ -371,7 +371,7 @@ class TestGit:
         paths = [one.path for one in repo.get_git_tree(tree, recursive=True).tree if one.type == "blob"]
         assert paths == ["README.md", "kept/deep", "new"]
 
-    def test_a_tree_or_commit_of_what_does_not_exist_is_refused(self, hub: FakeGitHub) -> None:
+    def test_a_tree_or_commit_of_missing_objects_is_an_error(self, hub: FakeGitHub) -> None:
         entry = {"path": "a", "mode": "100644", "type": "blob", "sha": "1" * 40}
         assert ask(hub, "POST", below("/git/trees"), {"tree": [entry]}).status_code == 422
         commit = ask(hub, "POST", below("/git/commits"), {"message": "m", "tree": "1" * 40})
@@ -399,11 +399,11 @@ class TestContents:
         assert refusal(lambda: repo.update_file("README.md", "m", "newer", old.sha))[0] == 409
         assert hub.file("README.md") == b"new"
 
-    def test_replacing_a_file_without_its_blob_id_is_refused(self, hub: FakeGitHub) -> None:
+    def test_replacing_a_file_without_its_blob_id_is_an_error(self, hub: FakeGitHub) -> None:
         status, body = refusal(lambda: repository(hub).create_file("README.md", "m", "new"))
         assert (status, body["message"]) == (422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
 
-    def test_a_folder_is_a_list_and_what_is_missing_is_not_found(self, hub: FakeGitHub) -> None:
+    def test_a_folder_is_a_list_and_a_missing_path_is_not_found(self, hub: FakeGitHub) -> None:
         hub.commit_as("ann", "x", {"iam/a.json": "1", "iam/deep/b.json": "2"})
         repo = repository(hub)
         listed = repo.get_contents("iam", ref="x")
@@ -412,7 +412,7 @@ class TestContents:
         assert refusal(lambda: repo.get_contents("iam"))[0] == 404
         assert refusal(lambda: repo.get_contents("iam", ref="nowhere"))[0] == 404
 
-    def test_a_file_over_a_mebibyte_comes_without_content(self, hub: FakeGitHub) -> None:
+    def test_a_file_over_a_mebibyte_has_no_content(self, hub: FakeGitHub) -> None:
         hub.commit_as("ann", "main", {"big": b"x" * (1024 * 1024 + 1)})
         found = repository(hub).get_contents("big")
         assert not isinstance(found, list)
@@ -434,9 +434,7 @@ NAMES = st.text("abzAZ09-_+%#&= äß", min_size=1, max_size=12).map(lambda text:
 class TestRoundTrips:
     @examples(10)
     @given(path=st.lists(NAMES, min_size=1, max_size=3).map("/".join), content=st.binary(max_size=200))
-    def test_what_is_written_is_read_whatever_its_path_and_bytes(
-        self, shared: FakeGitHub, path: str, content: bytes
-    ) -> None:
+    def test_any_bytes_at_any_path_are_read_back_unchanged(self, shared: FakeGitHub, path: str, content: bytes) -> None:
         repo, branch = repository(shared), f"b{len(shared.requests)}"
         repo.create_git_ref(f"refs/heads/{branch}", shared.head("main"))
         repo.create_file(path, "m", content, branch=branch)
@@ -446,14 +444,14 @@ class TestRoundTrips:
 
     @examples(10)
     @given(content=st.binary(max_size=200))
-    def test_a_blob_comes_back_byte_for_byte(self, shared: FakeGitHub, content: bytes) -> None:
+    def test_a_blob_is_read_back_unchanged(self, shared: FakeGitHub, content: bytes) -> None:
         repo = repository(shared)
         blob = repo.get_git_blob(repo.create_git_blob(base64.b64encode(content).decode(), "base64").sha)
         assert base64.b64decode(blob.content) == content
 
     @examples(10)
     @given(name=NAMES, message=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=40))
-    def test_a_label_and_a_comment_come_back_as_written(self, shared: FakeGitHub, name: str, message: str) -> None:
+    def test_a_label_and_a_comment_are_read_back_unchanged(self, shared: FakeGitHub, name: str, message: str) -> None:
         repo = repository(shared)
         number = shared.world.open_issue("ann", "t", None).number
         repo.get_issue(number).add_to_labels(name)
@@ -463,7 +461,7 @@ class TestRoundTrips:
 
     @examples(10)
     @given(count=st.integers(0, 12), size=st.integers(1, 5))
-    def test_following_the_links_of_a_list_visits_everything_once(
+    def test_following_the_links_of_a_list_visits_every_item_once(
         self, shared: FakeGitHub, count: int, size: int
     ) -> None:
         number = shared.world.open_issue("ann", "t", None).number
@@ -477,7 +475,7 @@ class TestRoundTrips:
 
 
 class TestPullRequests:
-    def test_a_pull_request_shows_what_it_changes(self, hub: FakeGitHub) -> None:
+    def test_a_pull_request_shows_its_changes(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
         assert (pull.user.login, pull.state, pull.mergeable, pull.draft) == ("github-actions[bot]", "open", True, False)
         assert (pull.commits, pull.additions, pull.changed_files) == (1, 1, 1)
@@ -485,7 +483,7 @@ class TestPullRequests:
         assert [one.filename for one in pull.get_files()] == ["iam/policy.json"]
         assert [one.sha for one in pull.get_commits()] == [pull.head.sha]
 
-    def test_the_three_refusals_of_creation(self, hub: FakeGitHub) -> None:
+    def test_creation_is_denied_for_three_reasons(self, hub: FakeGitHub) -> None:
         opened(hub)
         repo = repository(hub)
         repo.create_git_ref("refs/heads/same", hub.head("main"))
@@ -539,7 +537,7 @@ class TestPullRequests:
         assert (pull.state, pull.merged) == ("closed", False)
 
     @pytest.mark.parametrize("method", ["merge", "squash"])
-    def test_a_merge_closes_and_says_who_and_when(self, method: str) -> None:
+    def test_a_merge_closes_and_records_login_and_time(self, method: str) -> None:
         now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         with FakeGitHub(clock=lambda: now) as hub:
             pull = opened(hub)
@@ -550,7 +548,7 @@ class TestPullRequests:
             assert hub.file("iam/policy.json") == b"{}\n"
             assert [one.number for one in repository(hub).get_commit(sha).get_pulls()] == [pull.number]
 
-    def test_a_base_that_takes_the_head_in_merges(self, hub: FakeGitHub) -> None:
+    def test_a_base_that_contains_the_head_merges_the_pull_request(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
         hub.move_branch_as("ann", "main", hub.head("leastpriv/deploy"))
         pull.update()
@@ -570,7 +568,7 @@ class TestPullRequests:
         assert commit.commit.verification.verified
         assert [one.filename for one in pull.get_files()] == ["iam/policy.json"]
 
-    def test_a_closed_pull_request_is_reopened_only_while_its_branch_is_as_it_was(self, hub: FakeGitHub) -> None:
+    def test_a_closed_pull_request_is_reopened_only_if_its_branch_is_unchanged(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
         hub.close_pull(pull.number, by="ann")
         assert ask(hub, "GET", below(f"/issues/{pull.number}")).json()["closed_by"]["login"] == "ann"
@@ -589,7 +587,7 @@ class TestPullRequests:
         assert (pull.title, pull.body, pull.base.ref) == ("T", "B", "release")
         assert refusal(lambda: pull.edit(base="nowhere"))[0] == 422
 
-    def test_a_body_over_the_limit_is_refused(self, hub: FakeGitHub) -> None:
+    def test_a_body_over_the_limit_is_an_error(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
         pull.edit(body="x" * 65536)
         assert refusal(lambda: pull.edit(body="x" * 65537))[0] == 422
@@ -617,7 +615,7 @@ class TestPullRequests:
 
 
 class TestIssues:
-    def test_labels_are_made_on_first_use_and_taken_off(self, hub: FakeGitHub) -> None:
+    def test_labels_are_created_on_first_use_and_removed(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
         pull.add_to_labels("leastpriv", "a/b")
         assert sorted(one.name for one in repository(hub).get_labels()) == ["a/b", "leastpriv"]
@@ -633,7 +631,7 @@ class TestIssues:
         pull.update()
         assert [one.login for one in pull.assignees] == ["ann"]
 
-    def test_reviews_are_asked_of_collaborators_only(self, hub: FakeGitHub) -> None:
+    def test_reviews_are_requested_from_collaborators_only(self, hub: FakeGitHub) -> None:
         hub.add_user("ann")
         pull = opened(hub)
         pull.create_review_request(reviewers=["ann"])
@@ -642,7 +640,7 @@ class TestIssues:
         assert status == 422
         assert body["message"].startswith("Reviews may only be requested from collaborators.")
 
-    def test_the_workflows_token_cannot_ask_a_team(self, hub: FakeGitHub) -> None:
+    def test_the_workflow_s_token_cannot_request_a_team(self, hub: FakeGitHub) -> None:
         hub.add_team("platform")
         pull = opened(hub)
         status, body = refusal(lambda: pull.create_review_request(team_reviewers=["platform"]))
@@ -672,7 +670,7 @@ class TestIssues:
         assert [(one.title, one.state_reason) for one in found] == [("Drift", "completed")]
 
     @pytest.mark.parametrize(("role", "legacy"), [("maintain", "write"), ("triage", "read"), ("admin", "admin")])
-    def test_a_permission_is_told_by_role_and_by_level(self, hub: FakeGitHub, role: str, legacy: str) -> None:
+    def test_a_permission_is_returned_by_role_and_by_level(self, hub: FakeGitHub, role: str, legacy: str) -> None:
         hub.add_user("ann", role)
         found = ask(hub, "GET", below("/collaborators/ann/permission")).json()
         assert (found["permission"], found["role_name"]) == (legacy, role)
@@ -680,13 +678,13 @@ class TestIssues:
 
 
 class TestRuns:
-    def test_a_run_tells_its_branch_event_and_repository(self, hub: FakeGitHub) -> None:
+    def test_a_run_has_its_branch_event_and_repository(self, hub: FakeGitHub) -> None:
         hub.add_run(42, "feature", "pull_request", head_repository="eve/shop")
         run = repository(hub).get_workflow_run(42)
         assert (run.head_branch, run.event, run.head_repository.full_name) == ("feature", "pull_request", "eve/shop")
         assert refusal(lambda: repository(hub).get_workflow_run(43))[0] == 404
 
-    def test_the_jobs_are_those_of_the_latest_attempt_unless_all_are_asked_for(self, hub: FakeGitHub) -> None:
+    def test_the_jobs_are_those_of_the_latest_attempt_unless_all_are_requested(self, hub: FakeGitHub) -> None:
         hub.add_run(42, attempt=2)
         hub.add_job(42, "old", attempt=1)
         hub.add_job(42, "new")
@@ -696,7 +694,7 @@ class TestRuns:
         jobs = ask(hub, "GET", below("/actions/runs/42/attempts/1/jobs")).json()["jobs"]
         assert [one["name"] for one in jobs] == ["old"]
 
-    def test_a_job_log_lies_on_another_server_that_refuses_the_token(self, hub: FakeGitHub) -> None:
+    def test_a_job_log_is_on_another_server_that_rejects_the_token(self, hub: FakeGitHub) -> None:
         hub.add_run(42)
         job = hub.add_job(42, log="AccessDenied\n")
         answer = ask(hub, "GET", below(f"/actions/jobs/{job}/logs"))
@@ -704,7 +702,7 @@ class TestRuns:
         refused = requests.get(answer.url, headers={"Authorization": f"Bearer {hub.token}"}, timeout=10)
         assert refused.status_code == 400
 
-    def test_the_log_of_a_running_job_is_not_there_and_an_old_one_is_gone(self, hub: FakeGitHub) -> None:
+    def test_the_log_of_a_running_job_is_not_found_and_an_old_one_is_deleted(self, hub: FakeGitHub) -> None:
         hub.add_run(42)
         running, expired = hub.add_job(42, status="in_progress", conclusion=None), hub.add_job(42, log=None)
         statuses = [ask(hub, "GET", below(f"/actions/jobs/{job}/logs")).status_code for job in (running, expired)]
@@ -715,7 +713,7 @@ UPDATE = "mutation($input: UpdateRefsInput!){updateRefs(input:$input){clientMuta
 
 
 def update_refs(hub: FakeGitHub, *updates: dict[str, Any]) -> Any:
-    """Ask for one atomic move of refs."""
+    """Request one atomic move of refs."""
     found = query(hub, '{repository(owner:"acme",name:"shop"){id}}')
     return query(hub, UPDATE, input={"repositoryId": found["data"]["repository"]["id"], "refUpdates": list(updates)})
 
@@ -736,7 +734,7 @@ class TestGraphQL:
         with pytest.raises(KeyError):
             hub.head("x")
 
-    def test_update_refs_with_a_stale_ref_fails_in_general_words_and_moves_nothing(self, hub: FakeGitHub) -> None:
+    def test_update_refs_with_a_stale_ref_fails_with_a_generic_error_and_moves_nothing(self, hub: FakeGitHub) -> None:
         x, y = hub.commit_as("ann", "x", {"a": "1"}), hub.commit_as("ann", "y", {"a": "2"})
         main = hub.head("main")
         fresh = {"name": "refs/heads/x", "beforeOid": x, "afterOid": main, "force": True}
@@ -746,7 +744,7 @@ class TestGraphQL:
         assert done["errors"][0]["message"].startswith("Something went wrong while executing your query.")
         assert (hub.head("x"), hub.head("y")) == (x, y)
 
-    def test_update_refs_keeps_to_fast_forwards_and_protection(self, hub: FakeGitHub) -> None:
+    def test_update_refs_respects_fast_forwards_and_protection(self, hub: FakeGitHub) -> None:
         x, main = hub.commit_as("ann", "x", {"a": "1"}), hub.head("main")
         assert "errors" in update_refs(hub, {"name": "refs/heads/x", "beforeOid": x, "afterOid": main})
         hub.protect("main")
@@ -760,7 +758,7 @@ class TestGraphQL:
         assert "data" not in done
         assert "Field 'updateRefs' doesn't exist on type 'Mutation'" in [one["message"] for one in done["errors"]]
 
-    def test_pygithub_sees_a_refused_mutation_as_an_error(self, hub: FakeGitHub) -> None:
+    def test_pygithub_raises_an_error_for_a_denied_mutation(self, hub: FakeGitHub) -> None:
         given = {"repositoryId": "R_nothing", "refUpdates": []}
         call = client(hub).requester.graphql_named_mutation
         assert refusal(lambda: call("updateRefs", given, "clientMutationId"))[0] == 404
@@ -794,12 +792,12 @@ class TestGraphQL:
 
 
 class TestFaults:
-    def test_a_fault_hits_so_many_requests_and_no_more(self, hub: FakeGitHub) -> None:
+    def test_a_fault_hits_the_given_number_of_requests(self, hub: FakeGitHub) -> None:
         hub.fail_next("GET", r"/git/ref/", 502, times=2)
         statuses = [ask(hub, "GET", below("/git/ref/heads/main")).status_code for _ in range(3)]
         assert statuses == [502, 502, 200]
 
-    def test_a_fault_touches_nothing_unless_the_request_is_carried_out(self, hub: FakeGitHub) -> None:
+    def test_a_fault_changes_nothing_unless_the_request_is_carried_out(self, hub: FakeGitHub) -> None:
         body = {"ref": "refs/heads/x", "sha": hub.head("main")}
         hub.fail_next("POST", r"/git/refs$", 500)
         hub.fail_next("POST", r"/git/refs$", 500, carried_out=True)
@@ -807,20 +805,20 @@ class TestFaults:
         assert [one.status_code for one in answers] == [500, 500, 422]
         assert answers[-1].json()["message"] == "Reference already exists"
 
-    def test_the_secondary_limit_says_when_to_come_back(self, hub: FakeGitHub) -> None:
+    def test_the_secondary_limit_gives_the_time_of_a_retry(self, hub: FakeGitHub) -> None:
         hub.limit_next("POST", r"/pulls$", retry_after=7, status=429)
         answer = ask(hub, "POST", below("/pulls"), {"title": "t", "head": "h", "base": "main"})
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
         assert "secondary rate limit" in answer.json()["message"]
 
-    def test_the_primary_limit_refuses_until_it_is_reset_and_may_always_be_asked(self, hub: FakeGitHub) -> None:
+    def test_the_primary_limit_blocks_until_its_reset_and_can_always_be_read(self, hub: FakeGitHub) -> None:
         hub.set_rate_limit(1, reset=2_000_000_000)
         answers = [ask(hub, "GET", below("")) for _ in range(2)]
         assert [one.status_code for one in answers] == [200, 403]
         assert answers[1].headers["X-RateLimit-Remaining"] == "0"
         assert client(hub).get_rate_limit().rate.remaining == 0
 
-    def test_somebody_may_move_a_ref_between_two_requests(self, hub: FakeGitHub) -> None:
+    def test_a_ref_can_move_between_two_requests(self, hub: FakeGitHub) -> None:
         mine = commit_on(repository(hub), "main", "a", "mine")
         hub.before_next("PATCH", r"/git/refs/heads/main", lambda: hub.commit_as("ann", "main", {"a": "theirs"}))
         ref = repository(hub).get_git_ref("heads/main")
@@ -835,7 +833,7 @@ class TestFaults:
 
 
 class TestEnterpriseServer:
-    def test_everything_lies_below_its_prefix(self) -> None:
+    def test_all_paths_have_its_prefix(self) -> None:
         with FakeGitHub(prefix="/api/v3") as hub:
             assert hub.graphql_url == f"{hub.server_url}/api/graphql"
             assert repository(hub).url.startswith(f"{hub.server_url}/api/v3/repos/")

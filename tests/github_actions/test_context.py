@@ -1,4 +1,4 @@
-"""The promises of reading the runner's surroundings, and of the paths that users name."""
+"""The runner's context is read correctly, and paths of inputs remain inside the workspace."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SERVER = {
 
 
 def pull_request(head: object, base: object = "octo/infra") -> dict[str, object]:
-    """Return the part of a pull request event that tells where it comes from."""
+    """Return the part of a pull request event that names its repositories."""
     repo = None if head is None else {"full_name": head}
     return {"pull_request": {"head": {"repo": repo}, "base": {"repo": {"full_name": base}}}}
 
 
-def test_the_surroundings_are_those_of_the_environment() -> None:
+def test_the_context_is_read_from_the_environment() -> None:
     runner = Runner.from_environment(SERVER)
     assert runner.in_actions
     assert runner.debug
@@ -42,7 +42,7 @@ def test_the_surroundings_are_those_of_the_environment() -> None:
     assert runner.api_url == SERVER["GITHUB_API_URL"]
 
 
-def test_an_empty_environment_is_a_shell_in_the_current_folder() -> None:
+def test_an_empty_environment_is_outside_actions_in_the_current_folder() -> None:
     runner = Runner.from_environment({"GITHUB_OUTPUT": ""})
     assert not runner.in_actions
     assert (runner.workspace, runner.output_file, runner.run_url) == (Path(), None, "")
@@ -51,14 +51,14 @@ def test_an_empty_environment_is_a_shell_in_the_current_folder() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00", b'"x"', b"[" * 100_000], ids=repr)
-def test_an_event_that_is_no_json_object_is_named_but_only_when_it_is_asked_for(tmp_path: Path, content: bytes) -> None:
+def test_a_malformed_event_is_an_error_only_when_it_is_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "event.json").write_bytes(content)
     runner = Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "event.json")})
     with pytest.raises(InputError, match=r"event\.json \(GITHUB_EVENT_PATH\)"):
         runner.read_event()
 
 
-def test_a_missing_event_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_event_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json"):
         Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "none.json")}).read_event()
 
@@ -81,7 +81,7 @@ def test_a_pull_request_from_another_or_a_deleted_repository_is_from_a_fork(
     assert is_from_fork(event) is fork
 
 
-def test_runs_of_forks_and_of_dependabot_have_a_token_that_only_reads(tmp_path: Path) -> None:
+def test_runs_of_forks_and_dependabot_have_a_read_only_token(tmp_path: Path) -> None:
     event = tmp_path / "event.json"
     event.write_text(json.dumps(pull_request("mallory/infra")))
     assert Runner.from_environment({"GITHUB_EVENT_PATH": str(event)}).has_read_only_token()
@@ -94,7 +94,9 @@ def test_runs_of_forks_and_of_dependabot_have_a_token_that_only_reads(tmp_path: 
 @pytest.mark.parametrize(
     ("value", "path"), [("iam/x.json", "iam/x.json"), ("./iam//x.json", "iam/x.json"), ("a..b", "a..b")]
 )
-def test_a_path_inside_the_workspace_is_taken_whether_it_exists_or_not(tmp_path: Path, value: str, path: str) -> None:
+def test_a_path_inside_the_workspace_is_accepted_whether_or_not_it_exists(
+    tmp_path: Path, value: str, path: str
+) -> None:
     assert repository_path(tmp_path, value, "policy-file").relative_to(tmp_path.resolve()).as_posix() == path
 
 

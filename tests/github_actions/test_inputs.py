@@ -1,4 +1,4 @@
-"""The promises of reading inputs."""
+"""Inputs are read as the runner and the toolkit read them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_list_reads_the_same_by_commas_and_by_lines(entries: list[str]) -> Non
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", "\n,\n"])
-def test_a_list_of_nothing_is_empty(text: str) -> None:
+def test_an_empty_list_is_empty(text: str) -> None:
     assert split_list(text) == ()
 
 
@@ -34,7 +34,7 @@ def test_a_boolean_is_read_as_the_toolkit_reads_it(text: str, value: bool) -> No
 
 
 @pytest.mark.parametrize("text", ["", "yes", "no", "1", "0", "on", "tRUE", "null"])
-def test_another_text_than_a_boolean_is_an_error_that_names_the_input(text: str) -> None:
+def test_a_malformed_boolean_is_an_error_that_names_the_input(text: str) -> None:
     with pytest.raises(InputError, match=r"input draft .* true or false"):
         parse_boolean(text, "draft")
 
@@ -45,7 +45,7 @@ def test_a_number_reads_back(number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "1e3", "1_0", "0x1", "\u0663", "x", "9" * 5000])
-def test_another_text_than_a_number_is_an_error_that_names_the_input(text: str) -> None:
+def test_a_malformed_number_is_an_error_that_names_the_input(text: str) -> None:
     with pytest.raises(InputError, match=r"input minimum-days .* whole number"):
         parse_integer(text, "minimum-days")
 

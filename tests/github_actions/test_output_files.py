@@ -1,4 +1,4 @@
-"""The promises of the runner's files: what is written is what the runner reads."""
+"""The runner reads outputs and summaries as they were written."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def read_outputs(text: str) -> list[tuple[str, str]]:
     return outputs
 
 
-def test_the_reader_of_these_tests_reads_both_forms() -> None:
+def test_the_simulated_runner_reads_both_forms() -> None:
     assert read_outputs("a=1\n\nb<<E\nx\n\nE\nc=<<\n") == [("a", "1"), ("b", "x\n"), ("c", "<<")]
 
 
 @given(st.lists(st.tuples(NAMES, TEXT), min_size=1, max_size=4))
-def test_any_values_one_after_another_come_back_as_they_were_given(outputs: list[tuple[str, str]]) -> None:
+def test_any_values_are_read_back_unchanged(outputs: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "output")
         for name, value in outputs:
@@ -76,12 +76,12 @@ def test_an_ambiguous_name_is_an_error(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "output").exists()
 
 
-def test_half_a_character_becomes_an_escape_instead_of_an_error(tmp_path: Path) -> None:
+def test_a_lone_surrogate_becomes_an_escape_instead_of_an_error(tmp_path: Path) -> None:
     write_output(tmp_path / "output", "name", "x\ud800y")
     assert read_outputs((tmp_path / "output").read_text()) == [("name", "x\\ud800y")]
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(LeastprivError, match=r"nowhere/output cannot be written"):
         write_output(tmp_path / "nowhere" / "output", "name", "x")
 
@@ -124,5 +124,5 @@ def test_a_fence_that_is_open_at_the_cut_is_closed_before_the_note() -> None:
     assert "x\n```\n\n\n*The summary was cut here" in cut
 
 
-def test_nothing_is_written_where_not_even_the_note_fits() -> None:
+def test_nothing_is_written_if_not_even_the_note_fits() -> None:
     assert truncate_at_line("x\n" * 50, 10) == ""

@@ -1,4 +1,4 @@
-"""The promises of the one place that prints."""
+"""Printed text runs no workflow command but those of the console."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOSTILE = st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join)
 
 
 def runner_commands(printed: str) -> list[tuple[str, str]]:
-    """Return the commands that a runner finds in what was printed (`ActionCommand.cs`, stop-commands)."""
+    """Return the commands that a runner finds in printed text (`ActionCommand.cs`, stop-commands)."""
     found, stopped = [], ""
     for line in re.split(r"\r\n|\r|\n", printed):
         if stopped:
@@ -36,7 +36,7 @@ def runner_commands(printed: str) -> list[tuple[str, str]]:
 
 
 def console(in_actions: bool = True) -> tuple[Console, io.StringIO, io.StringIO]:
-    """Return a console and what it prints to."""
+    """Return a console and its stream."""
     stdout, stderr = io.StringIO(), io.StringIO()
     return Console(stdout, stderr, in_actions), stdout, stderr
 
@@ -44,7 +44,7 @@ def console(in_actions: bool = True) -> tuple[Console, io.StringIO, io.StringIO]
 @pytest.mark.parametrize(
     "line", ["::add-mask::a", " \t\u3000::add-mask::a", "say ##[add-mask]a", "::warning file=x::a"]
 )
-def test_the_runner_of_these_tests_finds_commands(line: str) -> None:
+def test_the_simulated_runner_finds_commands(line: str) -> None:
     assert len(runner_commands(line)) == 1
 
 
@@ -109,7 +109,7 @@ def test_escaped_data_reads_back_as_the_runner_reads_it(text: str) -> None:
     assert undone.replace("%25", "%") == text
 
 
-def test_several_untrusted_lines_are_printed_with_commands_switched_off() -> None:
+def test_several_untrusted_lines_are_printed_with_commands_disabled() -> None:
     speaker, stdout, _ = console()
     speaker.untrusted("one\ntwo")
     first, *lines, last = stdout.getvalue().splitlines()
@@ -125,7 +125,7 @@ def test_no_two_blocks_share_a_token() -> None:
     assert len(set(re.findall("stop-commands::(.*)", stdout.getvalue()))) == 2
 
 
-def test_a_group_ends_even_when_the_work_in_it_fails() -> None:
+def test_a_group_ends_even_if_its_block_fails() -> None:
     speaker, stdout, _ = console()
     with pytest.raises(RuntimeError), speaker.group("Reading"):
         raise RuntimeError

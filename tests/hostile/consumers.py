@@ -1,6 +1,6 @@
-"""Who reads what the product puts out, as they read it: each tells what a text made them do.
+"""Reads the product's output as its consumers do, and returns the effects of each text.
 
-Of each the rules are those of its own documentation or source, not the product's idea of them.
+The rules are those of the consumers' documentation or source, not the product's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REGISTERED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A workflow command as the runner understood it."""
+    """A workflow command as the runner parses it."""
 
     name: str
     properties: Mapping[str, str]
@@ -36,7 +36,7 @@ class Command:
 
 @dataclass(slots=True)
 class Log:
-    """What a runner made of a step's standard output."""
+    """The effects of a step's standard output on a runner."""
 
     commands: list[Command] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
@@ -93,15 +93,15 @@ def _decoded(text: str) -> str:
 
 
 def markdown_acts(text: str, *, html: str, links: str) -> list[str]:
-    """What Markdown does beyond being read, but for HTML and links (regular expressions) that are the product's own.
+    """Effects of Markdown beyond text, except HTML and links (regular expressions) of the product.
 
-    Code blocks are read too: those of a diagram are for `drawn`.
+    Code blocks are read too; for those of diagrams see `drawn`.
     """
     page = read(re.sub(r"```(?:mermaid|hcl)\n.*?\n```", "", text, flags=re.DOTALL))
     acts = [each for each in page.html if not re.fullmatch(html, each.strip())]
     acts += [link for link in page.links if not re.fullmatch(links, link)]
     known = {*page.html, *page.links}
-    # `[#1](…)` is a link of ours, and `removed by #1` names a pull request of ours.
+    # `[#1](…)` is a link of the product, and `removed by #1` names one of its pull requests.
     return acts + [each for each in page.acts() if each not in known and not re.fullmatch(r"#\d", each)]
 
 
@@ -110,7 +110,7 @@ _DRAWN = re.compile(rf"flowchart LR|    n\d+(?:\[{_LABEL}\]|\(\[{_LABEL}\]\))|  
 
 
 def drawn_acts(text: str) -> list[str]:
-    """Lines of a text's diagrams that are neither a node with a quoted label of plain signs nor a link between two."""
+    """Lines of diagrams that are neither a node with a quoted label of plain characters nor a link of two nodes."""
     blocks = re.findall(r"^```mermaid\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.split("\n") if not _DRAWN.fullmatch(line)]
 
@@ -123,7 +123,7 @@ def trailers(message: str) -> list[str]:
 
 
 def commit_acts(message: str) -> list[str]:
-    """What GitHub does with a commit message: mentions, references, runs that are skipped."""
+    """Effects of a commit message on GitHub: mentions, references, skipped runs."""
     acting = (
         r"(?i)@\w|#\d|\bGH-\d|\[(?:skip ci|ci skip|no ci|skip actions|actions skip)\]|^skip-checks:|/(?:issues|pull)/\d"
     )
@@ -131,7 +131,7 @@ def commit_acts(message: str) -> list[str]:
 
 
 def page_acts(text: str, links: str) -> list[str]:
-    """What a browser would do beyond showing a page: strict parsing, so that a broken tag is told as well."""
+    """Effects of a page in a browser beyond text, by strict parsing, so that a broken tag is an effect too."""
     root = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
     return [*_active(root, links), *_hidden("".join(root.itertext()))]
 
@@ -152,7 +152,7 @@ def _active(root: Element, links: str) -> Iterator[str]:
 
 
 def _hidden(text: str) -> list[str]:
-    # A mention is broken by a zero-width space of ours.
+    # The product breaks a mention by a zero-width space.
     text = text.replace("@\u200b", "@")
     return re.findall("[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
 
@@ -161,7 +161,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def terminal_acts(text: str) -> list[str]:
-    """What a terminal would do beyond showing letters in colours: control sequences, and directions of writing."""
+    """Effects on a terminal beyond coloured text: control sequences and directions of writing."""
     return re.findall(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", _COLOUR.sub("", text)
     )
@@ -175,7 +175,7 @@ def links_of_messages(log: Mapping[str, Any]) -> list[str]:
 
 
 def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
-    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}` and `${$}` the signs, `${key}` a variable.
+    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}`, `${$}` the characters, `${key}` a variable.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-26.
     """

@@ -1,4 +1,4 @@
-"""A deploy in which every name is an attacker's, and all that the action puts out about it."""
+"""A deploy with hostile names everywhere, and all that the action outputs for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.github import FakeGitHub
 POLICY_FILE = "iam/[x](https:evil.example) @octo `b` <i>|#12.json"
 RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read", "issues": "write"}
 CARRIED = "hunter2-carried-b7c1"
-"""What a call carries and nobody may read: a password, a key, the value of a parameter."""
+"""Secrets in calls: a password, a key, the value of a parameter."""
 LINKS = (
     r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
 )
@@ -30,7 +30,7 @@ REFUSED = "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not autho
 
 
 def calls(name: str) -> Iterator[Mapping[str, Any]]:
-    """Calls that carry a name wherever whoever deploys may choose one."""
+    """Calls with a name wherever the caller can choose one."""
     account = "111122223333"
     yield {
         "event": "s3:PutObject",
@@ -58,7 +58,7 @@ def calls(name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def refusals(name: str) -> Iterator[Mapping[str, Any]]:
-    """Calls that AWS refused, with a name in what AWS says of it."""
+    """Denied calls, with a name in AWS's message."""
     because = "because no identity-based policy allows the s3:GetObject action"
     yield {
         "event": "s3:GetObject",
@@ -77,7 +77,7 @@ def refusals(name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Six runs with the names, one with refusals, and one whose session, region and agent bear them."""
+    """Six runs with the names, one with denials, and one with hostile session, region and user agent."""
     made = [call for name in names for call in calls(name)]
     refused = [call for name in names for call in refusals(name)]
     third = FIRST + timedelta(days=14, minutes=30)
@@ -92,7 +92,7 @@ def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
 
 
 def policy(names: Sequence[str]) -> dict[str, Any]:
-    """A committed policy that a contributor wrote: names in Sids, resources, actions and conditions."""
+    """A committed policy of a contributor, with names in Sids, resources, actions and conditions."""
     names = [name for name in names if len(name) < 1_000]
     statements = [
         {
@@ -110,20 +110,20 @@ def policy(names: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Put:
-    """What a run of the action put out, by the way that it took."""
+    """The outputs of a run of the action, by kind."""
 
     code: int
     log: str
     outputs: Mapping[str, str]
     markdown: dict[str, str] = field(default_factory=dict)
-    """Texts that GitHub shows as Markdown, by what they are."""
+    """Texts that GitHub renders as Markdown, by kind."""
     lines: dict[str, str] = field(default_factory=dict)
-    """Titles, and the commit's message."""
+    """Titles, and the message of the commit."""
     files: dict[str, bytes] = field(default_factory=dict)
 
 
 class Stage:
-    """A repository on a GitHub of this machine, and a trail with the names."""
+    """A repository on a local fake of GitHub, and a trail with the names."""
 
     def __init__(self, folder: Path, names: Sequence[str], hub: FakeGitHub) -> None:
         self.hub, self.names, self.folder = hub, names, folder
@@ -136,7 +136,7 @@ class Stage:
         (self.job.workspace / "deploy.log").write_text(log, encoding="utf-8", errors="surrogatepass")
 
     def step(self, event: str = "schedule", **inputs: str) -> Put:
-        """Runs the action; only its own log, outputs, summary and files are read."""
+        """Runs the action; reads its log, outputs, summary and files."""
         output, summary = self.job.runner / "output", self.job.runner / "summary"
         for file in (output, summary):
             file.write_text("")
@@ -181,7 +181,7 @@ class Stage:
         return put
 
     def answered(self) -> Put:
-        """The comment that answers people, and the pull request after it."""
+        """The comment that answers commands, and the pull request after it."""
         for name in self.names:
             self.hub.comment_as("kim", 1, f"/leastpriv keep {name}"[:60_000])
         put = self.step(mode="pull-request")

@@ -1,4 +1,4 @@
-"""Ways out against names: what each reader of what the action put out was made to do, and how many names it met."""
+"""Checks every output of the action for every hostile name: effects on each consumer, and names that were met."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Way = Callable[[Put], list[str]]
 
 
 def log(put: Put) -> list[str]:
-    """The runner: no command but the product's own, each with the properties that it meant."""
+    """The runner: only the product's own commands, each with its own properties."""
     read = consumers.runner_log(put.log)
     found = [command.name for command in read.commands if command.name not in OURS]
     for command in read.commands:
@@ -35,7 +35,7 @@ def log(put: Put) -> list[str]:
 
 
 def terminal(put: Put) -> list[str]:
-    """Whoever downloads the log and shows it."""
+    """A person who shows the downloaded log."""
     return consumers.terminal_acts(put.log)
 
 
@@ -43,7 +43,7 @@ def outputs(put: Put) -> list[str]:
     """The runner's file commands: exactly the declared outputs, lists as JSON."""
     found = [name for name in put.outputs if name not in OUTPUTS]
     lists = {name: put.outputs.get(name) or "[]" for name in ("added-actions", "removed-actions")}
-    # A contributor's entries are told as they were written: a step that prints them must find nothing either.
+    # A contributor's entries are output unchanged: a step that prints them must have no effect either.
     found += [str(command) for text in lists.values() for command in consumers.runner_log(text).commands]
     assert all(isinstance(each, str) for text in lists.values() for each in json.loads(text))
     return found
@@ -86,7 +86,7 @@ def sarif(put: Put) -> list[str]:
 
 
 def json_files(put: Put) -> list[str]:
-    """Programs that read the files: valid JSON, and nothing that a runner obeys when somebody prints them."""
+    """Programs that read the files: valid JSON, and no command of the runner when a step prints them."""
     found = []
     for name, content in put.files.items():
         if name.endswith((".json", "memory")):
@@ -98,7 +98,7 @@ def json_files(put: Put) -> list[str]:
 
 
 def secrets(put: Put) -> list[str]:
-    """Everybody: no value that a call carried, no key, no token."""
+    """All consumers: no secret value of a call, no key, no token."""
     texts = {**put.markdown, **put.lines, **{name: content.decode() for name, content in put.files.items()}}
     texts |= {"outputs": json.dumps(dict(put.outputs)), "log": put.log.partition("\n")[2]}
     hidden = (CARRIED, "ASIAEXAMPLE0000001", "fake-token-write")
@@ -147,7 +147,7 @@ def _resources(put: Put) -> list[str]:
 
 
 def _strangers(names: Sequence[str]) -> set[str]:
-    """Objects beside the named ones, which a wildcard or a variable in a name would reach."""
+    """Objects similar to the named ones, which a wildcard or a variable in a name would match."""
     made = {"other", "", "eve", "x/y"}
     for name in names:
         made.add(re.sub(r"\$\{[^}]*\}", "eve", name).replace("*", "zz").replace("?", "z"))
@@ -156,7 +156,7 @@ def _strangers(names: Sequence[str]) -> set[str]:
 
 
 def reached(put: Put, tags: Sequence[str]) -> dict[str, int]:
-    """How many of the names, known by their tags, stand in each kind of text."""
+    """The number of names, identified by their tags, in each kind of text."""
     texts: dict[str, Any] = {
         "log and annotations": put.log,
         "outputs": json.dumps(dict(put.outputs)),

@@ -1,4 +1,4 @@
-"""Names that an attacker could give to a thing that a deploy touches: a fixed list, and as many as one asks for."""
+"""Hostile names of resources: a fixed list, and a generator of any number."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ _SIGNS = "`|\\<>@#[](){}*?$%&_!-:;,.~^='\"/ \t\r\n\x00\x1b\x7f\x85\u2028\u202e\u
 
 
 def generated(count: int, seed: int = 20261126) -> Iterator[str]:
-    """So many names, always the same ones: attacks cut, joined, and mixed with signs that mean something somewhere."""
+    """The given number of names, always the same: attacks truncated, joined and mixed with special characters."""
     chance = random.Random(seed)  # noqa: S311 - to be the same each time
     pieces = [name for name in FIXED if len(name) < 100]
     for _ in range(count):
@@ -115,6 +115,6 @@ def _piece(chance: random.Random, pieces: Sequence[str]) -> str:
 
 
 def tagged(count: int) -> tuple[list[str], list[str]]:
-    """As `generated`, each with a tag of its own at its end, by which it is found again; names and tags."""
+    """As `generated`, each with a unique tag at its end by which it is found; names and tags."""
     tags = [f"t{number:04}g" for number in range(count)]
     return [name + tag for name, tag in zip(generated(count), tags, strict=True)], tags

@@ -1,4 +1,4 @@
-"""The promise of untrusted text: whatever a name holds, it comes out by every way as text, and is never a pattern."""
+"""Hostile names appear in every output as text, and never become a pattern."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.hostile.names import ATTACKS, FIXED, tagged
 
 RUNS_AT = "https://github.com/octo-org/shop/actions/runs/{run}"
 BATCH = 50
-"""Names of one run: of more, the pages would show only a part."""
+"""Names of one run: with more, the pages would show only a part."""
 RUNS = ("proposed", "answered", "reviewed", "checked")
 
 
@@ -46,19 +46,19 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Put]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_name_of_the_list_does_anything_by_any_way_out_of_a_pull_request(fixed: Put, way: str) -> None:
+def test_no_name_of_the_list_has_an_effect_in_any_output_of_a_pull_request(fixed: Put, way: str) -> None:
     assert fixed.code == 0
     assert fixed.outputs["pull-request-operation"] == "created"
     assert WAYS[way](fixed) == []
 
 
-def test_the_texts_of_a_pull_request_are_all_there(fixed: Put) -> None:
+def test_all_texts_of_a_pull_request_are_checked(fixed: Put) -> None:
     assert {"summary", "pull request"} <= set(fixed.markdown)
     assert {"committed policy", "memory", "x.html", "x.sarif", "proposal.json", "patch.json"} <= set(fixed.files)
 
 
-def test_notes_at_lines_show_names_and_nothing_else(tmp_path: Path) -> None:
-    """Few names, so that all of them stay in the file that the notes are about."""
+def test_line_comments_show_names_as_text(tmp_path: Path) -> None:
+    """Few names, so that all of them are in the file that has the line comments."""
     names = dict(ATTACKS)["Markdown and HTML"]
     subject = proposal(tmp_path, POLICY, records(names), resources="exact", run_url=RUNS_AT).context
     notes = line_notes(subject)
@@ -68,8 +68,8 @@ def test_notes_at_lines_show_names_and_nothing_else(tmp_path: Path) -> None:
     assert "alert" in "".join(note.text for note in notes)
 
 
-def test_no_name_in_a_refusal_makes_it_one_that_a_grant_could_mend(fixed: Put) -> None:
-    """All those of `sns:Publish` are a service control policy's, whatever the topic's name says before that."""
+def test_no_name_in_a_denial_makes_it_resolvable_by_a_grant(fixed: Put) -> None:
+    """All denials of `sns:Publish` are of a service control policy, whatever the topic's name says before that."""
     assert json.loads(fixed.outputs["added-actions"]) == ADDED
 
 
@@ -79,7 +79,7 @@ def test_no_name_becomes_a_wildcard_or_a_variable(fixed: Put) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1_000 // BATCH))
-def test_a_thousand_names_do_nothing_by_any_way_out_of_any_mode(tmp_path: Path, number: int) -> None:
+def test_a_thousand_names_have_no_effect_in_any_output_of_any_mode(tmp_path: Path, number: int) -> None:
     names, tags = tagged(1_000)
     mine, own = (each[number * BATCH : (number + 1) * BATCH] for each in (names, tags))
     with hub_for(mine) as hub:

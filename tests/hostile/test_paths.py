@@ -1,4 +1,4 @@
-"""The promise of paths: no input that names a file leads out of the checkout, and a refusal touches nothing."""
+"""No input that names a file leads out of the checkout, and such an error changes no file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAYS_OUT = {
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A checkout that a contributor filled with links, beside a file that is none of its business."""
+    """A checkout with links of a contributor, and a file outside it."""
     job = Job(tmp_path)
     (job.workspace / ".git").mkdir()
     (job.workspace / ".git" / "config").write_text("[core]")
@@ -51,7 +51,7 @@ def everything(folder: Path) -> Mapping[str, bytes]:
 
 
 def refused(job: Job, tmp_path: Path, label: str, **inputs: str) -> None:
-    """The step ends with code 2 and one error that names the input; nothing was written."""
+    """The step ends with code 2 and one error that names the input, and writes nothing."""
     environment = job.environment({"mode": "report"} | inputs)
     before = everything(tmp_path)
     out = io.StringIO()
@@ -64,7 +64,7 @@ def refused(job: Job, tmp_path: Path, label: str, **inputs: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS_OUT)
 @pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_leads_out_of_the_checkout_is_refused(tmp_path: Path, job: Job, name: str, way: str) -> None:
+def test_an_input_that_leads_out_of_the_checkout_is_an_error(tmp_path: Path, job: Job, name: str, way: str) -> None:
     value = WAYS_OUT[way].format(outside=tmp_path / "outside")
     more = {"role_arn": "", "policy_file": ""} if name == "config" else {}
     refused(job, tmp_path, name, **more, **{name.replace("-", "_"): value})
@@ -72,7 +72,7 @@ def test_an_input_that_leads_out_of_the_checkout_is_refused(tmp_path: Path, job:
 
 @pytest.mark.parametrize("way", WAYS_OUT)
 @pytest.mark.parametrize("name", IN_CONFIG)
-def test_a_path_in_the_config_that_leads_out_is_refused(tmp_path: Path, job: Job, name: str, way: str) -> None:
+def test_a_path_in_the_config_that_leads_out_is_an_error(tmp_path: Path, job: Job, name: str, way: str) -> None:
     value = WAYS_OUT[way].format(outside=tmp_path / "outside")
     entry = {"role-arn": ROLE, "policy-file": "iam/ci-deploy.json"} | {
         name: [value] if name == "also-attached" else value
@@ -81,8 +81,8 @@ def test_a_path_in_the_config_that_leads_out_is_refused(tmp_path: Path, job: Job
     refused(job, tmp_path, name, role_arn="", policy_file="", config="leastpriv.yml")
 
 
-def test_the_inputs_that_name_files_are_these() -> None:
-    """A new input that names a file belongs into the list above."""
+def test_all_inputs_that_name_files_are_tested() -> None:
+    """A new input that names a file must be added to the list above."""
     from leastpriv.config.inputs import INPUTS as ALL
 
     named = {each.name for each in ALL if "file" in each.help or "folder" in each.help}

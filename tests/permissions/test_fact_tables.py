@@ -11,7 +11,9 @@ import pytest
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 
-NAMES = sorted(path.name.removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir())
+NAMES = sorted(
+    path.name.removesuffix(".gz").removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir()
+)
 KINDS = {
     "prefix",
     "suffix",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from leastpriv.aws.error_codes import outcome_of
+from leastpriv.aws.error_codes import call_outcome
 from leastpriv.models import Outcome
 from tests.fakes.calls import a_call, inferred
 
@@ -14,7 +14,7 @@ from tests.fakes.calls import a_call, inferred
 @pytest.mark.parametrize("code", ["NoSuchKey", "NotFound"])
 def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(event: str, code: str) -> None:
     """S3 says 404 only to those who may list, 403 to others: without it a deploy would stop at its first run."""
-    assert outcome_of(code, "") is Outcome.ALLOWED
+    assert call_outcome(code, "") is Outcome.ALLOWED
     (need,) = inferred(a_call(event, {"bucketName": "state", "key": "a/b.tfstate"}, error_code=code, read_only=True))
     assert (need.permission.action, need.permission.resource) == ("s3:ListBucket", "arn:aws:s3:::state")
     assert need.exact

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.lifecycle import scope_of
+from leastpriv.pull_request.lifecycle import fingerprint_scope
 
 Parts = tuple[str, bytes | None, bytes]
 PARTS = st.tuples(st.text(), st.none() | st.binary(), st.binary())
@@ -39,7 +39,7 @@ def test_the_fingerprint_begins_with_the_scope_whatever_the_proposal() -> None:
     one, other, elsewhere = (
         fingerprint(*given) for given in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
     )
-    assert scope_of(one) == scope_of(other) != scope_of(elsewhere)
+    assert fingerprint_scope(one) == fingerprint_scope(other) != fingerprint_scope(elsewhere)
 
 
 @given(st.binary(min_size=1), st.binary(min_size=1))

@@ -1,4 +1,4 @@
-"""The promises of comment commands: only people who may push are heard, in their own words, and nothing widens."""
+"""Only commands of people with write permission count, and no command widens a policy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def github(clock: list[datetime]) -> Iterator[FakeGitHub]:
         yield fake
 
 
-def said(github: FakeGitHub) -> tuple[CommentCommand, ...]:
+def commands(github: FakeGitHub) -> tuple[CommentCommand, ...]:
     connection = Connection.open(
         github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
     )
@@ -42,11 +42,11 @@ def said(github: FakeGitHub) -> tuple[CommentCommand, ...]:
 
 
 def counted(github: FakeGitHub) -> list[str]:
-    words, _ = keep_decisions(said(github))
-    return sorted(words)
+    decisions, _ = keep_decisions(commands(github))
+    return sorted(decisions)
 
 
-class TestReading:
+class TestParsing:
     @pytest.mark.parametrize(
         ("body", "found"),
         [
@@ -68,9 +68,7 @@ class TestReading:
             ("/leastprivate keep s3:A", []),
         ],
     )
-    def test_a_command_is_a_line_of_its_own_outside_quotes_and_code(
-        self, body: str, found: list[ParsedCommand]
-    ) -> None:
+    def test_a_command_is_a_separate_line_outside_quotes_and_code(self, body: str, found: list[ParsedCommand]) -> None:
         assert list(parse_commands(body)) == found
 
     @given(st.text())
@@ -80,23 +78,25 @@ class TestReading:
         assert all(len(each.pattern) <= 200 for each in found)
 
     @pytest.mark.parametrize("verb", ["add", "allow", "", "KEEP"])
-    def test_nothing_else_can_be_asked_for(self, verb: str) -> None:
+    def test_other_commands_are_rejected(self, verb: str) -> None:
         assert rejection_reason(ParsedCommand(verb, "s3:DeleteBucket"))
 
 
-class TestWhoCounts:
+class TestAuthors:
     @pytest.mark.parametrize(
         ("login", "counts"), [("kim", True), ("ana", True), ("octocat", True), ("tri", False), ("ron", False)]
     )
-    def test_only_people_with_write_permission(self, github: FakeGitHub, login: str, counts: bool) -> None:
+    def test_only_commands_of_people_with_write_permission_count(
+        self, github: FakeGitHub, login: str, counts: bool
+    ) -> None:
         github.comment_as(login, 1, KEEP)
         assert counted(github) == (["s3:DeleteBucket"] if counts else [])
 
-    def test_an_outsider_and_an_app_do_not_count(self, github: FakeGitHub) -> None:
+    def test_commands_of_outsiders_and_apps_do_not_count(self, github: FakeGitHub) -> None:
         github.comment_as("mallory", 1, KEEP)
         github.world.roles["helper[bot]"] = "write"
         github.comment_as("helper[bot]", 1, KEEP)
-        assert [each.rejection for each in said(github)] == [
+        assert [each.rejection for each in commands(github)] == [
             "only people with write permission decide",
             "an app wrote it",
         ]
@@ -106,24 +106,24 @@ class TestWhoCounts:
         clock.append(clock[-1] + timedelta(minutes=1))
         comment = github.world.comments[number]
         comment.body, comment.updated_at = KEEP, github.world.timestamp()
-        (found,) = said(github)
+        (found,) = commands(github)
         assert "edited" in found.rejection
         assert counted(github) == []
 
-    def test_a_person_who_lost_the_permission_does_not_count_any_more(self, github: FakeGitHub) -> None:
+    def test_commands_of_a_person_who_lost_the_permission_do_not_count(self, github: FakeGitHub) -> None:
         github.comment_as("kim", 1, KEEP)
         github.world.roles["kim"] = "read"
         assert counted(github) == []
 
-    def test_the_later_word_on_a_pattern_counts(self, github: FakeGitHub, clock: list[datetime]) -> None:
+    def test_the_latest_command_on_a_pattern_counts(self, github: FakeGitHub, clock: list[datetime]) -> None:
         github.comment_as("kim", 1, KEEP)
         clock.append(clock[-1] + timedelta(minutes=1))
         github.comment_as("ana", 1, "/leastpriv forget s3:DeleteBucket")
-        words, _ = keep_decisions(said(github))
-        assert (words["s3:DeleteBucket"].keep, words["s3:DeleteBucket"].by) == (False, "ana")
+        decisions, _ = keep_decisions(commands(github))
+        assert (decisions["s3:DeleteBucket"].keep, decisions["s3:DeleteBucket"].by) == (False, "ana")
 
     @pytest.mark.parametrize("pattern", ["s3", "s3:${x}", "s3:\u202eDelete", "https://evil.example", "a:b:c", "*:*"])
-    def test_what_names_no_action_does_not_count(self, github: FakeGitHub, pattern: str) -> None:
+    def test_a_command_without_an_action_does_not_count(self, github: FakeGitHub, pattern: str) -> None:
         github.comment_as("kim", 1, f"/leastpriv keep {pattern}")
         assert counted(github) == []
 
@@ -132,7 +132,7 @@ class TestWhoCounts:
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(HOSTILE),
     st.sampled_from(["kim", "x[bot]"]),
 )
-def test_the_answer_is_text_whatever_was_asked(pattern: str, login: str) -> None:
+def test_the_answer_shows_untrusted_commands_as_text(pattern: str, login: str) -> None:
     at = datetime(2026, 11, 20, tzinfo=UTC)
     given_ = [
         CommentCommand(each, login, at, 1, 1, "an app wrote it")

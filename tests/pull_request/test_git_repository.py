@@ -1,4 +1,4 @@
-"""The promises of publishing into a git repository on disk, kept on real repositories."""
+"""Publishing into a git repository on disk, tested with real repositories."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Git = Callable[..., str]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Make a repository with a policy on main, its working tree dirty and something staged."""
+    """Make a repository with a policy on main, changes in its working tree and a staged file."""
     folder = tmp_path / "repository"
     folder.mkdir()
     run(folder, "init", "--quiet", "--initial-branch=main")
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = None) -> str:
-    """Run git as a person would, at a time of one's own choice."""
+    """Run git as a person would, at a given time."""
     identity = {
         f"GIT_{role}_{part}": f"person{'@example.org' * (part == 'EMAIL')}"
         for role in ("AUTHOR", "COMMITTER")
@@ -84,7 +84,7 @@ def published(folder: Path, publication: Publication = PROPOSED) -> PublishResul
 
 
 def work_on(folder: Path, branch: str, *steps: tuple[str, ...]) -> None:
-    """Do what a person does in a worktree of the branch."""
+    """Commit as a person does in a worktree of the branch."""
     with tempfile.TemporaryDirectory() as other:
         run(folder, "worktree", "add", "--quiet", f"{other}/tree", branch)
         for step in steps:
@@ -100,7 +100,7 @@ def advance_main(folder: Path) -> str:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Everything a person sees: files of the working tree, index, HEAD, main."""
+    """Everything that must not change: files of the working tree, index, HEAD, main."""
     seen = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -125,7 +125,7 @@ def test_a_first_proposal_is_one_commit_on_the_base_that_changes_one_file(folder
     assert LocalRepository.open(folder).read(result.head_sha, PROPOSED.path) == NEW
 
 
-def test_the_commit_says_who_when_and_which_proposal(folder: Path) -> None:
+def test_the_commit_has_author_time_and_fingerprint(folder: Path) -> None:
     published(folder)
     show = run(
         folder,
@@ -138,7 +138,7 @@ def test_the_commit_says_who_when_and_which_proposal(folder: Path) -> None:
     assert show == f"leastpriv|leastpriv|{time}|{time}|{PROPOSED.title}|{PROPOSED.fingerprint}"
 
 
-def test_working_tree_index_and_head_stay_as_they_were(folder: Path) -> None:
+def test_working_tree_index_and_head_do_not_change(folder: Path) -> None:
     before = snapshot(folder)
     published(folder)
     published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
@@ -146,20 +146,20 @@ def test_working_tree_index_and_head_stay_as_they_were(folder: Path) -> None:
     assert snapshot(folder) == before
 
 
-def test_the_same_proposal_again_changes_nothing(folder: Path) -> None:
+def test_an_equal_proposal_changes_nothing(folder: Path) -> None:
     first = published(folder)
     again = published(folder)
     assert (again.operation, again.head_sha, bool(again.reason)) == (PullRequestOperation.NONE, first.head_sha, True)
 
 
-def test_another_proposal_replaces_the_commit_instead_of_adding_one(folder: Path) -> None:
+def test_a_changed_proposal_replaces_the_commit(folder: Path) -> None:
     published(folder)
     result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
     assert result.operation is PullRequestOperation.UPDATED
     assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
 
 
-def test_a_moved_base_is_followed(folder: Path) -> None:
+def test_the_commit_moves_with_the_base(folder: Path) -> None:
     published(folder)
     moved = advance_main(folder)
     result = published(folder)
@@ -167,20 +167,20 @@ def test_a_moved_base_is_followed(folder: Path) -> None:
     assert run(folder, "rev-parse", f"{PROPOSED.branch}^") == moved
 
 
-def test_nothing_left_to_change_deletes_the_branch(folder: Path) -> None:
+def test_a_proposal_without_changes_deletes_the_branch(folder: Path) -> None:
     published(folder)
     result = published(folder, replace(PROPOSED, policy=OLD))
     assert (result.operation, result.head_sha) == (PullRequestOperation.CLOSED, "")
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
 
 
-def test_nothing_to_change_and_no_branch_is_nothing_to_do(folder: Path) -> None:
+def test_without_changes_and_branch_the_operation_is_none(folder: Path) -> None:
     result = published(folder, replace(PROPOSED, policy=OLD))
     assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, "")
     assert result.reason == "Nothing to change on main."
 
 
-def test_a_merged_proposal_makes_room_for_the_next(folder: Path) -> None:
+def test_after_a_merge_the_next_proposal_uses_the_branch(folder: Path) -> None:
     head = published(folder).head_sha
     run(folder, "update-ref", "refs/heads/main", head)
     assert (
@@ -217,7 +217,7 @@ def test_a_branch_that_a_person_worked_on_is_left_alone(
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["equal to main", "ahead of main"])
-def test_somebody_elses_branch_is_refused_and_the_input_named(folder: Path, ahead: bool) -> None:
+def test_a_branch_of_others_is_an_error_that_names_the_input(folder: Path, ahead: bool) -> None:
     run(folder, "branch", PROPOSED.branch)
     if ahead:
         work_on(folder, PROPOSED.branch, ("commit", "--quiet", "--allow-empty", "-m", "Mine"))
@@ -227,7 +227,7 @@ def test_somebody_elses_branch_is_refused_and_the_input_named(folder: Path, ahea
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 
 
-def test_a_proposal_made_from_an_older_base_is_not_laid_on_the_newer_one(folder: Path) -> None:
+def test_a_proposal_from_an_older_base_is_not_committed_on_the_newer_one(folder: Path) -> None:
     compared = run(folder, "rev-parse", "main")
     advance_main(folder)
     with pytest.raises(PullRequestError, match="moved while the proposal was made"):
@@ -254,7 +254,7 @@ def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(fold
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 
 
-def test_a_branch_whose_name_another_branch_blocks_gives_gits_reason(folder: Path) -> None:
+def test_a_blocked_branch_name_gives_git_s_reason(folder: Path) -> None:
     run(folder, "branch", "leastpriv")
     with pytest.raises(PullRequestError, match="git update-ref failed"):
         published(folder)
@@ -263,7 +263,7 @@ def test_a_branch_whose_name_another_branch_blocks_gives_gits_reason(folder: Pat
 @pytest.mark.parametrize(
     "branch", ["", "main", "-x", "a..b", "a b", "HEAD", "x.lock", "@{-1}", "a\nb", "x/", "a\u202eb"]
 )
-def test_unusable_branch_names_are_refused_in_a_sentence(folder: Path, branch: str) -> None:
+def test_unusable_branch_names_are_an_error_sentence(folder: Path, branch: str) -> None:
     with pytest.raises(PullRequestError, match="The input branch is"):
         published(folder, replace(PROPOSED, branch=branch))
 
@@ -285,25 +285,25 @@ def test_a_base_that_only_the_remote_has_counts(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["nowhere", "main^", "--all", "main:iam"])
-def test_a_base_that_is_no_branch_is_refused(folder: Path, base: str) -> None:
+def test_a_base_that_is_no_branch_is_an_error(folder: Path, base: str) -> None:
     with pytest.raises(PullRequestError, match="input base"):
         published(folder, replace(PROPOSED, base=base))
 
 
-def test_a_repository_without_a_commit_is_refused(tmp_path: Path) -> None:
+def test_a_repository_without_a_commit_is_an_error(tmp_path: Path) -> None:
     run(tmp_path, "init", "--quiet", "--initial-branch=main")
     with pytest.raises(PullRequestError, match="no commit"):
         published(tmp_path)
 
 
 @pytest.mark.parametrize("below", [False, True])
-def test_a_folder_that_is_not_the_root_of_a_repository_is_refused(folder: Path, tmp_path: Path, below: bool) -> None:
+def test_a_folder_that_is_not_the_root_of_a_repository_is_an_error(folder: Path, tmp_path: Path, below: bool) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(PullRequestError, match="not the root of a git repository"):
         LocalRepository.open(folder / "iam" if below else tmp_path / "plain")
 
 
-def test_without_git_the_way_out_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_the_error_names_the_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(PullRequestError, match="use mode report"):
         LocalRepository.open(folder)
@@ -324,7 +324,7 @@ def test_only_regular_files_inside_the_repository_are_written(folder: Path, path
     assert run(folder, "branch", "--list", "leastpriv/*") == ""
 
 
-def test_an_executable_file_stays_executable_and_a_new_file_is_not(folder: Path) -> None:
+def test_an_executable_file_keeps_its_mode_and_a_new_file_is_not_executable(folder: Path) -> None:
     run(folder, "update-index", "--chmod=+x", PROPOSED.path)
     run(folder, "commit", "--quiet", "-m", "Executable")
     first = published(folder).head_sha
@@ -334,7 +334,7 @@ def test_an_executable_file_stays_executable_and_a_new_file_is_not(folder: Path)
     assert run(folder, "diff", "--name-status", "main", second) == "A\ta/b/new.json"
 
 
-def test_reading_tells_an_absent_file_from_an_empty_one(folder: Path) -> None:
+def test_an_absent_file_is_none_and_an_empty_one_is_not(folder: Path) -> None:
     repository = LocalRepository.open(folder)
     head = published(folder, replace(PROPOSED, policy=b"")).head_sha
     assert repository.read(head, PROPOSED.path) == b""
@@ -359,14 +359,14 @@ def test_hooks_and_configuration_of_the_repository_run_nothing(folder: Path, tmp
         run(folder, "config", key, str(trap))
     run(folder, "config", "commit.gpgSign", "true")
     (folder / ".git/info/attributes").write_text("*.json filter=x\n")
-    (tmp_path / "sprung").unlink(missing_ok=True)  # setting up may spring the trap itself
+    (tmp_path / "sprung").unlink(missing_ok=True)  # preparing the repository may run the hook already
     published(folder)
     assert not (tmp_path / "sprung").exists()
 
 
 @pytest.fixture
 def readable() -> Iterator[Path]:
-    """Make a folder that other users can reach, as the runner's workspace is."""
+    """Make a folder that other users can access, as the runner's workspace is."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -403,7 +403,7 @@ def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, bod
 
 @examples(15)
 @given(HOSTILE, HOSTILE)
-def test_git_reads_exactly_our_trailer_back_from_hostile_words(title: str, body: str) -> None:
+def test_git_reads_exactly_one_trailer_from_hostile_text(title: str, body: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         message = commit_message(replace(PROPOSED, title=title, summary=body))
         read = run(Path(name), "interpret-trailers", "--parse", given=message)
@@ -413,7 +413,7 @@ def test_git_reads_exactly_our_trailer_back_from_hostile_words(title: str, body:
 @pytest.mark.parametrize(
     "word", ["@octo", "#12", "org/repo#12", "GH-3", "/issues/5", "[CI skip]", "[no ci]", "skip-checks: true"]
 )
-def test_what_github_acts_on_in_a_message_is_broken(word: str) -> None:
+def test_mentions_and_skip_instructions_in_a_message_are_disabled(word: str) -> None:
     message = commit_message(replace(PROPOSED, title=word, summary=f"line\n{word}"))
     assert word not in message
     assert word in message.replace("\u200b", "")
@@ -428,7 +428,7 @@ def test_what_github_acts_on_in_a_message_is_broken(word: str) -> None:
         max_size=3,
     ),
 )
-def test_any_bytes_at_any_path_come_back_as_they_were_written(content: bytes, parts: list[str]) -> None:
+def test_any_bytes_at_any_path_are_read_back_unchanged(content: bytes, parts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(folder, "init", "--quiet", "--bare", "--initial-branch=main")
@@ -440,7 +440,7 @@ def test_any_bytes_at_any_path_come_back_as_they_were_written(content: bytes, pa
         run(folder, "fsck", "--strict")
 
 
-def test_a_draft_without_a_single_action_is_no_file(folder: Path) -> None:
+def test_a_first_draft_without_an_action_creates_no_file(folder: Path) -> None:
     result = published(folder, replace(PROPOSED, path="iam/new.json", policy=None))
     assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (PullRequestOperation.NONE, "")
 
@@ -452,7 +452,7 @@ def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> N
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
 
-def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(folder: Path) -> None:
+def test_a_file_changed_at_the_time_of_its_newest_commit(folder: Path) -> None:
     repository = LocalRepository.open(folder)
     _, head = repository.branch_head()
     dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
@@ -462,8 +462,8 @@ def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(folder: Path) 
     assert repository.last_changed("refs/heads/none", PROPOSED.path) is None
 
 
-def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
-    """A proposal may wait for weeks, and the calls of these weeks were made under the old policy."""
+def test_a_merged_change_counts_from_its_merge(folder: Path) -> None:
+    """A proposal may wait for weeks, in which calls are made under the old policy."""
     published(folder)
     merged = datetime(2030, 3, 1, tzinfo=UTC)
     run(folder, "commit", "--quiet", "--allow-empty", "-m", "Moved on", at=datetime(2030, 2, 1, tzinfo=UTC))
@@ -472,8 +472,8 @@ def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
     assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == merged
 
 
-def test_a_file_is_read_as_it_was_at_a_time_or_as_it_was_made(folder: Path) -> None:
-    """By the commits' own dates: rebased work may lie behind younger commits."""
+def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> None:
+    """By the dates of the commits: rebased commits may come before younger ones."""
     repository = LocalRepository.open(folder)
     first = (folder / PROPOSED.path).read_bytes()
     made = datetime.fromtimestamp(int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC)

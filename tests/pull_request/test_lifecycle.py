@@ -1,4 +1,4 @@
-"""The life cycle of the one pull request, row by row (no server: the table is pure)."""
+"""Each state of a pull request has its next step; the decision is pure, so there is no server."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_row(
     declined: tuple[DeclinedProposal, ...],
     step: PullRequestStep,
 ) -> None:
-    """Each row of the documented life cycle gives its step."""
+    """Each row of the documented lifecycle gives its step."""
     assert plan_step(wanted, branch, pull, declined).step is step
 
 
@@ -141,7 +141,7 @@ pulls = st.none() | st.sampled_from(
 
 
 @given(branches, pulls, st.lists(st.sampled_from([SAME, OTHER])), st.booleans())
-def test_a_branch_that_is_not_ours_alone_moves_only_by_its_ticked_box(
+def test_a_branch_with_edits_moves_only_by_its_ticked_box(
     branch: ProposalBranch | None, pull: OpenPullRequest | None, declined: list[DeclinedProposal], changes: bool
 ) -> None:
     decision = plan_step(replace(WANTED, changes=changes), branch, pull, declined)

@@ -1,4 +1,4 @@
-"""Names that git takes for branches, and what a body remembers of its changes."""
+"""Branch names are valid as in git, and a body keeps the ids of its changes."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ PIECES = ["a", "feature", "/", "//", ".", "..", ".lock", "@", "@{", "~", "^", ":
 
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
-def test_names_are_judged_as_git_judges_them(name: str) -> None:
+def test_branch_names_are_valid_exactly_if_git_accepts_them(name: str) -> None:
     done = subprocess.run(["git", "check-ref-format", f"refs/heads/{name}"], capture_output=True, check=False)
-    # An option and another word for HEAD, which git takes as the name of a reference only.
+    # An option, and a synonym of HEAD, which git accepts only as names of references.
     assert is_branch_name(name) == (done.returncode == 0 and not name.startswith("-") and name != "@")
 
 
 @pytest.mark.parametrize("name", ["", "HEAD", "-x", "a\u202eb", "a\nb", "a/", "/a", "a.lock/b"])
-def test_names_that_would_deceive_are_refused(name: str) -> None:
+def test_branch_names_with_invisible_characters_are_invalid(name: str) -> None:
     assert not is_branch_name(name)
 
 
 @given(st.lists(st.from_regex(r"[0-9a-f]{12}", fullmatch=True) | st.just("first-draft"), max_size=30))
-def test_the_ids_of_the_changes_come_back_from_the_body(ids: list[str]) -> None:
+def test_ids_of_changes_are_read_back_from_the_body(ids: list[str]) -> None:
     body = f"text\n<!-- leastpriv v=1 version=1 fingerprint=abcdef01 -->\n{controls_section(ids)}"
     assert declined_changes(body) == tuple(ids)
     assert body_fingerprint(body) == "abcdef01"
 
 
-def test_thousands_of_changes_do_not_burst_the_body() -> None:
+def test_thousands_of_changes_fit_the_body() -> None:
     assert len(controls_section(["0123456789ab"] * 100_000)) < 25_000
 
 
-def test_a_body_without_our_marks_remembers_nothing() -> None:
+def test_a_body_without_markers_has_no_changes_and_no_fingerprint() -> None:
     assert (declined_changes("<!-- other -->"), body_fingerprint("")) == ((), "")
 
 
 def test_outputs_name_the_pull_request_only_where_there_is_one() -> None:
-    told = pull_request_outputs(
+    outputs = pull_request_outputs(
         PublishResult(PullRequestOperation.CREATED, "b", "c0ffee", "ba5e", number=7, url="https://x/pull/7")
     )
-    assert (told["pull-request-number"], told["pull-request-url"]) == ("7", "https://x/pull/7")
+    assert (outputs["pull-request-number"], outputs["pull-request-url"]) == ("7", "https://x/pull/7")
     declined = pull_request_outputs(
         PublishResult(PullRequestOperation.NONE, "b", "", "ba5e", "It was declined.", number=7)
     )

@@ -1,4 +1,4 @@
-"""The one tracking issue, row by row, against a GitHub that keeps state and checks every request."""
+"""The tracking issue follows its findings, tested against a stateful GitHub that validates every request."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def close_as(github: FakeGitHub, login: str, reason: str, number: int = 1) -> No
     github.world.close(issue(github, number), login, reason)
 
 
-class TestLife:
-    def test_it_is_opened_once_and_the_same_again_is_quiet(self, github: FakeGitHub) -> None:
+class TestLifecycle:
+    def test_the_issue_is_opened_once_and_equal_findings_write_nothing(self, github: FakeGitHub) -> None:
         assert keep(github, "aaaaaaaa") is IssueStep.OPEN
         assert (issue(github).labels, issue(github).state) == ([TRACKING_LABEL], "open")
         before = len(github.requests)
@@ -53,13 +53,13 @@ class TestLife:
         assert {each.method for each in github.requests[before:] if "graphql" not in each.path} == {"GET"}
         assert len(github.world.issues) == 1
 
-    def test_something_else_edits_it_and_says_once_what_changed(self, github: FakeGitHub) -> None:
+    def test_changed_findings_edit_the_issue_with_one_comment(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa", "bbbbbbbb")
         assert keep(github, "bbbbbbbb", "cccccccc") is IssueStep.EDIT
         assert issue(github).body == body_of("bbbbbbbb", "cccccccc")
         assert github.comments(1) == ["1 new, 1 gone, 1 as before: the description is that of this run."]
 
-    def test_clean_closes_it_and_drift_opens_the_same_again(self, github: FakeGitHub) -> None:
+    def test_no_findings_close_the_issue_and_new_ones_reopen_it(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa")
         assert keep(github) is IssueStep.CLOSE
         assert (issue(github).state, issue(github).state_reason) == ("closed", "completed")
@@ -67,18 +67,18 @@ class TestLife:
         assert keep(github, "aaaaaaaa") is IssueStep.REOPEN
         assert (issue(github).state, len(github.world.issues)) == ("open", 1)
 
-    def test_closed_as_not_planned_it_stays_closed_until_something_else_is_found(self, github: FakeGitHub) -> None:
+    def test_an_issue_closed_as_not_planned_is_reopened_only_for_other_findings(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa", "bbbbbbbb")
         close_as(github, "kim", "not_planned")
         assert keep(github, "aaaaaaaa") is IssueStep.NOTHING
         assert keep(github, "aaaaaaaa", "cccccccc") is IssueStep.REOPEN
 
-    def test_closed_as_done_by_a_person_it_opens_again_while_it_is_not(self, github: FakeGitHub) -> None:
+    def test_an_issue_closed_as_completed_is_reopened_while_findings_remain(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa")
         close_as(github, "kim", "completed")
         assert keep(github, "aaaaaaaa") is IssueStep.REOPEN
 
-    def test_two_roles_have_an_issue_each(self, github: FakeGitHub) -> None:
+    def test_each_role_has_one_issue(self, github: FakeGitHub) -> None:
         other = MARKER.replace("0123", "ffff")
         keep(github, "aaaaaaaa")
         assert keep(github, "aaaaaaaa", marker=other) is IssueStep.OPEN
@@ -86,20 +86,20 @@ class TestLife:
         assert (issue(github, 1).state, issue(github, 2).state) == ("closed", "open")
 
 
-class TestStrangers:
-    def test_somebody_elses_issue_with_our_line_and_label_is_not_ours(self, github: FakeGitHub) -> None:
+class TestForgedState:
+    def test_another_author_s_issue_with_marker_and_label_is_ignored(self, github: FakeGitHub) -> None:
         forged = github.world.open_issue("mallory", "Drift", body_of("aaaaaaaa"))
         forged.labels.append(github.world.label(TRACKING_LABEL).name)
         assert keep(github) is IssueStep.NOTHING
         assert keep(github, "aaaaaaaa") is IssueStep.OPEN
         assert (forged.state, forged.body) == ("open", body_of("aaaaaaaa"))
 
-    def test_a_rewritten_description_that_keeps_the_line_is_written_anew(self, github: FakeGitHub) -> None:
+    def test_a_rewritten_description_with_the_marker_is_replaced(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa")
         issue(github).body = f"Mine.\n{MARKER}findings=zz -->"
         assert keep(github, "aaaaaaaa") is IssueStep.EDIT
 
-    def test_without_the_permission_the_sentence_names_it(self) -> None:
+    def test_without_the_permission_the_error_names_it(self) -> None:
         with (
             FakeGitHub("acme/orders", permissions={"metadata": "read", "contents": "read"}) as github,
             pytest.raises(PullRequestError, match="issues: write"),
@@ -118,5 +118,7 @@ class TestStrangers:
         (TrackedIssue(1, False, False, body_of()), (), IssueStep.NOTHING),
     ],
 )
-def test_rows_that_only_a_table_can_show(found: TrackedIssue | None, now: tuple[str, ...], step: IssueStep) -> None:
+def test_further_states_have_the_step_of_the_table(
+    found: TrackedIssue | None, now: tuple[str, ...], step: IssueStep
+) -> None:
     assert next_issue_step(found, now) is step

@@ -1,4 +1,4 @@
-"""The promises of action.yml: the contract with workflows, the same in file and code."""
+"""The contract with workflows is the same in action.yml and code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_input_has_a_default_unless_it_is_required(action: dict[str, Any]) ->
         assert ("default" in entry) is not entry["required"], name
 
 
-def test_defaults_are_text_because_the_runner_passes_text(action: dict[str, Any]) -> None:
+def test_defaults_are_strings_as_the_runner_passes_them(action: dict[str, Any]) -> None:
     assert all(isinstance(entry.get("default", ""), str) for entry in action["inputs"].values())
 
 
@@ -57,7 +57,7 @@ def test_file_and_code_agree_on_every_input(action: dict[str, Any]) -> None:
 
 
 def _text(default: str) -> str:
-    """A default that the runner puts in, such as the job's token, is none of the code's."""
+    """A default that the runner fills in, such as the job's token, is not in the code."""
     return "" if default.startswith("${{") else default
 
 

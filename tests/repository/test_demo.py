@@ -1,4 +1,4 @@
-"""The demonstration gives the real entry point what a runner would, and shows what came out."""
+"""The demonstration runs the real entry point as a runner would, and shows its results."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def allows(policy: list[dict[str, Any]], action: str, resource: str) -> bool:
-    """Read a policy plainly, without conditions: an oracle of its own."""
+    """Evaluate a policy without conditions, as an independent oracle."""
 
     def some(patterns: str | list[str], text: str) -> bool:
         return any(fnmatchcase(text, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
@@ -76,7 +76,7 @@ def outputs_of(demo: ModuleType, folder: Path) -> dict[str, str]:
     return demo.read_outputs((folder / "runner" / "output.txt").read_text())
 
 
-def test_the_branch_holds_one_commit_on_main_that_changes_the_policy_file_alone(
+def test_the_branch_has_one_commit_on_main_that_changes_only_the_policy_file(
     demo: ModuleType, shown: tuple[Path, str]
 ) -> None:
     folder, _ = shown
@@ -86,7 +86,7 @@ def test_the_branch_holds_one_commit_on_main_that_changes_the_policy_file_alone(
     assert git(folder, "rev-parse", branch).strip() == outputs_of(demo, folder)["pull-request-head-sha"]
 
 
-def test_checkout_and_main_stay_as_they_were(shown: tuple[Path, str]) -> None:
+def test_checkout_and_main_do_not_change(shown: tuple[Path, str]) -> None:
     folder, _ = shown
     assert git(folder, "status", "--porcelain") == ""
     assert git(folder, "symbolic-ref", "HEAD").strip() == "refs/heads/main"
@@ -109,7 +109,7 @@ def test_only_lines_of_statements_that_must_change_do(demo: ModuleType, shown: t
     assert not any("iam:CreateUser" in line or "iam:PassedToService" in line for line in removed)
 
 
-def test_the_proposal_adds_the_refused_alarm_and_nothing_that_a_service_control_policy_forbids(
+def test_the_proposal_adds_the_denied_alarm_and_nothing_that_a_service_control_policy_denies(
     demo: ModuleType, shown: tuple[Path, str]
 ) -> None:
     folder, _ = shown
@@ -132,7 +132,7 @@ def test_the_proposal_removes_what_was_never_used_and_keeps_what_the_trail_canno
     assert "sns:" not in outputs["policy"]
 
 
-def test_the_next_deploy_would_not_be_refused_even_where_the_trail_shows_nothing(
+def test_the_next_deploy_is_allowed_even_where_the_trail_shows_nothing(
     demo: ModuleType, shown: tuple[Path, str]
 ) -> None:
     folder, _ = shown
@@ -164,7 +164,7 @@ def test_the_reader_sees_log_outputs_pull_request_change_and_pointers_in_this_or
     assert "::group::" not in text
 
 
-def test_a_second_run_in_the_same_folder_starts_anew(tmp_path: Path, demo: ModuleType) -> None:
+def test_a_second_run_in_the_same_folder_replaces_the_first(tmp_path: Path, demo: ModuleType) -> None:
     stage = demo.Stage(tmp_path / "stage")
     demo.set_up(stage)
     first = demo.git(stage, "rev-parse", "main")
@@ -174,7 +174,7 @@ def test_a_second_run_in_the_same_folder_starts_anew(tmp_path: Path, demo: Modul
     assert demo.git(stage, "status", "--porcelain") == ""
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("text")
     finished = run(tmp_path)
     assert finished.returncode == 2
@@ -194,7 +194,7 @@ def test_the_exit_code_of_the_entry_point_is_passed_on(tmp_path: Path) -> None:
     assert "exit code 3" in finished.stderr
 
 
-def test_the_entry_point_sees_the_runners_variables_and_no_others(
+def test_the_entry_point_gets_only_the_runner_s_variables(
     tmp_path: Path, demo: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "must-not-be-used")
@@ -241,7 +241,7 @@ def test_outputs_are_read_back_as_they_were_written(written: dict[str, str]) -> 
     assert load().read_outputs(text) == written
 
 
-def test_details_are_shown_closed_and_comments_not_at_all(demo: ModuleType) -> None:
+def test_details_are_collapsed_and_comments_hidden(demo: ModuleType) -> None:
     text = """\
 a
 <!-- marker -->

@@ -42,7 +42,7 @@ def pytest_command(target: str, given: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_folder_of_tests_runs_on_all_cores_without_the_slow_ones() -> None:
+def test_a_folder_of_tests_runs_on_all_cores_without_slow_tests() -> None:
     command = pytest_command("test", "tests/diff")
     assert command.endswith(" tests/diff")
     assert "-n auto" in command
@@ -50,7 +50,7 @@ def test_a_folder_of_tests_runs_on_all_cores_without_the_slow_ones() -> None:
 
 
 @pytest.mark.parametrize("given", ["tests/diff/test_compare.py", "tests/a/test_b.py::test_c --pdb"])
-def test_a_named_file_or_test_runs_whole_in_one_process_where_a_debugger_works(given: str) -> None:
+def test_a_named_file_or_test_runs_in_one_process_where_a_debugger_works(given: str) -> None:
     command = pytest_command("test", given)
     assert command.endswith(f"-m pytest -q  {given}")
 
@@ -79,7 +79,7 @@ def _same_profile() -> Iterator[None]:
     ("environment", "tried"),
     [({}, (10, 5)), ({"CI": "true"}, (2_000, 5)), ({"CI": "true", "HYPOTHESIS_PROFILE": "fast"}, (10, 5))],
 )
-def test_a_property_tries_ten_examples_at_most_here_and_all_of_its_own_in_ci(
+def test_a_property_test_has_at_most_ten_examples_locally_and_all_in_ci(
     environment: dict[str, str], tried: tuple[int, int]
 ) -> None:
     hypothesis_profiles.load(environment)

@@ -1,4 +1,4 @@
-"""The promises of the image: pinned, hash-locked, without tools that build, run as the runner needs it."""
+"""The image is pinned, hash-locked, free of build tools, and runs as the runner requires."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCK = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 
 
 def instructions(name: str) -> list[str]:
-    """Return what follows the instruction `name`, line ends joined."""
+    """Return the arguments of the instruction `name`, with joined lines."""
     joined = re.sub(r"\\\n\s*", "", DOCKERFILE)
     return re.findall(rf"^{name} (.*)$", joined, re.MULTILINE)
 
@@ -26,7 +26,7 @@ def requirements(text: str) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
 
-def test_every_stage_stands_on_one_base_that_is_pinned_by_digest() -> None:
+def test_every_stage_uses_one_base_image_pinned_by_digest() -> None:
     first, *others = instructions("FROM")
     assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64} AS base", first)
     assert others == ["base AS build", "base"]
@@ -42,7 +42,7 @@ def test_the_container_runs_as_root_because_the_runner_needs_that() -> None:
     assert instructions("USER") == []
 
 
-def test_the_last_stage_removes_the_package_manager_and_what_would_install_it_anew() -> None:
+def test_the_last_stage_removes_the_package_manager_and_its_installers() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert "pip uninstall" in last
     assert "ensurepip" in last
@@ -50,7 +50,7 @@ def test_the_last_stage_removes_the_package_manager_and_what_would_install_it_an
 
 
 def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:
-    """A step's container is always new: what is not compiled there is compiled in each run."""
+    """A step's container is always new: what is not compiled in the image is compiled in each run."""
     commands = re.findall(r"-m compileall -q (.*?)(?= &&|$)", "\n".join(instructions("RUN")), re.MULTILINE)
     assert all("--invalidation-mode unchecked-hash" in each for each in commands)
     (installed,) = [each for each in commands if each.endswith("/install")]
@@ -64,7 +64,7 @@ def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:
 
 
 def imported_standard_packages() -> set[str]:
-    """Folders of the standard library from which a run of the action, with its clients, imports."""
+    """Folders of the standard library that a run of the action imports, clients included."""
     script = (
         "import sys; import leastpriv.action.step, leastpriv.pipeline.propose, leastpriv.evidence.collector\n"
         "import boto3, github\n"
@@ -77,13 +77,13 @@ def imported_standard_packages() -> set[str]:
 
 
 def test_the_labels_say_where_the_image_comes_from() -> None:
-    """What the open containers' image specification names, read 2026-11; release and revision come with the release."""
+    """Labels of the open containers' image specification, read 2026-11; release and revision are set by the release."""
     (labels,) = instructions("LABEL")
     named = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", labels))
     assert named == {"title", "description", "licenses", "version", "revision", "source", "documentation"}
 
 
-def test_packages_are_installed_from_wheels_whose_hashes_are_known() -> None:
+def test_packages_are_installed_from_wheels_with_pinned_hashes() -> None:
     installs = [command for command in instructions("RUN") if "pip install" in command]
     assert len(installs) == 1
     assert "--require-hashes" in installs[0]
@@ -115,7 +115,7 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
-def test_the_build_context_holds_what_is_copied_and_nothing_else() -> None:
+def test_the_build_context_holds_exactly_the_copied_files() -> None:
     copied = {source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]}
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert lines[0] == "*"

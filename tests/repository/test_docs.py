@@ -1,4 +1,4 @@
-"""The promises of the guide: links lead somewhere, YAML blocks are valid, inputs and guards that it names exist."""
+"""The guide's links lead somewhere, its YAML blocks are valid, and its inputs and guards exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKFLOW_KEYS = frozenset(
     }
     | {"follow", "discover", "leastpriv"}
 )
-"""Keys of workflows, of another action and of the config, which the pages name as `key: value` beside the inputs."""
+"""Keys of workflows, of other actions and of the config that pages name as `key: value`, besides the inputs."""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -46,7 +46,7 @@ def test_every_relative_link_and_anchor_exists(page: str) -> None:
     assert broken == []
 
 
-def test_a_broken_anchor_would_be_noticed() -> None:
+def test_a_broken_anchor_is_an_error() -> None:
     assert "exactly-the-permissions-of-the-sources-you-choose" in anchors("docs/reader-role.md")
     assert "exactly" not in anchors("docs/reader-role.md")
 
@@ -76,7 +76,7 @@ def inputs() -> set[str]:
 
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
-    """A workflow or a part of one, a step, inputs, a config, a CloudFormation resource: anything else fails here."""
+    """A workflow or a part of one, a step, inputs, a config, or a CloudFormation resource; other YAML fails."""
     value = yaml(block.text)
     if isinstance(value, list):
         value = {"jobs": {"part": {"runs-on": "ubuntu-latest", "steps": value}}}
@@ -98,7 +98,7 @@ def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
 
 
 def _whole(value: dict[str, Any]) -> dict[str, Any]:
-    """A workflow of a part: what the page leaves out by a comment is filled in."""
+    """A workflow from a part; the comment for an omitted part is replaced by one."""
     jobs = {
         name: {"runs-on": "ubuntu-latest", **job, "steps": job.get("steps") or [{"run": "true"}]}
         for name, job in value.get("jobs", {"part": {}}).items()
@@ -121,7 +121,7 @@ def test_every_input_that_a_sentence_sets_exists(page: str) -> None:
     assert named <= inputs() | WORKFLOW_KEYS
 
 
-def test_the_guide_names_every_guard_in_the_order_in_which_they_are_asked() -> None:
+def test_the_guide_names_every_guard_in_its_order() -> None:
     text = (ROOT / "docs/guards.md").read_text(encoding="utf-8").partition("## An addition")[0]
     named = re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)
     asked = [name for name, _ in GUARDS]

@@ -1,4 +1,4 @@
-"""The promises of the guide's commands: marked blocks run and print what it shows, the others are ones that exist."""
+"""The guide's marked commands run and print the shown output; all other commands exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOREIGN_OPTIONS = frozenset(
     {"--endpoint-url", "--folder", "--delay", "--no-data-events", "--port", "--profile", "--help"}
     | {"--cloudformation-execution-policies", "--qualifier", "--role-arn"}
 )
-"""Options of the lab and of other tools that stand alone in a sentence."""
+"""Options of the lab and of other tools in a sentence."""
 
 
 def _of_parser(made: ArgumentParser) -> frozenset[str]:
@@ -45,7 +45,7 @@ def commands_of(text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("block", of_language("sh", "console"), ids=str)
-def test_every_command_of_a_block_is_one_that_the_parser_takes(block: Block) -> None:
+def test_the_parser_accepts_every_command_of_a_block(block: Block) -> None:
     for command in commands_of(block.text):
         named = shlex.split(command)
         assert named[0] in COMMANDS, command
@@ -55,7 +55,7 @@ def test_every_command_of_a_block_is_one_that_the_parser_takes(block: Block) -> 
 
 
 def _own(words: list[str]) -> list[str]:
-    """The words before `--`, behind which stands the command of a trial."""
+    """The words before `--`; the command of a trial follows it."""
     return words[1 : words.index("--")] if "--" in words else words[1:]
 
 
@@ -66,7 +66,7 @@ AWS_OWN = frozenset({("cloudformation", "deploy")})
 
 @pytest.mark.parametrize("block", [block for block in of_language("sh") if "aws " in block.text], ids=str)
 def test_every_command_of_the_aws_cli_and_its_options_exist(block: Block) -> None:
-    """By botocore's models, from which the CLI makes its commands."""
+    """By botocore's models, from which the CLI creates its commands."""
     for line in block.text.replace("\\\n", " ").splitlines():
         for service, command, rest in re.findall(r"(?:^|[\s(])aws ([a-z0-9-]+) ([a-z-]+)(.*)", line):
             if (service, command) in AWS_OWN:
@@ -94,8 +94,8 @@ def test_every_option_in_a_sentence_exists(page: str) -> None:
 @pytest.mark.parametrize(
     "page", sorted({block.page for block in of_language("sh") if block.mark.startswith("<!-- run")})
 )
-def test_the_marked_blocks_of_a_page_run_as_written_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
-    """In order, in one folder that holds the examples, with `leastpriv` on the path and nothing of the surroundings."""
+def test_the_marked_blocks_of_a_page_run_as_written_and_print_the_shown_output(page: str, tmp_path: Path) -> None:
+    """In order, in one folder with the examples, with `leastpriv` on the path and without other variables."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     bin_folder = Path(sys.executable).parent
     surroundings = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}

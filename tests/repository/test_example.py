@@ -1,4 +1,4 @@
-"""The bundled example looks like a real trail, and its policy is wrong only where its README says so."""
+"""The bundled example resembles a real trail, and its policy is wrong only where its README says so."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def allowed(statements: list[Record], action: str, resource: str) -> bool:
-    """Read a policy plainly, without conditions: an oracle of its own."""
+    """Evaluate a policy without conditions, as an independent oracle."""
     hits = {
         statement["Effect"]
         for statement in statements
@@ -88,12 +88,12 @@ def allowed(statements: list[Record], action: str, resource: str) -> bool:
     return hits == {"Allow"}
 
 
-def test_the_committed_trail_is_what_its_generator_writes() -> None:
+def test_the_committed_trail_is_the_output_of_its_generator() -> None:
     checked = make("--check")
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_check_notices_a_changed_a_missing_and_a_foreign_file_and_writing_mends_them(
+def test_the_check_detects_changed_missing_and_extra_files_and_writing_corrects_them(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(TRAIL, tmp_path, dirs_exist_ok=True)
@@ -109,12 +109,12 @@ def test_the_check_notices_a_changed_a_missing_and_a_foreign_file_and_writing_me
     assert make("--check", "--folder", str(tmp_path)).returncode == 0
 
 
-def test_compressed_bytes_carry_no_time_and_no_file_name() -> None:
+def test_compressed_bytes_hold_no_time_and_no_file_name() -> None:
     for path in TRAIL.rglob("*.gz"):
         assert path.read_bytes()[3:8] == bytes(5)
 
 
-def test_files_lie_where_cloudtrail_puts_them_and_hold_records_of_their_region_and_time(
+def test_files_have_cloudtrail_s_paths_and_records_of_their_region_and_time(
     files: dict[str, list[Record]],
 ) -> None:
     regions = set()
@@ -132,7 +132,7 @@ def test_files_lie_where_cloudtrail_puts_them_and_hold_records_of_their_region_a
     assert regions == {"eu-west-1", "us-east-1"}
 
 
-def test_the_example_stays_small(files: dict[str, list[Record]]) -> None:
+def test_the_example_is_small(files: dict[str, list[Record]]) -> None:
     assert sum(path.stat().st_size for path in TRAIL.rglob("*.gz")) < 400_000
     assert 500 < sum(map(len, files.values())) < 1500
 
@@ -173,7 +173,7 @@ def test_cloudformation_acts_as_the_deploy_role(deploys: list[Record]) -> None:
     assert sources == {"sqs", "iam", "lambda", "logs", "s3", "monitoring", "ec2"}
 
 
-def test_global_calls_are_recorded_in_us_east_1_and_everything_else_at_home(deploys: list[Record]) -> None:
+def test_global_calls_are_recorded_in_us_east_1_and_other_calls_in_the_home_region(deploys: list[Record]) -> None:
     assert {made["awsRegion"] for made in deploys if made["eventSource"] == "iam.amazonaws.com"} == {"us-east-1"}
     regional = {made["eventSource"] for made in deploys if made["awsRegion"] == "us-east-1"}
     assert regional == {"iam.amazonaws.com", "sts.amazonaws.com"}
@@ -195,7 +195,7 @@ def test_some_records_are_delivered_twice_in_two_files_and_never_in_one(
     assert max(copies.values()) == 2
 
 
-def test_every_call_of_the_deploys_that_was_not_refused_is_allowed_by_the_committed_policy(
+def test_every_call_of_the_deploys_that_was_not_denied_is_allowed_by_the_committed_policy(
     needs: list[Record], statements: list[Record]
 ) -> None:
     assert len(needs) > 90
@@ -203,9 +203,7 @@ def test_every_call_of_the_deploys_that_was_not_refused_is_allowed_by_the_commit
     assert refused == []
 
 
-def test_what_was_refused_is_not_allowed_by_the_committed_policy(
-    deploys: list[Record], statements: list[Record]
-) -> None:
+def test_denied_calls_are_not_allowed_by_the_committed_policy(deploys: list[Record], statements: list[Record]) -> None:
     refusal = r"is not authorized to perform: (\S+) on resource: (\S+) "
     refused = Counter()
     for made in deploys:
@@ -218,7 +216,7 @@ def test_what_was_refused_is_not_allowed_by_the_committed_policy(
     }
 
 
-def test_one_refusal_can_be_mended_and_one_comes_from_a_service_control_policy(deploys: list[Record]) -> None:
+def test_one_denial_is_resolved_by_a_grant_and_one_is_of_a_service_control_policy(deploys: list[Record]) -> None:
     messages = {made["eventName"]: made.get("errorMessage", "") for made in deploys}
     assert messages["PutMetricAlarm"].endswith(
         "because no identity-based policy allows the cloudwatch:PutMetricAlarm action"
@@ -226,7 +224,7 @@ def test_one_refusal_can_be_mended_and_one_comes_from_a_service_control_policy(d
     assert "with an explicit deny in a service control policy" in messages["CreateVpc"]
 
 
-def test_there_are_errors_that_are_no_refusals(deploys: list[Record]) -> None:
+def test_there_are_errors_that_are_no_denials(deploys: list[Record]) -> None:
     codes = {made["errorCode"] for made in deploys if "errorCode" in made}
     assert codes > {
         "NoSuchEntityException",
@@ -242,15 +240,13 @@ def test_the_deploys_need_a_call_that_the_trail_cannot_show(needs: list[Record],
     assert "GetQueueAttributes" not in {made["eventName"] for made in records}
 
 
-def test_the_deploys_never_touch_topics_or_tables_though_others_do(
-    deploys: list[Record], records: list[Record]
-) -> None:
+def test_only_other_principals_use_topics_and_tables(deploys: list[Record], records: list[Record]) -> None:
     unused = {"sns.amazonaws.com", "dynamodb.amazonaws.com"}
     assert not unused & {made["eventSource"] for made in deploys}
     assert unused <= {made["eventSource"] for made in records}
 
 
-def test_others_act_in_the_same_account_under_names_that_invite_mistakes(records: list[Record]) -> None:
+def test_other_principals_in_the_account_have_similar_names(records: list[Record]) -> None:
     actors = {issuer(made) for made in records}
     assert f"{ROLE}-docs" in actors
     assert "arn:aws:iam::111122223333:role/cdk-hnb659fds-lookup-role-111122223333-eu-west-1" in actors
@@ -259,7 +255,7 @@ def test_others_act_in_the_same_account_under_names_that_invite_mistakes(records
     assert any(made.get("sessionCredentialFromConsole") == "true" for made in records)
 
 
-def test_the_records_give_every_action_that_the_trail_can_show_and_no_other(
+def test_the_records_show_exactly_the_actions_that_the_trail_can_show(
     records: list[Record], needs: list[Record]
 ) -> None:
     calls = [call for call in map(read_record, records) if isinstance(call, Call) and call.principal == ROLE]

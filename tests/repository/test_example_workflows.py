@@ -1,4 +1,4 @@
-"""The example workflows use what the action has: inputs, outputs, and the session name of a rehearsal."""
+"""The example workflows use existing inputs and outputs, and the session name of a rehearsal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def steps_of(path: Path, action: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_only_inputs_and_outputs_are_named_that_the_action_has(path: Path) -> None:
+def test_only_inputs_and_outputs_of_the_action_are_named(path: Path) -> None:
     action = parsed(ROOT / "action.yml")
     ours = steps_of(path, "org/leastpriv-action")
     assert ours

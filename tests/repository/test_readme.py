@@ -1,4 +1,4 @@
-"""The promises of README.md: its tables, examples, links and commands are those of the repository."""
+"""Tables, examples, links and commands of README.md are those of the repository."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_a_changed_description_makes_the_tables_stale(tables: ModuleType) -> Non
     assert "| `keep` |  | Changed \\| here. |" in tables.with_tables(README, action)
 
 
-def test_a_readme_without_its_markers_is_refused(tables: ModuleType) -> None:
+def test_a_readme_without_its_markers_is_an_error(tables: ModuleType) -> None:
     with pytest.raises(ValueError, match="markers of the inputs"):
         tables.with_tables("# Nothing", {"inputs": {}, "outputs": {}})
 
 
-def test_examples_set_only_inputs_that_there_are() -> None:
+def test_examples_set_only_existing_inputs() -> None:
     action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
     required = {name for name, entry in action["inputs"].items() if entry["required"]}
     workflows = [parsed(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
@@ -64,7 +64,7 @@ def test_examples_set_only_inputs_that_there_are() -> None:
     assert set(used) <= set(action["outputs"])
 
 
-def test_the_command_of_the_quick_start_works_as_it_is_written(tmp_path: Path) -> None:
+def test_the_command_of_the_quick_start_works_as_written(tmp_path: Path) -> None:
     found = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
     assert found is not None
     arguments = shlex.split(found[1].replace("\\\n", " "))
@@ -91,7 +91,7 @@ def test_every_make_target_that_documents_name_exists() -> None:
     assert {"demo", "test", "check"} <= named <= targets
 
 
-def test_what_a_stranger_asks_is_answered_in_the_order_in_which_it_is_asked() -> None:
+def test_a_newcomer_s_questions_are_answered_in_their_order() -> None:
     asked = """The workflow; The role that reads the evidence; What it reads, and what it never sees; Inputs; Outputs;
         How the pull request behaves; Who applies the file; Tokens and permissions; When something fails; Security;
         Versions; What cannot be tested without an AWS account"""
@@ -100,7 +100,7 @@ def test_what_a_stranger_asks_is_answered_in_the_order_in_which_it_is_asked() ->
     assert [each for each in headings if each in wanted] == wanted
 
 
-def test_the_pictures_are_there_small_and_described() -> None:
+def test_the_pictures_exist_are_small_and_have_a_description() -> None:
     pictures = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README)
     assert [path for _, path in pictures] == ["docs/images/pull-request.png", "docs/images/page.png"]
     for text, path in pictures:
@@ -111,14 +111,14 @@ def test_the_pictures_are_there_small_and_described() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow  # a newer catalogue of actions changes the figures in them
+@pytest.mark.slow  # a newer catalogue of actions changes its figures
 def test_the_pictures_show_what_the_action_writes() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools/screenshots.py", "--check"], check=False)
     assert done.returncode == 0, "make screenshots"
 
 
-def test_the_role_of_the_readme_is_that_of_init(tmp_path: Path, tables: ModuleType) -> None:
-    """The same statements as the template that the command writes, which the lab holds against what a run needs."""
+def test_the_role_of_the_readme_equals_that_of_init(tmp_path: Path, tables: ModuleType) -> None:
+    """The statements of the template that the command writes, which the lab compares with the needs of a run."""
     policy, trust = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", tables.reader(), re.DOTALL))
     program = Path(sys.executable).with_name("leastpriv")
     subprocess.run([program, "init", "--output-dir", tmp_path], check=True, capture_output=True)
@@ -131,7 +131,7 @@ def test_the_role_of_the_readme_is_that_of_init(tmp_path: Path, tables: ModuleTy
     }
 
 
-def test_terraform_reads_its_block() -> None:
+def test_terraform_accepts_its_block() -> None:
     blocks = re.findall(r"```hcl\n(.*?)```", README, re.DOTALL)
     assert blocks
     for block in blocks:
@@ -154,10 +154,10 @@ OF_OTHERS = (
     "***",
     "GitHub protects the branch",
 )
-"""What GitHub, the runner and credentials actions say."""
+"""Messages of GitHub, the runner and credentials actions."""
 
 
-def test_every_message_of_the_table_of_troubles_is_one_that_is_said() -> None:
+def test_every_message_of_the_troubleshooting_table_exists() -> None:
     table = README.partition("## When something fails")[2].partition("## ")[0]
     messages = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
     said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
@@ -180,7 +180,7 @@ def test_the_table_of_packages_lists_the_layers_in_their_order() -> None:
     assert rows == layers
 
 
-def test_the_forms_of_issues_are_such_as_github_takes() -> None:
+def test_github_accepts_the_issue_forms() -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
     folder = ROOT / ".github/ISSUE_TEMPLATE"
     forms = sorted(path for path in folder.glob("*.yml") if path.name != "config.yml")

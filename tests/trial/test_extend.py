@@ -1,4 +1,4 @@
-"""The promises of one round: what extends the policy, what never does, and the reason that is given."""
+"""A round extends the policy only by what was denied, and gives a reason for every other denial."""
 
 from __future__ import annotations
 
@@ -52,35 +52,35 @@ def allow(action: str | list[str], resource: str | list[str] = "*", **more: obje
 
 
 def answer(
-    policy: CandidatePolicy, *messages: str, tried: TrialIdentity = SESSION, options: Options | None = None
+    policy: CandidatePolicy, *messages: str, identity: TrialIdentity = SESSION, options: Options | None = None
 ) -> RoundResult:
-    """What a round makes of the messages of its output."""
+    """The result of a round with these messages in its output."""
     denials = [read_denial(message) for message in messages]
-    return extend_candidate(policy, list(logged_denials(denials, tried)), tried, options or Options(), NOW)
+    return extend_candidate(policy, list(logged_denials(denials, identity)), identity, options or Options(), NOW)
 
 
-def added(step: RoundResult) -> list[tuple[str, tuple[str, ...]]]:
-    return [(change.action, change.resources) for change in step.added]
+def added(result: RoundResult) -> list[tuple[str, tuple[str, ...]]]:
+    return [(change.action, change.resources) for change in result.added]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["title"] for case in CASES])
-def test_a_round_as_written_down(case: dict[str, Any]) -> None:
-    tried = TRIAL_ROLE if case.get("strategy") == "trial-role" else SESSION
-    own = OWN_OF_TEMPORARY if tried is TRIAL_ROLE else OWN
+def test_rounds_of_the_case_file_have_their_result(case: dict[str, Any]) -> None:
+    identity = TRIAL_ROLE if case.get("strategy") == "trial-role" else SESSION
+    own = OWN_OF_TEMPORARY if identity is TRIAL_ROLE else OWN
     policy = candidate(*case["policy"])
     messages = [message.replace("{OWN}", own) for message in case["output"]]
-    step = answer(policy, *messages, tried=tried, options=Options(never_add=tuple(case.get("never-add", ()))))
-    assert [f"{action} on {', '.join(resources)}" for action, resources in added(step)] == case["added"]
+    result = answer(policy, *messages, identity=identity, options=Options(never_add=tuple(case.get("never-add", ()))))
+    assert [f"{action} on {', '.join(resources)}" for action, resources in added(result)] == case["added"]
     expected = case["not-mended"]
-    assert [one.action for one in step.unresolved] == [action for action, _ in expected]
-    for one, (_, reason) in zip(step.unresolved, expected, strict=True):
-        assert reason in one.reason
+    assert [item.action for item in result.unresolved] == [action for action, _ in expected]
+    for item, (_, reason) in zip(result.unresolved, expected, strict=True):
+        assert reason in item.reason
     if not case["added"]:
-        assert step.document.to_bytes() == policy.document.to_bytes()
+        assert result.document.to_bytes() == policy.document.to_bytes()
 
 
-def test_a_bare_refusal_in_a_record_of_the_session_counts_where_the_policy_lacks_the_permission() -> None:
-    """A refused HEAD request has no message: the policy in force is known, so that it is known to have refused."""
+def test_a_recorded_denial_without_message_counts_if_the_policy_lacks_the_permission() -> None:
+    """A denied HEAD request has no message; the policy in force is known, so it must be what denied the request."""
     need = Need(Permission("s3:GetObject", "arn:aws:s3:::assets/app.zip"), Basis.DENIED, "from the request")
     bare = Denial((), "", "", DeniedBy.UNKNOWN, False, False)
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("s3.amazonaws.com:HeadObject",), ("us-east-1",), bare)
@@ -90,7 +90,7 @@ def test_a_bare_refusal_in_a_record_of_the_session_counts_where_the_policy_lacks
     assert (added(allowing), len(allowing.unresolved)) == ([], 1)
 
 
-def test_what_an_earlier_round_was_refused_and_the_policy_allows_by_now_is_settled() -> None:
+def test_a_denial_of_an_earlier_round_that_the_policy_now_allows_is_resolved() -> None:
     need = Need(Permission("sqs:ListQueues", "*"), Basis.DENIED, "from the request")
     denial = Denial(("sqs:ListQueues",), "", OWN, DeniedBy.SESSION, False, False)
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("x:Y",), ("us-east-1",), denial)
@@ -102,33 +102,33 @@ def test_what_an_earlier_round_was_refused_and_the_policy_allows_by_now_is_settl
     assert len(extend_candidate(policy, list(recorded_denials([usage])), SESSION, Options(), NOW).unresolved) == 1
 
 
-def test_a_refusal_that_names_its_resource_is_believed_over_one_that_does_not() -> None:
-    step = answer(
+def test_a_denial_with_a_resource_replaces_one_without() -> None:
+    result = answer(
         candidate(allow("sqs:*")),
         "An error occurred (403) when calling the HeadObject operation: Forbidden",
         _refused("s3:GetObject", '"arn:aws:s3:::assets/app.zip"'),
     )
-    assert added(step) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
-    assert step.unresolved == ()
+    assert added(result) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
+    assert result.unresolved == ()
 
 
-def test_another_attached_policy_counts_and_is_not_edited() -> None:
-    beside = document(allow("ssm:GetParameter"))
+def test_an_attached_policy_counts_and_is_not_edited() -> None:
+    attached_policy = document(allow("ssm:GetParameter"))
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
-    step = answer(candidate(allow("sqs:*"), attached=[beside]), _refused("ssm:GetParameter", arn))
-    assert (added(step), [one.allowed_by_candidate for one in step.unresolved]) == ([], [True])
+    result = answer(candidate(allow("sqs:*"), attached=[attached_policy]), _refused("ssm:GetParameter", arn))
+    assert (added(result), [item.allowed_by_candidate for item in result.unresolved]) == ([], [True])
 
 
-def test_the_humans_lines_stay_and_the_addition_goes_where_it_fits() -> None:
+def test_existing_lines_are_kept_and_the_addition_joins_a_fitting_statement() -> None:
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
     text = (
         '{"Version": "2012-10-17",  "Statement": [\n'
         f'  {{"Sid": "Mine", "Effect": "Allow", "Action": ["ssm:GetParameter"], "Resource": "{arn}"}}\n]}}\n'
     )
     policy = CandidatePolicy(parse(text.encode(), "p.json"))
-    step = answer(policy, _refused("ssm:PutParameter", arn))
+    result = answer(policy, _refused("ssm:PutParameter", arn))
     expected = text.replace('"ssm:GetParameter"]', '"ssm:GetParameter", "ssm:PutParameter"]')
-    assert step.document.to_bytes().decode() == expected
+    assert result.document.to_bytes().decode() == expected
 
 
 def _refused(action: str, resource: str = "", principal: str = OWN, why: str = "session policy") -> str:
@@ -167,51 +167,57 @@ MESSAGES = st.builds(
 
 
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5), st.booleans())
-def test_no_round_takes_anything_away_or_gives_more_than_was_refused(
+def test_a_round_removes_nothing_and_adds_only_what_was_denied(
     statements: list[dict[str, Any]], messages: list[str], narrows: bool
 ) -> None:
-    tried = SESSION if narrows else TRIAL_ROLE
+    identity = SESSION if narrows else TRIAL_ROLE
     policy = candidate(*statements)
-    seen = list(logged_denials([read_denial(message) for message in messages], tried))
-    step = extend_candidate(policy, seen, tried, Options(), NOW)
-    refused = [one.need.permission for one in seen if isinstance(one, TrialDenial) and one.need.exact]
-    assert check_containment([step.document], [policy.document]).holds
-    assert not lost_denies([policy.document], [step.document])
-    assert check_containment([policy.document], [step.document], refused).holds
-    certain = {one.need.permission.action for one in seen if isinstance(one, TrialDenial) and one.is_certain}
-    for action, resources in added(step):
+    round_denials = list(logged_denials([read_denial(message) for message in messages], identity))
+    result = extend_candidate(policy, round_denials, identity, Options(), NOW)
+    refused = [item.need.permission for item in round_denials if isinstance(item, TrialDenial) and item.need.exact]
+    assert check_containment([result.document], [policy.document]).holds
+    assert not lost_denies([policy.document], [result.document])
+    assert check_containment([policy.document], [result.document], refused).holds
+    certain = {
+        item.need.permission.action for item in round_denials if isinstance(item, TrialDenial) and item.is_certain
+    }
+    for action, resources in added(result):
         assert not forbidden(action)
         assert not sensitivity(action) or (action in certain and not any("*" in each for each in resources))
-        assert not any(tried.trial in each for each in resources)
+        assert not any(identity.trial in each for each in resources)
 
 
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5))
-def test_the_same_refusals_extend_a_policy_once(statements: list[dict[str, Any]], messages: list[str]) -> None:
+def test_equal_denials_extend_a_policy_once(statements: list[dict[str, Any]], messages: list[str]) -> None:
     first = answer(candidate(*statements), *messages)
     again = answer(CandidatePolicy(first.document), *messages)
     assert (again.added, again.document.to_bytes()) == ((), first.document.to_bytes())
 
 
 @given(st.lists(MESSAGES, max_size=6))
-def test_every_refusal_is_either_mended_or_told(messages: list[str]) -> None:
+def test_every_denial_is_either_added_or_reported(messages: list[str]) -> None:
     policy = candidate(allow("sqs:ListQueues"))
     denials = [read_denial(message) for message in messages]
-    seen = list(logged_denials(denials, SESSION))
-    step = extend_candidate(policy, seen, SESSION, Options(), NOW)
-    told_of = {change.action for change in step.added} | {one.action for one in step.unresolved}
-    assert told_of >= {one.need.permission.action if isinstance(one, TrialDenial) else one.action for one in seen}
-    assert all(one.reason for one in step.unresolved if isinstance(one, UnresolvedDenial))
+    round_denials = list(logged_denials(denials, SESSION))
+    result = extend_candidate(policy, round_denials, SESSION, Options(), NOW)
+    reported = {change.action for change in result.added} | {item.action for item in result.unresolved}
+    assert reported >= {
+        item.need.permission.action if isinstance(item, TrialDenial) else item.action for item in round_denials
+    }
+    assert all(item.reason for item in result.unresolved if isinstance(item, UnresolvedDenial))
 
 
-def test_what_the_output_hides_of_a_resource_is_filled_from_what_the_candidate_grants() -> None:
-    """Terraform names an object by its key alone; the candidate grants something on just one object of that key."""
+def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None:
+    """Terraform names an object only by its key; the candidate grants an action on one object of that key."""
     message = "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
     known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).exact_resources
-    hidden = [one for one in logged_denials([read_denial(message)], SESSION) if isinstance(one, TrialDenial)]
-    filled = [one for one in logged_denials([read_denial(message)], SESSION, known) if isinstance(one, TrialDenial)]
-    assert [one.need.exact for one in hidden] == [False]
-    assert [one.need.permission.resource for one in filled] == ["arn:aws:s3:::orders-site/index.html"]
+    hidden = [item for item in logged_denials([read_denial(message)], SESSION) if isinstance(item, TrialDenial)]
+    filled = [item for item in logged_denials([read_denial(message)], SESSION, known) if isinstance(item, TrialDenial)]
+    assert [item.need.exact for item in hidden] == [False]
+    assert [item.need.permission.resource for item in filled] == ["arn:aws:s3:::orders-site/index.html"]
     two = known | {"arn:aws:s3:::other/index.html"}
     assert [
-        one.need.exact for one in logged_denials([read_denial(message)], SESSION, two) if isinstance(one, TrialDenial)
+        item.need.exact
+        for item in logged_denials([read_denial(message)], SESSION, two)
+        if isinstance(item, TrialDenial)
     ] == [False]

@@ -1,4 +1,4 @@
-"""The promises of the options of `leastpriv trial`: a message names the option and the way out."""
+"""Each message about an option of `leastpriv trial` names the option and the remedy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 USER = "arn:aws:iam::111122223333:user/robot"
 
 
-def settings(*arguments: str, who: str = ROLE) -> TrialSettings:
-    found = parse_settings(parser().parse_args(["trial", "--role-arn", who, "--policy-file", "p.json", *arguments]))
+def settings(*arguments: str, identifier: str = ROLE) -> TrialSettings:
+    found = parse_settings(
+        parser().parse_args(["trial", "--role-arn", identifier, "--policy-file", "p.json", *arguments])
+    )
     assert found is not None
     return found
 
 
-def test_the_command_is_all_that_stands_behind_two_dashes() -> None:
+def test_the_command_is_all_arguments_after_two_dashes() -> None:
     argv = ("make", "deploy", "--max-rounds", "3", "--", "-v", "")
     assert settings("--", *argv).argv == argv
     assert settings("--max-rounds", "2", "--", "make").max_rounds == 2
@@ -35,7 +37,7 @@ def test_cleaning_up_needs_neither_a_role_nor_a_policy() -> None:
 
 
 @pytest.mark.parametrize("flag", ["--role-arn", "--policy-file"])
-def test_a_command_needs_both(flag: str) -> None:
+def test_a_command_needs_role_and_policy(flag: str) -> None:
     given = {"--role-arn": ROLE, "--policy-file": "p.json"}
     rest = [word for name, value in given.items() if name != flag for word in (name, value)]
     with pytest.raises(InputError, match=f"{flag} is missing"):
@@ -43,7 +45,7 @@ def test_a_command_needs_both(flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "who", "sentence"),
+    ("arguments", "identifier", "sentence"),
     [
         ([], ROLE, "no command to try"),
         (["--strategy", "session-policy", "--", "make"], USER, "nobody can assume a user"),
@@ -55,11 +57,11 @@ def test_a_command_needs_both(flag: str) -> None:
         (["--", "make"], "arn:aws:sts::111122223333:assumed-role/deploy/1", "session, not of a role"),
     ],
 )
-def test_an_option_that_cannot_be_is_bad_input(arguments: list[str], who: str, sentence: str) -> None:
+def test_an_invalid_option_is_bad_input(arguments: list[str], identifier: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        settings(*arguments, identifier=who)
+        settings(*arguments, identifier=identifier)
 
 
-def test_bad_input_ends_with_two_before_aws_is_asked() -> None:
-    told = leastpriv("trial", "--role-arn", "deploy", "--policy-file", "p.json", "--", "make")
-    assert (told.code, "--role-arn" in told.err or "is not the ARN" in told.err) == (2, True)
+def test_bad_input_ends_with_two_before_any_request_to_aws() -> None:
+    result = leastpriv("trial", "--role-arn", "deploy", "--policy-file", "p.json", "--", "make")
+    assert (result.code, "--role-arn" in result.err or "is not the ARN" in result.err) == (2, True)

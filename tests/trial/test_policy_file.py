@@ -1,4 +1,4 @@
-"""The promises of the policy file: the human's text stays theirs, and what they saved meanwhile is not overwritten."""
+"""The policy file keeps its text, and a change in between is not overwritten."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None
 
 
 @pytest.mark.parametrize("change", ["saved", "removed"])
-def test_a_file_that_changed_meanwhile_is_left_alone(path: Path, change: str) -> None:
+def test_a_file_that_changed_in_between_is_left_alone(path: Path, change: str) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.write_text("theirs") if change == "saved" else path.unlink()
-    beside = save_policy(file, extended())
-    assert (beside.name, beside.read_text()) == ("policy.json.trial", OTHER)
+    written = save_policy(file, extended())
+    assert (written.name, written.read_text()) == ("policy.json.trial", OTHER)
     assert not path.exists() if change == "removed" else path.read_text() == "theirs"
 
 
-def test_what_an_earlier_trial_wrote_beside_it_is_not_overwritten(path: Path) -> None:
+def test_the_result_of_an_earlier_trial_is_not_overwritten(path: Path) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.write_text("theirs")
     names = [save_policy(file, extended()).name for _ in range(3)]
     assert names == ["policy.json.trial", "policy.json.trial-2", "policy.json.trial-3"]
 
 
-def test_a_folder_that_has_gone_is_a_sentence(path: Path) -> None:
+def test_a_missing_folder_is_an_error_sentence(path: Path) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.unlink()
     path.parent.rmdir()
@@ -61,14 +61,14 @@ def test_a_folder_that_has_gone_is_a_sentence(path: Path) -> None:
         save_policy(file, extended())
 
 
-def test_a_link_stays_a_link(path: Path) -> None:
+def test_a_symbolic_link_is_kept(path: Path) -> None:
     link = path.with_name("link.json")
     link.symlink_to(path.name)
     save_policy(open_policy(Location(str(link), ""), ROLE), extended())
     assert (link.is_symlink(), path.read_text()) == (True, OTHER)
 
 
-def test_without_a_file_the_trial_begins_with_nothing_and_makes_it(tmp_path: Path) -> None:
+def test_without_a_file_the_trial_begins_with_an_empty_policy_and_creates_it(tmp_path: Path) -> None:
     path = tmp_path / "new.json"
     file = open_policy(Location(str(path), ""), ROLE)
     assert (file.raw, file.document.statements) == (None, ())
@@ -76,19 +76,19 @@ def test_without_a_file_the_trial_begins_with_nothing_and_makes_it(tmp_path: Pat
     assert path.read_text() == OTHER
 
 
-def test_files_that_the_policy_continues_in_count_beside_those_that_are_named(path: Path) -> None:
+def test_further_files_of_the_policy_are_attached_like_those_named(path: Path) -> None:
     for name in ("policy-2.json", "policy-3.json", "policy-5.json", "base.json"):
         path.with_name(name).write_text(json.dumps({"Version": "2012-10-17", "Id": name, "Statement": []}))
     found = open_attached(Location(str(path), ""), (str(path.with_name("base.json")),), ROLE)
     assert [json.loads(each.raw)["Id"] for each in found] == ["base.json", "policy-2.json", "policy-3.json"]
 
 
-def test_a_file_of_such_a_name_that_holds_no_policy_is_passed_over(path: Path) -> None:
+def test_a_file_of_such_a_name_without_a_policy_is_ignored(path: Path) -> None:
     path.with_name("policy-2.json").write_text('{"some": "data"}')
     assert open_attached(Location(str(path), ""), (), ROLE) == ()
 
 
-def test_terraforms_own_language_is_not_begun_with(tmp_path: Path) -> None:
+def test_a_new_policy_is_not_created_in_hcl(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist; create that first"):
         open_policy(Location(str(tmp_path / "new.tf"), ""), ROLE)
 
@@ -96,7 +96,7 @@ def test_terraforms_own_language_is_not_begun_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "pointer"), [("no-folder/policy.json", ""), ("policy.tf", ""), ("none.json", "/Policy"), (".", "")]
 )
-def test_what_cannot_be_extended_in_place_is_bad_input(tmp_path: Path, name: str, pointer: str) -> None:
+def test_a_policy_that_cannot_be_edited_in_place_is_bad_input(tmp_path: Path, name: str, pointer: str) -> None:
     if name.endswith(".tf"):
         statement = '{\n    actions = ["s3:*"]\n    resources = ["*"]\n  }'
         (tmp_path / name).write_text(f'data "aws_iam_policy_document" "d" {{\n  statement {statement}\n}}\n')

@@ -1,4 +1,4 @@
-"""The promises of the forms in which AWS takes a candidate: they say the same, and they fit."""
+"""All renderings of a candidate allow the same, and fit AWS's limits."""
 
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ def is_same(texts: tuple[str, ...], documents: list[Document]) -> bool:
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.booleans())
-def test_every_form_allows_what_the_documents_allow_and_fits(counts: list[int], older: bool) -> None:
-    documents = [document(count, "" if older and not place else "2012-10-17") for place, count in enumerate(counts)]
+def test_every_form_allows_the_same_as_the_documents_and_fits(counts: list[int], older: bool) -> None:
+    documents = [
+        document(count, "" if older and not position else "2012-10-17") for position, count in enumerate(counts)
+    ]
     session = as_session_policy(documents)
     inline = as_inline_policies(documents)
     managed = as_managed_policies(documents)
@@ -65,25 +67,25 @@ def test_a_small_policy_is_a_session_policy_and_a_large_one_is_not() -> None:
     assert as_managed_policies([document(1_200)]) == ()
 
 
-def test_statements_are_joined_where_the_policy_fits_then() -> None:
+def test_statements_are_merged_if_the_policy_then_fits() -> None:
     assert len(render_documents([document(25)])[0]) > quota(PolicyKind.SESSION)
     assert is_same((as_session_policy([document(25)]),), [document(25)])
 
 
-def test_policies_of_two_versions_stay_apart_since_variables_mean_something_in_one_only() -> None:
+def test_policies_of_two_versions_are_not_merged_since_only_one_has_variables() -> None:
     texts = render_documents([document(1), document(1, ""), document(1)])
     assert [json.loads(text).get("Version") for text in texts] == [None, "2012-10-17"]
     assert as_session_policy([document(1, ""), document(1)]) == ""
 
 
-def test_a_policy_without_statements_allows_nothing_and_is_one_that_iam_takes() -> None:
+def test_an_empty_policy_becomes_a_harmless_one_that_iam_accepts() -> None:
     (text,) = render_documents([parse(create_policy(()), "p.json")])
     (statement,) = json.loads(text)["Statement"]
     assert statement["Action"] == "sts:GetCallerIdentity"
     assert as_session_policy([parse(create_policy(()), "p.json")]) == text
 
 
-def test_characters_that_aws_refuses_in_a_policy_are_written_as_escapes() -> None:
+def test_characters_that_aws_rejects_in_a_policy_are_escaped() -> None:
     arn = "arn:aws:s3:::b/€ und 😀"
     made = parse(create_policy([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json")
     text = as_session_policy([made])
@@ -107,13 +109,13 @@ AT = "/Resources/Deploy/Properties/PolicyDocument"
 
 
 @pytest.mark.parametrize("resource", ["!Sub '${Bucket.Arn}/*'", "!GetAtt Bucket.Arn"])
-def test_what_only_a_rendered_template_knows_cannot_be_tried(resource: str) -> None:
+def test_an_unrendered_template_cannot_be_tried(resource: str) -> None:
     raw = TEMPLATE.format(resource=resource).encode()
     with pytest.raises(InputError, match="known only once its template is rendered"):
         render_documents([parse(raw, "template.yaml", AT)])
 
 
-def test_a_policy_in_a_template_that_is_written_out_is_tried_as_it_is() -> None:
+def test_a_literal_policy_in_a_template_can_be_tried() -> None:
     raw = TEMPLATE.format(resource="arn:aws:s3:::assets/*").encode()
     assert read(as_session_policy([parse(raw, "template.yaml", AT)])).statements[0].resources == (
         "arn:aws:s3:::assets/*",

@@ -1,4 +1,4 @@
-"""The promises of running the command: as given, its output unchanged, its refusals read, its end told."""
+"""The command runs as given, its output is unchanged, and its denials are read."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def test_arguments_reach_the_command_as_they_are() -> None:
     assert ran.out.decode().strip() == "['a b', '$HOME', '*', '--', '']"
 
 
-def test_refusals_of_both_streams_are_read_once_each() -> None:
+def test_each_denial_of_both_streams_is_read_once() -> None:
     script = "import sys; print(sys.argv[1]); print(sys.argv[1], file=sys.stderr); print('x' * 100_000); sys.exit(3)"
     ran = run(script, REFUSAL)
     assert [denial.actions for denial in ran.ended.denials] == [("sns:ListTopics",)]
     assert ran.ended.exit_code == 3
 
 
-def test_a_refusal_that_arrives_in_pieces_is_read() -> None:
+def test_a_denial_that_arrives_in_pieces_is_read() -> None:
     script = "import sys, time\nfor c in sys.argv[1]:\n  sys.stderr.write(c); sys.stderr.flush(); time.sleep(0.0005)"
     assert [denial.actions for denial in run(script, REFUSAL).ended.denials] == [("sns:ListTopics",)]
 
 
-def test_more_refusals_than_are_remembered_do_not_stop_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_denials_than_are_kept_do_not_stop_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_logs, "MOST_DISTINCT", 5)
     script = (
         "import sys\nfor number in range(9_000):\n"
@@ -79,12 +79,12 @@ def test_more_refusals_than_are_remembered_do_not_stop_the_command(monkeypatch: 
     assert (ran.ended.exit_code, len(ran.ended.denials), ran.out.count(b"\n")) == (0, 5, 9_000)
 
 
-def test_a_command_that_a_signal_ends_has_the_exit_code_of_a_shell() -> None:
+def test_a_command_ended_by_a_signal_has_the_exit_code_of_a_shell() -> None:
     assert run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").ended.exit_code == 137
 
 
-def test_what_the_command_leaves_running_does_not_hold_the_trial(tmp_path: Path) -> None:
-    """A daemon keeps the pipe open: the trial goes on once the command itself has ended."""
+def test_a_child_process_left_running_does_not_block_the_trial(tmp_path: Path) -> None:
+    """A daemon keeps the pipe open: the trial continues once the command itself has ended."""
     done = tmp_path / "done"
     daemon = f"import pathlib, time; time.sleep(30); pathlib.Path({str(done)!r}).touch()"
     ran = run("import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid)", daemon)
@@ -93,7 +93,7 @@ def test_what_the_command_leaves_running_does_not_hold_the_trial(tmp_path: Path)
 
 
 @pytest.mark.parametrize("argv", [["/nowhere/deploy"], ["no-such-command-here"], [""], ["a\0b"], [os.sep]])
-def test_what_cannot_be_run_is_bad_input(argv: list[str]) -> None:
+def test_a_program_that_cannot_be_run_is_bad_input(argv: list[str]) -> None:
     with pytest.raises(InputError, match="cannot be run"):
         run_command(argv, dict(os.environ), io.StringIO(), io.StringIO())
 
@@ -105,27 +105,29 @@ IGNORES = (
 
 
 def interrupted(script: str, *numbers: int) -> tuple[CommandResult, list[str]]:
-    """Runs a script and sends signals to this process as soon as it says that it is ready."""
-    said = progress.LINES
+    """Runs a script and sends signals to this process as soon as the script is ready."""
+    progress_lines = progress.LINES
 
     class Sink(io.StringIO):
         def write(self, text: str) -> int:
             if "ready" in text:
                 for number in numbers:
                     os.kill(os.getpid(), number)
-                    # Two of one kind that come at once are one to the system.
+                    # The system merges two signals of one kind that arrive together.
                     time.sleep(0.01)
             return len(text)
 
     with caught_signals(first_only=True) as signals, signals.recorded():
         argv = [sys.executable, "-c", script]
         ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals)
-    return ended, said
+    return ended, progress_lines
 
 
 def test_a_second_signal_right_after_the_first_ends_a_command_that_ignores_it(not_on_a_terminal: None) -> None:
-    ended, said = interrupted(IGNORES.format("[signal.SIGINT]", "time.sleep(60)"), signal.SIGINT, signal.SIGINT)
-    assert (ended.exit_code, ended.interrupted, len(said)) == (143, signal.SIGINT, 1)
+    ended, progress_lines = interrupted(
+        IGNORES.format("[signal.SIGINT]", "time.sleep(60)"), signal.SIGINT, signal.SIGINT
+    )
+    assert (ended.exit_code, ended.interrupted, len(progress_lines)) == (143, signal.SIGINT, 1)
 
 
 def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
@@ -134,19 +136,19 @@ def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
     assert (ended.exit_code, ended.interrupted) == (137, signal.SIGINT)
 
 
-def test_time_is_as_good_as_a_further_signal(not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_escalates_like_a_further_signal(not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_ESCALATION_DELAY", 0.1)
     script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
     assert interrupted(script, signal.SIGTERM)[0].exit_code == 137
 
 
-def test_what_the_command_printed_until_a_signal_counts(not_on_a_terminal: None) -> None:
+def test_output_before_a_signal_is_read(not_on_a_terminal: None) -> None:
     script = f"import time; print({REFUSAL!r}); print('ready', flush=True); time.sleep(60)"
     ended, _ = interrupted(script, signal.SIGTERM)
     assert [denial.actions for denial in ended.denials] == [("sns:ListTopics",)]
 
 
-def test_a_reader_that_fails_tells_so_and_the_command_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_reader_is_reported_and_the_command_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_stream: object, _name: str) -> Iterator[job_logs.LoggedDenial]:
         raise RecursionError
         yield
@@ -157,7 +159,7 @@ def test_a_reader_that_fails_tells_so_and_the_command_runs_on(monkeypatch: pytes
     assert "stdout was not read to its end for refusals (RecursionError)" in ran.ended.unread
 
 
-def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_with_endless_output_does_not_block_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_MAX_AFTER_EXIT", 0.5)
     daemon = "import time\nfor _ in range(200): print('x', flush=True); time.sleep(0.1)"
     began = time.monotonic()
@@ -167,5 +169,5 @@ def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: p
 
 @pytest.fixture
 def not_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command has a group of its own."""
+    """The command has its own process group."""
     monkeypatch.setattr(process, "is_in_foreground", lambda: False)

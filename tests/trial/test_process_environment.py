@@ -1,4 +1,4 @@
-"""The promise of the command's environment: the trial's credentials, and no way to the caller's own."""
+"""The environment of the command holds the trial's credentials and no access to the caller's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leastpriv.trial.process import Credentials, child_environment
 KEYS = Credentials("ASIATRIAL", "secret-of-trial", "token-of-trial")
 
 
-def test_nothing_of_the_callers_credentials_is_left() -> None:
+def test_none_of_the_caller_s_credentials_is_passed_on() -> None:
     names = (
         "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE",
         "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
@@ -29,13 +29,13 @@ def test_nothing_of_the_callers_credentials_is_left() -> None:
     assert made["AWS_CONFIG_FILE"] == made["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
 
 
-def test_all_else_is_the_callers_and_a_region_of_a_profile_is_kept() -> None:
+def test_other_variables_are_passed_on_and_a_profile_s_region_is_kept() -> None:
     made = child_environment({"PATH": "/bin", "AWS_ENDPOINT_URL": "http://x"}, KEYS, "eu-west-1")
     assert (made["PATH"], made["AWS_ENDPOINT_URL"], made["AWS_REGION"]) == ("/bin", "http://x", "eu-west-1")
     assert child_environment({"AWS_REGION": "us-east-2"}, KEYS, "eu-west-1")["AWS_REGION"] == "us-east-2"
     assert "AWS_REGION" not in child_environment({}, KEYS, "")
 
 
-def test_secrets_do_not_show_where_a_value_is_printed() -> None:
+def test_secrets_are_not_in_the_printed_value() -> None:
     assert "secret-of-trial" not in repr(KEYS)
     assert "token-of-trial" not in repr(KEYS)

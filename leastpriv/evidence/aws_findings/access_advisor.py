@@ -182,8 +182,9 @@ def _other_users(client: Any, job: str, service: str, principal: str) -> dict[st
 
 
 def is_tracked(action: str, since: datetime) -> bool:
-    """Whether IAM has tracked every attempt of an action from `since` on; it tracks management actions only."""
-    if action.lower() in _kind("untracked") or visibility(action).visibility is not Visibility.MANAGEMENT:
+    """Whether IAM has tracked every attempt of an action from `since` on: management actions and few others."""
+    is_management = visibility(action).visibility is Visibility.MANAGEMENT and action.lower() not in _kind("untracked")
+    if not is_management and action.lower() not in _kind("tracked"):
         return False
     known = _kind("actions")
     return _day(known.get(action.partition(":")[0].lower(), known["*"])) <= since

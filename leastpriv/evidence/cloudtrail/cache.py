@@ -97,7 +97,7 @@ class FileResults:
             self._cache.close()
 
 
-_FORMAT = 3
+_FORMAT = 4
 _PENDING = 200
 """Number of objects after which results are committed."""
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
@@ -199,6 +199,7 @@ def _written(reading: FileResult) -> Mapping[str, Any]:
         "kinds": dict(statistics.kinds),
         "regions": sorted(statistics.regions),
         "sources": sorted(statistics.sources),
+        "events": sorted(statistics.events),
         "spans": statistics.spans,
         "logged": statistics.logged,
         "first": statistics.first,
@@ -225,6 +226,7 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
         kinds=_counted(kept["kinds"]),
         regions=set(map(str, kept["regions"])),
         sources=set(map(str, kept["sources"])),
+        events=set(map(str, kept["events"])),
         spans=_spans(kept["spans"]),
         logged=_spans(kept["logged"]),
         first=_moment(kept["first"]) if kept["first"] else None,

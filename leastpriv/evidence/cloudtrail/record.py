@@ -284,6 +284,11 @@ def is_data_event(record: Mapping[str, object]) -> bool:
     return record.get("eventCategory") == "Data" or _flag(record.get("managementEvent")) is False
 
 
+def is_management_event(record: Mapping[str, object]) -> bool:
+    """Whether the record says that it is a management event; False where it does not say what it is."""
+    return record.get("eventCategory") == "Management" or _flag(record.get("managementEvent")) is True
+
+
 def read_only(record: Mapping[str, object]) -> bool | None:
     """`readOnly`, which some records have as text; `None` where it is absent."""
     return _flag(record.get("readOnly"))

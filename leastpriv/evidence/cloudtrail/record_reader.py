@@ -184,7 +184,7 @@ class RecordReader:
                 cover = covers[key] = CoverageCounter.of(identity_fields(row), self.principals)
             if not cover.count:
                 self._touched.append(cover)
-            cover.note(time)
+            cover.note(time, row.eventName)
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, read_only, region_of
+from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, is_management_event, read_only, region_of
 
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
+_MOST_EVENTS = 20_000
+"""Most event names: AWS has about as many operations."""
 
 
 _COUNTS = (
@@ -46,6 +48,8 @@ class ReadStatistics:
     """Regions of files and of all records: the evidence covers them."""
     sources: set[str] = field(default_factory=set)
     """Event sources of all records."""
+    events: set[str] = field(default_factory=set)
+    """Management events of any principal, as event source and name: `sqs.amazonaws.com:CreateQueue`."""
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """Times of the first and last record of any principal, by region."""
     logged: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
@@ -74,6 +78,7 @@ class ReadStatistics:
             add_name(self.regions, region)
         for source in other.sources:
             add_name(self.sources, source)
+        _add_events(self.events, other.events)
         for own, others in ((self.spans, other.spans), (self.logged, other.logged)):
             for name, (first, last) in others.items():
                 _extend_span(own, name, first, last)
@@ -94,6 +99,10 @@ class CoverageCounter:
     data: bool = False
     kind: str = ""
     """`management-read`, `management-write`, `data-read`, `data-write`; empty where unknown."""
+    management: bool = False
+    """The records say that they are management events; old ones do not say what they are."""
+    names: set[str] = field(default_factory=set)
+    """Event names of the records."""
     count: int = 0
     first: datetime | None = None
     last: datetime | None = None
@@ -105,11 +114,13 @@ class CoverageCounter:
             return cls(own=False)
         data, reads = is_data_event(record), read_only(record)
         kind = "" if reads is None else f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
-        return cls(True, region_of(record), str(record.get("eventSource") or ""), data, kind)
+        source = str(record.get("eventSource") or "")
+        return cls(True, region_of(record), source, data, kind, is_management_event(record))
 
-    def note(self, time: datetime | None, times: int = 1) -> None:
-        """Counts one or more records; a record may lack its time."""
+    def note(self, time: datetime | None, name: str = "", times: int = 1) -> None:
+        """Counts one or more records with an event name; a record may lack its time."""
         self.count += times
+        self.names.add(name)
         if time:
             if self.first is None or self.last is None:
                 self.first = self.last = time
@@ -127,12 +138,15 @@ class CoverageCounter:
         if self.own:
             self._pour(statistics)
         self.count, self.first, self.last = 0, None, None
+        self.names.clear()
 
     def _pour(self, statistics: ReadStatistics) -> None:
         add_name(statistics.regions, self.region)
         add_name(statistics.sources, self.source)
         if self.kind:
             statistics.kinds[self.kind] += self.count
+        if self.management:
+            _add_events(statistics.events, (f"{self.source}:{name}" for name in self.names if name))
         if not (self.first and self.last):
             return
         if self.region in statistics.regions:
@@ -152,7 +166,7 @@ def count_coverage(
 ) -> None:
     """Counts the coverage of one or more equal records of any principal."""
     found = CoverageCounter.of(record, principals)
-    found.note(time, times)
+    found.note(time, str(record.get("eventName") or ""), times)
     found.add_to(statistics)
 
 
@@ -160,6 +174,11 @@ def add_name(names: set[str], name: str) -> None:
     """Adds a name, unless it is empty or there are too many."""
     if name and len(names) < _DISTINCT:
         names.add(name)
+
+
+def _add_events(events: set[str], others: Iterable[str]) -> None:
+    if len(events) < _MOST_EVENTS:
+        events.update(others)
 
 
 def _extend_span(spans: dict[str, tuple[datetime, datetime]], region: str, first: datetime, last: datetime) -> None:

@@ -17,7 +17,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event
-from leastpriv.permissions.visibility import home_region
+from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
@@ -203,7 +203,12 @@ def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> froze
 
 
 def home_region_of(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """The home region of a global service, in the principal's partition; empty for any other service."""
+    """The home region of a global service, in the principal's partition; empty for any other service.
+
+    Empty too for an action that only its carriers show, as `iam:PassRole`: they are calls of other services.
+    """
+    if visibility(candidate.action).visibility is Visibility.CARRIERS:
+        return ""
     return home_region(candidate.action.partition(":")[0], context.evidence.principal.split(":")[1])
 
 

@@ -14,6 +14,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.guards.aws import declared, last_accessed, shared_policy
+from leastpriv.proposal.guards.carriers import checked_inside
 from leastpriv.proposal.guards.people_and_history import (
     asked_to_keep,
     is_break_glass_use,
@@ -195,6 +196,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("region-not-read", region_not_read),
     ("not-recorded", not_recorded),
     ("other-resource", other_resource),
+    ("checked-inside", checked_inside),
     ("not-visible", not_visible),
     ("sibling", lifecycle_counterpart),
     ("declared", declared),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -11,7 +12,14 @@ from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
-from leastpriv.permissions.visibility import Visibility, visibility
+from leastpriv.permissions.visibility import (
+    Visibility,
+    carriers_of,
+    global_services,
+    home_region,
+    read_only_by_name,
+    visibility,
+)
 from leastpriv.proposal.guards.aws import (
     home_region_of,
     is_never_attempted,
@@ -19,6 +27,7 @@ from leastpriv.proposal.guards.aws import (
     limiting_regions,
     regions_to_know,
 )
+from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 
@@ -40,12 +49,26 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     least = timedelta(days=context.options.minimum_days)
     spans = context.evidence.coverage.regions
-    for region in sorted(regions_to_know(candidate, context)):
+    for region in sorted(regions_to_know(candidate, context) | _home_regions_of_carriers(candidate, context)):
         if region not in spans:
             return f"no record of {region} was read, where its use would have been recorded"
         if spans[region] < least:
             return f"the records of {region} span {spans[region].days} of {least.days} days"
     return ""
+
+
+def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
+    """Home regions of the carriers that the principal may call: global services record them nowhere else."""
+    partition = context.evidence.principal.split(":")[1]
+    named = (each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation))
+    return frozenset(home_region(name.partition(":")[0], partition) for name in named) - {""}
+
+
+@lru_cache(maxsize=32_768)
+def _has_regional_carrier(action: str) -> bool:
+    """Whether a carrier of the action is recorded in the region that is called."""
+    prefixes = {each.operation.partition(":")[0] for each in carriers_of(action)}
+    return not prefixes <= set(global_services("aws"))
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -104,7 +127,7 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
-    home = home_region_of(candidate, context)
+    home = "" if _has_regional_carrier(candidate.action) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
@@ -151,20 +174,39 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use leaves no trace in this evidence."""
     if dropped_with_service(candidate, context):
         return ""
+    return _hidden_use(candidate, context) or _hidden_carrier(candidate, context)
+
+
+def _hidden_use(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Why the events that always need the action would not have been seen."""
     seen = visibility(candidate.action)
     match seen.visibility:
-        case Visibility.MANAGEMENT:
+        case Visibility.MANAGEMENT | Visibility.CARRIERS | Visibility.ENDED:
             return ""
         case Visibility.DATA:
             if _has_data_events(candidate, context):
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
-            return "CloudTrail does not show every use of it: other calls check it too, or it has no event of its own"
+            return f"its use may leave no event: {seen.source}"
         case Visibility.NEVER:
-            return "CloudTrail never records it"
+            return f"CloudTrail never records it: {seen.source}"
         case _:
-            return "whether CloudTrail records it is not known"
+            return "" if is_recorded(candidate.action, context) else "whether CloudTrail records it is not known"
+
+
+def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Why a call of a carrier would not have been seen."""
+    if visibility(candidate.action).visibility is Visibility.ENDED:
+        return ""
+    for each in hidden_carriers(candidate, context):
+        inside = f"AWS may check it inside {each.operation}"
+        if each.visibility is not Visibility.DATA:
+            return f"{inside}, and whether CloudTrail records that is not known"
+        kinds = _KINDS[read_only_by_name(each.operation.partition(":")[2])]
+        if not _data_recorded(candidate, context, kinds):
+            return f"{inside}, a data event ({each.resource_type}) that is not known to be recorded for these resources"
+    return ""
 
 
 def could_hide(gap: Gap, action: str) -> bool:
@@ -176,8 +218,18 @@ def could_hide(gap: Gap, action: str) -> bool:
         return visibility(action).visibility is Visibility.DATA
     if not scope.services and not scope.actions:
         return True
-    prefix = action.partition(":")[0].lower()
-    return prefix in scope.services or any(action_matches(pattern, action) for pattern in scope.actions)
+    if any(action_matches(pattern, action) for pattern in scope.actions):
+        return True
+    # An event that no table maps is no known carrier: it hides only what its own service authorizes.
+    services = _services_of(action) if gap.kind not in UNKNOWN_EVENTS else {action.partition(":")[0].lower()}
+    return not services.isdisjoint(scope.services)
+
+
+@lru_cache(maxsize=32_768)
+def _services_of(action: str) -> frozenset[str]:
+    """IAM prefixes of an action and of its carriers."""
+    names = (action, *(each.operation for each in carriers_of(action)))
+    return frozenset(name.partition(":")[0].lower() for name in names)
 
 
 def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
@@ -203,9 +255,12 @@ def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -
 
 @lru_cache(maxsize=1_024)
 def _visible_services(granted: tuple[str, ...]) -> frozenset[str]:
-    """Services with a granted action that leaves management events or whose visibility is unknown."""
-    shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
-    return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
+    """Services of which more granted actions leave management events, or events that no source knows, than never do."""
+    balance: Counter[str] = Counter()
+    weights = {Visibility.MANAGEMENT: 1, Visibility.UNKNOWN: 1, Visibility.NEVER: -1}
+    for action in granted:
+        balance[action.partition(":")[0]] += weights.get(visibility(action).visibility, 0)
+    return frozenset(service for service, weight in balance.items() if weight > 0)
 
 
 def _has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:

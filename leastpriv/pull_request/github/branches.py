@@ -124,31 +124,35 @@ class Branches:
                 files = {file.filename for file in comparison.files}
             except UnknownObjectException:
                 # The base's history was rewritten: there is no common ancestor.
-                alone = self._repository.get_commit(head)
-                commits, total, files = [], 1, {file.filename for file in alone.files}
+                head_commit = self._repository.get_commit(head)
+                commits, total, files = [], 1, {file.filename for file in head_commit.files}
             merged = not commits and total == 0
             commits = commits or [self._repository.get_commit(head)]
-        own = [commit for commit in commits if self._is_own_commit(commit)]
-        ours = bool(own) and len(commits) >= total and len(files) <= _MAX_FILES
+        own_commits = [commit for commit in commits if self._is_own_commit(commit)]
+        is_own = bool(own_commits) and len(commits) >= total and len(files) <= _MAX_FILES
         # The button "Update branch" merges the base and signs as GitHub: no person's work, if the proposal is the only
         # change.
-        ours = ours and all(commit in own or _is_base_update(commit) for commit in commits)
-        if ours and not merged:
-            ours = self._has_expected_fingerprint(own[-1], head, path, files, fingerprint_for)
-        marked = [stamp for commit in commits if (stamp := trailer_fingerprint(commit.commit.message))]
-        return ProposalBranch(head, ours, bool(marked), marked[-1] if marked else "", merged)
+        is_own = is_own and all(commit in own_commits or _is_base_update(commit) for commit in commits)
+        if is_own and not merged:
+            is_own = self._has_expected_fingerprint(own_commits[-1], head, path, files, fingerprint_for)
+        fingerprints = [
+            fingerprint for commit in commits if (fingerprint := trailer_fingerprint(commit.commit.message))
+        ]
+        return ProposalBranch(head, is_own, bool(fingerprints), fingerprints[-1] if fingerprints else "", merged)
 
     def _has_expected_fingerprint(
-        self, own: Commit, head: str, path: str, files: set[str], fingerprint_for: FingerprintFunction
+        self, commit: Commit, head: str, path: str, files: set[str], fingerprint_for: FingerprintFunction
     ) -> bool:
         """Whether the commit's fingerprint fits the files: names and trailers can be copied."""
-        found = {file: self.read(head, file) for file in sorted(files)}
-        contents = {file: content for file, content in found.items() if content is not None}
-        before = self.read(own.parents[0].sha, path) if own.parents else None
-        return contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(own.commit.message)
+        content_by_file = {file: self.read(head, file) for file in sorted(files)}
+        contents = {file: content for file, content in content_by_file.items() if content is not None}
+        before = self.read(commit.parents[0].sha, path) if commit.parents else None
+        return contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(
+            commit.commit.message
+        )
 
     def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
-        """Creates a signed commit on `base_sha` with these files and returns it; no branch has it yet. Modes are kept."""
+        """Creates a signed commit on `base_sha` with these files and returns it; keeps their modes."""
         from github import InputGitTreeElement
 
         with translate_github_errors("making the commit"):
@@ -211,26 +215,26 @@ class Branches:
 
         with translate_github_errors(f"reading {path}"):
             try:
-                found = self._repository.get_contents(path, ref=commit)
+                contents = self._repository.get_contents(path, ref=commit)
             except UnknownObjectException:
                 return None
-            if isinstance(found, list) or found.type != "file":
+            if isinstance(contents, list) or contents.type != "file":
                 raise PullRequestError(f"The path {path!r} is no regular file on GitHub: name another.")
-            if found.encoding == "base64":
-                return found.decoded_content
+            if contents.encoding == "base64":
+                return contents.decoded_content
             # GitHub omits the content of files over 1 MB (docs.github.com, "Repository contents", read 2026-11).
-            return base64.b64decode(self._repository.get_git_blob(found.sha).content)
+            return base64.b64decode(self._repository.get_git_blob(contents.sha).content)
 
     def _file_mode(self, tree: GitTree, path: str) -> str:
         """Returns the mode of the file at `path`; for a new file the default mode."""
         *folders, name = path.split("/")
         for folder in folders:
-            below = next((entry for entry in tree.tree if entry.path == folder), None)
-            if below is None:
+            subfolder = next((entry for entry in tree.tree if entry.path == folder), None)
+            if subfolder is None:
                 return _NEW_FILE
-            if below.type != "tree":
+            if subfolder.type != "tree":
                 raise PullRequestError(f"The path {path!r} leads through a link or submodule: name the file itself.")
-            tree = self._repository.get_git_tree(below.sha)
+            tree = self._repository.get_git_tree(subfolder.sha)
         mode = next((entry.mode for entry in tree.tree if entry.path == name), _NEW_FILE)
         if mode not in _FILE_MODES:
             raise PullRequestError(f"The path {path!r} is a symbolic link, folder or submodule: name a regular file.")
@@ -239,10 +243,10 @@ class Branches:
     def _is_own_commit(self, commit: Commit) -> bool:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
-        made_by_us = self._connection.may_be_own_login(author) and (
+        is_own_login = self._connection.may_be_own_login(author) and (
             committer == _WEB_FLOW or self._connection.may_be_own_login(committer)
         )
-        return made_by_us and bool(trailer_fingerprint(commit.commit.message))
+        return is_own_login and bool(trailer_fingerprint(commit.commit.message))
 
     def _compare_and_swap(self, branch: str, before: str | None, after: str | None) -> None:
         update = {
@@ -251,8 +255,8 @@ class Branches:
             "afterOid": after or _NULL_OID,
             "force": True,
         }
-        wish: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
-        self._repository.requester.graphql_named_mutation("updateRefs", wish, "clientMutationId")
+        mutation: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
+        self._repository.requester.graphql_named_mutation("updateRefs", mutation, "clientMutationId")
 
     def _is_moved(self, branch: str, before: str | None, after: str | None) -> bool:
         """Whether the head is `after` already: GitHub carried out the request, but its answer was lost.

@@ -42,20 +42,19 @@ def translate_github_errors(doing: str) -> Iterator[None]:
 
 def error_sentence(doing: str, error: GithubException) -> str:
     """Returns the sentence for an error of GitHub."""
-    said = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
+    message = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
     if error.status == 401:
         return f"GitHub refused the token while {doing}: check the input github-token."
-    if error.status == 403 and "not accessible" in said:
-        return (
-            f"The token may not do this ({doing}: {said}): the job needs `permissions: {_required_permissions(doing)}`."
-        )
-    if error.status in (403, 422) and _PROTECTION_MESSAGE.search(said):
-        return f"GitHub protects the branch ({doing}: {said}): name another in the input branch."
+    if error.status == 403 and "not accessible" in message:
+        permissions = _required_permissions(doing)
+        return f"The token may not do this ({doing}: {message}): the job needs `permissions: {permissions}`."
+    if error.status in (403, 422) and _PROTECTION_MESSAGE.search(message):
+        return f"GitHub protects the branch ({doing}: {message}): name another in the input branch."
     if error.status == 404 and doing.startswith("reading the repository"):
         return f"GitHub has no such repository for this token ({doing}): check the input github-token."
-    if error.status in (403, 429) and "rate limit" in said.lower():
+    if error.status in (403, 429) and "rate limit" in message.lower():
         return f"GitHub's rate limit was reached while {doing}: run again later."
-    return f"GitHub answered {error.status} while {doing}{': ' + said if said else ''}."
+    return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
 
 
 def _required_permissions(doing: str) -> str:
@@ -175,15 +174,15 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
             *rest: Any,
             **named: Any,
         ) -> Any:
-            asked = self.get_retry_after(response) if response is not None else None
-            if response is not None and asked is not None and asked > _MAX_WAIT:
-                body = {"message": f"rate limit, to be tried again in {asked:.0f} seconds"}
-                raise RateLimitExceededExceedsMaxWait(response.status, body, dict(response.headers), wait=asked)
+            retry_after = self.get_retry_after(response) if response is not None else None
+            if response is not None and retry_after is not None and retry_after > _MAX_WAIT:
+                body = {"message": f"rate limit, to be tried again in {retry_after:.0f} seconds"}
+                raise RateLimitExceededExceedsMaxWait(response.status, body, dict(response.headers), wait=retry_after)
             return super().increment(method, url, response, *rest, **named)
 
         def sleep(self, response: Any = None) -> None:
-            asked = self.get_retry_after(response) if response is not None else None
-            sleep(min(asked if asked is not None else self.get_backoff_time(), _MAX_WAIT))
+            retry_after = self.get_retry_after(response) if response is not None else None
+            sleep(min(retry_after if retry_after is not None else self.get_backoff_time(), _MAX_WAIT))
 
     return Github(
         auth=Auth.Token(token),

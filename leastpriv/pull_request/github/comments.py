@@ -39,22 +39,25 @@ class PullRequestComments:
         Raises:
             PullRequestError: GitHub does not return the comments, or the permission of an author.
         """
-        return tuple(said for number in pulls for said in self._commands_under(number))
+        return tuple(command for number in pulls for command in self._commands_under(number))
 
     def _commands_under(self, number: int) -> Iterable[CommentCommand]:
         with translate_github_errors(f"listing the comments of #{number}"):
             comments = self._repository.get_issue(number).get_comments()
-            return [said for comment in islice(comments, _MAX_COMMENTS) for said in self._commands_in(comment, number)]
+            return [
+                command for comment in islice(comments, _MAX_COMMENTS) for command in self._commands_in(comment, number)
+            ]
 
     def _commands_in(self, comment: IssueComment, number: int) -> Iterable[CommentCommand]:
-        found = parse_commands(comment.body or "")
-        if not found:
+        commands = parse_commands(comment.body or "")
+        if not commands:
             return []
         login = comment.user.login if comment.user else ""
-        refusal = self._rejection(comment, login)
-        at = _utc(comment.created_at)
+        rejection = self._rejection(comment, login)
+        created_at = _utc(comment.created_at)
         return [
-            CommentCommand(each, login, at, comment.id, number, refusal or rejection_reason(each)) for each in found
+            CommentCommand(command, login, created_at, comment.id, number, rejection or rejection_reason(command))
+            for command in commands
         ]
 
     def _rejection(self, comment: IssueComment, login: str) -> str:
@@ -115,14 +118,14 @@ class LineComments:
 
     def _remove_earlier(self, pull: PullRequest) -> None:
         # Raw JSON: PyGithub makes another request for each comment that lacks `in_reply_to_id`.
-        newest = f"{pull.url}/comments?sort=created&direction=desc&per_page={_MAX_LINE_COMMENTS}"
-        _, every = pull.requester.requestJsonAndCheck("GET", newest)
-        answered = {each.get("in_reply_to_id") for each in every}
-        for each in every:
-            author = (each["user"] or {}).get("login", "")  # a deleted account has none
-            own = self._connection.is_own_login(author) and each["body"].rstrip().endswith(_MARKER)
-            if own and each["id"] not in answered:
-                pull.requester.requestJsonAndCheck("DELETE", each["url"])
+        url = f"{pull.url}/comments?sort=created&direction=desc&per_page={_MAX_LINE_COMMENTS}"
+        _, comments = pull.requester.requestJsonAndCheck("GET", url)
+        answered = {comment.get("in_reply_to_id") for comment in comments}
+        for comment in comments:
+            author = (comment["user"] or {}).get("login", "")  # a deleted account has none
+            is_own = self._connection.is_own_login(author) and comment["body"].rstrip().endswith(_MARKER)
+            if is_own and comment["id"] not in answered:
+                pull.requester.requestJsonAndCheck("DELETE", comment["url"])
 
     def _create_review(self, pull: PullRequest, commit: str, comments: Sequence[LineComment]) -> str:
         from github import GithubException

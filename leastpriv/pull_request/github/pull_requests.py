@@ -60,17 +60,17 @@ class PullRequests:
     def find_open(self, branch: str, base: str) -> tuple[OpenPullRequest, PullRequestReference] | None:
         """Returns the open pull request of the branch into `base`, else one of this program into another branch."""
         with translate_github_errors("listing pull requests"):
-            found = list(self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}"))
-        ours = [pull for pull in found if pull.base.ref == base] or [
-            pull for pull in found if body_fingerprint(pull.body or "")
+            listed = list(self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}"))
+        candidates = [pull for pull in listed if pull.base.ref == base] or [
+            pull for pull in listed if body_fingerprint(pull.body or "")
         ]
-        if not ours:
+        if not candidates:
             return None
-        pull, body = ours[0], ours[0].body or ""
+        pull, body = candidates[0], candidates[0].body or ""
         labels = tuple(label.name for label in pull.labels)
-        by_us = self._connection.may_be_own_login(pull.user.login)
-        seen = OpenPullRequest(pull.number, pull.base.ref, body, labels, body_fingerprint(body), by_us)
-        return seen, PullRequestReference(pull.number, pull.html_url)
+        is_own = self._connection.may_be_own_login(pull.user.login)
+        state = OpenPullRequest(pull.number, pull.base.ref, body, labels, body_fingerprint(body), is_own)
+        return state, PullRequestReference(pull.number, pull.html_url)
 
     def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the newest 100 closed pull requests of the branch that held a proposal, newest first."""
@@ -99,14 +99,14 @@ class PullRequests:
                     _FORBIDDEN.format(branch=branch), self._compare_url(base, branch)
                 ) from error
             if options.draft and error.status == 422 and "draft" in str(error.data).lower():
-                made = self.create(base, branch, title, body, replace(options, draft=False))
-                return replace(made, warning=" ".join([_NO_DRAFTS, made.warning]).strip())
+                reference = self.create(base, branch, title, body, replace(options, draft=False))
+                return replace(reference, warning=" ".join([_NO_DRAFTS, reference.warning]).strip())
             # Another run was faster, or the answer to this request was lost.
-            found = self.find_open(branch, base)
-            if found is None:
+            existing = self.find_open(branch, base)
+            if existing is None:
                 raise PullRequestError(error_sentence(f"opening the pull request of {branch}", error)) from error
-            with translate_github_errors(f"reading #{found[1].number}"):
-                pull = self._repository.get_pull(found[1].number)
+            with translate_github_errors(f"reading #{existing[1].number}"):
+                pull = self._repository.get_pull(existing[1].number)
         return PullRequestReference(pull.number, pull.html_url, self._add_labels_and_people(pull, options))
 
     def edit(self, number: int, title: str, body: str) -> None:
@@ -140,19 +140,23 @@ class PullRequests:
         with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"
-            found = [each for each in issue.get_comments() if self._is_own(each.body, each.user, marker)]
-            for copy in found[1:]:
+            comments = [
+                comment_found
+                for comment_found in issue.get_comments()
+                if self._is_own(comment_found.body, comment_found.user, marker)
+            ]
+            for duplicate in comments[1:]:
                 # From two runs at once, or after a lost answer to a request that GitHub carried out.
-                copy.delete()
-            own = found[0] if found else None
-            if own is None and not create:
+                duplicate.delete()
+            kept = comments[0] if comments else None
+            if kept is None and not create:
                 return ""
-            if own is None:
-                own = issue.create_comment(text)
-            elif own.body != text:
-                own.edit(text)
+            if kept is None:
+                kept = issue.create_comment(text)
+            elif kept.body != text:
+                kept.edit(text)
             self._add_label(issue, label)
-            return own.html_url
+            return kept.html_url
 
     def _is_own(self, body: str, user: object, marker: str) -> bool:
         return body.rstrip().endswith(marker) and self._connection.is_own_login(getattr(user, "login", ""))
@@ -197,14 +201,14 @@ class PullRequests:
     def _add_labels_and_people(self, pull: PullRequest, options: PullRequestOptions) -> str:
         """Adds labels, assignees and reviewers; returns a sentence for those that GitHub rejects."""
         people, teams = list(options.reviewers), list(options.team_reviewers)
-        wishes: list[tuple[str, bool, Callable[[], object]]] = [
+        requests: list[tuple[str, bool, Callable[[], object]]] = [
             ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
             ("assignees", bool(options.assignees), lambda: pull.add_to_assignees(*options.assignees)),
             ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
             ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
         ]
-        refused = [self._retry_until_found(pull.number, what, wish) for what, wanted, wish in wishes if wanted]
-        return " ".join(filter(None, refused))
+        failures = [self._retry_until_found(pull.number, what, request) for what, wanted, request in requests if wanted]
+        return " ".join(filter(None, failures))
 
     def _retry_until_found(self, number: int, what: str, request: Callable[[], object]) -> str:
         """Retries, since a new pull request may not be found yet (eventual consistency: 404 and 422)."""

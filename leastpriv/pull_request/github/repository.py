@@ -108,10 +108,10 @@ class GitHubRepository:
 
     def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
         """Returns the commands under the open pull request of the branch and its latest closed ones."""
-        found = self._pulls.find_open(branch, self.branch_head(base)[0])
-        pulls = [found[0].number] if found else []
-        pulls += [each.proposal.number for each in self.closed_pull_requests(branch)[:_MAX_CLOSED_READ]]
-        return PullRequestComments(self._connection).commands(dict.fromkeys(pulls))
+        opened = self._pulls.find_open(branch, self.branch_head(base)[0])
+        numbers = [opened[0].number] if opened else []
+        numbers += [each.proposal.number for each in self.closed_pull_requests(branch)[:_MAX_CLOSED_READ]]
+        return PullRequestComments(self._connection).commands(dict.fromkeys(numbers))
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit, as `Branches.parent_of`."""
@@ -161,19 +161,29 @@ class GitHubRepository:
         branch = self._branches.proposal_branch(
             publication.branch, base_sha, publication.path, publication.fingerprint_for
         )
-        found = self._pulls.find_open(publication.branch, base)
-        closed = () if found else self._pulls.closed_pull_requests(publication.branch)
-        ours = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == scope]
-        if branch and branch.merged and any(each.merged for each in ours):
+        opened = self._pulls.find_open(publication.branch, base)
+        closed = () if opened else self._pulls.closed_pull_requests(publication.branch)
+        same_scope = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == scope]
+        if branch and branch.merged and any(each.merged for each in same_scope):
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
-        declined = [each.proposal for each in ours if each.declined]
-        pull = found[0] if found else None
-        decision = plan_step(WantedProposal(publication.fingerprint, base, changes), branch, pull, declined)
-        work = _PlannedWork(
-            self._branches, self._pulls, self._comments, self._options, publication, base, base_sha, branch, pull
+        declined = [each.proposal for each in same_scope if each.declined]
+        open_pull_request = opened[0] if opened else None
+        decision = plan_step(
+            WantedProposal(publication.fingerprint, base, changes), branch, open_pull_request, declined
         )
-        return work.execute(decision, found[1] if found else None)
+        work = _PlannedWork(
+            self._branches,
+            self._pulls,
+            self._comments,
+            self._options,
+            publication,
+            base,
+            base_sha,
+            branch,
+            open_pull_request,
+        )
+        return work.execute(decision, opened[1] if opened else None)
 
     def _check_and_find_base(self, publication: Publication) -> tuple[str, str]:
         check_fingerprint(publication)
@@ -206,16 +216,18 @@ class _PlannedWork:
     def execute(self, decision: PlannedStep, opened: PullRequestReference | None) -> PublishResult:
         """Executes a planned step and returns the result."""
         try:
-            operation, head, at = self._carry_out(decision, opened)
+            operation, head, reference = self._carry_out(decision, opened)
         except CreationForbiddenError as error:
             name = self.publication.branch
             head = self.branches.commit_at(name) or ""
             return PublishResult(
                 PullRequestOperation.NONE, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url
             )
-        number, url, lacking = (at.number, at.url, at.warning) if at else (decision.declined, "", "")
-        why = decision.reason if operation in (PullRequestOperation.NONE, PullRequestOperation.CLOSED) else ""
-        reason = " ".join(filter(None, [why, lacking]))
+        number, url, warning = (
+            (reference.number, reference.url, reference.warning) if reference else (decision.declined, "", "")
+        )
+        explanation = decision.reason if operation in (PullRequestOperation.NONE, PullRequestOperation.CLOSED) else ""
+        reason = " ".join(filter(None, [explanation, warning]))
         return PublishResult(operation, self.publication.branch, head, self.base_sha, reason, number, url)
 
     def _carry_out(
@@ -265,26 +277,26 @@ class _PlannedWork:
             self.pulls.resume(opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
 
     def _write_pull_request(
-        self, head: str, opened: PullRequestReference | None, earlier: int
+        self, head: str, opened: PullRequestReference | None, declined: int
     ) -> tuple[PullRequestOperation, str, PullRequestReference]:
         title, body = self.publication.title, self.publication.body
         if opened:
             self.pulls.edit(opened.number, title, body)
             self._resume(opened)
             return PullRequestOperation.UPDATED, head, opened
-        if earlier:
-            body += f"\nWhat was declined in #{earlier} is not part of this.\n"
-        made = self.pulls.create(self.base, self.publication.branch, title, body, self.pull_request_options)
-        return PullRequestOperation.CREATED, head, made
+        if declined:
+            body += f"\nWhat was declined in #{declined} is not part of this.\n"
+        reference = self.pulls.create(self.base, self.publication.branch, title, body, self.pull_request_options)
+        return PullRequestOperation.CREATED, head, reference
 
     def _comment_on_lines(
-        self, done: tuple[PullRequestOperation, str, PullRequestReference]
+        self, written: tuple[PullRequestOperation, str, PullRequestReference]
     ) -> tuple[PullRequestOperation, str, PullRequestReference]:
         """Comments with the evidence at the changed lines of the new commit."""
-        operation, head, pull = done
-        told, anew = self.publication.comments, operation is PullRequestOperation.CREATED
-        lacking = self.comments.replace(pull.number, head, told, is_new=anew)
-        return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, lacking])))
+        operation, head, pull = written
+        comments, is_new = self.publication.comments, operation is PullRequestOperation.CREATED
+        warning = self.comments.replace(pull.number, head, comments, is_new=is_new)
+        return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, warning])))
 
     def _commit_and_move_branch(self) -> str:
         """Creates one commit on the base's head and moves the branch to it once; returns it."""

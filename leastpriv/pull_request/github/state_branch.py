@@ -91,12 +91,12 @@ class BranchStateStore:
 
     def _try_update(self, change: StateUpdate) -> bool:
         """Whether the branch holds the new state; false if a parallel run was faster."""
-        seen = self._branch_state()
-        before = self._file_content(seen.tree)
+        state = self._branch_state()
+        before = self._file_content(state.tree)
         after = change(before)
-        if after == before and seen.intact:
+        if after == before and state.intact:
             return True
-        return self._move(seen.head, self._commit(seen, after))
+        return self._move(state.head, self._commit(state, after))
 
     def _branch_state(self) -> _BranchState:
         from github import UnknownObjectException
@@ -132,32 +132,32 @@ class BranchStateStore:
     def _file_content(self, tree: GitTree | None) -> bytes | None:
         *folders, name = self._path.split("/")
         for folder in folders:
-            below = _tree_entry(tree, folder)
-            tree = self._repository.get_git_tree(below.sha) if below and below.type == "tree" else None
-        found = _tree_entry(tree, name)
-        if found is None:
+            subfolder = _tree_entry(tree, folder)
+            tree = self._repository.get_git_tree(subfolder.sha) if subfolder and subfolder.type == "tree" else None
+        entry = _tree_entry(tree, name)
+        if entry is None:
             return None
-        if found.mode not in _FILE_MODES or (found.size or 0) > self._max_bytes:
+        if entry.mode not in _FILE_MODES or (entry.size or 0) > self._max_bytes:
             raise UnreadableHistoryError(f"is longer than {self._max_bytes:,} bytes, or no file")
-        return base64.b64decode(self._repository.get_git_blob(found.sha).content)
+        return base64.b64decode(self._repository.get_git_blob(entry.sha).content)
 
-    def _commit(self, seen: _BranchState, content: bytes) -> str:
+    def _commit(self, state: _BranchState, content: bytes) -> str:
         """Creates a commit on the head with the files of the newest commit that counts and this one; returns it."""
         from github import GithubObject, InputGitTreeElement
 
         blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
         element = InputGitTreeElement(path=self._path, mode=_FILE_MODES[0], type="blob", sha=blob.sha)
-        tree = self._repository.create_git_tree([element], base_tree=seen.tree or GithubObject.NotSet)
-        parents = [self._repository.get_git_commit(seen.head)] if seen.head else []
+        tree = self._repository.create_git_tree([element], base_tree=state.tree or GithubObject.NotSet)
+        parents = [self._repository.get_git_commit(state.head)] if state.head else []
         message = f"{self._title} [skip ci]\n\n{_TRAILER}\n"
-        made = self._repository.create_git_commit(message, tree, parents)
-        if self._expects_signature() and not _is_signed(made):
+        commit = self._repository.create_git_commit(message, tree, parents)
+        if self._expects_signature() and not _is_signed(commit):
             # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
             raise PullRequestError(
                 "GitHub did not sign the commit of the memory, so anybody could forge one like it: leave the input "
                 "evidence-branch out, or use the token of an app whose commits are signed."
             )
-        return made.sha
+        return commit.sha
 
     def _move(self, before: str | None, after: str) -> bool:
         """Moves the branch forward; without force GitHub rejects it if the head is no longer the commit's parent."""

@@ -105,16 +105,16 @@ class WorkflowRuns:
             return Origin(Trust.UNTRUSTED, "a login of a pull request")
         if not (run.session.isascii() and run.session.isdecimal()):
             return self._by_login(login)
-        found = self._workflow_run(int(run.session))
-        if isinstance(found, Origin):
-            return self._by_login(login) if login and login.ref else found
-        origin = self._time_mismatch(found, run) or self._origin_of(found)
+        workflow_run = self._workflow_run(int(run.session))
+        if isinstance(workflow_run, Origin):
+            return self._by_login(login) if login and login.ref else workflow_run
+        origin = self._time_mismatch(workflow_run, run) or self._origin_of(workflow_run)
         if origin.trust is not Trust.TRUSTED:
             return origin
         if not login or not login.ref:
             return replace(origin, mark=BY_SESSION_NAME)
-        if login.ref_name != found.head_branch:
-            name = f"a session named {run.session}, a workflow run of {found.head_branch}"
+        if login.ref_name != workflow_run.head_branch:
+            name = f"a session named {run.session}, a workflow run of {workflow_run.head_branch}"
             return Origin(Trust.UNTRUSTED, f"{name}, with a login of {login.ref_name}")
         return origin
 
@@ -141,33 +141,38 @@ class WorkflowRuns:
                     raise
                 return Origin(Trust.UNKNOWN, "a workflow run that the token may not read (`actions: read`)")
 
-    def _time_mismatch(self, found: WorkflowRun, run: Run) -> Origin | None:
+    def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> Origin | None:
         """Returns the origin of a run with a call outside all attempts of the workflow run; None if there is none."""
-        with translate_github_errors(f"reading the attempts of the workflow run {found.id}"):
-            attempts = [_time_of(attempt) for attempt in self._attempts(found)]
+        with translate_github_errors(f"reading the attempts of the workflow run {workflow_run.id}"):
+            attempts = [_time_of(attempt) for attempt in self._attempts(workflow_run)]
         periods = run.periods or ((run.first, run.last),)
         if all(any(start <= first and last <= end for start, end in attempts) for first, last in periods):
             return None
         return Origin(Trust.UNTRUSTED, f"a session named {run.session}, at another time than that workflow run")
 
-    def _attempts(self, found: WorkflowRun) -> Iterator[WorkflowRun]:
+    def _attempts(self, workflow_run: WorkflowRun) -> Iterator[WorkflowRun]:
         """Yields the latest attempt, then earlier ones: GitHub keeps the id of a workflow run that runs again."""
-        yield found
-        latest = found.run_attempt or 1
+        yield workflow_run
+        latest = workflow_run.run_attempt or 1
         for number in range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1):
-            yield found.get_attempt(number)
+            yield workflow_run.get_attempt(number)
 
-    def _origin_of(self, found: WorkflowRun) -> Origin:
-        branch = found.head_branch or ""
-        if found.head_repository is None or found.head_repository.full_name != self._connection.repository.full_name:
+    def _origin_of(self, workflow_run: WorkflowRun) -> Origin:
+        branch = workflow_run.head_branch or ""
+        if (
+            workflow_run.head_repository is None
+            or workflow_run.head_repository.full_name != self._connection.repository.full_name
+        ):
             return Origin(Trust.UNTRUSTED, "a fork")
-        if found.event in _UNTRUSTED_EVENTS:
-            return Origin(Trust.UNTRUSTED, f"the event {found.event} on the branch {branch}")
-        if found.event in _INDIRECT_EVENTS:
-            return Origin(Trust.UNKNOWN, f"the event {found.event}, which does not tell the commit that was deployed")
-        if self._branch_contains(self._base, found.head_sha):
+        if workflow_run.event in _UNTRUSTED_EVENTS:
+            return Origin(Trust.UNTRUSTED, f"the event {workflow_run.event} on the branch {branch}")
+        if workflow_run.event in _INDIRECT_EVENTS:
+            return Origin(
+                Trust.UNKNOWN, f"the event {workflow_run.event}, which does not tell the commit that was deployed"
+            )
+        if self._branch_contains(self._base, workflow_run.head_sha):
             return Origin(Trust.TRUSTED, self._base)
-        if branch and self._is_protected(branch) and self._branch_contains(branch, found.head_sha):
+        if branch and self._is_protected(branch) and self._branch_contains(branch, workflow_run.head_sha):
             return Origin(Trust.TRUSTED, branch)
         return Origin(Trust.UNTRUSTED, f"the branch {branch}, which is not protected")
 

@@ -67,7 +67,7 @@ _ALSO_READS = frozenset({
 _IN_NO_TRAIL = frozenset({("logs", "PutLogEvents")})
 """docs.aws.amazon.com, "Logging CloudWatch Logs API calls", 2026-04: not among the logged ones."""
 
-_DATA_EVENTS = Path(__file__).resolve().parents[3] / "leastpriv" / "permissions" / "data" / "data_events.tsv"
+_DATA_EVENTS = Path(__file__).resolve().parents[3] / "tools" / "visibility" / "data_events.tsv"
 _PREFIXES = {"stepfunctions": "states", "eventbridge": "events", "sesv2": "ses"}
 
 

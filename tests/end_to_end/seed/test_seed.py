@@ -30,7 +30,7 @@ def told(deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", ac
 
 
 @pytest.mark.parametrize("deploy", TOOLS, ids=lambda deploy: deploy.name)
-def test_after_one_run_of_an_administrator_the_proposal_alone_is_enough(deploy: Deploy, tmp_path: Path) -> None:
+def test_after_one_run_of_an_administrator_the_proposal_is_sufficient(deploy: Deploy, tmp_path: Path) -> None:
     found = told(deploy, tmp_path, data_events=True)
     assert (found.clean, found.extensions, found.added) == (True, 0, ()), found.log[-3_000:]
     actions = [action for statement in found.policy["Statement"] for action in statement["Action"]]
@@ -57,7 +57,7 @@ AGAIN = {"cloudformation:GetTemplate"}
 
 
 @pytest.mark.slow
-def test_what_an_administrator_did_not_do_is_offered_by_the_types_of_the_template(tmp_path: Path) -> None:
+def test_actions_that_an_administrator_did_not_use_are_offered_from_the_template(tmp_path: Path) -> None:
     """One deploy was seen, no change of it and no removal: with what the proposal offers these need no extension."""
     (tmp_path / "without").mkdir()
     (tmp_path / "with").mkdir()

@@ -17,6 +17,7 @@ from leastpriv.evidence.cloudtrail.record import (
     account_of,
     event_time,
     is_data_event,
+    is_management_event,
     parse_record,
     read_only,
     region_of,
@@ -115,6 +116,9 @@ class SimpleReader:
         region, source = region_of(record), str(record.get("eventSource") or "")
         statistics.regions.update((region,) if region else ())
         statistics.sources.update((source,) if source else ())
+        name = record.get("eventName")
+        if is_management_event(record) and name:
+            statistics.events.add(f"{source}:{name}")
         data, reads = is_data_event(record), read_only(record)
         kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
         if reads is not None:

@@ -1,4 +1,4 @@
-"""Stateful stand-ins of AWS services over HTTP; requests, answers and errors are held to botocore's models.
+"""Stateful fakes of AWS services over HTTP; requests, answers and errors are validated by botocore's models.
 
-`server.FakeAws` serves operations, written as functions; `protocols` is the only place that knows how they travel.
+`server.FakeAws` serves operations, written as functions; only `protocols` knows how requests are encoded.
 """

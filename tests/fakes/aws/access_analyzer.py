@@ -1,4 +1,4 @@
-"""IAM Access Analyzer: one policy generation at a time, analyzers with findings, recommendations that take a while."""
+"""Fakes IAM Access Analyzer: one policy generation at a time, analyzers with findings, slow recommendations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Job:
     is_cancelled: bool = False
 
     def status(self, now: datetime, error: str) -> str:
-        """As AWS tells it."""
+        """As AWS returns it."""
         if self.is_cancelled:
             return "CANCELED"
         if now < self.started + self.takes:
@@ -45,7 +45,7 @@ class Finding:
     steps: list[Mapping[str, Any]] = field(default_factory=list)
     status: str = "ACTIVE"
     asked: datetime | None = None
-    """When its recommendation was asked for."""
+    """When its recommendation was requested."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class AccessAnalyzer:
 
     clock: Callable[[], datetime]
     policies: list[Mapping[str, Any]] = field(default_factory=list)
-    """What a generation gives."""
+    """The result of a generation."""
     is_complete: bool = True
     takes: timedelta = timedelta(minutes=2)
     error: str = ""
@@ -70,7 +70,7 @@ class AccessAnalyzer:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def operations(self) -> dict[str, Operation]:
-        """What `FakeAws` serves."""
+        """The operations for `FakeAws`."""
         named = {
             "StartPolicyGeneration": self._start, "GetGeneratedPolicy": self._get, "ListPolicyGenerations": self._list,
             "CancelPolicyGeneration": self._cancel, "ListAnalyzers": self._list_analyzers,
@@ -80,13 +80,13 @@ class AccessAnalyzer:
         return {f"accessanalyzer:{name}": operation for name, operation in named.items()}
 
     def begin(self, principal: str, takes: timedelta | None = None, ago: timedelta = timedelta()) -> Job:
-        """A generation that somebody asked for."""
+        """A requested generation."""
         job = Job(f"job-{next(self._numbers)}", principal, self.clock() - ago, takes or self.takes)
         self.jobs.append(job)
         return job
 
     def status(self, job: Job) -> str:
-        """As AWS tells it now."""
+        """The generation as AWS returns it now."""
         return job.status(self.clock(), self.error)
 
     def _start(self, asked: Asked) -> Mapping[str, Any]:

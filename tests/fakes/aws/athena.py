@@ -1,4 +1,4 @@
-"""An Athena whose queries DuckDB answers, and whose table lies over a folder laid out as a trail's bucket."""
+"""Fakes Athena: DuckDB answers its queries on a folder with the layout of a trail's bucket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DuckDb:
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> DuckDb:
-        """Waits until the folder is loaded: a query that waited for it would be given up as unanswered."""
+        """Waits until the folder is loaded; a query that waited for it would time out."""
         assert self._process.stdout
         assert self._process.stdout.readline() == "loaded\n"
         return self
@@ -57,7 +57,7 @@ class DuckDb:
 
 @dataclass(slots=True)
 class FakeAthena:
-    """The operations of Athena; state is what tests may look at and change."""
+    """The operations of Athena; tests may read and change the state."""
 
     duckdb: DuckDb | None
     exists: bool = True
@@ -69,19 +69,19 @@ class FakeAthena:
     )
     scanned: int = 5_000_000
     running: int = 1
-    """How often a query is still running when it is asked about."""
+    """Number of requests for a query's state that return RUNNING."""
     failure: tuple[str, str] = ("", "")
     """State and reason of every query: FAILED or CANCELLED."""
     queries: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     page: int = 200
     answer: Mapping[str, Any] = field(default_factory=lambda: {"names": ["mine"], "rows": []})
-    """What every query gives where there is no DuckDB."""
+    """The answer of every query without DuckDB."""
     _answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _asked: dict[str, int] = field(default_factory=dict)
 
     def operations(self) -> dict[str, Operation]:
-        """What `FakeAws` serves."""
+        """The operations for `FakeAws`."""
         return {
             "athena:GetTableMetadata": self.table, "athena:StartQueryExecution": self.start,
             "athena:GetQueryExecution": self.state, "athena:GetQueryResults": self.results,

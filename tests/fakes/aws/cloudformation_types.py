@@ -1,4 +1,4 @@
-"""CloudFormation as a registry of resource types, and as the keeper of stacks."""
+"""Fakes CloudFormation's registry of resource types and its stacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THEN = datetime(2026, 11, 1, tzinfo=UTC)
 class CloudFormationTypes(FakeAws):
     """`types` are the handlers by type name, `stacks` the types of a stack's resources by (region, name).
 
-    `only_in` tells where private types are registered; the others are everywhere.
+    `only_in` is the region with private types; other types are registered everywhere.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class CloudFormationTypes(FakeAws):
         self.types, self.stacks = types, stacks
         self.only_in: dict[str, str] = {}
         self.denied: set[str] = set()
-        """Stacks that may not be looked into."""
+        """Stacks whose resources the caller may not list."""
         self.broken: set[str] = set()
         """Types for which the registry fails."""
 

@@ -1,6 +1,6 @@
-"""Values held against the shapes of botocore's models: more strictly than botocore's own validator.
+"""Validates values by the shapes of botocore's models, more strictly than botocore's own validator.
 
-It tells members that do not exist, values outside an enumeration, and texts and lists of a wrong length or form too.
+It also rejects unknown members, values outside an enumeration, and texts and lists of a wrong length or pattern.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def error_names(found: OperationModel) -> frozenset[str]:
 
 
 def breaches(value: Any, shape: Shape | None, where: str) -> Iterator[str]:
-    """Yield in words what of a value breaks its shape."""
+    """Yield a sentence for each violation of a value's shape."""
     if shape is None:
         if value:
             yield f"{where} takes nothing, not {value!r}"
@@ -100,5 +100,5 @@ def _fits(pattern: str, value: str) -> bool:
     try:
         return re.fullmatch(pattern, value) is not None
     except re.error:
-        # A form that Java knows and Python does not, such as \p{L}.
+        # A pattern that Java accepts and Python does not, such as \p{L}.
         return True

@@ -1,8 +1,8 @@
-"""Athena's SQL on DuckDB, run by the Python of the lab's environment: a query a line in, an answer a line out.
+"""Runs Athena's SQL on DuckDB, in the Python of the lab's environment: one query per line in, one answer per line out.
 
-`python duckdb_athena.py FOLDER DATABASE.TABLE COLUMNS`: the folder is laid out as a trail's bucket, and is read as the
-table of the given columns (`{"name": "type"}`) partitioned by account, region and day. A line in is `{"sql": …}`, one
-out, after `loaded`, is `{"names": […], "rows": [[…]]}` with all values as text, or `{"error": …}`.
+`python duckdb_athena.py FOLDER DATABASE.TABLE COLUMNS`: the folder has the layout of a trail's bucket, and is read as
+the table of the given columns (`{"name": "type"}`) partitioned by account, region and day. A line in is `{"sql": …}`,
+one out, after `loaded`, is `{"names": […], "rows": [[…]]}` with all values as text, or `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import sqlglot
 
-# Field by field, since the reader of Athena compares names without case and DuckDB's does not.
+# Field by field: Athena's reader compares names without case, DuckDB's does not.
 _KEYS = """
     eventVersion userIdentity principalId invokedBy accountId accessKeyId userName eventTime sessionContext
     sessionIssuer eventSource eventName awsRegion errorCode errorMessage requestParameters responseElements eventID
@@ -49,7 +49,7 @@ def load(connection: duckdb.DuckDBPyConnection, folder: str, table: str, columns
         regexp_extract(filename, '{place}', 1) AS account, regexp_extract(filename, '{place}', 2) AS region,
         regexp_extract(filename, '{place}', 3) AS day
         FROM (SELECT unnest(Records) r, filename FROM read_json(?, columns={{'Records': 'JSON[]'}},
-        maximum_object_size=200000000, filename=true, format='newline_delimited'))""",  # noqa: S608 - columns of our own
+        maximum_object_size=200000000, filename=true, format='newline_delimited'))""",  # noqa: S608 - columns of this module
         [sorted(map(str, Path(folder).glob("**/CloudTrail/**/*.json.gz")))],
     )
 
@@ -63,7 +63,7 @@ def expression(value: str, kind: str) -> str:
         )
         return f"CASE WHEN ({value}) IS NOT NULL AND json_type({value}) <> 'NULL' THEN struct_pack({fields}) END"
     if kind.startswith("array<"):
-        # The reader of Athena takes a key whatever its case; the records have `ARN` and `arn`.
+        # Athena's reader accepts a key in any case; the records have `ARN` and `arn`.
         inner = expression("x", kind[6:-1]).replace("(x)->'arn'", "coalesce((x)->'ARN', (x)->'arn')")
         made = f"list_transform(CAST({value} AS JSON[]), LAMBDA x : {inner})"
         return f"CASE WHEN json_type({value}) = 'ARRAY' THEN {made} END"

@@ -1,6 +1,6 @@
-"""CloudTrail's event history and AWS STS as tests hold them: events by region, paged, and the faults they arrange.
+"""Fakes CloudTrail's event history and AWS STS: events by region, paged, with the faults that a test arranges.
 
-Answers of LookupEvents are held to botocore's model before they leave.
+Answers of LookupEvents are validated by botocore's model.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to requests of one region from the `after`th on, `times` times."""
+    """A fault of requests of one region from the `after`th on, `times` times."""
 
     kind: str
-    """A name of `REFUSALS`, `cut` (the answer breaks off), `slow`, `html`, `same page` (to itself) or `circle`."""
+    """A name of `REFUSALS`, `cut` (the answer is truncated), `slow`, `html`, `same page` (next is itself) or `circle`.
+    """
     region: str = ""
     after: int = 0
     times: int = 1_000_000
@@ -59,15 +60,16 @@ class FakeHistory:
 
     caller: str = READER
     delivered_after: float = 0.0
-    """Seconds after which a call of its own (GetCallerIdentity) shows."""
+    """Seconds until the server's own call (GetCallerIdentity) has a record."""
     faults: list[Fault] = field(default_factory=list)
     events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """Records by region, in any order; a text in place of a record is given as it is, as is a record's `as text`."""
+    """Records by region, in any order; a text in place of a record is returned unchanged, as is a record's `as text`.
+    """
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Region and attribute (`Username=123`) of every LookupEvents."""
     violations: list[str] = field(default_factory=list)
     enabled: Sequence[str] | None = None
-    """Regions that ListRegions tells as enabled; None: the caller may not ask."""
+    """Regions that ListRegions returns as enabled; None: it is denied."""
     _server: QuietServer | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -91,7 +93,7 @@ class FakeHistory:
             raise AssertionError("botocore's models were broken:\n" + "\n".join(self.violations))
 
     def environment(self, region: str = "eu-west-1") -> dict[str, str]:
-        """What a step sees; requests are tried twice."""
+        """The environment of a step; requests are tried twice."""
         port = self._server.server_address[1] if self._server else 0
         return {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -103,14 +105,14 @@ class FakeHistory:
         }
 
     def forget(self) -> None:
-        """Be as new, but for the address and the caller."""
+        """Reset everything but the address and the caller."""
         self.faults, self.events, self.enabled = [], {}, None
         for kept in (self.requests, self.violations, self._own):
             kept.clear()
         self._counts.clear()
 
     def fault_of(self, region: str) -> Fault | None:
-        """The fault that the next request of a region meets."""
+        """The fault of the next request of a region."""
         with self._lock:
             number = self._counts[region] = self._counts.get(region, -1) + 1
         for fault in self.faults:
@@ -219,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(page).encode(), "application/json")
 
     def _iam(self, fault: Fault | None) -> None:
-        """IAM only ever fails here: what it answers otherwise, the lab answers."""
+        """IAM always fails here; the lab answers its requests."""
         assert fault is not None
         if fault.kind in REFUSALS:
             status, code, message = REFUSALS[fault.kind]
@@ -247,17 +249,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             self.wfile.write(body[: len(body) // 2] if cut else body)
-        except OSError:  # whoever asked has gone
+        except OSError:  # the client closed the connection
             cut = True
         if cut:
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the standard library
-        """Say nothing."""
+        """Log nothing."""
 
 
 def event_of(record: Mapping[str, Any] | str) -> dict[str, Any]:
-    """A record as LookupEvents gives it."""
+    """A record as LookupEvents returns it."""
     if isinstance(record, str):
         return {"EventId": "broken", "CloudTrailEvent": record}
     return {
@@ -285,7 +287,7 @@ def _fits(record: Mapping[str, Any] | str, wanted: Mapping[str, str], asked: Map
 
 
 def user_of(record: Mapping[str, Any]) -> str:
-    """What events are looked up by as Username: a user's name, or a session's."""
+    """The Username of an event in LookupEvents: a user's name, or a session's."""
     identity = record["userIdentity"]
     return str(identity.get("userName") or str(identity.get("arn") or "").rpartition("/")[2])
 

@@ -1,7 +1,7 @@
-"""IAM's last accessed information: reports that belong to the session that asked, late, paged, and frozen when made.
+"""Fakes IAM's last accessed information: reports belong to the requesting session, are late, paged and fixed.
 
-As https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html tells (read 2026-11-24), but for
-one thing: a report that is not ready yet has the empty list and the date that the model requires; AWS leaves them out.
+As in https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html (read 2026-11-24), with one
+exception: a report that is not ready has the empty list and the date that the model requires; AWS omits them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRACKED = (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request that somebody made; IAM does not tell whether it was refused."""
+    """One request; IAM does not return whether it was denied."""
 
     principal: str
     action: str
@@ -46,7 +46,7 @@ class _Report:
 
 @dataclass(slots=True)
 class LastAccessed:
-    """The state: who has which policies, which services these grant, and who asked for what when."""
+    """The state: policies of each entity, the services they grant, and the requests."""
 
     clock: Callable[[], datetime]
     policies: dict[str, Mapping[str, tuple[str, ...]]]
@@ -61,7 +61,7 @@ class LastAccessed:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def operations(self) -> dict[str, Operation]:
-        """What `FakeAws` serves."""
+        """The operations for `FakeAws`."""
         return {
             "iam:GenerateServiceLastAccessedDetails": self._generate,
             "iam:GetServiceLastAccessedDetails": self._get,

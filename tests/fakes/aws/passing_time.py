@@ -1,4 +1,4 @@
-"""A clock that only sleeping moves, so that no test waits."""
+"""A clock that only sleeping advances, so that no test waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 @dataclass(slots=True)
 class PassingTime:
-    """The time of a test: `sleep` passes it on, `until` lets something happen on the way."""
+    """The time of a test: `sleep` advances it, `until` runs an action at a time on the way."""
 
     now: datetime
     slept: list[float] = field(default_factory=list)
@@ -20,7 +20,7 @@ class PassingTime:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.slept.append(seconds)
         self.now += timedelta(seconds=seconds)
         self.on_sleep()

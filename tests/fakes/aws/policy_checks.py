@@ -1,7 +1,6 @@
-"""AWS's judges of policies: ValidatePolicy, the custom policy checks and SimulateCustomPolicy, as far as tests go.
+"""Fakes ValidatePolicy, the custom policy checks and SimulateCustomPolicy, as far as tests need them.
 
-Decisions are made by an evaluator of its own, of a few lines, which shares nothing with the product's but how JSON is
-read with its places.
+A small evaluator, independent of the product's, decides; both share only the JSON parser with locations.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from tests.fakes.aws.server import Asked, FakeAws, RefusedError
 
 Policy = Mapping[str, Any]
 _PAGE = 3
-"""Findings and results a page: few, so that paging is seen."""
+"""Findings and results per page: few, so that paging is tested."""
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html"
 _UNKNOWN_TO_THE_SIMULATOR = frozenset({"ec2:newaction"})
 
 
 class PolicyChecks(FakeAws):
-    """The judges; `contrary` are operations that answer the opposite of what is true."""
+    """The checks; operations in `contrary` return the opposite result."""
 
     def __init__(self, *contrary: str) -> None:
         super().__init__({
@@ -35,14 +34,14 @@ class PolicyChecks(FakeAws):
             "sts:GetCallerIdentity": self._who,
         })  # fmt: skip
         self.caller = "arn:aws:iam::111122223333:user/reader"
-        """Whose credentials those of the tests are."""
+        """The caller of the tests."""
         self.contrary = contrary
         self.context_needed: dict[str, str] = {}
-        """Action -> condition key that the simulator misses for it."""
+        """Action -> condition key that the simulator reports as missing for it."""
 
     @property
     def judged(self) -> list[str]:
-        """The operations of all requests but those that ask whose the credentials are."""
+        """The operations of all requests except GetCallerIdentity."""
         return [each.operation for each in self.requests if each.operation != "GetCallerIdentity"]
 
     def _who(self, _: Asked) -> Mapping[str, Any]:
@@ -136,7 +135,7 @@ class PolicyChecks(FakeAws):
         worst = next((decision for _, decision, _ in every if decision != "allowed"), "allowed")
         return {
             "EvalActionName": action,
-            # The template of the type, never the resource: what the API reference says since 2026.
+            # The template of the type, never the resource: so the API reference since 2026.
             "EvalResourceName": "*" if resources is None else "arn:${Partition}:x:::${Name}",
             "EvalDecision": worst,
             "MatchedStatements": [],
@@ -148,7 +147,7 @@ class PolicyChecks(FakeAws):
 def decide(
     policies: Sequence[Policy], action: str, resource: str, context: Mapping[str, list[str]] | None = None
 ) -> tuple[str, set[str]]:
-    """IAM's order for one request, and the condition keys that were missing."""
+    """The decision in IAM's order for one request, and the missing condition keys."""
     missing: set[str] = set()
     found = set()
     for statement in (each for policy in policies for each in _statements(policy)):
@@ -210,7 +209,7 @@ def _holds(conditions: Policy, context: Mapping[str, list[str]], missing: set[st
 
 
 def _findings(text: str, policy: Policy) -> Iterator[Mapping[str, Any]]:
-    """Some of the real checks, of each type one, with the places of Access Analyzer."""
+    """Some of the real checks, one of each type, with Access Analyzer's locations."""
     root = read_places(text, "policy")
     found = root.get("Statement")
     nodes = found.items if found and found.kind == "array" else (found,)

@@ -1,4 +1,4 @@
-"""How calls travel: query with XML, JSON by target, JSON by path. An HTTP request -> operation and parameters; back."""
+"""Decodes HTTP requests to operations and parameters, and encodes answers: query with XML, JSON by target or path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Parameters = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request as it arrived; header names in lower case."""
+    """A received request; header names in lower case."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it leaves."""
+    """An answer to send."""
 
     status: int
     body: bytes
@@ -37,14 +37,14 @@ class Reply:
 
 
 class UnreadableError(Exception):
-    """The request is none of the service's."""
+    """The request is not one of the service."""
 
 
 def read(message: Message, service: ServiceModel) -> tuple[OperationModel, Parameters]:
-    """Which operation is asked for, and with what.
+    """Return the operation and the parameters of a request.
 
     Raises:
-        UnreadableError: it is no request of the service, or of a protocol that nobody wrote down here.
+        UnreadableError: it is no request of the service, or of an unsupported protocol.
     """
     if service.protocol == "query":
         form = {key: values[-1] for key, values in parse_qs(message.body.decode(), keep_blank_values=True).items()}
@@ -134,7 +134,7 @@ def _from_json(value: Any, shape: Any) -> Any:
 
 
 def _from_form(form: Mapping[str, str], shape: Any, prefix: str = "") -> Parameters:
-    """Members `A=1`, `List.member.1=x`, `Inner.B=2` as a structure; what fits no member stays under its own name."""
+    """Members `A=1`, `List.member.1=x`, `Inner.B=2` as a structure; an unknown member keeps its name."""
     members = shape.members if shape else {}
     places = {name: prefix + member.serialization.get("name", name) for name, member in members.items()}
     found: Parameters = {}

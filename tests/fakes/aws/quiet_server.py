@@ -1,4 +1,4 @@
-"""The HTTP server of the stand-ins: what a client hangs up on is no error of the test."""
+"""The HTTP server of the fakes, without errors for connections that a client closes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class QuietServer(ThreadingHTTPServer):
-    """Says nothing of connections that the other side broke off, as tests of cut answers and timeouts do."""
+    """Logs nothing for connections that the client closed, as in tests of truncated answers and timeouts."""
 
     daemon_threads = True
 

@@ -1,6 +1,6 @@
-"""An Amazon S3 of one bucket as tests hold it: listings and objects over HTTP, with the faults that they arrange.
+"""Fakes Amazon S3 with one bucket: listings and objects over HTTP, with the faults that a test arranges.
 
-Listings are held to botocore's model of ListObjectsV2 before they leave.
+Listings are validated by botocore's model of ListObjectsV2.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class FakeS3:
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     """Of some objects, names without `x-amz-meta-`."""
     requests: list[str] = field(default_factory=list)
-    """`LIST prefix` and `GET key`, with ` bytes=…` where a part was asked for."""
+    """`LIST prefix` and `GET key`, with ` bytes=…` for a part."""
     last_signature: str = ""
     """The header `Authorization` of the last request."""
     violations: list[str] = field(default_factory=list)
     most_keys: int = 1000
     ranges: bool = True
-    """Whether parts of an object can be had."""
+    """Whether parts of an object are available."""
     _faults: list[_Fault] = field(default_factory=list)
     _doors: dict[int, Aws] = field(default_factory=dict)
     _server: QuietServer | None = None
@@ -79,11 +79,11 @@ class FakeS3:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """The server's address."""
         return f"http://127.0.0.1:{self._server.server_port}" if self._server else ""
 
     def environment(self, attempts: int = 1, others: str = "http://127.0.0.1:1") -> dict[str, str]:
-        """The variables by which our own clients find it, and at `others` all other services."""
+        """The variables that direct the product's clients to it, and to `others` for all other services."""
         return {
             "AWS_ENDPOINT_URL": others, "AWS_ENDPOINT_URL_S3": self.endpoint, "AWS_ACCESS_KEY_ID": "AKIAFAKE",
             "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": str(attempts),
@@ -91,20 +91,20 @@ class FakeS3:
         }  # fmt: skip
 
     def aws(self, attempts: int = 1) -> Aws:
-        """Our own door to it; made once, since that takes most of a test's time."""
+        """The product's client for it; created once, since that takes most of a test's time."""
         if attempts not in self._doors:
             self._doors[attempts] = Aws.open(self.environment(attempts))
         return self._doors[attempts]
 
     def forget(self) -> None:
-        """Be as new, but for the address."""
+        """Reset everything but the address."""
         self.objects.clear()
         self.metadata.clear()
         self.requests.clear()
         self._faults.clear()
         self.most_keys, self.ranges = 1000, True
 
-    # What tests may arrange; `key` is a pattern of keys, or of `LIST prefix`.
+    # Faults of tests; `key` is a pattern of keys, or of `LIST prefix`.
 
     def refuse(self, key: str, code: str, message: str = "", status: int = 403, times: int = 1_000) -> None:
         """Answer the next requests with an error."""
@@ -119,13 +119,13 @@ class FakeS3:
         self._faults.append(_Fault(re.compile(key), times, cut_after=after))
 
     def gets(self) -> int:
-        """How many objects, or parts of one, were asked for."""
+        """The number of requests for objects or parts."""
         return sum(1 for each in self.requests if each.startswith("GET "))
 
-    # What the handler needs.
+    # For the handler.
 
     def fault_of(self, what: str) -> _Fault | None:
-        """Keep a request, and find the fault that was arranged for it."""
+        """Record a request, and return the fault arranged for it."""
         with self._lock:
             self.requests.append(what)
             found = next((each for each in self._faults if each.times and each.key.search(what)), None)
@@ -171,7 +171,7 @@ class FakeS3:
 
 
 def etag(body: bytes) -> str:
-    """As S3 makes it for an object of one part."""
+    """The ETag of S3 for an object of one part."""
     return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
@@ -190,10 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
     s3: FakeS3
     protocol_version = "HTTP/1.1"
     wbufsize = -1
-    # Headers and body leave together: apart, the second waits 40 ms for the first one's acknowledgement.
+    # Headers and body are sent together: otherwise the second waits 40 ms for the first one's acknowledgement.
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing: the requests are kept."""
+        """Log nothing: the requests are recorded."""
 
     def do_GET(self) -> None:
         path, _, text = self.path.partition("?")
@@ -218,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._object(self.s3.objects[key], self.s3.metadata.get(key, {}), part, fault)
 
     def _object(self, body: bytes, metadata: Mapping[str, str], part: str, fault: _Fault | None) -> None:
-        # CloudTrail sets this encoding, which clients must not undo.
+        # CloudTrail sets this encoding, which clients must not decode.
         headers = {"ETag": etag(body), "Content-Type": "application/json", "Content-Encoding": "gzip"}
         headers |= {f"x-amz-meta-{name}": value for name, value in metadata.items()}
         if self.headers.get("if-match", headers["ETag"]) != headers["ETag"]:

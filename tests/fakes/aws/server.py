@@ -1,4 +1,4 @@
-"""An AWS of some operations as tests hold it: start it, arrange faults, read what was asked."""
+"""Fakes some operations of AWS: start it, arrange faults, read the requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request that arrived."""
+    """A received request."""
 
     service: str
     operation: str
@@ -43,7 +43,7 @@ class Asked:
 
 
 Operation = Callable[[Asked], Mapping[str, Any]]
-"""Answers by the members of the operation's output; raises RefusedError."""
+"""Returns the members of the operation's output; raises RefusedError."""
 
 
 @dataclass(slots=True)
@@ -53,13 +53,13 @@ class _Fault:
     error: RefusedError | None = None
     seconds: float = 0.0
     cut: bool = False
-    """The answer breaks off in its middle."""
+    """The answer is truncated in the middle."""
 
 
 class FakeAws:
     """A server of operations by `service:Operation`, from entering the context to leaving it.
 
-    Leaving raises AssertionError where a request or an answer broke botocore's models.
+    Leaving raises AssertionError if a request or an answer violated botocore's models.
     """
 
     def __init__(self, operations: Mapping[str, Operation]) -> None:
@@ -89,23 +89,23 @@ class FakeAws:
             self.insist()
 
     def insist(self) -> None:
-        """Raises AssertionError where a request or an answer broke botocore's models."""
+        """Raises AssertionError if a request or an answer violated botocore's models."""
         if self.violations:
             raise AssertionError("botocore's models were broken:\n" + "\n".join(self.violations))
 
     def forget(self, operations: Mapping[str, Operation]) -> None:
-        """Be as new, with these operations, but for the address."""
+        """Reset everything but the address, with these operations."""
         self.operations = dict(operations)
         for kept in (self.requests, self.violations, self._faults):
             kept.clear()
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """The server's address."""
         return f"http://127.0.0.1:{self._server.server_port}" if self._server else ""
 
     def environment(self, key: str = "AKIAFAKE", region: str = "eu-west-1", attempts: int = 2) -> dict[str, str]:
-        """The variables by which our own clients find it."""
+        """The variables that direct the product's clients to it."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_REGION": region, "AWS_MAX_ATTEMPTS": str(attempts), "AWS_EC2_METADATA_DISABLED": "true",
@@ -115,7 +115,7 @@ class FakeAws:
         """The parameters of every request of one operation, in order."""
         return [each.parameters for each in self.requests if each.operation == operation]
 
-    # What tests may arrange.
+    # Faults of tests.
 
     def refuse(self, operation: str, code: str, message: str = "", status: int = 400, times: int = 1_000) -> None:
         """Answer the next requests of an operation with an error."""
@@ -130,7 +130,7 @@ class FakeAws:
         self._faults.append(_Fault(operation, times, cut=True))
 
     def fail_as(self, row: Mapping[str, Any], operation: str) -> None:
-        """Have an operation fail as a row of `faults.json` says."""
+        """Make an operation fail as a row of `faults.json` describes."""
         refused = row.get("refuse")
         if refused:
             self.refuse(operation, **refused)
@@ -139,10 +139,10 @@ class FakeAws:
         if row.get("break-off"):
             self.break_off(operation)
 
-    # What the handler needs.
+    # For the handler.
 
     def reply(self, message: Message) -> tuple[Reply, bool]:
-        """The answer to a request, and whether it breaks off."""
+        """The answer to a request, and whether it is truncated."""
         signed = _CREDENTIAL.search(message.headers.get("authorization", ""))
         if not signed:
             return Reply(403, b"", ()), False
@@ -162,7 +162,7 @@ class FakeAws:
         return self._answered(asked, found, fault), bool(fault and fault.cut)
 
     def _noted(self, asked: Asked) -> _Fault | None:
-        """Keep a request; the fault that is its turn."""
+        """Record a request and return its fault."""
         with self._lock:
             self.requests.append(asked)
             fault = next((each for each in self._faults if each.operation == asked.operation and each.times), None)
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
     aws: FakeAws
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    """Head and body are sent apart, and a client that delays its acknowledgement would hold the body up for 40 ms."""
+    """Head and body are sent together: a client that delays its acknowledgement would delay the body by 40 ms."""
 
     def do_POST(self) -> None:
         self._serve()
@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing: the requests are kept."""
+        """Log nothing: the requests are recorded."""
 
     def _serve(self) -> None:
         path, _, query = self.path.partition("?")

@@ -1,6 +1,7 @@
-"""An AWS with every source of evidence on one role's deploys, over HTTP, in which a source meets a fault.
+"""Fakes AWS with every source of evidence on one role's deploys, over HTTP, with a fault in one source.
 
-What a run makes of each fault is in `tests/cases_sources/faults.json`; `bench/source_faults.py` prints it as a table.
+`tests/cases_sources/faults.json` holds the result of a run for each fault; `bench/source_faults.py` prints it as a
+table.
 """
 
 from __future__ import annotations
@@ -36,24 +37,25 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "Athena": ("--athena-table", "security.logs"),
     "live role": ("--trails", "s3://logs"),
 }
-"""Source -> the options that have it read."""
+"""Source -> the options that select it."""
 CALLER = "arn:aws:sts::111122223333:assumed-role/evidence-reader/leastpriv"
 _TRAIL = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
 _MANAGED = "arn:aws:iam::111122223333:policy/ci-deploy"
 _WITHOUT_FAULT = ("no-data-events", "not-logged")
-"""Gaps that every run here has: event history and the trail have no data events."""
-_LONGEST_WAIT = 20.0
-"""Seconds until a request that is to be interrupted must have come."""
+"""Gaps of every run here: event history and the trail have no data events."""
+_LONGEST_WAIT = 60.0
+"""Seconds until a request to be interrupted must have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run reported."""
+    """The report of one run."""
 
     told: Told
     proposal: Mapping[str, Any]
-    """`proposal.json`; empty where there is none."""
+    """`proposal.json`; empty without one."""
     seconds: float
+    """From Ctrl-C, or without one from the start, to the end."""
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ class Outcome:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What the run said that it could not see, else its error."""
+        """The gaps that the run reported, else its error."""
         errors = [line for line in self.told.err.splitlines() if line.startswith("error: ")]
         gaps = sorted({gap["detail"] for gap in self.proposal.get("gaps", ()) if gap["gap"] not in _WITHOUT_FAULT})
         told = (*gaps, *(line.removeprefix("error: ") for line in errors))
@@ -71,13 +73,13 @@ class Outcome:
 
 
 def records() -> list[Record]:
-    """The usual deploys, the last of which makes more calls than a page of event history holds."""
+    """The usual deploys; the last one makes more calls than fit a page of event history."""
     last = FIRST + timedelta(days=35)
     return [*usual_deploys(), *(record(UPDATE, last + timedelta(minutes=n), "17650000005") for n in range(1, 60))]
 
 
 class Stage:
-    """The servers, from entering the context to leaving it; each run begins anew."""
+    """The servers, from entering the context to leaving it; each run resets them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -102,10 +104,10 @@ class Stage:
                 server.__exit__(kind, error, trace)
 
     def run(self, case: Mapping[str, Any]) -> Outcome:
-        """Proposes from the case's source while it meets the case's fault.
+        """Proposes from the case's source with the case's fault.
 
-        Beside it a folder with the same records is read, unless the case is `alone`: what the failing source does not
-        show, the folder does, so that nothing but the gap keeps the run from removing.
+        A folder with the same records is read too, unless the case is `alone`: it shows what the failing source does
+        not, so that only the gap prevents a removal.
         """
         self._begin(case["source"])
         fault = case.get("fault", {})
@@ -114,7 +116,7 @@ class Stage:
         out = self.folder / "out"
         for file in out.glob("*"):
             file.unlink()
-        started = time.monotonic()
+        self._started = time.monotonic()
         with (
             patch.dict(EventHistory.__init__.__kwdefaults__ or {}, {"pace": 0.0}),
             patch.object(aws_module, "_READ_SECONDS", fault.get("read_seconds", 30)),
@@ -125,12 +127,12 @@ class Stage:
                 "propose", "--role-arn", ROLE, "--policy-file", str(self.folder / "policy.json"), *folder,
                 *SOURCES[case["source"]], "--output-dir", str(out),
             )  # fmt: skip
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - self._started
         written = out / "proposal.json"
         return Outcome(told, json.loads(written.read_text()) if written.exists() else {}, seconds)
 
     def _begin(self, source: str) -> None:
-        """Everything as it is without faults."""
+        """Everything without faults."""
         self.s3.forget()
         self.aws.forget(self._judges)
         for path in sorted(self.trail.rglob("*.json.gz")):
@@ -171,13 +173,14 @@ class Stage:
 
     @contextmanager
     def _interrupted(self, request: str) -> Iterator[None]:
-        """Inside, the main thread gets Ctrl-C as soon as a request of that name has come."""
+        """Inside, the main thread gets Ctrl-C as soon as a request of that name arrives."""
         done = threading.Event()
 
         def watch() -> None:
             until = time.monotonic() + _LONGEST_WAIT
             while not done.is_set() and time.monotonic() < until:
                 if any(request in each for each in self._asked()):
+                    self._started = time.monotonic()
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
                 time.sleep(0.02)
@@ -196,7 +199,7 @@ class Stage:
 
 
 def account(page: int = 100) -> Mapping[str, Operation]:
-    """The role in the account: attached is the policy file's policy and one more, so many a page."""
+    """The role in the account, with the policy file's policy and another attached, the given number per page."""
     other = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:TagSession", "Resource": "*"}]}
     documents = {_MANAGED: POLICY, f"{_MANAGED}-more": other}
     role = {

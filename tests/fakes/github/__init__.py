@@ -1,4 +1,4 @@
-"""A stateful fake of GitHub: an HTTP server on a real bare git repository, held to GitHub's own API descriptions."""
+"""A stateful fake of GitHub: an HTTP server on a bare git repository, validated by GitHub's API descriptions."""
 
 from tests.fakes.github.records import Exchange
 from tests.fakes.github.server import FakeGitHub

@@ -1,7 +1,7 @@
-"""The bodies of answers: the state of the fake laid over the examples of GitHub's own description.
+"""Creates the bodies of answers: the state of the fake merged into the examples of GitHub's description.
 
-The examples give the dozens of links that nobody reads their shape; every address in them is turned to this
-server first, so that a client that follows one stays here.
+The examples supply dozens of links that no client interprets; every address in them is changed to this server, so that
+a client that follows one does not leave it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEGACY_PERMISSIONS = {"maintain": "write", "triage": "read"}
 
 
 def node_id(kind: str, key: object) -> str:
-    """A global id, opaque as GitHub's are."""
+    """A global id, as opaque as GitHub's."""
     return f"{kind}_{base64.urlsafe_b64encode(str(key).encode()).decode().rstrip('=')}"
 
 
@@ -41,7 +41,7 @@ def utc(date: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """Writes bodies for one server; `api` and `web` are its base addresses without a slash at the end."""
+    """Creates bodies for one server; `api` and `web` are its base addresses without a slash at the end."""
 
     world: World
     api: str
@@ -49,7 +49,7 @@ class Bodies:
     examples: dict[str, Body]
 
     def example(self, name: str) -> Any:
-        """A fresh copy of one of GitHub's examples, its addresses turned to this server."""
+        """A copy of one of GitHub's examples, with its addresses changed to this server."""
         text = json.dumps(self.examples[name]["value"])
         text = _EXAMPLE_API.sub(self.url(), text)
         text = _EXAMPLE_PAGE.sub(self.page(), text)
@@ -60,7 +60,7 @@ class Bodies:
         return f"{self.api}/repos/{self.world.full_name}{path}"
 
     def page(self, path: str = "") -> str:
-        """An address for people below the repository."""
+        """An address of the web pages below the repository."""
         return f"{self.web}/{self.world.full_name}{path}"
 
     def user(self, login: str) -> Body:
@@ -85,7 +85,7 @@ class Bodies:
         return self.user(login) if login else None
 
     def private_user(self, login: str) -> Body:
-        """What `/user` says of the token's owner."""
+        """The body of `/user` for the token's owner."""
         body = self.example("private-user-response-with-public-and-private-profile-information")
         return {**body, **self.user(login), "name": login, "email": None}
 
@@ -111,13 +111,13 @@ class Bodies:
         }
 
     def team_full(self, slug: str) -> Body:
-        """A team as its own page shows it."""
+        """A team as its own page returns it."""
         body = self.example("team-full")
         organization = {**body["organization"], "login": self.world.owner, "archived_at": None}
         return {**body, **self.team(slug), "organization": organization}
 
     def repository(self, permissions: dict[str, bool]) -> Body:
-        """The repository; `permissions` are those of who asks."""
+        """The repository; `permissions` are those of the caller."""
         body = self.example("full-repository-default-response")
         for other in ("parent", "source", "template_repository", "temp_clone_token", "license"):
             del body[other]
@@ -125,7 +125,7 @@ class Bodies:
         return {**body, **self._repository_facts(), **facts, "permissions": permissions}
 
     def short_repository(self, body: Body) -> Body:
-        """An example of a repository inside another body, turned into this one."""
+        """An example of a repository inside another body, changed to this repository."""
         return {**body, **self._repository_facts()}
 
     def _repository_facts(self) -> Body:
@@ -214,7 +214,7 @@ class Bodies:
         return {"name": who.name, "email": who.email, "date": utc(who.date)}
 
     def verification(self, commit: Commit) -> Body:
-        """Whether GitHub vouches for the commit."""
+        """Whether GitHub verified the commit's signature."""
         signed = commit.sha in self.world.signed
         return {
             "verified": signed,

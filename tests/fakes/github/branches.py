@@ -1,4 +1,4 @@
-"""How refs move, and what a move does to pull requests: the rules of GitHub that git itself does not have."""
+"""Moves refs and updates pull requests: the rules of GitHub that git itself does not have."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def is_fast_forward(world: World, ref: str, new: str) -> bool:
 
 
 def move(world: World, ref: str, new: str | None, by: str) -> None:
-    """Create, move or delete a ref and let the pull requests of that branch follow.
+    """Create, move or delete a ref and update the pull requests of that branch.
 
     Raises:
-        ApiError: 422 when git refuses (a branch `a` forbids a branch `a/b`).
+        ApiError: 422 when git rejects it (a branch `a` blocks a branch `a/b`).
     """
     old = world.git.resolve(ref, "object")
     try:
@@ -43,10 +43,10 @@ def move(world: World, ref: str, new: str | None, by: str) -> None:
 
 
 def _follow(world: World, issue: Issue, pull: PullRequest, branch: str, by: str) -> None:
-    """Close or mark as merged what the move settles.
+    """Close or mark as merged the pull requests that the move affects.
 
-    Deleting a head or base branch closes, a head that has nothing over its base closes, a base that has taken
-    in the head merges: https://docs.github.com/pull-requests, seen on real repositories.
+    Deleting a head or base branch closes, a head without commits over its base closes, a base that contains the head
+    merges: https://docs.github.com/pull-requests, observed on real repositories.
     """
     if issue.state == "closed":
         pull.head_was_moved = pull.head_was_moved or branch == pull.head
@@ -65,13 +65,13 @@ def _follow(world: World, issue: Issue, pull: PullRequest, branch: str, by: str)
 
 
 def mark_merged(world: World, issue: Issue, pull: PullRequest, merge_sha: str, by: str) -> None:
-    """Note that the base has the head's changes now."""
+    """Record that the base contains the head's changes now."""
     world.close(issue, by)
     pull.merged_at, pull.merged_by, pull.merge_sha = issue.closed_at, issue.closed_by, merge_sha
 
 
 def merge(world: World, number: int, by: str, method: str) -> str:
-    """Merge a pull request as its button does and give the new commit; `method` is `merge`, `squash` or `rebase`.
+    """Merge a pull request as its button does and return the new commit; `method` is `merge`, `squash` or `rebase`.
 
     Raises:
         ApiError: 405 when it is closed, a draft, or in conflict.
@@ -92,7 +92,7 @@ def merge(world: World, number: int, by: str, method: str) -> str:
 
 
 def commit_signed(world: World, tree: str, parents: Sequence[str], message: str, author: Signature) -> str:
-    """Write a commit that GitHub makes and signs itself."""
+    """Write a commit that GitHub creates and signs itself."""
     sha = world.git.write_commit(tree, parents, message, author, world.web_flow())
     world.signed.add(sha)
     return sha
@@ -107,7 +107,7 @@ def commit_files(
     *,
     signed: bool,
 ) -> str:
-    """Write a commit that lays `files` (None deletes) over its parent, if it has one; no ref moves."""
+    """Write a commit that applies `files` (None deletes) to its parent, if any; no ref moves."""
     entries = [
         TreeEntry(path, "100644", None if content is None else world.git.write_blob(content))
         for path, content in files.items()

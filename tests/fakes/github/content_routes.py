@@ -1,4 +1,4 @@
-"""Branches and the contents of files."""
+"""Answers requests for branches and the contents of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fakes.github.routing import Answer, Call, page_of
 from tests.fakes.github.world import ApiError, not_found
 
 _INLINE_LIMIT = 1024 * 1024
-"""Larger files come without content: https://docs.github.com/rest/repos/contents."""
+"""Larger files have no content: https://docs.github.com/rest/repos/contents."""
 
 
 def list_branches(call: Call) -> Answer:
@@ -112,7 +112,7 @@ def _file(call: Call, path: str, blob: str, content: bytes, revision: str) -> Bo
 
 
 def put_contents(call: Call) -> Answer:
-    """Create a file, or replace the version whose blob id is given."""
+    """Create a file, or replace the version with the given blob id."""
     git, path, body = call.world.git, call.params["path"].strip("/"), call.body
     branch = body.get("branch", call.world.default_branch)
     head = git.branch(branch)
@@ -137,7 +137,7 @@ def _refuse_stale(path: str, known: str | None, given: str | None) -> None:
 
 
 def _commit_content(call: Call, head: str, path: str, content: bytes) -> str:
-    """GitHub signs for an app that names nobody; a person's own commits stay unsigned here."""
+    """GitHub signs for an app without author fields; a person's own commits are unsigned here."""
     given = call.body.get("author") or call.body.get("committer")
     author = call.world.account(call.login).sign(call.world.now())
     if given:

@@ -1,4 +1,4 @@
-"""Holds requests and answers to GitHub's official OpenAPI description (the committed part of it)."""
+"""Validates requests and answers by GitHub's official OpenAPI description (the committed part of it)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _FOLDER = Path(__file__).parent
 _HOST = "https://api.github.com"
 _SHOWN_ERRORS = 4
 _LABEL = frozenset({"color", "default", "description", "name"})
-"""Properties by which the schema of a label is known; GitHub repeats it in several places."""
+"""Properties that identify the schema of a label; GitHub repeats it in several locations."""
 
 
 @cache
 def description() -> dict[str, Any]:
-    """The committed part of GitHub's description, mended where it contradicts itself or GitHub's own answers."""
+    """The committed part of GitHub's description, corrected where it contradicts itself or GitHub's answers."""
     text = (_FOLDER / "openapi.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text, object_hook=as_meant)
     return loaded
 
 
 def as_meant(node: dict[str, Any]) -> dict[str, Any]:
-    """One object of the description as it is meant; what it says is too strict in four ways.
+    """One object of the description, relaxed where it is too strict in four ways.
 
-    - A nullable enumeration or choice does not list null, as OpenAPI 3.0.3 demands, and GitHub answers null: an
-      issue's `state_reason`, the `author` of a commit with a stranger's address.
+    - A nullable enumeration or choice does not list null, as OpenAPI 3.0.3 demands, and GitHub answers null: an issue's
+    `state_reason`, the `author` of a commit with an unknown address.
     - The alternatives of `oneOf` overlap, so that nothing passes: the two errors of a stale `sha`.
     - The `description` of a label is text or null, but not null in a pull request of a list.
     - `discriminator` names a property that the answer cannot have: a folder's contents are a list.
@@ -55,7 +55,7 @@ def as_meant(node: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _validator() -> OpenAPI:
-    # Validating the description itself takes seconds and is no business of the tests.
+    # Validating the description itself takes seconds and is not what the tests are about.
     return OpenAPI.from_dict(description(), config=Config(spec_validator_cls=None))
 
 
@@ -65,7 +65,7 @@ def operations() -> set[tuple[str, str]]:
 
 
 def request_violations(route: Route, params: dict[str, str], query: dict[str, str], body: Any) -> list[str]:
-    """What a request breaks; an unknown query parameter or body property counts, as a slip of the pen would be one."""
+    """The violations of a request; an unknown query parameter or body property counts as one."""
     found = [f"unknown {what}" for what in _unknown(route, query, body)]
     described = _as_described(route, body)
     data = None if described is None else json.dumps(described)
@@ -73,7 +73,7 @@ def request_violations(route: Route, params: dict[str, str], query: dict[str, st
 
 
 def response_violations(route: Route, params: dict[str, str], status: int, body: Any) -> list[str]:
-    """What an answer breaks; of refusals only the statuses that the description knows are judged."""
+    """The violations of an answer; of errors, only the statuses in the description are validated."""
     operation = description()["paths"][route.template][route.method.lower()]
     if str(status) not in operation["responses"]:
         return [f"status {status} is not described"] if status < 400 else []
@@ -83,7 +83,7 @@ def response_violations(route: Route, params: dict[str, str], status: int, body:
     return list(_response_errors(route.method, route.standard_path(params), status, data))
 
 
-# openapi-core takes milliseconds, and tests ask for the same things again and again.
+# openapi-core takes milliseconds, and tests repeat the same requests.
 @lru_cache(maxsize=4096)
 def _request_errors(method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None) -> tuple[str, ...]:
     try:
@@ -109,7 +109,7 @@ def _texts_as_errors(body: Any) -> bool:
 
 
 def _as_described(route: Route, body: Any) -> Any:
-    """A bare list of labels as the object that holds it: openapi-core looks at the first alternative only."""
+    """A bare list of labels as the object that holds it: openapi-core checks only the first alternative."""
     bare_labels = route.template.endswith("/labels") and isinstance(body, list)
     return {"labels": body} if bare_labels else body
 
@@ -155,7 +155,7 @@ def _words(error: OpenAPIError) -> str:
 
 
 def _innermost(error: ValidationError) -> ValidationError:
-    """Where several alternatives fail, the failure that lies deepest tells most."""
+    """If several alternatives fail, the failure with the longest path is the most specific."""
     while error.context:
         error = max(error.context, key=lambda one: len(one.absolute_path))
     return error

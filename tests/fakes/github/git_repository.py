@@ -1,4 +1,4 @@
-"""The bare git repository behind the fake, by git's plumbing commands."""
+"""The bare git repository of the fake, by git's plumbing commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LOG_FORMAT = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x0
 
 
 class GitError(Exception):
-    """Git refused; the message is git's own."""
+    """An error of git; the message is git's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who wrote or committed, and when (an ISO 8601 time with its offset)."""
+    """Author or committer, and the time (an ISO 8601 time with its offset)."""
 
     name: str
     email: str
@@ -44,7 +44,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What happened to one file between two commits; `patch` begins with its first `@@`."""
+    """The change of one file between two commits; `patch` begins with its first `@@`."""
 
     path: str
     status: str
@@ -67,31 +67,31 @@ class TreeEntry:
 
 @dataclass(slots=True)
 class GitRepository:
-    """A bare repository; every method takes and gives full object ids unless it says otherwise."""
+    """A bare repository; every method takes and returns full object ids unless its docstring differs."""
 
     folder: Path
     _indexes: int = 0
     _constants: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def create(self, default_branch: str) -> None:
-        """Make the empty repository on disk."""
+        """Create the empty repository on disk."""
         self.folder.mkdir(parents=True)
         command = ["git", "init", "--quiet", "--bare", "--initial-branch", default_branch, str(self.folder)]
         subprocess.run(command, check=True, env={**os.environ, **_ENVIRONMENT})
 
     def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
-        """Run one git command; raises GitError with git's words when it fails."""
+        """Run one git command; raises GitError with git's message when it fails."""
         done = self._process(arguments, stdin, environment)
         if done.returncode:
             raise GitError(done.stderr.decode(errors="replace").strip())
         return done.stdout
 
     def text(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
-        """Run one git command and give its output without the last line end."""
+        """Run one git command and return its output without the last line end."""
         return self.run(*arguments, stdin=stdin, environment=environment).decode().removesuffix("\n")
 
     def constant(self, *arguments: str) -> str:
-        """As `text`, for what never changes because every argument names objects by their ids: asked once."""
+        """As `text`, for results that never change because all arguments are object ids: run once."""
         if arguments not in self._constants:
             self._constants[arguments] = self.text(*arguments)
         return self._constants[arguments]
@@ -122,7 +122,7 @@ class GitRepository:
             return None
 
     def at(self, commit: str, path: str) -> tuple[str, str] | None:
-        """Kind and object id of what lies at a path of a commit, or None."""
+        """Kind and object id of the entry at a path of a commit, or None."""
         try:
             oid = self.text("rev-parse", "--quiet", "--verify", "--end-of-options", f"{commit}:{path}")
         except GitError:
@@ -140,7 +140,7 @@ class GitRepository:
         return {name: oid for name, oid in pairs if name.startswith(prefix)}
 
     def well_formed(self, ref: str) -> bool:
-        """Whether git takes `ref` as a full name."""
+        """Whether git accepts `ref` as a full name."""
         return ref.count("/") >= 2 and self.succeeds("check-ref-format", ref)
 
     def move_ref(self, ref: str, new: str | None, old: str | None) -> None:
@@ -166,7 +166,7 @@ class GitRepository:
             return None
 
     def write_tree(self, base: str | None, entries: Sequence[TreeEntry]) -> str:
-        """Store a tree: `base` (empty when None) with the entries laid over it."""
+        """Store a tree: `base` (empty when None) with the entries applied to it."""
         self._indexes += 1
         index = self.folder / f"index-{self._indexes}"
         environment = {"GIT_INDEX_FILE": str(index)}
@@ -186,7 +186,7 @@ class GitRepository:
     def write_commit(
         self, tree: str, parents: Sequence[str], message: str, author: Signature, committer: Signature
     ) -> str:
-        """Store a commit; the message is kept as it is given."""
+        """Store a commit; the message is kept unchanged."""
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
         lines += [f"author {_raw(author)}", f"committer {_raw(committer)}", "", message]
         return self.text("hash-object", "-w", "-t", "commit", "--stdin", stdin="\n".join(lines).encode())
@@ -201,11 +201,11 @@ class GitRepository:
         return _parsed_log(self.constant("log", "-1", f"--format={_LOG_FORMAT}", sha, "--"))[0]
 
     def count(self, base: str, head: str) -> int:
-        """How many commits `head` has that `base` has not."""
+        """The number of commits of `head` that `base` lacks."""
         return int(self.constant("rev-list", "--count", f"{base}..{head}"))
 
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether `older` is `newer` or lies behind it."""
+        """Whether `older` is `newer` or an ancestor of it."""
         return self.merge_base(older, newer) == older
 
     def merge_base(self, one: str, other: str) -> str | None:
@@ -223,7 +223,7 @@ class GitRepository:
             return None
 
     def changes(self, old: str, new: str) -> list[FileChange]:
-        """What happened to each file between two trees or commits, sorted by path."""
+        """The change of each file between two trees or commits, sorted by path."""
         flags = [*_DIFF, "--no-abbrev", "-z"]
         fields = self.constant(*flags, "--raw", old, new).split("\0")
         counts = [line.split("\t", 2) for line in self.constant(*flags, "--numstat", old, new).split("\0") if line]
@@ -246,7 +246,7 @@ class GitRepository:
 
 
 def signature(name: str, email: str, when: datetime) -> Signature:
-    """A signature at a time that knows its zone."""
+    """A signature at a time with a zone."""
     return Signature(name, email, when.isoformat(timespec="seconds"))
 
 

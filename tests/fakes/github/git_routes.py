@@ -1,4 +1,4 @@
-"""The git database, commits and comparisons."""
+"""Answers requests for the git database, commits and comparisons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def get_ref(call: Call) -> Answer:
 
 
 def matching_refs(call: Call) -> Answer:
-    """The refs whose names start so; none is an empty list."""
+    """The refs with this prefix; none is an empty list."""
     found = call.world.git.refs(f"refs/{call.params['ref']}")
     return page_of(call, list(found.items()), lambda pair: call.bodies.ref(*pair))
 
@@ -115,7 +115,7 @@ def _tree_entry(call: Call, given: dict[str, Any]) -> TreeEntry:
 
 
 def get_tree(call: Call) -> Answer:
-    """A tree by its own id or by what has one."""
+    """A tree by its own id or by that of a commit."""
     tree = call.world.git.resolve(call.params["tree_sha"], "tree")
     if tree is None:
         raise not_found()
@@ -134,7 +134,7 @@ def _tree_body(call: Call, tree: str, *, recursive: bool) -> Body:
 
 
 def create_commit(call: Call) -> Answer:
-    """Store a commit; GitHub signs it for an app that names neither author nor committer."""
+    """Store a commit; GitHub signs it for an app without author and committer fields."""
     git, body = call.world.git, call.body
     if git.kind(body["tree"]) != "tree":
         raise ApiError(422, "Tree SHA does not exist")
@@ -193,7 +193,7 @@ def _with_parent(call: Call, commit: Commit) -> tuple[str, str]:
 
 
 def list_commits(call: Call) -> Answer:
-    """The history of a branch or commit, of one path where it is given."""
+    """The history of a branch or commit, of one path if given."""
     start = call.world.commit(call.query.get("sha", call.world.default_branch)).sha
     limits = [f"--{name}={call.query[name]}" for name in ("since", "until") if name in call.query]
     paths = [call.query["path"]] if "path" in call.query else []
@@ -201,7 +201,7 @@ def list_commits(call: Call) -> Answer:
 
 
 def pulls_of_commit(call: Call) -> Answer:
-    """The pull requests that brought a commit in, or that hold it."""
+    """The pull requests that contain a commit."""
     sha = _commit_or_422(call, call.params["commit_sha"]).sha
     git = call.world.git
     found = [

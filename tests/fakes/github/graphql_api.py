@@ -1,4 +1,4 @@
-"""The GraphQL side: GitHub's own schema (the committed part), executed on the fake's state."""
+"""Executes GraphQL requests on the fake's state, by GitHub's own schema (the committed part)."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _GENERIC = (
     "Something went wrong while executing your query. This may be the result of a timeout, or it could be a "
     "GitHub bug. Please include `0FAE:0000:0000` when reporting this issue."
 )
-"""All that GitHub says of a ref that has moved meanwhile (community discussion 213655)."""
+"""GitHub's whole message for a ref that moved in between (community discussion 213655)."""
 
 
 class RefusedError(Exception):
-    """A resolver's refusal; `kind` is GitHub's `type` of the error, empty where it gives none."""
+    """An error of a resolver; `kind` is GitHub's `type` of the error, empty if it has none."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class RefusedError(Exception):
 
 
 class UnknownQueryError(Exception):
-    """A query that the committed part of GitHub's schema does not take."""
+    """A query that the committed part of GitHub's schema does not allow."""
 
 
 @cache
@@ -62,10 +62,10 @@ def _schema(update_refs: bool) -> GraphQLSchema:
 
 
 def answer(world: World, bodies: Bodies, token: Token, body: Any) -> dict[str, Any]:
-    """Execute one request; refusals lie under `errors`, as GraphQL has it.
+    """Execute one request; errors are under `errors`, as in GraphQL.
 
     Raises:
-        UnknownQueryError: For a query that GitHub's schema, as far as it is committed, does not take.
+        UnknownQueryError: the committed part of GitHub's schema does not allow the query.
     """
     document = _parsed(body)
     problems = validate(_schema(world.graphql_update_refs), document)
@@ -120,7 +120,7 @@ class Resolvers:
     token: Token
 
     def roots(self) -> dict[str, Any]:
-        """Every root field; plain values below them are found by their names."""
+        """Every root field; plain values below them are found by name."""
         return {
             "viewer": lambda _info: {"login": self.token.login, "id": node_id("U", self.token.login)},
             "repository": self._repository,

@@ -1,4 +1,4 @@
-"""The bodies of issues, pull requests, comments and reviews."""
+"""Creates the bodies of issues, pull requests, comments and reviews."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ONLY_ALONE = (
     "merged", "mergeable", "rebaseable", "mergeable_state", "merged_by", "comments", "review_comments",
     "maintainer_can_modify", "commits", "additions", "deletions", "changed_files",
 )  # fmt: skip
-"""What a pull request has when it is asked for alone, and lacks in a list."""
+"""Fields of a single pull request that a list lacks."""
 
 
 def association(world: World, login: str) -> str:
-    """How an author stands to the repository."""
+    """The association of an author with the repository."""
     if login == world.owner:
         return "OWNER"
     return {"none": "NONE", "read": "NONE", "admin": "MEMBER"}.get(world.role(login), "COLLABORATOR")
@@ -41,7 +41,7 @@ def _shared(bodies: Bodies, issue: Issue) -> Body:
 
 
 def issue_body(bodies: Bodies, issue: Issue) -> Body:
-    """An issue, or a pull request as the issues endpoints show it."""
+    """An issue, or a pull request as the issues endpoints return it."""
     url = bodies.url(f"/issues/{issue.number}")
     body = {
         **bodies.example("issue"),
@@ -115,7 +115,7 @@ def review_body(bodies: Bodies, review: Review) -> Body:
 
 
 def pull_body(bodies: Bodies, issue: Issue, pull: PullRequest) -> Body:
-    """A pull request as it is shown in lists."""
+    """A pull request as lists return it."""
     body = bodies.example("pull-request")
     for key in _ONLY_ALONE:
         del body[key]
@@ -169,7 +169,7 @@ def _side(bodies: Bodies, example: Body, branch: str, sha: str) -> Body:
 
 
 def full_pull_body(bodies: Bodies, issue: Issue, pull: PullRequest) -> Body:
-    """A pull request asked for alone, with what GitHub computes for it."""
+    """A single pull request, with the fields that GitHub computes for it."""
     world = bodies.world
     base = world.git.merge_base(pull.base_sha, pull.head_sha) or pull.base_sha
     files = world.git.changes(base, pull.head_sha)

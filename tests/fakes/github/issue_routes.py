@@ -1,4 +1,4 @@
-"""Issues, their comments, labels and assignees."""
+"""Answers requests for issues, their comments, labels and assignees."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _put_labels(call: Call, issue: Issue, labels: list[str | dict[str, str]]) ->
 
 
 def _put_assignees(call: Call, issue: Issue, logins: list[str]) -> None:
-    """People without access are left out without a word, as the endpoint's documentation says."""
+    """People without access are ignored silently, as the endpoint's documentation says."""
     for login in logins:
         if call.world.role(login) != "none" and login not in issue.assignees:
             issue.assignees.append(login)
@@ -79,7 +79,7 @@ def add_assignees(call: Call) -> Answer:
 
 
 def remove_assignees(call: Call) -> Answer:
-    """Take people off."""
+    """Remove people."""
     issue = _issue(call)
     issue.assignees = [login for login in issue.assignees if login not in call.body.get("assignees", [])]
     call.world.touch(issue)
@@ -94,7 +94,7 @@ def list_comments(call: Call) -> Answer:
 
 
 def create_comment(call: Call) -> Answer:
-    """Comment."""
+    """Add a comment."""
     issue = _issue(call)
     if not call.body["body"].strip():
         raise invalid("IssueComment", "body", "missing_field")
@@ -139,14 +139,14 @@ def list_labels_of_issue(call: Call) -> Answer:
 
 
 def add_labels(call: Call) -> Answer:
-    """Put labels on an issue; unknown ones are made."""
+    """Add labels to an issue; unknown ones are created."""
     given = call.body if isinstance(call.body, list) else call.body.get("labels", [])
     _put_labels(call, _issue(call), given)
     return _labels_of(call, _issue(call))
 
 
 def remove_label(call: Call) -> Answer:
-    """Take one label off."""
+    """Remove one label."""
     issue, name = _issue(call), call.params["name"].lower()
     kept = [one for one in issue.labels if one.lower() != name]
     if len(kept) == len(issue.labels):
@@ -162,7 +162,7 @@ def list_labels(call: Call) -> Answer:
 
 
 def create_label(call: Call) -> Answer:
-    """Make a label."""
+    """Create a label."""
     name = call.body["name"]
     if name.lower() in {known.lower() for known in call.world.labels}:
         raise ApiError(422, "Validation Failed", [{"resource": "Label", "code": "already_exists", "field": "name"}])

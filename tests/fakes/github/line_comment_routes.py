@@ -1,4 +1,4 @@
-"""Comments at lines of a pull request's diff: which lines take one, and what becomes of it."""
+"""Answers requests for comments at lines of a pull request's diff."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def delete_line_comment(call: Call) -> Answer:
 def add_line_comment(
     world: World, number: int, login: str, given: Mapping[str, Any], review: int | None, reply_to: int | None = None
 ) -> LineComment:
-    """Note a comment; GitHub takes it only at a line that the diff shows.
+    """Add a comment; GitHub accepts it only at a line of the diff.
 
     Raises:
-        ApiError: 422 as GitHub says it.
+        ApiError: 422 with GitHub's message.
     """
     _, pull = world.pull(number)
     if (given["side"], given["line"]) not in set(_commentable(world, pull, given["path"])):
@@ -58,7 +58,7 @@ def add_line_comment(
 
 
 def _commentable(world: World, pull: PullRequest, path: str) -> Iterator[tuple[str, int]]:
-    """(side, line) of every line in the hunks of a file, the context of three lines too."""
+    """(side, line) of every line in the hunks of a file, including the three lines of context."""
     fork = world.git.merge_base(pull.base_sha, pull.head_sha) or pull.base_sha
     for change in world.git.changes(fork, pull.head_sha):
         old = new = 0

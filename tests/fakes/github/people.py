@@ -1,4 +1,4 @@
-"""What people and workflows do on GitHub while nobody's program is looking, and how things stand then."""
+"""Actions of people and workflows on GitHub, and the state after them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Content = str | bytes | None
 
 
 class People:
-    """Everybody but the client under test; works on one world."""
+    """Everyone but the client under test; works on one world."""
 
     world: World
 
-    # Who is there.
+    # People, teams and runs.
 
     def add_user(self, login: str, permission: str = "write") -> None:
         """A person with a role: none, read, triage, write, maintain or admin."""
@@ -77,14 +77,14 @@ class People:
         self.world.jobs[job_id] = Job(job_id, run_id, tried, name, status, conclusion, text)
         return job_id
 
-    # What people do.
+    # Actions of people.
 
     def commit_as(
         self, login: str, branch: str, files: Mapping[str, Content], message: str = "Change", *, on_web: bool = False
     ) -> str:
-        """A person commits (None deletes a file) and pushes, past any protection; gives the commit.
+        """A person commits (None deletes a file) and pushes, regardless of protection; returns the commit.
 
-        A branch that does not exist starts at the default branch. What is done on GitHub's pages is signed by it.
+        A new branch starts at the default branch. GitHub signs commits on its pages.
         """
         with self.world.lock:
             head = self.world.git.branch(branch) or self.head(self.world.default_branch)
@@ -115,7 +115,7 @@ class People:
     def open_pull_as(
         self, login: str, head: str, base: str | None = None, title: str = "A change", body: str = ""
     ) -> int:
-        """A person opens a pull request for a branch; gives its number."""
+        """A person opens a pull request for a branch; returns its number."""
         with self.world.lock:
             target = base or self.world.default_branch
             pull = PullRequest(head, target, self.head(head), self.head(target))
@@ -126,7 +126,7 @@ class People:
         self._change_state(number, "closed", by)
 
     def reopen_pull(self, number: int, by: str) -> None:
-        """A person opens it again; raises ApiError where GitHub refuses."""
+        """A person reopens it; raises ApiError if GitHub denies it."""
         self._change_state(number, "open", by)
 
     def _change_state(self, number: int, state: str, by: str) -> None:
@@ -136,7 +136,7 @@ class People:
     def merge_pull(
         self, number: int, by: str = "octocat", method: str = "merge", *, delete_branch: bool = False
     ) -> str:
-        """A person merges (`merge` or `squash`); gives the new commit of the base."""
+        """A person merges (`merge` or `squash`); returns the new commit of the base."""
         with self.world.lock:
             sha = branches.merge(self.world, number, by, method)
             if delete_branch:
@@ -144,7 +144,7 @@ class People:
             return sha
 
     def comment_as(self, login: str, number: int, body: str) -> int:
-        """A person comments; gives the comment's id."""
+        """A person comments; returns the comment's id."""
         with self.world.lock:
             return self.world.comment(number, login, body).id
 
@@ -154,7 +154,7 @@ class People:
             pull_routes.add_review(self.world, number, login, state, body)
 
     def answer_as(self, login: str, comment: int, body: str) -> int:
-        """A person answers a comment at a line; gives the answer's id."""
+        """A person answers a comment at a line; returns the answer's id."""
         with self.world.lock:
             asked = self.world.line_comments[comment]
             place = {"path": asked.path, "line": asked.line, "side": asked.side, "body": body}
@@ -165,7 +165,7 @@ class People:
         return [one for one in self.world.line_comments.values() if one.number == number]
 
     def edit_body_as(self, login: str, number: int, body: str) -> None:
-        """A person edits the description; GitHub's REST API does not tell who did."""
+        """A person edits the description; GitHub's REST API does not name the editor."""
         with self.world.lock:
             self.world.account(login)
             issue = self.world.issue(number)
@@ -180,17 +180,17 @@ class People:
             issue.labels += [name for one in labels if (name := self.world.label(one).name) not in issue.labels]
             self.world.touch(issue)
 
-    # What is so.
+    # State for assertions.
 
     def head(self, branch: str) -> str:
-        """The commit at the head of a branch; raises KeyError where there is no such branch."""
+        """The commit at the head of a branch; raises KeyError without such a branch."""
         sha = self.world.git.branch(branch)
         if sha is None:
             raise KeyError(branch)
         return sha
 
     def file(self, path: str, branch: str | None = None) -> bytes:
-        """The content of a file on a branch; raises GitError where there is none."""
+        """The content of a file on a branch; raises GitError without such a file."""
         return self.world.git.run("cat-file", "blob", f"refs/heads/{branch or self.world.default_branch}:{path}")
 
     def pull(self, number: int) -> Issue:

@@ -1,4 +1,4 @@
-"""Pull requests: the rules for opening, changing and reviewing them."""
+"""Answers requests to open, change and review pull requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _shown(call: Call, issue: Issue, pull: PullRequest) -> Body:
 
 
 def list_pulls(call: Call) -> Answer:
-    """Pull requests, the newest first unless `sort` and `direction` say otherwise."""
+    """Pull requests, the newest first, or sorted by `sort` and `direction`."""
     query, owner = call.query, call.world.owner
     state, head = query.get("state", "open"), query.get("head", "")
     found = [
@@ -97,7 +97,7 @@ def change_state(world: World, issue: Issue, state: str, by: str, reason: str | 
     """Close or reopen an issue or a pull request.
 
     Raises:
-        ApiError: 422 where a pull request cannot be opened again.
+        ApiError: 422 if a pull request cannot be reopened.
     """
     if state == issue.state:
         return
@@ -140,14 +140,14 @@ def list_files(call: Call) -> Answer:
 
 
 def list_reviewers(call: Call) -> Answer:
-    """Whose review is asked for."""
+    """The requested reviewers."""
     _, pull = _pull(call)
     users = [call.bodies.user(login) for login in pull.reviewers]
     return Answer({"users": users, "teams": [call.bodies.team(slug) for slug in pull.teams]})
 
 
 def request_reviewers(call: Call) -> Answer:
-    """Ask people and teams for a review."""
+    """Request a review of people and teams."""
     issue, pull = _pull(call)
     people, teams = call.body.get("reviewers", []), call.body.get("team_reviewers", [])
     _refuse_reviewers(call, issue, people, teams)
@@ -158,7 +158,7 @@ def request_reviewers(call: Call) -> Answer:
 
 
 def _refuse_reviewers(call: Call, issue: Issue, people: list[str], teams: list[str]) -> None:
-    """GitHub's refusals; the token of a workflow cannot see teams, which it says in the words of a lookup."""
+    """GitHub's errors; the token of a workflow cannot see teams, which GitHub reports as a failed lookup."""
     world = call.world
     if issue.author in people:
         raise ApiError(422, "Review cannot be requested from pull request author.")
@@ -174,7 +174,7 @@ def _refuse_reviewers(call: Call, issue: Issue, people: list[str], teams: list[s
 
 
 def remove_reviewers(call: Call) -> Answer:
-    """No longer ask for a review."""
+    """Withdraw the request for a review."""
     issue, pull = _pull(call)
     pull.reviewers = [login for login in pull.reviewers if login not in call.body.get("reviewers", [])]
     pull.teams = [slug for slug in pull.teams if slug not in call.body.get("team_reviewers", [])]
@@ -190,7 +190,7 @@ def list_reviews(call: Call) -> Answer:
 
 
 def create_review(call: Call) -> Answer:
-    """Submit a review, with comments on lines where the diff has them."""
+    """Submit a review, with comments on lines in the diff."""
     issue, _ = _pull(call)
     event = call.body.get("event")
     if event not in _REVIEW_STATES:
@@ -205,7 +205,7 @@ def create_review(call: Call) -> Answer:
         for given in call.body.get("comments", ()):
             add_line_comment(call.world, issue.number, call.login, {"side": "RIGHT", **given}, review.id)
     except ApiError:
-        # GitHub takes all or none.
+        # GitHub accepts all or none.
         call.world.reviews.remove(review)
         call.world.line_comments.clear()
         call.world.line_comments.update(kept)
@@ -214,7 +214,7 @@ def create_review(call: Call) -> Answer:
 
 
 def add_review(world: World, number: int, login: str, state: str, body: str) -> Review:
-    """Note a review by somebody; who reviewed is no longer asked."""
+    """Add a review; its author is no longer a requested reviewer."""
     issue, pull = world.pull(number)
     made = world.timestamp()
     review = Review(next(world.ids), number, world.account(login).login, body, state, pull.head_sha, made)

@@ -1,4 +1,4 @@
-"""What the fake keeps of each thing: plain records, without rules."""
+"""The records of the fake's state, without rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fakes.github.git_repository import Signature, signature
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and how it was answered; `path` is without the API's prefix and not decoded."""
+    """One request and its answer; `path` is without the API's prefix and not decoded."""
 
     method: str
     path: str
@@ -31,13 +31,13 @@ class Account:
     kind: str
 
     def sign(self, when: datetime) -> Signature:
-        """Their signature with the no-reply address that GitHub gives to everybody."""
+        """The signature with the no-reply address that GitHub gives every account."""
         return signature(self.login, f"{self.id}+{self.login}@users.noreply.github.com", when)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Whose token it is; `permissions` (None: all that the person has) maps a permission to `read` or `write`."""
+    """The owner of a token; `permissions` (None: all that the person has) maps a permission to `read` or `write`."""
 
     login: str
     permissions: dict[str, str] | None = None
@@ -73,7 +73,7 @@ class PullRequest:
     reviewers: list[str] = field(default_factory=list)
     teams: list[str] = field(default_factory=list)
     head_was_moved: bool = False
-    """The head branch was moved, deleted or made anew while it was closed: GitHub then refuses to reopen it."""
+    """The head branch was moved, deleted or recreated while it was closed: GitHub then does not reopen it."""
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job of a workflow run; a log of None has expired or is not there yet."""
+    """A job of a workflow run; a log of None has expired or does not exist yet."""
 
     id: int
     run_id: int

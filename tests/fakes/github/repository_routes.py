@@ -1,4 +1,4 @@
-"""The repository itself, people, teams, workflow runs, and the rate limit."""
+"""Answers requests for the repository, people, teams, workflow runs and the rate limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def get_repository(call: Call) -> Answer:
 
 
 def get_user(call: Call) -> Answer:
-    """Who the token belongs to; an app's token has no user."""
+    """The owner of the token; an app's token has no user."""
     if call.token.installation:
         raise ApiError(403, INTEGRATION_REFUSED)
     return Answer(call.bodies.private_user(call.login))
@@ -39,7 +39,7 @@ def get_team(call: Call) -> Answer:
 
 
 def get_permission(call: Call) -> Answer:
-    """What a person may do in the repository."""
+    """The permission of a person on the repository."""
     login = call.params["username"]
     if login not in call.world.accounts:
         raise not_found(f"{login} is not a user")
@@ -47,7 +47,7 @@ def get_permission(call: Call) -> Answer:
 
 
 def get_rate_limit(call: Call) -> Answer:
-    """The primary rate limit; asking for it costs nothing."""
+    """The primary rate limit; this request does not count."""
     rate = call.world.rate
     shown = {"limit": rate.limit, "used": rate.limit - rate.remaining, "remaining": rate.remaining, "reset": rate.reset}
     return Answer({"resources": {"core": shown, "search": shown, "graphql": shown}, "rate": shown})
@@ -103,7 +103,7 @@ def get_job(call: Call) -> Answer:
 
 
 def get_job_log(call: Call) -> Answer:
-    """Where the log of a finished job is stored: another server, which refuses the API's token."""
+    """The address of the log of a finished job: another server, which rejects the API's token."""
     job = _job(call)
     if job.status != "completed":
         raise not_found()

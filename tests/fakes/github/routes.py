@@ -1,4 +1,4 @@
-"""Every operation that the fake answers; the committed description has exactly these."""
+"""The table of all implemented operations; the committed description has exactly these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fakes.github.routing import REPO, Route
 _CODE = ("contents",)
 _PULLS = ("pull_requests",)
 _EITHER = ("issues", "pull_requests")
-"""The endpoints of issues take the permission of pull requests too where the issue is one."""
+"""The endpoints of issues also accept the permission of pull requests if the issue is one."""
 _RUNS = ("actions",)
 _RUN = f"{REPO}/actions/runs/{{run_id}}"
 _ISSUE = f"{REPO}/issues/{{issue_number}}"

@@ -1,4 +1,4 @@
-"""From a request to the function that answers it: routes, what a call carries, pages of lists."""
+"""Finds the function that answers a request, with its parameters; pages lists."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ _WITH_SLASHES = frozenset({"ref", "path", "branch", "basehead", "name"})
 """Parameters that GitHub also takes with their slashes not encoded."""
 _MAXIMUM_PAGE = 100
 _MAXIMUM_BODY = 65536
-"""Characters: longer bodies are refused (message seen on real repositories)."""
+"""Characters: longer bodies are an error (message observed on real repositories)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that passed every check, with the state it works on."""
+    """A request that passed every check, with the fake's state."""
 
     world: World
     bodies: Bodies
     token: Token
     address: str
-    """Of the request, without its query."""
+    """Path of the request, without its query."""
     params: dict[str, str]
     query: dict[str, str]
     accept: str
     body: Any
     storage_url: str
-    """Where job logs are stored: not the API's server, as on GitHub."""
+    """Address of the job logs: not the API's server, as on GitHub."""
 
     @property
     def login(self) -> str:
-        """Who asks."""
+        """The caller."""
         return self.token.login
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful answer; bytes are sent as they are, everything else as JSON, None as nothing."""
+    """A successful answer; bytes are sent unchanged, other values as JSON, None as no body."""
 
     body: Any
     status: int = 200
@@ -58,8 +58,7 @@ class Answer:
 class Route:
     """One operation of GitHub's description and the function that answers it.
 
-    `needs` names the permissions of which a token must have one (`read` for GET, `write` otherwise); none are
-    needed when it is empty.
+    `needs` names the permissions of which a token must have one (`read` for GET, `write` otherwise); empty: none.
     """
 
     method: str
@@ -69,18 +68,18 @@ class Route:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What a path without the API's prefix must look like."""
+        """The pattern of a path without the API's prefix."""
         parts = re.split(r"\{(\w+)\}", self.template)
         names = [f"(?P<{name}>{'.+' if name in _WITH_SLASHES else '[^/]+'})" for name in parts[1::2]]
         return re.compile("".join(re.escape(text) + name for text, name in zip(parts[::2], [*names, ""], strict=True)))
 
     @property
     def level(self) -> str:
-        """The level of permission that the method asks for."""
+        """The level of permission that the method requires."""
         return "read" if self.method == "GET" else "write"
 
     def parameters(self, path: str) -> dict[str, str] | None:
-        """The decoded parameters of a path, or None where it is another route's."""
+        """The decoded parameters of a path, or None if it is another route's."""
         matched = self.pattern.fullmatch(path)
         return {name: unquote(value) for name, value in matched.groupdict().items()} if matched else None
 
@@ -99,7 +98,7 @@ def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[s
 
 
 def page_of(call: Call, items: Sequence[T], show: Callable[[T], Body], key: str = "") -> Answer:
-    """One page of a list with its Link header; with a `key` the list lies below it beside `total_count`."""
+    """One page of a list with its Link header; with a `key` the list is below it, next to `total_count`."""
     size = min(_number(call, "per_page", 30), _MAXIMUM_PAGE)
     number = _number(call, "page", 1)
     last = max(1, -(-len(items) // size))

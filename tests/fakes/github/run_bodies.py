@@ -1,4 +1,4 @@
-"""The bodies of workflow runs and their jobs."""
+"""Creates the bodies of workflow runs and their jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fake as tests hold it: start it, arrange the world, read what was asked."""
+"""The fake as tests use it: start it, arrange its state, read the requests."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ SECONDARY_LIMIT = (
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the exchanges are kept."""
+        """Log nothing: the exchanges are recorded."""
 
 
 class FakeGitHub(People):
     """A GitHub with one repository, from entering the context to leaving it.
 
-    Leaving raises AssertionError when a request or an answer broke GitHub's description, unless the test emptied
-    `violations` because it meant to.
+    Leaving raises AssertionError if a request or an answer violated GitHub's description, unless the test emptied
+    `violations` because it intended them.
 
     Args:
         full_name: Owner and name of the repository.
-        login: Whom `token` belongs to: `github-actions[bot]` is a workflow's own token, another `…[bot]` an app's,
-            anything else a person's.
-        permissions: What `token` may do when it is an app's, as in a workflow's `permissions` (with underscores).
+        login: Owner of `token`: `github-actions[bot]` is a workflow's own token, another `…[bot]` an app's, any
+            other a person's.
+        permissions: Permissions of `token` for an app, as in a workflow's `permissions` (with underscores).
         default_branch: Exists with one commit.
         files: Of that commit.
         prefix: `/api/v3` makes the addresses those of GitHub Enterprise Server.
-        clock: Gives the time; it must know its zone.
+        clock: Returns the time, with a zone.
     """
 
     def __init__(
@@ -134,13 +134,13 @@ class FakeGitHub(People):
 
     @property
     def violations(self) -> list[str]:
-        """What broke GitHub's description; each was answered with 500."""
+        """Violations of GitHub's description; each was answered with 500."""
         return self._desk.violations
 
-    # What tests may arrange about the server.
+    # State of the server that tests arrange.
 
     def token_for(self, login: str, permissions: Mapping[str, str] | None = None) -> str:
-        """A further token: of an app with these permissions, or of a person with all that they may do."""
+        """A further token: of an app with these permissions, or of a person with all permissions."""
         token = f"fake-token-{len(self._tokens)}"
         self.world.account(login)
         self._tokens[token] = Token(login, None if permissions is None else dict(permissions))
@@ -157,7 +157,7 @@ class FakeGitHub(People):
         *,
         carried_out: bool = False,
     ) -> None:
-        """Answer the next matching requests so; with `carried_out` they take effect although the answer says not.
+        """Answer the next matching requests so; with `carried_out` they take effect in spite of the answer.
 
         `path_pattern` is a regular expression that is searched in the path without the API's prefix.
         """
@@ -170,20 +170,20 @@ class FakeGitHub(People):
     def limit_next(
         self, method: str, path_pattern: str, times: int = 1, retry_after: int = 1, status: int = 403
     ) -> None:
-        """Refuse the next matching requests by the secondary rate limit."""
+        """Deny the next matching requests by the secondary rate limit."""
         body = {"message": SECONDARY_LIMIT, "documentation_url": "https://docs.github.com/rest/rate-limit"}
         self.fail_next(method, path_pattern, status, times, {"Retry-After": str(retry_after)}, body)
 
     def before_next(self, method: str, path_pattern: str, action: Callable[[], object]) -> None:
-        """Do something right before the next matching request is answered: what loses a race."""
+        """Run an action just before the next matching request is answered, so that it loses a race."""
         self._desk.hooks.append(Hook(method, re.compile(path_pattern), action=action))
 
     def set_rate_limit(self, remaining: int, reset: int) -> None:
-        """How many requests are left until `reset` (seconds since 1970); with 0 every one is refused."""
+        """Set the number of requests left until `reset` (seconds since 1970); with 0 every one is denied."""
         self.world.rate.remaining, self.world.rate.reset = remaining, reset
 
     def forbid_pull_request_creation(self) -> None:
-        """Switch off "Allow GitHub Actions to create and approve pull requests"."""
+        """Disable "Allow GitHub Actions to create and approve pull requests"."""
         self.world.actions_may_open_pull_requests = False
 
     @property
@@ -196,7 +196,7 @@ class FakeGitHub(People):
         self.world.graphql_update_refs = has
 
     def protect(self, branch: str) -> None:
-        """Let a branch change by pull requests only."""
+        """Allow changes of a branch only by pull requests."""
         self.world.protected.add(branch)
 
 

@@ -1,4 +1,4 @@
-"""Where job logs are stored: a server of its own, as on GitHub, that knows no GitHub token."""
+"""Serves job logs from a separate server, as on GitHub, which knows no GitHub token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LogStorage:
 
     def _answer(self, request: Request) -> Response:
         if "Authorization" in request.headers:
-            # The real storage takes the signed address alone and refuses a second credential.
+            # The real storage accepts only the signed address and rejects a second credential.
             return Response("<Error><Code>InvalidAuthenticationInfo</Code></Error>", 400)
         matched = _LOG.fullmatch(request.path)
         job = self.world.jobs.get(int(matched[1])) if matched and "sig" in request.args else None

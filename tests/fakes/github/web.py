@@ -1,4 +1,4 @@
-"""How one HTTP request is judged and answered."""
+"""Validates, executes and answers one HTTP request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_USER_AGENT = "Request forbidden by administrative rules. Please make sure yo
 
 
 class ViolationError(Exception):
-    """A request or an answer that GitHub's description does not allow, or a path that it does not have."""
+    """A request or an answer that violates GitHub's description, or an unknown path."""
 
     def __init__(self, message: str, status: int = 500) -> None:
         super().__init__(message)
@@ -35,14 +35,14 @@ class ViolationError(Exception):
 
 @dataclass(slots=True)
 class Expected:
-    """Waits for the next requests of a method whose path contains a pattern."""
+    """Matches the next requests of a method whose path contains a pattern."""
 
     method: str
     path: re.Pattern[str]
     times: int = 1
 
     def takes(self, arrival: Arrival) -> bool:
-        """Whether the request is one of them; counts it."""
+        """Whether the request matches; counts it."""
         wanted = self.times > 0 and arrival.method == self.method and bool(self.path.search(arrival.path))
         self.times -= wanted
         return wanted
@@ -50,14 +50,14 @@ class Expected:
 
 @dataclass(slots=True)
 class Hook(Expected):
-    """Something to do right before a request is answered."""
+    """An action to run just before a request is answered."""
 
     action: Callable[[], object] = lambda: None
 
 
 @dataclass(slots=True)
 class Fault(Expected):
-    """An answer that is not the request's own; `carried_out` requests take effect nevertheless."""
+    """A fault in place of the request's answer; `carried_out` requests still take effect."""
 
     response: Answer = field(default_factory=lambda: Answer(None, 500))
     carried_out: bool = False
@@ -65,7 +65,7 @@ class Fault(Expected):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request as it came in; `path` is not decoded, and without the prefix where `in_api`."""
+    """A received request; `path` is not decoded, and without the prefix if `in_api`."""
 
     method: str
     address: str
@@ -81,7 +81,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class Desk:
-    """Answers requests one after the other, and keeps the books."""
+    """Answers requests one after the other, and records them."""
 
     world: World
     bodies: Bodies
@@ -140,7 +140,7 @@ class Desk:
             return Answer(_refusal_body(error), error.status, error.headers)
         except ViolationError as error:
             return self._violated(f"{arrival}: {error}", error.status)
-        except Exception:  # a defect of the fake must not pass for an outage of GitHub
+        except Exception:  # a defect of the fake must not count as an outage of GitHub
             return self._violated(f"{arrival}: the fake broke: {traceback.format_exc()}")
 
     def _violated(self, what: str, status: int = 500) -> Answer:
@@ -193,7 +193,7 @@ class Desk:
         rate.remaining -= 1
 
     def _checked(self, route: Route, call: Call) -> Answer:
-        """Judge the request, carry it out, and judge what comes of it."""
+        """Validate the request, execute it, and validate its answer."""
         if broken := contract.request_violations(route, call.params, call.query, call.body):
             raise ViolationError("request: " + "; ".join(broken))
         try:

@@ -1,4 +1,4 @@
-"""What the fake remembers beside git: people, pull requests, comments, workflow runs, and what was asked."""
+"""The fake's state besides git: people, pull requests, comments, workflow runs and requests."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.fakes.github.records import (
 
 ACTIONS_BOT = "github-actions[bot]"
 WEB_FLOW = Signature("GitHub", "noreply@github.com", "")
-"""Committer of what GitHub commits itself, the "Update branch" button for one (it signs those commits)."""
+"""Committer of GitHub's own commits, such as those of the "Update branch" button (it signs them)."""
 ROLES = ("none", "read", "triage", "write", "maintain", "admin")
 _NOREPLY = re.compile(r"(?:\d+\+)?(?P<login>[^@+]+)@users\.noreply\.github\.com")
 _REAL_IDS = {ACTIONS_BOT: 41898282, "web-flow": 19864447}
 
 
 class ApiError(Exception):
-    """An answer of GitHub that refuses; `errors` are the entries of a validation failure."""
+    """An error answer of GitHub; `errors` are the entries of a validation failure."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ApiError(Exception):
 
 
 def not_found(what: str = "Not Found") -> ApiError:
-    """GitHub's answer for what is not there, or may not be seen."""
+    """GitHub's answer for a missing or invisible object."""
     return ApiError(404, what)
 
 
@@ -76,7 +76,7 @@ class World:
     actions_may_open_pull_requests: bool = True
     graphql_update_refs: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
-    """Held by whoever changes anything: a request, or a person."""
+    """Held during every change: by a request, or a person."""
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     @property
@@ -98,14 +98,14 @@ class World:
         return (self.now() + later).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def account(self, login: str) -> Account:
-        """The account of a login, made on first sight."""
+        """The account of a login, created on first use."""
         if login not in self.accounts:
             kind = "Organization" if login == self.owner else "Bot" if login.endswith("[bot]") else "User"
             self.accounts[login] = Account(login, _REAL_IDS.get(login) or next(self.ids), kind)
         return self.accounts[login]
 
     def account_of_email(self, email: str) -> Account | None:
-        """Whom GitHub shows for a commit's address; anybody can write any address into a commit."""
+        """The account that GitHub shows for a commit's address; a commit may have any address."""
         if email == WEB_FLOW.email:
             return self.account("web-flow")
         matched = _NOREPLY.fullmatch(email)
@@ -142,11 +142,11 @@ class World:
         return issue, issue.pull
 
     def touch(self, issue: Issue) -> None:
-        """Note that something about an issue changed."""
+        """Record that an issue changed."""
         issue.updated_at = self.timestamp()
 
     def label(self, name: str) -> Label:
-        """A label, found without regard to case, as GitHub does; made when it is missing."""
+        """A label, found without regard to case, as on GitHub; created if it is missing."""
         for known in self.labels.values():
             if known.name.lower() == name.lower():
                 return known
@@ -154,7 +154,7 @@ class World:
         return self.labels[name]
 
     def open_issue(self, author: str, title: str, body: str | None, pull: PullRequest | None = None) -> Issue:
-        """Give out the next number."""
+        """Return the next number."""
         number, now = len(self.issues) + 1, self.timestamp()
         issue = Issue(number, title, body, self.account(author).login, now, now, pull=pull)
         self.issues[number] = issue

@@ -319,6 +319,7 @@ def test_pass_role_and_data_events_are_not_tracked() -> None:
     assert not is_tracked("sns:CreateTopic", datetime.fromisoformat("2023-05-22T00:00:00Z"))
     assert not is_tracked("iam:PassRole", since)
     assert not is_tracked("s3:GetObject", since)
+    assert is_tracked("dynamodb:WriteDataForReplication", since)
     assert is_tracked_region("eu-west-1", since)
     assert not is_tracked_region("ca-west-1", since)
     assert [is_tracked_partition(each) for each in ("aws", "aws-us-gov", "aws-cn", "aws-iso")] == [

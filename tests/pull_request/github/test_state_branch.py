@@ -1,4 +1,4 @@
-"""The branch that remembers, against a GitHub that keeps state: nothing is lost in a race, and no stranger is heard."""
+"""The state branch loses nothing in a race and ignores forged commits, tested against a stateful GitHub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.github import FakeGitHub
 
 BRANCH = "leastpriv-evidence"
 PATH = "111122223333/role/ci-deploy.json"
-LONGEST = 1_000
+MAX_BYTES = 1_000
 TRAILER = "Leastpriv-Memory: v1"
 
 
@@ -30,7 +30,7 @@ def github() -> Iterator[FakeGitHub]:
 
 
 def store(
-    github: FakeGitHub, path: str = PATH, token: str = "", web: str = "https://github.com", max_bytes: int = LONGEST
+    github: FakeGitHub, path: str = PATH, token: str = "", web: str = "https://github.com", max_bytes: int = MAX_BYTES
 ) -> BranchStateStore:
     connection = Connection.open(
         token or github.token, "acme/orders", api_url=github.url, web_url=web, sleep=lambda _: None
@@ -39,7 +39,7 @@ def store(
 
 
 def adding(name: str) -> StateUpdate:
-    """Adds a name to a list of names; the same once more changes nothing."""
+    """Adds a name to a list of names, once."""
     return lambda raw: json.dumps(sorted({*json.loads(raw or b"[]"), name})).encode()
 
 
@@ -54,14 +54,14 @@ def commits(github: FakeGitHub) -> int:
 
 
 class Unsigned(set[str]):
-    """The commits that a server signs which signs none."""
+    """The commits of a server that signs none."""
 
     def add(self, element: str) -> None:
         """Leaves it unsigned."""
 
 
-class TestKeeping:
-    def test_nothing_is_kept_where_there_is_no_branch(self, github: FakeGitHub) -> None:
+class TestStoring:
+    def test_no_state_is_read_without_the_branch(self, github: FakeGitHub) -> None:
         assert store(github).read() is None
 
     def test_the_branch_begins_without_a_parent_and_without_the_code(self, github: FakeGitHub) -> None:
@@ -71,13 +71,13 @@ class TestKeeping:
         listed = github.world.git.read_tree(first.tree, recursive=True)
         assert [entry.path for entry in listed if entry.kind == "blob"] == [PATH]
 
-    def test_what_is_known_already_makes_no_commit(self, github: FakeGitHub) -> None:
+    def test_unchanged_state_creates_no_commit(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         head = github.head(BRANCH)
         store(github).update(adding("a"))
         assert github.head(BRANCH) == head
 
-    def test_files_of_other_roles_stay(self, github: FakeGitHub) -> None:
+    def test_files_of_other_roles_are_kept(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         store(github, "111122223333/role/other.json").update(adding("b"))
         assert (names(github), names(github, "111122223333/role/other.json")) == (["a"], ["b"])
@@ -93,16 +93,16 @@ class TestRaces:
         failures: list[BaseException] = []
         together = threading.Barrier(8)
 
-        def remember(number: int) -> None:
+        def add_run(number: int) -> None:
             try:
-                own = store(github, PATH if number % 2 else "111122223333/role/other.json")
+                own_store = store(github, PATH if number % 2 else "111122223333/role/other.json")
                 together.wait()
-                own.update(adding(f"run-{number}"))
-                own.update(adding(f"run-{number}-again"))
+                own_store.update(adding(f"run-{number}"))
+                own_store.update(adding(f"run-{number}-again"))
             except BaseException as error:
                 failures.append(error)
 
-        threads = [threading.Thread(target=remember, args=(number,)) for number in range(8)]
+        threads = [threading.Thread(target=add_run, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -124,20 +124,20 @@ class TestRaces:
         store(github).update(adding("slower"))
         assert names(github) == ["faster", "slower"]
 
-    def test_an_answer_that_got_lost_is_no_second_commit(self, github: FakeGitHub) -> None:
+    def test_a_lost_answer_creates_no_second_commit(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         github.fail_next("PATCH", f"/git/refs/heads/{BRANCH}", 422, carried_out=True)
         store(github).update(adding("b"))
         assert (names(github), commits(github)) == (["a", "b"], 2)
 
-    def test_a_protected_branch_is_told_and_not_tried_for_ever(self, github: FakeGitHub) -> None:
+    def test_a_protected_branch_is_reported_after_a_limited_number_of_tries(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         github.protect(BRANCH)
         with pytest.raises(PullRequestError, match="protects the branch"):
             store(github).update(adding("b"))
 
 
-class TestStrangers:
+class TestForgedState:
     def forged(
         self,
         github: FakeGitHub,
@@ -146,7 +146,7 @@ class TestStrangers:
         path: str = PATH,
         committer: InputGitAuthor | None = None,
     ) -> str:
-        """A commit over the branch, made with a person's token, with the trailer and whatever author."""
+        """A commit on the branch with the trailer, made with a person's token and any author."""
         token = github.token_for("kim")
         repository = Connection.open(
             token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
@@ -154,7 +154,7 @@ class TestStrangers:
         head = repository.get_git_commit(github.head(BRANCH))
         element = InputGitTreeElement(path, "100644", "blob", content=content)
         tree = repository.create_git_tree([element], base_tree=head.tree)
-        # What GitHub's own pages write as committer is as easily written by anybody.
+        # Anyone can write the committer of GitHub's web pages into a commit.
         given = {"author": author, "committer": committer or author} if author else {}
         commit = repository.create_git_commit(f"Remember\n\n{TRAILER}", tree, [head], **given)
         repository.get_git_ref(f"heads/{BRANCH}").edit(commit.sha)
@@ -163,7 +163,7 @@ class TestStrangers:
     BOT = InputGitAuthor("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
     @pytest.mark.parametrize("author", [None, BOT], ids=["own name", "the bot's address"])
-    def test_a_forged_commit_is_not_read_and_gone_with_our_next(
+    def test_a_forged_commit_is_ignored_and_dropped_by_the_next_commit(
         self, github: FakeGitHub, author: InputGitAuthor | None
     ) -> None:
         store(github).update(adding("a"))
@@ -173,49 +173,51 @@ class TestStrangers:
         assert names(github) == ["a", "b"]
         assert github.world.git.is_ancestor(forged, github.head(BRANCH))
 
-    def test_a_forged_commit_that_looks_like_githubs_own_lacks_its_signature(self, github: FakeGitHub) -> None:
+    def test_a_forged_commit_with_githubs_committer_lacks_its_signature(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         self.forged(github, self.BOT, '["forged"]', committer=InputGitAuthor("GitHub", "noreply@github.com"))
         assert store(github).read() == b'["a"]'
 
-    def test_a_forged_file_of_another_role_does_not_become_ours_by_our_commit(self, github: FakeGitHub) -> None:
+    def test_a_forged_file_of_another_role_is_dropped_by_the_next_commit(self, github: FakeGitHub) -> None:
         other = "111122223333/role/other.json"
         store(github, other).update(adding("b"))
         self.forged(github, self.BOT, '["forged"]', other)
         store(github).update(adding("a"))
         assert (store(github, other).read(), names(github)) == (b'["b"]', ["a"])
 
-    def test_a_forged_commit_goes_even_where_nothing_new_is_remembered(self, github: FakeGitHub) -> None:
+    def test_a_forged_commit_is_dropped_even_if_the_state_is_unchanged(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         self.forged(github, self.BOT, '["forged"]')
         store(github).update(adding("a"))
         assert names(github) == ["a"]
 
-    def test_a_bots_other_commits_are_no_memory(self, github: FakeGitHub) -> None:
+    def test_other_commits_of_the_bot_hold_no_state(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
-        own = Connection.open(
+        own_store = Connection.open(
             github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
         ).repository
-        head = own.get_git_commit(github.head(BRANCH))
-        tree = own.create_git_tree([InputGitTreeElement(PATH, "100644", "blob", content="[]")], base_tree=head.tree)
-        own.get_git_ref(f"heads/{BRANCH}").edit(own.create_git_commit("Format", tree, [head]).sha)
+        head = own_store.get_git_commit(github.head(BRANCH))
+        tree = own_store.create_git_tree(
+            [InputGitTreeElement(PATH, "100644", "blob", content="[]")], base_tree=head.tree
+        )
+        own_store.get_git_ref(f"heads/{BRANCH}").edit(own_store.create_git_commit("Format", tree, [head]).sha)
         assert store(github).read() == b'["a"]'
 
-    def test_another_bots_memory_is_not_ours(self, github: FakeGitHub) -> None:
+    def test_the_state_of_another_bot_does_not_count(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         rights = {"metadata": "read", "contents": "write"}
         other = github.token_for("policy-bot[bot]", rights)
         with pytest.raises(PullRequestError, match="token's own memory"):
             store(github, token=other).read()
 
-    def test_a_branch_of_somebody_else_is_never_written(self, github: FakeGitHub) -> None:
+    def test_a_branch_without_own_state_is_never_written(self, github: FakeGitHub) -> None:
         head = github.commit_as("kim", BRANCH, {"a.txt": "mine\n"})
         for ask in (store(github).read, lambda: store(github).update(adding("a"))):
             with pytest.raises(PullRequestError, match="name a branch that does not exist yet"):
                 ask()
         assert github.head(BRANCH) == head
 
-    def test_a_commit_that_github_does_not_sign_is_not_put_on_the_branch(
+    def test_an_unsigned_commit_does_not_reach_the_branch(
         self, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(github.world, "signed", Unsigned())
@@ -225,13 +227,13 @@ class TestStrangers:
         store(github, web="https://github.example").update(adding("a"))
         assert names(github) == ["a"]
 
-    def test_a_persons_token_is_known_by_its_login(self, github: FakeGitHub) -> None:
+    def test_the_state_of_a_persons_token_is_identified_by_its_login(self, github: FakeGitHub) -> None:
         token = github.token_for("kim")
         store(github, token=token).update(adding("a"))
         store(github, token=token).update(adding("b"))
         assert names(github) == ["a", "b"]
 
-    def test_a_file_that_is_too_long_is_told_without_being_fetched(self, github: FakeGitHub) -> None:
+    def test_a_file_that_is_too_long_is_reported_without_a_download(self, github: FakeGitHub) -> None:
         store(github, max_bytes=10_000).update(lambda _: b" " * 5_000)
         before = len(github.requests)
         with pytest.raises(UnreadableHistoryError, match="longer than 1,000 bytes"):
@@ -240,27 +242,27 @@ class TestStrangers:
 
 
 class TestFolder:
-    def test_what_was_kept_is_read_and_nothing_else_is_left_behind(self, tmp_path: Path) -> None:
-        own = FolderStateStore(tmp_path, PATH, LONGEST)
-        assert own.read() is None
-        own.update(adding("a"))
-        own.update(adding("b"))
-        assert own.read() == b'["a", "b"]'
+    def test_stored_state_is_read_back_and_no_other_file_remains(self, tmp_path: Path) -> None:
+        own_store = FolderStateStore(tmp_path, PATH, MAX_BYTES)
+        assert own_store.read() is None
+        own_store.update(adding("a"))
+        own_store.update(adding("b"))
+        assert own_store.read() == b'["a", "b"]'
         assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [".lock", "ci-deploy.json"]
 
-    def test_runs_at_once_lose_nothing(self, tmp_path: Path) -> None:
-        def remember(number: int) -> None:
-            FolderStateStore(tmp_path, PATH, LONGEST).update(adding(f"{number}"))
+    def test_parallel_runs_lose_no_state(self, tmp_path: Path) -> None:
+        def add_run(number: int) -> None:
+            FolderStateStore(tmp_path, PATH, MAX_BYTES).update(adding(f"{number}"))
 
-        threads = [threading.Thread(target=remember, args=(number,)) for number in range(20)]
+        threads = [threading.Thread(target=add_run, args=(number,)) for number in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        found: StateStore = FolderStateStore(tmp_path, PATH, LONGEST)
+        found: StateStore = FolderStateStore(tmp_path, PATH, MAX_BYTES)
         assert len(json.loads(found.read() or b"[]")) == 20
 
-    def test_a_long_file_is_told(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_too_long_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "long.json").write_bytes(b" " * 2_000)
         with pytest.raises(UnreadableHistoryError, match="longer than"):
-            FolderStateStore(tmp_path, "long.json", LONGEST).read()
+            FolderStateStore(tmp_path, "long.json", MAX_BYTES).read()

@@ -1,4 +1,4 @@
-"""Where a run's code came from, asked of a GitHub that keeps state: only merged or protected code is trusted."""
+"""Only runs of merged or protected code are trusted, tested against a stateful GitHub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def github() -> Iterator[FakeGitHub]:
         yield fake
 
 
-def place(github: FakeGitHub, token: str = "") -> GitHubRepository:
+def repository_for(github: FakeGitHub, token: str = "") -> GitHubRepository:
     connection = Connection.open(
         token or github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=lambda _: None
     )
@@ -36,7 +36,7 @@ def place(github: FakeGitHub, token: str = "") -> GitHubRepository:
 
 def origin(github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = "") -> Origin:
     run = Run(session, session, START + late, START + late + timedelta(minutes=5))
-    return place(github).origin_lookup(base)(run)
+    return repository_for(github).origin_lookup(base)(run)
 
 
 def add_run(github: FakeGitHub, branch: str | None = None, event: str = "push", **more: Any) -> None:
@@ -54,7 +54,7 @@ def test_a_run_of_a_merged_branch_or_of_a_tag_on_the_base_is_trusted(github: Fak
     assert origin(github).trust is Trust.TRUSTED
 
 
-def test_a_run_of_a_branch_that_nobody_protects_is_not(github: FakeGitHub) -> None:
+def test_a_run_of_an_unprotected_branch_is_not_trusted(github: FakeGitHub) -> None:
     github.commit_as("kim", "feature/x", {"b.txt": "x"})
     add_run(github, "feature/x")
     assert origin(github) == Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
@@ -62,7 +62,7 @@ def test_a_run_of_a_branch_that_nobody_protects_is_not(github: FakeGitHub) -> No
     assert origin(github) == Origin(Trust.TRUSTED, "feature/x", BY_SESSION_NAME)
 
 
-def test_a_tag_called_like_a_protected_branch_is_not_that_branch(github: FakeGitHub) -> None:
+def test_a_tag_with_the_name_of_a_protected_branch_is_not_trusted(github: FakeGitHub) -> None:
     sha = github.commit_as("kim", "feature/x", {"b.txt": "x"})
     github.commit_as("kim", "release", {"c.txt": "x"})
     github.protect("release")
@@ -70,7 +70,7 @@ def test_a_tag_called_like_a_protected_branch_is_not_that_branch(github: FakeGit
     assert origin(github).trust is Trust.UNTRUSTED
 
 
-def test_another_base_judges_by_its_own_commits(github: FakeGitHub) -> None:
+def test_another_base_trusts_its_own_commits(github: FakeGitHub) -> None:
     github.commit_as("kim", "release", {"c.txt": "x"})
     add_run(github, "release")
     assert origin(github).trust is Trust.UNTRUSTED
@@ -83,7 +83,7 @@ def test_a_run_that_others_can_start_is_not_trusted_whatever_its_commit(github: 
     assert origin(github).trust is Trust.UNTRUSTED
 
 
-def test_a_run_after_another_run_does_not_tell_what_it_deployed(github: FakeGitHub) -> None:
+def test_a_run_started_by_another_run_has_an_unknown_commit(github: FakeGitHub) -> None:
     add_run(github, "main", "workflow_run")
     assert origin(github).trust is Trust.UNKNOWN
 
@@ -94,35 +94,35 @@ def test_a_fork_s_branch_of_the_same_name_is_not_the_base(github: FakeGitHub) ->
 
 
 @pytest.mark.parametrize("late", [timedelta(days=1), timedelta(hours=-3)])
-def test_a_borrowed_run_id_at_another_time_is_not_trusted(github: FakeGitHub, late: timedelta) -> None:
+def test_a_run_id_used_at_another_time_is_not_trusted(github: FakeGitHub, late: timedelta) -> None:
     add_run(github)
     assert origin(github, late=late).trust is Trust.UNTRUSTED
 
 
-def test_a_run_that_goes_on_has_no_end_yet(github: FakeGitHub) -> None:
+def test_an_unfinished_run_has_no_end(github: FakeGitHub) -> None:
     add_run(github, status="in_progress", conclusion=None)
     assert origin(github, late=timedelta(hours=5)).trust is Trust.TRUSTED
 
 
 @pytest.mark.parametrize("session", ["43", "codebuild-7", "", "\u0664\u0662"])
-def test_what_github_does_not_know_is_unknown_not_trusted(github: FakeGitHub, session: str) -> None:
+def test_a_run_that_github_does_not_have_is_unknown(github: FakeGitHub, session: str) -> None:
     add_run(github)
     assert origin(github, session).trust is Trust.UNKNOWN
 
 
-def test_a_token_without_actions_read_leaves_it_unknown_and_says_what_is_missing(github: FakeGitHub) -> None:
+def test_without_actions_read_the_origin_is_unknown_and_the_permission_is_named(github: FakeGitHub) -> None:
     add_run(github)
     token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
-    found = place(github, token).origin_lookup("")(Run("42", "42", START, START))
+    found = repository_for(github, token).origin_lookup("")(Run("42", "42", START, START))
     assert found.trust is Trust.UNKNOWN
     assert "actions: read" in found.where
 
 
-def test_commits_and_branches_are_asked_for_once(github: FakeGitHub) -> None:
+def test_commits_and_branches_are_requested_once(github: FakeGitHub) -> None:
     sha = github.commit_as("kim", "feature/x", {"b.txt": "x"})
     for number in range(42, 47):
         github.add_run(number, "feature/x", head_sha=sha, created_at=CREATED, updated_at=ENDED)
-    ask = place(github).origin_lookup("")
+    ask = repository_for(github).origin_lookup("")
     before = len(github.requests)
     for number in range(42, 47):
         ask(Run(str(number), str(number), START, START))

@@ -1,4 +1,4 @@
-"""For the tests here: the lab, a local AWS that enforces IAM, fresh for each module or test; and the image."""
+"""Fixtures of these tests: the lab, a local AWS that enforces IAM, new for each module or test; and the image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _started(folder: Path) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab for the tests of a module, empty at its first."""
+    """A lab for the tests of a module, empty at the beginning."""
     yield from _started(tmp_path_factory.mktemp("lab"))
 
 

@@ -1,8 +1,8 @@
-"""Build and run the image with podman where no Docker engine and no registry of images may be at hand.
+"""Builds and runs the image with podman on machines without a Docker engine or an image registry.
 
-Three settings let podman run on machines without cgroups v2, nft or the right to raise limits. Where the base image of
-the Dockerfile cannot be pulled, `mmdebstrap` makes a stand-in from Debian's packages: the same release of Debian and
-the same minor version of Python, so the Dockerfile is built as it is written, but for its first line's digest.
+Three settings let podman run on machines without cgroups v2, nft or permission to raise limits. If the base image of
+the Dockerfile cannot be pulled, `mmdebstrap` creates a substitute from Debian's packages, with the same release of
+Debian and the same minor version of Python, so that only the digest in the Dockerfile's first line changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".lab" / "containers"
-"""Kept between runs: the stand-in takes minutes to make."""
+"""Kept between runs: the substitute takes minutes to create."""
 
 IMAGE = "localhost/leastpriv-action:test"
 STAND_IN = "localhost/python-stand-in:3.13"
@@ -32,12 +32,12 @@ _BUILD_SECONDS = 540
 
 
 class CannotRunError(Exception):
-    """No container can be built or run here; the message says why and what helps."""
+    """No container can be built or run here; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """podman with settings and storage of its own below `folder`."""
+    """podman with separate settings and storage below `folder`."""
 
     folder: Path = FOLDER
 
@@ -53,7 +53,7 @@ class Engine:
 
     @classmethod
     def start(cls, folder: Path = FOLDER) -> Engine:
-        """Write the settings and see that podman answers.
+        """Write the settings and check that podman answers.
 
         Raises:
             CannotRunError: podman is missing or does not start.
@@ -71,10 +71,10 @@ class Engine:
         return engine
 
     def podman(self, *arguments: str, seconds: float = 60, cwd: Path = ROOT) -> str:
-        """Run a command of podman and return what it printed.
+        """Run a command of podman and return its output.
 
         Raises:
-            CannotRunError: it failed, with the end of what it said.
+            CannotRunError: it failed, with the end of its output.
         """
         try:
             done = subprocess.run(
@@ -99,7 +99,8 @@ class Engine:
         """Build the Dockerfile and return the image's name.
 
         Raises:
-            CannotRunError: neither its base nor the stand-in can be had; AssertionError: the build itself fails.
+            CannotRunError: neither its base nor the substitute is available; AssertionError: the build itself
+                fails.
         """
         base = ["--pull=missing"] if self._pulls() else ["--pull=never", "--from", self._stand_in()]
         try:
@@ -133,7 +134,8 @@ class Engine:
             raise CannotRunError(f"mmdebstrap cannot make the stand-in: {done.stderr[-1000:]}")
         self.podman("import", str(root), f"{STAND_IN}-root", seconds=240)
         root.unlink()
-        # /usr/local as in the official image: its pip is not Debian's, and packages lie where the Dockerfile puts them.
+        # /usr/local as in the official image: its pip is not Debian's, and its packages are where the Dockerfile
+        # installs them.
         lines = f"FROM {STAND_IN}-root\nRUN python3 -m venv /usr/local\n"
         context = self.folder / "context"
         context.mkdir(exist_ok=True)
@@ -143,7 +145,7 @@ class Engine:
 
     @contextmanager
     def service(self) -> Iterator[str]:
-        """Docker's API on a socket, as `act` wants it; gives the address."""
+        """Docker's API on a socket, as `act` needs it; yields the address."""
         socket = self.folder / "podman.sock"
         socket.unlink(missing_ok=True)
         command = ["podman", "system", "service", "--time=0", f"unix://{socket}"]
@@ -171,7 +173,7 @@ def _settings() -> str:
 
 
 def _as_this_machine() -> list[str]:
-    """The package index and certificates of this machine, where it has its own, for the build alone."""
+    """The package index and certificates of this machine, if it has its own, only for the build."""
     return [f"--volume={path}:{path}:ro" for path in (_CERTIFICATES, _PIP_SETTINGS) if path.exists()]
 
 

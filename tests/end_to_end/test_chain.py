@@ -1,4 +1,4 @@
-"""A real deploy by AWS CDK over the roles of its bootstrap stack: the chain is found, its first files are enough."""
+"""For a real deploy by AWS CDK over its bootstrap stack's roles, the chain is found and its first drafts suffice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import c
 
 
 def proposed(lab: Lab, folder: Path, *arguments: str) -> Any:
-    """Runs `leastpriv propose` in the folder of the repository; gives the index of what it wrote."""
+    """Runs `leastpriv propose` in the folder of the repository; returns the index of its output."""
     command = [*LEASTPRIV, "propose", "--trails", str(lab.records), "--output-dir", "out", *arguments]
     done = subprocess.run(command, cwd=folder, env={**os.environ}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -39,7 +39,7 @@ def some(steps: Sequence[Step], *labels: str) -> list[Step]:
 
 
 def attach_alone(lab: Lab, role: str, document: Mapping[str, Any]) -> None:
-    """Leaves the role nothing but a policy of its own."""
+    """Removes all policies of the role but its inline policy."""
     iam = lab.client("iam")
     for each in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
         iam.detach_role_policy(RoleName=role, PolicyArn=each["PolicyArn"])
@@ -91,13 +91,13 @@ def test_the_chain_from_the_workflow_s_role_to_cloudformation_s_works_under_firs
     drafts = {path.stem: json.loads(path.read_bytes()) for path in (first / "iam").glob("*.json")}
     assert {bootstrap("deploy"), bootstrap("file-publishing"), bootstrap("cfn-exec")} <= set(drafts)
 
-    # Every role behind the workflow's has its first file and nothing else: the app is changed back.
+    # Every role behind the workflow's has only its first draft: the change of the app is reverted.
     for role, document in drafts.items():
         attach_alone(lab, role, document)
     log, code = deployed(some(steps, "first deploy"), place, lab.assume(ci, "17650000002"))
     assert code == 0, log[-3_000:]
 
-    # The files in their place, everything is looked after in one scan, and nothing further is to be discovered.
+    # With the files in place, one scan covers every role, and nothing further is discovered.
     for path in (first / "iam").glob("*.json"):
         (repository / "iam" / path.name).write_bytes(path.read_bytes())
     (repository / "leastpriv.yml").write_bytes((first / "leastpriv.yml").read_bytes())

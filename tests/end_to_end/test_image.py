@@ -1,4 +1,4 @@
-"""The image as a runner starts it: the workspace mounted, nothing but the image; the pull request goes by API."""
+"""A runner starts the image with only the workspace mounted; the pull request is created by API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def start(
     engine: Engine, folder: Path, github: FakeGitHub, **inputs: str
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-    """Runs the container as `ContainerActionHandler.cs` does; gives the process and the step's outputs."""
+    """Runs the container as `ContainerActionHandler.cs` does; returns the process and the step's outputs."""
     commands = folder / "file_commands"
     commands.mkdir(exist_ok=True)
     for name in ("output", "summary", "event.json"):
@@ -52,7 +52,9 @@ def start(
     return done, read_outputs((commands / "output").read_text())
 
 
-def test_the_container_opens_and_keeps_a_pull_request_and_leaves_the_workspace_unchanged(engine: Engine, tmp_path: Path) -> None:
+def test_the_container_opens_and_keeps_a_pull_request_and_leaves_the_workspace_unchanged(
+    engine: Engine, tmp_path: Path
+) -> None:
     write_trail(tmp_path / "workspace/cloudtrail", usual_deploys())
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as github:
         done, outputs = start(engine, tmp_path, github)

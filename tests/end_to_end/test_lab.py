@@ -1,4 +1,4 @@
-"""The lab enforces IAM as AWS does: who is refused, by which layer, in which words."""
+"""The lab enforces IAM as AWS does: principal, policy type and message of each denial."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.end_to_end.lab.lab import Lab
 
 ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 CODE = {"ZipFile": b"PK\x05\x06" + bytes(18)}
-"""An archive with nothing in it."""
+"""An empty archive."""
 
 
 def policy(*statements: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def allow(*actions: str, resource: str = "*", **condition: Any) -> dict[str, Any
 
 
 def refusal(call: Callable[[], object]) -> tuple[str, str]:
-    """The code and the message that a call is refused with."""
+    """The code and the message of a denied call."""
     with pytest.raises(ClientError) as refused:
         call()
     error = refused.value.response["Error"]

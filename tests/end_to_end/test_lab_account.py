@@ -1,4 +1,4 @@
-"""Event history and the live role against the lab: by the command, with credentials as users have them."""
+"""Event history and the live role, read from the lab by the command with a user's credentials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reader(lab: Lab, name: str, *actions: str) -> Environment:
 def propose(
     environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str
 ) -> tuple[int, dict[str, Any], str]:
-    """Runs the command with these credentials; gives its exit code, proposal.json, and what it said."""
+    """Runs the command with these credentials; returns exit code, proposal.json, and messages."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
@@ -45,7 +45,7 @@ def propose(
 
 @pytest.fixture(scope="module")
 def deployed(lab: Lab) -> str:
-    """A role whose one run made a queue, was refused a purge, and looked at itself."""
+    """A role whose one run created a queue, was denied a purge, and read itself."""
     arn = lab.role(
         "deploy", allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"), path="/ci/"
     )
@@ -79,7 +79,7 @@ def test_event_history_alone_gives_a_proposal_and_the_account_equals_the_file(
     assert found["live"]["principal"] == deployed
     assert found["live"]["drift"]["differs"] is False
     assert "Every region is looked in" not in said
-    # The role was at work a moment ago, and nobody waited.
+    # The role was used a moment ago, without waiting for delivery.
     assert [gap["gap"] for gap in found["gaps"]] == ["no-data-events", "events-late"]
     assert found["gaps"][0]["scope"]["data_events"] is True
 

@@ -1,4 +1,4 @@
-"""`make lab` and the round that docs/lab.md has to copy."""
+"""`make lab`, and the commands that docs/lab.md gives to copy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[str]:
-    """What `make lab` prints, while it runs."""
+    """The output of `make lab`, while it runs."""
     command = [sys.executable, "-m", "tests.end_to_end.lab.by_hand", "--port", "0", "--folder", str(tmp_path / "run")]
     with (tmp_path / "told").open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)

@@ -1,4 +1,4 @@
-"""The lab's questions as a file are what it enforces: asked again of a policy, they are answered as in a deploy."""
+"""The recorded authorization checks of the lab, decided again for a policy, have the results of the deploy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make lab` removes the records of its last time, and nothing that is not its own."""
+"""`make lab` removes only the records of its last start."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_a_path_that_is_no_folder_is_an_error_sentence(
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "http", "٣"])
-def test_a_value_that_is_no_port_is_an_error_sentence(port: str, started: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_is_no_port_is_an_error_sentence(
+    port: str, started: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         by_hand.main([f"--port={port}"])
     assert (started, capsys.readouterr().err.splitlines()[-1].endswith("is no port: write 0 to 65535")) == ([], True)

@@ -1,4 +1,4 @@
-"""What the lab records looks like what CloudTrail records: beside real records, and to this project's own reader."""
+"""The lab's records equal those of CloudTrail, compared with real records and by the product's reader."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.end_to_end.test_lab_stacks import QUEUE, create
 
 Record = dict[str, Any]
 
-SECRET = "correct-horse-battery"  # noqa: S105 - what no record may hold
+SECRET = "correct-horse-battery"  # noqa: S105 - no record may contain it
 COMMAND = str(Path(sys.executable).with_name("leastpriv"))
 ISSUER = "token.actions.githubusercontent.com"
 
 OF_PUBLISHERS = frozenset({"p_event_time", "p_log_type", "p_parse_time"})
-"""Fields that those who published a record added to it."""
+"""Fields that publishers of a record added to it."""
 
 SHOWN_IN_NEWER_RECORDS = frozenset({
     "Host", "DeleteObjects.delete", "DeleteObjects.x-amz-version-id", "DeleteObject.x-amz-version-id",
     "PutObject.x-amz-version-id", "CreateSecurityGroup.securityGroupArn", "DeleteSecurityGroup.groupId",
     "CreateVpc._return",
 })  # fmt: skip
-"""Parts that no public record of an event shows, most being old, and that AWS documents or shows for its siblings."""
+"""Fields that no public record of an event has, most being old, and that AWS documents or shows for similar events."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def token(**claims: str) -> str:
 
 
 def federated(lab: Lab) -> Mapping[str, str]:
-    """The session of a workflow that has taken a role by its token."""
+    """The session of a workflow that assumed a role by its token."""
     provider = f"arn:aws:iam::{lab.account}:oidc-provider/{ISSUER}"
     trust = policy(
         {
@@ -75,7 +75,7 @@ def federated(lab: Lab) -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def records(lab: Lab) -> list[Record]:
-    """What a round of calls by every kind of caller leaves."""
+    """The records of a round of calls by every kind of caller."""
     _, key, secret = lab.user("sam", policy(allow("*")))
     lab.client("sqs", lab.environment(key, secret)).create_queue(QueueName="of-a-user")
     objects = lab.client("s3", federated(lab))
@@ -105,7 +105,7 @@ def records(lab: Lab) -> list[Record]:
 
 
 def kinds(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each key of a value by its path, with what type stands there."""
+    """Each key of a value by its path, with its type."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from kinds(each, f"{path}.{name}")

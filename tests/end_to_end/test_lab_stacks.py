@@ -1,4 +1,4 @@
-"""CloudFormation in the lab acts as the caller or as the stack's role, and is held to their policies."""
+"""CloudFormation in the lab acts as the caller or as the stack's role, within their policies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def template(resources: dict[str, Any], **more: Any) -> str:
 
 
 def settled(lab: Lab, stack: str) -> str:
-    """The stack's status once nothing moves any more."""
+    """The stack's final status."""
     stacks = lab.client("cloudformation")
     until = time.monotonic() + 30
     while time.monotonic() < until:
@@ -106,7 +106,7 @@ def test_the_check_is_of_the_resource_and_not_only_the_action(lab: Lab) -> None:
     wrong = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "wrong"}}}
     assert create(lab, session, "right", right) == "CREATE_COMPLETE"
     assert create(lab, session, "wrong", wrong) == "ROLLBACK_COMPLETE"
-    # A name that CloudFormation makes up is known before the queue is there.
+    # A name that CloudFormation generates is known before the queue exists.
     named = allow("sqs:*", resource=f"arn:aws:sqs:us-east-1:{lab.account}:drawn-Queue-*")
     lab.set_policy(arn, policy(STACKS, named))
     assert create(lab, session, "drawn", {"Queue": {"Type": "AWS::SQS::Queue"}}) == "CREATE_COMPLETE"
@@ -157,7 +157,7 @@ def test_the_record_of_a_rule_s_targets_names_their_role(lab: Lab) -> None:
 
 
 def test_log_groups_and_repositories_are_checked_as_in_aws(lab: Lab) -> None:
-    """A log group with `:*`, but for three actions on tags; a repository by its name, also when it is only read."""
+    """A log group with `:*`, except for three actions on tags; a repository by its name, also when it is only read."""
     group = f"arn:aws:logs:{lab.region}:{lab.account}:log-group:/jobs"
     repository = f"arn:aws:ecr:{lab.region}:{lab.account}:repository/jobs"
     lab.client("logs").create_log_group(logGroupName="/jobs")

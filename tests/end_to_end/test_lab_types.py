@@ -1,4 +1,4 @@
-"""Every type that the lab knows the handlers of can be made, changed and deleted, each call with its resource."""
+"""Every type with handlers in the lab can be created, changed and deleted, with a record of each call's resource."""
 
 from __future__ import annotations
 
@@ -118,5 +118,5 @@ def test_every_type_is_created_and_deleted_with_records_of_its_calls(fresh_lab: 
 def _gone(lab: Lab, stack: str) -> str:
     try:
         return settled(lab, stack)
-    except Exception as error:  # what the service says of a stack that is no more
+    except Exception as error:  # the service's message for a deleted stack
         return str(error)

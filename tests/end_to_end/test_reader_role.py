@@ -1,4 +1,4 @@
-"""The reader role of `leastpriv init` in the lab, held against what the product itself derives from its own run."""
+"""The reader role of `leastpriv init` in the lab has exactly the permissions that the product's own run needs."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ POLICY = "#/Resources/Role/Properties/Policies/0/PolicyDocument"
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Two runs of the product with the reader role: over the account, and over files with AWS as judge."""
+    """Two runs of the product with the reader role: over the account, and over files with AWS's policy checks."""
 
     runs: tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]
     records: Path
-    """Of the lab's calls and of those to the stand-ins."""
+    """Records of the lab's calls and of those to the fakes."""
 
 
 @pytest.fixture(scope="module")
 def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
-    """A role deploys seven times, the product reads and judges with the reader role, and all is recorded."""
+    """A role deploys seven times, the product runs with the reader role, and all calls are recorded."""
     folder = tmp_path_factory.mktemp("reader")
     _deploy_seven_times(lab)
     (folder / "deploy.log").write_text(_encoded_refusal(lab))
     _make_trail(lab)
     _set_up(lab)
-    # What the role used last may be late in event history, so that nothing is removed: the judges get an addition.
+    # The role's last use may be late in event history, so that nothing is removed: the checks get an addition.
     (folder / "deploy.json").write_text(json.dumps(policy(allow("s3:*", "cloudformation:*")), indent=2))
     (folder / "role.json").write_text(_template())
     lab.flush()
@@ -106,7 +106,7 @@ def test_the_product_works_with_the_role_without_a_denial(reading: Read) -> None
         assert run.returncode == 0, run.stderr
         assert "refused" not in run.stderr
         assert "AWS refused" not in run.stdout
-        # The trust policy beside the second run's policy is judged too.
+        # The trust policy in the second run's template is checked too.
         assert f"`ValidatePolicy` judged {policies}" in run.stdout
         assert "`SimulateCustomPolicy` judged" in run.stdout
         assert "disagree" not in run.stdout
@@ -116,7 +116,7 @@ def test_the_product_works_with_the_role_without_a_denial(reading: Read) -> None
 
 
 def test_init_grants_exactly_what_the_product_s_calls_need(reading: Read, tmp_path: Path) -> None:
-    """The product's proposal for its own reader role: nothing to add, nothing to remove, no wildcard to narrow."""
+    """The product's proposal for its own reader role adds nothing, removes nothing, and narrows nothing."""
     granted = tmp_path / "leastpriv-reader.json"
     granted.write_text(json.dumps(reader_policy(reader_grants(SOURCES), VALUES), indent=2))
     assert changes(granted, reading.records, READER, tmp_path / "out") == []
@@ -135,7 +135,7 @@ def _deploy_seven_times(lab: Lab) -> None:
 
 
 def _encoded_refusal(lab: Lab) -> str:
-    """What a deploy's log says where EC2 tells nothing but an encoded text."""
+    """A deploy's log in which EC2 returns only an encoded message."""
     with pytest.raises(ClientError) as refused:
         lab.client("ec2", lab.assume(TARGET, "1765000007")).create_vpc(CidrBlock="10.0.0.0/16")
     _, mark, encoded = str(refused.value).partition("Encoded authorization failure message: ")
@@ -145,7 +145,7 @@ def _encoded_refusal(lab: Lab) -> str:
 
 
 def _make_trail(lab: Lab) -> None:
-    """What has been recorded so far, in a bucket as CloudTrail puts it there."""
+    """The records so far, in a bucket at CloudTrail's keys."""
     lab.flush()
     lab.client("s3").create_bucket(Bucket="trails")
     for file in lab.records.rglob("*.json.gz"):
@@ -168,7 +168,7 @@ def _set_up(lab: Lab) -> None:
 
 
 def _as_job(lab: Lab, subject: str) -> Environment:
-    """The credentials that a job with a token of this subject gets."""
+    """The credentials of a job with a token of this subject."""
     token = ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
         for part in (
@@ -189,7 +189,7 @@ def _types() -> CloudFormationTypes:
 
 
 def _template() -> str:
-    """The role's policy beside its trust, as CloudFormation has them."""
+    """The role's policy and its trust policy, as CloudFormation has them."""
     trust = policy({**allow("sts:AssumeRole"), "Principal": {"Service": "lambda.amazonaws.com"}})
     del trust["Statement"][0]["Resource"]
     inline = {"PolicyName": "deploy", "PolicyDocument": WIDE}
@@ -198,7 +198,7 @@ def _template() -> str:
 
 
 def _last_accessed() -> LastAccessed:
-    """IAM's last accessed information, which the lab does not have: a managed policy serves another role as well."""
+    """IAM's last accessed information, which the lab does not have: a managed policy is attached to another role too."""
     more, other = f"arn:aws:iam::{ACCOUNT}:policy/more", f"arn:aws:iam::{ACCOUNT}:role/other"
     granted = {TARGET: {more: ("sns",), "deploy": ("sqs",)}, other: {more: ("sns",)}}
     attempt = Attempt(other, "sns:ListTopics", datetime.now(UTC) - timedelta(days=1))
@@ -206,7 +206,7 @@ def _last_accessed() -> LastAccessed:
 
 
 def _analyzers() -> AccessAnalyzer:
-    """Analyzers that are there, with findings of the role."""
+    """Analyzers with findings of the role."""
     sure = "token.actions.githubusercontent.com"
     finding = Finding("f1", TARGET, "UnusedPermission", [unused("sqs", "DeleteQueue")])
     seen = Finding("x1", TARGET, "ExternalAccess", [outside("Federated", sure, f"{sure}:sub")])

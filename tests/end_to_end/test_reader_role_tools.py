@@ -1,4 +1,4 @@
-"""What `leastpriv init` writes, in the hands of the tools that it is for."""
+"""The tools accept the output of `leastpriv init` for them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_cloudformation_s_linter_reports_nothing(sources: Sequence[str], tmp_pat
 
 
 def test_terraform_formats_nothing_and_creates_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
-    """With the policy of the table, and a trust that takes both forms of GitHub's subject."""
+    """With the policy of the table, and a trust policy for both forms of GitHub's subject."""
     sources = known_sources()
     (tmp_path / TERRAFORM).write_text(
         render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[TERRAFORM]
@@ -93,7 +93,7 @@ def _had(tool: Any) -> Any:
 
 
 def _plain(policy: Any) -> list[Any]:
-    """Statements in which a list of one is what is in it, and a list's order says nothing."""
+    """Statements in which a list of one equals its element, and the order of a list is ignored."""
     found = policy if isinstance(policy, dict) else json.loads(policy)
 
     def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A trail in S3, read by a role that may do just that, from a local AWS that enforces IAM."""
+"""Reads a trail in S3 with a role that has only the documented permissions, from a local AWS that enforces IAM."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def deployed(lab: Lab) -> str:
 def permissions(
     lab: Lab, role: str, reader: str, statements: tuple[Mapping[str, Any], ...], *options: str
 ) -> tuple[list[dict[str, Any]], str]:
-    """Rows of `leastpriv permissions` as a reader with these statements, and what was said."""
+    """Rows of `leastpriv permissions` for a reader with these statements, and the messages."""
     environment = lab.assume(lab.role(reader, policy(*statements)), "reading")
     program = str(Path(sys.executable).with_name("leastpriv"))
     command = [program, "permissions", "--role-arn", role, "--trails", f"s3://{BUCKET}"]
@@ -86,9 +86,7 @@ def test_a_reader_without_access_to_the_settings_still_finds_the_calls(lab: Lab,
     assert any(row.get("action") == "sqs:CreateQueue" for row in rows)
 
 
-def test_a_proposal_from_the_trail_names_its_gaps(
-    lab: Lab, deployed: str, tmp_path: Path
-) -> None:
+def test_a_proposal_from_the_trail_names_its_gaps(lab: Lab, deployed: str, tmp_path: Path) -> None:
     (tmp_path / "ci.json").write_text(json.dumps(policy({"Effect": "Allow", "Action": "sqs:*", "Resource": "*"})))
     environment = lab.assume(lab.role("proposer", policy(LIST, READ)), "proposing")
     program = str(Path(sys.executable).with_name("leastpriv"))

@@ -1,4 +1,4 @@
-"""Several targets from an account's event history: one look-up for all, patterns by IAM's own list, the live roles."""
+"""Several targets from an account's event history: one lookup for all, patterns by IAM's list of roles, live roles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import c
 
 
 def proposed(folder: Path, keys: Mapping[str, str]) -> tuple[Any, str, int]:
-    """Runs `leastpriv propose --config` on event history; gives the index, what was said, and the exit code."""
+    """Runs `leastpriv propose --config` on event history; returns the index, the messages, and the exit code."""
     command = [*LEASTPRIV, "propose", "--config", "leastpriv.yml", "--trails", "event-history", "--output-dir", "out"]
     command += ["--aws-regions", keys["AWS_REGION"]]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **keys}, capture_output=True, text=True, check=False)

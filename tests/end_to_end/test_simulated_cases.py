@@ -1,4 +1,4 @@
-"""Every need that a case's proposal is replayed for, decided once more by the lab's own simulator of IAM."""
+"""The lab's simulator of IAM decides every need that a case's proposal is replayed for, as a second opinion."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from tests.end_to_end.lab.lab import Lab
 from tests.test_cases import CASES, run_case
 
 _ODD_KEYS = "odd-letter-case"
-"""IAM takes the keys of a policy in any case. Ministack's simulator (1.5.33) does not; it also takes no context, and
-knows no `${*}`.
-"""
+"""IAM accepts the keys of a policy in any case. Ministack's simulator (1.5.33) does not; it also accepts no context,
+and does not support `${*}`."""
 
 
 @pytest.mark.slow
@@ -33,6 +32,6 @@ def test_an_independent_evaluator_agrees_on_every_replayed_need(lab: Lab, tmp_pa
 
 
 def _can_tell(allowance: NeedDecision) -> bool:
-    """Whether the lab's simulator can know: see above."""
+    """Whether the lab's simulator can decide it: see above."""
     conditional = allowance.statement is not None and allowance.statement.conditions != ()
     return not conditional and "${" not in allowance.permission.resource

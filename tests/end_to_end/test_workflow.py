@@ -1,7 +1,7 @@
-"""The example workflow `after-deploy.yml`, as it is written, run by `act`: from a refused deploy to one that works.
+"""The example workflow `after-deploy.yml`, unchanged, run by `act`: from a denied deploy to one that succeeds.
 
-The image is the Dockerfile's, named by digest in action.yml as a release does it. AWS is the lab, GitHub the fake, and
-`aws-actions/configure-aws-credentials` a stand-in that takes the role from the lab.
+The image is the Dockerfile's, named by digest in action.yml as in a release. AWS is the lab, GitHub the fake, and
+`aws-actions/configure-aws-credentials` is replaced by an action that assumes the role in the lab.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_image_passes_the_smoke_test(engine: Engine) -> None:
-    """Says what is missing, reports on the example without a network, holds byte code and no tools that build."""
+    """Names missing inputs, reports on the example without a network, and holds byte code and no build tools."""
     command = [sys.executable, ROOT / "tools/smoke_test.py", "podman", IMAGE]
     done = subprocess.run(command, env=engine.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -81,7 +81,7 @@ def test_the_image_passes_the_smoke_test(engine: Engine) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What a run of the workflow needs: an engine, AWS, GitHub, the checkout and the actions in folders."""
+    """Requirements of a run of the workflow: an engine, AWS, GitHub, the checkout and the actions in folders."""
 
     engine: Engine
     address: str
@@ -91,7 +91,7 @@ class Workplace:
     actions: dict[str, Path]
 
     def push(self, run_id: int) -> list[str]:
-        """Run the workflow as a push to main would; the log of its deploy job is GitHub's when that job has ended."""
+        """Run the workflow as a push to main would; the log of its deploy job is on GitHub once that job has ended."""
         self.github.add_run(run_id, status="in_progress", conclusion=None)
         self._git("pull", "--quiet")
         (self.checkout / "deploy.sh").chmod(0o755)
@@ -161,7 +161,7 @@ def workplace(engine: Engine, tmp_path: Path) -> Iterator[Workplace]:
 
 
 def _actions(folder: Path, engine: Engine) -> dict[str, Path]:
-    """The two actions of the workflow as folders; ours with the image by digest, as a release writes it."""
+    """The two actions of the workflow as folders; this one with the image by digest, as a release writes it."""
     credentials, ours = folder / "credentials", folder / "leastpriv-action"
     credentials.mkdir()
     (credentials / "action.yml").write_text(CREDENTIALS)

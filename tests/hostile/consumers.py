@@ -175,7 +175,7 @@ def links_of_messages(log: Mapping[str, Any]) -> list[str]:
 
 
 def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
-    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}`, `${$}` the characters, `${key}` a variable.
+    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}`, `${$}` characters, `${key}` a variable.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-26.
     """

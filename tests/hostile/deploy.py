@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from leastpriv.action.main import action_main
+from leastpriv.action.step import action_main
 from tests.action.test_step import Job, read_outputs
 from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, UPDATE, deploys, record, write_trail
 from tests.fakes.github import FakeGitHub

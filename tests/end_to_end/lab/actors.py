@@ -1,4 +1,4 @@
-"""As whom CloudFormation acts: the caller of the stack's operation, or the role that the stack was given."""
+"""The principal of CloudFormation's calls: the caller of the stack's operation, or the role of the stack."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.end_to_end.lab.trail import Trail
 
 CLOUDFORMATION = "cloudformation.amazonaws.com"
 ACTING_ROLE: contextvars.ContextVar[str] = contextvars.ContextVar("lab_acting_role", default="")
-"""The ARN of the role that the stack at hand has; empty where it acts for the caller."""
+"""The ARN of the present stack's role; empty if it acts for the caller."""
 
 _SESSION = "AWSCloudFormation"
 _VIA = {
@@ -32,7 +32,7 @@ _EVENTS = {
     "s3:PutBucketCORS": "PutBucketCors", "lambda:InvokeFunction": "Invoke", "apigateway:POST": "CreateRestApi",
     "apigateway:PATCH": "UpdateRestApi", "apigateway:DELETE": "DeleteRestApi",
 }  # fmt: skip
-"""The event of an action, where it has another name."""
+"""The event of an action with another name."""
 
 _MODELS = {"states": "stepfunctions"}
 _LONG_CODE = frozenset({
@@ -44,13 +44,13 @@ _CODES = {"ec2": "Client.UnauthorizedOperation", "sns": "AuthorizationError"}
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a role's ARN, or the access key of the caller when there is none."""
+    """The principal of a call: a role's ARN, or without one the access key of the caller."""
 
     exchange: Exchange
     role: str
 
     def refusal(self, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Refusal | None:
-        """Whether its policies refuse an action."""
+        """Whether its policies deny an action."""
         region = self.exchange.region
         if action == "secretsmanager:CreateSecret":
             resource += wording.DRAWN
@@ -61,21 +61,21 @@ class Actor:
         return enforcement.refusal_of_role(self.role, session, action, resource, region, given)
 
     def identity(self) -> dict[str, Any]:
-        """As records show it."""
+        """The identity as in records."""
         if self.role:
             return identities.role_session(self.role, _SESSION, get_account_id(), CLOUDFORMATION)
         return identities.forwarded(self.exchange.identity, CLOUDFORMATION)
 
 
 def actor() -> Actor | None:
-    """Who acts now, or None outside a call."""
+    """The present principal, or None outside a call."""
     exchange = CURRENT.get()
     return Actor(exchange, ACTING_ROLE.get()) if exchange is not None and exchange.identity else None
 
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes the records of what CloudFormation calls."""
+    """Writes the records of CloudFormation's calls."""
 
     trail: Trail
 
@@ -111,7 +111,7 @@ class Recorder:
         self.trail.add(record, action)
 
     def note_assumed(self, by: Actor) -> None:
-        """Write that CloudFormation took the stack's role."""
+        """Write that CloudFormation assumed the stack's role."""
         identity = {"type": "AWSService", "invokedBy": CLOUDFORMATION}
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         account = get_account_id()

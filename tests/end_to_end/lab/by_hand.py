@@ -1,4 +1,4 @@
-"""`make lab`: start the lab by hand, say how to use it, stop on Ctrl-C."""
+"""`make lab`: starts the lab, prints how to use it, stops on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.end_to_end.lab.lab import ROOT, Lab, LabError
 
 _FOLDER = ROOT / ".lab" / "run"
 _MARK = ".leastpriv-lab"
-"""A file in a folder that is the lab's own, whose records may go."""
+"""A file that marks a folder of the lab, whose records may be deleted."""
 _STARTED = """\
 A local AWS that enforces IAM is at {endpoint} (account {account}, {region}).
 
@@ -32,7 +32,7 @@ docs/lab.md has a whole round to copy. Ctrl-C stops the lab; the records stay un
 
 
 def main(arguments: list[str]) -> int:
-    """Run until Ctrl-C; 1 when it does not start."""
+    """Run until Ctrl-C; 1 if it does not start."""
     parser = argparse.ArgumentParser(prog="make lab", description="Start the lab and keep it running.")
     parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds until CloudTrail delivers a record")
@@ -77,7 +77,7 @@ def _port(text: str) -> int:
 
 
 def _emptied(folder: Path) -> str:
-    """Makes the folder ready and marks it; a sentence where it is somebody else's, in which nothing is touched."""
+    """Creates and marks the folder; returns a sentence, and changes nothing, if it holds other files."""
     own = folder / _MARK
     try:
         folder.mkdir(parents=True, exist_ok=True)

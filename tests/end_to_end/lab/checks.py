@@ -1,7 +1,7 @@
-"""Every question that the lab's enforcement put to the policies of a caller, as a file: a truth to measure by.
+"""Records every authorization check of the lab in a file, as ground truth for measurements.
 
-One JSON object a line: principal (the session's ARN), action, resource, region, context. `python -m
-tests.end_to_end.lab.checks` answers such questions for a policy without a lab; see `main`.
+One JSON object per line: principal (the session's ARN), action, resource, region, context. `python -m
+tests.end_to_end.lab.checks` decides such checks for a policy without a lab; see `main`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Check = Mapping[str, Any]
 
 
 class Checks:
-    """Notes questions; with an empty path it notes none."""
+    """Records checks; with an empty path it records none."""
 
     def __init__(self, path: str = "") -> None:
         self.path = path
 
     def note(self, asked: iam_evaluator.EvalContext) -> None:
-        """Append a question."""
+        """Append a check."""
         if not self.path:
             return
         row = {
@@ -36,7 +36,7 @@ class Checks:
 
 
 def is_allowed(check: Check, policies: list[Any]) -> bool:
-    """Whether parsed identity-based policies alone allow what was asked."""
+    """Whether parsed identity-based policies alone allow a check."""
     principal = str(check["principal"])
     asked = iam_evaluator.EvalContext(
         principal_arn=principal,
@@ -53,7 +53,7 @@ def is_allowed(check: Check, policies: list[Any]) -> bool:
 
 
 def main() -> None:
-    """Reads `{"policies": [documents…], "checks": [check…]}` and answers with a list of booleans, a line each."""
+    """Reads `{"policies": [documents…], "checks": [check…]}` and writes a list of booleans, one per line."""
     for line in sys.stdin:
         given = json.loads(line)
         policies = [iam_evaluator.parse_policy_document(document) for document in given["policies"]]

@@ -1,6 +1,6 @@
-"""IAM as AWS enforces it, where ministack alone does less: which layer refused, iam:PassRole, the sentence.
+"""Enforces IAM as AWS does where ministack does less: the denying policy type, iam:PassRole, the message.
 
-ministack's functions `enforce` and `access_denied_response` are wrapped: every service looks them up when it is asked.
+It wraps ministack's functions `enforce` and `access_denied_response`, which every service looks up for each request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
 resources, and condition keys for Amazon EC2", 2026-11."""
 _LOG_GROUP = re.compile(r"arn:[^:]+:logs:[^:]+:\d+:log-group:[^:]+")
 _ON_BARE_LOG_GROUPS = frozenset({"logs:TagResource", "logs:UntagResource", "logs:ListTagsForResource"})
-"""Of all actions on log groups these alone are asked without `:*` at the end: docs.aws.amazon.com, LogGroup of the
+"""The only actions on log groups that are checked without `:*` at the end: docs.aws.amazon.com, LogGroup of the
 CloudWatch Logs API, `arn` and `logGroupArn`, read 2026-11-26."""
 
 _evaluated = iam_evaluator.enforce
@@ -34,7 +34,7 @@ _CHECKS = Checks()
 
 
 def install(checks: str = "") -> None:
-    """Wrap ministack's two functions; `checks` is the file for every question put to a caller's policies."""
+    """Wrap ministack's two functions; `checks` is the file for every check of a caller's policies."""
     _CHECKS.path = checks
     iam_evaluator.enforce = _enforce
     iam_actions.access_denied_response = _access_denied_response
@@ -43,7 +43,7 @@ def install(checks: str = "") -> None:
 def refusal_of(
     access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None = None
 ) -> Refusal | None:
-    """Whether the policies behind an access key refuse an action (resource policies aside), and the sentence."""
+    """Whether the policies of an access key deny an action (resource policies aside), and the message."""
     principal = iam_evaluator.resolve_principal(access_key, get_account_id())
     if isinstance(principal, iam_evaluator.AuthError) or principal.policies is None:
         return None
@@ -63,7 +63,7 @@ def refusal_of(
 def refusal_of_role(
     role_arn: str, session_arn: str, action: str, resource: str, region: str, context: Mapping[str, Any]
 ) -> Refusal | None:
-    """Whether the policies of a role that a service has taken refuse an action."""
+    """Whether the policies of a role that a service assumed deny an action."""
     account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
     asked = iam_evaluator.EvalContext(
         principal_arn=session_arn,
@@ -96,7 +96,7 @@ def _layers(access_key: str, principal: iam_evaluator.PrincipalInfo) -> dict[str
     for limit in of_boundary:
         layers["a permissions boundary"] = limit
     for limit in of_session:
-        # A session that was given no policy has no limit.
+        # A session without a session policy has no limit.
         if limit:
             layers["a session policy"] = limit
     return layers
@@ -152,7 +152,7 @@ def _enforce(
 
 
 def _note(access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None) -> None:
-    """Note a question of ministack's own, where policies decide it at all."""
+    """Record a check of ministack, if policies decide it at all."""
     if not _CHECKS.path or not access_key or action in iam_evaluator._ALWAYS_ALLOWED_ACTIONS:
         return
     principal = iam_evaluator.resolve_principal(access_key, get_account_id())
@@ -173,7 +173,7 @@ def _note(access_key: str, action: str, resource: str, region: str, context: Map
 
 
 def _named(exchange: Exchange) -> str:
-    """The resource that a request names in its body, or means unnamed, where ministack looks in the path alone."""
+    """The resource that a request names in its body, or implies, where ministack reads only the path."""
     function = str(exchange.parameters.get("FunctionName") or "")
     if exchange.operation == "CreateFunction" and function:
         own = f"arn:aws:lambda:{exchange.region}:{get_account_id()}:function:{function}"
@@ -188,7 +188,7 @@ def _named(exchange: Exchange) -> str:
 
 
 def passed_roles_refusal(exchange: Exchange) -> Refusal | None:
-    """The first role that a call hands to a service and the caller may not pass."""
+    """The first role that a call passes to a service without the caller's permission."""
     for passed in pass_role.passed_roles(exchange, get_account_id()):
         context = {"iam:PassedToService": passed.service}
         found = refusal_of(exchange.access_key, "iam:PassRole", passed.arn, exchange.region, context)
@@ -201,7 +201,7 @@ def passed_roles_refusal(exchange: Exchange) -> Refusal | None:
 
 
 def _tags_refusal(exchange: Exchange, resource: str) -> Refusal | None:
-    """The first tagging action that the tags of a call need and its caller has not."""
+    """The first tagging action that the tags of a call need and its caller lacks."""
     for each in tagging.tag_checks(exchange, resource, get_account_id()):
         found = refusal_of(exchange.access_key, each.action, each.resource, exchange.region, each.context)
         if found is not None:
@@ -216,7 +216,7 @@ def _is_read(exchange: Exchange) -> bool:
 def _explained(
     exchange: Exchange, result: iam_evaluator.EvalResult, action: str, resource: str, context: dict[str, Any] | None
 ) -> Refusal:
-    """A refusal of ministack in AWS's words."""
+    """A denial of ministack with AWS's message."""
     found = None
     if result.resource_policy_arn:
         message = iam_actions._resource_policy_denial(
@@ -226,7 +226,7 @@ def _explained(
     found = refusal_of(exchange.access_key, action, resource, exchange.region, context)
     if found is not None:
         return found
-    # The identity may; so the resource's own policy, which must allow too, does not.
+    # The identity-based policy allows it, so the resource's own policy, which must allow too, does not.
     reason = "because no resource-based policy allows the {action} action"
     return Refusal(action, resource, wording.refusal(result.principal_arn, action, resource, reason, exchange.region))
 
@@ -238,7 +238,7 @@ def _access_denied_response(
     if exchange is None or exchange.refusal is None or options.get("error_code"):
         return tuple(_answered(service, action, principal_arn, request_id, **options))
     refused = exchange.refusal
-    # These two take no sentence; with their own code they do.
+    # These two accept no message; with their own code they do.
     code = "AccessDeniedException" if service in ("ssm", "logs") else ""
     options |= {"message": refused.message, "error_code": code, "resource_arn": refused.resource}
     return tuple(_answered(service, refused.action, principal_arn, request_id, **options))

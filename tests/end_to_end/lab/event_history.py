@@ -1,4 +1,4 @@
-"""cloudtrail:LookupEvents: the last management events of a region, newest first, as the real one answers."""
+"""Answers cloudtrail:LookupEvents: the last management events of a region, newest first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAGE = 50
 
 
 class LookupRefusedError(Exception):
-    """A request that LookupEvents refuses; `code` is the error's."""
+    """A request that LookupEvents rejects; `code` is the error's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -24,11 +24,12 @@ class LookupRefusedError(Exception):
 def lookup(records: Sequence[Record], region: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """One page of the event history.
 
-    `records` are all delivered ones, oldest first. The token holds how far the history has been read, so that what
-    is delivered between two pages moves nothing.
+    `records` are all delivered ones, oldest first. The token holds the position in the history, so that records
+    delivered between two pages shift nothing.
 
     Raises:
-        LookupRefusedError: a token of another question, more than one attribute, or a range that ends before it begins.
+        LookupRefusedError: a token of another request, more than one attribute, or a range that ends before it
+            begins.
     """
     attributes = asked.get("LookupAttributes") or []
     if len(attributes) > 1:

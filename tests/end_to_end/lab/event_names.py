@@ -1,4 +1,4 @@
-"""What CloudTrail calls an operation, which service it names, and whether it reads, or touches data only."""
+"""Event name, event source, readOnly and category of an operation in CloudTrail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ API_VERSIONS = {
     "dynamodb": "2012-08-10", "logs": "20140328", "elbv2": "2015-12-01", "elb": "2012-06-01",
     "route53": "2013-04-01", "cloudfront": "2020_05_31", "efs": "2015-02-01", "wafv2": "2019-04-23",
 }  # fmt: skip
-"""The services whose records carry apiVersion, as seen in real ones."""
+"""Services whose records have apiVersion, as observed in real ones."""
 
 _S3_NAMES = {
     "ListObjectsV2": "ListObjects",
@@ -43,13 +43,13 @@ _LAMBDA_V2 = frozenset({
     "AddPermission", "GetFunction", "GetFunctionConfiguration", "GetPolicy", "RemovePermission", "TagResource",
     "UntagResource", "UpdateFunctionCode", "UpdateFunctionConfiguration",
 })  # fmt: skip
-"""Lambda events that end in v2, as seen in real records."""
+"""Lambda events that end in v2, as observed in real records."""
 
 _LAMBDA_DATES = ("2015-03-31", "2017-03-31", "2017-10-31", "2018-10-31")
 """Lambda's later API dates give plain event names."""
 
 _GLOBAL = frozenset({"iam", "organizations", "route53", "cloudfront", "account", "globalaccelerator", "shield"})
-"""Services whose records are of us-east-1 wherever the caller is."""
+"""Services whose records are of us-east-1 for every region of the caller."""
 
 _READS = (
     "BatchGet", "Check", "Describe", "Filter", "Get", "Head", "List", "Lookup", "Query", "Scan", "Search", "Select",
@@ -62,7 +62,7 @@ _ALSO_READS = frozenset({
     ("cloudformation", "EstimateTemplateCost"), ("cloudformation", "DetectStackDrift"),
     ("ecr", "BatchCheckLayerAvailability"), ("dynamodb", "TransactGetItems"),
 })  # fmt: skip
-"""What CloudTrail marks readOnly although the name does not say so: seen in real records (sts, kms)."""
+"""Operations that CloudTrail marks readOnly in spite of their names: observed in real records (sts, kms)."""
 
 _IN_NO_TRAIL = frozenset({("logs", "PutLogEvents")})
 """docs.aws.amazon.com, "Logging CloudWatch Logs API calls", 2026-04: not among the logged ones."""
@@ -73,7 +73,7 @@ _PREFIXES = {"stepfunctions": "states", "eventbridge": "events", "sesv2": "ses"}
 
 @cache
 def _data_operations() -> frozenset[tuple[str, str]]:
-    """(prefix, operation) of the documented data events; the project's own table, each row with its source."""
+    """(prefix, operation) of the documented data events; the product's table, each row with its source."""
     lines = [line for line in _DATA_EVENTS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     return frozenset((row["prefix"], row["operation"]) for row in csv.DictReader(lines, delimiter="\t"))
 
@@ -102,12 +102,12 @@ def event_region(service: str, region: str) -> str:
 
 
 def is_data_event(service: str, operation: str) -> bool:
-    """Whether only a trail that is told to logs it."""
+    """Whether it is logged only by a trail with data events."""
     return (_PREFIXES.get(service, service), operation) in _data_operations()
 
 
 def is_read_only(service: str, operation: str) -> bool:
-    """What CloudTrail says of an operation in readOnly."""
+    """The readOnly of an operation in CloudTrail."""
     return operation.startswith(_READS) or (service, operation) in _ALSO_READS
 
 

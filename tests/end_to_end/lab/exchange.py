@@ -1,4 +1,4 @@
-"""One call on its way through the lab: what was asked, by whom, and what refused it."""
+"""Decodes a request to the lab into a call: operation, caller, and denial."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNSIGNED = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An HTTP request as it arrived; header names in lower case."""
+    """A received HTTP request; header names in lower case."""
 
     method: str
     path: str
@@ -41,7 +41,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why IAM refused; `message` is AWS's sentence."""
+    """Why IAM denied it; `message` is AWS's sentence."""
 
     action: str
     resource: str
@@ -50,7 +50,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Exchange:
-    """A call; `signing` is the service in the signature, `service` the API model's, `action` what was checked."""
+    """A call; `signing` is the service in the signature, `service` the API model's, `action` the checked one."""
 
     message: Message
     access_key: str
@@ -67,11 +67,11 @@ class Exchange:
 
 
 CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar("lab_exchange", default=None)
-"""The call that this task or thread works for; the tasks of a stack inherit that of the stack's operation."""
+"""The call of this task or thread; the tasks of a stack inherit that of the stack's operation."""
 
 
 def read_exchange(message: Message, region: str, now: datetime) -> Exchange | None:
-    """What a request asks for, or None for what is no call of an AWS API. `region` is for unsigned calls."""
+    """The call of a request, or None if it is no call of an AWS API. `region` is for unsigned calls."""
     query = parse_qs(message.query, keep_blank_values=True)
     found = _CREDENTIAL.search(message.headers.get("authorization", ""))
     presigned = query.get("X-Amz-Credential", [""])[0].split("/")
@@ -110,7 +110,7 @@ def _parsed(message: Message, signing: str) -> tuple[str, str, dict[str, Any], O
     }  # fmt: skip
     try:
         parameters = parser(model).parse(values)
-    except Exception:  # what cannot be read is the caller's mistake, and the service will say so
+    except Exception:  # the caller's mistake: the service answers with the error
         parameters = {}
     return service, model.name, parameters or {}, model
 
@@ -120,7 +120,7 @@ def _routed(request: Request, service: str, message: Message) -> tuple[str, Oper
     for name in names.get(service, (service,)):
         try:
             model, uri = get_service_router(name).match(request)
-        except Exception:  # not this service's, or a name that no model has  # noqa: S112
+        except Exception:  # not of this service, or a name that no model has  # noqa: S112
             continue
         return name, model, uri
     # The JavaScript SDK shortens some targets: CloudTrail_20131101.LookupEvents.

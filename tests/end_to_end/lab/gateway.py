@@ -1,4 +1,4 @@
-"""The door of the lab: reads each call, lets ministack answer it, and records it."""
+"""Receives each call, lets ministack answer it, and records it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _KEPT_BYTES = 4 * 1024 * 1024
-"""Of an answer, to read it; a larger one is an object's contents."""
+"""Bytes of an answer to read; a larger one is an object's contents."""
 
 _CHANGEABLE = ("data_events", "service_events", "delay", "lookups_per_second")
 
 
 class Gateway:
-    """An ASGI application round ministack's."""
+    """An ASGI application around ministack's."""
 
     def __init__(self, trail: Trail, options: Options) -> None:
         self.trail = trail
@@ -49,11 +49,11 @@ class Gateway:
         query = scope.get("query_string", b"").decode()
         client = (scope.get("client") or ("127.0.0.1",))[0]
         message = Message(scope["method"], scope["path"], query, headers, body, client)
-        # Policies ask for aws:SecureTransport; the real endpoints have TLS, this one speaks plain HTTP.
+        # Policies check aws:SecureTransport; the real endpoints have TLS, this one uses plain HTTP.
         scope = {**scope, "headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}
         try:
             exchange = read_exchange(message, self.options.region, datetime.now(UTC))
-        except Exception as error:  # no record is better than no answer
+        except Exception as error:  # an answer without a record is better than none
             sys.stderr.write(f"unread call: {message.method} {message.path} {error!r}\n")
             exchange = None
         if exchange is None:
@@ -87,7 +87,7 @@ class Gateway:
             CURRENT.reset(token)
 
     def _note(self, exchange: Exchange, answer: Answer) -> None:
-        """Record before the caller has its answer, so that whoever asks next finds it."""
+        """Record before the caller has its answer, so that its next request finds the record."""
         if exchange.service == "sts" and exchange.operation == "AssumeRoleWithWebIdentity" and answer.status < 300:
             keys = answer_of(exchange, answer.headers, answer.body).get("Credentials", {})
             identities.remember_federation(keys.get("AccessKeyId", ""), identities.provider_of(exchange))

@@ -1,4 +1,4 @@
-"""What CloudFormation's handlers call for a resource: handlers.tsv, filled in for one resource."""
+"""Calls of CloudFormation's handlers for a resource: handlers.tsv with the resource's values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_CALLS = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitCondition", "AWS::C
 
 @dataclass(frozen=True, slots=True)
 class HandlerCall:
-    """A call of a handler; `request` and `response` are (parameter, value), `@` stands for the id of what is made."""
+    """A call of a handler; `request` and `response` are (parameter, value), `@` is the id of the new resource."""
 
     action: str
     resource: str
@@ -32,7 +32,7 @@ class HandlerCall:
 
 @dataclass(frozen=True, slots=True)
 class StackResource:
-    """A resource of a stack as its handler sees it; `physical_id` is empty before it is there."""
+    """A resource of a stack as its handler gets it; `physical_id` is empty before its creation."""
 
     kind: str
     logical_id: str
@@ -47,7 +47,7 @@ class StackResource:
 def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
     """The calls of an operation (`create`, `update`, `delete`) in the handler's order.
 
-    A type without rows gets one call by its name, where the service has such an operation: a guess.
+    A type without rows gets one call by its name, if the service has such an operation: a guess.
     """
     rows = _table().get(resource.kind)
     if resource.kind.startswith("Custom::"):
@@ -66,7 +66,7 @@ def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
 
 
 def is_made_anew(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an update makes another resource: its name changed, and its handlers know no update."""
+    """Whether an update replaces the resource: its name changed, and its handlers have no update."""
     rows = _table().get(kind, [])
     names = [row["action"] for row in rows if row["operation"] == "name"]
     renamed = any(old.get(name) != new.get(name) for name in names)
@@ -92,7 +92,7 @@ def _table() -> dict[str, list[dict[str, str]]]:
 
 
 class _Values:
-    """What the placeholders of a row stand for."""
+    """The values of the placeholders of a row."""
 
     def __init__(self, resource: StackResource, rows: list[dict[str, str]]) -> None:
         self.resource = resource
@@ -103,7 +103,7 @@ class _Values:
         return re.sub(r"\{([\w.]+)\}", lambda found: self._value(found.group(1)), text)
 
     def pairs(self, text: str, arn: str) -> tuple[tuple[str, str], ...]:
-        """`name=value,…` with the values filled in; what has no value is left out."""
+        """`name=value,…` with the values filled in; entries without a value are left out."""
         parts = [part.partition("=") for part in text.split(",") if part]
         filled = ((name, arn if value == "$" else self.fill(value)) for name, _, value in parts)
         return tuple((name, value) for name, value in filled if value != _UNNAMED)
@@ -145,7 +145,7 @@ def _name_of(resource: StackResource, naming: Mapping[str, str] | None) -> str:
 
 
 def _last_part(text: str) -> str:
-    """The name in an ARN or an address; a name itself as it is."""
+    """The name in an ARN or an address; a plain name unchanged."""
     if text.startswith("arn:"):
         return re.split(r"[:/]", text)[-1]
     return text.rpartition("/")[2] if "://" in text else text
@@ -161,7 +161,7 @@ def _within(properties: Mapping[str, Any], path: str) -> Any:
 
 
 def _own_tags(value: Any, name: str) -> Any:
-    """CloudFormation's own tags, which nobody needs a permission for, left out."""
+    """Tags without CloudFormation's own, which need no permission."""
     if name == "Tags" and isinstance(value, list):
         return [each for each in value if not str(each.get("Key", "")).startswith("aws:")]
     return value

@@ -1,4 +1,4 @@
-"""Who called, as CloudTrail's userIdentity: docs.aws.amazon.com, "CloudTrail userIdentity element", 2026-11."""
+"""CloudTrail's userIdentity of a caller: docs.aws.amazon.com, "CloudTrail userIdentity element", 2026-11."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Identity = dict[str, Any]
 
 
 def identity_of(access_key: str, account: str) -> Identity | None:
-    """The identity behind an access key, or None for a key that nobody has (CloudTrail records no such call)."""
+    """The identity of an access key, or None for an unknown key (CloudTrail records no such call)."""
     found = resolve_credential(access_key, _account_of(access_key, account))
     if isinstance(found, CredentialResolutionError):
         return None
@@ -40,7 +40,7 @@ def identity_of(access_key: str, account: str) -> Identity | None:
 
 
 def role_session(role_arn: str, session_name: str, account: str, invoked_by: str) -> Identity:
-    """The identity of a service that took a role, such as a stack's: no access key is shown."""
+    """The identity of a service that assumed a role, such as a stack's: without access key."""
     role = _role(role_arn.rpartition("/")[2], account)
     arn = f"arn:aws:sts::{account}:assumed-role/{role_arn.rpartition('/')[2]}/{session_name}"
     issuer = _issuer(role, account, arn)
@@ -63,7 +63,7 @@ def forwarded(identity: Identity, invoked_by: str) -> Identity:
 
 
 def web_identity(exchange: Exchange) -> Identity:
-    """The caller of AssumeRoleWithWebIdentity: what the token says."""
+    """The caller of AssumeRoleWithWebIdentity, from the token."""
     claims = _claims(str(exchange.parameters.get("WebIdentityToken", "")))
     provider = provider_of(exchange)
     subject, audience = str(claims.get("sub", "")), claims.get("aud", "")
@@ -84,7 +84,7 @@ def provider_of(exchange: Exchange) -> str:
 
 
 def remember_federation(access_key: str, provider: str) -> None:
-    """Note which provider a session came from; its later calls show it."""
+    """Record the provider of a session; its later calls show it."""
     session = sts._sessions.get(access_key)
     if session is not None:
         session["LabFederation"] = {"federatedProvider": provider, "attributes": {}}

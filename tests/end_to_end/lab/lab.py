@@ -1,4 +1,4 @@
-"""Start and use the lab: a local AWS that enforces IAM, and the records of every call."""
+"""Starts and controls the lab: a local AWS that enforces IAM and records every call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".lab" / "venv" / "bin" / "python"
 ACCOUNT = "111122223333"
-"""An account that AWS keeps for its documentation."""
+"""An account that AWS reserves for its documentation."""
 
 _HOW = "the lab's environment is not there: make lab"
 _PATIENCE = 60.0
@@ -35,13 +35,13 @@ class LabError(Exception):
 
 
 def is_there() -> bool:
-    """Whether the lab's environment has been made."""
+    """Whether the lab's environment is installed."""
     return PYTHON.exists() and (PYTHON.parents[1] / ".installed").exists()
 
 
 @dataclass(slots=True)
 class Lab:
-    """A running lab; `records` is a folder laid out like a trail's bucket, filled by `flush`."""
+    """A running lab; `records` is a folder with the layout of a trail's bucket, filled by `flush`."""
 
     endpoint: str
     records: Path
@@ -64,16 +64,16 @@ class Lab:
         region: str = "us-east-1",
         checks: bool = False,
     ) -> Lab:
-        """Start a lab with nothing in it and wait until it answers.
+        """Start an empty lab and wait until it answers.
 
         `delay` is how many seconds CloudTrail takes to deliver a record, `service_events` whether the calls that
         services make (CloudFormation for the caller or as the stack's role) are recorded, `data_events` whether those
         on objects, items and invocations are, `lookups_per_second` the limit of LookupEvents (0: none; AWS has 2),
-        `flush_every` writes the records by itself, `port` 0 takes a free one, `checks` notes every
-        question put to the policies of a caller in `checks.jsonl` (`checks.py`).
+        `flush_every` the interval of automatic writes, `port` 0 selects a free one, `checks` records every
+        authorization check in `checks.jsonl` (`checks.py`).
 
         Raises:
-            LabError: its environment is not there, or it does not start.
+            LabError: its environment is missing, or it does not start.
         """
         if not is_there():
             raise LabError(_HOW)
@@ -118,21 +118,21 @@ class Lab:
 
     @property
     def pid(self) -> int:
-        """The process that serves."""
+        """The server's process."""
         return self._process.pid if self._process else 0
 
     @property
     def is_running(self) -> bool:
-        """Whether its process still serves."""
+        """Whether its process still runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def root(self) -> Environment:
-        """The variables of the account's root, who may do everything."""
+        """The variables of the account's root, which has all permissions."""
         return self.environment()
 
     def environment(self, key: str = "", secret: str = "", token: str = "", region: str = "") -> Environment:
-        """The variables a tool needs to talk to the lab, without those of this process; root's keys by default."""
+        """The variables that direct a tool to the lab, without those of this process; root's keys by default."""
         if not key:
             key, secret = _ROOT_KEY
         region = region or self.region
@@ -176,9 +176,9 @@ class Lab:
         boundary: Policy | None = None,
         path: str = "/",
     ) -> str:
-        """Make a role with one inline policy and give its ARN.
+        """Create a role with one inline policy and return its ARN.
 
-        `trust` is who may take it (everybody of the account, by default, and the usual services), `boundary` its
+        `trust` is who may assume it (by default every principal of the account and the usual services), `boundary` its
         permissions boundary.
         """
         iam = self._own("iam")
@@ -193,16 +193,16 @@ class Lab:
         return str(role["Role"]["Arn"])
 
     def admin_role(self, name: str) -> str:
-        """Make a role that may do everything and give its ARN."""
+        """Create a role with all permissions and return its ARN."""
         return self.role(name, {"Version": "2012-10-17", "Statement": [_ALLOW_ALL]})
 
     def set_policy(self, role: str, policy: Policy) -> None:
-        """Replace the inline policy of a role that `role` made; `role` is its ARN or its name."""
+        """Replace the inline policy of a role that `role` created; `role` is its ARN or its name."""
         name = role.rpartition("/")[2]
         self._own("iam").put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
 
     def user(self, name: str, policy: Policy | None) -> tuple[str, str, str]:
-        """Make a user with one inline policy and give the ARN, an access key and its secret."""
+        """Create a user with one inline policy and return the ARN, an access key and its secret."""
         iam = self._own("iam")
         arn = iam.create_user(UserName=name)["User"]["Arn"]
         if policy is not None:
@@ -211,13 +211,13 @@ class Lab:
         return arn, key["AccessKeyId"], key["SecretAccessKey"]
 
     def assume(self, arn: str, session_name: str, session_policy: Policy | None = None) -> Environment:
-        """Take a role as root and give the session's variables."""
+        """Assume a role as root and return the session's variables."""
         more = {"Policy": json.dumps(session_policy)} if session_policy is not None else {}
         keys = self._own("sts").assume_role(RoleArn=arn, RoleSessionName=session_name, **more)["Credentials"]
         return self.environment(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
     def flush(self) -> int:
-        """Write the records that have been delivered and are not in a file yet; gives how many."""
+        """Write the delivered records that are not in a file yet; returns their number."""
         return int(self._control("flush")["records"])
 
     def all_records(self) -> list[dict[str, Any]]:
@@ -241,10 +241,10 @@ class Lab:
         return {"Version": "2012-10-17", "Statement": [statement]}
 
     def _control(self, name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - a server of our own
+        request = urllib.request.Request(  # noqa: S310 - a local server
             f"{self.endpoint}/_lab/{name}", json.dumps(body or {}).encode(), method="POST"
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - a server of our own
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - a local server
             read: dict[str, Any] = json.loads(answer.read())
         return read
 
@@ -265,7 +265,7 @@ class Lab:
 
 @cache
 def _loader() -> Any:
-    """The API models, each read once: a test makes many clients."""
+    """The API models, each read once: a test creates many clients."""
     from botocore.loaders import create_loader
 
     return create_loader()

@@ -1,6 +1,6 @@
-"""What no emulator has: the event history, policy generation, the regions of an account, what EC2 has encoded.
+"""Operations that no emulator has: event history, policy generation, regions of an account, EC2's encoded messages.
 
-They are handlers of ministack like its own, so it checks signature and policies first.
+They are handlers like ministack's, so it checks signature and policies first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Handler = Callable[..., Awaitable[Answer]]
 _ANALYZER = "access-analyzer"
 _ACCOUNT = "account"
 _ENABLED = ("ap-south-1", "eu-central-1", "eu-west-1", "us-east-1", "us-west-2")
-"""Some regions that every account has from its start."""
+"""Some regions that every account has enabled."""
 
 
 def install(trail: Trail, options: Options) -> None:

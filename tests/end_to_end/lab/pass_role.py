@@ -1,4 +1,4 @@
-"""Which roles a call hands to a service, and so needs iam:PassRole for."""
+"""Finds the roles that a call passes to a service, which needs iam:PassRole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.end_to_end.lab.exchange import Exchange
 
 _ROLE = re.compile(r"arn:aws[\w-]*:iam::(\d{12}):role/[\w+=,.@/-]+")
 _NEVER = frozenset({"sts", "kms", "lakeformation", "organizations", "cloudcontrol"})
-"""Services that name roles without being handed one; Cloud Control is not tried here."""
+"""Services that name roles without receiving them; Cloud Control is not supported here."""
 
 _NOT_PASSED = frozenset({"principalArn", "PrincipalArn", "policyDocument"})
 _NAMES = {
@@ -23,7 +23,7 @@ _NAMES = {
     ("glue", "CreateJob"): ("Role",),
     ("glue", "CreateCrawler"): ("Role",),
 }
-"""Parameters where a role's name will do."""
+"""Parameters that accept a role's name."""
 
 _TO = {"ecs": "ecs-tasks", "ec2": "ec2", "stepfunctions": "states"}
 """iam:PassedToService where it is not the service's own name: docs.aws.amazon.com, "PassRole", 2026."""
@@ -31,7 +31,7 @@ _TO = {"ecs": "ecs-tasks", "ec2": "ec2", "stepfunctions": "states"}
 
 @dataclass(frozen=True, slots=True)
 class PassedRole:
-    """A role and the service principal that gets it."""
+    """A role and the service principal that receives it."""
 
     arn: str
     service: str
@@ -51,7 +51,7 @@ def passed_roles(exchange: Exchange, account: str) -> list[PassedRole]:
 
 
 def roles_within(properties: Any) -> list[str]:
-    """The roles that the properties of a stack's resource hand over."""
+    """The roles that the properties of a stack's resource pass."""
     return list(dict.fromkeys(_by_key(properties, "")))
 
 

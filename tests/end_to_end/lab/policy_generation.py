@@ -1,7 +1,7 @@
-"""Access Analyzer's policy generation, with what it is known to leave out.
+"""Access Analyzer's policy generation, with its known omissions.
 
-No data events, no iam:PassRole (it has no event), refused calls counted as needed all the same, and resources only as
-placeholders: docs.aws.amazon.com, "IAM Access Analyzer policy generation", 2026-04.
+No data events, no iam:PassRole (it has no event), denied calls counted as needed, and resources only as placeholders:
+docs.aws.amazon.com, "IAM Access Analyzer policy generation", 2026-04.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _PLACEHOLDERS = {
     "states": "arn:aws:states:${Region}:${Account}:stateMachine:${StateMachineName}",
     "sts": "arn:aws:iam::${Account}:role/${RoleNameWithPath}",
 }  # fmt: skip
-"""The main resource type of a service; the real one knows that of each action."""
+"""The main resource type of a service; the real one has that of each action."""
 
 _NO_RESOURCE = ("Describe", "List", "GetCallerIdentity", "GetAuthorizationToken", "GetAccountSummary")
 
 
 class GenerationRefusedError(Exception):
-    """A request that is refused; `code` is the error's."""
+    """A rejected request; `code` is the error's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

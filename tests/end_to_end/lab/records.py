@@ -19,18 +19,18 @@ NOT_AUTHENTICATED = frozenset({
     "InvalidToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException", "SignatureDoesNotMatch",
     "InvalidSignatureException", "UnrecognizedClientException", "AuthFailure",
 })  # fmt: skip
-"""Errors of callers that nobody knows: CloudTrail has no record of them."""
+"""Errors of unknown callers: CloudTrail has no record of them."""
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
 _SHOWN_THOUGH_DENIED = frozenset({"ce", "ec2", "health", "rds", "s3", "secretsmanager"})
-"""Services whose refused calls keep their parameters in real records; those of others have null."""
+"""Services whose denied calls keep their parameters in real records; those of others have null."""
 
 _TLS = {"tlsVersion": "TLSv1.3", "cipherSuite": "TLS_AES_128_GCM_SHA256"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered; header names in lower case."""
+    """The service's answer; header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -38,7 +38,7 @@ class Answer:
 
 
 def record_of(exchange: Exchange, answer: Answer, account: str) -> Record | None:
-    """The record of a call, or None for one that CloudTrail does not know."""
+    """The record of a call, or None for one that CloudTrail does not record."""
     service, operation = exchange.service, exchange.operation
     code, text = error_of(exchange, answer)
     if code in NOT_AUTHENTICATED or not event_names.is_recorded(service, operation):
@@ -87,7 +87,7 @@ def record_of(exchange: Exchange, answer: Answer, account: str) -> Record | None
 
 
 def further_records(exchange: Exchange, record: Record) -> list[Record]:
-    """DeleteObjects that is recorded brings a DeleteObject for each key with it."""
+    """A recorded DeleteObjects has a DeleteObject record for each key."""
     if record["eventName"] != "DeleteObjects" or "errorCode" in record:
         return []
     bucket, account = exchange.parameters.get("Bucket"), record["recipientAccountId"]
@@ -108,7 +108,7 @@ def further_records(exchange: Exchange, record: Record) -> list[Record]:
 
 
 def bare_record(identity: dict[str, Any], time: str, source: str, name: str, region: str, account: str) -> Record:
-    """What every record has; the rest is the caller's to fill in."""
+    """The fields of every record; the caller adds the others."""
     return {
         "eventVersion": "1.11",
         "userIdentity": identity,
@@ -136,7 +136,7 @@ def error_of(exchange: Exchange, answer: Answer) -> tuple[str, str | None]:
         return "", None
     if exchange.refusal is not None:
         code = _code(answer) or "AccessDenied"
-        # A HEAD's answer has no body, and CloudTrail says no more than the service.
+        # The answer to HEAD has no body, and CloudTrail records no more than the service answers.
         return code, "Access Denied" if exchange.message.method == "HEAD" else exchange.refusal.message
     return _code(answer) or {404: "NoSuchKey", 403: "AccessDenied"}.get(answer.status, str(answer.status)), _text(
         answer
@@ -178,7 +178,7 @@ def _json(answer: Answer) -> dict[str, Any]:
 
 def _xml(text: str, tag: str) -> str:
     try:
-        for element in ET.fromstring(text).iter():  # noqa: S314 - an answer of our own server
+        for element in ET.fromstring(text).iter():  # noqa: S314 - an answer of the local server
             if element.tag.rpartition("}")[2] == tag:
                 return element.text or ""
     except ET.ParseError:

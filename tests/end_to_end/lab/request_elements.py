@@ -1,4 +1,4 @@
-"""requestParameters: the call's parameters as CloudTrail writes them, secrets hidden."""
+"""Writes requestParameters: the call's parameters as CloudTrail records them, with hidden secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LEFT_OUT = {
 
 
 def request_parameters(exchange: Exchange) -> dict[str, Any] | None:
-    """The parameters, or None where there are none."""
+    """The parameters, or None without any."""
     if exchange.service == "s3":
         return _of_s3(exchange)
     if exchange.service == "ec2":
@@ -90,13 +90,13 @@ def _hidden(name: str, value: Any, service: str) -> Any:
     if name in _SECRETS or (service, name) in _SECRET_OF:
         return HIDDEN if value is not None else None
     if name in ("tags", "environment", "attributes", "dimensions") and isinstance(value, Mapping):
-        # The keys of a free map are the caller's, and stay as they are.
+        # The keys of a free map are the caller's, and unchanged.
         return {key if name == "tags" else lowered(str(key)): plain(each, service) for key, each in value.items()}
     return plain(value, service)
 
 
 def _of_s3(exchange: Exchange) -> dict[str, Any]:
-    """Bucket, host and key, the query as it was, the x-amz-acl-like headers, and the body as XML had it."""
+    """Bucket, host and key, the query unchanged, the x-amz-acl-like headers, and the body as in XML."""
     parameters = exchange.parameters
     bucket = parameters.get("Bucket")
     host = f"s3.{exchange.region}.amazonaws.com"
@@ -137,7 +137,7 @@ def _json_or_text(body: bytes) -> Any:
 def _xml(body: bytes) -> dict[str, Any]:
     try:
         read = xmltodict.parse(body, attr_prefix="")
-    except Exception:  # the service will say what is wrong with it
+    except Exception:  # the service answers with the error
         return {}
     return {name: value if value is not None else "" for name, value in read.items()}
 
@@ -153,7 +153,7 @@ _EC2_SETS = {
     "AllocationIds": ("allocationIdsSet", "allocationId"), "NatGatewayIds": ("natGatewayIdSet", "natGatewayId"),
     "NetworkInterfaceIds": ("networkInterfaceIdSet", "networkInterfaceId"), "Owners": ("ownersSet", "owner"),
 }  # fmt: skip
-"""EC2's lists of names, as real records write them; other lists get their parameter's name."""
+"""EC2's lists of names, as in real records; other lists get their parameter's name."""
 
 
 def _of_ec2(parameters: Mapping[str, Any]) -> dict[str, Any]:

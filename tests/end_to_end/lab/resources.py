@@ -1,4 +1,4 @@
-"""resources: what a record lists, as real records of these services do."""
+"""Writes the resources of a record, as in real records of these services."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Resource = dict[str, str]
 
 
 def resources_of(exchange: Exchange, record: dict[str, Any], account: str) -> list[Resource]:
-    """The list of a record; empty where AWS writes none."""
+    """The list of a record; empty if AWS writes none."""
     made = _OF.get(exchange.service)
     return list(made(exchange, record, account)) if made else []
 

@@ -1,4 +1,4 @@
-"""responseElements: what a write gave back; null for reads, and for the writes that give nothing."""
+"""Writes responseElements: the answer to a write; null for reads, and for writes without an answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def response_elements(
 
 
 def answer_of(exchange: Exchange, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-    """The answer, read as the API model says."""
+    """The answer, parsed by the API model."""
     if exchange.model is None or exchange.model.output_shape is None:
         return {}
     metadata = exchange.model.service_model.metadata
@@ -44,7 +44,7 @@ def answer_of(exchange: Exchange, headers: dict[str, str], body: bytes) -> dict[
     given = {"status_code": 200, "headers": headers, "body": body}
     try:
         parsed = create_parser(protocol).parse(given, exchange.model.output_shape)
-    except Exception:  # an answer that is not as the model says: nothing to show
+    except Exception:  # an answer that violates the model shows nothing
         return {}
     parsed.pop("ResponseMetadata", None)
     streams = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Options:
-    """How a lab behaves; see `Lab.start`. The four in the middle can change while it runs."""
+    """Options of a lab; see `Lab.start`. The four in the middle can change while it runs."""
 
     port: int
     folder: str
@@ -28,14 +28,14 @@ class Options:
     root_key: str
     root_secret: str
     checks: str = ""
-    """File for every question put to the policies of a caller (`checks.py`); empty for none."""
+    """File for every authorization check (`checks.py`); empty for none."""
 
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM."""
     options = Options(**json.loads(arguments[0]))
     _surroundings(options)
-    # ministack reads its surroundings when it is imported.
+    # ministack reads its environment when it is imported.
     from tests.end_to_end.lab import enforcement, own_services, stacks
     from tests.end_to_end.lab.gateway import Gateway
     from tests.end_to_end.lab.trail import Trail
@@ -86,7 +86,7 @@ async def _serve(app: object, options: Options) -> None:
 
 
 async def _end_with_parent(stopped: asyncio.Event) -> None:
-    """A test run that is killed leaves nothing behind."""
+    """A killed test run leaves no file."""
     parent = os.getppid()
     while os.getppid() == parent:
         await asyncio.sleep(2)

@@ -1,4 +1,4 @@
-"""The operations of stacks: whose rights one has, and what reading its template needs."""
+"""Operations of stacks: the principal of their calls, and the permissions that reading the template needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WORKS = frozenset({"CreateStack", "UpdateStack", "DeleteStack", "ExecuteChangeS
 
 @dataclass(slots=True)
 class Stacks:
-    """The roles of the stacks of a lab, by region and name, and of their change sets; and how calls are recorded."""
+    """The roles of the stacks of a lab and of their change sets, by region and name; and how calls are recorded."""
 
     recorder: Recorder
     options: Options
@@ -44,13 +44,13 @@ class Stacks:
     def note(
         self, by: Actor, action: str, request: Mapping[str, Any], refusal: Refusal | None, response: Any = None
     ) -> None:
-        """Record a call of CloudFormation, where such calls are recorded."""
+        """Record a call of CloudFormation, if such calls are recorded."""
         if self.options.service_events:
             self.recorder.note(by, action, request, refusal, response)
 
 
 def operations(kept: Stacks, others: Handler) -> Handler:
-    """A handler of CloudFormation round the one that ministack has."""
+    """A handler of CloudFormation around ministack's."""
 
     async def handle(*arguments: Any) -> Answer:
         exchange = CURRENT.get()
@@ -79,7 +79,7 @@ def operations(kept: Stacks, others: Handler) -> Handler:
 
 
 def _forget_executed(exchange: Exchange) -> None:
-    """A change set that was executed is gone (CloudFormation User Guide, "Execute a change set", read 2026-11-24)."""
+    """An executed change set is deleted (CloudFormation User Guide, "Execute a change set", read 2026-11-24)."""
     if exchange.operation != "CreateChangeSet":
         return
     name = exchange.parameters.get("ChangeSetName")
@@ -89,7 +89,7 @@ def _forget_executed(exchange: Exchange) -> None:
 
 
 def _role_at_work(kept: Stacks, exchange: Exchange) -> str:
-    """The role of the stack that a call is about; a role that is given stays with the stack."""
+    """The role of the stack that a call is about; a given role remains the stack's."""
     asked, operation = exchange.parameters, exchange.operation
     stack = _stack_name(str(asked.get("StackName") or ""))
     change_set = str(asked.get("ChangeSetName") or "")
@@ -98,7 +98,7 @@ def _role_at_work(kept: Stacks, exchange: Exchange) -> str:
     if operation == "ExecuteChangeSet":
         found = kept.change_sets.get((stack, change_set), "")
         if not stack:
-            # Named by its ARN alone.
+            # Named only by its ARN.
             found = next((role for (_, name), role in kept.change_sets.items() if name == change_set), "")
         if found and stack:
             kept.roles[exchange.region, stack] = found
@@ -118,7 +118,7 @@ def _stack_name(name: str) -> str:
 
 
 def _is_trusted(role: str) -> bool:
-    """Whether a role lets CloudFormation take it."""
+    """Whether a role's trust policy lets CloudFormation assume it."""
     found = iam._roles.get_scoped(role.split(":")[4], None, role.rpartition("/")[2]) if role.count(":") > 4 else None
     document = (found or {}).get("AssumeRolePolicyDocument", "{}")
     read = json.loads(unquote(document)) if isinstance(document, str) else document
@@ -132,7 +132,7 @@ def _is_trusted(role: str) -> bool:
 
 
 def _template_refusal(kept: Stacks, exchange: Exchange) -> Answer | None:
-    """A template in a bucket is read, and a transform is run, with the caller's rights."""
+    """A template in a bucket is read, and a transform is run, with the caller's permissions."""
     if exchange.operation not in _TAKES_TEMPLATE:
         return None
     by = Actor(exchange, "")
@@ -162,7 +162,7 @@ def _bucket_and_key(host: str, path: str) -> tuple[str, str]:
 
 
 def _type(name: str) -> Answer:
-    """A resource type with what its handlers call, as far as the lab knows it."""
+    """A resource type with the calls of its handlers, as far as the lab knows it."""
     calls = handlers.declared(name)
     if not calls:
         return _answer("TypeNotFoundException", f"The type '{name}' cannot be found.", 404)

@@ -1,7 +1,7 @@
-"""CloudFormation with rights: what a stack does is checked and recorded as its caller's or its role's.
+"""Checks and records the calls of a stack as its caller's or its role's.
 
-ministack's three functions that make, change and delete a resource are wrapped, so a refused one fails the stack and
-rolls it back as any failure would.
+It wraps ministack's three functions that create, change and delete a resource, so that a denial fails the stack and
+rolls it back like any failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.end_to_end.lab.stack_operations import Stacks, operations
 from tests.end_to_end.lab.trail import Trail
 
 _CHECKED: contextvars.ContextVar[bool] = contextvars.ContextVar("lab_checked", default=False)
-"""Whether the operation at hand has been checked already: an update may end in ministack's own create."""
+"""Whether the present operation has been checked already: an update may end in ministack's own create."""
 
 _PASSED_TO = {"ECS": "ecs-tasks", "StepFunctions": "states", "IAM": "ec2", "AutoScaling": "autoscaling"}
 _LABELS = {"iam": "Iam", "dynamodb": "DynamoDb", "logs": "CloudWatchLogs", "states": "Sfn", "sqs": "Sqs",
@@ -45,7 +45,7 @@ def install(trail: Trail, options: Options) -> None:
 
     def checked_create(kind: str, logical_id: str, properties: dict[str, Any], stack: str) -> Any:
         if not provisioners._NAME_SEED.get():
-            # A bucket's name has a part that is drawn; drawn here, it is known to the check too.
+            # A bucket's name has a random part; chosen here, the check knows it too.
             drawn = kind == "AWS::S3::Bucket" and not properties.get("BucketName")
             provisioners._NAME_SEED.set(uuid.uuid4().hex[:8] if drawn else "")
         made = _resource(kind, logical_id, stack, properties, {}, "")
@@ -86,7 +86,7 @@ def _resource(
 
 
 def _checked(kept: Stacks, operation: str, resource: StackResource, act: Callable[[], Any]) -> Any:
-    """Do what a handler does: call by call, as long as it may."""
+    """Make the calls of a handler, one by one, until one is denied."""
     by = actor()
     if by is None or _CHECKED.get():
         return act()
@@ -118,7 +118,7 @@ def _note_done(kept: Stacks, by: Actor, call: HandlerCall, physical_id: str) -> 
 
 
 def _main(calls: list[HandlerCall]) -> HandlerCall | None:
-    """The call that hands roles over: the first that writes."""
+    """The call that passes roles: the first that writes."""
     verbs = ("Create", "Put", "Update", "Register", "Add", "POST", "PATCH", "Modify")
     return next((call for call in calls if call.action.partition(":")[2].startswith(verbs)), None)
 
@@ -141,7 +141,7 @@ def _pass_role_refusal(by: Actor, resource: StackResource) -> Refusal | None:
 
 
 def _shown(pairs: tuple[tuple[str, str], ...], physical_id: str) -> dict[str, Any]:
-    """The parameters of a record; a dot in a name is a list of EC2's, or a part of a whole."""
+    """The parameters of a record; a dot in a name is a list of EC2's, or a part of a structure."""
     shown: dict[str, Any] = {}
     for name, value in pairs:
         given: Any = physical_id if value == "@" else value
@@ -156,7 +156,7 @@ def _shown(pairs: tuple[tuple[str, str], ...], physical_id: str) -> dict[str, An
 
 
 def _handler_message(action: str, refusal: Refusal) -> str:
-    """As the events of a stack tell it: real messages of 2024 to 2026."""
+    """As in the events of a stack: real messages of 2024 to 2026."""
     prefix = action.partition(":")[0]
     status = 400 if prefix in ("ssm", "logs", "dynamodb", "kms", "states", "ecs", "secretsmanager") else 403
     label = _LABELS.get(prefix, prefix.title())
@@ -165,7 +165,7 @@ def _handler_message(action: str, refusal: Refusal) -> str:
 
 
 def _checked_parameter(kept: Stacks, resolve: Callable[..., Any]) -> Callable[..., Any]:
-    """Template parameters of a type `AWS::SSM::Parameter::Value` are read with the caller's rights."""
+    """Template parameters of a type `AWS::SSM::Parameter::Value` are read with the caller's permissions."""
 
     def checked(name: str, *more: Any, **named: Any) -> Any:
         by = actor()

@@ -1,4 +1,4 @@
-"""Tags given when something is made need the tagging action too, on what is made."""
+"""Finds the tagging action that a call needs for the tags of a new resource."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from tests.end_to_end.lab.exchange import Exchange
 
 _TABLE = Path(__file__).resolve().parents[3] / "leastpriv" / "permissions" / "data" / "tags_on_create.tsv"
-"""The project's own table: each row has its source."""
+"""The product's table: each row has its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class TagCheck:
 
 
 def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagCheck]:
-    """What the tags of a call need; `resource` is that of the call itself."""
+    """The action that the tags of a call need; `resource` is that of the call itself."""
     prefix = exchange.action.partition(":")[0]
     if exchange.operation == "CreateTags":
         return

@@ -1,4 +1,4 @@
-"""Where records go: in memory for the event history, and as a trail's files in a folder."""
+"""Keeps records in memory for the event history, and as a trail's files in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 class Trail:
     """Keeps records in the order of their calls; `delay` in seconds is how long CloudTrail takes to deliver one.
 
-    `actions` holds the IAM action of each record's call, by eventID: what policy generation is made from.
+    `actions` holds the IAM action of each record's call, by eventID, for policy generation.
     """
 
     folder: Path
@@ -32,7 +32,7 @@ class Trail:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, record: Record, action: str = "") -> None:
-        """Keep a record, which shows after the delay, and the IAM action that its call was checked for."""
+        """Keep a record, which is visible after the delay, and the checked IAM action of its call."""
         with self._lock:
             if action:
                 self.actions[record["eventID"]] = action
@@ -45,7 +45,7 @@ class Trail:
             return [record for when, record in self._kept if when <= due]
 
     def flush(self) -> int:
-        """Write what has been delivered and is not in a file yet, one file for each region and day; gives how many."""
+        """Write the delivered records that are not in a file yet, one file per region and day; returns their number."""
         due = self.now().timestamp()
         with self._lock:
             fresh = [record for when, record in self._kept[self._written :] if when <= due]
@@ -67,7 +67,7 @@ class Trail:
 
 
 def caller_of(record: Mapping[str, Any]) -> str:
-    """The role or user that a record's session belongs to, as an ARN; empty where there is none."""
+    """The role or user of a record's session, as an ARN; empty without one."""
     identity = record.get("userIdentity", {})
     issuer = identity.get("sessionContext", {}).get("sessionIssuer", {})
     return str(issuer.get("arn") or identity.get("arn") or "")

@@ -1,4 +1,4 @@
-"""AWS's sentences for a refusal: docs.aws.amazon.com, "Troubleshoot access denied error messages", and real ones."""
+"""AWS's messages of denials: docs.aws.amazon.com, "Troubleshoot access denied error messages", and real ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SILENT_ON_STAR = frozenset({
     "autoscaling", "codebuild", "codecommit", "config", "ec2", "elasticloadbalancing", "rds", "route53", "s3",
     "secretsmanager", "servicequotas",
 })  # fmt: skip
-"""Services whose messages name no resource where the action has none; the others say `*`. Seen in real messages."""
+"""Services whose messages name no resource if the action has none; the others write `*`. Observed in real messages."""
 
 _OF_STAR = {
     "sqs": "arn:aws:sqs:{region}:{account}:", "sns": "arn:aws:sns:{region}:{account}:*",
@@ -21,21 +21,21 @@ _OF_STAR = {
     "iam:ListUsers": "arn:aws:iam::{account}:user/", "iam:ListPolicies": "policy path /",
     "cloudformation": "arn:aws:cloudformation:{region}:{account}:stack/*/*",
 }  # fmt: skip
-"""What is named instead of `*`: seen for sqs, sns, ssm, lightsail, glacier and ListRoles, else guessed."""
+"""The resource named instead of `*`: observed for sqs, sns, ssm, lightsail, glacier and ListRoles, else guessed."""
 
 DRAWN = "-LabS3c"
-"""What a new secret's name gets in its ARN; the check sees it already, six characters that nobody can know before.
+"""The suffix of a new secret's name in its ARN, which the check uses: six random characters.
 
 `secret:NAME` alone does not allow CreateSecret, `secret:NAME-*` does: iann0036/iam-dataset#22, tried on AWS, 2023-02.
 """
 
 _IAM_KINDS = {"role": "role", "user": "user", "group": "group", "instance-profile": "instance profile"}
 _IAM_FULL_ARN = ("Create", "PassRole", "Upload", "List", "TagRole", "TagUser")
-"""IAM names the ARN for these, and for the rest the kind and the name: seen in real messages, TagRole guessed."""
+"""IAM names the ARN for these, and for others the kind and the name: observed in real messages, TagRole guessed."""
 
 
 def refusal(caller: str, action: str, resource: str, reason: str, region: str) -> str:
-    """The sentence; `reason` is what follows the resource, `resource` an ARN or `*`."""
+    """The message; `reason` is the text after the resource, `resource` an ARN or `*`."""
     action = spelled(action)
     shown = _resource(action, resource, caller, region)
     on = f" on resource: {shown}" if shown else ""
@@ -46,7 +46,7 @@ def refusal(caller: str, action: str, resource: str, reason: str, region: str) -
 
 
 def of_ec2(sentence: str, caller: str, action: str, resource: str) -> str:
-    """The sentence as EC2 tells it, with the encoded message where there is a resource."""
+    """The message of EC2, with the encoded message if there is a resource."""
     whole = f"You are not authorized to perform this operation. {sentence}"
     return f"{whole}. Encoded authorization failure message: {encoded(caller, action, resource)}" if resource else whole
 
@@ -68,7 +68,7 @@ def _resource(action: str, resource: str, caller: str, region: str) -> str:
             return pattern.format(region=region, account=caller.split(":")[4])
         return "" if prefix in _SILENT_ON_STAR else "*"
     if prefix == "secretsmanager" and (name == "CreateSecret" or not re.search(r"-\w{6}$", resource)):
-        # Of a secret that is not there only the name is known.
+        # Of a missing secret only the name is known.
         return resource.rpartition(":secret:")[2].removesuffix(DRAWN)
     if prefix == "s3":
         return f'"{resource}"'
@@ -99,7 +99,7 @@ def encoded(caller: str, action: str, resource: str) -> str:
 
 
 def decoded(message: str) -> Mapping[str, object] | None:
-    """What an encoded message says, or None for one that the lab did not write."""
+    """The content of an encoded message, or None for one that the lab did not write."""
     try:
         read: Mapping[str, object] = json.loads(zlib.decompress(base64.urlsafe_b64decode(message)))
     except (ValueError, zlib.error):

@@ -1,4 +1,4 @@
-"""How each tool deploys, changes and takes down its app: the commands, as a workflow would have them."""
+"""The commands of each tool that deploy, change and delete its app, as in a workflow."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """A tool with its app: `prepare` gets the tool, fills the app's folder and makes what the deploy takes as given."""
+    """A tool with its app: `prepare` installs the tool and creates the app's folder and the prerequisites of the
+    deploy."""
 
     name: str
     prepare: Callable[[Path, Lab], tuple[Step, ...]]
     template: str = ""
-    """Where, in the app's folder, a deploy leaves the template whose types say what else they may need."""
+    """Path, in the app's folder, of the template whose resource types declare further permissions."""
 
 
 def _script(app: Path, lab: Lab) -> tuple[Step, ...]:
@@ -69,12 +70,12 @@ def _cdk(app: Path, lab: Lab, variables: Mapping[str, str]) -> tuple[Step, ...]:
     command = (str(packages / "node_modules" / ".bin" / "cdk"), "--no-notices", "--ci")
 
     def step(label: str, *arguments: str, release: str = "1") -> Step:
-        # The CDK remembers the account of a key; a folder per run keeps runs apart (aws-cdk, CDK_HOME).
+        # The CDK stores the account of a key; a folder per run keeps runs apart (aws-cdk, CDK_HOME).
         own = {"CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1", "RELEASE": release, **variables}
         return Step(label, (*command, *arguments), own)
 
     return (
-        # The default, named: ministack does not take it from the bootstrap template's nested conditions.
+        # The default, explicitly: ministack does not read it from the bootstrap template's nested conditions.
         step("bootstrap", "bootstrap", f"aws://{lab.account}/{lab.region}", *_EXECUTION),
         step("ls", "ls"),
         step("synth", "synth", "--quiet"),

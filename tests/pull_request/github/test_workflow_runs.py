@@ -134,7 +134,7 @@ PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercont
 
 def login_origin(github: FakeGitHub, subject: str, session: str = "42", provider: str = PROVIDER) -> Origin:
     run = Run(session, session, START, START + timedelta(minutes=5), identity=WebIdentity(provider, subject))
-    return place(github).origin_lookup("")(run)
+    return repository_for(github).origin_lookup("")(run)
 
 
 def test_a_login_and_a_run_of_the_base_prove_the_branch(github: FakeGitHub) -> None:
@@ -193,6 +193,6 @@ def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:
     assert origin(github).trust is Trust.TRUSTED
     assert origin(github, late=between - START).trust is Trust.UNTRUSTED
     both = Run("42", "42", START, later, periods=((START, START), (later, later)))
-    assert place(github).origin_lookup("")(both).trust is Trust.TRUSTED
+    assert repository_for(github).origin_lookup("")(both).trust is Trust.TRUSTED
     three = Run("42", "42", START, later, periods=((START, START), (between, between), (later, later)))
-    assert place(github).origin_lookup("")(three).trust is Trust.UNTRUSTED
+    assert repository_for(github).origin_lookup("")(three).trust is Trust.UNTRUSTED

@@ -1,6 +1,6 @@
 """Writes the product's output for every JSON case and the demo, to compare two revisions byte by byte.
 
-python -m tests.goldens FOLDER [demo|cases|cases_chain|cases_review ...]
+    python -m tests.goldens FOLDER [demo|cases|cases_chain|cases_review ...]
 
 `tools/goldens.py` runs it in two revisions and compares the folders.
 """
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from leastpriv import __version__
-from leastpriv.action.main import action_main
+from leastpriv.action.step import action_main
 from leastpriv.permissions import catalog
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.report.review import review_body, review_title

@@ -1,4 +1,4 @@
-"""Write the JSON schema of the `config` file from the table of inputs; `--check` only tells whether it is fresh."""
+"""Write the JSON schema of the `config` file from the table of inputs; `--check` only compares."""
 
 from __future__ import annotations
 

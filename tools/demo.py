@@ -3,8 +3,8 @@
 
     python tools/demo.py [--folder .demo]
 
-In the folder it makes a git repository with the example's policy committed on `main`, gives `entrypoint.py`
-the environment, event and files of a scheduled run, and shows what came out. Exit code: the entry point's.
+In the folder it creates a git repository with the example's policy committed on `main`, runs `entrypoint.py` with the
+environment, event and files of a scheduled run, and shows the results. Exit code: the entry point's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INPUTS = {
     "mode": "pull-request",
     "github-token": "",
 }
-"""What the workflow of the example writes under `with:`; the other inputs keep the defaults of action.yml.
+"""The example's workflow writes these under `with:`; the other inputs have the defaults of action.yml.
 
 Without a token the proposal becomes a branch of the repository in the workspace.
 """
@@ -46,7 +46,7 @@ _WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the demonstration takes place: a workspace with a git repository, and the runner's own files."""
+    """The folders of the demonstration: a workspace with a git repository, and the runner's own files."""
 
     folder: Path
 
@@ -57,7 +57,7 @@ class Stage:
 
     @property
     def runner(self) -> Path:
-        """Folder of the files through which runner and step talk."""
+        """Folder of the files that runner and step exchange."""
         return self.folder / "runner"
 
     @property
@@ -77,12 +77,12 @@ class Stage:
 
     @property
     def log(self) -> Path:
-        """What the step printed."""
+        """The output of the step."""
         return self.runner / "log.txt"
 
 
 def main(arguments: list[str]) -> int:
-    """Set the stage, run the entry point, show what came out; return the entry point's exit code."""
+    """Prepare the folders, run the entry point, show the results; return the entry point's exit code."""
     stage = stage_of(arguments, "Run the action on the bundled example.", ROOT / ".demo")
     if stage is None:
         return 2
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
 
 
 def stage_of(arguments: list[str], description: str, default: Path) -> Stage | None:
-    """The stage that a command line asks for; None where its folder holds something else."""
+    """The folders that a command line selects; None if the folder has other files."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--folder", type=Path, default=default, help="made anew (default: %(default)s)")
     stage = Stage(parser.parse_args(arguments).folder.absolute())
@@ -107,7 +107,7 @@ def stage_of(arguments: list[str], description: str, default: Path) -> Stage | N
 
 
 def set_up(stage: Stage) -> None:
-    """Make the folder anew: a repository with one commit on `main`, the trail in it, the runner's files."""
+    """Recreate the folder: a repository with one commit on `main`, the trail in it, the runner's files."""
     if stage.folder.exists():
         shutil.rmtree(stage.folder)
     policy = stage.workspace / POLICY_FILE
@@ -126,7 +126,7 @@ def set_up(stage: Stage) -> None:
 
 
 def run_action(stage: Stage, extra: Mapping[str, str] | None = None) -> int:
-    """Run the entry point with the runner's environment and `extra` alone; its log goes to `stage.log`."""
+    """Run the entry point with only the runner's environment and `extra`; its log goes to `stage.log`."""
     with stage.log.open("w", encoding="utf-8") as log:
         finished = subprocess.run(
             [sys.executable, str(ROOT / "entrypoint.py")],
@@ -141,7 +141,7 @@ def run_action(stage: Stage, extra: Mapping[str, str] | None = None) -> int:
 
 
 def environment(stage: Stage) -> dict[str, str]:
-    """Make the variables of a step in a scheduled run (docs.github.com, "Variables reference")."""
+    """Return the variables of a step in a scheduled run (docs.github.com, "Variables reference")."""
     inputs = {**default_inputs((ROOT / "action.yml").read_text(encoding="utf-8")), **INPUTS}
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -202,7 +202,7 @@ def read_outputs(text: str) -> dict[str, str]:
 
 
 def git(stage: Stage, *arguments: str) -> str:
-    """Run git in the workspace, without anybody's configuration; what it printed."""
+    """Run git in the workspace, without a user's configuration; return its output."""
     surroundings = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(stage.folder), **_COMMITTER}
     finished = subprocess.run(
         ["git", *arguments],
@@ -216,7 +216,7 @@ def git(stage: Stage, *arguments: str) -> str:
 
 
 def collapsed(markdown: str) -> str:
-    """Show the text as GitHub first does: `<details>` closed, comments hidden."""
+    """Show the text as GitHub first does: `<details>` collapsed, comments hidden."""
     text = re.sub(r"<!--.*?-->\n?", "", markdown, flags=re.DOTALL)
     innermost = re.compile(r"<details>((?:(?!<details>).)*?)</details>", re.DOTALL)
     while innermost.search(text):
@@ -246,12 +246,12 @@ def _event() -> Mapping[str, object]:
 
 
 def heading(text: str) -> str:
-    """A line that begins a part of what is shown."""
+    """A heading in the output."""
     return f"── {text} ".ljust(_WIDTH, "─")
 
 
 def log_lines(stage: Stage) -> Iterator[str]:
-    """Show what the runner's log shows: groups by their names, no workflow commands."""
+    """Show the runner's log: groups by their names, no workflow commands."""
     yield heading("The runner's log")
     hidden = re.compile(r"::(?:endgroup|add-mask|stop-commands|debug)\b.*|::[A-Za-z0-9]{20,}::")
     lines = [line for line in stage.log.read_text(encoding="utf-8").splitlines() if not hidden.match(line)]
@@ -262,7 +262,7 @@ def log_lines(stage: Stage) -> Iterator[str]:
 
 
 def output_lines(stage: Stage) -> Iterator[str]:
-    """Show each output on a line, long ones cut."""
+    """Show each output on a line, long ones truncated."""
     yield heading("Outputs of the step")
     for name, value in read_outputs(stage.outputs.read_text(encoding="utf-8")).items():
         lines = value.splitlines()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Run the action on the bundled example against a GitHub on this machine: no account, no network.
+"""Run the action on the bundled example with a fake GitHub on this machine: no account, no network.
 
     python tools/demo_github.py [--folder .demo-github]
 
-The server is the one that the tests use: it keeps its state in a real git repository and refuses what GitHub's own
-description of its API does not allow. The action runs four times: the pull request is opened; nothing has changed;
-a new deploy is in the evidence; a person has closed the pull request. The repository stays in the folder.
+The server is the one of the tests: it keeps its state in a git repository and rejects requests that violate GitHub's
+description of its API. The action runs four times: the pull request is opened; nothing changed; a new deploy is in the
+evidence; a person closed the pull request. The repository remains in the folder.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _BODY_LINES = 30
 
 
 def main(arguments: list[str]) -> int:
-    """Play the four runs; 0, or the exit code of the run that failed."""
+    """Make the four runs; 0, or the exit code of the run that failed."""
     stage = stage_of(arguments, "Run the action against a GitHub on this machine.", ROOT / ".demo-github")
     if stage is None:
         return 2
@@ -89,7 +89,7 @@ def _writes(exchange: Any) -> bool:
 
 
 def _deploy_more(stage: Stage) -> None:
-    """Adds a call to the trail, as one of the recorded runs would have made it."""
+    """Add a call to the trail, as one of the recorded runs would have made it."""
     own = ":assumed-role/orders-deploy/"
     old = next(each for each in _records(stage.workspace / "cloudtrail") if own in str(each["userIdentity"].get("arn")))
     topic = "arn:aws:sns:eu-west-1:111122223333:orders"
@@ -112,7 +112,7 @@ def _records(trail: Path) -> Iterator[dict[str, Any]]:
 
 
 def _add_runs(github: FakeGitHub, stage: Stage) -> None:
-    """The workflow runs that the session names of the trail speak of, all of the base branch."""
+    """The workflow runs of the session names in the trail, all of the base branch."""
     times: dict[int, list[str]] = {}
     for record in _records(stage.workspace / "cloudtrail"):
         session = str(record["userIdentity"].get("arn", "")).rpartition("/")[2]

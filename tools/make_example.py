@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write the bundled example's CloudTrail files, `examples/cdk-app/trail`, always the same.
 
-    python tools/make_example.py            write what differs, drop what is stale
-    python tools/make_example.py --check    exit 1 when the committed files are not what this program writes
-    python tools/make_example.py --needs    what the deploy role truly needs, as JSON lines
+    python tools/make_example.py    write changed files, delete stale ones
+    python tools/make_example.py --check    exit 1 when the committed files are not this program's output
+    python tools/make_example.py --needs    the permissions that the deploy role requires, as JSON lines
 
 Files are compared by their uncompressed bytes, since compressed ones depend on the zlib in use.
 """
@@ -28,7 +28,7 @@ _DELIVERY = timedelta(minutes=5)
 _EPOCH = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _TWICE = 31
-"""About one record in so many is delivered twice, as CloudTrail does at times."""
+"""One record in about this many is delivered twice, as CloudTrail does at times."""
 
 
 def main(arguments: list[str]) -> int:
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def trail_files() -> dict[str, bytes]:
-    """Make all log files: key below the trail's folder -> uncompressed content of the log file."""
+    """Return all log files: key below the trail's folder -> uncompressed content of the log file."""
     deliveries: dict[tuple[str, int], list[dict[str, object]]] = {}
     for event in _events():
         made = record(event.call, event.actor, event.when, event.key)
@@ -69,7 +69,7 @@ def trail_files() -> dict[str, bytes]:
 
 
 def needs() -> Iterator[Mapping[str, object]]:
-    """List the distinct permissions that the deploy role needed, shown by the trail or not."""
+    """List the distinct permissions that the deploy role required, visible in the trail or not."""
     found: dict[tuple[str, str], list[Event]] = {}
     for event in runs.events():
         for need in event.call.needs if event.run else ():
@@ -97,7 +97,7 @@ def _key(region: str, slot: int) -> str:
 
 
 def _content(records: list[dict[str, object]]) -> bytes:
-    """One log file; CloudTrail keeps no order inside a file."""
+    """One log file; CloudTrail does not sort inside a file."""
     mixed = sorted(records, key=lambda made: digest("order", made["eventID"]))
     return json.dumps({"Records": mixed}, separators=(",", ":")).encode()
 

@@ -1,8 +1,8 @@
-"""Write `leastpriv/permissions/data/fallbacks.tsv`: forms of operations that have no action of their own.
+"""Write `leastpriv/permissions/data/fallbacks.tsv`: variants of operations without an action.
 
-`quicksight:UpdateTopicV2` is authorised as `quicksight:UpdateTopic`. Only operations that an API model of the
-catalogue's own day has: to one that came later AWS may have given an action that the catalogue does not know yet. So
-another release of botocore than the installed one is read:
+`quicksight:UpdateTopicV2` is authorized as `quicksight:UpdateTopic`. Only operations of an API model as old as the
+catalogue are listed: AWS may have given a later one an action that the catalogue does not have yet. So another release
+of botocore than the installed one is read:
 
     python -m pip install --no-deps --target OTHER botocore==1.43.121
     PYTHONPATH=OTHER python tools/make_fallbacks.py
@@ -30,7 +30,7 @@ HEADER = """\
 operation\taction\tsource
 """
 _FORMS = (r"(?P<op>.+)V\d", r"(?P<op>.+)Batch", r"Batch(?P<op>(Create|Update|Delete|Get|Put).+)")
-"""The forms that AWS's API operations table shows: GetFindingV2, SendMessageBatch, BatchUpdateTask (2026-10)."""
+"""The variants in AWS's API operations table: GetFindingV2, SendMessageBatch, BatchUpdateTask (2026-10)."""
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def rows() -> Iterator[tuple[str, str]]:
 
 
 def without(operation: str) -> str:
-    """The action of an operation's name without its form; empty where there is none."""
+    """The action of an operation's name without its variant; empty without one."""
     prefix, _, name = operation.partition(":")
     matches = (re.fullmatch(form, name) for form in _FORMS)
     found = (catalog.spelling(f"{prefix}:{match['op']}") for match in matches if match)

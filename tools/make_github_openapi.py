@@ -1,6 +1,6 @@
 """Write the parts of GitHub's own API descriptions that the fake GitHub of the tests answers.
 
-Run it to follow a new description: `python tools/make_github_openapi.py` (needs `npm`). It writes, into
+Run it to adopt a new description: `python tools/make_github_openapi.py` (needs `npm`). It writes, into
 `tests/fakes/github/`, `openapi.json` from the npm package `@octokit/openapi`, `schema.graphql` from
 `@octokit/graphql-schema`, and `SOURCES.md`, which names both versions and their licence.
 """
@@ -145,7 +145,7 @@ def unpack(package: str, folder: Path) -> Path:
 
 
 def reduced_description(whole: dict[str, Any]) -> dict[str, Any]:
-    """Keep the operations named above and what they refer to; prose and superfluous examples go."""
+    """Keep the operations named above and their references; drop prose and superfluous examples."""
     paths = {path: reduced_path(whole["paths"][path], methods) for path, methods in OPERATIONS.items()}
     info = {"title": whole["info"]["title"], "version": whole["info"]["version"], "license": whole["info"]["license"]}
     components: dict[str, dict[str, Any]] = {}
@@ -202,9 +202,9 @@ def references(node: Any) -> Iterator[str]:
 
 
 def without_prose(node: Any, names: bool = False) -> Any:
-    """Copy a part of the description without words for people; `names` tells a map of properties from a schema.
+    """Copy a part of the description without prose; `names` distinguishes a map of properties from a schema.
 
-    The OpenAPI format demands a response's `description`; an empty one serves.
+    The OpenAPI format demands a response's `description`; an empty one is valid.
     """
     if isinstance(node, list):
         return [without_prose(value) for value in node]
@@ -270,7 +270,7 @@ def named_types(node: Node) -> list[str]:
         """Collect each name."""
 
         def enter_named_type(self, named: NamedTypeNode, *_: object) -> None:
-            """Note one."""
+            """Collect one."""
             found.append(named.name.value)
 
     visit(node, Names())

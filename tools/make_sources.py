@@ -1,9 +1,9 @@
-"""Write `leastpriv/permissions/data/sources.tsv`: IAM prefixes of event sources that are none, by their API models.
+"""Write `leastpriv/permissions/data/sources.tsv`: IAM prefixes of event sources that are not prefixes, by API models.
 
-The event source is taken to be the signing name or the endpoint's name of a model. Its prefix is the signing name where
-that is one, else the only prefix whose actions have the names of at least two thirds of the model's operations. What
-records or AWS's pages show is in events.tsv and goes before. As for tools/make_fallbacks.py, the models of the
-catalogue's own day are read:
+The event source is taken to be the signing name or the endpoint's name of a model. Its prefix is the signing name if
+that is one, else the only prefix whose actions have the names of at least two thirds of the model's operations. Facts
+of records or AWS's pages are in events.tsv and take precedence. As for tools/make_fallbacks.py, the models as old as
+the catalogue are read:
 
     python -m pip install --no-deps --target OTHER botocore==1.43.121
     PYTHONPATH=OTHER python tools/make_sources.py
@@ -58,7 +58,7 @@ def rows() -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def prefix_of(signing: str, operations: Collection[str]) -> tuple[str, int]:
-    """The prefix of a model, and how many of its operations are actions of it; empty where no single one is."""
+    """The prefix of a model, and how many of its operations are actions of it; empty unless there is exactly one."""
     counts = Counter(prefix for name in operations for prefix in owners().get(name.lower(), ()))
     if counts[signing]:
         return signing, counts[signing]

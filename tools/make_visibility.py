@@ -1,14 +1,14 @@
-"""Compile `permissions/data/visibility.tsv.gz` and `carriers.tsv.gz`: what a trail shows of the use of each action.
+"""Compile `permissions/data/visibility.tsv.gz` and `carriers.tsv.gz`: how a trail shows the use of each action.
 
     python tools/make_visibility.py [REFERENCE]
 
 REFERENCE is an archive, a folder or an `https://` address of AWS's service reference (see tools/service_reference.py).
 The other facts come from the hand-made tables of tools/visibility/, of the package, and from the installed API models.
 
-An operation that needs an action is an event of the action. tools/trail_events.py says how a trail shows it; where that
-does not know, the flag of the service reference decides. An action inherits the worst of its events (unknown, never,
+An operation that requires an action is an event of the action. tools/trail_events.py returns how a trail shows it; if
+it does not know, the flag of the service reference decides. An action inherits the worst of its events (unknown, never,
 data, management), because its use may have been any of them. An operation that authorizes an action besides the one it
-needs is a carrier of the action.
+requires is a carrier of the action.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Compiler:
         )
 
     def _lifted(self, action: str, event: Event) -> Event:
-        """The event as the flag of its action shows it, where nothing else is known."""
+        """The visibility of the event by the flag of its action, if nothing else is known."""
         if event.visibility != "unknown" or action.lower() not in self._flagged:
             return event
         flag = read_only(event.operation.partition(":")[2])
@@ -163,7 +163,7 @@ class Compiler:
 
     @cached_property
     def operations(self) -> Mapping[str, tuple[Named, ...]]:
-        """Operation, as `map_event` names it -> who names it."""
+        """Operation, as `map_event` names it -> what names it."""
         found: dict[str, list[Named]] = defaultdict(list)
         for prefix in sorted(catalog.services()):
             for named in operations_of(prefix):
@@ -283,7 +283,7 @@ class Compiler:
         return groups
 
     def carrier_event(self, key: str) -> Event:
-        """How a trail shows a carrier: as its own action's flag, where nothing else is known."""
+        """How a trail shows a carrier: by its own action's flag, if nothing else is known."""
         pages = [each.page for each in self.operations.get(key, ()) if each.page]
         event = event_of(key, pages[0] if pages else "")
         for action in self._needed[key]:
@@ -292,7 +292,7 @@ class Compiler:
 
 
 def needed_by(named: Named) -> tuple[str, ...]:
-    """The actions that a call of the operation needs whatever its parameters."""
+    """The actions that every call of the operation requires."""
     if named.source:
         return actions_of_operation(f"{named.source}.amazonaws.com", named.name)
     found = catalog.spelling(f"{named.prefix}:{named.name}")

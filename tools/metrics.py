@@ -1,10 +1,10 @@
-"""Measure how simple `leastpriv/` is, and fail where a measure is worse than its committed ceiling.
+"""Measure how simple `leastpriv/` is, and fail if a measure is worse than its committed ceiling.
 
     python tools/metrics.py [--record] [--details] [--lower]
 
 `tools/metrics_ceiling.toml` holds ceiling and goal of each measure; one without a ceiling is only reported. `--record`
-measures the way of one record through the action instead, `--details` lists what is counted, `--lower` lowers the
-ceilings to what is measured and never raises one. Exit code: 0 no measure is worse than its ceiling, 1 otherwise.
+measures the path of one record through the action instead, `--details` lists the counted items, `--lower` lowers the
+ceilings to the measured values and never raises one. Exit code: 0 no measure is worse than its ceiling, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def table(metrics: Sequence[Metric], limits: Limits, details: bool) -> Iterator[
 
 
 def lowered(text: str, metrics: Sequence[Metric], limits: Limits) -> str:
-    """Lower the ceilings in the text of their file to what is measured; those that are lower already remain."""
+    """Lower the ceilings in the text of their file to the measured values; lower ones remain."""
     for metric in metrics:
         old = ceiling(metric, limits)
         if metric.value < old or (metric.name in HIGHER_IS_BETTER and metric.value > old):
@@ -109,7 +109,7 @@ def lowered(text: str, metrics: Sequence[Metric], limits: Limits) -> str:
 
 
 def record_metrics(root: Path) -> Sequence[Metric]:
-    """Measure the way of one record through the action."""
+    """Measure the path of one record through the action."""
     from one_record import trace
 
     return [Metric(f"{RECORD}{name}", count) for name, count in trace(root / PACKAGE).items()]

@@ -1,4 +1,4 @@
-"""Follow one CloudTrail record through the whole action: which files and functions of the package it passes.
+"""Count the files and functions of the package that one CloudTrail record passes in a run of the action.
 
 The repository of the demo holds a policy of one statement, and its trail one record. Calls are those of functions and
 class bodies of the package, and those of built-in functions by them; module bodies do not count. A call of a function
@@ -40,7 +40,7 @@ POLICY = {
     ],
 }
 ADDED = ["sqs:CreateQueue", "sqs:TagQueue"]
-"""What the record needs."""
+"""The permissions that the record requires."""
 
 
 class Tracer:
@@ -94,7 +94,7 @@ def trace(package: Path) -> Mapping[str, int]:
     """Run `entrypoint.py` on the one record and count the calls inside the package.
 
     Raises:
-        RuntimeError: the action did not propose what the record needs.
+        RuntimeError: the action did not propose the permissions that the record requires.
     """
     tracer = Tracer(package)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Write what README.md takes from elsewhere: the tables of action.yml, and the reader role; `--check` only compares."""
+"""Write the generated parts of README.md: the tables of action.yml, and the reader role; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Entries = Mapping[str, Mapping[str, object]]
 
 
 def with_tables(readme: str, action: Mapping[str, Entries]) -> str:
-    """Return `readme` with what stands between its markers replaced.
+    """Return `readme` with new content between its markers.
 
     Raises:
         ValueError: a marker is missing or occurs twice.

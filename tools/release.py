@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The two steps of a release that are more than a command; needs nothing but Python.
+"""The two steps of a release that are more than a command; needs only Python.
 
-python tools/release.py notes VERSION      print the notes of CHANGELOG.md; fails unless the package has that version
-python tools/release.py pin IMAGE@DIGEST   have action.yml name the image by digest in place of the Dockerfile
+python tools/release.py notes VERSION  print the notes of CHANGELOG.md; fails unless the package has that
+version
+python tools/release.py pin IMAGE@DIGEST   make action.yml name the image by digest in place of the Dockerfile
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def pinned(action: str, image: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the two; 2 with a sentence where the input is wrong."""
+    """Run one of the two; 2 with a sentence if the input is wrong."""
     step, what = arguments
     action = ROOT / "action.yml"
     try:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Take the pictures of the README anew from the bundled example: the pull request's text, and the page of `page-file`.
+"""Renew the README's pictures of the bundled example: the pull request's text, and the page of `page-file`.
 
     python tools/screenshots.py [--check]
 
-The action runs against the GitHub of the tests; its text is rendered as GitHub renders it, and Chromium, which must be
-installed, takes the pictures. `docs/images/SOURCE.tsv` holds the digest of what each picture shows: `--check`,
-which needs no Chromium, fails where a picture shows what the action no longer writes.
+The action runs with the GitHub of the tests; its text is rendered as GitHub renders it, and Chromium, which must be
+installed, takes the pictures. `docs/images/SOURCE.tsv` holds the digest of each picture's content: `--check`, which
+needs no Chromium, fails if a picture no longer shows the action's output.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ code { background: #818b981f; border-radius: 6px; padding: 2px 5px; font: 12px "
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pictures, or compare; 0, or 1 where a picture is stale or cannot be taken."""
+    """Write the pictures, or compare; 0, or 1 if a picture is stale or cannot be taken."""
     parser = argparse.ArgumentParser(description="Take the pictures of the README anew.")
     parser.add_argument("--check", action="store_true", help="only tell whether they show what the action writes")
     check = parser.parse_args(arguments).check
@@ -94,7 +94,7 @@ def shown(folder: Path) -> dict[str, str]:
 
 
 def as_github(title: str, body: str) -> str:
-    """The page of a pull request, in the look that reviewers know."""
+    """The page of a pull request, styled like GitHub's."""
     text = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
     return (
         f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style><h1>{html.escape(title)} <span>#1</span></h1>'
@@ -106,7 +106,7 @@ def as_github(title: str, body: str) -> str:
 
 
 def digest(page: str) -> str:
-    """SHA-256 of what a page shows, without the names of a run's commits and the day it was made."""
+    """SHA-256 of a page's content, without the names of a run's commits and its day."""
     settled = re.sub(r"\b[0-9a-f]{12,64}\b|\d{4}-\d\d-\d\dT[\d:.]+Z", "…", page)
     return hashlib.sha256(settled.encode()).hexdigest()
 

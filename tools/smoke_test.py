@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Start an image of the action as a runner does, and look at what it holds; needs nothing but a container engine.
+"""Start an image of the action as a runner does, and check its content; needs only a container engine.
 
     python3 tools/smoke_test.py docker|podman IMAGE
 
-It says in one sentence what is missing without inputs, reports on the bundled example without a network, holds every
-module as valid byte code, and no package manager, compiler or git. Exit code 1 with a sentence where that is not so.
+Without inputs the action names the missing one in one sentence; it reports on the bundled example without a network;
+the image holds every module as valid byte code, and no package manager, compiler or git. Exit code 1 with a sentence
+otherwise.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def main(arguments: list[str]) -> int:
-    """Run the three checks in order; 0, or 1 with what was found."""
+    """Run the three checks in order; 0, or 1 with the finding."""
     engine, image = arguments
 
     def run(*options: str, command: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

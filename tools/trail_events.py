@@ -1,4 +1,4 @@
-"""How a trail shows an API operation: the first source that knows it decides.
+"""Finds how a trail shows an API operation, from the first source that knows it.
 
 The sources are, in this order: the table of data events, a page that says that it is never recorded, public records,
 and the service's page on CloudTrail (tools/visibility/). The flag of the service reference is one of an action and not
@@ -45,7 +45,7 @@ class Event:
 
     @property
     def answer(self) -> Answer:
-        """What the table says of an action with this event."""
+        """The visibility of an action with this event."""
         return self.visibility, self.resource_type, self.reason, self.read_only, self.page
 
 
@@ -237,7 +237,7 @@ def is_named(prefix: str, name: str, coverage: str) -> bool:
 
 @cache
 def page_of(prefix: str, name: str = "", coverage: str = "") -> str:
-    """Address of the service's page on CloudTrail, of that which names an operation; empty where none was read."""
+    """Address of the service's page on CloudTrail that names an operation; empty if none was read."""
     rows = [row for row in pages_of(prefix) if not name or name in row["operations"].split(",")]
     return next((address(row["source"]) for row in rows if row["coverage"] == coverage or not coverage), "")
 

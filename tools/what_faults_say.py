@@ -1,7 +1,7 @@
-"""Print what a run reports where AWS does not answer as it should: a Markdown table a source, out of the tests' rows.
+"""Print the reports of a run for faults of AWS: a Markdown table per source, from the tests' rows.
 
-The tests compare every sentence with what the product says (`tests/evidence/aws_findings/test_faults.py` and its
-neighbours, and `tests/action/test_interruptions.py`).
+The tests compare every sentence with the product's (`tests/evidence/aws_findings/test_faults.py` and its neighbours,
+and `tests/action/test_interruptions.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS = (
 )
 
 INTERRUPTED = "Interrupted: nothing was published."
-"""The command's last line; before it, what it cancelled."""
+"""The command's last line, after the line about cancelled jobs."""
 
 Row = Mapping[str, Any]
 

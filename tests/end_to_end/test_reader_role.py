@@ -116,7 +116,7 @@ def test_the_product_works_with_the_role_without_a_denial(reading: Read) -> None
 
 
 def test_init_grants_exactly_what_the_product_s_calls_need(reading: Read, tmp_path: Path) -> None:
-    """The product's proposal for its own reader role adds nothing, removes nothing, and narrows nothing."""
+    """The product's proposal for its own reader role has no addition, removal or narrowing."""
     granted = tmp_path / "leastpriv-reader.json"
     granted.write_text(json.dumps(reader_policy(reader_grants(SOURCES), VALUES), indent=2))
     assert changes(granted, reading.records, READER, tmp_path / "out") == []
@@ -198,7 +198,7 @@ def _template() -> str:
 
 
 def _last_accessed() -> LastAccessed:
-    """IAM's last accessed information, which the lab does not have: a managed policy is attached to another role too."""
+    """IAM's last accessed information, missing in the lab: a managed policy is attached to another role."""
     more, other = f"arn:aws:iam::{ACCOUNT}:policy/more", f"arn:aws:iam::{ACCOUNT}:role/other"
     granted = {TARGET: {more: ("sns",), "deploy": ("sqs",)}, other: {more: ("sns",)}}
     attempt = Attempt(other, "sns:ListTopics", datetime.now(UTC) - timedelta(days=1))

@@ -50,8 +50,8 @@ def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(stage:
     assert bool(found.removed) is case["removes"]
     if case["condition"] == "interrupted":
         assert not found.proposal
-        # Answers take twenty seconds, or never come.
-        assert found.seconds < 19
+        # Answers take twelve seconds, or never come.
+        assert found.seconds < 11
         assert stage.athena.stopped == (["query-1"] if case["source"] == "Athena" else [])
 
 

@@ -1,1 +1,1 @@
-"""The records of the bundled example: a CI role that deploys a small CDK app, and the account around it."""
+"""Records of the bundled example: a CI role that deploys a small CDK app, and other principals of the account."""

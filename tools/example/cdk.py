@@ -1,4 +1,4 @@
-"""What `cdk deploy` and `cdk destroy` with the role's own credentials (CliCredentialsStackSynthesizer)."""
+"""Calls of `cdk deploy` and `cdk destroy` with the role's own credentials (CliCredentialsStackSynthesizer)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _BUCKET: Json = {"accountId": ACCOUNT, "type": "AWS::S3::Bucket", "ARN": _BUCKET
 
 
 def bootstrap_version() -> Call:
-    """Read the parameter in which `cdk bootstrap` keeps its version."""
+    """Read the parameter with the version of `cdk bootstrap`."""
     arn = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{BOOTSTRAP_VERSION}"
     listed: tuple[Json, ...] = ({"accountId": ACCOUNT, "ARN": arn},)
     return Call("ssm", "GetParameter", {"name": BOOTSTRAP_VERSION}, (("ssm:GetParameter", arn),), resources=listed)
 
 
 def assume_lookup_role(lookup: Actor) -> Call:
-    """Become the bootstrap's lookup role, as `cdk diff` does to read the account; `lookup` is the session of it."""
+    """Assume the bootstrap's lookup role, as `cdk diff` does to read the account; `lookup` is its session."""
     arn = f"arn:aws:iam::{ACCOUNT}:role/{LOOKUP_ROLE}"
     return Call(
         "sts",
@@ -51,7 +51,7 @@ def publish(template: str, asset: str, *, new: bool) -> Iterator[Call]:
 
 
 def check_lifecycle() -> Call:
-    """Ask, in a step of the workflow, whether the bucket expires old assets; it does not."""
+    """Read, in a step of the workflow, whether the bucket expires old assets; it does not."""
     return _bucket(
         "GetBucketLifecycle",
         "s3:GetLifecycleConfiguration",
@@ -64,7 +64,7 @@ def check_lifecycle() -> Call:
 def deploy(
     stack: Stack, run: str, template: str, resources: Iterable[Call], *, exists: bool, failed: bool = False
 ) -> Iterator[Call]:
-    """Make a change set, read it, execute it and follow it to its end."""
+    """Create a change set, read it, execute it and follow it to its end."""
     if exists:
         yield _named(stack, "DescribeStacks")
         yield _named(stack, "GetTemplate", {"templateStage": "Original"})
@@ -87,7 +87,7 @@ def deploy(
 
 
 def destroy(stack: Stack, resources: Iterable[Call]) -> Iterator[Call]:
-    """`cdk destroy`: one call of its own, the rest is CloudFormation's."""
+    """`cdk destroy`: one call, the others are CloudFormation's."""
     yield _named(stack, "DescribeStacks")
     yield _named(stack, "DeleteStack")
     yield from _followed(stack, resources)
@@ -95,7 +95,7 @@ def destroy(stack: Stack, resources: Iterable[Call]) -> Iterator[Call]:
 
 
 def throttled(stack: Stack) -> Call:
-    """Get an answer that says nothing about permissions."""
+    """Get an error that is no denial."""
     return Call(
         "cloudformation",
         "DescribeStackEvents",
@@ -107,7 +107,7 @@ def throttled(stack: Stack) -> Call:
 
 
 def _followed(stack: Stack, resources: Iterable[Call]) -> Iterator[Call]:
-    """CloudFormation's calls with the tool's look at the stack's events between them, every fourth call."""
+    """CloudFormation's calls, with the tool's read of the stack's events after every fourth call."""
     yield _by_id(stack, "DescribeStackEvents", wait=5)
     for index, call in enumerate(resources, start=1):
         yield call

@@ -1,4 +1,4 @@
-"""What CloudFormation calls for AWS::Lambda::Function, ::Permission and ::EventSourceMapping."""
+"""CloudFormation's calls for AWS::Lambda::Function, ::Permission and ::EventSourceMapping."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LAMBDA = "20150331"
 
 
 def code(asset: str) -> Json:
-    """Where Lambda finds the code of an asset."""
+    """Location of an asset's code for Lambda."""
     return {"s3Bucket": ASSETS, "s3Key": f"{asset}.zip"}
 
 
 def create_function(stack: Stack, asset: str) -> Iterator[Call]:
-    """Create AWS::Lambda::Function: looked for first, created with its role and tags, awaited."""
+    """Create AWS::Lambda::Function: searched first, created with its role and tags, awaited."""
     yield _missing_function(stack)
     parameters: Json = {
         "functionName": stack.function,
@@ -101,13 +101,13 @@ def update_configuration(stack: Stack, memory: int) -> Iterator[Call]:
 
 
 def tag_function(stack: Stack, tags: Json) -> Call:
-    """Change tags of the function; TagResource has an API date of its own."""
+    """Change tags of the function; TagResource has another API date."""
     parameters: Json = {"resource": stack.function_arn, "tags": tags}
     return by_cloudformation("lambda", "TagResource20170331v2", parameters, ("lambda:TagResource", stack.function_arn))
 
 
 def delete_function(stack: Stack) -> Iterator[Call]:
-    """Delete the function and what ties it to others."""
+    """Delete the function with its permission and event source mapping."""
     yield _mapping_call(stack, "DeleteEventSourceMapping")
     parameters: Json = {
         "functionName": stack.function,

@@ -1,4 +1,4 @@
-"""Everybody else in the account: their calls lie in the same files and must not count for the deploy role."""
+"""Calls of all other principals of the account, which are in the same files and must not count for the deploy role."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143
 
 
 def events() -> Iterator[Event]:
-    """Tell the calls of other roles, a user, a person in the console and AWS services."""
+    """List the calls of other roles, a user, a person in the console and AWS services."""
     for index in range(_DAYS):
         day = _FIRST_DAY + timedelta(days=index)
         yield from _timed(day, 6, _service("cloudtrail.amazonaws.com"), _deliveries())

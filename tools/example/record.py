@@ -1,9 +1,8 @@
-"""One CloudTrail record from a call and the actor who made it, in the shape of event version 1.11.
+"""One CloudTrail record from a call and its actor, in the shape of event version 1.11.
 
 Field order and shapes follow records that CloudTrail delivers
-(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html).
-Every identifier is derived from its place in the story by a hash, so that one changed run leaves all
-others as they are.
+(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html). Every
+identifier is a hash of its position in the story, so that a change of one run does not change the others.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TypeAlias
 
 Json: TypeAlias = dict[str, object]
 Need: TypeAlias = tuple[str, str]
-"""An action and the ARN it is authorised on."""
+"""An action and the ARN it is authorized on."""
 
 ACCOUNT = "111122223333"
 REGION = "eu-west-1"
@@ -30,7 +29,7 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One API call as the story tells it."""
+    """One API call of the story."""
 
     service: str
     """First label of the event source, `monitoring` for CloudWatch."""
@@ -38,13 +37,13 @@ class Call:
     """Event name, `CreateFunction20150331`."""
     parameters: Json | None
     needs: tuple[Need, ...] = ()
-    """What the call truly needs: the answer that a reader of the trail has to find."""
+    """The permissions that the call requires, which a reader of the trail has to find."""
     response: Json | None = None
     resources: tuple[Json, ...] = ()
     error: str = ""
     message: str = ""
     region: str = ""
-    """Empty: where the service is recorded for this account."""
+    """Empty: the home region of this account."""
     via: str = ""
     """Service that makes the call with the caller's own permissions."""
     data: bool = False
@@ -63,7 +62,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes calls, and from where."""
+    """The identity and source of calls."""
 
     identity: Json
     address: str
@@ -124,12 +123,12 @@ def role_session(role: str, session: str, created: datetime, *, path: str = "/",
 
 
 def credentials(identity: Json) -> Json:
-    """What an answer of STS tells of the credentials that it hands out to a session."""
+    """The credentials in STS's answer for a session."""
     return {"accessKeyId": identity["accessKeyId"], "sessionToken": "EXAMPLE" + token(16, identity["accessKeyId"])}
 
 
 def record(call: Call, actor: Actor, when: datetime, key: str) -> Json:
-    """Make the record CloudTrail writes; `key` names its place in the story and makes its identifiers."""
+    """Return the record that CloudTrail writes; `key` is its position in the story and determines its identifiers."""
     made: Json = {
         "eventVersion": "1.11",
         "userIdentity": {**actor.identity, **({"invokedBy": call.via} if call.via else {})},

@@ -1,8 +1,8 @@
-"""What CloudFormation calls, with the caller's permissions, for each resource of the app.
+"""CloudFormation's calls, with the caller's permissions, for each resource of the app.
 
 Modelled on the handlers of AWS::SQS::Queue, AWS::IAM::Role, AWS::IAM::Policy, AWS::Logs::LogGroup and
-AWS::CloudWatch::Alarm. The reads of SQS are no management events, and the trail of this account logs data
-events of S3 alone: the deploy needs `sqs:GetQueueAttributes`, and no record says so
+AWS::CloudWatch::Alarm. The reads of SQS are no management events, and the trail of this account logs only data events
+of S3: the deploy needs `sqs:GetQueueAttributes`, and no record shows it
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/logging-using-cloudtrail.html).
 """
 
@@ -19,7 +19,7 @@ LAMBDA_EXECUTION = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecution
 
 
 def create_all(stack: Stack, asset: str) -> Iterator[Call]:
-    """Create a stack: log group, role, queue, function, and what ties them together."""
+    """Create a stack: log group, role, queue, function, and their connections."""
     yield from create_log_group(stack)
     yield from create_role(stack)
     yield from create_queue(stack.queue())
@@ -39,7 +39,7 @@ def create_log_group(stack: Stack) -> Iterator[Call]:
 
 
 def put_retention(stack: Stack, days: int) -> Call:
-    """Set how long the function's log is kept."""
+    """Set the retention of the function's log."""
     parameters: Json = {"logGroupName": stack.log_group, "retentionInDays": days}
     return by_cloudformation(
         "logs", "PutRetentionPolicy", parameters, ("logs:PutRetentionPolicy", _log_group_arn(stack))
@@ -47,7 +47,7 @@ def put_retention(stack: Stack, days: int) -> Call:
 
 
 def create_role(stack: Stack) -> Iterator[Call]:
-    """Create AWS::IAM::Role: looked for first, tagged on creation."""
+    """Create AWS::IAM::Role: searched first, tagged on creation."""
     get = ("iam:GetRole", stack.role_arn)
     name: Json = {"roleName": stack.role}
     missing = f"The role with name {stack.role} cannot be found."
@@ -123,7 +123,7 @@ def tag_role(stack: Stack, tags: dict[str, str]) -> Call:
 
 
 def refused_alarm(session: str, alarm: str) -> Call:
-    """Fail to create AWS::CloudWatch::Alarm; the record of a refusal keeps no request parameters."""
+    """Fail to create AWS::CloudWatch::Alarm; the record of a denial has no request parameters."""
     arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm}"
     action = "cloudwatch:PutMetricAlarm"
     message = (

@@ -1,4 +1,4 @@
-"""The deploys of five weeks: when each ran and what it did."""
+"""The deploys of five weeks: time and calls of each run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CLI_AGENT = "aws-cli/2.31.3 md/awscrt#0.27.6 ua/2.1 os/linux#6.11.0-1018-azure 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A call in its place in the story."""
+    """A call with its position in the story."""
 
     when: datetime
     actor: Actor
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def session(self) -> str:
-        """ARN of the role session, as refusals name it."""
+        """ARN of the role session, as denials name it."""
         return f"arn:aws:sts::{ACCOUNT}:assumed-role/{ROLE}/{self.id}"
 
     @property
@@ -93,7 +93,7 @@ RUNS = (
 
 
 def events() -> Iterator[Event]:
-    """Tell all calls of all runs, those of the lookup role included."""
+    """List all calls of all runs, including those of the lookup role."""
     for run in RUNS:
         yield from _events_of(run)
 
@@ -126,7 +126,7 @@ def _agent(actor: Actor, call: Call) -> Actor:
 
 
 def _web_identity(run: Run, deployer: Actor) -> Actor:
-    """Name the caller of the login, who has no permissions yet: the trust policy alone decides."""
+    """Name the caller of the login, who has no permissions yet: only the trust policy decides."""
     subject = f"repo:acme/orders:ref:refs/heads/{run.ref}"
     identity: Json = {
         "type": "WebIdentityUser",
@@ -180,7 +180,7 @@ def _work(run: Run) -> Iterator[Call]:
 
 
 def _changes(run: Run, stack: Stack) -> Iterator[Call]:
-    """Tell what CloudFormation calls in this run."""
+    """List CloudFormation's calls in this run."""
     match run.what:
         case "create" | "preview-create":
             yield from resources.create_all(stack, run.asset)
@@ -208,7 +208,7 @@ def _queue_changes(stack: Stack) -> Iterator[Call]:
 
 
 def _alarm(run: Run) -> Iterator[Call]:
-    """Let the alarm be refused: CloudFormation takes back what it has done."""
+    """The alarm is denied: CloudFormation rolls back."""
     yield from resources.create_queue(_DEAD_LETTERS)
     redrive = f'{{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:{ACCOUNT}:{_DEAD_LETTERS}","maxReceiveCount":5}}'
     yield from resources.set_queue(ORDERS.queue(), {"RedrivePolicy": redrive})

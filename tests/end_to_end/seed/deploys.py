@@ -27,8 +27,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """A tool with its app: `prepare` installs the tool and creates the app's folder and the prerequisites of the
-    deploy."""
+    """A tool with its app: `prepare` installs the tool and creates the app's folder and prerequisites of the deploy."""
 
     name: str
     prepare: Callable[[Path, Lab], tuple[Step, ...]]

@@ -123,6 +123,8 @@ class ObjectCache:
         self._is_refused = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
+                raise InputError(f"cache-dir: {str(self._path)!r} is not a regular file: remove it.")
             self._database = self._opened()
         except (OSError, *_database_errors()) as error:
             raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error

@@ -22,6 +22,7 @@ from typing import IO, BinaryIO, Protocol
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials.log_text import LogText, clean_log_text
 from leastpriv.evidence.denials.message import find_denials
+from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20
@@ -266,8 +267,9 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
 
 def _read_path(path: Path) -> Iterator[LoggedDenial]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    root = path.resolve()
     for file in files:
-        with file.open("rb") as stream:
+        with open_regular(file, root) as stream:
             yield from _read_file(stream, str(file))
 
 

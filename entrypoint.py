@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from leastpriv.action.main import action_main
+from leastpriv.action.step import action_main
 
 if __name__ == "__main__":
     sys.exit(action_main(os.environ, sys.stdout, sys.stderr, lambda: datetime.now(UTC)))

@@ -44,7 +44,7 @@ class Figures:
     seconds: float = 0
 
     def note(self, call: Call) -> None:
-        """Map one call and count what came of it."""
+        """Map one call and count the result."""
         event = (call.source, call.name)
         started = time.perf_counter()
         mapped = needs_of(call)
@@ -59,7 +59,7 @@ class Figures:
             self.actions.update(need.permission.action for need in mapped.needs)
 
     def add(self, other: Figures) -> None:
-        """Take another set's figures in."""
+        """Add another set's figures."""
         self.records += other.records
         self.calls += other.calls
         self.events += other.events

@@ -1,8 +1,8 @@
-"""Measures the reader of refusals on labelled messages: `python bench/denials.py FILE_OF_JSONL`.
+"""Measures the parser of denials on labelled messages: `python bench/denials.py FILE_OF_JSONL`.
 
-Each line is a message with what a person reads in it: `expected` (actions, resource, denied_by), `grant` (yes, no,
-unsure: whether adding the action to the principal's identity policy can help), `action_in_text`, `near_miss`. Printed
-are the shares that are read exactly, the grants that would be wrong, tables by tool and by wording, and every miss.
+Each line is a message with a person's reading: `expected` (actions, resource, denied_by), `grant` (yes, no, unsure:
+whether adding the action to the principal's identity policy can help), `action_in_text`, `near_miss`. Printed are the
+shares that are parsed exactly, the grants that would be wrong, tables by tool and by wording, and every miss.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _WORDINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A labelled message and what was read in it."""
+class LabelledDenial:
+    """A labelled message and the parsed denial."""
 
     label: Mapping[str, Any]
     denial: Denial
@@ -50,7 +50,7 @@ class Judged:
 
     @property
     def granted(self) -> bool:
-        """It would be mended by a grant."""
+        """A grant would resolve it."""
         return self.denial.mendable and bool(self.denial.actions)
 
     @property
@@ -62,7 +62,7 @@ class Judged:
 
     @property
     def right(self) -> bool:
-        """What the measure asks of a message of its kind."""
+        """The minimum for a message of its kind."""
         if self.kind == "unsure":
             return True
         return not self.granted if self.kind == "hopeless" else self.exact and self.granted
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         print("Name a file of labelled messages, one JSON object a line.", file=sys.stderr)
         return _USAGE
-    rows = judged(Path(arguments[0]))
+    rows = labelled_denials(Path(arguments[0]))
     print("\n".join(summary(rows)))
     print("\n".join(table("tool", rows, lambda row: str(row.label["tool"]))))
     print("\n".join(table("wording", rows, lambda row: wording(str(row.label["message"])))))
@@ -84,14 +84,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def judged(file: Path) -> list[Judged]:
+def labelled_denials(file: Path) -> list[LabelledDenial]:
     """Every labelled message of a file, read."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [Judged(label, read_denial(label["message"])) for label in map(json.loads, lines)]
+    return [LabelledDenial(label, read_denial(label["message"])) for label in map(json.loads, lines)]
 
 
-def summary(rows: Sequence[Judged]) -> list[str]:
-    """The shares by kind of message, and the refusers."""
+def summary(rows: Sequence[LabelledDenial]) -> list[str]:
+    """The shares by kind of message, and the denying policy types."""
     lines = []
     for kind in ("stated", "inferred"):
         some = [row for row in rows if row.kind == kind]
@@ -111,8 +111,8 @@ def summary(rows: Sequence[Judged]) -> list[str]:
     return lines
 
 
-def table(title: str, rows: Sequence[Judged], key: Callable[[Judged], str]) -> list[str]:
-    """Right of all, by a key; nothing is asked of unsure ones."""
+def table(title: str, rows: Sequence[LabelledDenial], key: Callable[[LabelledDenial], str]) -> list[str]:
+    """Correct of all, by a key; unsure ones do not count."""
     asked = [row for row in rows if row.kind != "unsure"]
     all_of, right = Counter(map(key, asked)), Counter(key(row) for row in asked if row.right)
     lines = [f"\n{title:42} messages  right"]
@@ -124,8 +124,8 @@ def wording(message: str) -> str:
     return next((name for name, pattern in _WORDINGS if re.search(pattern, message, re.IGNORECASE)), "other")
 
 
-def miss(row: Judged) -> str:
-    """Expected and read, in one line."""
+def miss(row: LabelledDenial) -> str:
+    """Expected and parsed, in one line."""
     expected, found = row.label["expected"], row.denial
     return (
         f"expected {', '.join(expected['actions']) or '-'} on {expected['resource'] or '-'},"

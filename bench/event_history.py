@@ -1,4 +1,4 @@
-"""Event history: answers asked for and peak memory by number of events; `.venv/bin/python bench/event_history.py`."""
+"""Measures event history: requests and peak memory by number of events; `.venv/bin/python bench/event_history.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = ((2_000, 20), (20_000, 200), (60_000, 200))
 
 
 class Quick(FakeHistory):
-    """Answers from an index, so that the server is not what is measured."""
+    """Answers from an index, so that the server is not measured."""
 
     index: Mapping[tuple[str, str], list[Mapping[str, Any]]] = {}
 
@@ -42,7 +42,7 @@ class Quick(FakeHistory):
 
 
 def serve(calls: int, sessions: int, ready: multiprocessing.Queue[dict[str, str]]) -> None:
-    """A server with that many calls, until it is ended."""
+    """A server with that many calls, inside the context."""
     index: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for number in range(sessions):
         name, start = str(19_000_000_000 + number), NOW - timedelta(days=80) + timedelta(hours=number)
@@ -57,7 +57,7 @@ def serve(calls: int, sessions: int, ready: multiprocessing.Queue[dict[str, str]
 
 
 def main() -> None:
-    """One line a size; a process of its own for each would show the same peak or less."""
+    """Print one line per size; a separate process for each would show the same peak or less."""
     for calls, sessions in SIZES:
         ready: multiprocessing.Queue[dict[str, str]] = multiprocessing.Queue()
         server = multiprocessing.Process(target=serve, args=(calls, sessions, ready), daemon=True)

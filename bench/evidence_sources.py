@@ -1,8 +1,11 @@
-"""Requests and memory of every source of evidence: `.venv/bin/python bench/evidence_sources.py FOLDER [OBJECTS]`.
+"""Measures requests and memory of every source of evidence.
 
-The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are cut into so many objects (5,000
-unless told). A server on this machine has them as a trail's bucket, as a table in Athena (DuckDB, in the lab's
-environment) and as event history, and one role in its account. Each source is read for that role in its own process.
+    .venv/bin/python bench/evidence_sources.py FOLDER [OBJECTS]
+
+The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the given number of
+objects (5,000 by default). A server on this machine has them as a trail's bucket, as a table in Athena (DuckDB, in the
+lab's environment) and as event history, and one role in its account. Each source is read for that role in a separate
+process.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ SOURCES = ("trail in S3", "Athena", "event history", "live role")
 
 
 def main(arguments: list[str]) -> int:
-    """Print a row a source; 2 without a folder or DuckDB."""
+    """Print a row per source; 2 without a folder or DuckDB."""
     if arguments[:1] == ["--one"]:
         return one(*arguments[1:])
     from tests.fakes.aws.athena import is_there
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
 
 def serve(logs: Path, folder: Path, most: int, ready: multiprocessing.Queue[tuple[dict[str, str], str, str]]) -> None:
-    """All servers over the same records, until ended; what only they need is not in the memory that is measured."""
+    """All servers over the same records, inside the context; their memory is not measured."""
     from bench.event_history import Quick
     from tests.fakes.aws.athena import DuckDb, FakeAthena
     from tests.fakes.aws.s3_server import FakeS3
@@ -91,7 +94,7 @@ def serve(logs: Path, folder: Path, most: int, ready: multiprocessing.Queue[tupl
 
 
 def cut(logs: Path, most: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Keys and records of about so many objects."""
+    """Keys and records of about the given number of objects."""
     files = sorted(logs.rglob("*.json.gz"))
     each = -(-sum(len(records(file)) for file in files) // most)
     for file in files:

@@ -1,7 +1,7 @@
-"""What a run says of damaged files, records and a wrong clock: `.venv/bin/python bench/faults.py`.
+"""Prints the reports of a run for damaged files, records and a wrong clock: `.venv/bin/python bench/faults.py`.
 
-Prints a table in Markdown: the exit code, what is still removed or narrowed, and each gap letter by letter; with
-`--write` the cases of the tests are written anew.
+A table in Markdown: the exit code, the remaining removals and narrowings, and each gap literally; `--write` rewrites
+the cases of the tests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CASES = Path(__file__).resolve().parents[1] / "tests" / "cases_sources" / "damag
 
 
 def main(arguments: list[str]) -> None:
-    """One row a damage."""
+    """One row per damage."""
     print("| damage | exit | removes | what the run could not see |\n| --- | --: | --- | --- |")
     cases = []
     for name in DAMAGES:

@@ -1,6 +1,6 @@
-"""Parsers against inputs that nobody meant: `.venv/bin/python bench/fuzz.py [INPUTS] [SEED]`, a million by default.
+"""Runs parsers on malformed inputs: `.venv/bin/python bench/fuzz.py [INPUTS] [SEED]`, a million by default.
 
-A third each goes to the parsers of events (bytes of a trail file), of refusals (messages and logs) and of policies
+A third each goes to the parsers of events (bytes of a trail file), of denials (messages and logs) and of policies
 (JSON, YAML, Terraform): samples of the right form, changed at random, and joined with hostile names. Anything but a
 result or the product's own error is a crash, whose input is printed; so is an input that takes more than five seconds.
 """
@@ -51,7 +51,7 @@ SLOWEST = 5.0
 
 
 def changed(text: str, chance: random.Random) -> str:
-    """The text with one to four changes: pieces cut, doubled, moved, replaced by names or by any characters."""
+    """The text with one to four changes: pieces removed, doubled, moved, replaced by names or by any characters."""
     for _ in range(chance.randrange(1, 5)):
         at, end = sorted(chance.randrange(len(text) + 1) for _ in "ab")
         end = min(end, at + chance.choice((0, 1, 4, 40)))
@@ -100,7 +100,7 @@ def a_policy(chance: random.Random) -> Callable[[], object]:
 
 
 def main(arguments: list[str]) -> int:
-    """Prints what came of how many; 1 where anything crashed."""
+    """Prints the number of each result; 1 after any crash."""
     inputs = int(arguments[0]) if arguments else 1_000_000
     chance = random.Random(int(arguments[1]) if arguments[1:] else 20261126)  # noqa: S311 - to be the same each time
     counts: Counter[str] = Counter()

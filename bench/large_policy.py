@@ -33,13 +33,13 @@ USED = 300
 
 
 def actions(count: int) -> list[str]:
-    """So many actions of the catalogue, evenly of all services."""
+    """Return the given number of actions of the catalogue, evenly from all services."""
     every = [name for prefix in sorted(catalog.services()) for name in catalog.actions(prefix)]
     return [every[number * len(every) // count] for number in range(count)]
 
 
 def usages(granted: Sequence[str]) -> Iterator[Usage]:
-    """Some of the granted actions, used by every run, and one parameter of its own a run."""
+    """Some of the granted actions, used by every run, and one parameter per run."""
     every = tuple(run.id for run in RUNS)
     for action in granted[:: max(len(granted) // USED, 1)]:
         known = action_of(action)
@@ -57,7 +57,7 @@ def usage(action: str, resource: str, runs: tuple[str, ...]) -> Usage:
 
 
 def evidence(used: tuple[Usage, ...]) -> Evidence:
-    """What 60 runs in 90 days show."""
+    """Evidence of 60 runs in 90 days."""
     groups = tuple(CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, "e") for each in used)
     calls = sum(each.count for each in used)
     return Evidence(
@@ -74,7 +74,7 @@ def evidence(used: tuple[Usage, ...]) -> Evidence:
 
 
 def document(granted: Sequence[str], a_statement: int) -> Document:
-    """Make a policy of some actions, so many a statement."""
+    """Make a policy of some actions, with the given number per statement."""
     every = [*granted, "ssm:PutParameter"]
     statements = [
         {"Sid": f"S{number}", "Effect": "Allow", "Action": every[number : number + a_statement], "Resource": "*"}
@@ -95,7 +95,9 @@ def measured(granted: Sequence[str], a_statement: int) -> float:
     times.append(time.process_time())
     assert proof.left_out is not None and proof.left_out.untried == len(RUNS) - 40  # noqa: S101, PT018
     parts = " ".join(f"{after - before:7.2f}" for before, after in pairwise(times))
-    print(f"{len(granted):6,} {len(committed.statements):6,} {parts} {times[-1] - times[0]:7.2f}  {len(proposal.changes)}")
+    print(
+        f"{len(granted):6,} {len(committed.statements):6,} {parts} {times[-1] - times[0]:7.2f}  {len(proposal.changes)}"
+    )
     return times[-1] - times[0]
 
 

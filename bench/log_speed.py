@@ -1,9 +1,9 @@
 """Measures the search of logs: `python bench/log_speed.py FOLDER_OF_LOGS [MEBIBYTES]`.
 
-The logs of the folder are put one after the other, again and again, up to so many mebibytes (256 unless told), and
-read as one stream: with the lines cut in which a refusal begins or goes on (what most of any log is), and as they are
-(an eighth of the size). Each runs in a process of its own, which prints seconds of its core, megabytes for each, peak
-memory and refusals, at a quarter, half and the whole: linear time shows as equal speed, flat memory as equal mebibytes.
+The logs of the folder are repeated up to the given number of mebibytes (256 by default), and read as one stream:
+without the lines of denials (as most of any log is), and unchanged (an eighth of the size). Each runs in a separate
+process, which prints seconds of its core, megabytes per second, peak memory and denials, at a quarter, half and the
+whole: linear time shows as equal speed, flat memory as equal mebibytes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 """`ru_maxrss` is in kibibytes on Linux and in bytes on macOS (getrusage(2))."""
 _ROW = re.compile(rb"[A-Z]+_[A-Z_]+\b")
 _MOST_LINES = 20
-"""Lines that one refusal may take in these logs, in the columns of a table."""
+"""Lines of one denial in these logs, in the columns of a table."""
 
 
 class Repeated(io.RawIOBase):
-    """A text again and again, up to a size, without holding more than two copies of a chunk."""
+    """A text repeated up to a size, without holding more than two copies of a chunk."""
 
     def __init__(self, text: bytes, size: int) -> None:
         self._text = text * (1 + (4 << 20) // len(text))
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 def one_run(folder: Path, mebibytes: int, *, cut: bool) -> int:
-    """Read one stream of so many mebibytes and print its row."""
+    """Read one stream of the given size and print its row."""
     logs = [file.read_bytes() for file in sorted(folder.glob("*.log"))]
     text = b"".join(without_refusals(log) if cut else log for log in logs)
     stream: BinaryIO = io.BytesIO() if not text else Repeated(text, mebibytes << 20)  # type: ignore[assignment]
@@ -77,7 +77,7 @@ def one_run(folder: Path, mebibytes: int, *, cut: bool) -> int:
 
 
 def without_refusals(log: bytes) -> bytes:
-    """A log without its refusals, each to the next empty line or row of a table; colours and all else stay."""
+    """A log without its denials, each up to the next empty line or row of a table; other lines are unchanged."""
     while True:
         first = next(read_log(io.BytesIO(log), "-"), None)
         if first is None:

@@ -1,11 +1,12 @@
 """Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls in 10 wordings).
 
-With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints how many of them
-are alike, and processor time: of telling a call's likeness, of a likeness mapped, of a call mapped, of a call noted.
+With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints how many of
+them have equal cache keys, and the processor time per cache key, per mapped key, per mapped call, per recorded call.
 
-Makes calls of 300 distinct events of thirteen services, each with a request in so many wordings, maps them and prints,
-at a quarter, half and the whole: seconds, microseconds a call, peak memory. Linear time shows as equal microseconds,
-flat memory as equal mebibytes. With 1,000 wordings hardly a call is like one of the last 4,096: each is mapped anew.
+Makes calls of 300 distinct events of thirteen services, each with a request in the given number of wordings, maps them
+and prints, at a quarter, half and the whole: seconds, microseconds per call, peak memory. Linear time shows as equal
+microseconds, flat memory as equal mebibytes. With 1,000 wordings hardly a call has the cache key of one of the last
+4,096, so that each is mapped again.
 """
 
 from __future__ import annotations
@@ -73,13 +74,13 @@ def of_trail(folder: Path) -> int:
 
 
 def mapped(alike: Alike) -> None:
-    """Map a likeness anew."""
+    """Map a cache key again."""
     with suppress(ResponseReadError):
         worked_out(alike.call())
 
 
 def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:
-    """Microseconds of processor time for one of the things asked."""
+    """Microseconds of processor time per item."""
     started = time.process_time()
     for one in each:
         ask(one)
@@ -96,7 +97,7 @@ def events() -> list[tuple[str, str]]:
 
 
 def calls(kinds: list[tuple[str, str]], count: int, wordings: int) -> Iterator[Call]:
-    """The calls, one after another; each event comes round with another wording."""
+    """The calls, one after another; each event recurs with another wording."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
     for number in range(count):
         source, name = kinds[number % len(kinds)]
@@ -119,7 +120,7 @@ def calls(kinds: list[tuple[str, str]], count: int, wordings: int) -> Iterator[C
 
 
 def parameters(source: str, wording: int) -> dict[str, object]:
-    """A request that names something, carries tags and hands on a role."""
+    """A request that names a resource, has tags and passes a role."""
     name = f"orders-{wording}"
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""How large the memory of a role becomes, and how long reading and writing it takes: `python bench/memory_size.py`."""
+"""Measures the size of a role's usage history, and the time to read and write it: `python bench/memory_size.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def a_memory(actions: int, resources: int) -> UsageHistory:
-    """So many actions of the catalogue on so many resources each, used every month for a year."""
+    """The given number of actions of the catalogue on some resources each, used every month for a year."""
     months = {f"2026-{month:02}": 30 for month in range(1, 12)}
     used = ActionUse(date(2025, 12, 1), date(2026, 11, 20), {"2025-12": 30, **months}, "17650000001")
     names = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number}" for number in range(resources)]

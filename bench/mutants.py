@@ -71,7 +71,7 @@ def mutants(module: str) -> Iterator[Mutant]:
 
 
 class _Changer(ast.NodeTransformer):
-    """Changes the place of a number, counted in the order of the tree."""
+    """Changes one element, by its number in the order of the tree."""
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -86,7 +86,7 @@ class _Changer(ast.NodeTransformer):
         return False
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        """Turn one comparison round."""
+        """Invert one comparison."""
         self.generic_visit(node)
         for place, operator in enumerate(node.ops):
             other = _COMPARISONS[type(operator)]
@@ -95,7 +95,7 @@ class _Changer(ast.NodeTransformer):
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
-        """Exchange `and` and `or`, and leave each part out."""
+        """Exchange `and` and `or`, and drop each operand."""
         self.generic_visit(node)
         if self._now(node, "and <-> or"):
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
@@ -114,7 +114,7 @@ class _Changer(ast.NodeTransformer):
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        """Exchange the operator of `|=` and its like."""
+        """Exchange the operator of `|=` and similar."""
         self.generic_visit(node)
         other = _OPERATORS.get(type(node.op))
         if other and self._now(node, f"{type(node.op).__name__}= -> {other.__name__}="):
@@ -127,21 +127,21 @@ class _Changer(ast.NodeTransformer):
         return node.operand if self._now(node, f"without {type(node.op).__name__}") else node
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        """Turn a condition round."""
+        """Invert a condition."""
         self.generic_visit(node)
         if self._now(node, "if not"):
             node.test = ast.UnaryOp(ast.Not(), node.test)
         return node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
-        """Turn a condition round."""
+        """Invert a condition."""
         self.generic_visit(node)
         if self._now(node, "if not"):
             node.test = ast.UnaryOp(ast.Not(), node.test)
         return node
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
-        """Leave the conditions of a comprehension out."""
+        """Drop the conditions of a comprehension."""
         self.generic_visit(node)
         if node.ifs and self._now(node.target, "without if"):
             node.ifs = []
@@ -172,31 +172,31 @@ class _Changer(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Leave annotations alone, and the numbers of named constants, which are measurements or formats."""
+        """Skip annotations, and the numbers of named constants, which are measurements or formats."""
         if node.value and not isinstance(node.value, ast.Constant):
             node.value = self.visit(node.value)
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
-        """Leave named constants alone."""
+        """Skip named constants."""
         named = isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
         return node if named and isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Leave decorators and annotations alone, which Python or the type checker judges."""
+        """Skip decorators and annotations, which Python or the type checker checks."""
         node.body = [self.visit(statement) for statement in node.body]
         node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]
         node.args.defaults = [self.visit(each) for each in node.args.defaults]
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        """Leave decorators alone."""
+        """Skip decorators."""
         node.body = [self.visit(statement) for statement in node.body]
         return node
 
 
 class Runner:
-    """Runs the tests in copies of the repository, one a worker."""
+    """Runs the tests in copies of the repository, one per worker."""
 
     def __init__(self, folder: Path, tests: Sequence[str], workers: int) -> None:
         self.tests = tests
@@ -210,7 +210,7 @@ class Runner:
         self.limit = 600.0
 
     def passes(self, mutant: Mutant | None) -> bool:
-        """Run the tests on a mutant, or on the code as it is."""
+        """Run the tests on a mutant, or on the unchanged code."""
         place = self.free.get()
         kept = (place / mutant.module).read_text(encoding="utf-8") if mutant else ""
         if mutant:

@@ -1,17 +1,17 @@
-"""Holds the mapping against AWS's own word: `python bench/oracle.py FOLDER`.
+"""Compares the mapping with AWS's own denials: `python bench/oracle.py FOLDER`.
 
-A refusal that names an action says what AWS authorised. FOLDER has `records/*.jsonl.gz` (CloudTrail records, one a
-line) and `refusals.jsonl` (one labelled message a line: `message`, `expected.actions`). Each denied record, and each
-message that names its operation too, is one case, equal ones counted once:
+A denial that names an action shows what AWS authorized. FOLDER has `records/*.jsonl.gz` (CloudTrail records, one per
+line) and `refusals.jsonl` (one labelled message per line: `message`, `expected.actions`). Each denied record, and each
+message that also names its operation, is one case, equal ones counted once:
 
 - same: the mapping of the event yields the action;
-- partner: the event is known to need it besides (a role that is passed, tags);
+- partner: the event is known to need it besides (a passed role, tags);
 - key: an action of AWS KMS in the course of another service's call, which counts as known for any call;
-- other: the mapping yields something else, nothing, or the word that no permission is needed. In production this is
-  the gap `mapping-disagrees`, or the event is unmapped.
+- other: the mapping yields another action, none, or the answer that no permission is needed. In production this is the
+gap `mapping-disagrees`, or the event is unmapped.
 
-A message names its operation and not always the service. Where several services have the operation and the message,
-without the refused action, names none of them, it is no case: the answer must not choose the question.
+A message names its operation and not always the service. If several services have the operation and the message,
+without the denied action, names none of them, it is no case: the answer must not choose the question.
 
 Prints the counts and each case that is not "same". Needs the package installed; loads all API models for the messages,
 since they name the operation and not always the service.
@@ -45,7 +45,7 @@ EXPLAINED: Mapping[tuple[str, str], str] = {
     ("CreateFunction", "s3:GetObject"): "Lambda fetches the code in the caller's name",
     ("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity"): "the role's trust policy refused it, not a grant",
 }
-"""(operation, refused action) of the public messages for which neither answer is a defect of the mapping."""
+"""(operation, denied action) of the public messages for which neither answer is a defect of the mapping."""
 
 
 _VERDICTS = ("same", "partner", "key", "other")
@@ -53,7 +53,7 @@ _VERDICTS = ("same", "partner", "key", "other")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One event and the action that AWS refused in its course."""
+    """One event and the action that AWS denied in its course."""
 
     source: str
     event: str
@@ -65,7 +65,7 @@ class Case:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures; 2 where the folder has no such files."""
+    """Print the figures; 2 if the folder has no such files."""
     folder = Path(arguments[0]) if arguments else Path()
     if not arguments or not ((folder / "records").is_dir() or (folder / "refusals.jsonl").is_file()):
         print("Name a folder with records/*.jsonl.gz and refusals.jsonl.", file=sys.stderr)

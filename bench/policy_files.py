@@ -25,13 +25,13 @@ _ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B"], "Resource": ["ar
 
 
 def edits(document: Document, statement: Statement) -> Iterator[tuple[Edit, int]]:
-    """Edits, each with the number of lines that may go at most: its own, and the one that gets or loses a comma."""
+    """Edits, each with the maximal number of removed lines: its own, and the one that gets or loses a comma."""
     lines = document.text.count("\n", 0, document.statement_nodes[statement.index].end) + 2 - statement.line
     actions = statement.actions
     if actions and len(document.statement_nodes[statement.index].get_any_case("Action").items) > 0:  # type: ignore[union-attr]
         yield AppendActions(statement.index, ("zz:New",)), 1
         yield AppendActions(statement.index, ("aa:New",)), 1
-        # Names that come next to the one they replace, so that they stand in its place in a sorted list as well.
+        # Names that sort next to the one they replace, so that a sorted list keeps its order.
         new = (f"{actions[0]}A", f"{actions[0]}B")
         yield ReplaceActions(statement.index, frozenset({actions[0]}), ((actions[0], new),)), actions.count(actions[0])
         if len({*actions}) > 1:
@@ -42,14 +42,14 @@ def edits(document: Document, statement: Statement) -> Iterator[tuple[Edit, int]
 
 
 def gone(before: str, after: str) -> int:
-    """Lines of the file that an edit takes away or writes anew; blank ones are free."""
+    """Lines of the file that an edit removes or rewrites; blank ones are free."""
     return sum(
         line[0] == "-" and bool(line[1:].strip()) for line in difflib.ndiff(before.split("\n"), after.split("\n"))
     )
 
 
 def measure(path: Path, found: Counter[str]) -> None:
-    """Count what becomes of one file."""
+    """Count the results of one file."""
     raw = path.read_bytes()
     text = raw.decode()
     root = read_json(text, path.name) if path.suffix == ".json" else read_yaml(text, path.name)
@@ -65,7 +65,9 @@ def measure(path: Path, found: Counter[str]) -> None:
         for statement in document.statements:
             for edit, most in edits(document, statement):
                 found["edits"] += 1
-                found["edits of more lines than they take"] += gone(text, apply_edits(document, [edit]).raw.decode()) > most
+                found["edits of more lines than they take"] += (
+                    gone(text, apply_edits(document, [edit]).raw.decode()) > most
+                )
 
 
 def main(folder: str) -> None:

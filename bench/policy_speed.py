@@ -1,7 +1,7 @@
 """Measures evaluation and containment: `python bench/policy_speed.py [FOLDER_OF_POLICIES]`.
 
-Prints the time of 10,000 calls judged against a policy of 30 statements, each call on a resource of its own, and of
-comparing two policies of about 6 kB: one narrowed from the other, and one that grants more. Also of hostile patterns,
+Prints the time to evaluate 10,000 calls against a policy of 30 statements, each call on another resource, and to
+compare two policies of about 6 kB: one narrowed from the other, and one that grants more. Also of hostile patterns,
 which have to end in "cannot tell". With a folder: the slowest comparison of each policy in it with itself and with its
 neighbour. Needs the package installed.
 """
@@ -31,7 +31,7 @@ def document(statements: list[Mapping[str, object]]) -> Document:
 
 
 def policy(verbs: tuple[str, ...], resources: int, deny: bool = True) -> Document:
-    """Make 30 statements: three a service, one of them under a condition; and one Deny of some."""
+    """Make 30 statements: three per service, one of them under a condition; and one Deny of some."""
     made: list[Mapping[str, object]] = []
     for service in SERVICES:
         for number in range(3):
@@ -61,7 +61,7 @@ def best(work: Callable[[], object]) -> float:
 
 
 def calls() -> list[Request]:
-    """Make calls of all services, each on a resource of its own, half of them with the key that a condition asks."""
+    """Make calls of all services, each on another resource, half of them with the key of a condition."""
     context = {"aws:RequestedRegion": ("eu-west-1",), "aws:PrincipalAccount": ("111122223333",)}
     return [
         Request(
@@ -73,8 +73,8 @@ def calls() -> list[Request]:
     ]
 
 
-def told(answer: Containment) -> str:
-    """Say what came out."""
+def summary(answer: Containment) -> str:
+    """Print the result."""
     smallest = answer.smallest
     if smallest is None:
         return "contained"
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
     ):
         answer = check_containment([one], [two])
         seconds = best(lambda one=one, two=two: check_containment([one], [two]))  # type: ignore[misc]
-        print(f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms, {told(answer)}")
+        print(f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms, {summary(answer)}")
     if arguments:
         print(corpus(Path(arguments[0])))
     return 0
@@ -127,9 +127,9 @@ def corpus(folder: Path) -> str:
             answer = check_containment([old], [new])
             seconds = time.perf_counter() - started
             if old is new and not answer.holds:
-                print(f"{old.where} is not contained in itself: {told(answer)}")
+                print(f"{old.where} is not contained in itself: {summary(answer)}")
             if seconds > slowest:
-                slowest, where = seconds, f"{old.where} and {new.where}, {told(answer)}"
+                slowest, where = seconds, f"{old.where} and {new.where}, {summary(answer)}"
     return f"{len(documents)} policies, slowest comparison {1e3 * slowest:.1f} ms: {where}"
 
 

@@ -1,8 +1,8 @@
 """Measures proposals and their proof: `python bench/proposal_speed.py`.
 
 Prints the seconds of comparing, proposing, proving, and leaving each run out, for some 500 permissions used in 200 runs
-against a policy that grants everything and one that grants three services. Each run has a name of its own, so that
-leaving it out takes a proposal of its own, as far as that is tried. Needs the package installed.
+against a policy that grants everything and one that grants three services. Each run has a unique name, so that leaving
+it out takes a separate proposal, up to the product's limit. Needs the package installed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def usage(action: str, resource: str, runs: tuple[str, ...]) -> Usage:
 
 
 def evidence() -> Evidence:
-    """Make 200 runs that use the same things, and each a parameter of its own."""
+    """Make 200 runs that use the same permissions, and each another parameter."""
     every = tuple(run.id for run in RUNS)
     names = [name for prefix in ("lambda", "sqs", "ssm") for name in catalog.actions(prefix)][:ACTIONS]
     used = [

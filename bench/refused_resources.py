@@ -1,10 +1,10 @@
-"""Measures derived resources by refusals: `python bench/refused_resources.py REFUSALS_JSONL [--list CLASS]`.
+"""Measures derived resources by denials: `python bench/refused_resources.py REFUSALS_JSONL [--list CLASS]`.
 
-Quoted refusals have an action and an ARN, but no request. So one is made up: the operation of the action's name, its
+Quoted denials have an action and an ARN, but no request. So one is created: the operation of the action's name, its
 members (botocore's model) that are named like a part of the ARN filled with that part, once, and once the members that
-are ARNs filled with the ARN. The resource derived from it is judged as in `resource_accuracy.py`, with two more words:
-`unknown` where the catalogue gives the action no type of the ARN, `no request` where no member is named like any part.
-ARNs with a hidden part (`***`, `<account>`) and cut ones are left out. Needs the package installed.
+are ARNs filled with the ARN. The resource derived from it is classified as in `resource_accuracy.py`, with two more
+classes: `unknown` if the catalogue gives the action no type of the ARN, `no request` if no member is named like any
+part. ARNs with a hidden part (`***`, `<account>`) and truncated ones are left out. Needs the package installed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:.+")
 _WAYS = ("by name", "by ARN")
 
 
-def truths(path: Path) -> Iterator[tuple[str, str]]:
-    """(action, ARN) of each row that names both whole, once; a `*` of the ARN is AWS's own for what has no id yet."""
+def named_resources(path: Path) -> Iterator[tuple[str, str]]:
+    """(action, ARN) of each row with both, once; AWS itself writes `*` in the ARN of a resource without id."""
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines():
         expected = json.loads(line)["expected"]
@@ -46,10 +46,10 @@ def truths(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def requests(action: str, arn: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(way, request) made up from the operation's members; an empty request where no member fits."""
+    """(way, request) created from the operation's members; an empty request if no member fits."""
     members = _members(*action.split(":"))
     prefix, fields = action.partition(":")[0], arn.split(":", 5)
-    # Of a log group AWS names the streams that there are none of yet; Secrets Manager adds six characters to a name.
+    # For a log group AWS names streams that do not exist yet; Secrets Manager adds six characters to a name.
     bare = re.sub(r":log-stream:$|(?<=:secret:)(.+)-\w{6}$", r"\1", arn)
     parts = [(name.lower(), text) for name, text in variables_of_arn(prefix, bare) if "*" not in text]
     named = {
@@ -101,8 +101,8 @@ def _model(service: str) -> Mapping[str, Any]:
     return model
 
 
-def judged(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-    """(way, class, derived resources, request) of one truth; `*` of AWS's own counts by its letters."""
+def classified(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """(way, class, derived resources, request) of one truth; `*` of AWS's own counts literally."""
     fields = arn.split(":", 5)
     for way, parameters in requests(action, arn):
         call = Call(
@@ -129,7 +129,7 @@ def judged(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], s
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures; 2 where the file is not there."""
+    """Print the figures; 2 without the file."""
     shown = arguments[arguments.index("--list") + 1] if "--list" in arguments[:-1] else ""
     path = Path(arguments[0]) if arguments else Path()
     classes = (*CLASSES, "no request")
@@ -138,8 +138,8 @@ def main(arguments: list[str]) -> int:
         return _USAGE
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     wide = 0
-    for action, arn in truths(path):
-        for way, found, derived, request in judged(action, arn):
+    for action, arn in named_resources(path):
+        for way, found, derived, request in classified(action, arn):
             counts[way, action.partition(":")[0]][found] += 1
             wide += any(is_account_wide(action, resource) for resource in derived)
             if found == shown:

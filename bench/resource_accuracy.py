@@ -1,20 +1,20 @@
 """Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER_OF_JSONL_GZ [--list CLASS]`.
 
-Some records say themselves which resource a call was authorised on: they list it (`resources[]`), or a refusal names
-it. That truth is hidden, the resource is derived from the rest of the record, and both are compared:
+Some records name the resource a call was authorized on: they list it (`resources[]`), or a denial names it. That truth
+is hidden, the resource is derived from the rest of the record, and both are compared:
 
-- exact: the derived resources are the true ones, letter by letter;
+- exact: the derived resources are the true ones, literally;
 - pattern: a derived pattern matches the true resource, and every part of it that the request names is literal; also a
-  secret's ARN beside the same with `-??????`, since the request may have given it whole or without its end;
-- too wide: it matches, but leaves a part open that the request names;
-- wrong: nothing derived matches, or something derived of the same type is not what was used;
-- unknown: the true ARN is of no type that the catalogue gives the action, so that nothing right could be derived.
+secret's ARN together with the same with `-??????`, since the request may have named it with or without its end;
+- too wide: it matches, but has a wildcard for a part that the request names;
+- wrong: no derived resource matches, or a derived one of the same type is not the used one;
+- unknown: the true ARN is of no type that the catalogue gives the action, so that no resource could be derived.
 
-Equal cases (event, action, request, truth) count once, since one script may call the same thing a thousand times.
-Prints a table by service, the share of type wildcards, and how often a whole account (`*`, `arn:…:SERVICE:…:*`) was
-given where the action takes an ARN. A second table judges the same way calls whose answer has one ARN of the action's
-types, with the answer hidden: a weaker truth, but of more services. `refused_resources.py` has truths of refusals.
-`--list` shows the cases of one class. Needs the package installed; reads nothing but the folder.
+Equal cases (event, action, request, truth) count once, since one script may make the same call a thousand times. Prints
+a table by service, the share of type wildcards, and how often a whole account (`*`, `arn:…:SERVICE:…:*`) was derived
+although the action has ARNs. A second table classifies calls whose answer has one ARN of the action's types, with the
+answer hidden: a weaker truth, but of more services. `refused_resources.py` has truths of denials. `--list` shows the
+cases of one class. Needs the package installed; reads only the folder.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def is_account_wide(action: str, resource: str) -> bool:
 
 
 def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
-    """All cases of a call: what CloudTrail lists and what a refusal names, or (`answered`) what the answer names."""
+    """All cases of a call: from CloudTrail's list and a denial, or (`answered`) from the answer."""
     hidden = needs_of(structs.replace(call, resources=(), error_message="", response={} if answered else call.response))
     observed: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for need in hidden.needs:
@@ -94,7 +94,7 @@ def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
 
 
 def true_resources(call: Call, action: str) -> tuple[str, ...]:
-    """The resources that the record itself says the action was authorised on; empty where it does not say."""
+    """The resources that the record itself names for the action; empty without any."""
     known = action_of(action)
     prefix = action.partition(":")[0]
     if known is None or not known.resource_types:
@@ -103,7 +103,7 @@ def true_resources(call: Call, action: str) -> tuple[str, ...]:
     if any(mapped.on for mapped in event.actions):
         return ()  # A copy lists both ends; the record does not say which is which.
     own = [arn for arn in call.resources if arn.startswith(("arn:aws:", "arn:aws-")) and arn.split(":")[2] == prefix]
-    # Among several listed ones those of other types are beside the point: the bucket of an object.
+    # Listed resources of other types do not count: the bucket of an object.
     listed = [arn for arn in call.resources if is_of(known, prefix, arn)] or own
     if call.outcome is Outcome.DENIED:
         denial = read_denial(call.error_message, error_code=call.error_code)
@@ -142,26 +142,26 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
         if any(is_other_form(pattern, arn) for pattern in derived for arn in truth):
             return "pattern"
         known = known_texts(call)
-        opened = [arn for arn in truth if opens_what_is_known(prefix, arn, derived, known)]
+        opened = [arn for arn in truth if widens_known_parts(prefix, arn, derived, known)]
         return "too wide" if opened else "pattern"
     return "wrong"
 
 
 def is_other_form(pattern: str, arn: str) -> bool:
-    """Whether a pattern is the other reading of a secret's ARN, which the request gave whole or without its end."""
+    """Whether a pattern is the other form of a secret's ARN, which the request named with or without its end."""
     return ":secretsmanager:" in arn and pattern == f"{escape_observed(arn)}-??????"
 
 
 def known_texts(call: Call) -> frozenset[str]:
-    """Everything that the request names, whole and in its parts, and where it was made."""
+    """All names in the request, whole and in parts, with account and region."""
     texts = {text for _, text in request_values(call.parameters)}
     parts = {part for text in texts for part in re.split(r"[/:,]", text)}
     tails = {text.partition(sep)[2] for text in texts for sep in (":::", "/") if sep in text}
     return frozenset(texts | parts | tails | {call.region, call.account, call.principal.split(":")[1]}) - {""}
 
 
-def opens_what_is_known(prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]) -> bool:
-    """Whether every derived pattern that matches leaves a known part of the ARN open."""
+def widens_known_parts(prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]) -> bool:
+    """Whether every derived pattern that matches has a wildcard for a known part of the ARN."""
     return all(
         any(resource_matches(pattern, other) for other in with_one_part_changed(prefix, arn, known))
         for pattern in derived
@@ -224,11 +224,11 @@ def print_table(found: Sequence[Case]) -> None:
     print(f"{'share':24} {'':>7} {shares}")
 
 
-def print_wildcards(calls: Sequence[Call], judged: Sequence[Case]) -> None:
-    """Type wildcards among the judged, and among all resources of the records."""
-    bare = [case for case in judged if case.bare]
-    open_judged = sum(case.type_wildcard for case in judged)
-    print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(judged), 1):.1%})")
+def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:
+    """Type wildcards among the classified, and among all resources of the records."""
+    bare = [case for case in classified if case.bare]
+    open_judged = sum(case.type_wildcard for case in classified)
+    print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(classified), 1):.1%})")
     needs = dict.fromkeys(need for call in calls for need in needs_of(call).needs if need.verified)
     whole = [need for need in needs if is_account_wide(need.permission.action, need.permission.resource)]
     print(f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(whole)}")

@@ -1,12 +1,12 @@
-"""Measures trails in S3 behind a slow line: `python bench/s3_latency.py FOLDER [MILLISECONDS [OBJECTS]]` (30, all).
+"""Measures trails in S3 with latency: `python bench/s3_latency.py FOLDER [MILLISECONDS [OBJECTS]]` (30, all).
 
-A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after so many milliseconds. Each
-client runs in a process of its own, nine times in turn, and prints median seconds, seconds of its core, objects a
-second, peak memory, and what it gains on the first: the median of the ratios taken turn by turn, and the ratio of the
-quickest turns, which other work disturbs least. First objects are got and dropped, then they are looked through too; at
-last comes that look alone, on the disk. The clients are boto3 as a script would use it (a paginator, 32 threads that
-each get an object and read it by our reader), and our own way with botocore alone, with urllib3 and with obstore. The
-server takes a seventh of a millisecond for each object.
+A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after the given milliseconds.
+Each client runs in a separate process, nine times in turn, and prints median seconds, seconds of its core, objects per
+second, peak memory, and its gain over the first: the median of the ratios per turn, and the ratio of the quickest
+turns, which other work disturbs least. Objects are first downloaded and dropped, then also read; the last table is the
+reading alone, from disk. The clients are boto3 as in a script (a paginator, 32 threads that each get an object and read
+it with the product's reader), and the product's with botocore alone, with urllib3 and with obstore. The server takes a
+seventh of a millisecond per object.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 
 def table(what: str, delay: str, asked: list[str]) -> None:
-    """Run each client in turn, and print what they took and what they gain on the first."""
+    """Run each client in turn, and print its figures and its gain over the first."""
     told: dict[str, list[list[float]]] = {client: [] for client in _CLIENTS}
     for _ in range(_ROUNDS):
         for client, rows in told.items():
@@ -86,7 +86,7 @@ def table(what: str, delay: str, asked: list[str]) -> None:
 
 
 def read(client: str, place: str, roles: str, what: str) -> int:
-    """Get all that is served, and read it; nobody's calls, so that looking through is all that reading is."""
+    """Download all objects and read them for no principal, so that no calls are kept."""
     principals = Principals(frozenset(map(parse_principal, roles.split(","))))
     environment = {
         "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{place}",
@@ -104,7 +104,7 @@ def read(client: str, place: str, roles: str, what: str) -> int:
         alone = alone_client(environment)
         _timed(lambda: read_alone(alone, principals, what))
     else:
-        # Clients are made before the clock runs, for all: it is the start that they lengthen, not the reading.
+        # Clients are created before the clock starts, for all: they delay the start, not the reading.
         aws = Aws.open(environment)
         aws.client("s3"), aws.client("cloudtrail")
         trail = S3Trail(aws, "s3://logs", S3TrailOptions(survey=False))
@@ -127,7 +127,7 @@ def files_of(source: S3Trail | TrailFolder, principals: Principals) -> int:
 
 
 def got(aws: Aws) -> int:
-    """List and get all objects as our own reading does, and drop them."""
+    """List and get all objects as the product does, and drop them."""
     bucket = Bucket("logs", aws.client("s3"), aws.fast_object_client("logs"))
     listed = [stored for page in bucket.objects("AWSLogs/") for stored in page]
     with ThreadPoolExecutor(bucket.at_once) as pool:
@@ -135,7 +135,7 @@ def got(aws: Aws) -> int:
 
 
 def alone_client(environment: dict[str, str]) -> Any:
-    """A client of S3 as a script makes it; the modules that it takes are there before the clock runs, for all."""
+    """A client of S3 as in a script; its modules are imported before the clock starts, for all."""
     import boto3
     from botocore.config import Config
 
@@ -145,7 +145,7 @@ def alone_client(environment: dict[str, str]) -> Any:
 
 
 def read_alone(client: Any, principals: Principals, what: str) -> int:
-    """As a script would, but for the reader, which is ours: what our own client and its threads are measured by."""
+    """As a script would, but with the product's reader: the baseline of the product's client and its threads."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="logs", Prefix="AWSLogs/")
     keys = [entry["Key"] for page in pages for entry in page["Contents"]]
     own = threading.local()
@@ -164,7 +164,7 @@ def read_alone(client: Any, principals: Principals, what: str) -> int:
 
 
 async def serve(folder: Path, delay: float, most: int) -> None:
-    """An S3 of one bucket, as much of it as a reader asks for."""
+    """A fake S3 of one bucket, with the operations that a reader uses."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json.gz"))[:most]
     tags = {path: etag((folder / path).read_bytes()) for path in paths}
     entries = {path: entry(path, tags[path], (folder / path).stat().st_size) for path in paths}
@@ -179,15 +179,15 @@ async def serve(folder: Path, delay: float, most: int) -> None:
         return f"{head}Content-Type: application/xml\r\n\r\n".encode() + body
 
     class Connection(asyncio.Protocol):
-        """Answers late, and one request at a time, as clients without pipelining ask."""
+        """Answers late, and one request at a time, as clients without pipelining send them."""
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            """Keep where answers go."""
+            """Store the transport."""
             self.transport = cast(asyncio.Transport, transport)
             self.asked = b""
 
         def data_received(self, data: bytes) -> None:
-            """Answer each request that is whole."""
+            """Answer each complete request."""
             self.asked += data
             if self.asked.endswith(b"\r\n\r\n"):
                 url = self.asked.split(b" ", 2)[1].decode()
@@ -203,7 +203,7 @@ _THEN = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
 def etag(body: bytes) -> str:
-    """As S3 makes it of an object that was put whole."""
+    """The ETag of S3 for an object uploaded in one part."""
     return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 

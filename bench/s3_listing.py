@@ -1,7 +1,7 @@
-"""Measures what a listing of S3 costs: `python bench/s3_listing.py [PAGES]` (50).
+"""Measures a listing of S3: `python bench/s3_listing.py [PAGES]` (50).
 
-A server on this machine answers ListObjectsV2 with so many pages of a thousand objects of a trail. Each client lists
-them in a process of its own, five times in turn; printed are medians of milliseconds of its core for a page.
+A server on this machine answers ListObjectsV2 with the given number of pages of a thousand objects of a trail. Each
+client lists them in a separate process, five times in turn; printed are medians of milliseconds of its core per page.
 """
 
 from __future__ import annotations
@@ -105,18 +105,18 @@ _WAYS: dict[str, Callable[[dict[str, str]], Callable[[], int]]] = {
 
 
 async def serve(pages: int) -> None:
-    """An S3 that gives these pages of one bucket."""
+    """A fake S3 with these pages of one bucket."""
     told = [page(number, last=number == pages - 1).encode() for number in range(pages)]
 
     class Connection(asyncio.Protocol):
         """Answers one request at a time."""
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            """Keep where answers go."""
+            """Store the transport."""
             self.transport = cast(asyncio.Transport, transport)
 
         def data_received(self, data: bytes) -> None:
-            """Answer with the page that the token names."""
+            """Answer with the page of the token."""
             query = parse_qs(data.split(b" ", 2)[1].decode().partition("?")[2])
             body = told[int(query.get("continuation-token", ["0"])[0])]
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Type: application/xml\r\n\r\n"

@@ -1,9 +1,10 @@
 """Measures trails in S3: `python bench/s3_trail.py FOLDER [OBJECTS]`.
 
-The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are cut into so many objects (5,000
-unless told) and put into buckets of a local S3, the one in the lab's environment (`make lab`): a fifth of them, and
-all. Each reading runs in a process of its own and prints its seconds, its peak memory, and what it asked of S3: flat
-memory shows as equal mebibytes for both buckets. The last two rows are a run with a new cache and the run after it.
+The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the given number of
+objects (5,000 by default) and put into buckets of a local S3, the one in the lab's environment (`make lab`): a fifth of
+them, and all. Each source runs in a separate process and prints its seconds, its peak memory, and its requests to S3:
+flat memory shows as equal mebibytes for both buckets. The last two rows are a run with a new cache and the run after
+it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 @contextmanager
 def local_s3() -> Iterator[str]:
-    """An S3 of its own on a free port."""
+    """A local S3 on a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -76,7 +77,7 @@ def local_s3() -> Iterator[str]:
 
 
 def environment_of(endpoint: str) -> dict[str, str]:
-    """Where our clients find it."""
+    """The variables that direct the product's clients to it."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -87,7 +88,7 @@ def environment_of(endpoint: str) -> dict[str, str]:
 
 
 def filled(endpoint: str, folder: Path, most: int) -> str:
-    """Put the records into both buckets; the role in the middle of those that were heard of."""
+    """Put the records into both buckets; return the role with the median number of calls."""
     client = Aws.open(environment_of(endpoint)).client("s3")
     for bucket in ("fifth", "whole"):
         client.create_bucket(Bucket=bucket)
@@ -124,7 +125,7 @@ def _issuer(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def child(endpoint: str, bucket: str, what: str, role: str, cache: str) -> None:
-    """One reading in a process of its own."""
+    """Read once in a separate process."""
     subprocess.run([sys.executable, __file__, "--one", endpoint, bucket, what, role, cache], check=True)
 
 
@@ -151,7 +152,7 @@ def one(endpoint: str, bucket: str, what: str, role: str, cache: str) -> int:
 
 
 def peak() -> float:
-    """Mebibytes that this process held at most; `getrusage` would tell those of the one that started it too."""
+    """Peak mebibytes of this process; `getrusage` would also count the process that started it."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024

@@ -1,4 +1,4 @@
-"""The experiment with the real deploy tools as a table: rounds until clean, by tool and by what the trail records.
+"""Prints the experiment with the real deploy tools as a table: rounds until clean, by tool and by recorded events.
 
     .venv/bin/python bench/seed_experiment.py [NAME …]
 
@@ -24,11 +24,11 @@ _WAYS = (
     (_FIRST, True, _FIRST, False),
     (_FIRST, True, _FIRST, True),
 )
-"""What the administrator did, whether data events are recorded, the last step, whether offers are taken over."""
+"""The administrator's deploy, whether data events are recorded, the last step, whether offers are accepted."""
 
 
 def main(names: list[str]) -> None:
-    """Prints a row for each tool and way."""
+    """Prints a row per tool and variant."""
     print("| tool | seen | data events | offers taken | actions | extensions | added by refusals | clean | seconds |")
     print("| --- | --- | --- | --- | ---: | ---: | --- | --- | ---: |")
     for deploy in ALL:

@@ -1,8 +1,8 @@
 """Measures five targets in one run: `python -m bench.several_targets [RECORDS [ROUNDS]]`, from the root.
 
-Makes a trail in which five roles of a CDK deploy are at work among others, then times whole runs (read, judge, report)
-in turn: one target; five targets in one scan; five runs of one target. Prints medians in
-processor seconds, and the ratios pair by pair.
+Creates a trail in which five roles of a CDK deploy make calls among others, then times whole runs (read, propose,
+report) in turn: one target; five targets in one scan; five runs of one target. Prints medians in processor seconds, and
+the ratios pair by pair.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def others(count: int) -> Iterator[dict[str, Any]]:
-    """Calls of an application and of people, as most of a trail is."""
+    """Calls of an application and of people, as in most of a trail."""
     for number in range(count):
         role = f"arn:aws:iam::111122223333:role/app-{number % 40}"
         time_ = datetime(2026, 10, 1, tzinfo=UTC) + timedelta(seconds=37 * number % 3_000_000)
@@ -39,7 +39,7 @@ def others(count: int) -> Iterator[dict[str, Any]]:
 
 
 def write(folder: Path, count: int) -> int:
-    """The trail, one file a day; gives the number of records."""
+    """Write the trail, one file per day; return the number of records."""
     days: dict[str, list[dict[str, Any]]] = {}
     deploys = [dict(each) for each in chain_deploys(times=40, days=1)]
     for each in (*deploys, *others(count)):

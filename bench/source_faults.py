@@ -1,7 +1,9 @@
-"""What a run reports when a source of evidence fails: `.venv/bin/python bench/source_faults.py [PART_OF_A_NAME …]`.
+"""Prints the reports of a run when a source of evidence fails.
+
+    .venv/bin/python bench/source_faults.py [PART_OF_A_NAME …]
 
 Runs each case of `tests/cases_sources/faults.json` against servers on this machine and prints a table in Markdown: the
-exit code, whether grants were still removed (a folder with the same records is read beside it), and what was said.
+exit code, whether grants were still removed (a folder with the same records is read too), and the message.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ CASES = Path(__file__).resolve().parents[1] / "tests" / "cases_sources" / "fault
 
 
 def main(parts: list[str]) -> None:
-    """One row a case."""
+    """One row per case."""
     print("| source | condition | exit | removes | what the run could not see, or its error |")
     print("| --- | --- | --: | --- | --- |")
     with tempfile.TemporaryDirectory() as folder, Stage(Path(folder)) as stage:

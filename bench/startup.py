@@ -1,9 +1,9 @@
-"""Measures how soon a command is at work: `python bench/startup.py [ROUNDS]` (21).
+"""Measures the start of a command: `python bench/startup.py [ROUNDS]` (21).
 
 Each row is run in turn with `python -c pass`; printed are the medians of the ratios of wall time and of processor time,
-from the start of the process until it ends, or until the reader hands out the first record of a folder with one file.
-Then how many modules are loaded by that time, and which of the large ones (`-v`: which take the longest to import). All
-modules are compiled, into a folder of the measurement's own.
+from the start of the process until it ends, or until the reader returns the first record of a folder with one file.
+Then the number of modules loaded by that time, and which of the large ones (`-v`: which take the longest to import).
+All modules are compiled, into a separate folder.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LARGE = (
     "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3", "ssl", "asyncio",
 )  # fmt: skip
 _RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
-# What a command hands out first is told on a pipe, with the processor time and the modules by then.
+# The first record is reported on a pipe, with the processor time and the modules by then.
 _UNTIL_FIRST = """
 import os, sys, time
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         path.parent.mkdir(parents=True)
         path.write_bytes(gzip.compress(json.dumps({"Records": [_RECORD]}, separators=(",", ":")).encode()))
         reading = ["permissions", "--trails", folder, "--role-arn", _ROLE]
-        # Whatever the surroundings say of compiled files: what is not there is written by the first run of each.
+        # Regardless of settings for compiled files: the first run of each writes missing ones.
         os.environ.update(PYTHONPYCACHEPREFIX=str(Path(folder, "compiled")), PYTHONDONTWRITEBYTECODE="")
         bare = [sys.executable, "-c", "pass"]
         rows = {
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _timed(command: list[str], *, until_first: bool = False) -> tuple[float, float]:
-    """Seconds, and those of the core, until the process ends or tells of its first record."""
+    """Seconds, and those of the core, until the process ends or reports its first record."""
     mine, theirs = os.pipe()
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -132,7 +132,7 @@ def _loaded(command: list[str], until_first: bool) -> list[str]:
 
 
 def _slowest(command: list[str]) -> None:
-    """Modules by what they themselves take, microseconds, the least of three runs."""
+    """Modules by their own import time, microseconds, the least of three runs."""
     least: dict[str, int] = {}
     for _ in range(3):
         asked = [command[0], "-X", "importtime", *command[1:]]

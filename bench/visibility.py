@@ -1,10 +1,10 @@
-"""Measures what silence proves: `python bench/visibility.py REFERENCE [--pairs]`.
+"""Measures which absences prove non-use: `python bench/visibility.py REFERENCE [--pairs]`.
 
 REFERENCE is an archive, a folder or an address of AWS's service reference. Prints how many actions of the catalogue are
-of each visibility, and how many of a wildcard are kept as not visible on a trail without data events where nothing of
-it was used, with the reasons. With `--pairs` it takes each action that AWS authorizes inside an operation besides those
-that the mapping always names, and proposes a policy that grants both from twelve runs: with the call and its trigger
-(the action has to stay), with the call alone where the trigger is known, and without the call (the action should go).
+of each visibility, and how many of a wildcard are kept as not visible on a trail without data events if none of it was
+used, with the reasons. With `--pairs` it takes each action that AWS authorizes inside an operation besides those that
+the mapping always names, and proposes a policy that grants both from twelve runs: with the call and its trigger (the
+action must be kept), with the call alone if the trigger is known, and without the call (the action should be removed).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _kept(pattern: str) -> int:
     evidence = observed(*_OTHER)
     entry = compare(document, [], evidence).entries[0]
     context = guard_context(evidence, Options(), policies=(document,))
-    # A service that was called, so that its actions do not go or stay with the service as a whole.
+    # A service that was called, so that its actions are not decided with the service as a whole.
     prefixes = frozenset(action.partition(":")[0] for action in entry.granted)
     context = replace(context, services=prefixes if pattern == "*" else prefixes | context.services)
     reasons: Counter[str] = Counter()
@@ -109,7 +109,7 @@ def _kind(reason: str) -> str:
 
 
 def pairs(reference: ServiceReference) -> int:
-    """Print what becomes of the inner actions of all operations."""
+    """Print the results for the inner actions of all operations."""
     wrong, untriggered, gone, every, stays = [], Counter[bool](), 0, 0, Counter[str]()
     for pair in inner_pairs(reference):
         every += 1
@@ -162,12 +162,12 @@ def triggers(pair: Pair) -> Mapping[str, object]:
 
 
 def removed(pair: Pair, parameters: Mapping[str, object]) -> bool:
-    """Whether a proposal from runs with the call takes the inner action away."""
+    """Whether a proposal from runs with the call removes the inner action."""
     return _fate(pair, observed(pair.source, pair.name, parameters)) == ""
 
 
 def held(pair: Pair) -> str:
-    """The guard that keeps the inner action in a proposal from runs without the call; empty where it goes."""
+    """The guard that keeps the inner action in a proposal from runs without the call; empty if it is removed."""
     return _fate(pair, observed(*_OTHER))
 
 

@@ -34,13 +34,13 @@ def main() -> int:
         before = (row.get("says", "") for row in rows if (row["source"], row["fault"]) == (source, "interrupted"))
         cancelled = [said for said in before if said.startswith("Cancelled")]
         for row in [*own, {"fault": "interrupted", "says": " ".join([*cancelled, INTERRUPTED])}]:
-            cells = (row["fault"], " ".join(told(row)).replace("|", "\\|"))
+            cells = (row["fault"], " ".join(sentences(row)).replace("|", "\\|"))
             print(f"| {' | '.join(cells)} |")
         print()
     return 0
 
 
-def told(row: Row) -> Iterator[str]:
+def sentences(row: Row) -> Iterator[str]:
     """The sentences of a row, or that there is none."""
     left_out = row.get("left-out", {})
     if not left_out and "says" not in row:

@@ -26,7 +26,7 @@ from leastpriv.policy.evaluate import Layer, Request, evaluate_layers
 VERSION = "0.1.173"
 PAIRS = 20_000
 NOT_HERE = 77
-"""Exit code where npm or the package cannot be had, as automake has it for a skipped test."""
+"""Exit code if npm or the package is not available, as for a skipped test in automake."""
 HERE = Path(__file__).resolve().parent
 
 SAME = {"allowed": "Allowed", "implicitDeny": "ImplicitlyDenied", "explicitDeny": "ExplicitlyDenied"}
@@ -164,7 +164,7 @@ class Maker:
         return found
 
     def pair(self) -> Pair:
-        """Make policies, a permissions boundary now and then, and a request."""
+        """Make policies, sometimes a permissions boundary, and a request."""
         return Pair(
             tuple(self.policy() for _ in range(self.random.choice((1, 1, 2)))),
             self.policy() if self.random.random() < 0.2 else None,
@@ -177,7 +177,7 @@ class Maker:
 
 
 def ours(pair: Pair) -> str:
-    """Ask our own evaluator."""
+    """Ask the product's evaluator."""
     layers: dict[Layer, list[Any]] = {"identity": [parse(json.dumps(p).encode(), "p") for p in pair.policies]}
     if pair.boundary:
         layers["boundary"] = [parse(json.dumps(pair.boundary).encode(), "b")]
@@ -209,7 +209,7 @@ def values_of(condition: tuple[str, str, Sequence[str]], request: Mapping[str, A
 
 
 def is_malformed(condition: tuple[str, str, Sequence[str]], found: Sequence[str]) -> bool:
-    """Tell whether a value of the policy or the request is not of its operator's format."""
+    """Return whether a value of the policy or the request has not its operator's format."""
     kinds = ("Numeric", "Date", "Ip", "Arn")
     return condition[0].rpartition(":")[2].removeprefix("Not").startswith(kinds) and (
         bool({"x", "ten", "soon"} & {*condition[2], *found})
@@ -255,7 +255,7 @@ def rules_about(statement: Mapping[str, Any], policy: Mapping[str, Any], request
 
 
 def reduced(pair: Pair) -> tuple[Pair, set[str]]:
-    """Leave out the statements that a rule is about."""
+    """Remove the statements that a rule is about."""
     rules: set[str] = set()
 
     def left(policy: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -268,7 +268,7 @@ def reduced(pair: Pair) -> tuple[Pair, set[str]]:
 
 
 def install(folder: Path) -> bool:
-    """Install the oracle; False where that cannot be done."""
+    """Install the oracle; False if that is not possible."""
     if not (shutil.which("npm") and shutil.which("node")):
         return False
     shutil.copy(HERE / "oracle.mjs", folder)
@@ -307,7 +307,7 @@ def compare(pairs: Sequence[Pair], folder: Path) -> tuple[list[Pair], Counter[st
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures, and what is unexplained."""
+    """Print the figures, and the unexplained differences."""
     if {row["rule"] for row in known()} != {*CONDITION_RULES, *STATEMENT_RULES}:
         print("known.tsv and the rules of this file differ.", file=sys.stderr)
         return 1
@@ -320,15 +320,15 @@ def main(arguments: list[str]) -> int:
             print("npm, or the package, cannot be had here: nothing was compared.")
             return NOT_HERE
         unexplained, explained, decisions = compare(pairs, Path(name))
-    print(f"{number:,} pairs, seed {seed}: {told(decisions)}")
-    print(f"explained differences by rule: {told(explained)}; unexplained: {len(unexplained)}")
+    print(f"{number:,} pairs, seed {seed}: {counts_text(decisions)}")
+    print(f"explained differences by rule: {counts_text(explained)}; unexplained: {len(unexplained)}")
     for pair in unexplained[:5]:
         print(json.dumps({"policies": pair.policies, "boundary": pair.boundary, "request": pair.request}))
     return 1 if unexplained else 0
 
 
-def told(counts: Mapping[str, int]) -> str:
-    """Say some counts."""
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Print some counts."""
     named: Iterable[str] = (f"{count:,} {name}" for name, count in sorted(counts.items()))
     return ", ".join(named) or "none"
 

@@ -1,1 +1,1 @@
-"""Leave the future out: a policy made from the first runs of a history, asked what the later runs needed."""
+"""Leaves the future out: compares a policy from the first runs of a history with the needs of the later runs."""

@@ -1,8 +1,8 @@
-"""Says of each history what the first draft refuses from run 10 on, and what it grants that no run needed.
+"""Explains for each history what the first draft denies from run 10 on, and what it grants that no run needed.
 
     .venv/bin/python -m bench.future.explain FOLDER [HISTORY …]
 
-A line `refused RUN ACTION RESOURCE` is a pair of that run, judged by the draft from the runs before it; a line
+A line `refused RUN ACTION RESOURCE` is a pair of that run, decided by the draft from the runs before it; a line
 `surplus` is a pattern of the last draft, the actions under it and the resources of all histories that it covers beyond
 need (those of this history are marked `own`).
 """
@@ -16,40 +16,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.future.future import Judge, Policy, each_of, granted_on, proposal, written
+from bench.future.future import LabEvaluator, Policy, each_of, granted_on, proposal, written
 from bench.future.plan import RUNS
-from bench.future.truth import Askable, pair, questions
+from bench.future.truth import Askable, authorization_checks, pair
 
 _FIRST = 9
-"""Drafts of so many runs and more are judged."""
+"""Drafts of this number of runs and more are explained."""
 
 
 def main(arguments: list[str]) -> None:
     """Explains the histories named, or all."""
     folder, chosen = Path(arguments[0]), arguments[1:]
-    places = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
-    asked = {place.name: questions(place) for place in places}
+    histories = sorted(history for history in folder.iterdir() if (history / "checks.jsonl").exists())
+    asked = {history.name: authorization_checks(history) for history in histories}
     askable = Askable(check for each in asked.values() for check in each)
-    judge = Judge()
-    for place in places:
-        if not chosen or place.name in chosen:
-            print(place.name)
-            policies = _refusals(place, asked[place.name], judge)
-            _surplus(policies, {pair(each) for each in asked[place.name]}, askable)
-    judge.close()
+    evaluator = LabEvaluator()
+    for history in histories:
+        if not chosen or history.name in chosen:
+            print(history.name)
+            policies = _print_denials(history, asked[history.name], evaluator)
+            _surplus(policies, {pair(each) for each in asked[history.name]}, askable)
+    evaluator.close()
 
 
-def _refusals(place: Path, checks: Sequence[Mapping[str, Any]], judge: Judge) -> Sequence[Policy]:
-    """Prints what each run is refused by the draft of the runs before it; gives the last draft."""
+def _print_denials(history: Path, checks: Sequence[Mapping[str, Any]], evaluator: LabEvaluator) -> Sequence[Policy]:
+    """Prints what the draft of the runs before it denies each run; returns the last draft."""
     policies: Sequence[Policy] = ()
     with tempfile.TemporaryDirectory() as scratch:
         trail = Path(scratch) / "trail"
         for runs in range(1, RUNS):
-            shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
+            shutil.copytree(history / "records" / str(1000 + runs), trail / str(runs))
             if runs < _FIRST:
                 continue
             policies = written(proposal(trail, Path(scratch), None))
-            answers = zip(checks, judge.allowed(policies, checks), strict=True)
+            answers = zip(checks, evaluator.allowed(policies, checks), strict=True)
             for action, resource in sorted({pair(each) for each, may in answers if not may and each["run"] == runs}):
                 print(f"  refused {runs + 1} {action} {resource}")
     return policies

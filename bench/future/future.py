@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.future.plan import RUNS
-from bench.future.truth import Askable, Pair, pair, questions
+from bench.future.truth import Askable, Pair, authorization_checks, pair
 from leastpriv.config.settings import from_options
 from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
@@ -59,16 +59,16 @@ Policy = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One policy, judged."""
+    """One policy with its results."""
 
     history: str
     way: str
     runs: int
-    """From so many runs it was made."""
+    """Number of runs that it was made from."""
     next: int
-    """Pairs of the next run that it refuses."""
+    """Pairs of the next run that it denies."""
     later: int
-    """Pairs of all later runs that it refuses."""
+    """Pairs of all later runs that it denies."""
     refused: tuple[str, ...]
     """`ACTION on RESOURCE` of the next run, the first of them."""
     granted: int
@@ -77,13 +77,13 @@ class Row:
     """The same with the resources of all histories, as if all ten apps lived in one account."""
     used: int
     chance: float | None = None
-    """What the proposal says of the next run; None of others' policies."""
+    """The proposal's prediction for the next run; None for policies of others."""
     own: float | None = None
     turing: float | None = None
     coverage: float | None = None
 
 
-class Judge:
+class LabEvaluator:
     """The lab's evaluator, in its own environment."""
 
     def __init__(self) -> None:
@@ -111,23 +111,23 @@ def main(arguments: list[str]) -> None:
     """Measures every history of a folder."""
     folder, out = Path(arguments[0]), Path(arguments[1])
     program, chosen = next(iter(arguments[2:3]), ""), arguments[3:]
-    places = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
-    checks = {place.name: questions(place) for place in places}
+    histories = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
+    checks = {place.name: authorization_checks(place) for place in histories}
     askable = Askable(check for each in checks.values() for check in each)
-    judge = Judge()
+    evaluator = LabEvaluator()
     rows: list[Row] = []
-    for place in places:
+    for place in histories:
         if chosen and place.name not in chosen:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows += _history(place, checks[place.name], askable, judge, Path(scratch), program)
+            rows += _history(place, checks[place.name], askable, evaluator, Path(scratch), program)
         print(place.name, flush=True)
         out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-    judge.close()
+    evaluator.close()
 
 
 def _history(
-    place: Path, checks: list[dict[str, Any]], askable: Askable, judge: Judge, scratch: Path, program: str
+    place: Path, checks: list[dict[str, Any]], askable: Askable, evaluator: LabEvaluator, scratch: Path, program: str
 ) -> Iterator[Row]:
     own = {check["resource"] for check in checks} | {"*"}
     used = {pair(check) for check in checks}
@@ -136,13 +136,13 @@ def _history(
     for runs in range(1, RUNS):
         shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
         for way, policies, result in _policies(trail, actions, scratch, program):
-            answers = judge.allowed(policies, checks)
+            answers = evaluator.allowed(policies, checks)
             refused = [check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed]
             granted = _granted(policies, askable)
             following = sorted({pair(check) for check in refused if check["run"] == runs})
             yield Row(
                 history=place.name,
-                kind=way,
+                way=way,
                 runs=runs,
                 next=len(following),
                 later=len({pair(check) for check in refused if check["run"] >= runs}),
@@ -200,7 +200,7 @@ def _on_everything(actions: list[str]) -> Policy:
 
 
 def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullRequestContent:
-    """What the product proposes for the deploy role from a trail, beside a committed policy or none."""
+    """The product's proposal for the deploy role from a trail, with or without a committed policy."""
     policy = scratch / "policy.json"
     policy.unlink(missing_ok=True)
     if committed:
@@ -223,7 +223,7 @@ def _value(document: Document) -> Policy:
 
 
 def _of_trailscraper(program: str, trail: Path) -> Policy:
-    # Without a window it takes the last days alone.
+    # Without a window it reads only the last days.
     select = [program, "select", "--log-dir", str(trail), "--filter-assumed-role-arn", ROLE]
     selected = subprocess.run([*select, "--from", "2026-01-01", "--to", "2027-01-01"], capture_output=True, check=True)
     made = subprocess.run([program, "generate"], input=selected.stdout, capture_output=True, check=True)
@@ -232,7 +232,7 @@ def _of_trailscraper(program: str, trail: Path) -> Policy:
 
 
 def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
-    """Pairs of an action and one of the known resources that it can be asked for on; `*` where it takes none."""
+    """Pairs of an action and one of the known resources of its types; `*` if it has none."""
     found: set[Pair] = set()
     for policy in policies:
         for statement in each_of(policy["Statement"]):
@@ -243,7 +243,7 @@ def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
 
 
 def granted_on(action: str, patterns: Sequence[str], askable: Askable) -> Iterator[str]:
-    """Of the known resources those that the action can be asked for on and the patterns cover."""
+    """The known resources of the action's types that the patterns cover."""
     known = action_of(action)
     if known is None or not known.resource_types:
         yield "*"

@@ -1,9 +1,8 @@
-"""What each history consists of: five shapes of apps, twelve runs each, fixed before anything was measured.
+"""The content of each history: five shapes of apps, twelve runs each, fixed before any measurement.
 
-The second plan is for histories that no rule was made from: it was fixed once the rules of decision 30 were.
-
-A run deploys a state (release of the code, setting of a property, generation of the names), or takes all down. Renamed
-things get a name that no run had before; after run 10 nothing happens that no run before it has done in its way.
+The second plan is for histories that no rule was made from: it was fixed after the rules of decision 30. A run deploys
+a state (release of the code, setting of a property, generation of the names), or deletes everything. Renamed resources
+get a name that no run had before; after run 10 no kind of change is new.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ PLANS = {"": _FIRST, "-second": _SECOND}
 """End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes."""
 
 
-def plan(shape: str, which: str = "") -> tuple[Run, ...]:
+def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     """The runs of a shape by one of `PLANS`."""
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
-    for step in PLANS[which][shape].split():
+    for step in PLANS[plan_name][shape].split():
         release += step == "code"
         setting += step == "setting"
         generation += step == "name"

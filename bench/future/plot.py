@@ -1,9 +1,9 @@
-"""Draws docs/calibration.png from bench/future/calibration.tsv: what proposals said of the next run, and what came.
+"""Draws docs/calibration.png from bench/future/calibration.tsv: predictions of proposals for the next run, and results.
 
     .venv/bin/pip install matplotlib && .venv/bin/python -m bench.future.plot
 
-matplotlib is for this picture alone, and no dependency. A point is a fifth of the predictions, from the least to the
-most sure; its bar is the interval in which the share may well lie (Wilson, 95 %).
+matplotlib is only for this picture, and no dependency. A point is a fifth of the predictions, from the least to the
+most sure; its bar is the confidence interval of the share (Wilson, 95 %).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAYS = {"draft": "a first draft", "narrowed": "wildcards narrowed"}
 _SURE = 1.96
 
 Prediction = tuple[float, bool]
-"""What was said, and whether the next run was refused something."""
+"""The prediction, and whether the next run was denied an action."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def parts(found: Sequence[Prediction], number: int) -> list[Sequence[Prediction]
 
 
 def _point(part: Sequence[Prediction]) -> tuple[float, float, float, float]:
-    """Mean prediction, share that came, and the ends of Wilson's interval."""
+    """Mean prediction, actual share, and the ends of Wilson's interval."""
     size, share = len(part), mean(came for _, came in part)
     middle = (share + _SURE**2 / (2 * size)) / (1 + _SURE**2 / size)
     half = _SURE * sqrt(share * (1 - share) / size + _SURE**2 / (4 * size**2)) / (1 + _SURE**2 / size)

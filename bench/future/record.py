@@ -1,10 +1,10 @@
-"""Records the histories with the real tools in the lab; they are some megabytes each and are not kept in git.
+"""Records the histories with the real tools in the lab; they have some megabytes each and are not kept in git.
 
     .venv/bin/python -m bench.future.record FOLDER [TOOL-SHAPE[-second] …]
 
-Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, run by run on days of its own, three days apart), and
-`checks.jsonl`: every question that the lab's enforcement put to the role's policies, with the run. A history that is
-there is not recorded again. Ten take about half an hour on two idle cores.
+Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, each run on separate days, three days apart), and
+`checks.jsonl`: every authorization check of the lab on the role's policies, with the run. An existing history is not
+recorded again. Ten take about half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ Command = tuple[Sequence[str], Mapping[str, str]]
 
 
 def main(arguments: list[str]) -> None:
-    """Records what is named, or all of the first plan."""
+    """Records the given histories, or all of the first plan."""
     folder, names = Path(arguments[0]).resolve(), arguments[1:]
-    for tool, shape, which in product(TOOLS, SHAPES, PLANS):
-        name = f"{tool}-{shape}{which}"
-        if (name in names or not (names or which)) and not (folder / name).exists():
+    for tool, shape, plan_name in product(TOOLS, SHAPES, PLANS):
+        name = f"{tool}-{shape}{plan_name}"
+        if (name in names or not (names or plan_name)) and not (folder / name).exists():
             begin = time.monotonic()
-            record(tool, shape, folder / name, which)
+            record(tool, shape, folder / name, plan_name)
             print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def record(tool: str, shape: str, place: Path, which: str = "") -> None:
-    """Records one history by one of the plans, whole or not at all."""
-    work = place.with_name(f".{place.name}.part")
+def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
+    """Records one history by one of the plans, completely or not at all."""
+    work = history.with_name(f".{history.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     shutil.copytree(APPS / tool, work / "app", ignore=_of_other_shapes(shape) if tool == "terraform" else None)
@@ -62,18 +62,18 @@ def record(tool: str, shape: str, place: Path, which: str = "") -> None:
         lab.flush()
         shutil.rmtree(lab.records)
         (work / "lab" / "checks.jsonl").unlink(missing_ok=True)
-        for number, run in enumerate(plan(shape, which)):
+        for number, run in enumerate(plan(shape, plan_name)):
             keys = lab.assume(arn, str(_FIRST_RUN + number))
             for command, variables in _commands(tool, shape, run, number == 0, work / "app", lab):
                 _call(command, work, {**keys, **variables})
             time.sleep(1.1)
             lab.flush()
             begin = _FIRST_DAY + number * _APART
-            _keep(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
+            _move_records(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
     shutil.copy(work / "lab" / "checks.jsonl", work)
     for rest in ("app", "lab"):
         shutil.rmtree(work / rest, ignore_errors=True)
-    work.rename(place)
+    work.rename(history)
 
 
 def _of_other_shapes(shape: str) -> Any:
@@ -92,7 +92,7 @@ def _cdk() -> str:
 
 
 def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab) -> Iterator[Command]:
-    """What a workflow would run for one state of the app."""
+    """The commands of a workflow for one state of the app."""
     if tool == "cdk":
         own = {name.upper(): value for name, value in run.variables.items()}
         own |= {"SHAPE": shape, "CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
@@ -146,13 +146,13 @@ def _call(command: Sequence[str], work: Path, variables: Environment) -> None:
         raise SystemExit(f"{' '.join(command)} failed:\n{text[-3_000:]}")
 
 
-def _keep(records: Path, place: Path, begin: datetime) -> None:
-    """Moves the records of a run to days of their own: as if it had begun then."""
+def _move_records(records: Path, history: Path, begin: datetime) -> None:
+    """Moves the records of a run to other days, as if it had begun then."""
     read: list[dict[str, Any]] = []
     for file in sorted(records.rglob("*.json.gz")):
         read += json.loads(gzip.decompress(file.read_bytes()))["Records"]
     shutil.rmtree(records)
-    place.mkdir(parents=True)
+    history.mkdir(parents=True)
     if not read:
         return
     moved = begin - min(_time(record["eventTime"]) for record in read)
@@ -166,7 +166,7 @@ def _keep(records: Path, place: Path, begin: datetime) -> None:
         by_region.setdefault(record["awsRegion"], []).append(record)
     for region, own in by_region.items():
         stamp = f"{begin:%Y%m%dT%H%MZ}"
-        file = place / f"{ACCOUNT}_CloudTrail_{region}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
+        file = history / f"{ACCOUNT}_CloudTrail_{region}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
         file.write_bytes(gzip.compress(json.dumps({"Records": own}).encode()))
 
 

@@ -1,8 +1,8 @@
-"""Reads the rows of `bench.future.future` and prints the curves as tables, and how well the chance was told.
+"""Prints the rows of `bench.future.future` as tables of curves and of calibration.
 
     .venv/bin/python -m bench.future.tables OUT.json … [CALIBRATION.tsv]
 
-CALIBRATION.tsv gets, for each proposal, what it said and what came; `bench.future.plot` draws it.
+CALIBRATION.tsv gets, for each proposal, its prediction and the result; `bench.future.plot` draws it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 Row = dict[str, Any]
 ESTIMATES = ("chance", "own", "turing")
-"""Of the next run needing something new: by leaving runs out (what is printed), by runs with something of their own, by
+"""Predictions that the next run needs a new permission: by leaving runs out (as printed), by runs with unique needs, by
 1 - exp(-expected), where `expected` follows from the sample coverage."""
 
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
-    """Refusals of the next run and both ratios, over all histories, by the number of runs a policy was made from."""
+    """Denials of the next run and both ratios, over all histories, by the number of runs a policy was made from."""
     print(f"| runs | {' | '.join(f'{way}: refused, histories, ratio, around' for way in ways)} |")
     print(f"| ---: | {' | '.join('---:' for _ in ways)} |")
     for runs in sorted({row["runs"] for row in rows}):
@@ -49,7 +49,7 @@ def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
 
 
 def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
-    """Refusals in the runs 10, 11 and 12, each by the policy of the runs before it; the ratios at the end."""
+    """Denials in the runs 10, 11 and 12, each by the policy of the runs before it; the ratios at the end."""
     print(f"\n| history | used | {' | '.join(f'{way}: refused in runs 10-12, ratio, around' for way in ways)} |")
     print(f"| --- | ---: | {' | '.join('---:' for _ in ways)} |")
     for history in dict.fromkeys(row["history"] for row in rows):
@@ -64,7 +64,7 @@ def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
 
 
 def _calibration(rows: Sequence[Row]) -> None:
-    """Predicted against what came, by thirds of what was predicted, and two scores; lower is better."""
+    """Predicted against actual share, by thirds of the predictions, and two scores; lower is better."""
     for way in dict.fromkeys(row["way"] for row in rows if row["chance"] is not None):
         own = [row for row in rows if row["way"] == way]
         came = mean(row["next"] > 0 for row in own)
@@ -80,7 +80,7 @@ def _calibration(rows: Sequence[Row]) -> None:
 
 
 def thirds(rows: Sequence[Row], name: str) -> Iterable[tuple[float, float]]:
-    """(mean predicted, share that came) of the least, the middle and the most sure third."""
+    """(mean prediction, actual share) of the least, the middle and the most sure third."""
     ordered = sorted(rows, key=lambda row: row[name])
     size = len(ordered)
     for part in range(3):

@@ -1,7 +1,7 @@
-"""What really happened in a history: the questions that the lab's enforcement asked, as AWS would have asked them.
+"""The ground truth of a history: the lab's authorization checks, in the form in which AWS makes them.
 
-Where the lab asks otherwise, no policy made for AWS can answer: such questions are asked anew where AWS's form follows
-from the lab's, and left out where it does not. Histories that are recorded today have fewer of them.
+If the lab's check differs, no policy made for AWS can pass it: such a check is converted if AWS's form follows from the
+lab's, and dropped otherwise. Histories recorded today have fewer of them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _OTHER_FORMS = (
         r"\1:*",
     ),
 )
-"""(action, resource as the lab asks, resource as AWS asks)."""
+"""(action, resource in the lab's check, resource in AWS's check)."""
 _NAMED_BY_THE_CALL = re.compile(r"events|states|ssm|ecs|ecr")
-"""Services of which the lab asks on `*` though the call names a resource: which one, the question does not tell."""
+"""Services that the lab checks on `*` although the call names a resource, which the check does not show."""
 
 
-def questions(place: Path) -> list[dict[str, Any]]:
-    """The distinct questions about the deploy role in a history, each with the number of its run."""
+def authorization_checks(history: Path) -> list[dict[str, Any]]:
+    """The distinct checks of the deploy role in a history, each with the number of its run."""
     found: dict[str, dict[str, Any]] = {}
-    for line in (place / "checks.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (history / "checks.jsonl").read_text(encoding="utf-8").splitlines():
         asked = json.loads(line)
         if ":assumed-role/ci-deploy/" in asked["principal"] and not is_lost(asked):
             run = int(asked["principal"].rpartition("/")[2]) - 1001
@@ -44,7 +44,7 @@ def questions(place: Path) -> list[dict[str, Any]]:
 
 
 def is_lost(asked: Question) -> bool:
-    """Whether nobody can tell what AWS would have asked."""
+    """Whether AWS's check is unknown."""
     known = action_of(asked["action"])
     service = asked["action"].partition(":")[0]
     named = _NAMED_BY_THE_CALL.fullmatch(service) and known is not None and known.resource_types
@@ -60,16 +60,16 @@ def _as_aws(asked: Question) -> str:
 
 
 def pair(asked: Question) -> Pair:
-    """Action and resource; `*` where the action takes none."""
+    """Action and resource; `*` if the action has no resource."""
     known = action_of(asked["action"])
     return asked["action"], asked["resource"] if known is None or known.resource_types else "*"
 
 
 class Askable:
-    """Which pairs AWS can be asked about at all, read off every question of all histories.
+    """The pairs that AWS can check at all, from the checks of all histories.
 
-    What a call makes has no id yet when IAM is asked, so that the resource is `security-group/*`: such a new thing
-    counts for actions that were asked so, and an action that was only ever asked so is not asked about what is there.
+    A resource has no id before its creation, so that IAM checks `security-group/*`. Such a new resource counts for
+    actions that were checked so; an action that was only checked so is not checked on existing resources.
     """
 
     def __init__(self, asked: Iterable[Question]) -> None:
@@ -84,7 +84,7 @@ class Askable:
         self.resources = tuple(sorted(resources))
 
     def can_be(self, action: str, resource: str) -> bool:
-        """Whether the action may be asked on the resource, which is of a type of it."""
+        """Whether the resource is of a type of the action."""
         pairs = {(action, kind) for kind in _kinds(action, resource)}
         if "*" in resource.removesuffix(":*"):
             return not pairs.isdisjoint(self._new)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from leastpriv.action.annotations import annotate_targets, warn_if_public, warn_of_pull_requests
 from leastpriv.action.review_comment import review_step
@@ -12,6 +13,7 @@ from leastpriv.action.step_run import checkout_context, connect_github, step_set
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
+from leastpriv.github_actions.exit_code import exit_code_of
 from leastpriv.github_actions.output_files import append_summary, write_outputs
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
@@ -19,7 +21,7 @@ from leastpriv.pipeline.propose import propose
 from leastpriv.pipeline.results import TargetResult, heaviest
 from leastpriv.pipeline.summary import difference_sentence, report_failures, report_published, run_notes, run_summary
 from leastpriv.pull_request.github.repository import GitHubRepository
-from leastpriv.pull_request.tracking_issue import IssueStep
+from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
 
 
@@ -80,3 +82,18 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
         warn_if_public(github, console, "the tracking issue")
     console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
     return 0
+
+
+def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Callable[[], datetime]) -> int:
+    """Runs the action once; returns the exit code of its step."""
+    runner = Runner.from_environment(environment)
+    console = Console(stdout, stderr, in_actions=runner.in_actions)
+    console.mask(environment.get("INPUT_GITHUB-TOKEN", ""))
+
+    def work() -> int:
+        # Imported here, so that an error of the import is reported as well.
+        from leastpriv.action.step import step
+
+        return step(environment, runner, console, clock)
+
+    return exit_code_of(work, console, verbose=runner.debug)

@@ -6,10 +6,12 @@ Keys, region, profile, endpoints and the number of attempts come from the enviro
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from leastpriv import __version__
 from leastpriv.aws.errors import credentials_error, no_credentials_error, translate_errors
@@ -285,3 +287,37 @@ class AwsSession:
         except LeastprivError as error:
             return error
         return aws
+
+
+_log = logging.getLogger(__name__)
+
+_Found = TypeVar("_Found")
+_SAY_AFTER = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """How to wait, and how long; the caller supplies clock and sleep."""
+
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    """Seconds."""
+    longest: timedelta = timedelta(minutes=15)
+    first: float = 1.0
+    """Seconds before the second request; each further pause is 1.5 times as long."""
+    most: float = 30.0
+
+    def until(self, ask: Callable[[], _Found | None], what: str) -> _Found | None:
+        """Repeats the request until there is an answer; None after `longest`."""
+        began = self.clock()
+        pause, said = self.first, began
+        while (answer := ask()) is None:
+            now = self.clock()
+            if now - began >= self.longest:
+                return None
+            if now - said >= _SAY_AFTER:
+                said = now
+                _log.info(f"… waiting for {what} for {(now - began).total_seconds():.0f} s")
+            self.sleep(pause)
+            pause = min(pause * 1.5, self.most)
+        return answer

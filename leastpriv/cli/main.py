@@ -57,7 +57,7 @@ def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
 
             return permissions if name == "permissions" else explain_actions
         case "init" | "trial":
-            from leastpriv.cli.init import init, trial
+            from leastpriv.cli.policies import init, trial
 
             return init if name == "init" else trial
     from leastpriv.cli.policies import contains, denials, evaluate

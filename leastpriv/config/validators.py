@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.errors import InputError
-from leastpriv.github_actions.inputs import split_list
+from leastpriv.github_actions.context import split_list
 from leastpriv.models import Principal
 
 Value = str | tuple[str, ...]

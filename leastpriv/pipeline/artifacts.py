@@ -8,7 +8,7 @@ from pathlib import Path
 from leastpriv import __version__
 from leastpriv.atomic_file import write_atomically
 from leastpriv.config.settings import Settings
-from leastpriv.diff.json_patch import json_patch
+from leastpriv.diff.policy_diff import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
 from leastpriv.pipeline.results import PullRequestContent, RunResult, TargetResult

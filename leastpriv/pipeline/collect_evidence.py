@@ -12,8 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, parse_principal
-from leastpriv.aws.polling import Polling
-from leastpriv.aws.session import AwsSession
+from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError

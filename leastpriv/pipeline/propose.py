@@ -33,7 +33,7 @@ from leastpriv.proposal.models import History, ProposalInputs
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
-from leastpriv.pull_request.body_markers import controls_section
+from leastpriv.pull_request.comment_commands import controls_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from leastpriv.config.validators import named_principal, patterns
 from leastpriv.errors import InputError
-from leastpriv.github_actions.inputs import split_list
+from leastpriv.github_actions.context import split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 

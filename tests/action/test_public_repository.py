@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.action.main import action_main
+from leastpriv.action.step import action_main
 from tests.action.test_step import POLICY_FILE, Job
 from tests.fakes.deploys import NOW, POLICY
 from tests.fakes.github import FakeGitHub

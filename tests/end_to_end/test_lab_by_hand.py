@@ -23,24 +23,24 @@ pytestmark = [
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[str]:
+def instructions(tmp_path: Path) -> Iterator[str]:
     """The output of `make lab`, while it runs."""
     command = [sys.executable, "-m", "tests.end_to_end.lab.by_hand", "--port", "0", "--folder", str(tmp_path / "run")]
-    with (tmp_path / "told").open("wb") as out:
+    with (tmp_path / "instructions").open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
     try:
         until = time.monotonic() + 60
-        while "Ctrl-C" not in (tmp_path / "told").read_text() and time.monotonic() < until:
+        while "Ctrl-C" not in (tmp_path / "instructions").read_text() and time.monotonic() < until:
             time.sleep(0.1)
-        yield (tmp_path / "told").read_text()
+        yield (tmp_path / "instructions").read_text()
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
 
 
-def test_the_documented_round_ends_with_a_deploy_under_the_proposed_policy(told: str, tmp_path: Path) -> None:
-    exports = dict(re.findall(r"export (\w+)=(\S+)", told))
-    records = next(iter(re.findall(r"Records appear in (\S+)", told)))
+def test_the_documented_round_ends_with_a_deploy_under_the_proposed_policy(instructions: str, tmp_path: Path) -> None:
+    exports = dict(re.findall(r"export (\w+)=(\S+)", instructions))
+    records = next(iter(re.findall(r"Records appear in (\S+)", instructions)))
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/lab.md").read_text(encoding="utf-8"), re.DOTALL)
     (round_,) = (block for block in blocks if "create-role" in block)
     script = "set -e\n" + round_.replace(".lab/run/records", records)

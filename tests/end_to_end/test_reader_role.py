@@ -56,7 +56,7 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
     """A role deploys seven times, the product runs with the reader role, and all calls are recorded."""
     folder = tmp_path_factory.mktemp("reader")
     _deploy_seven_times(lab)
-    (folder / "deploy.log").write_text(_encoded_refusal(lab))
+    (folder / "deploy.log").write_text(_encoded_denial(lab))
     _make_trail(lab)
     _set_up(lab)
     # The role's last use may be late in event history, so that nothing is removed: the checks get an addition.
@@ -134,7 +134,7 @@ def _deploy_seven_times(lab: Lab) -> None:
             create(lab, session, "orders", QUEUE)
 
 
-def _encoded_refusal(lab: Lab) -> str:
+def _encoded_denial(lab: Lab) -> str:
     """A deploy's log in which EC2 returns only an encoded message."""
     with pytest.raises(ClientError) as refused:
         lab.client("ec2", lab.assume(TARGET, "1765000007")).create_vpc(CidrBlock="10.0.0.0/16")

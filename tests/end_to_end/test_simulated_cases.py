@@ -23,7 +23,7 @@ def test_an_independent_evaluator_agrees_on_every_replayed_need(lab: Lab, tmp_pa
     aws, asked = Aws.open(lab.root), 0
     for path in (path for path in CASES if path.stem != _ODD_KEYS):
         subject = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path / path.stem).context
-        needs = [each for each in subject.proof.need_decisions if _can_tell(each)]
+        needs = [each for each in subject.proof.need_decisions if _can_decide(each)]
         documents = [*subject.proposal.documents, *subject.attached_documents]
         found = simulate(aws, documents, needs, subject.principal, subject.policy_file)
         assert (found.failure, [remark.text for remark in found.findings]) == ("", []), path.name
@@ -31,7 +31,7 @@ def test_an_independent_evaluator_agrees_on_every_replayed_need(lab: Lab, tmp_pa
     assert asked > 150
 
 
-def _can_tell(allowance: NeedDecision) -> bool:
+def _can_decide(allowance: NeedDecision) -> bool:
     """Whether the lab's simulator can decide it: see above."""
     conditional = allowance.statement is not None and allowance.statement.conditions != ()
     return not conditional and "${" not in allowance.permission.resource

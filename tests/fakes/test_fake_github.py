@@ -68,7 +68,7 @@ def query(hub: FakeGitHub, text: str, token: str | None = None, **variables: Any
     return requests.post(hub.graphql_url, json=body, headers=given, timeout=10).json()
 
 
-def refusal(call: Callable[[], object]) -> tuple[int, Any]:
+def error_of(call: Callable[[], object]) -> tuple[int, Any]:
     """Status and body of a denied call."""
     with pytest.raises(GithubException) as caught:
         call()
@@ -231,7 +231,7 @@ class TestEveryRead:
 
 class TestTokens:
     def test_a_wrong_token_is_an_error(self, hub: FakeGitHub) -> None:
-        status, body = refusal(lambda: repository(hub, "nonsense"))
+        status, body = error_of(lambda: repository(hub, "nonsense"))
         assert (status, body["message"]) == (401, "Bad credentials")
 
     def test_a_request_without_a_token_is_an_error(self, hub: FakeGitHub) -> None:
@@ -240,7 +240,7 @@ class TestTokens:
     def test_a_read_only_token_reads_and_may_not_write(self, hub: FakeGitHub) -> None:
         repo = repository(hub, hub.read_only_token)
         assert repo.default_branch == "main"
-        status, body = refusal(lambda: repo.create_git_ref("refs/heads/x", hub.head("main")))
+        status, body = error_of(lambda: repo.create_git_ref("refs/heads/x", hub.head("main")))
         assert (status, body["message"]) == (403, "Resource not accessible by integration")
 
     @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ class TestTokens:
         assert repository(hub).get_branch("main").protected
 
     def test_the_workflow_s_token_has_no_user_and_has_a_login_in_graphql(self, hub: FakeGitHub) -> None:
-        assert refusal(lambda: client(hub).get_user().login)[0] == 403
+        assert error_of(lambda: client(hub).get_user().login)[0] == 403
         assert query(hub, "{viewer{login}}") == {"data": {"viewer": {"login": "github-actions[bot]"}}}
 
     def test_a_persons_token_has_a_user(self) -> None:
@@ -272,7 +272,7 @@ class TestTokens:
         hub.add_user("ann", "read")
         repo = repository(hub, hub.token_for("ann"))
         assert not repo.permissions.push
-        assert refusal(lambda: repo.create_git_ref("refs/heads/x", hub.head("main")))[0] == 403
+        assert error_of(lambda: repo.create_git_ref("refs/heads/x", hub.head("main")))[0] == 403
 
 
 class TestGit:
@@ -316,28 +316,28 @@ class TestGit:
     def test_a_ref_is_created_once_moved_and_deleted(self, hub: FakeGitHub) -> None:
         repo, main = repository(hub), hub.head("main")
         ref = repo.create_git_ref("refs/heads/a/b", main)
-        assert refusal(lambda: repo.create_git_ref("refs/heads/a/b", main))[1]["message"] == "Reference already exists"
+        assert error_of(lambda: repo.create_git_ref("refs/heads/a/b", main))[1]["message"] == "Reference already exists"
         commit = commit_on(repo, "main", "a", "b")
         ref.edit(commit.sha)
         assert hub.head("a/b") == commit.sha
         ref.delete()
-        assert refusal(lambda: repo.get_git_ref("heads/a/b"))[0] == 404
-        assert refusal(ref.delete) == (422, {**refusal(ref.delete)[1], "message": "Reference does not exist"})
+        assert error_of(lambda: repo.get_git_ref("heads/a/b"))[0] == 404
+        assert error_of(ref.delete) == (422, {**error_of(ref.delete)[1], "message": "Reference does not exist"})
 
     def test_a_branch_blocks_a_branch_below_it(self, hub: FakeGitHub) -> None:
         repo = repository(hub)
-        status, body = refusal(lambda: repo.create_git_ref("refs/heads/main/x", hub.head("main")))
+        status, body = error_of(lambda: repo.create_git_ref("refs/heads/main/x", hub.head("main")))
         assert (status, body["message"]) == (422, "Reference update failed")
 
     def test_a_ref_to_a_missing_commit_is_an_error(self, hub: FakeGitHub) -> None:
-        status, body = refusal(lambda: repository(hub).create_git_ref("refs/heads/x", "1" * 40))
+        status, body = error_of(lambda: repository(hub).create_git_ref("refs/heads/x", "1" * 40))
         assert (status, body["message"]) == (422, "Object does not exist")
 
     def test_a_move_that_drops_commits_needs_force(self, hub: FakeGitHub) -> None:
         first = hub.commit_as("ann", "x", {"a": "1"})
         hub.commit_as("ann", "x", {"a": "2"})
         ref = repository(hub).get_git_ref("heads/x")
-        status, body = refusal(lambda: ref.edit(first))
+        status, body = error_of(lambda: ref.edit(first))
         assert (status, body["message"]) == (422, "Update is not a fast forward")
         ref.edit(first, force=True)
         assert hub.head("x") == first
@@ -353,10 +353,10 @@ class TestGit:
         commit = commit_on(repo, "main", "a", "b")
         hub.protect("main")
         ref, words = repo.get_git_ref("heads/main"), "Changes must be made through a pull request."
-        moved, deleted = refusal(lambda: ref.edit(commit.sha)), refusal(ref.delete)
+        moved, deleted = error_of(lambda: ref.edit(commit.sha)), error_of(ref.delete)
         assert (moved[0], moved[1]["message"]) == (422, words)
         assert (deleted[0], deleted[1]["message"]) == (422, "Cannot delete this protected branch")
-        status, body = refusal(lambda: repo.create_file("new", "m", "x"))
+        status, body = error_of(lambda: repo.create_file("new", "m", "x"))
         assert (status, body["message"]) == (409, f"Could not create file: {words}")
 
     def test_a_tree_over_a_base_keeps_changes_and_deletes(self, hub: FakeGitHub) -> None:
@@ -396,11 +396,11 @@ class TestContents:
         old = repo.get_contents("README.md")
         assert not isinstance(old, list)
         repo.update_file("README.md", "m", "new", old.sha)
-        assert refusal(lambda: repo.update_file("README.md", "m", "newer", old.sha))[0] == 409
+        assert error_of(lambda: repo.update_file("README.md", "m", "newer", old.sha))[0] == 409
         assert hub.file("README.md") == b"new"
 
     def test_replacing_a_file_without_its_blob_id_is_an_error(self, hub: FakeGitHub) -> None:
-        status, body = refusal(lambda: repository(hub).create_file("README.md", "m", "new"))
+        status, body = error_of(lambda: repository(hub).create_file("README.md", "m", "new"))
         assert (status, body["message"]) == (422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
 
     def test_a_folder_is_a_list_and_a_missing_path_is_not_found(self, hub: FakeGitHub) -> None:
@@ -409,8 +409,8 @@ class TestContents:
         listed = repo.get_contents("iam", ref="x")
         assert isinstance(listed, list)
         assert [(one.path, one.type) for one in listed] == [("iam/a.json", "file"), ("iam/deep", "dir")]
-        assert refusal(lambda: repo.get_contents("iam"))[0] == 404
-        assert refusal(lambda: repo.get_contents("iam", ref="nowhere"))[0] == 404
+        assert error_of(lambda: repo.get_contents("iam"))[0] == 404
+        assert error_of(lambda: repo.get_contents("iam", ref="nowhere"))[0] == 404
 
     def test_a_file_over_a_mebibyte_has_no_content(self, hub: FakeGitHub) -> None:
         hub.commit_as("ann", "main", {"big": b"x" * (1024 * 1024 + 1)})
@@ -488,7 +488,7 @@ class TestPullRequests:
         repo = repository(hub)
         repo.create_git_ref("refs/heads/same", hub.head("main"))
         again, empty, missing = (
-            refusal(lambda head=head: repo.create_pull(base="main", head=head, title="t", body=""))  # type: ignore[misc]
+            error_of(lambda head=head: repo.create_pull(base="main", head=head, title="t", body=""))  # type: ignore[misc]
             for head in ("leastpriv/deploy", "same", "nowhere")
         )
         assert {again[0], empty[0], missing[0]} == {422}
@@ -498,7 +498,7 @@ class TestPullRequests:
 
     def test_creation_may_be_forbidden_to_workflows_and_not_to_apps(self, hub: FakeGitHub) -> None:
         hub.forbid_pull_request_creation()
-        status, body = refusal(lambda: opened(hub))
+        status, body = error_of(lambda: opened(hub))
         words = "GitHub Actions is not permitted to create or approve pull requests."
         assert (status, body["message"]) == (403, words)
         app = repository(hub, hub.token_for("leastpriv[bot]", {"metadata": "read", "pull_requests": "write"}))
@@ -575,7 +575,7 @@ class TestPullRequests:
         pull.edit(state="open")
         hub.close_pull(pull.number, by="ann")
         hub.commit_as("ann", "leastpriv/deploy", {"b": "2"})
-        status, body = refusal(lambda: pull.edit(state="open"))
+        status, body = error_of(lambda: pull.edit(state="open"))
         assert status == 422
         assert "was force-pushed or recreated" in body["errors"][0]["message"]
 
@@ -585,13 +585,13 @@ class TestPullRequests:
         pull.edit(title="T", body="B", base="release")
         pull.update()
         assert (pull.title, pull.body, pull.base.ref) == ("T", "B", "release")
-        assert refusal(lambda: pull.edit(base="nowhere"))[0] == 422
+        assert error_of(lambda: pull.edit(base="nowhere"))[0] == 422
 
     def test_a_body_over_the_limit_is_an_error(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
         pull.edit(body="x" * 65536)
-        assert refusal(lambda: pull.edit(body="x" * 65537))[0] == 422
-        assert refusal(lambda: pull.create_issue_comment("x" * 65537))[0] == 422
+        assert error_of(lambda: pull.edit(body="x" * 65537))[0] == 422
+        assert error_of(lambda: pull.create_issue_comment("x" * 65537))[0] == 422
 
     def test_a_person_edits_labels_comments_and_reviews(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
@@ -621,8 +621,8 @@ class TestIssues:
         assert sorted(one.name for one in repository(hub).get_labels()) == ["a/b", "leastpriv"]
         pull.remove_from_labels("a/b")
         assert [one.name for one in pull.get_labels()] == ["leastpriv"]
-        assert refusal(lambda: pull.remove_from_labels("a/b"))[0] == 404
-        assert refusal(lambda: repository(hub).create_label("LeastPriv", "ff0000"))[0] == 422
+        assert error_of(lambda: pull.remove_from_labels("a/b"))[0] == 404
+        assert error_of(lambda: repository(hub).create_label("LeastPriv", "ff0000"))[0] == 422
 
     def test_only_people_with_access_are_assigned(self, hub: FakeGitHub) -> None:
         hub.add_user("ann")
@@ -636,14 +636,14 @@ class TestIssues:
         pull = opened(hub)
         pull.create_review_request(reviewers=["ann"])
         assert [one.login for one in pull.get_review_requests()[0]] == ["ann"]
-        status, body = refusal(lambda: pull.create_review_request(reviewers=["stranger"]))
+        status, body = error_of(lambda: pull.create_review_request(reviewers=["stranger"]))
         assert status == 422
         assert body["message"].startswith("Reviews may only be requested from collaborators.")
 
     def test_the_workflow_s_token_cannot_request_a_team(self, hub: FakeGitHub) -> None:
         hub.add_team("platform")
         pull = opened(hub)
-        status, body = refusal(lambda: pull.create_review_request(team_reviewers=["platform"]))
+        status, body = error_of(lambda: pull.create_review_request(team_reviewers=["platform"]))
         assert status == 422
         assert "Could not resolve to a node with the global id" in body["errors"][0]
         app = repository(
@@ -662,7 +662,7 @@ class TestIssues:
         assert hub.comments(pull.number) == []
 
     def test_opening_an_issue_needs_its_own_permission(self, hub: FakeGitHub) -> None:
-        assert refusal(lambda: repository(hub).create_issue("Drift"))[0] == 403
+        assert error_of(lambda: repository(hub).create_issue("Drift"))[0] == 403
         token = hub.token_for("lp[bot]", {"metadata": "read", "issues": "write"})
         issue = repository(hub, token).create_issue("Drift", labels=["leastpriv"])
         issue.edit(state="closed", state_reason="completed")
@@ -682,7 +682,7 @@ class TestRuns:
         hub.add_run(42, "feature", "pull_request", head_repository="eve/shop")
         run = repository(hub).get_workflow_run(42)
         assert (run.head_branch, run.event, run.head_repository.full_name) == ("feature", "pull_request", "eve/shop")
-        assert refusal(lambda: repository(hub).get_workflow_run(43))[0] == 404
+        assert error_of(lambda: repository(hub).get_workflow_run(43))[0] == 404
 
     def test_the_jobs_are_those_of_the_latest_attempt_unless_all_are_requested(self, hub: FakeGitHub) -> None:
         hub.add_run(42, attempt=2)
@@ -761,7 +761,7 @@ class TestGraphQL:
     def test_pygithub_raises_an_error_for_a_denied_mutation(self, hub: FakeGitHub) -> None:
         given = {"repositoryId": "R_nothing", "refUpdates": []}
         call = client(hub).requester.graphql_named_mutation
-        assert refusal(lambda: call("updateRefs", given, "clientMutationId"))[0] == 404
+        assert error_of(lambda: call("updateRefs", given, "clientMutationId"))[0] == 404
 
     def test_create_commit_on_branch_expects_a_head_and_is_signed(self, hub: FakeGitHub) -> None:
         text = "mutation($input: CreateCommitOnBranchInput!){createCommitOnBranch(input:$input){commit{oid}}}"
@@ -822,7 +822,7 @@ class TestFaults:
         mine = commit_on(repository(hub), "main", "a", "mine")
         hub.before_next("PATCH", r"/git/refs/heads/main", lambda: hub.commit_as("ann", "main", {"a": "theirs"}))
         ref = repository(hub).get_git_ref("heads/main")
-        assert refusal(lambda: ref.edit(mine.sha))[1]["message"] == "Update is not a fast forward"
+        assert error_of(lambda: ref.edit(mine.sha))[1]["message"] == "Update is not a fast forward"
         assert hub.file("a") == b"theirs"
 
     def test_every_request_is_kept_with_its_answer(self, hub: FakeGitHub) -> None:
@@ -839,7 +839,7 @@ class TestEnterpriseServer:
             assert repository(hub).url.startswith(f"{hub.server_url}/api/v3/repos/")
             given = {"repositoryId": "R_nothing", "refUpdates": []}
             call = client(hub).requester.graphql_named_mutation
-            assert refusal(lambda: call("updateRefs", given, "clientMutationId"))[0] == 404
+            assert error_of(lambda: call("updateRefs", given, "clientMutationId"))[0] == 404
             assert opened(hub).html_url.startswith(hub.server_url)
 
     def test_a_path_without_the_prefix_is_a_violation(self) -> None:

@@ -126,7 +126,7 @@ def widened(put: Put, names: Sequence[str]) -> list[str]:
     seen = {f"arn:aws:s3:::shop/{name}" for name in names}
     for entry in granted:
         read = consumers.matching(entry, {"aws:username": "eve", "aws:PrincipalTag/x": "eve"})
-        found += [f"{entry!r} allows {other!r}" for other in _strangers(names) - seen if read.fullmatch(other)]
+        found += [f"{entry!r} allows {other!r}" for other in _similar_objects(names) - seen if read.fullmatch(other)]
         if not any(read.fullmatch(arn) for arn in seen):
             found.append(f"{entry!r} allows nothing that was called")
     return found
@@ -146,7 +146,7 @@ def _resources(put: Put) -> list[str]:
     ]
 
 
-def _strangers(names: Sequence[str]) -> set[str]:
+def _similar_objects(names: Sequence[str]) -> set[str]:
     """Objects similar to the named ones, which a wildcard or a variable in a name would match."""
     made = {"other", "", "eve", "x/y"}
     for name in names:

@@ -27,7 +27,7 @@ def write(path: Path, *rows: tuple[str, str]) -> Path:
 
 
 def test_a_request_is_made_up_from_the_parts_of_the_arn(measure: ModuleType) -> None:
-    made = list(measure.judged("kinesis:PutRecord", STREAM))
+    made = list(measure.classified("kinesis:PutRecord", STREAM))
     assert [(way, found) for way, found, *_ in made] == [("by name", "exact"), ("by ARN", "exact")]
 
 
@@ -36,15 +36,15 @@ def test_masked_arns_and_actions_without_types_are_left_out_and_equal_ones_count
 ) -> None:
     masked = STREAM.replace("111122223333", "***")
     rows = [("kinesis:PutRecord", STREAM)] * 2 + [("kinesis:PutRecord", masked), ("kinesis:ListStreams", STREAM)]
-    assert list(measure.truths(write(tmp_path / "r.jsonl", *rows))) == [("kinesis:PutRecord", STREAM)]
+    assert list(measure.named_resources(write(tmp_path / "r.jsonl", *rows))) == [("kinesis:PutRecord", STREAM)]
 
 
 def test_the_quoted_refusals_are_derived_right(measure: ModuleType, shared_folder: Path) -> None:
     """One ARN of them had its account taken out; two are of no type that any page of AWS names (2026-11-24)."""
     found = [
         (action, way, verdict)
-        for action, arn in measure.truths(shared_folder / "corpus" / "refusals.jsonl")
-        for way, verdict, *_ in measure.judged(action, arn)
+        for action, arn in measure.named_resources(shared_folder / "corpus" / "refusals.jsonl")
+        for way, verdict, *_ in measure.classified(action, arn)
     ]
     assert len(found) > 150
     assert [action for action, _, verdict in found if verdict == "wrong"] == ["ssm:GetParameter"]

@@ -15,7 +15,7 @@ import jsonpatch
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.diff.json_patch import json_patch
+from leastpriv.diff.policy_diff import json_patch
 from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind

@@ -8,8 +8,8 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection
-from leastpriv.pull_request.github.issues import TrackingIssue
-from leastpriv.pull_request.tracking_issue import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
+from leastpriv.pull_request.github.comments import TrackingIssue
+from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.records import Issue
 

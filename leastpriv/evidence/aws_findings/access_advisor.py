@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.polling import Polling
+from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.aws_findings.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.permissions.fact_tables import table

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.polling import Polling
+from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.aws_findings.models import ExternalAccess, Recommendation, UnusedAccess
 from leastpriv.evidence.aws_findings.policy_generation import grants_of

@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from leastpriv.aws.polling import Polling
-from leastpriv.aws.session import Aws
+from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
 from leastpriv.evidence.aws_findings.access_analyzer import read_external_access, read_unused_access

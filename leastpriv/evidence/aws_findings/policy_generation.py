@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.polling import Polling
+from leastpriv.aws.session import Polling
 from leastpriv.aws.signals import Signals, caught_signals
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy

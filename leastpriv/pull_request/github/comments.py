@@ -1,15 +1,18 @@
-"""Reads commands from comments of pull requests, and writes comments at lines of their diffs."""
+"""Comments on pull requests and at lines of their diff, and the tracking issue, on GitHub."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from github.Issue import Issue
+
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.comment_commands import CommentCommand, parse_commands, rejection_reason
 from leastpriv.pull_request.github.client import Connection, error_sentence, is_bot, translate_github_errors
+from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, change_summary, next_issue_step
 from leastpriv.pull_request.models import LineComment
 
 if TYPE_CHECKING:
@@ -145,3 +148,57 @@ class LineComments:
             else:
                 break
         return ""
+
+
+_MAX_ISSUES = 300
+_NO_DIFFERENCE = "Nothing differs any more."
+_NOT_PLANNED = "not_planned"
+
+
+class TrackingIssue:
+    """The tracking issue of one repository."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._repository = connection.repository
+
+    def update(self, marker: str, findings: Collection[str], title: str, body: str) -> tuple[IssueStep, str]:
+        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its address, if any.
+
+        `marker` begins the line of `body` that holds the ids of the findings.
+
+        Raises:
+            PullRequestError: GitHub denies it, as without `issues: write`.
+        """
+        with translate_github_errors("keeping the issue"):
+            issue = self._find(marker)
+            tracked = _tracked(issue) if issue else None
+            step = next_issue_step(tracked, findings)
+            match step:
+                case IssueStep.OPEN:
+                    issue = self._repository.create_issue(title, body, labels=[TRACKING_LABEL])
+                case IssueStep.EDIT if issue and tracked:
+                    issue.edit(title=title, body=body)
+                    issue.create_comment(change_summary(tracked.findings, findings))
+                case IssueStep.REOPEN if issue and tracked:
+                    issue.edit(title=title, body=body, state="open")
+                    issue.create_comment(change_summary(tracked.findings, findings))
+                case IssueStep.CLOSE if issue:
+                    issue.create_comment(_NO_DIFFERENCE)
+                    issue.edit(state="closed", state_reason="completed")
+            return step, issue.html_url if issue else ""
+
+    def _find(self, marker: str) -> Issue | None:
+        """Returns the open issue with the lowest number, else the one that was updated last."""
+        listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
+        own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
+        is_open = sorted((issue for issue in own if issue.state == "open"), key=lambda issue: issue.number)
+        return next(iter([*is_open, *own]), None)
+
+    def _is_own(self, issue: Issue, marker: str) -> bool:
+        by_us = issue.user is not None and self._connection.is_own_login(issue.user.login)
+        return by_us and issue.pull_request is None and marker in (issue.body or "")
+
+
+def _tracked(issue: Issue) -> TrackedIssue:
+    return TrackedIssue(issue.number, issue.state == "open", issue.state_reason == _NOT_PLANNED, issue.body or "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.body_markers import body_fingerprint, declined_changes
+from leastpriv.pull_request.comment_commands import body_fingerprint, declined_changes
 from leastpriv.pull_request.git import trailer_fingerprint
 from leastpriv.pull_request.github.client import (
     Connection,

@@ -11,14 +11,14 @@ from leastpriv.models import Origin, Run
 from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
-from leastpriv.pull_request.github.comments import LineComments, PullRequestComments
-from leastpriv.pull_request.github.issues import TrackingIssue
+from leastpriv.pull_request.github.comments import LineComments, PullRequestComments, TrackingIssue
 from leastpriv.pull_request.github.pull_requests import PullRequestReference, PullRequests
 from leastpriv.pull_request.github.state_branch import BranchStateStore
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
     DeclinedProposal,
+    IssueStep,
     OpenPullRequest,
     PlannedStep,
     ProposalBranch,
@@ -38,7 +38,6 @@ from leastpriv.pull_request.models import (
     is_branch_name,
 )
 from leastpriv.pull_request.state_store import StateStore
-from leastpriv.pull_request.tracking_issue import IssueStep
 
 _MAX_CLOSED_READ = 5
 """Closed pull requests of the branch whose comments are read; each takes one request."""

@@ -56,9 +56,9 @@ class Actor:
             resource += wording.DRAWN
         given = {**_VIA, **(context or {})}
         if not self.role:
-            return enforcement.refusal_of(self.exchange.access_key, action, resource, region, given)
+            return enforcement.policy_denial(self.exchange.access_key, action, resource, region, given)
         session = f"arn:aws:sts::{get_account_id()}:assumed-role/{self.role.rpartition('/')[2]}/{_SESSION}"
-        return enforcement.refusal_of_role(self.role, session, action, resource, region, given)
+        return enforcement.role_denial(self.role, session, action, resource, region, given)
 
     def identity(self) -> dict[str, Any]:
         """The identity as in records."""

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     with lab:
-        sys.stdout.write(_told(lab, given.delay))
+        sys.stdout.write(_instructions(lab, given.delay))
         sys.stdout.flush()
         while not stopped.wait(1.0):
             if not lab.is_running:
@@ -92,7 +92,7 @@ def _emptied(folder: Path) -> str:
     return ""
 
 
-def _told(lab: Lab, delay: float) -> str:
+def _instructions(lab: Lab, delay: float) -> str:
     names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID",
              "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED")  # fmt: skip
     exports = "\n".join(f"  export {name}={lab.root[name]}" for name in names)

@@ -40,7 +40,7 @@ def install(checks: str = "") -> None:
     iam_actions.access_denied_response = _access_denied_response
 
 
-def refusal_of(
+def policy_denial(
     access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None = None
 ) -> Refusal | None:
     """Whether the policies of an access key deny an action (resource policies aside), and the message."""
@@ -57,10 +57,10 @@ def refusal_of(
         service_context={"aws:tagkeys": None, **{name.lower(): value for name, value in (context or {}).items()}},
         principal_keys=principal.keys,
     )
-    return _judged(asked, _layers(access_key, principal))
+    return _decide(asked, _layers(access_key, principal))
 
 
-def refusal_of_role(
+def role_denial(
     role_arn: str, session_arn: str, action: str, resource: str, region: str, context: Mapping[str, Any]
 ) -> Refusal | None:
     """Whether the policies of a role that a service assumed deny an action."""
@@ -77,7 +77,7 @@ def refusal_of_role(
     layers = {"an identity-based policy": iam_evaluator._gather_role_policies(name, account)}
     for limit in iam_evaluator._permissions_boundary(iam_evaluator_roles(), name, account):
         layers["a permissions boundary"] = limit
-    return _judged(asked, layers)
+    return _decide(asked, layers)
 
 
 def iam_evaluator_roles() -> Any:
@@ -102,7 +102,7 @@ def _layers(access_key: str, principal: iam_evaluator.PrincipalInfo) -> dict[str
     return layers
 
 
-def _judged(asked: iam_evaluator.EvalContext, layers: Mapping[str, list[Any]]) -> Refusal | None:
+def _decide(asked: iam_evaluator.EvalContext, layers: Mapping[str, list[Any]]) -> Refusal | None:
     _CHECKS.note(asked)
     reason = ""
     for name, policies in layers.items():
@@ -145,7 +145,7 @@ def _enforce(
         exchange.refusal = _explained(exchange, result, iam_action, resource_arn, service_context)
         return result
     if result is None and exchange.refusal is None and not _is_read(exchange):
-        exchange.refusal = passed_roles_refusal(exchange) or _tags_refusal(exchange, resource_arn)
+        exchange.refusal = pass_role_denial(exchange) or _tagging_denial(exchange, resource_arn)
         if exchange.refusal is not None:
             return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     return result
@@ -187,11 +187,11 @@ def _named(exchange: Exchange) -> str:
     return named if named.startswith("arn:") else "*"
 
 
-def passed_roles_refusal(exchange: Exchange) -> Refusal | None:
+def pass_role_denial(exchange: Exchange) -> Refusal | None:
     """The first role that a call passes to a service without the caller's permission."""
     for passed in pass_role.passed_roles(exchange, get_account_id()):
         context = {"iam:PassedToService": passed.service}
-        found = refusal_of(exchange.access_key, "iam:PassRole", passed.arn, exchange.region, context)
+        found = policy_denial(exchange.access_key, "iam:PassRole", passed.arn, exchange.region, context)
         if found is not None and exchange.service == "ec2":
             caller = str(exchange.identity.get("arn", ""))
             return replace(found, message=wording.of_ec2(found.message, caller, found.action, found.resource))
@@ -200,10 +200,10 @@ def passed_roles_refusal(exchange: Exchange) -> Refusal | None:
     return None
 
 
-def _tags_refusal(exchange: Exchange, resource: str) -> Refusal | None:
+def _tagging_denial(exchange: Exchange, resource: str) -> Refusal | None:
     """The first tagging action that the tags of a call need and its caller lacks."""
     for each in tagging.tag_checks(exchange, resource, get_account_id()):
-        found = refusal_of(exchange.access_key, each.action, each.resource, exchange.region, each.context)
+        found = policy_denial(exchange.access_key, each.action, each.resource, exchange.region, each.context)
         if found is not None:
             return found
     return None
@@ -223,7 +223,7 @@ def _explained(
             exchange.signing, action, result.principal_arn, result.resource_policy_arn
         )
         return Refusal(action, resource, message)
-    found = refusal_of(exchange.access_key, action, resource, exchange.region, context)
+    found = policy_denial(exchange.access_key, action, resource, exchange.region, context)
     if found is not None:
         return found
     # The identity-based policy allows it, so the resource's own policy, which must allow too, does not.

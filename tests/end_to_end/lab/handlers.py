@@ -65,7 +65,7 @@ def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
     return found
 
 
-def is_made_anew(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def is_replaced(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether an update replaces the resource: its name changed, and its handlers have no update."""
     rows = _table().get(kind, [])
     names = [row["action"] for row in rows if row["operation"] == "name"]

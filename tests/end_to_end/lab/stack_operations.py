@@ -58,7 +58,7 @@ def operations(kept: Stacks, others: Handler) -> Handler:
             return await others(*arguments)
         if exchange.operation == "DescribeType":
             return _type(str(exchange.parameters.get("TypeName") or ""))
-        refused = _template_refusal(kept, exchange)
+        refused = _template_denial(kept, exchange)
         if refused is not None:
             return refused
         role = exchange.parameters.get("RoleARN")
@@ -131,7 +131,7 @@ def _is_trusted(role: str) -> bool:
     return False
 
 
-def _template_refusal(kept: Stacks, exchange: Exchange) -> Answer | None:
+def _template_denial(kept: Stacks, exchange: Exchange) -> Answer | None:
     """A template in a bucket is read, and a transform is run, with the caller's permissions."""
     if exchange.operation not in _TAKES_TEMPLATE:
         return None

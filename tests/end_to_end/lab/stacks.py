@@ -19,7 +19,7 @@ from ministack.services.cloudformation import provisioners, stacks
 from tests.end_to_end.lab import pass_role
 from tests.end_to_end.lab.actors import Actor, Recorder, actor
 from tests.end_to_end.lab.exchange import CURRENT, Refusal
-from tests.end_to_end.lab.handlers import HandlerCall, StackResource, calls_of, is_made_anew
+from tests.end_to_end.lab.handlers import HandlerCall, StackResource, calls_of, is_replaced
 from tests.end_to_end.lab.serve import Options
 from tests.end_to_end.lab.stack_operations import Stacks, operations
 from tests.end_to_end.lab.trail import Trail
@@ -60,7 +60,7 @@ def install(trail: Trail, options: Options) -> None:
         if old == new or provisioners._replacing_change(kind, old, new):
             return act()  # nothing to do, or a create (and later a delete), which is checked as such
         logical_id = str(more[0] if more else named.get("logical_id") or physical_id)
-        if is_made_anew(kind, old, new):
+        if is_replaced(kind, old, new):
             return _checked(kept, "create", _resource(kind, logical_id, stack, new, {}, ""), act)
         return _checked(kept, "update", _resource(kind, logical_id, stack, new, old, physical_id), act)
 
@@ -93,7 +93,7 @@ def _checked(kept: Stacks, operation: str, resource: StackResource, act: Callabl
     calls = calls_of(operation, resource)
     done: list[HandlerCall] = []
     for call in calls:
-        passed = _pass_role_refusal(by, resource) if operation != "delete" and call == _main(calls) else None
+        passed = _stack_pass_role_denial(by, resource) if operation != "delete" and call == _main(calls) else None
         refusal = by.refusal(call.action, call.resource) if passed is None else passed
         if refusal is not None:
             for each in done:
@@ -123,7 +123,7 @@ def _main(calls: list[HandlerCall]) -> HandlerCall | None:
     return next((call for call in calls if call.action.partition(":")[2].startswith(verbs)), None)
 
 
-def _pass_role_refusal(by: Actor, resource: StackResource) -> Refusal | None:
+def _stack_pass_role_denial(by: Actor, resource: StackResource) -> Refusal | None:
     service = resource.kind.split("::")[1] if "::" in resource.kind else ""
     if resource.kind == "AWS::IAM::InstanceProfile":
         names = [str(each) for each in resource.properties.get("Roles", [])]

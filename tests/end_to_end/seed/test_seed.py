@@ -22,7 +22,9 @@ SLOW = (deploys.CDK_WITH_ROLES, deploys.CDK_WITH_KEYS, deploys.SAM, deploys.TERR
 TOOLS = [*QUICK, *(pytest.param(deploy, marks=pytest.mark.slow) for deploy in SLOW)]
 
 
-def told(deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False) -> Told:
+def run_experiment(
+    deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False
+) -> Told:
     try:
         return experiment(deploy, folder, data_events=data_events, until=until, accept_offers=accept_offers)
     except ToolMissingError as error:
@@ -31,7 +33,7 @@ def told(deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", ac
 
 @pytest.mark.parametrize("deploy", TOOLS, ids=lambda deploy: deploy.name)
 def test_after_one_run_of_an_administrator_the_proposal_is_sufficient(deploy: Deploy, tmp_path: Path) -> None:
-    found = told(deploy, tmp_path, data_events=True)
+    found = run_experiment(deploy, tmp_path, data_events=True)
     assert (found.clean, found.extensions, found.added) == (True, 0, ()), found.log[-3_000:]
     actions = [action for statement in found.policy["Statement"] for action in statement["Action"]]
     assert all("*" not in action for action in actions)
@@ -41,7 +43,7 @@ def test_after_one_run_of_an_administrator_the_proposal_is_sufficient(deploy: De
 @pytest.mark.parametrize("deploy", [*QUICK, *SLOW], ids=lambda deploy: deploy.name)
 def test_without_data_events_the_trial_adds_them_and_nothing_else(deploy: Deploy, tmp_path: Path) -> None:
     """A tool stops at the first denial, so that each kind of data event takes a round."""
-    found = told(deploy, tmp_path, data_events=False)
+    found = run_experiment(deploy, tmp_path, data_events=False)
     assert found.clean, found.log[-3_000:]
     assert {action.partition(" on ")[0] for action in found.added} <= DATA_EVENTS | AGAIN
 
@@ -62,7 +64,7 @@ def test_actions_that_an_administrator_did_not_use_are_offered_from_the_template
     (tmp_path / "without").mkdir()
     (tmp_path / "with").mkdir()
     deploy, until = deploys.CLOUDFORMATION, "first deploy"
-    without = told(deploy, tmp_path / "without", data_events=True, until=until)
-    accepted = told(deploy, tmp_path / "with", data_events=True, until=until, accept_offers=True)
+    without = run_experiment(deploy, tmp_path / "without", data_events=True, until=until)
+    accepted = run_experiment(deploy, tmp_path / "with", data_events=True, until=until, accept_offers=True)
     assert without.extensions > 1
     assert (accepted.clean, accepted.extensions) == (True, 0), accepted.log[-3_000:]

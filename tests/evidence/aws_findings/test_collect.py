@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.aws.arns import parse_principal
-from leastpriv.aws.polling import Polling
-from leastpriv.aws.session import Aws
+from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings

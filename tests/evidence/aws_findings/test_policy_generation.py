@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.aws.polling import Polling
-from leastpriv.aws.session import Aws
+from leastpriv.aws.session import Aws, Polling
 from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy

@@ -73,7 +73,7 @@ def answer(found: OperationModel, value: Mapping[str, Any]) -> Reply:
     return Reply(status, text.encode(), (("Content-Type", _json_type(found.service_model)),))
 
 
-def refusal(service: ServiceModel, code: str, message: str, status: int) -> Reply:
+def error_reply(service: ServiceModel, code: str, message: str, status: int) -> Reply:
     """The answer of an operation that failed."""
     if service.protocol == "query":
         who = "Sender" if status < 500 else "Receiver"

@@ -14,7 +14,7 @@ from typing import Any, Self
 from botocore.model import OperationModel, ServiceModel
 
 from tests.fakes.aws import contract
-from tests.fakes.aws.protocols import Message, Parameters, Reply, UnreadableError, answer, read, refusal
+from tests.fakes.aws.protocols import Message, Parameters, Reply, UnreadableError, answer, error_reply, read
 from tests.fakes.aws.quiet_server import QuietServer
 
 ACCOUNT = "111122223333"
@@ -182,13 +182,13 @@ class FakeAws:
         except RefusedError as error:
             if error.code not in contract.error_names(found):
                 return self._violated(service, f"{found.name} has no error {error.code}")
-            return refusal(service, error.code, error.message, error.status)
+            return error_reply(service, error.code, error.message, error.status)
         wrong = list(contract.breaches(value, found.output_shape, f"{found.name}'s answer"))
         return self._violated(service, *wrong) if wrong else answer(found, value)
 
     def _violated(self, service: ServiceModel, *words: str) -> Reply:
         self.violations += words
-        return refusal(service, "InternalFailure", "; ".join(words)[:500], 500)
+        return error_reply(service, "InternalFailure", "; ".join(words)[:500], 500)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ PULL_REQUEST_DEMANDED = "Changes must be made through a pull request."
 _HEADS = "refs/heads/"
 
 
-def refuse_protected(world: World, ref: str, new: str | None) -> None:
+def check_protection(world: World, ref: str, new: str | None) -> None:
     """Raise ApiError 422 when a token may not move this ref itself."""
     if ref.removeprefix(_HEADS) in world.protected and ref.startswith(_HEADS):
         raise ApiError(422, "Cannot delete this protected branch" if new is None else PULL_REQUEST_DEMANDED)

@@ -120,7 +120,7 @@ def put_contents(call: Call) -> Answer:
         raise not_found(f"Branch {branch} not found")
     kind, oid = git.at(head, path) or ("", "")
     known = oid if kind == "blob" else None
-    _refuse_stale(path, known, body.get("sha"))
+    _check_blob_id(path, known, body.get("sha"))
     if branch in call.world.protected:
         verb = "update" if known else "create"
         raise ApiError(409, f"Could not {verb} file: {branches.PULL_REQUEST_DEMANDED}")
@@ -129,7 +129,7 @@ def put_contents(call: Call) -> Answer:
     return _written(call, path, commit, branch, 200 if known else 201)
 
 
-def _refuse_stale(path: str, known: str | None, given: str | None) -> None:
+def _check_blob_id(path: str, known: str | None, given: str | None) -> None:
     if known and given is None:
         raise ApiError(422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
     if given is not None and given != known:

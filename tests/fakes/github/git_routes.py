@@ -49,7 +49,7 @@ def update_ref(call: Call) -> Answer:
         raise ApiError(422, "Reference does not exist")
     if call.world.git.resolve(sha) != sha:
         raise ApiError(422, "Object does not exist")
-    branches.refuse_protected(call.world, name, sha)
+    branches.check_protection(call.world, name, sha)
     if not call.body.get("force") and not branches.is_fast_forward(call.world, name, sha):
         raise ApiError(422, "Update is not a fast forward")
     branches.move(call.world, name, sha, call.login)
@@ -61,7 +61,7 @@ def delete_ref(call: Call) -> Answer:
     name = f"refs/{call.params['ref']}"
     if call.world.git.resolve(name, "object") is None:
         raise ApiError(422, "Reference does not exist")
-    branches.refuse_protected(call.world, name, None)
+    branches.check_protection(call.world, name, None)
     branches.move(call.world, name, None, call.login)
     return Answer(None, 204)
 

@@ -151,7 +151,7 @@ class Resolvers:
             "name": world.name,
             "nameWithOwner": world.full_name,
             "ref": lambda _info, **given: self._ref(given["qualifiedName"]),
-            "pullRequest": lambda _info, number: self._pull_or_refuse(number),
+            "pullRequest": lambda _info, number: self._pull_or_error(number),
         }
 
     def _ref(self, name: str) -> Input | None:
@@ -165,7 +165,7 @@ class Resolvers:
         page = self.bodies.page(f"/commit/{sha}")
         return {"__typename": "Commit", "oid": sha, "messageHeadline": headline, "url": page}
 
-    def _pull_or_refuse(self, number: int) -> Input:
+    def _pull_or_error(self, number: int) -> Input:
         try:
             return self._pull(*self.world.pull(number))
         except ApiError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fakes.github import pull_routes
 from tests.fakes.github.issue_bodies import comment_body, comments_of, issue_body
 from tests.fakes.github.records import Comment, Issue
-from tests.fakes.github.routing import Answer, Call, invalid, page_of, refuse_long_body
+from tests.fakes.github.routing import Answer, Call, check_body_length, invalid, page_of
 from tests.fakes.github.world import ApiError, not_found
 
 
@@ -29,7 +29,7 @@ def list_issues(call: Call) -> Answer:
 
 def create_issue(call: Call) -> Answer:
     """Open an issue."""
-    refuse_long_body("Issue", call.body.get("body"))
+    check_body_length("Issue", call.body.get("body"))
     issue = call.world.open_issue(call.login, str(call.body["title"]), call.body.get("body"))
     _put_labels(call, issue, call.body.get("labels", []))
     _put_assignees(call, issue, call.body.get("assignees", []))
@@ -44,7 +44,7 @@ def get_issue(call: Call) -> Answer:
 def update_issue(call: Call) -> Answer:
     """Change title, body, state, labels or assignees."""
     issue, given = _issue(call), call.body
-    refuse_long_body("Issue", given.get("body"))
+    check_body_length("Issue", given.get("body"))
     issue.title, issue.body = str(given.get("title", issue.title)), given.get("body", issue.body)
     for key, put in (("labels", _put_labels), ("assignees", _put_assignees)):
         if key in given:
@@ -98,7 +98,7 @@ def create_comment(call: Call) -> Answer:
     issue = _issue(call)
     if not call.body["body"].strip():
         raise invalid("IssueComment", "body", "missing_field")
-    refuse_long_body("IssueComment", call.body["body"])
+    check_body_length("IssueComment", call.body["body"])
     comment = call.world.comment(issue.number, call.login, call.body["body"])
     return Answer(comment_body(call.bodies, comment), 201)
 
@@ -118,7 +118,7 @@ def get_comment(call: Call) -> Answer:
 def update_comment(call: Call) -> Answer:
     """Edit a comment."""
     comment = _comment(call)
-    refuse_long_body("IssueComment", call.body["body"])
+    check_body_length("IssueComment", call.body["body"])
     comment.body, comment.updated_at = call.body["body"], call.world.timestamp()
     return Answer(comment_body(call.bodies, comment))
 

@@ -6,7 +6,7 @@ from tests.fakes.github.bodies import Body
 from tests.fakes.github.issue_bodies import full_pull_body, pull_body, review_body
 from tests.fakes.github.line_comment_routes import add_line_comment
 from tests.fakes.github.records import Issue, PullRequest, Review
-from tests.fakes.github.routing import Answer, Call, custom, invalid, page_of, refuse_long_body
+from tests.fakes.github.routing import Answer, Call, check_body_length, custom, invalid, page_of
 from tests.fakes.github.world import ACTIONS_BOT, ApiError, World
 
 ACTIONS_REFUSED = "GitHub Actions is not permitted to create or approve pull requests."
@@ -44,14 +44,14 @@ def create_pull(call: Call) -> Answer:
     world, given = call.world, call.body
     if call.login == ACTIONS_BOT and not world.actions_may_open_pull_requests:
         raise ApiError(403, ACTIONS_REFUSED)
-    refuse_long_body("PullRequest", given.get("body"))
+    check_body_length("PullRequest", given.get("body"))
     owner, _, head = given["head"].rpartition(":")
     head_sha, base_sha = world.git.branch(head), world.git.branch(given["base"])
     if head_sha is None or owner not in ("", world.owner):
         raise invalid("PullRequest", "head")
     if base_sha is None:
         raise invalid("PullRequest", "base")
-    _refuse_duplicate(world, head, given["base"])
+    _check_duplicate(world, head, given["base"])
     if world.git.count(base_sha, head_sha) == 0:
         raise custom("PullRequest", f"No commits between {given['base']} and {head}")
     pull = PullRequest(head, given["base"], head_sha, base_sha, bool(given.get("draft")))
@@ -59,7 +59,7 @@ def create_pull(call: Call) -> Answer:
     return Answer(full_pull_body(call.bodies, issue, pull), 201)
 
 
-def _refuse_duplicate(world: World, head: str, base: str) -> None:
+def _check_duplicate(world: World, head: str, base: str) -> None:
     for issue, pull in world.pulls():
         if issue.state == "open" and (pull.head, pull.base) == (head, base):
             raise custom("PullRequest", f"A pull request already exists for {world.owner}:{head}.")
@@ -73,7 +73,7 @@ def get_pull(call: Call) -> Answer:
 def update_pull(call: Call) -> Answer:
     """Change title, body, base or state."""
     (issue, pull), given = _pull(call), call.body
-    refuse_long_body("PullRequest", given.get("body"))
+    check_body_length("PullRequest", given.get("body"))
     if given.get("base", pull.base) != pull.base:
         _retarget(call.world, issue, pull, given["base"])
     if "state" in given:
@@ -89,7 +89,7 @@ def _retarget(world: World, issue: Issue, pull: PullRequest, base: str) -> None:
         raise invalid("PullRequest", "base")
     if issue.state == "closed":
         raise invalid("PullRequest", "base", "invalid", "Cannot change the base branch of a closed pull request.")
-    _refuse_duplicate(world, pull.head, base)
+    _check_duplicate(world, pull.head, base)
     pull.base, pull.base_sha = base, sha
 
 
@@ -105,13 +105,13 @@ def change_state(world: World, issue: Issue, state: str, by: str, reason: str | 
         world.close(issue, by, reason)
         return
     if issue.pull:
-        _refuse_reopening(world, issue.pull)
+        _check_reopening(world, issue.pull)
     issue.state, issue.closed_at, issue.closed_by = "open", None, None
     issue.state_reason = None if issue.pull else "reopened"
     world.touch(issue)
 
 
-def _refuse_reopening(world: World, pull: PullRequest) -> None:
+def _check_reopening(world: World, pull: PullRequest) -> None:
     why = ""
     if pull.merged_at:
         why = "The pull request cannot be reopened."
@@ -121,7 +121,7 @@ def _refuse_reopening(world: World, pull: PullRequest) -> None:
         why = f"The {pull.head} branch was force-pushed or recreated."
     if why:
         raise invalid("PullRequest", "state", "invalid", f"state cannot be changed. {why}")
-    _refuse_duplicate(world, pull.head, pull.base)
+    _check_duplicate(world, pull.head, pull.base)
 
 
 def list_commits(call: Call) -> Answer:
@@ -150,14 +150,14 @@ def request_reviewers(call: Call) -> Answer:
     """Request a review of people and teams."""
     issue, pull = _pull(call)
     people, teams = call.body.get("reviewers", []), call.body.get("team_reviewers", [])
-    _refuse_reviewers(call, issue, people, teams)
+    _check_reviewers(call, issue, people, teams)
     for known, wanted in ((pull.reviewers, people), (pull.teams, teams)):
         known += [one for one in wanted if one not in known]
     call.world.touch(issue)
     return Answer(_shown(call, issue, pull), 201)
 
 
-def _refuse_reviewers(call: Call, issue: Issue, people: list[str], teams: list[str]) -> None:
+def _check_reviewers(call: Call, issue: Issue, people: list[str], teams: list[str]) -> None:
     """GitHub's errors; the token of a workflow cannot see teams, which GitHub reports as a failed lookup."""
     world = call.world
     if issue.author in people:

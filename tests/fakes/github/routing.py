@@ -128,7 +128,7 @@ def custom(resource: str, message: str) -> ApiError:
     return ApiError(422, "Validation Failed", [{"resource": resource, "code": "custom", "message": message}])
 
 
-def refuse_long_body(resource: str, body: str | None) -> None:
+def check_body_length(resource: str, body: str | None) -> None:
     """Raise ApiError 422 for a body over GitHub's limit."""
     if body is not None and len(body) > _MAXIMUM_BODY:
         raise invalid(resource, "body", "custom", f"body is too long (maximum is {_MAXIMUM_BODY} characters)")

@@ -128,16 +128,16 @@ class Desk:
     def _answer(self, arrival: Arrival, token: Token | None) -> Answer:
         fault = next((one for one in self.faults if one.takes(arrival)), None)
         if fault is None:
-            return self._judged(arrival, token)
+            return self._validated(arrival, token)
         if fault.carried_out:
-            self._judged(arrival, token)
+            self._validated(arrival, token)
         return fault.response
 
-    def _judged(self, arrival: Arrival, token: Token | None) -> Answer:
+    def _validated(self, arrival: Arrival, token: Token | None) -> Answer:
         try:
             return self._handled(arrival, token)
         except ApiError as error:
-            return Answer(_refusal_body(error), error.status, error.headers)
+            return Answer(_error_body(error), error.status, error.headers)
         except ViolationError as error:
             return self._violated(f"{arrival}: {error}", error.status)
         except Exception:  # a defect of the fake must not count as an outage of GitHub
@@ -197,10 +197,10 @@ class Desk:
         if broken := contract.request_violations(route, call.params, call.query, call.body):
             raise ViolationError("request: " + "; ".join(broken))
         try:
-            self._refuse_unless_permitted(route, call)
+            self._check_permission(route, call)
             answer = route.handler(call)
         except ApiError as error:
-            self._check_answer(route, call, error.status, _refusal_body(error))
+            self._check_answer(route, call, error.status, _error_body(error))
             raise
         if not isinstance(answer.body, bytes):
             self._check_answer(route, call, answer.status, answer.body)
@@ -210,7 +210,7 @@ class Desk:
         if broken := contract.response_violations(route, call.params, status, body):
             raise ViolationError("answer: " + "; ".join(broken))
 
-    def _refuse_unless_permitted(self, route: Route, call: Call) -> None:
+    def _check_permission(self, route: Route, call: Call) -> None:
         params, world = call.params, self.world
         if "owner" in params and f"{params['owner']}/{params['repo']}" != world.full_name:
             raise ApiError(404, "Not Found")
@@ -244,7 +244,7 @@ def _json(data: bytes) -> Any:
         return data.decode(errors="replace")
 
 
-def _refusal_body(error: ApiError) -> dict[str, Any]:
+def _error_body(error: ApiError) -> dict[str, Any]:
     body: dict[str, Any] = {
         "message": error.message,
         "documentation_url": _DOCUMENTATION,

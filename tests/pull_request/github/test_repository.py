@@ -12,7 +12,7 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.body_markers import controls_section
+from leastpriv.pull_request.comment_commands import controls_section
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository

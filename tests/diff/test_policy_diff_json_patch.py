@@ -9,7 +9,7 @@ import jsonpatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.diff.json_patch import json_patch
+from leastpriv.diff.policy_diff import json_patch
 from leastpriv.policy.document import Document, parse
 
 ACTIONS = st.lists(st.sampled_from(["s3:GetObject", "s3:*", "sqs:a/b", "~1:x"]), min_size=1, max_size=4) | st.just(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,9 +17,12 @@ import jsonpatch
 import pytest
 from ruamel.yaml import YAML
 
+from leastpriv.action.step import action_main
+from leastpriv.pipeline import propose
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import (
     CREATE_QUEUE,
+    NOW,
     POLICY,
     ROLE,
     UPDATE,
@@ -546,3 +550,22 @@ class TestTrust:
         assert step.code == 2
         assert "Traceback" in step.log
         assert step.annotations("set-output") == []
+
+
+def test_the_proposal_and_the_summary_are_written_before_anything_is_published(
+    tmp_path: Path, hub: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends while it publishes, as at the time limit of a job, leaves both."""
+    job = Job(tmp_path, hub)
+    monkeypatch.setattr(propose, "publish_all", interrupted)
+    environment = job.environment({"mode": "pull-request", "github-token": hub.token})
+    (job.runner / "summary").write_text("# Of another tool\n")
+    assert action_main(environment, io.StringIO(), io.StringIO(), lambda: NOW) != 0
+    assert json.loads((job.runner / "temp" / "leastpriv" / "proposal.json").read_text())["changes"]
+    summary = (job.runner / "summary").read_text()
+    assert summary.startswith("# Of another tool\n")
+    assert "cloudwatch:PutMetricAlarm" in summary
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.action.main import action_main
+from leastpriv.action.step import action_main
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.cache import ObjectCache

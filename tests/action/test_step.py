@@ -315,6 +315,7 @@ def hub() -> Iterator[FakeGitHub]:
     """The repository on GitHub, with the policy on `main` and the runs that the session names speak of."""
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 

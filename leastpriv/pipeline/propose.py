@@ -163,8 +163,13 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
 
 
 def _check_proof(context: ReportContext) -> None:
-    """Raises LeastprivError for a proposal that fails its own proof: a defect, and nothing is published."""
+    """Raises LeastprivError for a proposal that fails its own proof, a defect, or that takes too long to prove."""
     proof = context.proof
+    if proof.is_unfinished and not (proof.newly_denied or proof.unapplied):
+        raise LeastprivError(
+            "The proposal could not be proved within the effort that a run spends, and was thrown away: too many "
+            f"statements with wildcards overlap, as in {proof.new_access[0]}; join or remove some of them."
+        )
     found: Sequence[str] = [*proof.new_access, *proof.newly_denied, *proof.unapplied]
     if found:
         raise LeastprivError(

@@ -33,8 +33,8 @@ from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.dependent_actions import unknown_refusals
 from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of
 
 _USAGE = 2

@@ -44,9 +44,10 @@ from trail_events import (
 )
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import keys_of_roles, tags_of
+from leastpriv.permissions.implied import implied_facts, tags_of
 from leastpriv.permissions.mapping import actions_of_operation
 from leastpriv.permissions.visibility import DOCUMENTATION
 
@@ -322,9 +323,13 @@ def triggered_pairs() -> Iterator[tuple[str, str]]:
 
 def is_triggered(operation: str, action: str, members: Mapping[str, bool]) -> bool:
     """Whether the mapping knows which parameter of the operation causes the action."""
+    facts = facts_of(operation)
     if action == "iam:PassRole":
-        keys = keys_of_roles(operation)
-        return keys is None or bool(keys) or members.get(operation, False)
+        forms = set(implied_facts(operation).roles.values())
+        return bool(forms) or facts.roles == "key" or members.get(operation, False)
+    mode, *parameters = facts.inner.get(action, ("keep",))
+    if parameters or mode == "add" or action in facts.tags:
+        return True
     return any(row["action"] == action for row in (*triggers_of(operation), *tags_of(operation)))
 
 

@@ -43,9 +43,8 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.pipeline.collect_evidence import read_target
-from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.context import PullRequestContent, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
-from leastpriv.pipeline.results import PullRequestContent
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.propose import propose as propose_changes

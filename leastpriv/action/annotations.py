@@ -5,7 +5,7 @@ from __future__ import annotations
 from leastpriv.config.settings import Mode
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis
-from leastpriv.pipeline.results import RunResult, TargetResult
+from leastpriv.pipeline.context import RunResult, TargetResult
 from leastpriv.pipeline.summary import annotate_drift
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.models import PullRequestOperation

@@ -17,8 +17,8 @@ from leastpriv.github_actions.exit_code import exit_code_of
 from leastpriv.github_actions.output_files import write_outputs, write_summary
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
+from leastpriv.pipeline.context import RunResult, TargetResult, heaviest
 from leastpriv.pipeline.propose import propose
-from leastpriv.pipeline.results import RunResult, TargetResult, heaviest
 from leastpriv.pipeline.summary import difference_sentence, report_failures, report_published, run_notes, run_summary
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import IssueStep

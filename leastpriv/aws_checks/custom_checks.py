@@ -14,8 +14,7 @@ from typing import Any
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import render_policy
-from leastpriv.aws_checks.trust_policies import TrustPolicy
+from leastpriv.aws_checks.rendered_policy import TrustPolicy, render_policy
 from leastpriv.aws_checks.validate_policy import TRUST, unrendered_reason
 from leastpriv.errors import AwsError
 from leastpriv.models import ChangeKind

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
+from leastpriv.aws_checks.rendered_policy import TrustPolicy, trust_policies
 from leastpriv.aws_checks.simulate import simulate
-from leastpriv.aws_checks.trust_policies import TrustPolicy, trust_policies
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import CheckResult, Proposal

@@ -9,8 +9,7 @@ from typing import Any
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import RenderedPolicy, render_policy
-from leastpriv.aws_checks.trust_policies import TrustPolicy
+from leastpriv.aws_checks.rendered_policy import RenderedPolicy, TrustPolicy, render_policy
 from leastpriv.errors import AwsError
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity

@@ -15,16 +15,15 @@ from leastpriv.github_actions.workflow_commands import Console
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from leastpriv.pipeline.context import RunContext
-    from leastpriv.pipeline.results import RunResult
+    from leastpriv.pipeline.context import RunContext, RunResult
 
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Compares the policy files with the use and proposes the change."""
     from leastpriv.config.settings import Mode
     from leastpriv.pipeline.artifacts import write_reports, write_result
+    from leastpriv.pipeline.context import heaviest
     from leastpriv.pipeline.propose import propose
-    from leastpriv.pipeline.results import heaviest
     from leastpriv.pipeline.summary import annotate_drift, report_failures, report_published, run_notes
 
     run = _run_context(options, clock)

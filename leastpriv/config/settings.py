@@ -24,7 +24,7 @@ from leastpriv.config.validators import (
 )
 from leastpriv.errors import InputError
 from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, parse_generation
-from leastpriv.evidence.cloudtrail.athena_table import is_table_name
+from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
 from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location

@@ -22,8 +22,8 @@ from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
-from leastpriv.permissions.dependent_actions import unknown_refusals
 from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class UsageCollector:
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._checked_inside: dict[str, str] = {}
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
@@ -74,6 +75,9 @@ class UsageCollector:
         mapped = needs_of(call)
         if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
+        for action in mapped.kept:
+            event = f"{call.source.partition('.')[0]}:{call.name}"
+            self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
         if call.outcome is Outcome.DENIED:
             self._note_denial(call, run, mapped)
         else:
@@ -149,6 +153,7 @@ class UsageCollector:
             ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
             data_recorded={each: last - first for each, (first, last) in self._data.items()},
+            checked_inside=dict(sorted(self._checked_inside.items())),
         )
 
     def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:

@@ -143,6 +143,8 @@ class Evidence:
     """Workflow runs whose own job logs were read; CloudTrail may not show them yet."""
     aws_findings: AwsFindings = NO_AWS_FINDINGS
     """Access advisor, Access Analyzer and CloudFormation data about the principal."""
+    checked_inside: Mapping[str, str] = field(default_factory=dict)
+    """Action that AWS may authorize inside calls of the principal -> one of their events (`ssm:CreateAssociation`)."""
     signed: Mapping[str, int] = field(default_factory=dict)
     """Principal that issued the access keys (empty: unknown) -> number of calls signed with them."""
 

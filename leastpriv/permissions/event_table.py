@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.fact_tables import table
 
 
@@ -54,6 +55,15 @@ class MappedEvent:
 @lru_cache(maxsize=16_384)
 def map_event(source: str, name: str) -> MappedEvent:
     """What the event `name` of `source` (`lambda.amazonaws.com`) needs; never a guess."""
+    event = event_by_rules(source, name)
+    compiled = facts_of(event.operation).actions
+    if not compiled:
+        return event
+    return replace(event, verdict=Verdict.MAPPED, actions=tuple(map(MappedAction, compiled)))
+
+
+def event_by_rules(source: str, name: str) -> MappedEvent:
+    """What the plain rule and `data/events.tsv` say of an event, without AWS's service reference."""
     source = source.removesuffix(".cn")
     prefix = _prefix(source)
     bare = _without_suffix(source, name)
@@ -61,9 +71,16 @@ def map_event(source: str, name: str) -> MappedEvent:
     return MappedEvent(verdict, prefix, actions, f"{prefix}:{bare}")
 
 
+@lru_cache(maxsize=16_384)
 def triggers_of(operation: str) -> tuple[Mapping[str, str], ...]:
-    """Rows of `data/triggers.tsv` for the `operation` of an event (`s3:PutObject`)."""
-    return _triggers().get(operation, ())
+    """Rows of `data/triggers.tsv` for the `operation` of an event (`s3:PutObject`), and those of the event map."""
+    compiled = (
+        {"parameter": parameter, "mode": "add", "replaces": "", "action": action}
+        for action, (mode, *parameters) in facts_of(operation).inner.items()
+        if mode == "add"
+        for parameter in parameters or ("",)
+    )
+    return (*_triggers().get(operation, ()), *compiled)
 
 
 @cache
@@ -127,7 +144,9 @@ def _fallbacks() -> Mapping[str, str]:
 @cache
 def _prefixes() -> Mapping[str, str]:
     known = {f"{row['label']}.amazonaws.com": row["prefix"] for row in table("sources")}
-    return known | {row["event_source"]: row["actions"] for row in _by_kind("prefix")}
+    # CloudTrail writes some with a hyphen: `metering-marketplace`.
+    hyphened = {f"{row['label'].replace('.', '-')}.amazonaws.com": row["prefix"] for row in table("sources")}
+    return hyphened | known | {row["event_source"]: row["actions"] for row in _by_kind("prefix")}
 
 
 def _rows(kind: str, source: str, name: str) -> list[Mapping[str, str]]:

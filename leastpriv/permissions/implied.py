@@ -18,44 +18,104 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
+from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import Presence, RequestTexts, key_in, noun_of, request_values
+from leastpriv.permissions.request import Presence, Request, key_in, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
-from leastpriv.permissions.resources import resources_of
+from leastpriv.permissions.resources import find_resources
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
+_ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
+"""A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole: arn:…`."""
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
 _NOT_PASSED = "not-passed"
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
-def passed_roles(call: Call, operation: str, texts: Sequence[tuple[str, str]]) -> Iterator[Need]:
-    """One need for each role that the request of a call names; none for a role of another account.
+@dataclass(frozen=True, slots=True)
+class ImpliedFacts:
+    """What calls of one operation need besides what their event names."""
 
-    `texts` are those of the request by key, without what people choose the keys of.
+    operation: str
+    roles: Mapping[str, str]
+    """Parameter in lower case, or `*` for any -> what it says of a role that is passed."""
+    role_is_sure: bool
+    """A row names the parameter, so that a map that people fill counts too."""
+    unnamed: tuple[str, ...]
+    """Parameters with which the call may pass a role that its request does not name."""
+    role_anywhere: bool
+    """AWS authorizes `iam:PassRole`, and no parameter says that it holds the role."""
+    passed_to: Mapping[str, str]
+    """Parameter, or `*` -> service that the role is passed to, by our table."""
+    services: tuple[str, ...]
+    """Those that AWS's service reference names."""
+    tags: tuple[Mapping[str, str], ...]
+    tag_keys: frozenset[str]
+
+
+@lru_cache(maxsize=16_384)
+def implied_facts(operation: str) -> ImpliedFacts:
+    """Returns what calls of an operation (`lambda:CreateFunction`) need besides what their event names."""
+    facts = facts_of(operation)
+    of_any = f"{operation.partition(':')[0]}:*"
+    compiled = {"*": "text"} if facts.roles == "text" else {}
+    forms = {**compiled, **_roles().get(of_any, {}), **_roles().get(operation, {})}
+    tags = tags_of(operation)
+    return ImpliedFacts(
+        operation=operation,
+        roles=forms,
+        role_is_sure=any(form in ("arn", "text") for key, form in forms.items() if key != "*"),
+        unnamed=tuple(key for key, form in forms.items() if form in ("profile", "unnamed")),
+        role_anywhere=facts.roles == "text",
+        passed_to=_passed_to().get(operation, {}),
+        services=facts.passed_to,
+        tags=tags,
+        tag_keys=frozenset(key_in(row["parameter"]) for row in tags),
+    )
+
+
+def implied_needs(
+    call: Call, facts: ImpliedFacts, request: Request, presence: Presence, observed: Sequence[Need]
+) -> list[Need]:
+    """Inferred needs of one call; none for denied and inconclusive calls, which prove no need."""
+    if call.outcome is not Outcome.ALLOWED:
+        return []
+    if call.error_code:
+        return list(_told_absent(call, facts.operation, observed))
+    if call.read_only:
+        return []
+    needs = list(_passed_roles(call, facts, request)) if request.arns or facts.roles else []
+    if facts.tags and (facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)):
+        needs += _tagging_needs(call, facts, request, presence)
+    if facts.operation == "ec2:RunInstances":
+        needs += (*_image_alias(call), *_root_volume(call, observed))
+    return needs
+
+
+def _passed_roles(call: Call, facts: ImpliedFacts, request: Request) -> Iterator[Need]:
+    """One need for each role that the request of a call names; none for a role of another account.
 
     "You can only use the PassRole permission to pass an IAM role to a service that shares the same AWS account"
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read 2026-11-24).
     """
-    named: dict[tuple[str, str], str] = {}
+    named: dict[tuple[str, tuple[str, ...]], str] = {}
+    forms = facts.roles
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the service reads it there.
-    forms = _forms(operation)
-    sure = "arn" in forms.values()
-    for key, value in request_values(call.parameters) if sure else texts:
-        if not (value.startswith("arn:") or key in forms or "*" in forms):
-            continue
-        for role, derivation in _role(call, operation, key, value):
-            named.setdefault((role, _service(operation, key)), derivation)
-    for (role, service), derivation in named.items():
-        passed_to = (Condition("StringEquals", "iam:PassedToService", (service,)),) if service else ()
+    for key, value in request_values(call.parameters) if facts.role_is_sure else request.values:
+        if value.startswith("arn:") or key in forms or "*" in forms:
+            for role, derivation in _role(call, forms.get(key) or forms.get("*", ""), key, value):
+                named.setdefault((role, _services(call, facts, key)), derivation)
+    for (role, services), derivation in named.items():
+        passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
         yield Need(
             permission=Permission("iam:PassRole", escape_observed(role), passed_to),
             basis=Basis.INFERRED,
@@ -64,41 +124,29 @@ def passed_roles(call: Call, operation: str, texts: Sequence[tuple[str, str]]) -
         )
 
 
-def passes_unnamed_role(operation: str, presence: Presence) -> bool:
-    """Whether a call may pass a role that its request does not name: the one of an instance profile, of a stack …."""
-    forms = _forms(operation)
-    return any(form in ("profile", "unnamed") and presence.has(key) for key, form in forms.items())
-
-
-def keys_of_roles(operation: str) -> frozenset[str] | None:
-    """Keys of a request that may name a role passed, besides those that hold a role's ARN; None where all may."""
-    forms = _forms(operation)
-    return (
-        None if forms.get("*", _NOT_PASSED) != _NOT_PASSED or "arn" in forms.values() else frozenset(map(key_in, forms))
-    )
-
-
-def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[str, str]]:
-    forms = _forms(operation)
-    form = forms.get(key) or forms.get("*", "")
+def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, str]]:
     if form == _NOT_PASSED or "/aws-service-role/" in value:
         return
     match = _ROLE_ARN.fullmatch(value)
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
         yield value, "role ARN in the request"
+    elif form == "text":
+        for role in _ROLE_IN_TEXT.finditer(value):
+            if role["account"] == call.account:
+                yield role[1], "role ARN in a document of the request"
     elif form == "name" and _ROLE_NAME.fullmatch(value):
         yield f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}", NAMED
 
 
-def _service(operation: str, key: str) -> str:
-    rows = _passed_to().get(operation, {})
-    return rows.get(key) or rows.get("*", "")
+def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
+    """The services that the role of a key is passed to: of our table, else those of AWS's service reference.
 
-
-@lru_cache(maxsize=4_096)
-def _forms(operation: str) -> Mapping[str, str]:
-    """Parameter in lower case -> what it says of a role, for one operation."""
-    return {**_roles().get(f"{operation.partition(':')[0]}:*", {}), **_roles().get(operation, {})}
+    The reference is of the commercial regions; in China some services have another name.
+    """
+    service = facts.passed_to.get(key) or facts.passed_to.get("*", "")
+    if service or partition(call) == "aws-cn":
+        return (service,) if service else ()
+    return facts.services
 
 
 @cache
@@ -119,19 +167,21 @@ def _by_operation(name: str, column: str) -> Mapping[str, Mapping[str, str]]:
 
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")
+_SHORTEST = 3
+"""Letters of a type's name that may stand in the name of what makes it."""
 _TYPE_AND_ID = 2
 """Parts of `agent/*`, which names nothing."""
 _TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
 
 
-def tagging_needs(call: Call, operation: str, presence: Presence) -> Iterator[Need]:
+def _tagging_needs(call: Call, facts: ImpliedFacts, request: Request, presence: Presence) -> Iterator[Need]:
     """The tagging actions of a creating call that carries tags, on what it makes and nothing else."""
-    for row in tags_of(operation):
+    for row in facts.tags:
         if not _carries_tags(call, row, presence):
             continue
-        name = operation.partition(":")[2]
+        name = facts.operation.partition(":")[2]
         conditions = (Condition("StringEquals", row["condition"], (name,)),) if row["condition"] else ()
-        for resource in _tagged(call, operation, row):
+        for resource in _tagged(call, facts.operation, row, request):
             yield Need(
                 permission=Permission(row["action"], resource.pattern, conditions),
                 basis=Basis.INFERRED,
@@ -142,9 +192,9 @@ def tagging_needs(call: Call, operation: str, presence: Presence) -> Iterator[Ne
 
 
 def _carries_tags(call: Call, row: Mapping[str, str], presence: Presence) -> bool:
-    key = row["parameter"].lower()
-    is_there = key in presence.texts if row["empty"] == "yes" else key in presence.filled
-    return is_there or bool(_specifications(call, row["parameter"]))
+    if row["action"] == "ec2:CreateTags" and _specifications(call, row["parameter"]):
+        return True
+    return presence.has(row["parameter"]) if row["empty"] == "yes" else presence.is_filled(row["parameter"])
 
 
 @lru_cache(maxsize=16_384)
@@ -153,7 +203,22 @@ def tags_of(operation: str) -> tuple[Mapping[str, str], ...]:
     prefix, _, name = operation.partition(":")
     if _TAGS_ITSELF.match(name):
         return ()
-    return (*_rows().get(operation, ()), *_rows().get(f"{prefix}:*", ()))
+    rows = (*_rows().get(operation, ()), *_rows().get(f"{prefix}:*", ()))
+    known = {row["action"] for row in rows}
+    return (
+        *rows,
+        *(
+            _compiled(parameter, action)
+            for action, held in facts_of(operation).tags.items()
+            for parameter in held
+            if action not in known
+        ),
+    )
+
+
+def _compiled(parameter: str, action: str) -> Mapping[str, str]:
+    """A row of the event map in the form of the table."""
+    return {"parameter": parameter, "action": action, "condition": "", "resource": "", "empty": ""}
 
 
 @cache
@@ -164,37 +229,51 @@ def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
     return found
 
 
-def _tagged(call: Call, operation: str, row: Mapping[str, str]) -> Iterator[Resource]:
+def _tagged(call: Call, operation: str, row: Mapping[str, str], request: Request) -> Iterator[Resource]:
     if row["action"] == "ec2:CreateTags":
         templates = _ec2_templates()
         for kind in _specifications(call, row["parameter"]):
             if kind in templates:
                 # Exact: a new thing has no id yet, and EC2 checks the request on `instance/*` itself (its refusals
                 # name that, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
-                yield Resource(wildcard(templates[kind], call), f"a new {kind}, as the request's tags say", exact=True)
+                yield Resource(wildcard(templates[kind], call), f"a new {kind}, as the request's tags say", True)
         return
     if row["resource"]:
         asked = from_uri(call, row["resource"].replace("{account}", call.account))
-        yield replace(asked, derivation="as AWS asks for it")
+        yield structs.replace(asked, derivation="as AWS asks for it")
         return
     made = made_by(operation, row["action"])
     under = _under(call, row["action"], made)
     if under:
         yield under
         return
+    new, own = _about_the_new(call, made, request)
+    for resource in find_resources(new, tagged_facts(operation, row["action"]), own):
+        yield structs.replace(resource, exact=resource.exact or (made.asked and _is_named_in_part(resource)))
+
+
+@lru_cache(maxsize=16_384)
+def tagged_facts(operation: str, action: str) -> ActionFacts:
+    """Returns what tells the resources that an operation makes and its tagging action is authorized on."""
+    made = made_by(operation, action)
     # Which of several types is made the tables tell of the creating action.
     by_creating = len(made.types) > 1 and {*made.types} <= {*_types(operation)}
-    action = operation if by_creating else row["action"]
-    for resource in resources_of(_about_the_new(call, made), action, of_types=made.types):
-        yield replace(resource, exact=resource.exact or (made.asked and _is_named_in_part(resource)))
+    return facts_of_action(operation if by_creating else action, made.types)
 
 
-def _about_the_new(call: Call, made: Made) -> Call:
+def _about_the_new(call: Call, made: Made, request: Request) -> tuple[Call, Request]:
     """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
+    if not made.region and not any(str(name).lower().startswith(_OTHERS) for name in call.parameters):
+        return call, request
     named = {str(key).lower(): value for key, value in call.parameters.items()}
     own = {re.sub("^target", "", key): value for key, value in named.items() if not key.startswith("source")}
     region = named.get(made.region.lower())
-    return structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+    new = structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+    return new, read_request(request.noun, own)
+
+
+_OTHERS = ("source", "target")
+"""How the names of members begin that are about another resource than the new one, or say that they are about it."""
 
 
 @cache
@@ -247,9 +326,16 @@ def made_by(operation: str, tagging: str) -> Made:
         return Made(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
     types = _types(tagging)
     noun = noun_of(operation.partition(":")[2])
-    named = [name for name in types if re.sub("resource$|[^a-z]", "", name) == noun]
+    flat = {name: re.sub("resource$|[^a-z0-9]", "", name).removesuffix("s") for name in types}
+    named = [name for name in types if flat[name] == noun.removesuffix("s")]
     common = [name for name in types if name in _types(operation)]
-    return Made(tuple(named or (common if len(common) == 1 else types)))
+    if named or len(common) == 1:
+        return Made(tuple(named or common))
+    # `CreateCustomRoutingAccelerator` makes an accelerator, `CreateFileSystemFromBackup` a file system.
+    within = [name for name in types if len(flat[name]) >= _SHORTEST and flat[name] in noun.partition("from")[0]]
+    longest = max((len(flat[name]) for name in within), default=0)
+    within = [name for name in within if len(flat[name]) == longest]
+    return Made(tuple(within if len(within) == 1 else types))
 
 
 def _types(action: str) -> tuple[str, ...]:
@@ -285,24 +371,6 @@ _ABSENT = frozenset({"NoSuchKey", "NotFound"})
 _ALIAS = "resolve:ssm:"
 
 
-def implied_needs(
-    call: Call, operation: str, presence: Presence, texts: RequestTexts, observed: Sequence[Need]
-) -> Iterator[Need]:
-    """Inferred needs of one call; none for refused and inconclusive calls, which prove no need.
-
-    `operation` is the `operation` of its event (`lambda:CreateFunction`), `observed` are its observed needs.
-    """
-    if call.outcome is not Outcome.ALLOWED:
-        return
-    if call.error_code:
-        yield from _told_absent(call, operation, observed)
-    elif not call.read_only:
-        yield from passed_roles(call, operation, texts.values)
-        yield from tagging_needs(call, operation, presence)
-        yield from _image_alias(call, operation)
-        yield from _root_volume(call, operation, observed)
-
-
 def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
     """Only to a caller with `s3:ListBucket` S3 says 404 of an object that is not there, to others 403.
 
@@ -320,13 +388,13 @@ def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
         )
 
 
-def _root_volume(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
+def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
     """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer tells the device's type.
 
     "EC2-VPC-EBS: instance, image, security group, network interface, volume"
     (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html, read 2026-11-24).
     """
-    is_on_ebs = operation == "ec2:RunInstances" and ("rootdevicetype", "ebs") in request_values(call.response)
+    is_on_ebs = ("rootdevicetype", "ebs") in request_values(call.response)
     if is_on_ebs and not any(":volume/" in need.permission.resource for need in observed):
         yield Need(
             permission=Permission(
@@ -338,14 +406,12 @@ def _root_volume(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
         )
 
 
-def _image_alias(call: Call, operation: str) -> Iterator[Need]:
+def _image_alias(call: Call) -> Iterator[Need]:
     """EC2 reads the parameter of `resolve:ssm:NAME` in the caller's name.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html (read 2026-11-24);
     parameters under `/aws/` are AWS's own, whose ARNs have no account.
     """
-    if operation != "ec2:RunInstances":
-        return
     for key, value in request_values(call.parameters):
         if key != "imageid" or not value.startswith(_ALIAS):
             continue

@@ -1,7 +1,8 @@
-"""The rest of the lifecycle: what a later run will need for the things that this role makes or changes.
+"""Finds lifecycle counterparts of an action, and dependent actions that AWS may deny inside its call.
 
 A role that created a queue has to update, tag and delete it one day, though no run of the window did. Such
 actions are kept where a policy has them (promise 4) and offered where it has not; they are never written.
+Dependent actions check the mapping: an action that AWS denied, and that the event does not need, is a mapping error.
 
 The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do not show.
 """
@@ -14,7 +15,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_map import facts_of
+from leastpriv.permissions.event_table import Verdict, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.implied import tags_of
+from leastpriv.permissions.mapping import CallNeeds
 
 _MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
 _CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"
@@ -151,3 +156,43 @@ def _parse(action: str) -> _Name:
         return _Name(action, "service tag")
     match = _VERBS.match(name)
     return _Name(action, _KINDS[match["verb"]], match["verb"], match["noun"]) if match else _Name(action)
+
+
+_OF_ANY_CALL = frozenset({"iam:PassRole", "iam:CreateServiceLinkedRole"})
+"""Checked by any service that is handed a role or makes its own: data/roles.tsv and data/dependents.tsv."""
+
+
+def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[str, ...]) -> tuple[str, ...]:
+    """Actions that a refusal of the event names though the event is not known to need them, as it spells them.
+
+    Empty where nobody can map the event (that is told already) and for a login, which no identity policy governs.
+    """
+    if mapped.verdict in (Verdict.UNMAPPED, Verdict.NO_PERMISSION):
+        return ()
+    event = map_event(source, name)
+    needed = {need.permission.action.lower() for need in mapped.needs}
+    needed.update(action.action.lower() for action in event.actions)
+    known = {action.lower() for action in _partners(event.operation, tuple(sorted(needed)))}
+    return tuple(
+        action for action in refused if action.lower() not in needed | known and not action.lower().startswith("kms:")
+    )
+
+
+def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
+    """All that may be checked besides; of AWS KMS anything, since any service may use a key in the caller's name."""
+    yield from _OF_ANY_CALL
+    yield from facts_of(operation).inner
+    yield from (row["action"] for row in triggers_of(operation))
+    yield from (row["action"] for row in tags_of(operation))
+    for action in (operation, *needed):
+        yield from _dependents().get(action.lower(), ())
+
+
+def next_actions(action: str) -> tuple[str, ...]:
+    """Actions that AWS may check besides, once it allows this one (data/dependents.tsv)."""
+    return tuple(name for name in _dependents().get(action.lower(), ()) if name.lower() != action.lower())
+
+
+@cache
+def _dependents() -> Mapping[str, tuple[str, ...]]:
+    return {row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")}

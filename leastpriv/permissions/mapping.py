@@ -20,14 +20,15 @@ from msgspec import structs
 
 from leastpriv.models import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
+from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.condition_keys import shown_conditions
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import implied_needs, passes_unnamed_role
-from leastpriv.permissions.likeness import Alike, ResponseReadError, likeness
+from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs, tagged_facts
 from leastpriv.permissions.patterns import unescape
-from leastpriv.permissions.request import Presence, RequestTexts, request_values, texts_of
-from leastpriv.permissions.resources import resources_of
+from leastpriv.permissions.request import Presence, Reads, Request, key_in, noun_of, read_request, request_values
+from leastpriv.permissions.resources import find_resources
 
 _STATEMENT = re.compile(
     r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
@@ -47,9 +48,11 @@ def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
 
 
 def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
-    items = call.parameters.get("transactItems")
+    items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
     for item in items if isinstance(items, list) else ():
-        for key, value in item.items() if isinstance(item, Mapping) else ():
+        # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
+        told = {str(item["operation"]): item} if isinstance(item, Mapping) and "operation" in item else item
+        for key, value in told.items() if isinstance(told, Mapping) else ():
             action = _actions_in_items("transaction").get(str(key).lower())
             if action:
                 yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""
@@ -93,6 +96,85 @@ class CallNeeds:
     needs: tuple[Need, ...] = ()
     gaps: tuple[Gap, ...] = ()
     """What the call may need besides, if its record does not tell."""
+    kept: tuple[str, ...] = ()
+    """Actions that AWS may authorize inside the call, of which its record does not say whether: no grant of them is
+    added, and none is removed while such calls are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """An action that a parameter of the request causes, besides or instead of another."""
+
+    parameter: str
+    facts: ActionFacts
+    is_instead: bool
+    replaces: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """All that decides what calls of one event need, looked up once for all of them."""
+
+    event: MappedEvent
+    noun: str
+    actions: tuple[tuple[ActionFacts, MappedAction], ...]
+    triggers: tuple[Trigger, ...]
+    inner: tuple[tuple[str, tuple[str, ...]], ...]
+    """Action that AWS may authorize inside, with the parameters any of which causes it; none: unknown."""
+    implies: ImpliedFacts
+    is_of_two_apis: bool
+    shows_conditions: bool
+    reads: Reads
+    """Keys of a request that decide what the call needs."""
+    trigger_keys: frozenset[str] | None
+    """Keys of the triggers; None where one is caused without any key."""
+    inner_keys: frozenset[str] | None
+    """Keys that cause inner actions; None where one is caused without any key."""
+
+
+@lru_cache(maxsize=16_384)
+def plan_of(source: str, name: str) -> EventPlan:
+    """Returns what decides the needs of an event's calls."""
+    event = map_event(source, name)
+    facts = facts_of(event.operation)
+    second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
+    triggers = triggers_of(event.operation)
+    names = [mapped.action for mapped in event.actions] + [row["action"] for row in triggers]
+    implied = implied_facts(event.operation)
+    inner = tuple((action, tuple(parameters)) for action, (_, *parameters) in facts.inner.items())
+    asked = [row["parameter"] for row in (*triggers, *implied.tags)] + [
+        each for _, parameters in inner for each in parameters
+    ]
+    keys = {
+        *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
+        *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys_read()),
+        *(key for row in implied.tags for key in tagged_facts(event.operation, row["action"]).keys_read()),
+    }
+    is_read_whole = implied.role_anywhere or "*" in implied.roles or event.verdict is Verdict.BY_REQUEST
+    return EventPlan(
+        event=event,
+        noun=noun_of(name),
+        actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
+        triggers=tuple(
+            Trigger(row["parameter"], facts_of_action(found), row["mode"] == "instead", row["replaces"])
+            for row in triggers
+            if (found := catalog.spelling(row["action"]))
+        ),
+        inner=inner,
+        implies=implied,
+        is_of_two_apis=bool(second) and len(second) != len(event.actions),
+        shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
+        reads=Reads(None if is_read_whole else keys),
+        trigger_keys=_keys_of([row["parameter"] for row in triggers]),
+        inner_keys=None if facts.roles == "text" else _keys_of([each for _, own in inner for each in own or ("",)]),
+    )
+
+
+def _keys_of(parameters: Sequence[str]) -> frozenset[str] | None:
+    """Keys without which none of some parameters is there; None where one is there without a key."""
+    if any(not parameter or parameter.startswith("!") for parameter in parameters):
+        return None
+    return frozenset(map(key_in, parameters))
 
 
 def needs_of(call: Call) -> CallNeeds:
@@ -101,40 +183,28 @@ def needs_of(call: Call) -> CallNeeds:
     An event that nobody can map gives no need and the verdict `unmapped`; an action newer than the catalogue gives
     a need with `verified=False`, which may veto a removal and is never written (promise 2).
     """
-    alike = likeness(call)
-    needs = _remembered(alike) if alike is not None else None
-    return needs or worked_out(call)
-
-
-@lru_cache(maxsize=4_096)
-def _remembered(alike: Alike) -> CallNeeds | None:
-    """The needs of all calls that are alike; None where their responses decide too.
-
-    Deploys ask the same again and again (figures: bench/README.md).
-    """
-    try:
-        return worked_out(alike.call())
-    except ResponseReadError:
-        return None
-
-
-def worked_out(call: Call) -> CallNeeds:
-    """What `needs_of` answers, made out anew."""
-    event = map_event(call.source, call.name)
+    plan = plan_of(call.source, call.name)
+    event = plan.event
     if event.verdict is Verdict.NO_PERMISSION:
         return CallNeeds(event.verdict, event.prefix)
-    presence = Presence(call)
-    texts = texts_of(call.name, call.parameters)
-    observed = [
-        need
-        for part, mapped in _actions(call, event, presence)
-        for need in _observed(part, mapped, event.verdict, texts if part is call else None)
-    ]
-    needs = (*observed, *implied_needs(call, event.operation, presence, texts, observed)) if observed else ()
+    request = read_request(plan.noun, call.parameters, plan.reads)
+    presence = Presence(call, request)
+    needs = _observed(call, plan, request, presence)
+    if needs:
+        needs += implied_needs(call, plan.implies, request, presence, needs)
     if not needs or _names_nothing(needs):
         return CallNeeds(Verdict.UNMAPPED, event.prefix)
     verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
-    return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs)), tuple(_gaps(call, event, presence)))
+    gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
+    is_kept = plan.inner_keys is None or not plan.inner_keys.isdisjoint(request.keys) or call.parameters_omitted
+    kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
+    return CallNeeds(verdict, event.prefix, _each_once(needs), gaps, kept)
+
+
+def _each_once(needs: Sequence[Need]) -> tuple[Need, ...]:
+    if len({(need.permission.action, need.permission.resource) for need in needs}) == len(needs):
+        return tuple(needs)
+    return tuple(dict.fromkeys(needs))
 
 
 _LONGEST_ARN = 2_048
@@ -144,8 +214,11 @@ _LONGEST_ARN = 2_048
 
 def _names_nothing(needs: Sequence[Need]) -> bool:
     """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be a guess."""
-    names = (need.permission.resource for need in needs)
-    return any(len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN for name in names)
+    for need in needs:
+        name = need.permission.resource
+        if len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN:
+            return True
+    return False
 
 
 def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
@@ -154,50 +227,66 @@ def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
     return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
 
 
-def _actions(call: Call, event: MappedEvent, presence: Presence) -> Iterator[tuple[Call, MappedAction]]:
-    """The actions of a call, each with the call or the part of it that the action is about."""
-    if event.verdict is Verdict.BY_REQUEST:
-        yield from actions_of_items(call)
-        return
-    actions = _one_api(call, event.actions, presence)
-    triggered = [row for row in triggers_of(event.operation) if presence.has(row["parameter"])]
-    replaced = {row["replaces"] for row in triggered if row["mode"] == "instead"}
-    yield from ((call, mapped) for mapped in actions if mapped.action not in replaced)
-    for action, replaces in dict.fromkeys((row["action"], row["replaces"]) for row in triggered):
-        found = catalog.spelling(action)
-        if found:
-            on = next((mapped.on for mapped in actions if mapped.action == replaces), _end_of_copy(actions))
-            yield call, MappedAction(found, on)
+def _observed(call: Call, plan: EventPlan, request: Request, presence: Presence) -> list[Need]:
+    """Needs of the event's own actions, and of those that its parameters cause."""
+    verified = plan.event.verdict is not Verdict.UNVERIFIED
+    if plan.event.verdict is Verdict.BY_REQUEST:
+        needs = []
+        for part, mapped in actions_of_items(call):
+            own = request if part is call else read_request(plan.noun, part.parameters)
+            needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan, verified)
+        return needs
+    needs = []
+    is_triggered = plan.trigger_keys is None or not plan.trigger_keys.isdisjoint(request.keys)
+    for facts, mapped in _actions(call, plan, presence) if is_triggered or plan.is_of_two_apis else plan.actions:
+        needs += _needs_on(call, facts, mapped, request, plan, verified)
+    return needs
 
 
-def _end_of_copy(actions: tuple[MappedAction, ...]) -> str:
-    """What a copy sets besides (an ACL, tags) it sets on its target."""
-    return "target" if any(mapped.on for mapped in actions) else ""
+def _needs_on(
+    call: Call, facts: ActionFacts, mapped: MappedAction, request: Request, plan: EventPlan, verified: bool
+) -> list[Need]:
+    action = mapped.action
+    conditions = shown_conditions(call, action) if plan.shows_conditions else ()
+    return [
+        Need(Permission(action, found.pattern, conditions), Basis.OBSERVED, found.derivation, "", verified, found.exact)
+        for found in find_resources(call, facts, request, mapped.on, mapped.resource)
+    ]
 
 
-def _one_api(call: Call, actions: tuple[MappedAction, ...], presence: Presence) -> tuple[MappedAction, ...]:
-    """API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10)."""
-    second = [mapped for mapped in actions if "::/v2/" in mapped.resource]
-    if not second or len(second) == len(actions):
-        return actions
-    is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
-    return tuple(mapped for mapped in actions if (mapped in second) == is_second)
+def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[ActionFacts, MappedAction]]:
+    """The actions of a call whose parameters decide about them."""
+    actions = plan.actions
+    if plan.is_of_two_apis:
+        # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10).
+        is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
+        actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
+    triggered = [each for each in plan.triggers if presence.has(each.parameter)]
+    replaced = [each.replaces for each in triggered if each.is_instead]
+    yield from [pair for pair in actions if pair[1].action not in replaced]
+    # What a copy sets besides (an ACL, tags) it sets on its target.
+    end_of_copy = "target" if any([mapped.on for _, mapped in actions]) else ""  # noqa: C419 - it is faster
+    done = set()
+    for each in triggered:
+        if (each.facts.name, each.replaces) not in done:
+            done.add((each.facts.name, each.replaces))
+            on = next((mapped.on for _, mapped in actions if mapped.action == each.replaces), end_of_copy)
+            yield each.facts, MappedAction(each.facts.name, on)
 
 
-def _observed(call: Call, mapped: MappedAction, verdict: Verdict, texts: RequestTexts | None) -> Iterator[Need]:
-    conditions = shown_conditions(call, mapped.action)
-    for resource in resources_of(call, mapped.action, on=mapped.on, template=mapped.resource, texts=texts):
-        yield Need(
-            permission=Permission(mapped.action, resource.pattern, conditions),
-            basis=Basis.OBSERVED,
-            derivation=resource.derivation,
-            verified=verdict is not Verdict.UNVERIFIED,
-            exact=resource.exact,
-        )
+def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
+    """Actions that AWS may authorize inside a call and that are none of its needs."""
+    needed = {need.permission.action for need in needs}
+    for action, parameters in plan.inner:
+        is_caused = not parameters or call.parameters_omitted or any(presence.has(each) for each in parameters)
+        if is_caused and action not in needed:
+            yield action
+    if plan.implies.role_anywhere and "iam:PassRole" not in needed and not call.read_only:
+        yield "iam:PassRole"
 
 
-def _gaps(call: Call, event: MappedEvent, presence: Presence) -> Iterator[Gap]:
-    if presence.carried_out and not call.read_only and passes_unnamed_role(event.operation, presence):
+def _gaps(call: Call, plan: EventPlan, presence: Presence) -> Iterator[Gap]:
+    if presence.carried_out and not call.read_only and any(map(presence.has, plan.implies.unnamed)):
         yield Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}")
 
 

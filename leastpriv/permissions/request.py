@@ -1,17 +1,13 @@
-"""What the parameters of a request say: its texts by key, which of them stand outermost, the account they name.
-
-Which parameters a request has, as the fact tables ask for them.
-"""
+"""What the parameters of a request say: one walk for its texts by key, and which parameters it has."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from urllib.parse import unquote
 
 from leastpriv.models import Call, Outcome
-from leastpriv.permissions.fact_tables import table
 
 MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
@@ -21,58 +17,169 @@ FREE_MAPS = frozenset(
         "hyperparameters", "input", "metadata", "options",
     }
 )  # fmt: skip
-"""Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
+"""Maps whose keys or values people choose: their texts name no resource and no role that is passed."""
 NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
 """
-_WRAPPER = re.compile(r"(request|input)$")
-"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`."""
+_WRAPPER = re.compile(r"(request|input)$|^target$")
+"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:
+`target` of Organizations' invitations."""
 _NUMBERED = frozenset({"tag", "content"})
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
 _DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
+_Pairs = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestTexts:
+_READ, _FREE = 1, 2
+"""What a member is: some rule reads it; people choose what stands below it."""
+_MOST_NAMES = 4_096
+"""Names of members that are remembered: requests may hold maps of any."""
+
+
+class Reads:
+    """The keys that the rules of one event read in its requests; other texts only count where they are ARNs."""
+
+    __slots__ = ("_keys", "kinds")
+
+    def __init__(self, keys: Collection[str] | None) -> None:
+        """Takes the keys in lower case; None where any may be read."""
+        self._keys = keys
+        self.kinds: dict[str, tuple[str, int]] = {}
+        """Name of a member -> its key, and what it is."""
+
+    def kind(self, name: str) -> tuple[str, int]:
+        """Returns the key of a member, and what it is."""
+        key = key_of(name)
+        found = key, (_READ * (self._keys is None or key in self._keys)) | (_FREE * (key in FREE_MAPS))
+        if len(self.kinds) < _MOST_NAMES:
+            self.kinds[name] = found
+        return found
+
+
+ANY = Reads(None)
+
+
+class Request:
     """The texts of one request, as far as they may name a resource."""
 
-    values: tuple[tuple[str, str], ...]
-    """(key in lower case, text), outermost first; nothing of `FREE_MAPS`."""
-    outer: tuple[tuple[str, str], ...]
-    """Those of the request's own members: deeper ones may be about something else."""
-    members: frozenset[str]
-    """Keys of the request's own members, in lower case, whatever they hold."""
-    noun: str
-    """What the event is about: `CreateTrail` -> `trail`."""
-    holds_arns: bool
-    """Whether one of `values` may be an ARN."""
-    keys: frozenset[str]
-    """All keys of `values` and `outer`, and what is left of each without an `s` at its end; perhaps more."""
+    __slots__ = ("arns", "by_key", "has_texts", "keys", "noun", "outer", "values")
+
+    def __init__(self, noun: str, values: _Pairs, outer: _Pairs, keys: Collection[str], *, has_texts: bool) -> None:
+        """Takes the (key in lower case, text) pairs of a request about `noun`, as far as rules read them.
+
+        Args:
+            noun: what the event is about: `CreateTrail` -> `trail`.
+            values: texts, outermost first, without those of `FREE_MAPS`.
+            outer: those of the request's own members: deeper ones may be about something else.
+            keys: keys of members, whatever they hold, without those below `FREE_MAPS`.
+            has_texts: whether it has any text, be it read or not.
+        """
+        self.noun, self.values, self.outer, self.keys, self.has_texts = noun, values, outer, keys, has_texts
+        by_key: dict[str, list[str]] = {}
+        arns = []
+        for key, text in values:
+            found = by_key.get(key)
+            if found is None:
+                by_key[key] = [text]
+            else:
+                found.append(text)
+            if text[:4] == "arn:":
+                arns.append(text)
+        self.by_key, self.arns = by_key, arns
+
+    def pairs(self, keys: Sequence[str]) -> _Pairs:
+        """Returns the pairs of some keys, in the order of the request."""
+        if len(keys) == 1:
+            return [(keys[0], text) for text in self.by_key[keys[0]]]
+        return [pair for pair in self.values if pair[0] in keys]
+
+    def only(self, values: _Pairs) -> Request:
+        """Returns the request with some of its texts."""
+        return Request(self.noun, values, self.outer, self.keys, has_texts=self.has_texts)
+
+    def without(self, keys: Collection[str]) -> Request:
+        """Returns the request without the texts under some keys, in lower case."""
+        values, outer = ([pair for pair in pairs if pair[0] not in keys] for pairs in (self.values, self.outer))
+        return Request(self.noun, values, outer, self.keys, has_texts=bool(values))
 
 
-def texts_of(event: str, parameters: object) -> RequestTexts:
-    """The texts of a request of the event named."""
-    values, noun = tuple(request_values(parameters, skip=FREE_MAPS)), noun_of(event)
-    outer = tuple(_outer(parameters, noun))
-    keys = {key for key, _ in values}.union(key for key, _ in outer)
-    return RequestTexts(
-        values=values,
-        outer=outer,
-        members=frozenset([str(key).lower() for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
-        noun=noun,
-        holds_arns=any(value.startswith("arn:") for _, value in values),
-        keys=frozenset(keys.union(key[:-1] for key in keys if key.endswith("s"))),
-    )
+def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY) -> Request:
+    """Reads the texts of a request about `noun` in one walk."""
+    values: list[tuple[str, str]] = []
+    outer: list[tuple[str, str]] = []
+    keys = set()
+    deeper: list[tuple[str, object]] = []
+    kinds = reads.kinds
+    has_texts = False
+    for name, value in parameters.items():
+        key, kind = kinds.get(name) or reads.kind(name)
+        if kind & _READ:
+            keys.add(key)
+        if type(value) is str:
+            if value[:3] == "arn" or (kind & _READ and value):
+                pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
+                outer.append(pair)
+                if not kind & _FREE:
+                    values.append(pair)
+            elif value and not kind & _FREE:
+                has_texts = True
+        elif type(value) is dict or type(value) is list:
+            outer += _own_texts(key, value, noun)
+            if not kind & _FREE:
+                deeper.append((key, value))
+    if deeper:
+        has_texts = _collect(deeper, values, reads, keys) or has_texts
+    return Request(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
-def without(texts: RequestTexts, keys: Collection[str]) -> RequestTexts:
-    """The texts without those under some keys, in lower case."""
-    if not keys:
-        return texts
-    values = tuple(pair for pair in texts.values if pair[0] not in keys)
-    return replace(texts, values=values, outer=tuple(pair for pair in texts.outer if pair[0] not in keys))
+def _own_texts(key: str, value: object, noun: str) -> _Pairs:
+    """Texts of an outermost list, or of a member that wraps the whole request or what it is about."""
+    if type(value) is list:
+        return [(key, text) for text in value[:MOST_VALUES] if type(text) is str and text]
+    if type(value) is dict and (key == noun or _is_wrapper(key)) and key not in FREE_MAPS:
+        return [(str(inner).lower(), text) for inner, text in value.items() if type(text) is str and text]
+    return ()
+
+
+def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]) -> bool:
+    """Appends the texts of some members that are read, level by level, and adds their keys; whether others are left."""
+    left = False
+    while level and len(pairs) < MOST_VALUES:
+        deeper: list[tuple[str, object]] = []
+        for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
+            # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
+            value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
+            if type(value) is str:
+                if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY)):
+                    pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
+                else:
+                    left = left or value != ""
+            elif type(value) is list or type(value) is tuple:
+                deeper += [(key, item) for item in value]
+            elif isinstance(value, Mapping):
+                _open(value, deeper, reads, keys)
+                if key in NAMED_BY_KEY:
+                    pairs += [(key, str(name)) for name in value if name]
+        level = deeper
+    return left
+
+
+def _open(value: Mapping[str, object], deeper: list[tuple[str, object]], reads: Reads, keys: set[str]) -> None:
+    """Appends the members of an object, but what people choose the keys of, and adds the keys that are read."""
+    kinds = reads.kinds
+    for name, item in value.items():
+        key, kind = kinds.get(name) or reads.kind(name)
+        if kind & _READ:
+            keys.add(key)
+        if not kind & _FREE:
+            deeper.append((key, item))
+
+
+@lru_cache(maxsize=4_096)
+def _is_wrapper(key: str) -> bool:
+    return _WRAPPER.search(key) is not None
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -82,13 +189,12 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
             value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
             if type(value) is str:
                 if value:
-                    pairs.append((key, value))
+                    pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
             elif type(value) is dict or isinstance(value, Mapping):
-                named = [(str(name).lower(), item) for name, item in value.items()]
+                named = [(key_of(name), item) for name, item in value.items()]
                 deeper += [pair for pair in named if pair[0] not in skip] if skip else named
                 if key in NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
@@ -98,28 +204,26 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     return pairs
 
 
+@lru_cache(maxsize=16_384)
+def key_of(name: object) -> str:
+    """Returns a key in lower case; the hyphens of a path's part (`application-id`) are no letters of it."""
+    lower = str(name).lower()
+    return lower.replace("-", "") if "-" in lower and not lower.startswith("x-amz") else lower
+
+
+def _plain_arn(text: str) -> str:
+    """An ARN as policies write it: decoded where a path held it, without a stream's place behind it."""
+    if text.startswith(("arn%3A", "arn%3a")):
+        text = unquote(text)
+    # DynamoDB's shard iterator: the stream's ARN, `|`, a version, `|`, the place.
+    return text.partition("|")[0] if ":dynamodb:" in text else text
+
+
 def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
-    return value["content"] if is_numbered(value) else value
-
-
-def is_numbered(value: Mapping[str, object]) -> bool:
-    """Whether a mapping is a member of one of EC2's numbered lists."""
-    return len(value) <= len(_NUMBERED) and "content" in value and value.keys() <= _NUMBERED
-
-
-def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
-    """Texts of the outermost members, or of those of a member that wraps the whole request or what it is about."""
-    for name, value in parameters.items() if type(parameters) is dict or isinstance(parameters, Mapping) else ():
-        key = str(name).lower()
-        if type(value) is str:
-            if value:
-                yield key, value
-            continue
-        if isinstance(value, Mapping) and (_WRAPPER.search(key) or key == noun) and key not in FREE_MAPS:
-            yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)
-        entries = value[:MOST_VALUES] if isinstance(value, list) else [value]
-        yield from ((key, text) for text in entries if isinstance(text, str) and text)
+    return (
+        value["content"] if len(value) <= len(_NUMBERED) and "content" in value and value.keys() <= _NUMBERED else value
+    )
 
 
 @lru_cache(maxsize=16_384)
@@ -128,130 +232,122 @@ def noun_of(event: str) -> str:
     return _VERB.sub("", _DATE.sub("", event).removeprefix("Batch"), count=1).lower()
 
 
+@lru_cache(maxsize=16_384)
 def creates(event: str) -> bool:
-    """Whether an event makes a thing whose id AWS chooses."""
+    """Whether an event makes a resource whose id AWS chooses."""
     return _CREATES.match(event) is not None
 
 
 def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
-    A bare `id` is that of the new thing only where the answer is about it: what lies deeper the caller may have
+    A bare `id` is that of the new resource only where the answer is about it: what lies deeper the caller may have
     chosen (an origin of a distribution), as tags and their like.
     """
-    if not creates(event):
+    if not creates(event) or not isinstance(answer, Mapping):
         return ()
     noun = noun_of(event).partition("with")[0]
     own = f"{noun.removesuffix('s')}id"
     named = (value for key, value in request_values(answer, skip=FREE_MAPS) if key == own)
-    return (*named, *(value for key, value in _outer(answer, noun) if key == "id"))
-
-
-def owner(prefix: str, values: Sequence[tuple[str, str]]) -> str:
-    """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
-    owners = _owners(prefix)
-    for key, value in values if owners else ():
-        match = owners[key].fullmatch(value) if key in owners else None
-        if match:
-            return match[1]
-    return ""
-
-
-def owner_keys(prefix: str) -> frozenset[str]:
-    """The keys that `owner` looks at."""
-    return frozenset(_owners(prefix))
-
-
-@cache
-def _owners(prefix: str) -> Mapping[str, re.Pattern[str]]:
-    rows = (row for row in table("owners") if row["prefix"] == prefix)
-    return {row["parameter"].lower(): re.compile(row["text"]) for row in rows}
-
-
-_MOST_VALUES = 2_000
-"""A request may hold any number of values; the first ones say what it asks for."""
-_EMPTY: tuple[object, ...] = (None, "", [], {})
+    return (*named, *(value for key, value in read_request(noun, answer).outer if key == "id"))
 
 
 class Presence:
-    """The parameters of one request, keys and texts in lower case; looked through when first asked for."""
+    """Which parameters a request has, as the fact tables ask for them."""
 
-    def __init__(self, call: Call) -> None:
+    __slots__ = ("_by_key", "_call", "_keys", "carried_out", "whole")
+
+    def __init__(self, call: Call, request: Request | None = None) -> None:
+        """Takes a call, and its request where it was read with all keys that are asked for."""
         self._call = call
+        self._keys = request.keys if request else None
+        self._by_key = request.by_key if request else {}
         self.carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
         """The call did what it should."""
         self.whole = self.carried_out and not call.parameters_omitted
         """It did, and the record holds all of its request, so that a key that is absent was not sent."""
 
-    @cached_property
-    def _found(self) -> tuple[Mapping[str, Set[str]], Set[str]]:
-        return _look(self._call.parameters)
-
-    @property
-    def texts(self) -> Mapping[str, Set[str]]:
-        """Key at any level -> its texts, numbers and truth values; empty where it holds an object."""
-        return self._found[0]
-
-    @property
-    def filled(self) -> Set[str]:
-        """Keys with something in them."""
-        return self._found[1]
-
     def has(self, parameter: str) -> bool:
-        """Tell whether the request has a parameter as a table writes it.
+        """Whether the request has a parameter as a table writes it.
 
         `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or with another.
-        `key?member`: the query of one of its texts has the member. `!key`: it was not sent.
+        `key?member`: the query of one of its texts has the member. `key~text`: one of its texts contains this.
+        `!key`: it was not sent. Nothing: any request has it.
         """
-        asked, key, text = _asked(parameter)
-        if asked == "!":
-            return self.whole and key not in self.texts
-        found = self.texts.get(key)
-        if not asked or found is None:
-            return found is not None
-        if asked == "!=":
-            return bool(found - {text})
-        return text in found if asked == "=" else any(text in _members(each) for each in found)
+        if not parameter:
+            return True
+        sign, key, text = _asked(parameter)
+        if sign == "!":
+            return self.whole and not self._has_key(key)
+        if not self._has_key(key):
+            return False
+        return not sign or any(_agrees(sign, text, each) for each in self._texts(key))
+
+    def is_filled(self, parameter: str) -> bool:
+        """Whether the request has a parameter that is not empty."""
+        key = key_of(parameter)
+        return self._has_key(key) and any(value or value not in _EMPTY for value in self._values(key))
+
+    def _has_key(self, key: str) -> bool:
+        return key in self._keys if self._keys is not None else any(True for _ in self._values(key))
+
+    def _values(self, key: str) -> Iterator[object]:
+        """What stands under a key, at any level; what stands below maps whose keys people choose does not count."""
+        level: list[object] = [self._call.parameters]
+        seen = 0
+        while level and seen < MOST_VALUES:
+            deeper: list[object] = []
+            for value in level[:MOST_VALUES]:
+                if isinstance(value, Mapping):
+                    seen += len(value)
+                    for name, item in value.items():
+                        own = key_of(name)
+                        if own == key:
+                            yield item
+                        if type(item) is dict or type(item) is list:
+                            deeper += [item] if own not in FREE_MAPS else ()
+                elif isinstance(value, list):
+                    deeper += [item for item in value if type(item) is dict or type(item) is list]
+            level = deeper
+
+    def _texts(self, key: str) -> Iterator[str]:
+        """The texts, numbers and truth values under a key, in lower case."""
+        if key in self._by_key:
+            # It holds texts, and then nothing else.
+            yield from [text.lower() for text in self._by_key[key]]
+            return
+        for value in self._values(key):
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, str | bool | int):
+                    yield str(each).lower()
+
+
+def _agrees(sign: str, text: str, found: str) -> bool:
+    match sign:
+        case "=":
+            return found == text
+        case "!=":
+            return found != text
+        case "~":
+            return text in found
+        case _:
+            return text in {member.partition("=")[0] for member in found.partition("?")[2].split("&")}
 
 
 def key_in(parameter: str) -> str:
-    """The key that `Presence.has` looks at for a parameter as a table writes it."""
+    """Returns the key of a parameter as a table writes it, as `key_of` has keys."""
     return _asked(parameter)[1]
+
+
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 @lru_cache(maxsize=4_096)
 def _asked(parameter: str) -> tuple[str, str, str]:
-    """(`!`, `!=`, `=`, `?` or nothing, key, text) of a parameter as a table writes it, in lower case."""
+    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text) of a parameter as a table writes it, in lower case."""
     name = parameter.lower()
     if name.startswith("!"):
-        return "!", name[1:], ""
-    sign = next((sign for sign in ("!=", "=", "?") if sign in name), "")
+        return "!", key_of(name[1:]), ""
+    sign = next((sign for sign in ("!=", "=", "?", "~") if sign in name), "")
     key, _, text = name.partition(sign) if sign else (name, "", "")
-    return sign, key, text
-
-
-def _look(parameters: Mapping[str, object]) -> tuple[Mapping[str, Set[str]], Set[str]]:
-    """`texts` and `filled`; what stands in maps whose keys people choose does not count."""
-    texts: dict[str, set[str]] = {}
-    filled: set[str] = set()
-    level: list[tuple[str, object]] = [("", dict(parameters))]
-    while level and len(texts) < _MOST_VALUES:
-        deeper: list[tuple[str, object]] = []
-        for key, value in level[:_MOST_VALUES]:
-            if isinstance(value, dict):
-                for name, item in value.items() if key not in FREE_MAPS else ():
-                    lower = str(name).lower()
-                    texts.setdefault(lower, set())
-                    if item or item not in _EMPTY:
-                        filled.add(lower)
-                    deeper.append((lower, item))
-            elif isinstance(value, list):
-                deeper.extend((key, item) for item in value)
-            elif isinstance(value, str | bool | int):
-                texts.setdefault(key, set()).add(str(value).lower())
-        level = deeper
-    return texts, filled
-
-
-def _members(text: str) -> set[str]:
-    return {member.partition("=")[0] for member in text.partition("?")[2].split("&")}
+    return sign, key_of(key), text

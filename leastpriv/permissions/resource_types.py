@@ -30,8 +30,8 @@ def fits(action: str, resource: str) -> bool:
         return False
     prefix = known.name.partition(":")[0]
     for kind in known.resource_types:
-        if _can_be(prefix, kind, resource):
-            return not _is_another(known, prefix, resource)
+        if _can_be(prefix, kind, resource) and not _is_another(known, prefix, resource):
+            return True
     return any(shape_overlaps(template, resource) for template in _uris(known.name))
 
 
@@ -168,10 +168,15 @@ def _shape_overlaps(template: str, resource: str) -> bool:
 
 def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
     """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
-    if not _ARN.fullmatch(arn):
+    if not is_whole_arn(arn):
         return False
     kinds = types_of_arn(prefix, arn)
     return bool(kinds) and any(kind.name.lower() in kinds for kind in action.resource_types)
+
+
+def is_whole_arn(text: str) -> bool:
+    """Whether a text has all fields of an ARN."""
+    return _ARN.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=4_096)
@@ -223,7 +228,7 @@ def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
     for kind, template in _templates(prefix):
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
-        length = len(VARIABLE.sub("", template))
+        length = len(VARIABLE.sub("", template).replace("*", ""))
         form = (kind.name.lower(), template, _text_rules(prefix, kind.name, template), length)
         found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
     of_any = found[""]

@@ -1,194 +1,216 @@
-"""Which resource a call was authorised on, as far as its record tells.
+"""Which resource a call was authorized on, as far as its record says.
 
 In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request,
-ARNs in the response (for things just created), the template filled in part, the template with wildcards. An ARN counts
-only when it is of a resource type of the action: the bucket's ARN never stands under `s3:GetObject`. What comes out
-is checked once more: a resource that fits no type of its action is widened to all of its types.
+ARNs in the response (of what the call made), the template filled in part, the template with wildcards. An ARN counts
+only when it is of a resource type of the action: the bucket's ARN never stands under `s3:GetObject`. The result is
+checked once more: a resource that fits no type of its action is widened to all of its types.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from urllib.parse import unquote
 
 from msgspec import structs
 
 from leastpriv.models import Call
-from leastpriv.permissions import catalog
+from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
+    ActionType,
     Resource,
     fill,
+    fill_with,
     from_uri,
     is_chosen,
     is_meant_otherwise,
-    keys_of_type,
     may_be_whole,
-    more_than_told,
     only_one,
     partition,
+    too_many,
     wildcard,
 )
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import RequestTexts, creates, owner, owner_keys, request_values, texts_of, without
+from leastpriv.permissions.request import FREE_MAPS, Request, creates, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import (
-    action_of,
-    end_of,
     ends_in_a_word,
     fits,
-    is_of,
     is_of_other_form,
     is_of_type,
+    is_whole_arn,
     own_variables,
     shape_overlaps,
     types_of_arn,
+    variables_of_arn,
     with_open_parts,
 )
 
+_WITH_ENDS = ("logs", "secretsmanager")
+"""Services whose ARNs policies write with another end than records."""
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
+_LISTED = "listed by CloudTrail"
+_ON_ALL = (Resource("*", "AWS authorizes it on all resources alone", True),)
+_NO_TYPE = (Resource("*", "the action has no resource type", True),)
+_NOT_KNOWN = (Resource("*", "the catalogue does not know the action", False),)
 
 
 def resources_of(
-    call: Call,
-    action: str,
-    *,
-    on: str = "",
-    template: str = "",
-    of_types: Collection[str] = (),
-    texts: RequestTexts | None = None,
+    call: Call, action: str, *, on: str = "", template: str = "", of_types: Collection[str] = ()
 ) -> tuple[Resource, ...]:
-    """The resources that `action` was authorised on in `call`; at least one.
+    """Returns the resources that `action` was authorized on in `call`; at least one.
 
-    `on` is `source` or `target` where the event copies one thing to another; `template` is an ARN template of the
-    events table; `of_types` are the resource types meant (lower case), where not all of the action's are; `texts` are
-    those of the request, where the caller has them.
+    Args:
+        call: the call.
+        action: the action, in the catalogue's spelling.
+        on: `source` or `target` where the event copies one resource to another.
+        template: an ARN template of the events table.
+        of_types: the resource types meant (lower case), where not all of the action's are.
     """
-    known = action_of(action)
+    facts = facts_of_action(action, tuple(of_types))
+    request = read_request(noun_of(call.name), call.parameters)
+    return tuple(find_resources(call, facts, request, on, template))
+
+
+def find_resources(
+    call: Call, facts: ActionFacts, request: Request, on: str = "", template: str = ""
+) -> Sequence[Resource]:
+    """Returns the resources of one action of a call whose request was read."""
     if template:
         return (from_uri(call, template),)
-    if known is None or not known.resource_types:
-        why = "the action has no resource type" if known else "the catalogue does not know the action"
-        return (Resource("*", why, exact=known is not None),)
-    prefix = action.partition(":")[0]
-    known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
-    texts = without(texts or texts_of(call.name, call.parameters), _told_only(known.name))
-    chosen = tuple([kind for kind in known.resource_types if is_chosen(known.name, kind.name, texts)])
-    if chosen and chosen != known.resource_types:
-        known = replace(known, resource_types=chosen)
-    account = owner(prefix, texts.values)
-    if account:
+    if not facts.types:
+        return _NO_TYPE if facts.known else _NOT_KNOWN
+    if facts.on_all and _is_on_all(facts.on_all, call):
+        return _ON_ALL
+    if facts.told_only:
+        request = request.without(facts.told_only)
+    if facts.has_choices:
+        facts = _chosen(facts, request)
+    if facts.owners and (account := _owner(facts.owners, request)):
         call = structs.replace(call, account=account)
-    if on == "source" and prefix == "s3":
-        found = _copy_source(call, texts)
-    else:
-        found = _of_one_side(call, on, prefix, known, texts) if on else ()
-    return _fitting(action, found or _of_call(call, prefix, known, texts), known, call)
+    if on:
+        copied = _copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
+        return _fitting(copied or _of_one_side(call, on, facts, request) or _of_call(call, facts, request), facts, call)
+    return _fitting(_of_call(call, facts, request), facts, call)
 
 
-def keys_of_action(action: str, noun: str) -> frozenset[str]:
-    """Keys of a request about `noun` that `resources_of` looks at for an action; each also means its plural.
-
-    ARNs it looks at whatever their key; and at all of a request where `on`, `template` or `of_types` is given.
-    """
-    known = action_of(action)
-    if known is None:
-        return frozenset()
-    ids = (row["parameter"].lower() for row in _id_rows(known.name))
-    own = {*ids, *_told_only(known.name), *owner_keys(action.partition(":")[0])}
-    return frozenset(own.union(*(keys_of_type(known.name, kind, noun) for kind in known.resource_types)))
+def _is_on_all(when: str, call: Call) -> bool:
+    """Whether AWS authorizes an action on `*` though it has resource types (`on_all.tsv`)."""
+    return when == "always" or (when.startswith("has ") and when[4:] in call.parameters)
 
 
-@lru_cache(maxsize=4_096)
-def _told_only(action: str) -> frozenset[str]:
-    """Keys of a request that its action is not authorised on: the resources that a simulation is about."""
-    return frozenset(row["parameter"].lower() for row in table("other_arns") if row["action"] == action)
+def _chosen(facts: ActionFacts, request: Request) -> ActionFacts:
+    """The action with the types that may be meant, where a parameter decides."""
+    types = tuple([kind for kind in facts.types if is_chosen(kind, request)])
+    if not types or types == facts.types:
+        return facts
+    return structs.replace(facts, types=types, type_names=frozenset(kind.template.name.lower() for kind in types))
 
 
-def _of_types(action: catalog.Action, prefix: str, names: Collection[str]) -> tuple[catalog.ResourceType, ...]:
-    kinds = tuple(kind for kind in action.resource_types if kind.name.lower() in names)
-    return kinds or tuple(kind for kind in catalog.resource_types(prefix) if kind.name.lower() in names)
+def _owner(owners: Mapping[str, str], request: Request) -> str:
+    """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
+    for key, text in request.values:
+        match = _regex(owners[key]).fullmatch(text) if key in owners else None
+        if match:
+            return match[1]
+    return ""
 
 
-def _fitting(action: str, found: Sequence[Resource], known: catalog.Action, call: Call) -> tuple[Resource, ...]:
+@cache
+def _regex(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does (promise 2)."""
-    fitting = tuple(dict.fromkeys(resource for resource in found if fits(action, resource.pattern)))
-    return fitting or tuple(_any(known.resource_types, call))
+    if len(found) == 1:
+        is_fitting = found[0].fits or fits(facts.name, found[0].pattern)
+        return found if is_fitting else list(_any(facts.types, call))
+    fitting = list(dict.fromkeys([each for each in found if each.fits or fits(facts.name, each.pattern)]))
+    return fitting or list(_any(facts.types, call))
 
 
-def _of_call(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> Sequence[Resource]:
-    is_told = action.name in _LISTED_IN_PART and any(key in _LISTED_IN_PART[action.name] for key, _ in texts.values)
-    listed = () if is_told else _of_arns(call, call.resources, action, "listed by CloudTrail")
-    found = listed or _in_request(call, prefix, action, texts)
-    if found:
-        found = (*found, *_named_besides(call, prefix, action, texts, found))
-    else:
-        found = tuple(_filled(call, prefix, action, texts))
-    return found if listed else _with_other_ids(call, action, texts, found)
+def _of_call(call: Call, facts: ActionFacts, request: Request) -> Sequence[Resource]:
+    is_listed = bool(call.resources)
+    if is_listed and facts.name in _LISTED_IN_PART:
+        is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
+    listed = _of_arns(call, call.resources, facts, _LISTED) if is_listed else ()
+    found: Sequence[Resource] = listed or (_in_request(call, facts, request) if request.arns else ())
+    if not found:
+        found = list(_filled(call, facts, request))
+    elif len(facts.types) > 1:
+        found = (*found, *_named_besides(call, facts, request, found))
+    return _with_other_ids(call, facts, request, found) if facts.ids and not listed else found
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
-"""Action -> keys of a request that tells more than the record's list: that has a function's ARN without its alias, on
-which the call was authorised (a record of 2023-03-21 in a blog's post, "Lambda CloudTrail data events").
+"""Action -> keys of a request that says more than the record's list: that has a function's ARN without its alias, on
+which the call was authorized (a record of 2023-03-21 in a blog's post, "Lambda CloudTrail data events").
 """
 
 
-def _with_other_ids(
-    call: Call, action: catalog.Action, texts: RequestTexts, found: Sequence[Resource]
-) -> Sequence[Resource]:
+def _with_other_ids(call: Call, facts: ActionFacts, request: Request, found: Sequence[Resource]) -> Sequence[Resource]:
     """The resources found, and those whose ids no type's variable took; type wildcards give way to an id."""
     ends = tuple(resource.pattern for resource in found)
     others: dict[str, Resource] = {}
-    for row in _id_rows(action.name):
-        for key, value in texts.values:
-            is_new = key == row["parameter"].lower() and value not in others
-            if is_new and re.fullmatch(row["text"], value) and not any(end.endswith(f"/{value}") for end in ends):
-                pattern = wildcard(row["arn"].replace("${Id}", value), call)
-                others[value] = Resource(pattern, "named by the request, by its id", exact="*" not in pattern)
+    for parameter, text, arn in facts.ids:
+        for value in request.by_key.get(parameter, ()):
+            is_new = value not in others and _regex(text).fullmatch(value)
+            if is_new and not any(end.endswith(f"/{value}") for end in ends):
+                pattern = wildcard(arn.replace("${Id}", value), call)
+                others[value] = Resource(pattern, "named by the request, by its id", "*" not in pattern)
     if not others:
         return found
     return (*(resource for resource in found if not resource.derivation.startswith("any ")), *others.values())
 
 
-@lru_cache(maxsize=4_096)
-def _id_rows(action: str) -> tuple[Mapping[str, str], ...]:
-    return tuple(row for row in table("ids_of_any_type") if row["action"] == action)
-
-
-def _of_one_side(call: Call, on: str, prefix: str, action: catalog.Action, texts: RequestTexts) -> tuple[Resource, ...]:
+def _of_one_side(call: Call, on: str, facts: ActionFacts, request: Request) -> Sequence[Resource]:
     """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) tell them apart."""
-    values = [pair for pair in texts.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")]
-    own = replace(texts, values=tuple(values))
+    values = [
+        pair for pair in request.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
+    ]
+    own = request.only(values)
     alone = structs.replace(call, resources=())
-    named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
-    return named or _in_request(alone, prefix, action, own)
+    named = [resource for resource in _filled(alone, facts, own) if resource.exact]
+    found = named or _in_request(alone, facts, own)
+    if found or not call.resources:
+        return found
+    left_out = [pair for pair in request.values if pair not in values]
+    others = _filled(alone, facts, request.only(left_out))
+    other = {resource.pattern for resource in others if resource.exact}
+    left = [arn for arn in call.resources if escape_observed(arn) not in other]
+    return _of_arns(call, left, facts, _LISTED) if len(left) < len(call.resources) else ()
 
 
-def _in_request(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> tuple[Resource, ...]:
+def _in_request(call: Call, facts: ActionFacts, request: Request) -> Sequence[Resource]:
     """ARNs in the request, unless the request names the resource: then only those that the name covers.
 
     A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
     """
-    arns = [value for _, value in texts.values if is_of(action, prefix, value)] if texts.holds_arns else []
+    prefix = facts.prefix
+    arns = [arn for arn in request.arns if _is_of(facts, arn)]
     if not arns:
         return ()
     named: dict[str, list[Resource]] = {}
-    for kind in action.resource_types:
-        named.setdefault(kind.name.lower(), []).extend(fill(call, action.name, kind, texts))
-    arns = [value for value in arns if _is_meant(prefix, value, named)]
-    found = _of_arns(call, arns, action, "ARN in the request", in_part=True)
+    for kind in facts.types:
+        named.setdefault(kind.template.name.lower(), []).extend(fill(call, prefix, kind, request))
+    arns = [arn for arn in arns if _is_meant(prefix, arn, named)]
+    found = _of_arns(call, arns, facts, "ARN in the request", in_part=True)
     if not found:
         return ()
     return (*found, *(resource for filled in named.values() for resource in filled if _is_whole(resource)))
 
 
+def _is_of(facts: ActionFacts, arn: str) -> bool:
+    """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
+    return is_whole_arn(arn) and not facts.type_names.isdisjoint(types_of_arn(facts.prefix, arn))
+
+
 def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
     """Whether the request names no resource of the ARN's type, or this one."""
-    patterns = [resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind.lower(), ())]
+    patterns = [resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind, ())]
     return not patterns or is_of_other_form(prefix, arn) or any(resource_matches(pattern, arn) for pattern in patterns)
 
 
@@ -198,121 +220,185 @@ def _is_whole(resource: Resource) -> bool:
 
 
 def _of_arns(
-    call: Call, arns: Sequence[str], action: catalog.Action, derivation: str, *, in_part: bool = False
-) -> tuple[Resource, ...]:
+    call: Call, arns: Sequence[str], facts: ActionFacts, derivation: str, *, in_part: bool = False
+) -> Sequence[Resource]:
     """Those of some ARNs that are of the action's types; `in_part`: a caller may have left out a secret's end."""
-    prefix = action.name.partition(":")[0]
-    found = [arn for arn in dict.fromkeys(arns) if is_of(action, prefix, arn)]
+    found = [arn for arn in arns if _is_of(facts, arn)]
+    if len(found) == 1 and facts.prefix not in _WITH_ENDS:
+        return [Resource(escape_observed(found[0]), derivation, "??????" not in found[0], True)]
+    found = list(dict.fromkeys(found))
     if len(found) > MOST_RESOURCES:
-        names = {name for arn in found for name in types_of_arn(prefix, arn)}
-        return tuple(more_than_told(kind, call) for kind in action.resource_types if kind.name.lower() in names)
-    # Only a secret's ARN may be given in part.
-    in_part = in_part and prefix == "secretsmanager" and bool(found)
-    whole = {arn for _, arn in request_values(call.response)} if in_part else ()
-    usable = [pattern for arn in found for pattern in _usable(action.name, arn, in_part=in_part and arn not in whole)]
-    return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in dict.fromkeys(usable))
+        names = {name for arn in found for name in types_of_arn(facts.prefix, arn)}
+        return [too_many(kind, call) for kind in facts.types if kind.template.name.lower() in names]
+    if facts.prefix == "secretsmanager" and found:
+        # Only a secret's ARN may be given in part.
+        whole = {arn for _, arn in request_values(call.response)} if in_part else set()
+        usable = [arn for each in found for arn in _of_secret(each, in_part=in_part and each not in whole)]
+    elif facts.prefix == "logs":
+        usable = [_of_log_group(arn, facts) for arn in found]
+    else:
+        usable = [escape_observed(arn) for arn in found]
+    return [Resource(arn, derivation, "??????" not in arn) for arn in dict.fromkeys(usable)]
 
 
-def _named_besides(
-    call: Call, prefix: str, action: catalog.Action, texts: RequestTexts, found: Sequence[Resource]
-) -> Iterator[Resource]:
-    """Resources of other types that the request means beside the ARNs found: the alias, not only its key."""
-    for kind in action.resource_types:
-        if any(_may_be(prefix, resource.pattern, kind) for resource in found):
+def _of_log_group(arn: str, facts: ActionFacts) -> str:
+    """A log group's ARN as policies write it for an action: with `:*`, mostly.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+    """
+    if not _LOG_GROUP.fullmatch(arn):
+        return escape_observed(arn)
+    end = next((kind.end for kind in facts.types if kind.template.name.lower() == "log-group"), "")
+    return escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + end
+
+
+_LOG_GROUP = re.compile(r"arn:[^:]*:logs:[^:]*:[^:]*:log-group:[^:]+(:\*|:log-stream:)?")
+_SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
+
+
+def _of_secret(arn: str, *, in_part: bool) -> Sequence[str]:
+    """A secret's ARN as policies write it, with its six random characters.
+
+    A partial ARN of a secret whose name ends like `-secret` looks whole: both forms count.
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
+    """
+    escaped = escape_observed(arn)
+    if not _SECRET_END.search(arn):
+        return (escaped + "-??????",)
+    return (escaped, escaped + "-??????") if in_part and ends_in_a_word(arn) else (escaped,)
+
+
+def _named_besides(call: Call, facts: ActionFacts, request: Request, found: Sequence[Resource]) -> Iterator[Resource]:
+    """Resources of other types that the request means besides the ARNs found: the alias, not only its key."""
+    for kind in facts.types:
+        looked_at = kind.required or may_be_whole(kind, request)
+        if not looked_at and not kind.other_keys:
             continue
-        looked_at = kind.required or may_be_whole(action.name, kind, texts)
-        filled = fill(call, action.name, kind, texts) if looked_at else []
+        if any([_may_be(facts.prefix, resource.pattern, kind) for resource in found]):  # noqa: C419 - it is faster
+            continue
+        filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
         yield from filled
-        if not filled and is_meant_otherwise(prefix, kind.name, texts):
+        if not filled and is_meant_otherwise(kind, request):
             yield from _any([kind], call)
 
 
-def _may_be(prefix: str, resource: str, kind: catalog.ResourceType) -> bool:
-    return shape_overlaps(kind.arn, resource) or is_of_type(prefix, resource, kind.name)
+def _may_be(prefix: str, resource: str, kind: ActionType) -> bool:
+    return shape_overlaps(kind.template.arn, resource) or is_of_type(prefix, resource, kind.template.name)
 
 
-def _usable(action: str, arn: str, *, in_part: bool = False) -> tuple[str, ...]:
-    """An observed ARN as policies name it: a log group's with `:*`, a secret's with its six random characters.
-
-    A partial ARN of a secret whose name ends like `-secret` looks whole: both forms are told.
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
-    https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
-    """
-    prefix = action.partition(":")[0]
-    escaped = escape_observed(arn)
-    if prefix == "logs" and re.fullmatch(r"arn:[^:]*:logs:[^:]*:[^:]*:log-group:[^:]+(:\*|:log-stream:)?", arn):
-        return (escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + end_of(action, "log-group"),)
-    if prefix == "secretsmanager" and not re.search(r"-[A-Za-z0-9]{6}$", arn):
-        return (escaped + "-??????",)
-    if prefix == "secretsmanager" and in_part and ends_in_a_word(arn):
-        return (escaped, escaped + "-??????")
-    return (escaped,)
-
-
-def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> Iterator[Resource]:
-    """Templates filled from the request; required types that nothing names stay as type wildcards."""
+def _filled(call: Call, facts: ActionFacts, request: Request) -> Iterator[Resource]:
+    """Templates filled from the request; required types that nothing names remain type wildcards."""
+    prefix = facts.prefix
     full: list[Resource] = []
     partial: list[Resource] = []
-    open_types: list[catalog.ResourceType] = []
-    for kind in action.resource_types:
-        filled = fill(call, action.name, kind, texts)
+    open_types: list[ActionType] = []
+    for kind in facts.types:
+        filled = fill(call, prefix, kind, request)
         if not filled:
             open_types.append(kind)
         for resource in filled:
             (full if _is_whole(resource) else partial).append(resource)
-    meant = [kind for kind in open_types if is_meant_otherwise(prefix, kind.name, texts)]
-    answered = None if full else _in_response(call, prefix, action, texts, partial)
+    if full and not open_types:
+        yield from full
+        return
+    if len(facts.types) > 1 and partial:
+        partial = _without_shared_parts(facts, partial)
+    answered = _in_response(call, facts, partial) if call.response and not full else None
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
-    if full or partial:
-        yield from full or partial
-        open_types = [kind for kind in open_types if kind.required or kind in meant]
-    if answered:
-        open_types = [kind for kind in open_types if not _may_be(prefix, answered.pattern, kind)]
-    elif not (full or partial):
-        open_types = [kind for kind in open_types if kind.required or kind in meant] or open_types
-    yield from _any(open_types, call)
+    chosen = dict(_chosen_by_aws(call, facts, open_types)) if facts.answered and call.response else {}
+    yield from chosen.values()
+    yield from full or partial
+    if not open_types:
+        return
+    left = [
+        kind
+        for kind in open_types
+        if kind.template.name not in chosen and not (answered and _may_be(prefix, answered.pattern, kind))
+    ]
+    meant = [kind for kind in open_types if kind.other_keys and is_meant_otherwise(kind, request)]
+    if facts.on_all == "unnamed" and not (full or partial or meant or chosen):
+        yield Resource("*", "the request names none of its optional resources", True)
+        return
+    required = [kind for kind in left if kind.required or kind in meant]
+    yield from _any(required if full or partial else required or left, call)
 
 
-def _in_response(
-    call: Call, prefix: str, action: catalog.Action, texts: RequestTexts, partial: Sequence[Resource]
-) -> Resource | None:
+def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> list[Resource]:
+    """Resources named in part, without optional types named only by what the required one has too: WAF's scope."""
+    required = [each for each in partial if _is_required(facts, each)]
+    shared = {text for each in required for _, text in variables_of_arn(facts.prefix, each.pattern)}
+    return [
+        each
+        for each in partial
+        if each in required or not shared.issuperset(text for _, text in variables_of_arn(facts.prefix, each.pattern))
+    ]
+
+
+def _is_required(facts: ActionFacts, resource: Resource) -> bool:
+    names = types_of_arn(facts.prefix, resource.pattern)
+    return any(kind.required and kind.template.name.lower() in names for kind in facts.types)
+
+
+def _chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
+    """Resources that the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
+    for key, value in request_values(call.response):
+        for kind in open_types:
+            variable = facts.answered.get(f"{kind.template.name.lower()} {key}")
+            if variable and not value.startswith("arn:"):
+                pattern = fill_with(call, kind, variable, escape_observed(value))
+                yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
+
+
+def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) -> Resource | None:
     """The resource that the response names, within what the request says of it.
 
-    What a creating call made had no id yet when IAM was asked: parts that the request does not name stay open.
+    What a creating call made had no id yet when IAM was asked: parts that the request does not name remain open.
     """
-    arns = [arn for _, arn in request_values(call.response) if is_of(action, prefix, arn)]
-    for arn in arns:
+    prefix = facts.prefix
+    for _, arn in request_values(call.response):
+        if not arn.startswith("arn:") or not _is_of(facts, arn):
+            continue
         kinds = types_of_arn(prefix, arn)
         own = [resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds]
+        if partial and not own and not any(_is_required(facts, each) for each in partial):
+            continue  # The request names the parent of what the call made.
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
-            usable = _usable(action.name, arn)[0]
+            usable = _usable(facts, arn)
             if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
-                usable = with_open_parts(prefix, arn, {text for _, text in texts.values})
-            return Resource(usable, "ARN in the response", exact=False)
+                known = {text for _, text in request_values(call.parameters, FREE_MAPS)}.union(
+                    *(re.split("[:/]", each.pattern) for each in own)
+                )
+                usable = with_open_parts(prefix, arn, known)
+            return Resource(usable, "ARN in the response", False)
     return None
 
 
-def _any(kinds: Sequence[catalog.ResourceType], call: Call) -> Iterator[Resource]:
-    if len(kinds) == 1 and not own_variables(kinds[0].arn):
+def _usable(facts: ActionFacts, arn: str) -> str:
+    if facts.prefix == "logs":
+        return _of_log_group(arn, facts)
+    return _of_secret(arn, in_part=False)[0] if facts.prefix == "secretsmanager" else escape_observed(arn)
+
+
+def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:
+    if len(kinds) == 1 and not own_variables(kinds[0].template.arn):
         yield only_one(kinds[0], call)
         return
-    patterns = {(kind.name, wildcard(kind.arn, call)): kind.name for kind in kinds}
+    patterns = {(kind.template.name, wildcard(kind.template.arn, call)): None for kind in kinds}
     if len(patterns) <= _MOST_TYPES:
-        for (_, pattern), name in patterns.items():
-            yield Resource(pattern, f"any {name}: the request names none", exact=False)
+        for name, pattern in patterns:
+            yield Resource(pattern, f"any {name}: the request names none", False)
         return
     heads = dict.fromkeys(":".join(pattern.split(":")[:5]) for _, pattern in patterns)
     for head in heads:
-        yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", exact=False)
+        yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", False)
 
 
-def _copy_source(call: Call, texts: RequestTexts) -> tuple[Resource, ...]:
-    for key, value in texts.values:
-        if key == "x-amz-copy-source":
-            path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
-            arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"
-            return (Resource(arn, "copy source", True),)
+def _copy_source(call: Call, request: Request) -> Sequence[Resource]:
+    for value in request.by_key.get("x-amz-copy-source", ()):
+        path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
+        arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"
+        return (Resource(arn, "copy source", True),)
     return (Resource(f"arn:{partition(call)}:s3:::*/*", "copy source not in the record", False),)

@@ -24,7 +24,7 @@ from leastpriv.proposal.models import CheckResult
 from leastpriv.report.context import ReportContext
 
 if TYPE_CHECKING:
-    from leastpriv.aws_checks.trust_policies import TrustPolicy
+    from leastpriv.aws_checks.rendered_policy import TrustPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def named_trust_policies(target: Target, base: str) -> tuple[TrustPolicy, ...]:
     settings = target.settings
     if not settings.trust_policy:
         return ()
-    from leastpriv.aws_checks.trust_policies import read_trust_policy
+    from leastpriv.aws_checks.rendered_policy import read_trust_policy
 
     raw = read_other(target, base, Location.of(settings.trust_policy).path, "trust-policy")
     return (read_trust_policy(raw, settings.trust_policy, stack_values(settings.principal)),)

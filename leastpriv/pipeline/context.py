@@ -1,4 +1,4 @@
-"""What a run needs to know before it reads anything: targets, where their policies are, job logs, AWS. Values only."""
+"""What a run receives and what it returns: targets, job logs and AWS; per target the pull request and its result."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from typing import Protocol
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.logged_usage import LoggedDenials
+from leastpriv.evidence.history.models import UsageHistory
+from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.policy.source import Location
 from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.proposal.models import History
+from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.lifecycle import fingerprint_scope
-from leastpriv.pull_request.models import Repository
+from leastpriv.pull_request.models import PublishResult, Repository
 from leastpriv.pull_request.state_store import StateStore
+from leastpriv.report.context import ReportContext
+from leastpriv.report.drift import context_findings
+from leastpriv.report.role_chain import RoleChainPolicies
 
 
 class WorkflowLogs(Protocol):
@@ -153,3 +161,112 @@ class RunContext:
     def isolates_failures(self) -> bool:
         """Whether a failure of one target ends no other."""
         return self.file is not None
+
+
+DRIFT_EXIT_CODE = 3
+"""Exit code of the mode `check` when the policy differs from what the evidence requires, or from the account."""
+_BY_WEIGHT = (1, 2, DRIFT_EXIT_CODE)
+"""Exit codes: work not done weighs more than bad input, and that more than drift."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestContent:
+    """A proposal with its report, before it is published."""
+
+    context: ReportContext
+    title: str
+    body: str
+    """In Markdown, without the controls of a pull request."""
+    base: str
+    """Commit that the policy was read in; empty where it was read on disk."""
+    changes: tuple[str, ...]
+    """Ids of the changes that closing the pull request declines."""
+    history: TargetHistory
+    """Earlier pull requests, comments and runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """How one target ended."""
+
+    target: Target
+    content: PullRequestContent | None = None
+    """None: there is no proposal."""
+    failure: LeastprivError | None = None
+    """Why there is no proposal, in a run of several targets."""
+    published: PublishResult | None = None
+    unsaved: str = ""
+    """Why the usage history was not kept, or a comment not answered; a sentence."""
+
+    @property
+    def context(self) -> ReportContext | None:
+        """The proposal with what it rests on."""
+        return self.content.context if self.content else None
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the proposal differs from the committed policy."""
+        return bool(self.context and self.context.proposal.changes)
+
+    @property
+    def exit_code(self) -> int:
+        """0, the code of the failure, 1 where publishing failed, or 3 for drift in the mode check."""
+        if self.failure or self.context is None:
+            return self.failure.exit_code if self.failure else 1
+        if self.published and self.published.failure:
+            return 1
+        is_check = self.target.settings.mode is Mode.CHECK
+        return DRIFT_EXIT_CODE if is_check and context_findings(self.context) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFiles:
+    """First policy files for roles without one, and the targets file that names them."""
+
+    drafts: tuple[TargetResult, ...]
+    files: dict[str, bytes]
+    """By path in the repository; without the targets file where a person has to change that."""
+    by_hand: tuple[tuple[str, str], ...] = ()
+    """(Role ARN, policy file) of entries that a person has to write."""
+    published: PublishResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    targets: tuple[TargetResult, ...]
+    chain: RoleChainPolicies = field(default_factory=lambda: RoleChainPolicies(RoleChain(())))
+    """The role chain of several targets."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the whole run."""
+    first_files: FirstFiles | None = None
+    """None: they are not asked for."""
+    has_targets_file: bool = True
+
+    @property
+    def contexts(self) -> list[ReportContext]:
+        """The proposals of all targets that have one, with what they rest on."""
+        return [each.context for each in self.targets if each.context]
+
+    @property
+    def single(self) -> TargetResult | None:
+        """The one target of a run without a targets file."""
+        return None if self.has_targets_file else self.targets[0]
+
+
+def heaviest(codes: list[int]) -> int:
+    """Returns the exit code of all targets: 1 (not done) before 2 (bad input) before 3 (drift) before 0."""
+    return next((code for code in _BY_WEIGHT if code in codes), max(codes, default=0))
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHistory:
+    """The history of a target, and its part that the store does not have yet."""
+
+    history: History
+    news: UsageHistory
+    said: tuple[CommentCommand, ...] = ()
+    """Comment commands, the invalid ones with a reason."""
+    failure: str = ""
+    """Why no pull request may be published: the repository did not answer."""

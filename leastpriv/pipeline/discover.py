@@ -14,9 +14,8 @@ from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, firs
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
-from leastpriv.pipeline.context import RunContext, Target, TargetsFile
+from leastpriv.pipeline.context import FirstFiles, PullRequestContent, RunContext, Target, TargetResult, TargetsFile
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
-from leastpriv.pipeline.results import FirstFiles, PullRequestContent, TargetResult
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import PublishResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from leastpriv.evidence.history.models import (
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
-from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.context import RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.proposal.addition_rules import origins_by_majority, run_origins
@@ -114,18 +114,6 @@ def _unknown(trouble: str) -> HistoryState:
 
 _MAX_MERGED = 10
 """Merged pull requests, each read twice, that are searched for the removal of a permission that is denied now."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetHistory:
-    """The history of a target, and its part that the store does not have yet."""
-
-    history: History
-    news: UsageHistory
-    said: tuple[CommentCommand, ...] = ()
-    """Comment commands, the invalid ones with a reason."""
-    failure: str = ""
-    """Why no pull request may be published: the repository did not answer."""
 
 
 class _Requests:

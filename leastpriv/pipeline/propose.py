@@ -15,7 +15,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, template_types, with_declared_needs
 from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence, attempt, with_aws_findings
-from leastpriv.pipeline.context import RunContext, Target, TargetsFile
+from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
 from leastpriv.pipeline.discover import first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.load_policies import (
@@ -26,7 +26,6 @@ from leastpriv.pipeline.load_policies import (
     with_account_gaps,
 )
 from leastpriv.pipeline.publish import publish_all
-from leastpriv.pipeline.results import PullRequestContent, RunResult, TargetResult
 from leastpriv.policy.document import Document
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.models import History, ProposalInputs

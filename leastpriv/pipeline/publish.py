@@ -10,9 +10,8 @@ from functools import partial
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import attempt
-from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetResult
 from leastpriv.pipeline.history import answer_commands, save_history
-from leastpriv.pipeline.results import PullRequestContent, TargetResult
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
 from leastpriv.pull_request.comment_commands import controls_section

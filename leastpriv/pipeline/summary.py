@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunResult, TargetResult
 from leastpriv.pipeline.publish import target_row
-from leastpriv.pipeline.results import DRIFT_EXIT_CODE, RunResult, TargetResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, finding_sentence, summary_section
 from leastpriv.report.escape import prose

@@ -12,8 +12,8 @@ import pytest
 from leastpriv.aws import session as door
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.custom_checks import Check, paid_checks, run_checks
+from leastpriv.aws_checks.rendered_policy import read_trust_policy
 from leastpriv.aws_checks.simulate import simulate
-from leastpriv.aws_checks.trust_policies import read_trust_policy
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.models import ChangeKind, Permission
 from leastpriv.policy.document import parse

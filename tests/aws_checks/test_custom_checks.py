@@ -9,8 +9,8 @@ import pytest
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import custom_checks
 from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
+from leastpriv.aws_checks.rendered_policy import read_trust_policy, trust_policies
 from leastpriv.aws_checks.run import CheckedProposal, run_paid_checks
-from leastpriv.aws_checks.trust_policies import read_trust_policy, trust_policies
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.sensitive import forbidden

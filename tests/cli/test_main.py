@@ -15,7 +15,7 @@ import pytest
 
 from leastpriv import __version__
 from leastpriv.config.inputs import INPUTS
-from leastpriv.pipeline.results import DRIFT_EXIT_CODE
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import (
     ALARM,

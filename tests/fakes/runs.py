@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.pipeline.context import JobLogs, RunContext, Target
+from leastpriv.pipeline.context import JobLogs, PullRequestContent, RunContext, Target, TargetResult
 from leastpriv.pipeline.propose import propose
-from leastpriv.pipeline.results import PullRequestContent, TargetResult
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.context import ReportContext
 

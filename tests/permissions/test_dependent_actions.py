@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.dependent_actions import unknown_refusals
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import needs_of
 from tests.fakes.calls import a_call
 

@@ -12,7 +12,9 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 
 NAMES = sorted(
-    path.name.removesuffix(".gz").removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir()
+    path.name.removesuffix(".gz").removesuffix(".tsv")
+    for path in (files("leastpriv.permissions") / "data").iterdir()
+    if path.is_file()
 )
 KINDS = {
     "prefix",
@@ -24,6 +26,7 @@ KINDS = {
 TRANSFORM = re.compile(
     r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z-]+"
     r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role"
+    r"|matches .+|arn-account|arn-type"
 )
 
 

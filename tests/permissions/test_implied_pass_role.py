@@ -132,7 +132,7 @@ def test_each_passed_role_is_one_need() -> None:
     assert sorted(need.permission.resource for need in passed(call)) == [PASSED, other]
 
 
-def test_the_service_is_told_where_a_page_of_aws_tells_it_and_never_made_from_the_prefix() -> None:
+def test_the_service_that_a_role_is_passed_to_comes_from_aws_and_never_from_the_prefix() -> None:
     (told,) = passed(a_call("ecs:RegisterTaskDefinition", {"taskRoleArn": PASSED}))
     assert [(shown.key, shown.values) for shown in told.permission.conditions] == [
         ("iam:PassedToService", ("ecs-tasks.amazonaws.com",))
@@ -142,8 +142,10 @@ def test_the_service_is_told_where_a_page_of_aws_tells_it_and_never_made_from_th
     volume = {"managedEBSVolume": {"roleArn": PASSED}}
     (manages,) = passed(a_call("ecs:RunTask", {"volumeConfigurations": [volume]}))
     assert [shown.values for shown in manages.permission.conditions] == [("ecs.amazonaws.com",)]
-    (untold,) = passed(a_call("codebuild:CreateProject", {"serviceRole": PASSED}))
-    assert untold.permission.conditions == ()
+    (built,) = passed(a_call("codebuild:CreateProject", {"serviceRole": PASSED}))
+    assert [shown.values for shown in built.permission.conditions] == [("codebuild.amazonaws.com",)]
+    (unknown,) = passed(a_call("ecs:FrobnicateThing", {"serviceRole": PASSED}))
+    assert unknown.permission.conditions == ()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.pipeline.artifacts import outputs
 from leastpriv.policy.document import parse
 from leastpriv.report.context import ReportContext
-from leastpriv.report.outputs import outputs
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 
 

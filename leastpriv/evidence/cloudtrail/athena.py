@@ -19,7 +19,14 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code, translate_errors
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.athena_queries import QueryRunner, estimate_size, format_cost
+from leastpriv.evidence.cloudtrail.athena_queries import (
+    TABLE_NAME,
+    CloudTrailTable,
+    QueryRunner,
+    create_table,
+    estimate_size,
+    format_cost,
+)
 from leastpriv.evidence.cloudtrail.athena_sql import (
     events_in_row,
     record_from_row,
@@ -27,7 +34,6 @@ from leastpriv.evidence.cloudtrail.athena_sql import (
     target_accounts,
     usage_query,
 )
-from leastpriv.evidence.cloudtrail.athena_table import TABLE_NAME, CloudTrailTable, create_table
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_location, find_log_prefixes
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap

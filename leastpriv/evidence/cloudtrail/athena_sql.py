@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
-from leastpriv.evidence.cloudtrail.athena_table import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
+from leastpriv.evidence.cloudtrail.athena_queries import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_parts
 from leastpriv.evidence.cloudtrail.record import LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, DecompressedFile
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
-from leastpriv.evidence.cloudtrail.record_blocks import RecordBlocks, decode_block_as_json
+from leastpriv.evidence.cloudtrail.record_blocks import (
+    MAX_DECOMPRESSED,
+    DecompressedFile,
+    RecordBlocks,
+    decode_block_as_json,
+)
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.record_stream import Damage, parse_values
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, add_name, count_coverage

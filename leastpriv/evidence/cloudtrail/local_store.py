@@ -9,10 +9,10 @@ from pathlib import Path
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.cache import FileResults
-from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import TrailFile, find_log_files, has_log_file
 from leastpriv.evidence.cloudtrail.prefetch import FolderPrefetcher, ReadOptions
+from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 

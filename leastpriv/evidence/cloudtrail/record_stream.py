@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, DamagedFileError, DecompressedFile, first_piece
+from leastpriv.evidence.cloudtrail.record_blocks import (
+    MAX_DECOMPRESSED,
+    DamagedFileError,
+    DecompressedFile,
+    first_piece,
+)
 
 MAX_RECORD = 16 * 1024 * 1024
 """Characters of one JSON value: limits the effect of a quote that is never closed."""

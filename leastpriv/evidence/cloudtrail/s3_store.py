@@ -17,12 +17,12 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.cache import ObjectCache
-from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import delivery_location, find_log_prefixes
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.prefetch import ReadOptions
+from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
 from leastpriv.evidence.cloudtrail.s3_prefetch import BucketPrefetcher
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics

@@ -31,7 +31,7 @@ from leastpriv.models import (
     Scope,
     Usage,
 )
-from leastpriv.permissions.dependent_actions import next_actions
+from leastpriv.permissions.lifecycle import next_actions
 from leastpriv.permissions.patterns import resource_matches, unescape
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Outcome
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, own_operations
 from leastpriv.policy.document import Document
@@ -24,6 +25,9 @@ UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 
 def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """A called operation authorizes the action inside the call, and no record shows whether it did."""
+    event = context.evidence.checked_inside.get(candidate.action)
+    if event:
+        return f"AWS may check it inside {event}, which was called"
     memory = context.history.history_state.memory
     for each in carriers_of(candidate.action):
         if each.operation in context.called:
@@ -31,9 +35,14 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
                 return f"AWS may check it inside {each.operation}, which was called"
             if not context.called[each.operation]:
                 return f"AWS may check it inside {each.operation}, which was called without success"
-        elif not each.triggered and memory and memory.last_use(each.operation):
+        elif memory and memory.last_use(each.operation) and not _is_remembered(each, candidate.action):
             return f"AWS may check it inside {each.operation}, which was called before this evidence begins"
     return ""
+
+
+def _is_remembered(carrier: Carrier, action: str) -> bool:
+    """Whether the memory of a call would have the action as a use of its own, had the call caused it."""
+    return carrier.triggered and action not in facts_of(carrier.operation).inner
 
 
 def called_operations(evidence: Evidence) -> dict[str, bool]:

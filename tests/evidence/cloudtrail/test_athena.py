@@ -21,8 +21,8 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTable
+from leastpriv.evidence.cloudtrail.athena_queries import COLUMNS, CloudTrailTable
 from leastpriv.evidence.cloudtrail.athena_sql import table_gaps
-from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, CloudTrailTable
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
-from leastpriv.evidence.cloudtrail import decompress, prefetch, record_blocks
+from leastpriv.evidence.cloudtrail import prefetch, record_blocks
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.file_store import TrailFile, find_log_files
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
@@ -218,7 +218,7 @@ def test_every_file_is_read_as_the_simple_reader_reads_it(
     path.write_bytes(DAMAGES[damage](LAYOUTS[layout](records), at))
     (folder / "other.json").write_bytes(compact({"Records": [record(99)]}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decompress, "PIECE", piece)
+        patch.setattr(record_blocks, "PIECE", piece)
         patch.setattr(record_blocks, "_LONGEST_RECORD", longest)
         compare(folder, window, principals)
         if damage not in UNSEEN_DAMAGE:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail import decompress, record_stream
+from leastpriv.evidence.cloudtrail import record_blocks, record_stream
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from tests.hypothesis_profiles import examples
@@ -137,7 +137,7 @@ def test_deep_or_endless_values_do_not_make_the_reader_fail(text: str) -> None:
 
 def test_a_value_may_lie_across_chunks_wherever_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 2, 3, 7, 64, 1000):
-        monkeypatch.setattr(decompress, "CHUNK", size)
+        monkeypatch.setattr(record_blocks, "CHUNK", size)
         for shape in ("trail", "pretty trail", "lookup-events with a token before", "PowerShell"):
             assert records(SHAPES[shape]) == RECORDS
             assert records(gzip.compress(SHAPES[shape])) == RECORDS
@@ -145,7 +145,7 @@ def test_a_value_may_lie_across_chunks_wherever_they_end(monkeypatch: pytest.Mon
 
 def test_an_object_longer_than_any_record_is_read_member_by_member(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_stream, "MAX_RECORD", 600)
-    monkeypatch.setattr(decompress, "CHUNK", 64)
+    monkeypatch.setattr(record_blocks, "CHUNK", 64)
     data = SHAPES["lookup-events with a token before"]
     assert records(data) == RECORDS
     assert damage(data) == []
@@ -231,7 +231,7 @@ def test_zeros_that_a_crash_left_behind_the_last_record_are_damage() -> None:
 
 def test_a_record_behind_a_fault_is_found_wherever_the_chunks_end(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = b"\n".join(compact({"a": 1, **record}).encode() for record in RECORDS[:2])
-    monkeypatch.setattr(decompress, "CHUNK", 64)
+    monkeypatch.setattr(record_blocks, "CHUNK", 64)
     for length in range(1, 200):
         found = records(b"x" * length + b"\n" + plain)
         assert [record["eventName"] for record in found] == ["Get0", "Get1"], length
@@ -240,7 +240,7 @@ def test_a_record_behind_a_fault_is_found_wherever_the_chunks_end(monkeypatch: p
 def test_buffered_data_of_a_truncated_gzip_file_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = b"\n".join([compact({"eventName": "Get", "x": "y" * 300}).encode()] * 40)
     packed = gzip.compress(plain)
-    monkeypatch.setattr(decompress, "CHUNK", 16)
+    monkeypatch.setattr(record_blocks, "CHUNK", 16)
     for at in range(10, len(packed)):
         whole = zlib.decompressobj(wbits=31).decompress(packed[:at]).count(b"}")
         assert len(records(packed[:at])) == whole, at

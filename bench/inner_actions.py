@@ -1,0 +1,125 @@
+"""Measures removals of what AWS authorizes inside a call: `python bench/inner_actions.py SOURCE [--list]`.
+
+SOURCE is an archive or folder of AWS's service reference. Twelve runs call each operation with inner actions, with all
+parameters of its model and then with the required ones alone; a policy grants its own and each inner action. Prints how
+many inner grants the product would remove: with the parameters none may go, without them as many as possible.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec import structs
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from service_reference import Operation, load  # noqa: E402
+
+from leastpriv.diff.compare import compare  # noqa: E402
+from leastpriv.evidence.collector import UsageCollector  # noqa: E402
+from leastpriv.evidence.models import Coverage, Evidence  # noqa: E402
+from leastpriv.permissions import catalog  # noqa: E402
+from leastpriv.permissions.event_table import map_event  # noqa: E402
+from leastpriv.permissions.visibility import Visibility, visibility  # noqa: E402
+from leastpriv.policy.document import parse  # noqa: E402
+from leastpriv.proposal.models import Options, ProposalInputs  # noqa: E402
+from leastpriv.proposal.propose import propose  # noqa: E402
+from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402
+
+_USAGE = 2
+_FIRST = datetime(2026, 9, 1, 9, tzinfo=UTC)
+_RUNS = 12
+_MOST_VARIANTS = 8
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the figures; 2 without a source."""
+    named = [each for each in arguments if not each.startswith("-")]
+    if len(named) != 1:
+        print("Name the archive or folder of AWS's service reference.", file=sys.stderr)
+        return _USAGE
+    counts: Counter[str] = Counter()
+    lines: list[str] = []
+    for operation in load(named[0]).operations.values():
+        for client, _ in operation.clients:
+            for kind, detail in judged(operation, client):
+                counts[kind] += 1
+                lines.append(f"  {kind}: {detail}")
+    print(f"with all parameters: {counts['gone'] + counts['stays']:,} inner grants, removed: {counts['gone']:,}")
+    without = counts["idle gone"] + counts["idle stays"]
+    visible = counts["idle gone"] + counts["idle stays, visible"]
+    idle = counts["idle gone"]
+    print(f"with the required parameters alone: {without:,}, removed: {idle:,} ({_share(idle, without)})")
+    print(f"of those whose use CloudTrail shows: {visible:,}, removed {_share(counts['idle gone'], visible)}")
+    if "--list" in arguments:
+        print("\n".join(sorted(lines)))
+    return 0
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
+    """Yields what becomes of each inner grant of one operation, with and without its parameters."""
+    prefix, _, name = operation.name.partition(":")
+    source = source_of(client, prefix)
+    own = {mapped.action for mapped in map_event(source, name).actions}
+    inner = sorted({spelled for each in operation.actions if (spelled := catalog.spelling(each))} - own)
+    if not inner or not own:
+        return
+    granted = [*sorted(own), *inner]
+    caused = [removals(source, name, each, granted) for each in _variants(client, name)]
+    idle = removals(source, name, parameters_of(client, name, required_only=True), granted)
+    for action in inner:
+        title = f"{source.removesuffix('.amazonaws.com')}:{name}: {action}"
+        yield ("gone" if all(action in removed for removed in caused) else "stays"), title
+        yield ("idle gone" if action in idle else "idle stays"), title
+        if action not in idle and _is_visible(action):
+            yield "idle stays, visible", title
+
+
+def _variants(client: str, name: str) -> list[dict[str, object]]:
+    """Returns all parameters of an operation, with each value of its enumerations, as far as these differ."""
+    found = [parameters_of(client, name, variant=variant) for variant in range(_MOST_VARIANTS)]
+    return [each for number, each in enumerate(found) if each not in found[:number]]
+
+
+def _is_visible(action: str) -> bool:
+    return visibility(action).visibility is Visibility.MANAGEMENT
+
+
+def removals(source: str, name: str, parameters: Mapping[str, object], granted: Sequence[str]) -> set[str]:
+    """Returns the granted actions that the product removes after twelve runs of one call."""
+    statement = {"Effect": "Allow", "Action": list(granted), "Resource": "*"}
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json")
+    found = evidence(source, name, parameters)
+    proposal = propose(document, compare(document, (), found), found, Options(), ProposalInputs(packs=False))
+    return {action for change in proposal.changes for action in change.gone} | {
+        change.action for change in proposal.changes if change.kind == "remove"
+    }
+
+
+def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Evidence:
+    """Returns the evidence of twelve runs of one call, in a trail that shows all management events."""
+    made = call(source, name, parameters)
+    book = UsageCollector(made.principal)
+    for run in range(_RUNS):
+        session = f"{1_765_000_000 + run}"
+        book.note(structs.replace(made, time=_FIRST + timedelta(days=4 * run), session=session, event_id=session))
+    days = timedelta(days=44)
+    regions = dict.fromkeys(("eu-west-1", "us-east-1", "us-west-2"), days)
+    sources = frozenset({"kms.amazonaws.com", "rdsdata.amazonaws.com"})
+    logged = dict.fromkeys(("management-read", "management-write", *sources), days)
+    return replace(book.close(), coverage=Coverage(regions=regions, reads=True, sources=sources, logged=logged))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,219 @@
+"""Resources as public records show them: each test stands for a class of events, not for one record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from msgspec import structs
+
+from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.mapping import needs_of
+from leastpriv.permissions.resource_types import fits
+from tests.fakes.calls import a_call
+
+HERE = "eu-west-1:111122223333"
+ORG = "arn:aws:organizations::111122223333"
+
+
+def needed(event: str, parameters: Mapping[str, object], response: Mapping[str, object] | None = None) -> set[str]:
+    call = structs.replace(a_call(event, parameters), response=response or {})
+    return {f"{need.permission.action} {need.permission.resource}" for need in needs_of(call).needs}
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "resources"),
+    [
+        ("DescribePolicy", {"policyId": "p-abc123"}, ["policy/o-*/*/p-abc123"]),
+        ("AcceptHandshake", {"handshakeId": "h-abc123"}, ["handshake/o-*/*/h-abc123"]),
+        ("EnablePolicyType", {"rootId": "r-a1b2"}, ["root/o-*/r-a1b2"]),
+        ("CreateOrganizationalUnit", {"name": "web", "parentId": "r-a1b2"}, ["root/o-*/r-a1b2"]),
+        ("CreateOrganizationalUnit", {"name": "web", "parentId": "ou-a1b2-11111111"}, ["ou/o-*/ou-a1b2-11111111"]),
+        (
+            "AttachPolicy",
+            {"policyId": "p-abc123", "targetId": "ou-a1b2-11111111"},
+            ["policy/o-*/*/p-abc123", "ou/o-*/ou-a1b2-11111111"],
+        ),
+        (
+            "AttachPolicy",
+            {"policyId": "p-abc123", "targetId": "444455556666"},
+            ["policy/o-*/*/p-abc123", "account/o-*/444455556666"],
+        ),
+        (
+            "InviteAccountToOrganization",
+            {"target": {"id": "444455556666", "type": "ACCOUNT"}},
+            ["account/o-*/444455556666"],
+        ),
+    ],
+)
+def test_an_id_that_carries_its_prefix_gets_it_once(
+    event: str, parameters: dict[str, object], resources: list[str]
+) -> None:
+    found = needed(f"organizations:{event}", parameters)
+    assert found == {f"organizations:{event} {ORG}:{resource}" for resource in resources}
+
+
+def test_a_parent_that_the_request_names_is_not_replaced_by_what_the_call_made() -> None:
+    made = {"organizationalUnit": {"arn": f"{ORG}:ou/o-a1/ou-a1b2-22222222", "id": "ou-a1b2-22222222"}}
+    found = needed("organizations:CreateOrganizationalUnit", {"parentId": "r-a1b2", "name": "web"}, made)
+    assert found == {f"organizations:CreateOrganizationalUnit {ORG}:root/o-*/r-a1b2"}
+
+
+def test_an_account_is_named_by_the_target_of_an_assignment() -> None:
+    parameters = {
+        "targetId": "444455556666",
+        "targetType": "AWS_ACCOUNT",
+        "instanceArn": "arn:aws:sso:::instance/ssoins-1",
+    }
+    for event in ("CreateAccountAssignment", "DeleteAccountAssignment", "ProvisionPermissionSet"):
+        assert f"sso:{event} arn:aws:sso:::account/444455556666" in needed(f"sso:{event}", parameters)
+
+
+def test_a_stream_is_named_without_the_place_of_its_iterator() -> None:
+    stream = f"arn:aws:dynamodb:{HERE}:table/Music/stream/2021-04-15T04:02:47.428"
+    found = needed("dynamodb:GetRecords", {"shardIterator": f"{stream}|1|AAAAAAAAAAH7HF3x"})
+    assert found == {f"dynamodb:GetRecords {stream}"}
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters"),
+    [
+        ("translate:TranslateText", {"sourceLanguageCode": "en", "targetLanguageCode": "fr"}),
+        ("polly:SynthesizeSpeech", {"voiceId": "Joanna"}),
+        ("cloudwatch:PutMetricData", {"namespace": "orders"}),
+        ("cloudformation:GetTemplateSummary", {"templateBody": "HIDDEN"}),
+    ],
+)
+def test_optional_types_that_the_request_does_not_name_leave_all_resources(
+    event: str, parameters: dict[str, object]
+) -> None:
+    assert needed(event, parameters) == {f"{event} *"}
+
+
+def test_an_optional_type_that_the_request_names_is_the_resource() -> None:
+    found = needed("translate:TranslateText", {"terminologyNames": ["brand"]})
+    assert found == {f"translate:TranslateText arn:aws:translate:{HERE}:terminology/brand"}
+
+
+@pytest.mark.parametrize("action", ["DescribeAlarms", "DescribeAlarmHistory", "PutCompositeAlarm"])
+def test_an_action_that_works_on_all_resources_alone_is_never_put_on_one(action: str) -> None:
+    found = needed(f"monitoring:{action}", {"alarmNames": ["x"], "alarmName": "x"})
+    assert found == {f"cloudwatch:{action} *"}
+
+
+def test_an_encoded_arn_is_decoded() -> None:
+    encoded = "arn%3Aaws%3Akafka%3Aeu-west-1%3A111122223333%3Acluster%2Forders%2F0123"
+    cluster = f"arn:aws:kafka:{HERE}:cluster/orders/0123"
+    assert needed("kafka:DescribeCluster", {"clusterArn": encoded}) == {f"kafka:DescribeCluster {cluster}"}
+    assert needed("kafka:TagResource", {"resourceArn": encoded}) == {f"kafka:TagResource {cluster}"}
+    role = "arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fdeploy"
+    assert needed("eks:DescribeAccessEntry", {"name": "web", "principalArn": role}) == {
+        f"eks:DescribeAccessEntry arn:aws:eks:{HERE}:access-entry/web/role/111122223333/deploy/*"
+    }
+
+
+def test_each_key_of_a_re_encryption_has_its_own_action() -> None:
+    ids = ("1234abcd-12ab-34cd-56ef-1234567890ab", "0987dcba-09fe-87dc-65ba-ab0987654321")
+    source, target = (f"arn:aws:kms:{HERE}:key/{each}" for each in ids)
+    call = a_call(
+        "kms:ReEncrypt", {"destinationKeyId": "0987dcba-09fe-87dc-65ba-ab0987654321"}, resources=(source, target)
+    )
+    found = {(need.permission.action, need.permission.resource) for need in needs_of(call).needs}
+    assert found == {("kms:ReEncryptFrom", source), ("kms:ReEncryptTo", target)}
+
+
+def test_a_web_acl_needs_what_its_rules_reference_and_no_other_type() -> None:
+    acl = {"name": "web", "scope": "CLOUDFRONT", "rules": [{"statement": {"geoMatchStatement": {}}}]}
+    assert needed("wafv2:CreateWebACL", acl) == {f"wafv2:CreateWebACL arn:aws:wafv2:{HERE}:global/webacl/web/*"}
+    addresses = f"arn:aws:wafv2:{HERE}:regional/ipset/bad/0123"
+    acl = {
+        "name": "web",
+        "scope": "REGIONAL",
+        "rules": [{"statement": {"iPSetReferenceStatement": {"aRN": addresses}}}],
+    }
+    assert needed("wafv2:CreateWebACL", acl) == {
+        f"wafv2:CreateWebACL {addresses}",
+        f"wafv2:CreateWebACL arn:aws:wafv2:{HERE}:regional/webacl/web/*",
+    }
+
+
+def test_a_transaction_is_read_as_aws_records_it() -> None:
+    names = ("Put", "Update", "Delete", "ConditionCheck")
+    items = [{"operation": name, "tableName": "Music", "key": {"Artist": "x"}} for name in names]
+    assert needed("dynamodb:TransactWriteItems", {"requestItems": items}) == {
+        f"dynamodb:{action} arn:aws:dynamodb:{HERE}:table/Music"
+        for action in ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem")
+    }
+
+
+@pytest.mark.parametrize("row", [row for row in table("sources") if "." in row["label"]], ids=lambda row: row["label"])
+def test_a_dotted_source_is_known_with_hyphens_too(row: dict[str, str]) -> None:
+    dotted, hyphened = (f"{label}.amazonaws.com" for label in (row["label"], row["label"].replace(".", "-")))
+    assert map_event(hyphened, "TagResource").prefix == map_event(dotted, "TagResource").prefix
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "resource"),
+    [
+        ("athena:StartQueryExecution", {"queryString": "select 10"}, f"athena:{HERE}:workgroup/primary"),
+        (
+            "config:StartConfigurationRecorder",
+            {"configurationRecorderName": "default"},
+            f"config:{HERE}:configuration-recorder/default/*",
+        ),
+        ("cloudhsm:CreateHsm", {"clusterId": "cluster-fw7"}, f"cloudhsm:{HERE}:cluster/cluster-fw7"),
+        ("pi:GetResourceMetrics", {"serviceType": "RDS", "identifier": "db-1"}, f"pi:{HERE}:metrics/RDS/db-1"),
+        ("mobiletargeting:GetApp", {"application-id": "a1"}, f"mobiletargeting:{HERE}:apps/a1"),
+        ("synthetics:GetCanaryRuns", {"name": "home"}, f"synthetics:{HERE}:canary:home"),
+        ("forecast:CreateDataset", {"datasetName": "sales"}, f"forecast:{HERE}:dataset/sales"),
+        ("scheduler:CreateSchedule", {"name": "nightly"}, f"scheduler:{HERE}:schedule/default/nightly"),
+        ("scheduler:GetSchedule", {"name": "nightly", "groupName": "ops"}, f"scheduler:{HERE}:schedule/ops/nightly"),
+    ],
+)
+def test_a_resource_is_named_by_its_services_own_keys_and_defaults(
+    event: str, parameters: dict[str, object], resource: str
+) -> None:
+    assert needed(event, parameters) == {f"{event} arn:aws:{resource}"}
+
+
+def test_groups_that_aws_chooses_are_named_by_the_answer() -> None:
+    answer = {
+        "cacheParameterGroup": {"cacheParameterGroupName": "default.memcached1.6"},
+        "cacheSubnetGroupName": "default",
+    }
+    assert needed("elasticache:CreateCacheCluster", {"cacheClusterId": "web"}, answer) == {
+        f"elasticache:CreateCacheCluster arn:aws:elasticache:{HERE}:{resource}"
+        for resource in ("cluster:web", "parametergroup:default.memcached1.6", "subnetgroup:default")
+    }
+
+
+def test_tags_of_a_cluster_and_of_a_bucket_need_their_own_action() -> None:
+    assert f"elasticmapreduce:AddTags arn:aws:elasticmapreduce:{HERE}:cluster/*" in needed(
+        "elasticmapreduce:RunJobFlow", {"name": "nightly", "tags": [{"key": "team", "value": "web"}]}
+    )
+    tags = {"CreateBucketConfiguration": {"Tags": {"Tag": {"Key": "team", "Value": "web"}}}}
+    assert "s3:TagResource arn:aws:s3:::assets" in needed("s3:CreateBucket", {"bucketName": "assets", **tags})
+
+
+def test_application_auto_scaling_is_recorded_under_the_source_of_auto_scaling() -> None:
+    parameters = {"serviceNamespace": "ecs", "resourceId": "service/web/orders"}
+    target = f"arn:aws:application-autoscaling:{HERE}:scalable-target/*"
+    assert needed("autoscaling:RegisterScalableTarget", parameters) == {
+        f"application-autoscaling:RegisterScalableTarget {target}"
+    }
+    assert needed("autoscaling:PutScalingPolicy", parameters) == {f"application-autoscaling:PutScalingPolicy {target}"}
+    own = needed("autoscaling:PutScalingPolicy", {"autoScalingGroupName": "web"})
+    assert {need.partition(" ")[0] for need in own} == {"autoscaling:PutScalingPolicy"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in table("events") if row["kind"] == "rename" and row["match"] == "exact" and row["resource"]],
+    ids=lambda row: f"{row['event_name']} {row['resource'].rpartition('::')[2]}",
+)
+def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> None:
+    call = a_call(f"{row['event_source']}:{row['event_name']}", {"restApiId": "a1", "apiId": "a1"})
+    assert map_event(call.source, call.name).verdict is Verdict.MAPPED
+    for need in needs_of(call).needs:
+        assert fits(need.permission.action, need.permission.resource)

@@ -26,7 +26,9 @@ UNKNOWN_REF = "unknown-ref"
 BREAK_GLASS = GuardResult("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
-def addition_result(usage: Usage, evidence: Evidence, options: Options, document: Document | None) -> GuardResult | None:
+def addition_result(
+    usage: Usage, evidence: Evidence, options: Options, document: Document | None
+) -> GuardResult | None:
     """The first rule that forbids the addition; `document` is the committed policy."""
     escapes = document is None or document.version == VARIABLES_VERSION
     return (
@@ -96,8 +98,8 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
     if not (is_from_job_log(usage) and usage.need.exact and resource.startswith("arn:")):
         return None
     account = resource.split(":")[4]
-    partition, own = resource.split(":")[1], evidence.principal.split(":")[1]
-    if partition != own:
+    partition = resource.split(":")[1]
+    if partition != evidence.principal.split(":")[1]:
         return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another partition ({partition})")
     if account.isdigit() and account != evidence.principal.split(":")[4]:
         return GuardResult(ONLY_LOGGED, f"only a job log tells it, and it is in another account ({account})")

@@ -45,6 +45,7 @@ from leastpriv.models import Call, Gap, GapKind, Scope
 
 _log = logging.getLogger(__name__)
 
+
 @dataclass(slots=True)
 class AssumeRoleEvents:
     """Sessions of roles, collected from AssumeRole events."""

@@ -205,7 +205,8 @@ def read_file(
     task: ReadOptions, file: TrailFile, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
 ) -> Iterator[Call | Gap]:
     """Yields the calls and gaps of a file of a folder, in order."""
-    return task.read(str(file.path), file.region, partial(open_regular, file.path, task.root, 0), rows, statistics, seen)
+    open_file = partial(open_regular, file.path, task.root, 0)
+    return task.read(str(file.path), file.region, open_file, rows, statistics, seen)
 
 
 def read_file_result(task: ReadOptions, file: TrailFile, rows: RecordReader) -> FileResult:

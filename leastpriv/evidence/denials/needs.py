@@ -184,8 +184,6 @@ def as_rehearsal_denial(denial: Denial, session: str) -> Denial:
     return replace(denial, mendable=True, why="") if refused and is_rehearsal(session) else denial
 
 
-
-
 def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another one."""
     told = decoder.decoded(_read(call.error_message, call.error_code))

@@ -158,7 +158,7 @@ def test_the_login_of_a_pull_request_is_not_trusted(github: FakeGitHub, session:
     ("subject", "provider"),
     [
         ("repo:eve/orders:ref:refs/heads/main", PROVIDER),
-        ("repo:acme/orders:ref:refs/heads/main", PROVIDER.replace("githubusercontent.com", "githubusercontent.com.eve")),
+        ("repo:acme/orders:ref:refs/heads/main", f"{PROVIDER}.eve"),
         ("repo:acme/orders:ref:refs/heads/main", "arn:aws:iam::1:oidc-provider/eve/_services/token"),
         ("ref:refs/heads/main", PROVIDER),
     ],

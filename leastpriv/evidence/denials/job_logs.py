@@ -95,6 +95,8 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
             begin = data.rfind(b"\n", 0, start)
             if (start - begin if begin >= 0 else cut_off + start) <= _LONGEST_LINE:
                 yield from _read(data, start, stop, name, lines)
+            elif (following := data.find(b"\n", start, stop) + 1) > 0:
+                yield from _read(data, following, stop, name, lines + 1)
             done = stop
         # The word of a denial that begins here may be in the next chunk.
         done = max(done, limit - _LEAD)

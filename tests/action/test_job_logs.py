@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.action.test_step import POLICY_FILE, Job, Step
+from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
 from tests.fakes.command import leastpriv
 from tests.fakes.deploys import POLICY, ROLE, deploys, record, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
@@ -39,6 +39,7 @@ REFUSED_IN_REHEARSAL = {
 def hub() -> Iterator[FakeGitHub]:
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 

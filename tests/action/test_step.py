@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from leastpriv.pipeline import propose
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import (
     CREATE_QUEUE,
+    FIRST,
     NOW,
     POLICY,
+    REFUSED,
     ROLE,
     UPDATE,
     as_committed,
@@ -384,7 +387,11 @@ class TestGitHub:
         assert "branch unknown" not in step.summary
 
     def test_runs_that_github_does_not_know_are_marked(self, tmp_path: Path, hub: FakeGitHub) -> None:
-        step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token)
+        hub.world.runs.clear()
+        job = Job(tmp_path, hub)
+        again = deploys([REFUSED], first=FIRST + timedelta(days=28, minutes=1), times=1, number=4)
+        write_trail(job.workspace / "cloudtrail", [*usual_deploys(), *again])
+        step = job.step(mode="pull-request", github_token=hub.token)
         assert "(branch unknown)" in step.summary
         assert "The branch of the runs behind `cloudwatch:PutMetricAlarm`" in step.summary
 

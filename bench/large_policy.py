@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
+from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import VARIABLE, action_of
@@ -24,6 +24,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
+from tests.fakes.evidence import complete
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
@@ -69,7 +70,7 @@ def evidence(used: tuple[Usage, ...]) -> Evidence:
         last=RUNS[-1].first,
         counts=Counts(calls=calls, allowed=calls),
         regions=("eu-west-1",),
-        coverage=Coverage({region: timedelta(days=100) for region in ("eu-west-1", "us-east-1")}, True, frozenset()),
+        coverage=complete("eu-west-1", "us-east-1", start=FIRST.date(), days=100),
     )
 
 

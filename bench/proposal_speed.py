@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
+from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import VARIABLE, action_of
@@ -22,6 +22,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
+from tests.fakes.evidence import complete
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
@@ -67,7 +68,7 @@ def evidence() -> Evidence:
         last=RUNS[-1].first,
         counts=counts,
         regions=("eu-west-1",),
-        coverage=Coverage(spans, True, frozenset({"kms.amazonaws.com"})),
+        coverage=complete(*spans, start=FIRST.date(), days=100),
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.collector import UsageCollector
-from leastpriv.evidence.models import Coverage, Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import triggers_of
@@ -29,6 +29,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.visibility import not_visible
 from leastpriv.proposal.models import Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context, propose
+from tests.fakes.evidence import complete
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -41,7 +42,6 @@ PATTERNS = ("s3:*", "lambda:*", "dynamodb:*", "logs:*", "cloudwatch:*", "ec2:*",
 GOALS = {"s3:*": 45, "lambda:*": 40, "dynamodb:*": 25, "logs:*": 20, "cloudwatch:*": 60, "ec2:*": 15, "*": 6_000}
 _FIRST = datetime(2026, 9, 1, 10, tzinfo=UTC)
 _RUNS, _DAYS = 12, 3
-_LONG = timedelta(days=60)
 _OTHER = ("sqs.amazonaws.com", "CreateQueue", {"queueName": "orders"})
 _MOST_SHOWN = 20
 
@@ -194,7 +194,7 @@ def observed(source: str, name: str, parameters: Mapping[str, object]) -> Eviden
         time = _FIRST + timedelta(days=turn * _DAYS)
         for event in ((source, name, parameters), _OTHER):
             collector.note(_call(time, turn, *event))
-    coverage = Coverage(regions={"us-east-1": _LONG, "eu-west-1": _LONG}, reads=True, whole=_LONG)
+    coverage = complete("us-east-1", "eu-west-1", start=_FIRST.date(), days=_RUNS * _DAYS)
     return replace(collector.close(), coverage=coverage)
 
 

@@ -5,6 +5,7 @@ LeastprivError              exit 1   the action could not do its job
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
 │       └── NoPolicyError            the file has no policy at the pointer
 ├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
+├── NoCallsError            exit 1   the evidence has no call of the target: the message names the likely slip
 ├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
 └── PullRequestError        exit 1   the branch, commit or pull request could not be written
         └── CreationForbiddenError       the branch exists, the pull request does not (pull_request/github/)
@@ -12,7 +13,17 @@ LeastprivError              exit 1   the action could not do its job
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Returns ` Did you mean X?` with the known name that is most alike; empty without one."""
+    from difflib import get_close_matches
+
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(text.lower(), by_lower, n=1, cutoff=0.75)
+    return f" Did you mean {by_lower[close[0]]}?" if close else ""
 
 
 class LeastprivError(Exception):
@@ -33,6 +44,10 @@ class PolicyFileError(InputError):
 
 class NoPolicyError(PolicyFileError):
     """The file has no policy at the pointer."""
+
+
+class NoCallsError(LeastprivError):
+    """The evidence has no call of the target; nothing was checked."""
 
 
 class AwsErrorKind(StrEnum):

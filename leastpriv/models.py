@@ -81,6 +81,8 @@ class GapKind(StrEnum):
     """A trail stopped logging for a time, or could not deliver files."""
     SETTINGS_UNKNOWN = "settings-unknown"
     """A trail's settings could not be read: only its records show what it logs (docs: decision 6)."""
+    SILENCE = "silence"
+    """A region that has records on most days has none for some time."""
     LIVE_ROLE_UNREAD = "live-role-unread"
     """The policies attached to the deployed role are not known; this hides no call."""
     UNREADABLE_LOG = "unreadable-log"
@@ -190,6 +192,8 @@ class Call(Struct, frozen=True, gc=False):
     access_key: str = ""
     """Id of the access key that signed the call; empty where the record has none, for example when a service uses a
     role."""
+    caller_doubt: str = ""
+    """Why the call may be no deployment's: `console`, or an identity type that is not known; its outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,3 +325,5 @@ class Usage:
     """At least one call came from the principal directly; false where services forwarded all."""
     made: tuple[str, ...] = ()
     """Ids of the resources that the calls created, where the records contain them, sorted."""
+    doubt: str = ""
+    """Why the outcome is unknown, where not by an error: `caller_doubt` of the calls, or `no-answer`."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests import hypothesis_profiles
 from tests.fakes import progress
+from tests.fakes.aws import shared_models
 
 hypothesis_profiles.load(os.environ)
 
@@ -39,6 +40,12 @@ def logged() -> Iterator[list[str]]:
     """Record the progress that the product logs during the test."""
     with progress.recorded() as lines:
         yield lines
+
+
+@pytest.fixture(autouse=True)
+def shared_api_models() -> None:
+    """Read each API model once in a process, and not once in a test."""
+    shared_models.share()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -112,7 +112,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     policy = folder / "policy.json"
     if case.get("policy") is not None:
         policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
-    given = case.get("options", {})
+    given = {"minimum-days": 30, "aws-regions": regions(found), **case.get("options", {})}
     options = {name: tuple(value) if isinstance(value, list) else str(value) for name, value in given.items()}
     principal = case.get("principal", ROLE)
     inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
@@ -171,16 +171,39 @@ def records(case: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All records of a case: its runs, repeated as described, and its raw records."""
     found = [record for number, block in enumerate(case.get("runs", [])) for record in run_records(case, block, number)]
     found += list(case.get("records", []))
-    return found + (list(others(found)) if case.get("others", True) else [])
+    found += list(others(found, case.get("options", {}).get("aws-regions", []))) if case.get("others", True) else []
+    return [each for each in found if not any(is_missing(each, part) for part in case.get("missing", []))]
 
 
-def others(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A read call of another principal in each region, before and after the case: proof that the trail was read."""
+def is_missing(made: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    """Whether a record belongs to a part of the trail that the case leaves out."""
+    day = str(made["eventTime"])[:10]
+    return (
+        part.get("region", made.get("awsRegion")) == made.get("awsRegion")
+        and part.get("read-only", made.get("readOnly")) == made.get("readOnly")
+        and part.get("source", made.get("eventSource")) == made.get("eventSource")
+        and part.get("from", day) <= day <= part.get("to", day)
+    )
+
+
+def others(found: list[dict[str, Any]], named: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """A reading and a writing call of another principal on each day in each region: the trail is complete."""
     times = sorted(datetime.fromisoformat(str(each["eventTime"])) for each in found)
-    for region in sorted({str(each["awsRegion"]) for each in found if each.get("awsRegion")}):
-        for time in (times[0] - timedelta(minutes=1), times[-1] + timedelta(minutes=1)):
-            call = {"event": "ec2:DescribeRegions", "region": region}
-            yield record("arn:aws:iam::444455556666:role/somebody-else", "watch", time, call)
+    if not times:
+        return
+    first, last = times[0] - timedelta(minutes=1), times[-1] + timedelta(minutes=1)
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    for region in sorted({*regions(found), *named}):
+        for time in (*days, last):
+            for event in ("ec2:DescribeRegions", "ec2:CreateTags"):
+                yield record(
+                    "arn:aws:iam::444455556666:role/another", "watch", time, {"event": event, "region": region}
+                )
+
+
+def regions(found: list[dict[str, Any]]) -> list[str]:
+    """The regions of the records."""
+    return sorted({str(each["awsRegion"]) for each in found if each.get("awsRegion")})
 
 
 def run_records(case: Mapping[str, Any], block: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ _CHOICES = {
     "unseen-services": ["keep", "drop"],
     "resources": ["pattern", "exact", "keep"],
     "unknown-refs": ["", "mark", "refuse"],
+    "when-no-calls": ["fail", "report"],
 }
 _ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"
 _LIST = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}

@@ -31,6 +31,8 @@ INPUTS = {
     "role-arn": "arn:aws:iam::111122223333:role/ci/orders-deploy",
     "policy-file": POLICY_FILE,
     "trails": "cloudtrail",
+    "aws-regions": "eu-west-1, us-east-1",
+    "minimum-days": "30",
     "mode": "pull-request",
     "github-token": "",
 }

@@ -32,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 SAME = {"allowed": "Allowed", "implicitDeny": "ImplicitlyDenied", "explicitDeny": "ExplicitlyDenied"}
 EPOCH = "1795478400"
 """2026-11-24T00:00:00Z."""
+NO_ZONE = "2026-11-24T00:00:00"
+MICROSECOND = "2026-11-24T00:00:00.000001Z"
 ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:ListBucket", "sqs:SendMessage", "sns:Publish")
 ACTION_ENTRIES = (*ACTIONS, "s3:*", "S3:get*", "*", "s?s:*", "*:*", "s3:*Object", "sns:P?blish", "iam:PassRole")
 RESOURCES = (
@@ -54,7 +56,8 @@ RESOURCE_ENTRIES = (
     "arn:aws:s3:::logs/${aws:PrincipalTag/team, 'a'}/b.txt",
     "arn:aws:s3:::logs/a/b${*}",
 )
-STRINGS = ("ci", "CI", "a", "main*", "main-1", "c?", "*", "${aws:username}", "${aws:PrincipalTag/team, 'a'}", "${*}")
+VARIABLES = ("${aws:username}", "${aws:PrincipalTag/team, 'a'}", "${aws:TagKeys, 'a'}")
+STRINGS = ("ci", "CI", "a", "main*", "main-1", "c?", "*", *VARIABLES, "${*}")
 TYPES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "String": (
         ("Equals", "NotEquals", "EqualsIgnoreCase", "NotEqualsIgnoreCase", "Like", "NotLike"),
@@ -63,20 +66,20 @@ TYPES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = 
     ),
     "Numeric": (
         ("Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"),
-        ("10", "2.5", "-3", "10.0", "ten"),
-        ("10", "2.5", "-3", "9", "x"),
+        ("10", "2.5", "-3", "10.0", "1e1", "ten"),
+        ("10", "2.5", "-3", "9", "1e1", "10.", "x"),
     ),
     "Date": (
         ("Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"),
-        ("2026-11-24T00:00:00Z", "2026-11-24T02:00:00+01:00", "2026-11-24", EPOCH, "soon"),
-        ("2026-11-24T00:00:00Z", "2026-11-24T01:00:00Z", "2026-11-23T12:30:00.5Z", EPOCH, "x"),
+        ("2026-11-24T00:00:00Z", "2026-11-24T02:00:00+01:00", "2026-11-24", NO_ZONE, EPOCH, "soon"),
+        ("2026-11-24T00:00:00Z", "2026-11-24T01:00:00Z", "2026-11-23T12:30:00.5Z", NO_ZONE, MICROSECOND, EPOCH, "x"),
     ),
-    "Bool": (("",), ("true", "false", "True"), ("true", "false", "TRUE")),
-    "Binary": (("Equals",), ("QUJD", "AAEC"), ("QUJD", "AAEC")),
+    "Bool": (("",), ("true", "false", "True", "yes"), ("true", "false", "TRUE", "no", "")),
+    "Binary": (("Equals",), ("QUJD", "AAEC", "YQ=="), ("QUJD", "AAEC", "YQ==", "YR==")),
     "Ip": (
         ("Address", "NotAddress"),
         ("203.0.113.0/24", "203.0.113.7", "2001:db8::/32", "0.0.0.0/0", "x"),
-        ("203.0.113.7", "203.0.114.1", "2001:db8::1", "2001:db9::1", "x"),
+        ("203.0.113.7", "203.000.113.7", "203.0.114.1", "2001:db8::1", "2001:db9::1", "x"),
     ),
     "Arn": (
         ("Equals", "Like", "NotEquals", "NotLike"),
@@ -124,7 +127,7 @@ class Maker:
             kind = self.random.choice(tuple(TYPES))
             names, values, _ = TYPES[kind]
             if self.random.random() < 0.1:
-                block.setdefault("Null", {})[f"test:{kind}"] = [self.random.choice(("true", "false"))]
+                block.setdefault("Null", {})[f"test:{kind}"] = [self.random.choice(("true", "false", "yes"))]
                 continue
             name = operator(kind, self.random.choice(names))
             quantifier = self.random.choice(("", "", "ForAllValues:", "ForAnyValue:"))
@@ -159,6 +162,8 @@ class Maker:
                 found[f"test:{kind}s"] = self.some(values, 3)
         if self.random.random() < 0.7:
             found["AWS:username"] = self.random.choice(("ci", "a", "*"))
+        if self.random.random() < 0.5:
+            found["aws:TagKeys"] = self.some(("a", "ci"), 2)
         if self.random.random() < 0.5:
             found["aws:PrincipalTag/team"] = self.random.choice(("a", "ci"))
         return found
@@ -218,8 +223,12 @@ def is_malformed(condition: tuple[str, str, Sequence[str]], found: Sequence[str]
 
 CONDITION_RULES: Mapping[str, Callable[[tuple[str, str, Sequence[str]], list[str] | None], bool]] = {
     "any-value-if-exists": lambda c, found: found is None and c[0].startswith("ForAny") and c[0].endswith("IfExists"),
-    "empty-value": lambda c, found: found == [""] and (":" in c[0] or c[0] == "Null"),
-    "several-values": lambda c, found: bool(found) and c[1].endswith("s") and ":" not in c[0] and c[0] != "Null",
+    "null-value": lambda c, _: c[0] == "Null" and "yes" in c[2],
+    "bool-value": lambda c, found: "Bool" in c[0] and bool({"yes", "no", ""} & {*c[2], *(found or ())}),
+    "multivalued-variable": lambda c, _: any("${aws:TagKeys" in value for value in c[2]),
+    "exponent": lambda c, found: bool({"1e1", "10."} & {*c[2], *(found or ())}),
+    "leading-zeros": lambda _, found: "203.000.113.7" in (found or ()),
+    "list-of-one": lambda c, found: c[1].endswith("s") and len(found or ()) == 1 and ":" not in c[0] and c[0] != "Null",
     "malformed-value": lambda c, found: is_malformed(c, found or ()),
     "epoch-seconds": lambda c, found: "Date" in c[0] and EPOCH in {*c[2], *(found or ())},
     "whole-range": lambda c, _: "0.0.0.0/0" in c[2],

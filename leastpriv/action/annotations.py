@@ -55,9 +55,9 @@ def _annotate(result: TargetResult, console: Console, max_findings: int) -> None
     if context is None:
         return
     if not _calls(context):
-        console.warning(
-            f"No call of {context.principal} was found: is the ARN right, and the trail?", title="No evidence"
-        )
+        text = context.missing_calls or f"No call of {context.principal} was found."
+        if not result.lacks_calls:
+            console.warning(text, title="No evidence")
     if result.target.settings.mode is Mode.CHECK:
         annotate_drift(context, console, max_findings)
     else:

@@ -87,6 +87,9 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
     if context is None:
         console.error(f"{result.target.role}: {result.failure}")
         return result.exit_code
+    if result.lacks_calls:
+        console.error(context.missing_calls)
+        return result.exit_code
     found = context_findings(context)
     try:
         step, url = github.update_tracking_issue(

@@ -20,9 +20,13 @@ _CODE_PREFIX = re.compile(r"^(?:Client|Server)\.")
 
 
 def denying_policy_type(reason: str) -> tuple[DeniedBy, str] | None:
-    """Returns the policy type that a reason names, and why no grant helps (empty where one does)."""
+    """Returns the policy type that a reason names first, and why no grant helps (empty where one does).
+
+    The action may name one too: `because no identity-based policy allows the iam:PutRolePermissionsBoundary action`.
+    """
     words = _without_blanks(reason)
-    return next((found for part, found in _denying_policies() if part in words), None)
+    named = ((words.find(part), found) for part, found in _denying_policies())
+    return min(((at, found) for at, found in named if at >= 0), key=lambda each: each[0], default=(0, None))[1]
 
 
 def why_no_grant_helps(denied_by: DeniedBy) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import re
+from argparse import Action, ArgumentParser, Namespace
+from typing import Any, NoReturn
 
 from leastpriv import __version__
+from leastpriv.errors import did_you_mean
 
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
 _DENIALS_CODES = "exit codes: 0 there are refusals; 1 there are none, or the job could not be done; 2 bad input"
@@ -17,7 +20,7 @@ def parser(only: str | None = None) -> ArgumentParser:
 
     `only`: the command that is asked for, if there is one of this name: making all takes as long as starting Python.
     """
-    whole = ArgumentParser(
+    whole = _Parser(
         prog="leastpriv",
         description="Works out which permissions a CI role needs and proposes the policy change, with proof.",
         epilog=_EXIT_CODES,
@@ -30,6 +33,44 @@ def parser(only: str | None = None) -> ArgumentParser:
         if asked or only is None:
             add_options(command)
     return whole
+
+
+class _Parser(ArgumentParser):
+    """Names the option that was meant, and refuses one that is given twice."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name in (None, "store"):
+            self.register("action", name, _StoreOnce)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses as argparse does, but reports an unknown option with the one that is most alike."""
+        found, rest = super().parse_known_args(args, namespace)
+        unknown = next((each for each in rest if each.startswith("--") and each != "--"), "")
+        if unknown:
+            self.error(f"unrecognized option {unknown.partition('=')[0]}.{self._meant(unknown)}")
+        return found, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2; a choice that does not exist is reported with the one that is most alike."""
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            message += did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        super().error(message)
+
+    def _meant(self, option: str) -> str:
+        return did_you_mean(option.partition("=")[0], self._option_string_actions)
+
+
+class _StoreOnce(Action):
+    """Stores the value of an option, which may be given once."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
+        given: frozenset[str] = getattr(namespace, "given_once", frozenset())
+        if self.dest in given:
+            parser.error(f"{option} is given twice: name one value. For several roles use --config.")
+        namespace.given_once = given | {self.dest}
+        setattr(namespace, self.dest, values)
 
 
 def _add_propose(command: ArgumentParser) -> None:
@@ -75,9 +116,9 @@ def _add_propose(command: ArgumentParser) -> None:
 
 
 EXPLAINED = (
-    "role-arn", "policy-file", "also-attached", "trails", "minimum-days", "minimum-runs", "minimum-confidence",
-    "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep", "never-add",
-    "unknown-refs", "evidence-branch",
+    "role-arn", "policy-file", "also-attached", "trails", "aws-regions", "minimum-days", "minimum-runs",
+    "minimum-confidence", "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep",
+    "never-add", "unknown-refs", "evidence-branch",
 )  # fmt: skip
 """Inputs that decide what becomes of an action."""
 

@@ -14,6 +14,11 @@ from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
+
+    from leastpriv.aws.arns import Window
+    from leastpriv.models import Gap, Principal
+    from leastpriv.pipeline.sources import CountedSource
 
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
@@ -24,7 +29,6 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.evidence.read_sources import read_by_principal
     from leastpriv.pipeline.sources import (
         DEFAULT_DAYS,
-        CountedSource,
         SourceOptions,
         bucket_trail,
         event_history,
@@ -48,26 +52,50 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
     sources = open_all([partial(source, name) for name in trails(tuple(options.trails), "--trails")])
+    shared_gaps: list[Gap] = []
+    chosen = window(options.start or "", options.end or "")
     found = read_by_principal(
         sources,
-        window(options.start or "", options.end or ""),
+        chosen,
         target,
         lambda calls: console.log(f"… {calls:,} calls"),
+        shared_gaps=shared_gaps if options.all_roles else None,
     )
     console.clear_progress()
-    from leastpriv.report.tables import permission_rows, permission_table
+    from leastpriv.report.tables import gap_row, permission_rows, permission_table
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
+    failed = True
     for name, evidence in found:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
-        if not evidence.counts.calls:
-            console.log(f"No call of {name} was found: is the ARN right, and the trail?")
+        if target and not evidence.counts.calls:
+            console.error(_missing_calls(target, sources, chosen, evidence.gaps))
+            failed = True
+        failed = failed and not evidence.counts.calls
+    rows += [gap_row(gap) for gap in shared_gaps]
     print_rows(stdout, rows, permission_table, options.format)
-    return 0
+    if failed and options.all_roles:
+        gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
+        console.error(f"No call of any role or user was read.{gap}")
+    return int(failed)
 
 
-def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]) -> str:
+    """Says why there is no call; folders are read again for the roles that they have instead."""
+    from leastpriv.aws.arns import Principals
+    from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+    from leastpriv.evidence.missing_calls import missing_calls
+
+    again = [TrailFolder(source.path) for source in sources if isinstance(source, TrailFolder)]
+    for folder in again:
+        for _ in folder.read(window, Principals(frozenset({target}))):
+            pass
+    others = [source.statistics for source in sources if not isinstance(source, TrailFolder)]
+    return missing_calls(target, [*others, *(folder.statistics for folder in again)], gaps)
+
+
+def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Explains why an action is needed, or what a proposal does with it."""
     from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED
@@ -95,9 +123,11 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     (target,) = run.targets
     # Neither a pull request nor the usage history is written.
     context = make_proposal(run, target, partial(read_target, run, target)).context
+    if context.missing_calls:
+        console.error(context.missing_calls)
     has_policy = bool(options.policy_file)
     if options.format == "json":
         print_text(stdout, json_lines(explained_rows(asked, context, has_policy=has_policy)))
     else:
         print_text(stdout, explain(asked, context, has_policy=has_policy))
-    return 0
+    return int(bool(context.missing_calls))

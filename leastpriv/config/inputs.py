@@ -60,7 +60,7 @@ INPUTS: tuple[Input, ...] = (
         ),
     ),
     Input("lookback-days", "90", help="for sources without an end of their own; trail folders are read whole"),
-    Input("minimum-days", "30", help="no removal before the evidence spans this many days"),
+    Input("minimum-days", "35", help="no removal before the evidence spans this many days"),
     Input("minimum-runs", "5", help="no removal before the evidence holds this many runs without a refusal"),
     Input("minimum-confidence", "80", help="no removal in a service before its runs give this confidence, in percent"),
     Input("grace-days", "30", help="what was added to the policy file within so many days is not removed"),
@@ -87,7 +87,10 @@ INPUTS: tuple[Input, ...] = (
     Input(
         "aws-regions",
         several=True,
-        help="a region whose event history is read (default: all that the account has enabled)",
+        help=(
+            "a region in which the role works, where it works in no other: event history is read in these regions, "
+            "and grants on * need no records of others (default: every region)"
+        ),
     ),
     Input("wait-for-events", "0", help="minutes to wait at most until CloudTrail has delivered the newest events"),
     Input(
@@ -125,6 +128,11 @@ INPUTS: tuple[Input, ...] = (
         "evidence-branch",
         option="--evidence-folder",
         help="folder that remembers usage between runs (docs/memory.md)",
+    ),
+    Input(
+        "when-no-calls",
+        "fail",
+        help="fail, or report: what happens where the evidence has no call of the role, as of one that rests",
     ),
     Input("drift-report", "fail", step_only=True, help="fail, or issue: what becomes of drift in the mode check"),
     Input("cache-dir", help="folder that keeps what was read of trails between runs"),

@@ -22,7 +22,7 @@ from leastpriv.config.validators import (
     trails,
     window,
 )
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, did_you_mean
 from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, parse_generation
 from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
 from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
@@ -76,6 +76,8 @@ class Settings:
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
     """Whether IAM reports last accessed information, where there are credentials."""
+    fails_without_calls: bool = True
+    """Whether evidence without a call of the principal fails the run."""
     drift_issue: bool = False
     """Whether the mode check keeps drift in a tracking issue instead of failing."""
     history_location: str = ""
@@ -148,10 +150,24 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
     """Returns the inputs of a step; one that names no evidence reads event history, which every account has."""
+    _check_names(environment)
     values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in INPUTS}
     if not any(values[name] for name in ("trails", "athena-table", "job-logs")):
         values["trails"] = EVENT_HISTORY
     return GivenInputs(values, {known.name: f"The input {known.name}" for known in INPUTS})
+
+
+_OF_THE_RUNNER = frozenset({"ARGS", "ENTRYPOINT", "POST-ENTRYPOINT", "PRE-ENTRYPOINT"})
+"""Names that `with:` may hold for every action in a container."""
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Raises InputError for an input that does not exist: the runner only warns of it."""
+    names = {known.name.upper(): known.name for known in INPUTS}
+    for variable in sorted(environment):
+        name = variable.removeprefix("INPUT_")
+        if name != variable and name not in names and name not in _OF_THE_RUNNER and environment[variable]:
+            raise InputError(f"There is no input {name.lower()!r}.{did_you_mean(name, names.values())}")
 
 
 def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
@@ -196,7 +212,7 @@ def parse_settings(given: GivenInputs) -> Settings:
         pull_request_options=_pull_request_options(values, text, labels),
         github_token=text["github-token"],
         aws_regions=regions(values, labels),
-        lookback_days=_integer(text, labels, "lookback-days", 1),
+        lookback_days=_lookback_days(text, labels),
         wait_for_events=_integer(text, labels, "wait-for-events"),
         job_logs=job_logs,
         athena_table=_athena_table(text["athena-table"], labels["athena-table"]),
@@ -204,6 +220,7 @@ def parse_settings(given: GivenInputs) -> Settings:
         validate_digests=_validate_digests(text, labels),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=_boolean(text, labels, "last-accessed"),
+        fails_without_calls=_one_of(text, labels, "when-no-calls", ["fail", "report"]) == "fail",
         drift_issue=_one_of(text, labels, "drift-report", ["fail", "issue"]) == "issue",
         history_location=text["evidence-branch"],
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
@@ -278,6 +295,16 @@ def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, mini
     return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
 
 
+def _lookback_days(text: Mapping[str, str], labels: Mapping[str, str]) -> int:
+    value = _integer(text, labels, "lookback-days", 1)
+    if value > _MOST_DAYS:
+        raise InputError(f"{labels['lookback-days']} is {value}: write at most {_MOST_DAYS}, ten years.")
+    return value
+
+
+_MOST_DAYS = 3_660
+
+
 def _percent(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> int:
     value = _integer(text, labels, name)
     if value > 100:
@@ -297,7 +324,7 @@ def _one_of(
 ) -> str:
     value = text[name]
     if value not in choices:
-        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.")
+        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.{did_you_mean(value, choices)}")
     return value
 
 

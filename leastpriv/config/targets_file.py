@@ -15,7 +15,7 @@ from typing import Any
 from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.validators import Value
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, did_you_mean
 
 SHARED = frozenset(
     (
@@ -246,7 +246,8 @@ def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
         if key in SHARED:
             raise InputError(f"{where} has the key {key!r}, which is for all targets: set it as an input of the run.")
         if key not in allowed:
-            raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}.")
+            meant = did_you_mean(str(key), allowed)
+            raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}.{meant}")
 
 
 def _line(targets: Any, number: int) -> str:

@@ -106,7 +106,23 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
     for region in found:
         if not _REGION.fullmatch(region):
             raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
+        meant = _region_meant(region)
+        if meant:
+            raise InputError(f"{labels['aws-regions']} holds {region!r}, which is no region. Did you mean {meant}?")
     return found
+
+
+def _region_meant(region: str) -> str:
+    """Returns the known region of which two letters are swapped or one is missing; a new region is no such name."""
+    from leastpriv.evidence.aws_findings.access_advisor import tracked_regions
+
+    known = tracked_regions()
+    if region in known:
+        return ""
+    letters = sorted(region)
+    swapped = (each for each in known if sorted(each) == letters)
+    shorter = (each for each in known if region in {each[:at] + each[at + 1 :] for at in range(len(each))})
+    return next(swapped, "") or next(shorter, "")
 
 
 def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.record import is_login
+from leastpriv.evidence.coverage import Coverage, DataStream, folder_of
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
 from leastpriv.evidence.gaps import merge_source_gaps
@@ -34,9 +35,16 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
 """
 _MOST_GAPS = 1_000
+_MOST_STREAMS = 20_000
+"""Prefixes of data events kept."""
 
 
 _RunIds = Mapping[int, Run]
+NO_ANSWER = "no-answer"
+_FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
+"""Answers that show that an event always has one: so many at least, and so many for each call without."""
+_NO_RUN = -1
+"""The run of a call that may be no deployment's."""
 
 
 class UsageCollector:
@@ -49,12 +57,18 @@ class UsageCollector:
         self._groups: dict[GroupKey, CallTotals] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
-        self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._data: dict[DataStream, tuple[datetime, datetime]] = {}
+        self._answers: dict[str, list[int]] = {}
+        """Event -> numbers of writing calls with an answer and without."""
         self._checked_inside: dict[str, str] = {}
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
         self._last: datetime | None = None
+
+    def rename(self, principal: str) -> None:
+        """Sets the ARN of the evidence: the path of a role may be known only later."""
+        self._principal = principal
 
     def note_gap(self, gap: Gap) -> None:
         """Adds a gap and counts equal gaps; past a limit the details are dropped, never the scope."""
@@ -64,12 +78,7 @@ class UsageCollector:
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
         self._outcomes[call.outcome] += 1
-        time = call.time
-        if self._first is None or time < self._first:
-            self._first = time
-        if self._last is None or time > self._last:
-            self._last = time
-        run = self._runs.note(call)
+        run = _NO_RUN if call.caller_doubt else self._note_run(call)
         if call.data_event:
             self._note_data_event(call)
         mapped = needs_of(call)
@@ -82,6 +91,39 @@ class UsageCollector:
             self._note_denial(call, run, mapped)
         else:
             self._tally(call, run, mapped.needs, call.outcome)
+
+    def _answer(self, call: Call) -> str:
+        """Counts whether a carried out writing call has an answer; returns the mark of one that has none."""
+        if call.read_only is not False or call.outcome is not Outcome.ALLOWED or call.error_code:
+            return ""
+        event = f"{call.source}:{call.name}"
+        counts = self._answers.setdefault(event, [0, 0])
+        counts[not call.response] += 1
+        return "" if call.response else f"{NO_ANSWER} {event}"
+
+    def _resolve_answers(self) -> dict[GroupKey, CallTotals]:
+        """Returns the groups; a call without the answer that its kind nearly always has is of unknown outcome."""
+        found: dict[GroupKey, CallTotals] = {}
+        for (needs, outcome, mark, region), totals in self._groups.items():
+            event = mark.removeprefix(f"{NO_ANSWER} ")
+            if event != mark:
+                answered, unanswered = self._answers[event]
+                lacks = answered >= _FEWEST_ANSWERS and unanswered * _ANSWERS_PER_MISSING <= answered
+                outcome, mark = (Outcome.UNKNOWN, NO_ANSWER) if lacks else (outcome, "")
+            key = (needs, outcome, mark, region)
+            if key in found:
+                found[key].absorb(totals)
+            else:
+                found[key] = totals
+        return found
+
+    def _note_run(self, call: Call) -> int:
+        time = call.time
+        if self._first is None or time < self._first:
+            self._first = time
+        if self._last is None or time > self._last:
+            self._last = time
+        return self._runs.note(call)
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         denial = self._denial(call)
@@ -108,7 +150,7 @@ class UsageCollector:
     ) -> None:
         if not needs:
             return
-        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
+        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else call.caller_doubt or self._answer(call)
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         tally = self._groups.get(key)
         if tally is None:
@@ -123,7 +165,8 @@ class UsageCollector:
             identity_of: the identity for which STS issued an access key (`IssuedKeys.identity_of`).
         """
         runs = self._runs.resolve(identity_of)
-        groups = with_known_paths(self._groups)
+        groups = with_known_paths(self._resolve_answers())
+        unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
             usages=tuple(_usages(groups, runs)),
@@ -145,14 +188,14 @@ class UsageCollector:
             last=self._last,
             counts=Counts(
                 calls=sum(self._outcomes.values()),
-                allowed=self._outcomes[Outcome.ALLOWED],
+                allowed=self._outcomes[Outcome.ALLOWED] - unanswered,
                 denied=self._outcomes[Outcome.DENIED],
-                unknown=self._outcomes[Outcome.UNKNOWN],
+                unknown=self._outcomes[Outcome.UNKNOWN] + unanswered,
                 unmapped=self._unmapped,
                 no_permission=self._no_permission,
             ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
-            data_recorded={each: last - first for each, (first, last) in self._data.items()},
+            coverage=Coverage(data=self._data),
             checked_inside=dict(sorted(self._checked_inside.items())),
         )
 
@@ -184,11 +227,11 @@ class UsageCollector:
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
     def _note_data_event(self, call: Call) -> None:
-        kind, time = "read" if call.read_only else "write", call.time
+        kind, time = "" if call.read_only is None else "read" if call.read_only else "write", call.time
         for arn in call.resources:
-            key = (logged_resource(arn), kind)
+            key = DataStream(f"{call.source}:{call.name}", kind, folder_of(arn))
             first, last = self._data.get(key, (time, time))
-            if not first < time < last:
+            if not first < time < last and (key in self._data or len(self._data) < _MOST_STREAMS):
                 self._data[key] = (min(first, time), max(last, time))
 
     def _folded(self, need: Need) -> Need:
@@ -207,11 +250,6 @@ class UsageCollector:
         return replace(need, permission=folded, derivation="folded: too many resources", exact=False)
 
 
-def logged_resource(arn: str) -> str:
-    """The resource that a data event selector names: the bucket of an object, otherwise the ARN."""
-    return arn.partition("/")[0] if ":s3:::" in arn else arn
-
-
 def _parents(resource: str) -> Iterable[str]:
     """Yields ever wider patterns of a resource: `b/x/*`, then `b/*`; at the end the region and account."""
     head, slash, path = resource.partition("/")
@@ -223,7 +261,7 @@ def _parents(resource: str) -> Iterable[str]:
 
 
 def _ids(tally: CallTotals, runs: _RunIds) -> tuple[str, ...]:
-    found = {runs[token] for token in tally.runs}
+    found = {runs[token] for token in tally.runs if token != _NO_RUN}
     return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
 
 
@@ -232,7 +270,10 @@ def _usages(groups: Mapping[GroupKey, CallTotals], runs: _RunIds) -> list[Usage]
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
-    usages = [_usage(need, outcome, tally, runs) for (need, outcome, _), tally in merged.items()]
+    usages = [
+        replace(_usage(need, outcome, tally, runs), doubt=told if outcome is Outcome.UNKNOWN else "")
+        for (need, outcome, told), tally in merged.items()
+    ]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
@@ -266,6 +307,8 @@ class PrincipalCollectors:
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._books = {each.arn: UsageCollector(each.arn, self._decoder) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
+        self._names: dict[str, str] = {}
+        """ARN without the path -> ARN with the longest path seen: a session ARN has no role path."""
         self._keys = IssuedKeys()
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
@@ -274,27 +317,47 @@ class PrincipalCollectors:
         if isinstance(item, Gap):
             self._gaps[source].append(item)
             return
+        if is_login(item):
+            self._keys.note_login(item)
+            return
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
-        call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
-        if is_login(call):
-            self._keys.note_login(call)
-            return
+        name = own.arn if own else item.principal
+        if self._principals.targets is None:
+            name = self._without_path(name)
+        call = structs.replace(item, principal=name) if name != item.principal else item
         if call.principal not in self._books and len(self._books) < self._most:
             self._books[call.principal] = UsageCollector(call.principal, self._decoder)
         if call.principal in self._books:
             self._books[call.principal].note(call)
             self._keys.note(call)
 
-    def close(self) -> Iterator[tuple[str, Evidence]]:
-        """Yields the evidence of each principal, sorted by ARN, and frees its collector."""
-        for book in self._books.values():
-            for gap in merge_source_gaps(self._gaps):
-                book.note_gap(gap)
-        for name in sorted(self._books):
-            yield name, self._with_keys(self._books.pop(name).close(self._keys.identity_of))
+    def _without_path(self, arn: str) -> str:
+        """Returns the ARN without its path, under which all calls of a role are counted; names are unique."""
+        head, _, name = arn.rpartition("/")
+        short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
+        known = self._names.get(short)
+        if known is None or len(arn) > len(known):
+            self._names[short] = arn
+        return short
 
-    def _with_keys(self, evidence: Evidence) -> Evidence:
+    def close(self, shared: list[Gap] | None = None) -> Iterator[tuple[str, Evidence]]:
+        """Yields the evidence of each principal, sorted by ARN, and frees its collector.
+
+        The gaps of the sources are added to `shared`, else to the evidence of each principal.
+        """
+        gaps = merge_source_gaps(self._gaps)
+        if shared is not None:
+            shared.extend(gaps)
+        for short, name in sorted(self._names.items()):
+            self._books[short].rename(name)
+        for book in self._books.values():
+            for gap in () if shared is not None else gaps:
+                book.note_gap(gap)
+        for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
+            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(self._keys.identity_of))
+
+    def _with_keys(self, name: str, evidence: Evidence) -> Evidence:
         """Adds the issuers of access keys, and the parent runs of chained sessions."""
-        runs = self._keys.with_parent_runs(evidence.principal, evidence.runs)
-        return replace(evidence, signed=self._keys.key_issuers(evidence.principal), runs=runs)
+        runs = self._keys.with_parent_runs(name, evidence.runs)
+        return replace(evidence, signed=self._keys.key_issuers(name), runs=runs)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from itertools import chain
 
+from leastpriv.evidence.coverage import Coverage, silence_gaps
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 
@@ -101,3 +102,13 @@ def with_clock_gap(evidence: Evidence, now: datetime) -> Evidence:
         "set this machine's clock, or take the records of another time out"
     )
     return replace(evidence, gaps=(*evidence.gaps, Gap(GapKind.FUTURE_RECORDS, Scope(), detail)))
+
+
+def with_coverage(evidence: Evidence, coverage: Coverage) -> Evidence:
+    """Adds the coverage of all sources, and a gap for each silence in it."""
+    own = evidence.coverage.data
+    data = {
+        stream: (min(first, own.get(stream, (first,))[0]), max(last, own.get(stream, (last,))[-1]))
+        for stream, (first, last) in {**own, **coverage.data}.items()
+    }
+    return replace(evidence, coverage=replace(coverage, data=data), gaps=(*evidence.gaps, *silence_gaps(coverage)))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sys import intern
 
 from leastpriv.evidence.aws_findings.models import NO_AWS_FINDINGS, AwsFindings
+from leastpriv.evidence.coverage import Coverage
 from leastpriv.models import Call, Denial, Gap, Need, Outcome, Run, Usage
 from leastpriv.permissions.request import new_ids
 
@@ -102,22 +103,7 @@ class Counts:
     """Allowed calls that need no permission in a policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What the trail records of all principals: missing calls prove something only where other calls were recorded."""
-
-    regions: Mapping[str, timedelta] = field(default_factory=dict)
-    """Region -> time from its first to its last record."""
-    reads: bool = False
-    """The trail records at least one read-only management event, so it does not log writes only."""
-    sources: frozenset[str] = frozenset()
-    """Recorded event sources: a trail may exclude AWS KMS and the RDS Data API."""
-    events: frozenset[str] = frozenset()
-    """Management events recorded of any principal, as event source and name: CloudTrail records these operations."""
-    whole: timedelta = timedelta()
-    """Period for which all management events were read, as in event history, which excludes none."""
-    logged: Mapping[str, timedelta] = field(default_factory=dict)
-    """`management-read`, `management-write` or event source -> time from its first to its last record in a trail."""
+_NO_COVERAGE = Coverage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +120,9 @@ class Evidence:
     counts: Counts = Counts()
     regions: tuple[str, ...] = ()
     """Regions of the principal's calls."""
-    coverage: Coverage = Coverage()
+    coverage: Coverage = _NO_COVERAGE
     live_role_drift: str = ""
     """How the deployed role differs from the policy file, in words; empty where it is equal or was not read."""
-    data_recorded: Mapping[tuple[str, str], timedelta] = field(default_factory=dict)
-    """(`arn:aws:s3:::bucket`, `read` or `write`) with recorded data events -> time from first to last."""
     logged_runs: tuple[Run, ...] = ()
     """Workflow runs whose own job logs were read; CloudTrail may not show them yet."""
     aws_findings: AwsFindings = NO_AWS_FINDINGS

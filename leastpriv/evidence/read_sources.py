@@ -49,8 +49,12 @@ def read_by_principal(
     target: Principal | Principals | None,
     progress: Callable[[int], None] = lambda _: None,
     decoder: Decoder | None = None,
+    shared_gaps: list[Gap] | None = None,
 ) -> Iterator[tuple[str, Evidence]]:
-    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory."""
+    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory.
+
+    The gaps of the sources are added to `shared_gaps`, else to the evidence of each principal.
+    """
     principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
     items = _all_items(sources, window, principals)
     first = next(items, None)
@@ -62,7 +66,7 @@ def read_by_principal(
         books.note(source, item)
         if number % _PROGRESS_EVERY == 0:
             progress(number)
-    return books.close()
+    return books.close(shared_gaps)
 
 
 def _all_items(

@@ -114,6 +114,43 @@ def _resource_arns(prefix: str) -> Mapping[str, str]:
     return known | {row["types"]: row["arn"] for row in rows}
 
 
+_MULTIVALUED_GLOBAL_KEYS = frozenset(
+    f"aws:{name}"
+    for name in (
+        "calledvia",
+        "principalorgpaths",
+        "principalservicenameslist",
+        "resourceorgpaths",
+        "sourceorgpaths",
+        "tagkeys",
+        "vpceorgpaths",
+    )
+)
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, "Value type - Multivalued"
+(2026-11-24)."""
+
+
+@cache
+def is_multivalued_key(key: str) -> bool:
+    """Whether AWS declares a condition key, given in lower case, as a list of values."""
+    prefix = key.partition(":")[0]
+    if prefix not in services():
+        return key in _MULTIVALUED_GLOBAL_KEYS
+    # The keys of `vpc-lattice-svcs:RequestQueryString/${QueryStringKey}` share its type.
+    return bool({key, key.partition("/")[0] + "/"} & _multivalued_keys(prefix))
+
+
+@cache
+def _multivalued_keys(prefix: str) -> frozenset[str]:
+    conditions = _data().conditions
+    keys = {key.lower(): key for key in conditions.get_condition_keys_for_service(prefix)}
+    return frozenset(
+        key.partition("${")[0]
+        for key in keys
+        if conditions.get_condition_key_details(prefix, key)["type"].startswith("ArrayOf")
+    )
+
+
 def action(name: str) -> Action | None:
     """The action `service:Name` in any case, or None where the catalogue lacks it."""
     prefix, _, short = name.partition(":")

@@ -11,18 +11,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from leastpriv.aws.arns import Principals, parse_principal
+from leastpriv.aws.arns import Principals, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
-from leastpriv.evidence.models import Coverage, Evidence
+from leastpriv.evidence.gaps import with_coverage
+from leastpriv.evidence.missing_calls import missing_calls
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
@@ -41,6 +43,8 @@ class TargetEvidence:
     evidence: Evidence
     files: int
     records: int
+    missing_calls: str = ""
+    """Why there is no call, in sentences; empty where there are calls."""
 
 
 def read_target(run: RunContext, target: Target) -> TargetEvidence:
@@ -79,14 +83,20 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         message_decoder(run.aws),
     )
     statistics = [source.statistics for source in sources]
-    coverage = _coverage(statistics)
+    coverage = total_coverage(
+        statistics, settings.aws_regions, every_region=settings.event_history and not settings.aws_regions
+    )
     files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
     read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
     _log.info(f"Read {records:,} records in {where or 'no file'}: {_found(found)}")
-    return {
-        name: TargetEvidence(replace(evidence, coverage=coverage), files, records) for name, evidence in found.items()
-    }
+
+    def result(name: str, evidence: Evidence) -> TargetEvidence:
+        principal = None if evidence.counts.calls or not sources else principal_of(name)
+        missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
+        return TargetEvidence(with_coverage(evidence, coverage), files, records, missing)
+
+    return {name: result(name, evidence) for name, evidence in found.items()}
 
 
 def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
@@ -139,27 +149,6 @@ def _found(found: Mapping[str, Evidence]) -> str:
         return f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
     calls = sum(evidence.counts.calls for evidence in found.values())
     return f"{plural(calls, 'call')} of {plural(len(found), 'role')}"
-
-
-def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
-    """Returns what all sources together cover."""
-    return Coverage(
-        regions=_lengths(each.spans for each in figures),
-        logged=_lengths(each.logged for each in figures),
-        reads=any(each.kinds["management-read"] for each in figures),
-        sources=frozenset(source for each in figures for source in each.sources),
-        events=frozenset(event for each in figures for event in each.events),
-        whole=max((each.whole for each in figures), default=timedelta()),
-    )
-
-
-def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mapping[str, timedelta]:
-    """Returns name -> time from the first to the last record."""
-    together: dict[str, tuple[datetime, datetime]] = {}
-    for name, (first, last) in (item for each in spans for item in each.items()):
-        known = together.get(name, (first, last))
-        together[name] = (min(known[0], first), max(known[1], last))
-    return {name: last - first for name, (first, last) in sorted(together.items())}
 
 
 MAX_PATTERN_MATCHES = 50

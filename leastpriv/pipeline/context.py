@@ -209,11 +209,18 @@ class TargetResult:
         return bool(self.context and self.context.proposal.changes)
 
     @property
+    def lacks_calls(self) -> bool:
+        """Whether the evidence has no call of the principal, and that fails the run."""
+        return bool(self.context and self.context.missing_calls and self.target.settings.fails_without_calls)
+
+    @property
     def exit_code(self) -> int:
-        """0, the code of the failure, 1 where publishing failed, or 3 for drift in the mode check."""
+        """0, the code of the failure, 1 if publishing failed or there is no call, or 3 for drift in the mode check."""
         if self.failure or self.context is None:
             return self.failure.exit_code if self.failure else 1
         if self.published and self.published.failure:
+            return 1
+        if self.lacks_calls:
             return 1
         is_check = self.target.settings.mode is Mode.CHECK
         return DRIFT_EXIT_CODE if is_check and context_findings(self.context) else 0

@@ -69,7 +69,22 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
     results = tuple(_target_result(run, each, evidence, chain) for each in targets)
     before_publishing(RunResult((*results, *failed), chain, tuple(notes)))
     first, more = first_files(run, run.file, drafts, chain)
-    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more), first)
+    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *_missing(results)), first)
+
+
+def _mistyped_actions(context: ReportContext) -> list[str]:
+    """Returns a sentence for each action of the policy that the catalogue lacks and that is like one that it has."""
+    unknown = [held for held in context.proposal.held_back if held.guard_result.guard == "unknown-action"]
+    return [
+        f"{context.policy_file} names {held.action}: {held.guard_result.reason}"
+        for held in unknown
+        if "Did you mean" in held.guard_result.reason
+    ]
+
+
+def _missing(results: Sequence[TargetResult]) -> list[str]:
+    """Returns a sentence for each target without a call."""
+    return [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,8 @@ def make_proposal(
     context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
+    for sentence in _mistyped_actions(context):
+        _log.warning(sentence)
     return PullRequestContent(context, name, body(context, len(controls_section(changes))), base, changes, earlier)
 
 
@@ -151,6 +168,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         assumed=inputs.others.assumed,
         files=inputs.found.files,
         records=inputs.found.records,
+        missing_calls="" if evidence.usages else inputs.found.missing_calls,
         history=history,
         attached_documents=tuple(attached),
         live=inputs.others.live,

@@ -95,6 +95,8 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
         attached=named,
         records=reading.records,
         run_url=run.run_url,
+        missing_calls="" if evidence.usages else reading.missing_calls,
+        fails_without_calls=settings.fails_without_calls,
     )
     title = review_title(context)
     _log.info(title)
@@ -103,6 +105,10 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
 
 def report_review(result: ReviewResult, console: Console) -> int:
     """Returns the exit code 0, or 3 where recorded calls would be denied; reports that."""
+    if result.context.missing_calls:
+        show = console.error if result.context.fails_without_calls else console.warning
+        show(result.context.missing_calls)
+        return 1 if result.context.fails_without_calls else 0
     if not result.breaks:
         return 0
     name = result.context.policy_file

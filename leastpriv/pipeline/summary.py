@@ -33,6 +33,8 @@ def report_failures(result: RunResult, console: Console) -> None:
             console.error(f"{each.target.role}: {each.failure}")
         elif each.published and each.published.failure:
             console.error(f"{each.published.failure} {each.published.manual_url}".rstrip())
+        elif each.lacks_calls:
+            console.error(each.content.context.missing_calls)
         elif each.exit_code == DRIFT_EXIT_CODE:
             report_drift(each, console)
 
@@ -67,6 +69,8 @@ def _target_summary(result: TargetResult) -> str:
         pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
         why = f" {prose(published.reason)}" if published.reason else ""
         where = f"{pull}: {published.operation}.{why}\n\n"
+    if content.context.missing_calls:
+        where += f"> **Nothing was checked.** {prose(content.context.missing_calls)}\n\n"
     section = drift_section(content.context, result.target.settings.mode)
     return f"## {content.title}\n\n{where}{section}{content.body}"
 

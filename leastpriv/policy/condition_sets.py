@@ -5,7 +5,6 @@ An answer of False means "not proved", never "disproved".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,10 +17,13 @@ from leastpriv.policy.conditions import (
     Operator,
     arn_parts,
     in_2012_spelling,
+    is_arn_pattern,
+    is_true,
     parse_date,
     parse_network,
     parse_number,
     parse_operator,
+    without_variables,
 )
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Element
@@ -80,10 +82,18 @@ def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
 
 def _alternatives(condition: Condition) -> tuple[Condition, ...]:
     operator = parse_operator(condition.operator)
-    alone = operator is None or operator.negated or operator.quantifier == "ForAllValues"
+    alone = (
+        operator is None or operator.negated or operator.quantifier == "ForAllValues" or _depends_on_effect(condition)
+    )
     if alone or len(condition.values) < 2:
         return (condition,)
     return tuple(replace(condition, values=(value,)) for value in condition.values)
+
+
+def _depends_on_effect(condition: Condition) -> bool:
+    """Returns whether a value may be no ARN, which makes a Deny apply and an Allow not."""
+    operator = parse_operator(condition.operator)
+    return bool(operator and operator.base == "ArnLike") and not all(map(is_arn_pattern, condition.values))
 
 
 @lru_cache(maxsize=16384)
@@ -109,7 +119,10 @@ def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
 
 @lru_cache(maxsize=16384)
 def condition_implies(one: Condition, other: Condition) -> bool:
-    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in a `ConditionSet`."""
+    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in a `ConditionSet`.
+
+    Holds if both belong to statements of one effect, and if `one` belongs to an Allow and `other` to a Deny.
+    """
     if one == other:
         return True
     narrow, wide = parse_operator(one.operator), parse_operator(other.operator)
@@ -117,8 +130,12 @@ def condition_implies(one: Condition, other: Condition) -> bool:
         return False
     if narrow.quantifier != wide.quantifier or not _no_stricter_on_absent_key(narrow, wide):
         return False
-    if narrow.base == "Null":
-        return wide.base == "Null" and set(one.values) <= set(other.values)
+    if _depends_on_effect(one) or _depends_on_effect(other):
+        return False
+    if "Null" in {narrow.base, wide.base}:
+        return narrow.base == wide.base and all(
+            any(_within("Null", value, "Null", wider) for wider in other.values) for value in one.values
+        )
     if narrow.negated:
         return all(
             any(_within(wide.base, value, narrow.base, barred) for barred in one.values) for value in other.values
@@ -176,9 +193,14 @@ def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Calla
     return within
 
 
+def _same_truth(value: str, wider: str) -> bool:
+    return not has_variable(value + wider) and is_true(value) == is_true(wider)
+
+
 _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
     "ArnLike": _arn_within,
-    "Bool": lambda value, wider: value.lower() == wider.lower(),
+    "Bool": _same_truth,
+    "Null": _same_truth,
     "IpAddress": _network_within,
     **{
         f"{kind}{order}{equals}": _compare_bounds(read, order == "LessThan")
@@ -196,6 +218,8 @@ def _conditions_exclude(one: Condition, other: Condition) -> bool:
         return False
     if narrow.negated or narrow.quantifier or wide.quantifier or narrow.if_exists:
         return False
+    if _depends_on_effect(one) or _depends_on_effect(other):
+        return False
     if wide.negated:
         return all(
             any(_within(narrow.base, value, wide.base, barred) for barred in other.values) for value in one.values
@@ -209,10 +233,9 @@ def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool
     """Returns whether no actual value matches both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
         return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
-    return base == other_base == "Bool" and {value.lower(), other.lower()} == {"true", "false"}
+    return base == other_base == "Bool" and not has_variable(value + other) and is_true(value) != is_true(other)
 
 
-_VARIABLE = re.compile(r"\$\{(?![*?$]\})[^}]*\}?")
 EVERYTHING = Element(("*",))
 _UNKNOWN = "a statement without Resource"
 
@@ -249,11 +272,6 @@ def listed_rule(listed: Permission) -> Rule:
     matching = (pattern,) if has_variable(pattern) else ()
     condition_set = replace(condition_set_of(listed.conditions, variables=True, unreadable=""), matching=matching)
     return Rule(True, Element((listed.action,)), Element((without_variables(pattern),)), condition_set, -1, None)
-
-
-def without_variables(pattern: str) -> str:
-    """Replaces policy variables in a pattern of version 2012-10-17 by `*`."""
-    return _VARIABLE.sub("*", pattern)
 
 
 def _rules(document: Document, number: int, statement: Statement) -> Iterator[Rule]:

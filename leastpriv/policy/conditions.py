@@ -7,12 +7,15 @@ policy variables: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_pol
 2026-11-24).
 
 If the request lacks the key, a positive operator is False, a negated one True and one with `IfExists` True;
-`ForAllValues` is True and `ForAnyValue` False, also if the key's only value is empty. None means an unknown
-operator, a value that is not in the operator's format, and a key with several values under an operator without
-`ForAllValues` or `ForAnyValue`: AWS does not document these.
+`ForAllValues` is True and `ForAnyValue` False. An empty value is a value. A multivalued key that is present matches no
+operator without `ForAllValues` or `ForAnyValue`. None means an unknown operator, or a value of the policy that is not
+in the operator's format.
 
 Variable names are case-insensitive; `${key, 'text'}` has a default; a variable without a value is null, which equals
-and matches no text; a key with several values cannot be a variable.
+and matches no text; a multivalued key cannot be a variable, also with a default.
+
+The pages above do not say how AWS reads malformed values, empty values and multivalued keys. AWS's answers to
+`iam:TagUser` calls do (captured 2026-08 and 2026-09); `tests/cases_evaluator` has a case for each.
 """
 
 from __future__ import annotations
@@ -21,35 +24,42 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from leastpriv.models import Condition
+from leastpriv.permissions.catalog import is_multivalued_key
 from leastpriv.permissions.patterns import has_variable, resource_matches, unescape
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(
-    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2}))?)?",
+    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?)?",
     re.ASCII,
 )
-"""https://www.w3.org/TR/NOTE-datetime, without the bare year, which could also be seconds since 1970."""
-_EPOCH = re.compile(r"[0-9]{5,16}(?:\.[0-9]+)?", re.ASCII)
+"""https://www.w3.org/TR/NOTE-datetime, without the bare year; a time without a zone is in UTC."""
+_EPOCH = re.compile(r"[+-]?[0-9]{5,16}(?:\.[0-9]+)?", re.ASCII)
+_YEAR_OR_EPOCH = re.compile(r"[+-]?[0-9]{1,4}", re.ASCII)
+"""A year, or seconds since 1970: no page says which."""
+_MILLISECOND = Decimal("0.001")
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)
 def parse_number(text: str) -> Decimal | None:
-    """Parses an integer or decimal; None if the text is neither."""
+    """Parses an integer or decimal, also with an exponent; None if the text is neither."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)
 def parse_date(text: str) -> Decimal | None:
-    """Parses a date, a date with time, or seconds since 1970, into seconds since 1970; None for other text."""
+    """Parses a date, a date with time, or seconds since 1970, into seconds since 1970, truncated to milliseconds.
+
+    Returns None for other text.
+    """
     if _EPOCH.fullmatch(text):
-        return Decimal(text)
+        return Decimal(text).quantize(_MILLISECOND, ROUND_FLOOR)
     found = _DATE.fullmatch(text)
     if not found:
         return None
@@ -61,7 +71,7 @@ def parse_date(text: str) -> Decimal | None:
     except ValueError:
         return None
     whole = (time - _EPOCH_START) // timedelta(seconds=1) - _offset(zone or "Z")
-    return Decimal(whole) + Decimal(f"0.{fraction}" if fraction else 0)
+    return Decimal(whole) + Decimal(f"0.{fraction[:3]}" if fraction else 0)
 
 
 def _offset(zone: str) -> int:
@@ -72,24 +82,20 @@ def _offset(zone: str) -> int:
     return seconds if zone[0] == "+" else -seconds
 
 
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0{1,2}(?=[0-9])")
+
+
 @lru_cache(maxsize=4096)
 def parse_network(text: str) -> IPv4Network | IPv6Network | None:
     """Parses an address or a CIDR range, an address as a range of one; None if the text is neither."""
     try:
-        return ip_network(text, strict=False)
+        return ip_network(text if ":" in text else _LEADING_ZEROS.sub("", text), strict=False)
     except ValueError:
         return None
 
 
-@lru_cache(maxsize=4096)
-def parse_base64(text: str) -> bytes | None:
-    """Parses base64; None if the text is not base64."""
-    from base64 import b64decode
-
-    try:
-        return b64decode(text, validate=True)
-    except ValueError:
-        return None
+def _parse_address(text: str) -> IPv4Network | IPv6Network | None:
+    return None if "/" in text else parse_network(text)
 
 
 Context = Mapping[str, tuple[str, ...]]
@@ -98,6 +104,14 @@ Context = Mapping[str, tuple[str, ...]]
 _TOKEN = re.compile(r"\$\{[*?$]\}|\$\{([^},]*)(?:,\s*'([^'}]*)'\s*)?\}|\$\{[^}]*\}?|\$")
 """An escape, a variable with key and default, a malformed variable, or a lone dollar sign."""
 _SPECIAL = re.compile(r"[*?$]")
+
+
+_VARIABLE = re.compile(r"\$\{(?![*?$]\})[^}]*\}?")
+
+
+def without_variables(pattern: str) -> str:
+    """Replaces policy variables in a pattern of version 2012-10-17 by `*`."""
+    return _VARIABLE.sub("*", pattern)
 
 
 def in_2012_spelling(text: str, variables: bool) -> str:
@@ -111,8 +125,8 @@ def in_2012_spelling(text: str, variables: bool) -> str:
 def resolve_variables(text: str, context: Context, complete: bool) -> str | None:
     """Replaces policy variables by the request's values, in which wildcards become plain text.
 
-    Returns None if a variable has no value: such a text matches nothing. A variable that remains is unknown: its key is
-    absent from an incomplete context, or has several values.
+    Returns None if a variable has no value or a multivalued key: such a text matches nothing. A variable that remains
+    is unknown: its key is absent from an incomplete context.
     """
     if not has_variable(text):
         return text
@@ -124,12 +138,14 @@ def resolve_variables(text: str, context: Context, complete: bool) -> str | None
         if key is None:
             return "${$}" if found[0] == "$" else found[0]
         name = key.strip().lower()
-        values = tuple(filter(None, context.get(name, ())))
+        values = context.get(name, ())
+        if len(values) > 1 or is_multivalued_key(name):
+            null = True
+            return ""
         # A name without a colon is a placeholder of a template, not a condition key.
-        known = (complete and ":" in name) or name in context
-        if len(values) > 1 or not known:
+        if name not in context and not (complete and ":" in name):
             return found[0]
-        value = values[0] if values else found[2]
+        value = "".join(values) or found[2]
         null = null or not value
         return _SPECIAL.sub(r"${\g<0>}", value or "")
 
@@ -182,7 +198,9 @@ def parse_operator(name: str) -> Operator | None:
     return Operator(*found, quantifier, stem != rest)
 
 
-def condition_holds(condition: Condition, context: Context, complete: bool, variables: bool) -> Truth:
+def condition_holds(
+    condition: Condition, context: Context, complete: bool, variables: bool, deny: bool = False
+) -> Truth:
     """Returns whether a condition holds for a request.
 
     Args:
@@ -190,24 +208,23 @@ def condition_holds(condition: Condition, context: Context, complete: bool, vari
         context: keys of the request in lower case; a key without values counts as absent.
         complete: whether a key that `context` lacks is absent from the request, not unknown.
         variables: whether the policy has version 2012-10-17.
+        deny: whether the statement is a Deny: a value that is no ARN makes a Deny apply, and an Allow not.
     """
     operator = parse_operator(condition.operator)
     if operator is None:
         return None
     key = condition.key.lower()
     values = context.get(key, ())
-    if values == ("",) and (operator.quantifier or operator.base == "Null"):
-        values = ()
-    known = complete or key in context
-    if operator.base == "Null":
-        wanted_nulls = {value.lower() for value in condition.values}
-        return ("false" if values else "true") in wanted_nulls if known else None
-    if not values:
-        return _holds_without_key(operator) if known else None
-    if len(values) > 1 and not operator.quantifier:
+    if not values and not (complete or key in context):
         return None
+    if operator.base != "Null" and not values:
+        return _holds_without_key(operator)
+    if operator.base != "Null" and not operator.quantifier and (len(values) > 1 or is_multivalued_key(key)):
+        return False
     wanted = [resolve_variables(in_2012_spelling(value, variables), context, complete) for value in condition.values]
-    truths = (_fits_values(operator, wanted, actual) for actual in values)
+    if operator.base == "Null":
+        return any_of(_null_holds(value, not values) for value in wanted)
+    truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
 
 
@@ -217,15 +234,37 @@ def _holds_without_key(operator: Operator) -> bool:
     return operator.negated and not operator.quantifier
 
 
-def _fits_values(operator: Operator, wanted: Iterable[str | None], actual: str) -> Truth:
-    found = any_of(_compare(operator, value, actual) for value in wanted)
-    return found if found is None or not operator.negated else not found
-
-
-def _compare(operator: Operator, value: str | None, actual: str) -> Truth:
+def _null_holds(value: str | None, absent: bool) -> Truth:
     if value is None:
         return False
-    return None if has_variable(value) else COMPARISONS[operator.base](value, actual)
+    return None if has_variable(value) else is_true(value) == absent
+
+
+def is_true(value: str) -> bool:
+    """Reads a value of `Bool` and `Null`: each text but "true" is false."""
+    return value.lower() == "true"
+
+
+def _fits_values(operator: Operator, wanted: Iterable[str | None], actual: str, deny: bool) -> Truth:
+    """Compares one value of a request with the values of a policy in their order."""
+    read = _FORMATS.get(operator.base)
+    if read and read(actual) is None:
+        if operator.base.startswith("Date") and _YEAR_OR_EPOCH.fullmatch(actual):
+            return None
+        return operator.negated and operator.base not in _NEVER_MATCHED_IF_MALFORMED
+    found: Truth = False
+    for value in wanted:
+        if value is None:
+            continue
+        if operator.base == "ArnLike" and not is_arn_pattern(value):
+            # AWS compares no further value. A `*` or a variable may stand for the missing parts.
+            uncertain = found is None or "*" in value or has_variable(value)
+            return None if uncertain else deny
+        truth = None if has_variable(value) else COMPARISONS[operator.base](value, actual)
+        if truth:
+            return not operator.negated
+        found = found if truth is False else None
+    return found if found is None or not operator.negated else not found
 
 
 def _string_equals(value: str, actual: str) -> bool:
@@ -236,34 +275,30 @@ def _string_equals_ignore_case(value: str, actual: str) -> bool:
     return unescape(value).lower() == actual.lower()
 
 
-def _arn_like(value: str, actual: str) -> Truth:
+def _arn_like(value: str, actual: str) -> bool:
     """Compares the six parts of two ARNs one by one."""
     parts, actual_parts = arn_parts(value), arn_parts(actual)
-    if parts is None:
-        return None
-    if actual_parts is None:
-        return False
-    return all(resource_matches(part, actual_part) for part, actual_part in zip(parts, actual_parts, strict=True))
+    return bool(parts and actual_parts) and all(map(resource_matches, parts or (), actual_parts or ()))
 
 
 def arn_parts(text: str) -> list[str] | None:
-    """Splits an ARN or an ARN pattern into its six parts; None if it has fewer."""
+    """Splits an ARN or an ARN pattern into its six parts; None if it is neither."""
     parts = text.split(":", _ARN_PARTS - 1)
-    return parts if len(parts) == _ARN_PARTS else None
+    return parts if len(parts) == _ARN_PARTS and resource_matches(parts[0], "arn") else None
+
+
+def is_arn_pattern(value: str) -> bool:
+    """Returns whether a policy's value is an ARN pattern, whatever the values of its variables."""
+    return arn_parts(without_variables(value)) is not None
 
 
 def _bool(value: str, actual: str) -> bool:
-    return value.lower() == actual.lower() and value.lower() in {"true", "false"}
-
-
-def _binary_equals(value: str, actual: str) -> Truth:
-    wanted, found = parse_base64(value), parse_base64(actual)
-    return None if wanted is None or found is None else wanted == found
+    return is_true(value) == is_true(actual)
 
 
 def _ip_address(value: str, actual: str) -> Truth:
     wanted, found = parse_network(value), parse_network(actual)
-    if wanted is None or found is None or "/" in actual:
+    if wanted is None or found is None:
         return None
     # No range contains an address of the other IP version.
     return found.network_address in wanted
@@ -294,12 +329,23 @@ COMPARISONS: Mapping[str, Comparison] = {
     "StringLike": resource_matches,
     "ArnLike": _arn_like,
     "Bool": _bool,
-    "BinaryEquals": _binary_equals,
+    # AWS compares the base64 texts: `YR==` and `YQ==` differ, though both stand for the same byte.
+    "BinaryEquals": _string_equals,
     "IpAddress": _ip_address,
     **{f"Numeric{name}": _ordered(parse_number, order) for name, order in _ORDERS.items()},
     **{f"Date{name}": _ordered(parse_date, order) for name, order in _ORDERS.items()},
 }
 """Positive operator -> comparison of a policy's value with the request's value."""
+
+_FORMATS: Mapping[str, Callable[[str], object]] = {
+    "ArnLike": arn_parts,
+    "IpAddress": _parse_address,
+    **{f"Numeric{name}": parse_number for name in _ORDERS},
+    **{f"Date{name}": parse_date for name in _ORDERS},
+}
+"""Positive operator -> reader of the request's value, which returns None for a malformed one."""
+_NEVER_MATCHED_IF_MALFORMED = frozenset({"ArnLike", "IpAddress"})
+"""A malformed value of a request fits negated operators too, except those of ARNs and addresses."""
 
 _OPERATORS: Mapping[str, tuple[str, bool]] = {
     **{name.lower(): (name, False) for name in COMPARISONS},

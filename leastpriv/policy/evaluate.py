@@ -241,8 +241,9 @@ def _complement(coverage: _Coverage) -> _Coverage:
 def _conditions_hold(statement: Statement, request: Request, context: Context) -> Truth:
     if not statement.conditions and statement.conditions_readable:
         return True
+    deny = statement.effect == "Deny"
     truths = [
-        condition_holds(condition, context, request.context_complete, statement.variables)
+        condition_holds(condition, context, request.context_complete, statement.variables, deny)
         for condition in statement.conditions
     ]
     return all_of([*truths, True if statement.conditions_readable else None])

@@ -12,14 +12,16 @@ from leastpriv.models import Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, escape_observed, unescape
 from leastpriv.permissions.resource_types import fits
-from leastpriv.policy.condition_sets import ConditionSet, Rule, cases, rules_of, without_variables
+from leastpriv.policy.condition_sets import ConditionSet, Rule, cases, rules_of
 from leastpriv.policy.conditions import (
     Operator,
+    is_true,
     parse_date,
     parse_network,
     parse_number,
     parse_operator,
     resolve_variables,
+    without_variables,
 )
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request, evaluate
@@ -112,7 +114,7 @@ def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
     if operator is None or not condition.values:
         return
     if operator.base == "Null":
-        if "true" not in condition.values:
+        if not any(map(is_true, condition.values)):
             yield condition.key, (_ANY,)
     elif operator.negated:
         if operator.quantifier == "ForAnyValue":
@@ -131,7 +133,7 @@ def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
             condition.key,
             (_fitting_value(operator, value) if operator.negated else _violating_value(operator, value),),
         )
-    elif "true" in condition.values:
+    elif any(map(is_true, condition.values)):
         yield condition.key, (_ANY,)
 
 
@@ -155,7 +157,7 @@ def _violating_value(operator: Operator, value: str) -> str:
     if found is not None:
         return str(found + Decimal(1 if "LessThan" in operator.base else -1))
     if operator.base == "Bool":
-        return "false" if value.lower() == "true" else "true"
+        return "false" if is_true(value) else "true"
     return _ANY
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from leastpriv.diff.compare import Entry
+from leastpriv.evidence.coverage import DataStream
 from leastpriv.evidence.history.models import UsageHistory
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
@@ -30,7 +31,7 @@ class UnknownRefs(StrEnum):
 class Options:
     """The user's limits for removals and additions."""
 
-    minimum_days: int = 30
+    minimum_days: int = 35
     minimum_runs: int = 5
     minimum_confidence: int = 0
     """In percent."""
@@ -124,6 +125,8 @@ class GuardContext:
     """Operation -> whether a call of it was carried out (`guards.carriers.called_operations`)."""
     recorded: frozenset[str]
     """Operations of which the evidence has a management event, of any principal."""
+    data_streams: Mapping[str, Sequence[tuple[DataStream, tuple[datetime, datetime]]]]
+    """Bucket, or ARN of another resource -> its recorded data events with the times of the first and the last."""
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from leastpriv.diff.compare import Difference, entries_of
+from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions.lifecycle import siblings_of
@@ -198,8 +200,16 @@ def guard_context(
         break_glass,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
+        _data_streams(evidence),
         CallableOperations(policies, services),
     )
+
+
+def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, tuple[datetime, datetime]]]]:
+    found: dict[str, list[tuple[DataStream, tuple[datetime, datetime]]]] = {}
+    for stream, times in evidence.coverage.data.items():
+        found.setdefault(bucket_of(stream.prefix), []).append((stream, times))
+    return found
 
 
 _WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")

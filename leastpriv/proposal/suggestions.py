@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Outcome, Usage
 from leastpriv.permissions.fact_tables import table
@@ -117,7 +118,7 @@ def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[Suggested
 
 def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[SuggestedAction]:
     """Usual actions on items of used resources without recorded data events."""
-    recorded = {root for root, _ in evidence.data_recorded}
+    recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
     in_use = {resource: action for action, resources in used.items() for resource in resources}
     for row in table("item_level"):
         on = [

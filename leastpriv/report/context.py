@@ -34,6 +34,8 @@ class ReportContext:
     """Names of the other policies that were taken into account."""
     files: int
     records: int
+    missing_calls: str = ""
+    """Why the evidence has no call, in sentences; empty where it has calls or denials."""
     assumed: tuple[str, ...] = ()
     """Attached policies that the settings do not name: their file names continue the policy file's."""
     further: tuple[str, ...] = ()
@@ -101,6 +103,9 @@ class ReviewContext:
     records: int
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
+    missing_calls: str = ""
+    """Why the evidence has no call, in sentences; empty where it has calls."""
+    fails_without_calls: bool = True
 
     @property
     def policy_path(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from leastpriv.diff.live_role_drift import Drift
+from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, GapKind
@@ -33,6 +35,7 @@ _GAPS = {
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",
     GapKind.NOT_VALIDATED: "Trail files that are not as CloudTrail's digest files say, whose calls do not count",
     GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
+    GapKind.SILENCE: "Days without records in a region that has some on most days",
     GapKind.SETTINGS_UNKNOWN: "What a trail is set to log, so its records alone tell",
     GapKind.SOURCE_FAILED: "Sources that could not be read to their end",
     GapKind.NO_DATA_EVENTS: "Data events, in sources that have none",
@@ -64,14 +67,13 @@ GAPS_HEADING = "### What this run could not see"
 
 def gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
     """The gaps that the evidence alone shows, one list item per line."""
-    covered = list(evidence.coverage.regions)
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
         if gaps:
             shown = codes((gap.detail for gap in gaps), 6)
             yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
-    yield f"- Other regions than {codes(covered, 20)}." if covered else "- Any region."
-    recorded = sorted({root for root, _ in evidence.data_recorded})
+    yield from _coverage_lines(evidence.coverage)
+    recorded = sorted({bucket_of(stream.prefix) for stream in evidence.coverage.data})
     yield (
         f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
         if recorded
@@ -82,6 +84,29 @@ def gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
             "- Other policies of the role: none was named (`also-attached`), so what is missing is measured "
             "against this file alone."
         )
+
+
+_MOST_REGIONS = 20
+_NAMES = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS"}
+
+
+def _coverage_lines(coverage: Coverage) -> Iterator[str]:
+    """Says of which regions, days and kinds of events no record was read, of any principal."""
+    if not coverage.days:
+        yield "- Any region."
+        return
+    whole = frozenset[date]().union(*coverage.days.values())
+    window = (max(whole) - min(whole)).days + 1
+    shown = [f"{code(region)} {len(days)}" for region, days in list(coverage.days.items())[:_MOST_REGIONS]]
+    more = f" and {len(coverage.days) - len(shown)} more" if len(coverage.days) > len(shown) else ""
+    yield f"- Other regions and days than these with records, of {window} days: {', '.join(shown)}{more}."
+    lacking = {
+        name: [region for region in coverage.days if (region, kind) not in coverage.logged]
+        for kind, name in _NAMES.items()
+    }
+    parts = [f"{name} in {codes(regions, 4)}" for name, regions in lacking.items() if regions]
+    if parts:
+        yield f"- Kinds of events without a record: {'; '.join(parts)}."
 
 
 def _unknown_branches(context: ReportContext) -> Iterator[str]:

@@ -50,6 +50,20 @@ def denied_row(usage: Usage) -> dict[str, object]:
     }
 
 
+def unknown_row(usage: Usage) -> dict[str, object]:
+    """A row of `leastpriv permissions` for calls that do not show whether AWS authorized them."""
+    return {
+        "unknown": usage.need.permission.action,
+        **({"why": usage.doubt} if usage.doubt else {}),
+        "resource": usage.need.permission.resource,
+        "count": usage.count,
+        "first_seen": time_value(usage.first_seen),
+        "last_seen": time_value(usage.last_seen),
+        "runs": list(usage.runs),
+        "events": list(usage.events),
+    }
+
+
 def gap_row(gap: Gap) -> dict[str, object]:
     """A row of `leastpriv permissions` for a gap in the evidence."""
     scope = gap.scope
@@ -98,6 +112,8 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
         elif usage.outcome is Outcome.DENIED and usage.need.basis is Basis.DENIED:
             mendable = usage.denial is not None and usage.denial.mendable
             yield permission_row(usage) if mendable else denied_row(usage)
+        elif usage.outcome is Outcome.UNKNOWN:
+            yield unknown_row(usage)
 
 
 def json_lines(rows: Iterable[Row]) -> str:
@@ -129,6 +145,11 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
         f"refused by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
         for row in rows
         if "denied" in row
+    ]
+    notes += [
+        f"outcome unknown: {_cell(row, 'unknown')} on {_cell(row, 'resource')} ({row['count']}×)"
+        for row in rows
+        if "unknown" in row
     ]
     notes += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
     named = ("principal",) if any("principal" in row for row in rows) else ()

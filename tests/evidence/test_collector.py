@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.collector import UsageCollector, logged_resource
+from leastpriv.evidence.collector import UsageCollector
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.patterns import resource_covers
@@ -260,9 +261,11 @@ def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_s
         call(resources=["arn:aws:s3:::d/k"]),
         call(resources=["arn:aws:s3:::b/l"], data_event=True, read_only=True, minutes=90),
     )
-    assert found.data_recorded == {
-        ("arn:aws:s3:::b", "read"): timedelta(minutes=90),
-        ("arn:aws:s3:::c", "write"): timedelta(),
+    spans = {stream: last - first for stream, (first, last) in found.coverage.data.items()}
+    assert spans == {
+        ("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::b/"): timedelta(minutes=90),
+        ("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::b"): timedelta(),
+        ("s3.amazonaws.com:PutObject", "write", "arn:aws:s3:::c/"): timedelta(),
     }
 
 
@@ -275,7 +278,7 @@ def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_s
     ],
 )
 def test_a_selector_names_the_bucket_of_an_object(arn: str, root: str) -> None:
-    assert logged_resource(arn) == root
+    assert bucket_of(arn) == root
 
 
 def objects(number: int) -> list[Call]:

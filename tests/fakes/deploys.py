@@ -153,5 +153,6 @@ def proposal(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
-    settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **named})
+    usual = {"minimum-days": "30", "aws-regions": ("eu-west-1",)}
+    settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **usual, **named})
     return run_one(Target(settings, path, folder), (trail,), NOW, run_url=run_url)

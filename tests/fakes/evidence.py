@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from leastpriv.diff.compare import replay_need
-from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
+from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream
+from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_covers
@@ -17,6 +18,7 @@ from leastpriv.policy.document import Document, Statement
 from tests.fakes.deploys import ROLE
 
 FIRST = datetime(2026, 9, 1, 9, tzinfo=UTC)
+_FIRST_DAY = FIRST.date()
 RUNS = tuple(
     Run(f"{1765000000 + number}", f"{1765000000 + number}", FIRST + timedelta(days=4 * number), FIRST)
     for number in range(12)
@@ -64,12 +66,25 @@ def evidence(usages: Sequence[Usage]) -> Evidence:
         last=RUNS[-1].first,
         counts=Counts(calls=allowed, allowed=allowed),
         regions=("eu-west-1",),
-        coverage=Coverage(
-            regions={region: timedelta(days=44) for region in ("eu-west-1", "us-east-1")},
-            reads=True,
-            sources=frozenset({"kms.amazonaws.com"}),
-        ),
+        coverage=complete("eu-west-1", "us-east-1"),
     )
+
+
+def complete(*regions: str, start: date = _FIRST_DAY, days: int = 45) -> Coverage:
+    """Coverage of some regions, in which the role works, by all kinds of management events but the RDS Data API's."""
+    every = frozenset(start + timedelta(days=number) for number in range(days))
+    kinds = LOGGED_KINDS - {"rdsdata.amazonaws.com"}
+    return Coverage(
+        days=dict.fromkeys(regions, every),
+        logged={(region, kind): every for region in regions for kind in kinds},
+        named_regions=frozenset(regions),
+    )
+
+
+def data_events(days: int, *streams: tuple[str, str, str]) -> dict[DataStream, tuple[datetime, datetime]]:
+    """Recorded data events, each an event name, `read` or `write` and a folder, over some days."""
+    last = FIRST + timedelta(days=days)
+    return {DataStream(f"s3.amazonaws.com:{name}", kind, folder): (FIRST, last) for name, kind, folder in streams}
 
 
 def usage(action: str, resource: str, runs: Sequence[int] = range(12), *, exact: bool = True) -> Usage:

@@ -10,7 +10,8 @@ from typing import Any
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.models import Coverage, Evidence
+from leastpriv.evidence.cloudtrail.statistics import total_coverage
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
@@ -65,11 +66,7 @@ def _evidence(folder: Path, records: list[Mapping[str, Any]], principal: str) ->
     assert target
     source = TrailFolder(write_trail(folder / "trail", records))
     found = read_evidence([source], Window(None, None), target)[principal]
-    figures = source.statistics
-    coverage = Coverage(
-        regions={region: last - first for region, (first, last) in sorted(figures.spans.items())},
-        reads=bool(figures.kinds["management-read"]),
-        sources=frozenset(figures.sources),
-        logged={name: last - first for name, (first, last) in sorted(figures.logged.items())},
-    )
-    return replace(found, coverage=coverage), figures.records
+    statistics = source.statistics
+    regions = {str(each["awsRegion"]) for each in records if each.get("awsRegion")}
+    coverage = total_coverage([statistics], {*regions, "us-east-1"})
+    return replace(found, coverage=coverage), statistics.records

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from leastpriv.policy.condition_sets import (
 from leastpriv.policy.conditions import condition_holds
 from tests.hypothesis_profiles import examples
 
-ARN = "arn:aws:iam::1:role/{}"
+ARN = "arn:aws:iam::1:role/a"
 
 
 def condition(text: str) -> Condition:
@@ -60,6 +62,9 @@ def condition_set(*texts: str) -> ConditionSet:
         ("IpAddress k 203.0.113.7", "IpAddress k 203.0.113.0/24 10.0.0.0/8"),
         ("NotIpAddress k 203.0.113.0/24", "NotIpAddress k 203.0.113.7"),
         ("Bool k true", "Bool k True"),
+        ("Bool k no", "Bool k false"),
+        ("Null k yes", "Null k False"),
+        ("ArnLike k arn", "ArnLike k arn"),
         ("Null k true", "Null k true false"),
         ("Null k false true", "Null k true false"),
         ("NumericGreaterThan k 5", "NumericGreaterThan k 5.0"),
@@ -107,6 +112,13 @@ def test_equal_or_narrower_conditions_imply_wider_ones(one: str, other: str) -> 
         ("IpAddress k 2001:db8::/32", "IpAddress k 0.0.0.0/0"),
         ("IpAddress k here", "IpAddress k 0.0.0.0/0"),
         ("Bool k true", "Bool k false"),
+        ("Bool k ${aws:x}", "Bool k false"),
+        ("Bool k no", "Bool k ${aws:x}"),
+        ("Null k ${aws:x}", "Null k false"),
+        ("ArnLike k arn", "ArnLike k arn arn:aws:iam::1:role/a"),
+        ("ArnLike k arn:aws:iam::1:role/a", "ArnLike k arn arn:aws:iam::1:role/a"),
+        ("ArnNotLike k arn arn:aws:iam::1:role/a", "ArnNotLike k arn:aws:iam::1:role/a"),
+        ("ArnLike k ${aws:x} arn:aws:iam::1:role/a", "ArnLike k ${aws:x} arn:aws:iam::1:role/*"),
         ("Null k false", "Null k true"),
         ("StringEquals k a", "Null k false"),
         ("Null k true", "StringEquals k a"),
@@ -166,6 +178,7 @@ def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
         ("StringEquals k a", "StringNotEquals k a b"),
         ("StringEquals k a", "StringNotLike k a*"),
         ("Bool k true", "Bool k False"),
+        ("Bool k true", "Bool k no"),
         ("ArnLike k arn:aws:iam::1:role/a", "ArnNotLike k arn:aws:iam::1:role/*"),
     ],
 )
@@ -187,6 +200,10 @@ def test_contradictory_conditions_are_mutually_exclusive(one: str, other: str) -
         ("StringEquals k a", "ForAnyValue:StringEquals k b"),
         ("StringEquals k ${aws:x}", "StringEquals k b"),
         ("Bool k true", "Bool k true"),
+        ("Bool k no", "Bool k false"),
+        ("Bool k true", "Bool k ${aws:x}"),
+        ("ArnLike k arn:aws:iam::1:role/a", "ArnNotLike k arn arn:aws:iam::1:role/*"),
+        ("ArnLike k arn arn:aws:iam::1:role/a", "ArnNotLike k arn:aws:iam::1:role/*"),
         ("Bool k true", "Null k true"),
         ("Null k false", "Null k true"),
         ("StringEqualsIgnoreCase k a", "StringEquals k A"),
@@ -210,6 +227,8 @@ def test_alternative_values_are_separate_cases() -> None:
     assert len(cases(condition_set("ForAllValues:StringEquals k a b"))) == 1
     assert len(cases(condition_set("ForAnyValue:StringEquals k a b"))) == 2
     assert len(cases(condition_set("NoSuchOperator k a b"))) == 1
+    assert len(cases(condition_set(f"ArnLike k {ARN} {ARN}x"))) == 2
+    assert len(cases(condition_set(f"ArnLike k {ARN} arn"))) == 1
 
 
 def test_too_many_cases_remain_one_case() -> None:
@@ -233,44 +252,65 @@ OPERATORS = [
     "StringNotLike",
     "NumericLessThan",
     "NumericGreaterThanEquals",
+    "NumericNotEquals",
+    "DateLessThan",
+    "DateNotEquals",
     "IpAddress",
     "NotIpAddress",
     "Bool",
+    "ArnLike",
+    "ArnNotEquals",
+    "BinaryEquals",
     "Null",
 ]
 VALUES = {
     "S": ["a", "A", "a*", "*", "?", "${*}", "${aws:x}"],
-    "N": ["1", "2", "2.0"],
-    "I": ["10.0.0.0/8", "10.0.0.1"],
-    "B": ["true", "false"],
+    "N": ["1", "2", "2.0", "1e0", "ten"],
+    "D": ["2026-11-24", "2026-11-24T00:00:00.0001", "1795478401", "soon"],
+    "I": ["10.0.0.0/8", "10.0.0.1", "10.000.0.1", "here"],
+    "B": ["true", "false", "no", "${aws:x}"],
+    "A": [ARN, ARN + "*", "arn:*:*:*:*:*", "${aws:x}", "arn", "*"],
 }
-ACTUALS = ["a", "A", "ab", "*", "", "1", "2", "3", "10.0.0.1", "10.0.0.2", "true", "false"]
+ACTUALS = {
+    "S": ["a", "A", "ab", "*", ""],
+    "N": ["1", "2", "3", "x", ""],
+    "D": ["2026-11-24", "1795478400.0009", "+1795478402", "x", "2026"],
+    "I": ["10.0.0.1", "10.0.0.2", "192.0.2.1", "x"],
+    "B": ["true", "True", "false", "x", ""],
+    "A": [ARN, ARN + "b", "arn:aws:sns:eu-west-1:1:a", "x"],
+}
+
+
+def kind_of(base: str) -> str:
+    """Returns the key of VALUES and ACTUALS for an operator."""
+    return {"Null": "B", "NotIpAddress": "I"}.get(base, base[0])
 
 
 @st.composite
-def any_condition(draw: st.DrawFn) -> Condition:
-    """Draws a condition on the key k."""
-    base = draw(st.sampled_from(OPERATORS))
-    kind = "B" if base == "Null" else "I" if base == "NotIpAddress" else base[0]
+def any_condition(draw: st.DrawFn, kind: str, key: str = "k") -> Condition:
+    """Draws a condition on one key."""
+    base = draw(st.sampled_from([each for each in OPERATORS if kind_of(each) == kind]))
     values = draw(st.lists(st.sampled_from(VALUES[kind]), min_size=1, max_size=2))
     if base == "Null":
-        return Condition(base, "k", tuple(values))
+        return Condition(base, key, tuple(values))
     quantifier = draw(st.sampled_from(["", "ForAllValues:", "ForAnyValue:"]))
-    return Condition(quantifier + base + draw(st.sampled_from(["", "IfExists"])), "k", tuple(values))
+    return Condition(quantifier + base + draw(st.sampled_from(["", "IfExists"])), key, tuple(values))
 
 
-@examples(2000)
-@given(
-    any_condition(), any_condition(), st.lists(st.sampled_from(ACTUALS), max_size=2), st.sampled_from(["a", "*", "b"])
-)
-def test_implication_and_exclusion_hold_for_every_request(
-    one: Condition, other: Condition, actual: list[str], variable: str
-) -> None:
-    context = {"k": tuple(actual), "aws:x": (variable,)}
-    if condition_holds(one, context, True, True) is not True:
-        return
-    if condition_implies(one, other):
-        assert condition_holds(other, context, True, True) is True
-    if mutually_exclusive(ConditionSet((one,)), ConditionSet((other,))):
-        assert condition_holds(other, context, True, True) is not True
-    assert any(condition_holds(each.conditions[0], context, True, True) for each in cases(ConditionSet((one,))))
+@examples(4000)
+@given(st.data(), st.sampled_from(list(VALUES)), st.sampled_from(["k", "aws:tagkeys"]))
+def test_implication_and_exclusion_hold_for_every_request(data: st.DataObject, kind: str, key: str) -> None:
+    one, other = (data.draw(any_condition(kind, key)) for _ in range(2))
+    actual = data.draw(st.lists(st.sampled_from(ACTUALS[kind]), max_size=2))
+    context = {key: tuple(actual), "aws:x": (data.draw(st.sampled_from(["a", "*", "true", ARN])),)}
+    for deny, other_deny in product((False, True), repeat=2):
+        truth = condition_holds(one, context, True, True, deny)
+        other_truth = condition_holds(other, context, True, True, other_deny)
+        if truth is False:
+            continue
+        if condition_implies(one, other) and deny <= other_deny:
+            assert other_truth in {True, truth}
+        if truth and mutually_exclusive(ConditionSet((one,)), ConditionSet((other,))):
+            assert other_truth is not True
+        split = cases(ConditionSet((one,)))
+        assert any(condition_holds(each.conditions[0], context, True, True, deny) is not False for each in split)

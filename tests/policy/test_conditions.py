@@ -33,12 +33,13 @@ def truth(
     *,
     complete: bool = True,
     variables: bool = True,
+    deny: bool = False,
     others: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Truth:
     """Evaluates one condition on the key aws:Key; None for `actual` omits the key from the request."""
     given_values = (actual,) if isinstance(actual, str) else actual
     context = {**(others or {}), **({} if given_values is None else {"aws:key": given_values})}
-    return condition_holds(Condition(operator, "aws:Key", values), context, complete, variables)
+    return condition_holds(Condition(operator, "aws:Key", values), context, complete, variables, deny)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +63,11 @@ def truth(
         ("ArnLike", "arn:*:*:*:2:topic", ARN, False),
         ("ArnLike", "arn:*:*:*:*:*", "arn:aws:sns:eu-west-1:1:topic:x", True),
         ("ArnLike", "arn:aws:*:1:topic:x", "arn:aws:sns:eu-west-1:1:topic:x", False),
-        ("ArnLike", "arn:aws:s3:::*", "no arn", False),
         ("Bool", "true", "True", True),
         ("Bool", "TRUE", "true", True),
         ("Bool", "true", "false", False),
-        ("Bool", "yes", "yes", False),
+        ("Bool", "yes", "no", True),
+        ("Bool", "", "true", False),
         ("NumericEquals", "10", "10.0", True),
         ("NumericEquals", "10", "9", False),
         ("NumericLessThan", "10", "9.99", True),
@@ -78,8 +79,11 @@ def truth(
         ("NumericGreaterThanEquals", "-10", "-10", True),
         ("NumericGreaterThanEquals", "-10", "-11", False),
         ("NumericEquals", "ten", "10", None),
-        ("NumericEquals", "10", "ten", None),
+        ("NumericEquals", "1e0", "1.", True),
         ("DateEquals", "2026-11-24T00:00:00Z", "1795478400", True),
+        ("DateEquals", "2026-11-24T00:00:00", "+1795478400", True),
+        ("DateEquals", "2026-11-24T00:00:00.0019Z", "2026-11-24T00:00:00.001Z", True),
+        ("DateEquals", "2026-11-24", "2026", None),
         ("DateLessThan", "2026-11-24", "2026-11-23T23:59:59Z", True),
         ("DateLessThan", "2026-11-24", "2026-11-24T00:00:00Z", False),
         ("DateLessThanEquals", "2026-11-24", "2026-11-24T00:00:00Z", True),
@@ -94,13 +98,11 @@ def truth(
         ("IpAddress", "0.0.0.0/0", "203.0.113.7", True),
         ("IpAddress", "2001:DB8::/32", "2001:db8::1", True),
         ("IpAddress", "0.0.0.0/0", "2001:db8::1", False),
-        ("IpAddress", "203.0.113.0/24", "203.0.113.0/25", None),
-        ("IpAddress", "203.0.113.0/24", "here", None),
+        ("IpAddress", "192.0.2.0/24", "192.000.2.1", True),
         ("IpAddress", "here", "203.0.113.7", None),
         ("BinaryEquals", "QUJD", "QUJD", True),
         ("BinaryEquals", "QUJD", "QUJE", False),
-        ("BinaryEquals", "QUJD", "*", None),
-        ("BinaryEquals", "*", "QUJD", None),
+        ("BinaryEquals", "YQ==", "YR==", False),
     ],
 )
 def test_each_operator_compares_as_aws_says(operator: str, value: str, actual: str, expected: Truth) -> None:
@@ -111,6 +113,55 @@ def test_each_operator_compares_as_aws_says(operator: str, value: str, actual: s
     assert truth("ForAllValues:" + operator, (value,), (actual, actual)) is expected
     if operator in NEGATIONS:
         assert truth(NEGATIONS[operator], (value,), actual) is (None if expected is None else not expected)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "malformed", "negated"),
+    [
+        ("NumericEquals", "10", "ten", True),
+        ("NumericEquals", "10", "", True),
+        ("DateEquals", "2026-11-24", "soon", True),
+        ("IpAddress", "203.0.113.0/24", "here", False),
+        ("IpAddress", "203.0.113.0/24", "203.0.113.0/25", False),
+        ("ArnLike", "arn:*:*:*:*:*", "no arn", False),
+        ("ArnEquals", "arn:*:*:*:*:*", "role:aws:iam::1:role/ci", False),
+    ],
+)
+def test_a_malformed_value_of_a_request_fits_only_negated_operators_of_numbers_and_dates(
+    operator: str, value: str, malformed: str, negated: bool
+) -> None:
+    for deny in (False, True):
+        for suffix in ("", "IfExists"):
+            assert truth(operator + suffix, (value,), malformed, deny=deny) is False
+            assert truth(NEGATIONS[operator] + suffix, (value,), malformed, deny=deny) is negated
+        assert truth("ForAnyValue:" + operator, (value,), malformed, deny=deny) is False
+        assert truth("ForAllValues:" + NEGATIONS[operator], (value,), malformed, deny=deny) is negated
+
+
+@pytest.mark.parametrize("operator", ["NumericLessThan", "NumericGreaterThanEquals", "DateLessThan", "DateGreaterThan"])
+def test_a_malformed_value_of_a_request_is_neither_less_nor_greater(operator: str) -> None:
+    assert truth(operator, ("1795478400",), "soon") is False
+
+
+@pytest.mark.parametrize("operator", ["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "ForAnyValue:ArnLike"])
+def test_a_value_that_is_no_arn_ends_the_comparison_refuses_an_allow_and_applies_a_deny(operator: str) -> None:
+    matches = "Not" not in operator
+    for deny in (False, True):
+        assert truth(operator, ("no arn",), ARN, deny=deny) is deny
+        assert truth(operator, ("no arn", ARN), ARN, deny=deny) is deny
+        assert truth(operator, (ARN, "no arn"), ARN, deny=deny) is matches
+        assert truth(operator, (ARN + "x", "no arn"), ARN, deny=deny) is deny
+        assert truth(operator, ("no arn",), "no arn", deny=deny) is False
+        assert truth(operator, ("arn:aws:*",), ARN, deny=deny) is None
+
+
+def test_a_variable_may_hold_what_is_no_arn() -> None:
+    assert truth("ArnLike", ("${aws:PrincipalTag/arn}", ARN), ARN, complete=False) is None
+    assert truth("ArnLike", ("arn:aws:iam::1:${aws:PrincipalTag/name}", ARN), ARN, complete=False) is True
+    assert truth("ArnLike", ("arn:aws:iam::1:${aws:PrincipalTag/name}", "no arn"), ARN, complete=False) is None
+    no_arn = {"aws:principaltag/arn": ("no arn",)}
+    assert truth("ArnLike", ("${aws:PrincipalTag/arn}", ARN), ARN, others=no_arn) is False
+    assert truth("ArnLike", ("${aws:PrincipalTag/arn}", ARN), ARN) is True
 
 
 @pytest.mark.parametrize("operator", [*NEGATIONS, *NEGATIONS.values(), *OTHERS])
@@ -142,12 +193,12 @@ def test_quantifiers_require_all_or_any_of_the_requests_values(values: tuple[str
     assert truth("ForAnyValue:StringNotEquals", values, ("a", "a")) is False
 
 
-def test_quantifiers_and_null_ignore_an_empty_value() -> None:
-    """AWS: such a key "resolves to a null dataset, such as an empty string"."""
-    assert truth("ForAllValues:StringEquals", ("a",), "") is True
-    assert truth("ForAnyValue:StringNotEquals", ("a",), "") is False
-    assert truth("Null", ("true",), "") is True
-    assert truth("Null", ("false",), "") is False
+def test_an_empty_value_is_a_value() -> None:
+    assert truth("ForAllValues:StringEquals", ("a",), "") is False
+    assert truth("ForAllValues:StringEquals", ("",), "") is True
+    assert truth("ForAnyValue:StringNotEquals", ("a",), "") is True
+    assert truth("Null", ("true",), "") is False
+    assert truth("Null", ("false",), "") is True
     assert truth("ForAllValues:StringEquals", ("a",), ("", "a")) is False
     assert truth("StringNotEquals", ("a",), "") is True
 
@@ -161,6 +212,10 @@ def test_null_requires_absence() -> None:
     assert truth("Null", ("false",), "x", complete=False) is True
     assert truth("Null", ("false",), ("x", "y")) is True
     assert truth("Null", ("true",), None, complete=False) is None
+    assert truth("Null", ("yes",), "x") is True
+    assert truth("Null", ("yes",), None) is False
+    assert truth("Null", ("${aws:username}",), "x", complete=False) is None
+    assert truth("Null", ("${aws:username}",), "x") is False
 
 
 @pytest.mark.parametrize(
@@ -195,9 +250,10 @@ def test_operator_names_are_case_insensitive() -> None:
 @pytest.mark.parametrize("operator", ["StringEquals", "StringLike", "StringNotEquals", "ArnLike", "Bool"])
 def test_a_policy_variable_of_an_incomplete_context_is_unknown_unless_another_value_decides(operator: str) -> None:
     value = {"ArnLike": ARN, "Bool": "true"}.get(operator, "me")
-    assert truth(operator, ("${aws:username}",), value, complete=False) is None
+    unknown = "arn:aws:iam::1:user/${aws:username}" if operator == "ArnLike" else "${aws:username}"
+    assert truth(operator, (unknown,), value, complete=False) is None
     decided = operator != "StringNotEquals"
-    assert truth(operator, ("${aws:username}", value), value, complete=False) is decided
+    assert truth(operator, (unknown, value), value, complete=False) is decided
 
 
 def test_a_policy_variable_takes_the_value_of_its_key() -> None:
@@ -229,14 +285,26 @@ def test_several_values_in_the_policy_are_alternatives() -> None:
     assert truth("StringEquals", (), "b") is False
 
 
-def test_a_key_with_several_values_needs_a_quantifier() -> None:
-    assert truth("StringEquals", ("a",), ("a", "b")) is None
-    assert truth("StringNotEqualsIfExists", ("a",), ("b", "c")) is None
+@pytest.mark.parametrize("operator", [*NEGATIONS, *NEGATIONS.values(), *OTHERS])
+def test_a_multivalued_key_matches_no_operator_without_a_quantifier(operator: str) -> None:
+    for suffix in ("", "IfExists"):
+        assert truth(operator + suffix, (ARN,), (ARN, ARN)) is False
+        for values in ((ARN,), ("x",), ("",)):
+            condition = Condition(operator + suffix, "aws:TagKeys", (ARN,))
+            assert condition_holds(condition, {"aws:tagkeys": values}, True, True) is False
+
+
+def test_null_and_absence_decide_about_a_multivalued_key() -> None:
+    assert condition_holds(Condition("Null", "aws:TagKeys", ("false",)), {"aws:tagkeys": ("a",)}, True, True) is True
+    assert condition_holds(Condition("StringNotEquals", "aws:TagKeys", ("a",)), {}, True, True) is True
+    assert condition_holds(Condition("StringEqualsIfExists", "aws:TagKeys", ("a",)), {}, True, True) is True
 
 
 def test_an_arn_has_six_parts_of_which_the_last_may_have_colons() -> None:
-    assert arn_parts("a:b:c:d:e:f:g") == ["a", "b", "c", "d", "e", "f:g"]
-    assert arn_parts("a:b:c:d:e") is None
+    assert arn_parts("arn:b:c:d:e:f:g") == ["arn", "b", "c", "d", "e", "f:g"]
+    assert arn_parts("*:b:c:d:e:f") == ["*", "b", "c", "d", "e", "f"]
+    assert arn_parts("arn:b:c:d:e") is None
+    assert arn_parts("a:b:c:d:e:f") is None
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=4))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.policy.conditions import parse_base64, parse_date, parse_network, parse_number
+from leastpriv.policy.conditions import parse_date, parse_network, parse_number
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,12 @@ from leastpriv.policy.conditions import parse_base64, parse_date, parse_network,
         ("10", Decimal(10)),
         ("-2.50", Decimal("-2.5")),
         ("+1", Decimal(1)),
-        ("1.", None),
+        ("1.", Decimal(1)),
+        ("1e0", Decimal(1)),
+        ("-2.5E+3", Decimal(-2500)),
+        ("1e", None),
+        ("1e9999999", None),
         (".5", None),
-        ("1e3", None),
         ("NaN", None),
         ("Infinity", None),
         ("", None),
@@ -28,7 +31,7 @@ from leastpriv.policy.conditions import parse_base64, parse_date, parse_network,
         ("٣", None),
     ],
 )
-def test_numbers_are_integers_and_decimals(text: str, expected: Decimal | None) -> None:
+def test_numbers_are_integers_and_decimals_also_with_an_exponent(text: str, expected: Decimal | None) -> None:
     assert parse_number(text) == expected
 
 
@@ -42,6 +45,9 @@ def test_numbers_are_integers_and_decimals(text: str, expected: Decimal | None) 
         ("2026-11-24T13:30:05.25Z", datetime(2026, 11, 24, 13, 30, 5, 250_000, tzinfo=UTC)),
         ("2026-11-24T13:30:05+01:30", datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)),
         ("2026-11-24T13:30:05-02:15", datetime(2026, 11, 24, 15, 45, 5, tzinfo=UTC)),
+        ("2026-11-24T13:30", datetime(2026, 11, 24, 13, 30, tzinfo=UTC)),
+        ("2026-11-24T13:30:05", datetime(2026, 11, 24, 13, 30, 5, tzinfo=UTC)),
+        ("2026-11-24T13:30:05.2509999", datetime(2026, 11, 24, 13, 30, 5, 250_000, tzinfo=UTC)),
         ("1965-01-01", datetime(1965, 1, 1, tzinfo=UTC)),
     ],
 )
@@ -50,7 +56,14 @@ def test_dates_are_those_of_w3c(text: str, expected: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("1795478400", 1795478400), ("1795478400.5", Decimal("1795478400.5")), ("10000", 10000)]
+    ("text", "expected"),
+    [
+        ("1795478400", 1795478400),
+        ("+1795478400", 1795478400),
+        ("-1795478400", -1795478400),
+        ("1795478400.5009", Decimal("1795478400.5")),
+        ("10000", 10000),
+    ],
 )
 def test_dates_may_be_seconds_since_1970(text: str, expected: Decimal) -> None:
     assert parse_date(text) == expected
@@ -58,7 +71,7 @@ def test_dates_may_be_seconds_since_1970(text: str, expected: Decimal) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2026", "9999", "2026-13", "2026-11-31", "2026-11-24T13:30", "2026-11-24T13Z", "2026-11-24 13:30Z", "soon", ""],
+    ["2026", "9999", "2026-13", "2026-11-31", "2026-11-24T13Z", "2026-11-24 13:30Z", "soon", ""],
 )
 def test_invalid_and_ambiguous_dates_are_none(text: str) -> None:
     assert parse_date(text) is None
@@ -76,11 +89,7 @@ def test_addresses_and_ranges_are_networks() -> None:
     assert str(parse_network("203.0.113.7")) == "203.0.113.7/32"
     assert str(parse_network("203.0.113.7/24")) == "203.0.113.0/24"
     assert str(parse_network("2001:DB8::/32")) == "2001:db8::/32"
+    assert str(parse_network("192.000.02.1")) == "192.0.2.1/32"
+    assert parse_network("192.0000.2.1") is None
     assert parse_network("203.0.113") is None
     assert parse_network("") is None
-
-
-def test_binary_is_base64() -> None:
-    assert parse_base64("QUJD") == b"ABC"
-    assert parse_base64("QUJ") is None
-    assert parse_base64("Q*JD") is None

@@ -28,6 +28,7 @@ from leastpriv.policy.evaluate import Request, evaluate
 from tests.hypothesis_profiles import examples
 
 Statement = Mapping[str, Any]
+ROLE = "arn:aws:iam::1:role/ci"
 BUCKET = "arn:aws:s3:::b/*"
 
 
@@ -404,6 +405,11 @@ conditions: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"Condition": {"StringEquals": {"k": "x"}}},
         {"Condition": {"StringNotEquals": {"k": "x"}}},
         {"Condition": {"Null": {"k": "true"}}},
+        {"Condition": {"Bool": {"k": "no"}}},
+        {"Condition": {"ArnLike": {"k": ["x", ROLE]}}},
+        {"Condition": {"ArnLike": {"k": [ROLE, "x"]}}},
+        {"Condition": {"ArnNotLike": {"k": "arn:*:*:*:*:*"}}},
+        {"Condition": {"StringNotEquals": {"aws:TagKeys": "x"}}},
     ]
 )
 
@@ -433,7 +439,9 @@ WORDS = ["".join(letters) for length in (1, 2, 3) for letters in product("abx", 
 
 
 def requests(words: Sequence[str]) -> list[Request]:
-    contexts: list[dict[str, tuple[str, ...]]] = [{}, {"k": ("x",)}, {"k": ("y",)}, {"k": ("z",)}]
+    values = ("x", "y", "z", ROLE, "")
+    contexts: list[dict[str, tuple[str, ...]]] = [{"k": (value,)} for value in values]
+    contexts += [{}, {"aws:TagKeys": ("y",)}]
     return [Request(action, resource, k, True) for action, resource, k in product(words, words, contexts)]
 
 

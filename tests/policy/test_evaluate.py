@@ -129,7 +129,7 @@ def test_not_resource_is_the_complement(requested: str, entries: object, when_al
         ("b/${aws:username}", {}, False, UNKNOWN, UNKNOWN),
         ("b/${aws:username}", {}, True, IMPLICIT, UNKNOWN),
         ("b/${aws:username, 'k'}", {}, True, ALLOWED, IMPLICIT),
-        ("b/${aws:username}", {"aws:username": ("k", "l")}, True, UNKNOWN, UNKNOWN),
+        ("b/${aws:username}", {"aws:username": ("k", "l")}, True, IMPLICIT, UNKNOWN),
     ],
 )
 def test_a_policy_variable_in_a_resource_takes_the_value_of_its_key(

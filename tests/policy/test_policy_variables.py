@@ -36,8 +36,17 @@ def test_a_variable_becomes_its_value_its_default_or_nothing(text: str, expected
     assert resolve_variables(text, CONTEXT, complete=True) == expected
 
 
-@pytest.mark.parametrize("text", ["${aws:team}", "${aws:team, 'x'}", "${aws:username", "${aws:absent, x}"])
-def test_a_key_of_several_values_and_a_malformed_variable_are_unknown(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["${aws:team}", "${aws:team, 'x'}", "${aws:TagKeys}", "${aws:TagKeys, 'x'}", "a/${ aws:tagkeys }"]
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_multivalued_key_has_no_value_as_a_variable(text: str, complete: bool) -> None:
+    assert resolve_variables(text, CONTEXT | {"aws:tagkeys": ("a",)}, complete) is None
+    assert resolve_variables("${aws:TagKeys}", {}, complete) is None
+
+
+@pytest.mark.parametrize("text", ["${aws:username", "${aws:absent, x}"])
+def test_a_malformed_variable_is_unknown(text: str) -> None:
     assert resolve_variables(text, CONTEXT, complete=True) == text
     assert has_variable(text)
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
+from leastpriv.evidence.coverage import Coverage
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
@@ -14,7 +14,7 @@ from leastpriv.proposal.guards.registry import first_guard_result
 from leastpriv.proposal.models import Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
 from leastpriv.proposal.suggestions import SuggestedAction, suggested_actions
-from tests.fakes.evidence import evidence, usage
+from tests.fakes.evidence import data_events, evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 CREATED = evidence([usage("sqs:CreateQueue", QUEUE)])
@@ -91,7 +91,8 @@ def test_item_actions_of_a_bucket_without_recorded_data_events_are_suggested() -
 
 
 def test_item_actions_are_not_suggested_with_recorded_data_events_or_for_a_pattern() -> None:
-    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), data_recorded={(BUCKET, "read"): timedelta()})
+    data = Coverage(data=data_events(0, ("GetObject", "read", f"{BUCKET}/")))
+    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), coverage=data)
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
     for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
         assert not {offer.action for offer in suggested_actions(found, [])} & {"s3:PutObject", "s3:ListBucket"}

@@ -196,6 +196,11 @@ def is_tracked_region(region: str, since: datetime) -> bool:
     return day is not None and _day(day) <= since
 
 
+def tracked_regions() -> tuple[str, ...]:
+    """Returns the regions that IAM tracks."""
+    return tuple(_kind("region"))
+
+
 def is_tracked_partition(partition: str) -> bool:
     """Whether IAM tracks any region of a partition; the table has none in China."""
     prefixes = {"aws-us-gov": "us-gov-"}

@@ -39,7 +39,7 @@ from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_locatio
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_coverage
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_period
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
 
@@ -228,18 +228,18 @@ class AthenaTable:
     ) -> Iterator[Call | Gap]:
         statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
         statistics.records += number
-        for name, times in (("first_time", number), ("last_time", 0)):
-            # Where the table does not distinguish data events from others, a read-only call may be either.
-            told = record if table.has_event_categories else {**record, "readOnly": None}
-            time = event_time({"eventTime": row[name]})
-            if time is None or window.contains(time):
-                count_coverage(statistics, told, time, principals, times)
+        # Where the table does not distinguish data events from others, a read-only call may be either.
+        told = record if table.has_event_categories else {**record, "readOnly": None}
+        times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
+        count_period(statistics, told, [time for time in times if time and window.contains(time)], principals, number)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number
             return
         events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
         some = next((time for time, _ in events if time), None)
-        found = parse_record({**record, "eventTime": some.isoformat() if some else None}, principals.wants)
+        found = parse_record(
+            {**record, "eventTime": some.isoformat() if some else None}, principals.wants, principals.include
+        )
         if isinstance(found, SkipReason):
             statistics.skipped[found.value] += number
         elif isinstance(found, Gap):

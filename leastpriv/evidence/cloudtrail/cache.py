@@ -29,7 +29,8 @@ from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
-from leastpriv.models import Call, Gap, GapKind, Scope
+from leastpriv.evidence.coverage import DataStream
+from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 if TYPE_CHECKING:
     import sqlite3
@@ -97,7 +98,7 @@ class FileResults:
             self._cache.close()
 
 
-_FORMAT = 4
+_FORMAT = 5
 _PENDING = 200
 """Number of objects after which results are committed."""
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
@@ -198,12 +199,15 @@ def _written(reading: FileResult) -> Mapping[str, Any]:
         ],
         "counts": {name: getattr(statistics, name) for name in _COUNTS},
         "skipped": dict(statistics.skipped),
+        "callers": dict(statistics.callers),
         "kinds": dict(statistics.kinds),
         "regions": sorted(statistics.regions),
         "sources": sorted(statistics.sources),
         "events": sorted(statistics.events),
         "spans": statistics.spans,
-        "logged": statistics.logged,
+        "days": {region: sorted(days) for region, days in statistics.days.items()},
+        "logged": [[*key, sorted(days)] for key, days in statistics.logged.items()],
+        "data": [[*stream, *times] for stream, times in statistics.data.items()],
         "first": statistics.first,
         "last": statistics.last,
         "sha256": reading.sha256,
@@ -215,7 +219,12 @@ _CALL_FIELDS = tuple(name for name in Call.__struct_fields__ if name != "outcome
 
 
 def _gap_written(gap: Gap) -> Mapping[str, Any]:
-    return {"kind": gap.kind, "regions": gap.scope.regions, "detail": gap.detail, "count": gap.count}
+    scope = {name: getattr(gap.scope, name) for name in _SCOPE_FIELDS}
+    return {"kind": gap.kind, "scope": scope, "detail": gap.detail, "count": gap.count}
+
+
+_SCOPE_FIELDS = ("services", "actions", "regions")
+"""What the gaps of a file have in their scope (`file_reader.py`)."""
 
 
 def _reading(kept: Mapping[str, Any]) -> FileResult:
@@ -225,12 +234,18 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
         foreign_files=int(kept["counts"]["foreign_files"]),
         duplicates=int(kept["counts"]["duplicates"]),
         skipped=_counted(kept["skipped"]),
+        callers=_counted(kept["callers"]),
         kinds=_counted(kept["kinds"]),
         regions=set(map(str, kept["regions"])),
         sources=set(map(str, kept["sources"])),
         events=set(map(str, kept["events"])),
         spans=_spans(kept["spans"]),
-        logged=_spans(kept["logged"]),
+        days={str(region): set(map(int, days)) for region, days in kept["days"].items()},
+        logged={(str(region), str(kind)): set(map(int, days)) for region, kind, days in kept["logged"]},
+        data={
+            DataStream(str(event), str(kind), str(prefix)): (_moment(first), _moment(last))
+            for event, kind, prefix, first, last in kept["data"]
+        },
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,
     )
@@ -239,12 +254,13 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
 
 def _item(kept: Any) -> Call | Gap:
     if isinstance(kept, Mapping):
-        # The gaps of a file have at most a region in their scope (`file_reader.py`).
-        scope = Scope(regions=tuple(map(str, kept["regions"])))
+        services, actions, regions = (tuple(map(str, kept["scope"][name])) for name in _SCOPE_FIELDS)
+        scope = Scope(services=services, actions=actions, regions=regions)
         return Gap(GapKind(kept["kind"]), scope, str(kept["detail"]), int(kept["count"]))
     values = dict(zip(_CALL_FIELDS, kept, strict=True))
     values |= {"time": _moment(values["time"]), "resources": tuple(values["resources"])}
-    return Call(**values, outcome=call_outcome(values["error_code"], values["error_message"]))
+    known = call_outcome(values["error_code"], values["error_message"])
+    return Call(**values, outcome=Outcome.UNKNOWN if values["caller_doubt"] else known)
 
 
 def _counted(kept: Mapping[str, Any]) -> Counter[str]:

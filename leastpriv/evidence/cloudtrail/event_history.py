@@ -326,9 +326,7 @@ class EventHistory:
         first, last = window.start or self._now, min(window.end or self._now, self._now)
         for region in self._regions:
             if region not in failed and first < last:
-                self.statistics.spans[region] = (first, last)
-        if not failed and first < last:
-            self.statistics.whole = last - first
+                self.statistics.cover(region, first, last)
 
 
 def _records(page: Page) -> Iterator[object]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, caller_of, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DecompressedFile,
@@ -173,7 +174,7 @@ class FileReader:
 
     def _record(self, record: object, window: Window, principals: Principals) -> Iterator[Call]:
         self._held_values = True
-        found = parse_record(record, principals.wants)
+        found = parse_record(record, principals.wants, principals.include)
         if found is SkipReason.NOT_A_RECORD:
             self._statistics.skipped[found.value] += 1
             return
@@ -182,6 +183,8 @@ class FileReader:
         self._statistics.records += 1
         if isinstance(found, SkipReason):
             self._statistics.skipped[found.value] += 1
+            if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
+                self._statistics.note_caller(caller_of(record))
         else:
             yield from self._new((found,))
 
@@ -214,7 +217,7 @@ class FileReader:
         return True
 
     def _fold(self, gap: Gap) -> None:
-        scope = gap.scope if gap.scope.regions else self._scope()
+        scope = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope().regions)
         known = self._damaged.get(scope)
         count = known.count + 1 if known else 1
         detail = known.detail if known else f"{self._name}: {gap.detail}"

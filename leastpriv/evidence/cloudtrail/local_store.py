@@ -63,8 +63,9 @@ class TrailFolder:
         try:
             self.path.stat()
         except FileNotFoundError:
+            home = " (~ is not expanded: write the whole path)" if str(self.path).startswith("~") else ""
             raise InputError(
-                f"trails: there is no file or folder {str(self.path)!r}: name a folder of CloudTrail files."
+                f"trails: there is no file or folder {str(self.path)!r}{home}: name a folder of CloudTrail files."
             ) from None
         except (OSError, ValueError) as error:
             raise InputError(f"trails: {str(self.path)!r} cannot be read: {error}.") from error

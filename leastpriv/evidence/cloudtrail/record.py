@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from functools import lru_cache
@@ -25,6 +25,11 @@ from leastpriv.models import Call, Gap, GapKind, Outcome, Principal, Scope
 # AssumeRole calls (AssumeRoleWithWebIdentity) without permissions.
 _PRINCIPAL_TYPES = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
 # 16 to 128 word characters (`accessKeyIdType` of botocore's model of AWS STS, 1.43 and later).
+_OTHER_TYPES = frozenset(
+    {"Root", "AWSAccount", "AWSService", "Directory", "WebIdentityUser", "SAMLUser", "IdentityCenterUser"}
+)
+"""The other identity types that "CloudTrail userIdentity element" lists; `Unknown` and new ones may be any caller."""
+CONSOLE = "console"
 _ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
 _COMMON_KEY_LENGTH = 20
 """Length of most ids that AWS issues."""
@@ -39,7 +44,8 @@ class Caller:
     account: str
     session: str
     invoked_by: str
-    console: bool
+    doubt: str = ""
+    """Why the call may be no deployment's: `console`, or an identity type that is not known."""
     access_key: str = ""
 
 
@@ -58,12 +64,13 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     if not isinstance(identity, Mapping):
         return MissingCaller.UNREADABLE
     kind = identity.get("type")
-    if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES:
+    if isinstance(kind, str) and kind in _OTHER_TYPES:
         return MissingCaller.OTHER
+    unknown_type = kind if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES else ""
     arn = _text(identity, "arn")
     found = _principal(identity, arn, _text(record, "awsRegion"))
     if isinstance(found, MissingCaller):
-        return found
+        return MissingCaller.OTHER if unknown_type else found
     # AWS alone controls a service-linked role.
     if ":role/aws-service-role/" in found.arn:
         return MissingCaller.OTHER
@@ -72,7 +79,7 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
         account=_account(identity) or found.account,
         session=_session(identity, arn) if found.kind == "role" else "",
         invoked_by=_text(identity, "invokedBy"),
-        console=_from_console(record, identity),
+        doubt=CONSOLE if _from_console(record, identity) else unknown_type,
         access_key=access_key_in(identity),
     )
 
@@ -142,6 +149,7 @@ def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
+_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
 _NUMBER = re.compile(r"[0-9.]+")
 _STS = "sts.amazonaws.com"
@@ -158,15 +166,16 @@ class SkipReason(StrEnum):
     """Service events, sign-ins, console actions, network activity, insights: no API call of the caller."""
     OTHER_CALLER = "other-caller"
     """A service, another account, root, a service-linked role, or an AssumeRole call without permissions."""
-    CONSOLE = "console"
-    """A console session of a person, which does not show what a deployment needs."""
     NOT_A_RECORD = "not-a-record"
     """An object without the fields of a record: a digest, or not from CloudTrail."""
     NOT_WANTED = "not-wanted"
     """A call of a principal that is not read."""
 
 
-def read_record(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | None:
+Accepts = Callable[[str], bool]
+
+
+def read_record(record: object, wants: Accepts | None = None) -> Call | Gap | None:
     """Parses the call of a record; `None` where it has no call of a wanted role or user.
 
     A call without a required field (caller, time, name) is a gap. Never raises.
@@ -175,11 +184,13 @@ def read_record(record: object, wants: Callable[[str], bool] | None = None) -> C
     return None if isinstance(found, SkipReason) else found
 
 
-def parse_record(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | SkipReason:
+def parse_record(
+    record: object, wants: Accepts | None = None, in_account: Accepts | None = None
+) -> Call | Gap | SkipReason:
     """Like `read_record`, but returns the reason in place of `None`."""
     if not isinstance(record, Mapping):
         return _gap(EMPTY_OBJECT, "it is not a JSON object")
-    found = find_caller(record, wants)
+    found = find_caller(record, wants, in_account)
     if found is SkipReason.OTHER_CALLER:
         return login_of(record, wants) or found
     return call_of(record, found) if isinstance(found, Caller) else found
@@ -216,7 +227,7 @@ def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None =
         return None
     identity = {"credentials": {"accessKeyId": key}, "subject": _text(response, names[0])}
     identity["provider"] = _text(response, names[1])
-    caller = Caller(role.arn, role.account, session_of(session), "", console=False)
+    caller = Caller(role.arn, role.account, session_of(session), "")
     return shape.call(caller, "", time, _text(record, "eventID"), EMPTY_OBJECT, identity, ())
 
 
@@ -225,8 +236,13 @@ def is_login(call: Call) -> bool:
     return call.name in LOGIN_EVENTS and call.source == _STS
 
 
-def find_caller(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Caller | Gap | SkipReason:
+def find_caller(
+    record: Mapping[str, object], wants: Accepts | None = None, in_account: Accepts | None = None
+) -> Caller | Gap | SkipReason:
     """Returns the caller of a record, if its calls are read.
+
+    `wants` accepts the ARN of a role or user, `in_account` the account of one.
+
 
     Reads the fields `eventType`, `eventCategory`, `eventSource`, `awsRegion`, `userIdentity` and
     `sessionCredentialFromConsole`,
@@ -240,17 +256,35 @@ def find_caller(record: Mapping[str, object], wants: Callable[[str], bool] | Non
     if caller is MissingCaller.OTHER:
         return SkipReason.OTHER_CALLER
     if not isinstance(caller, Caller):
+        if not _may_be_wanted(record, wants, in_account):
+            return SkipReason.NOT_WANTED
         return _gap(record, "it does not say which role or user called")
     if wants is not None and not wants(caller.principal):
         return SkipReason.NOT_WANTED
-    if caller.console:
-        return SkipReason.CONSOLE
     return caller
 
 
+def _may_be_wanted(record: Mapping[str, object], wants: Accepts | None, in_account: Accepts | None) -> bool:
+    """Whether a caller that cannot be read may be one whose calls are read, by its account and name."""
+    identity = _object(record, "userIdentity")
+    account = _account(identity)
+    if in_account and _ACCOUNT.fullmatch(account) and not in_account(account):
+        return False
+    name = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "userName") or _text(
+        identity, "userName"
+    )
+    if wants is None or not name or not _ACCOUNT.fullmatch(account):
+        return True
+    return any(
+        wants(f"arn:{partition}:iam::{account}:{kind}/{name}")
+        for partition in ("aws", "aws-cn", "aws-us-gov")
+        for kind in ("role", "user")
+    )
+
+
 def event_time(record: Mapping[str, object]) -> datetime | None:
-    """Parses `eventTime` as aware UTC; accepts a blank for `T`, fractions and epoch seconds."""
-    value = record.get("eventTime")
+    """Parses `eventTime`, or an export's `@timestamp`, as aware UTC; accepts a blank for `T`, fractions, seconds."""
+    value = record.get("eventTime") or record.get("@timestamp")
     try:
         if isinstance(value, str) and not _NUMBER.fullmatch(value):
             return _aware(datetime.fromisoformat(value.strip()))
@@ -357,7 +391,7 @@ class EventFields(NamedTuple):
             EMPTY_OBJECT if cut else parameters,
             response,
             resources,
-            self.outcome,
+            Outcome.UNKNOWN if caller.doubt else self.outcome,
             self.error_code,
             self.error_message,
             caller.invoked_by,
@@ -365,6 +399,7 @@ class EventFields(NamedTuple):
             self.data_event,
             self.omitted or cut,
             access_key,
+            caller.doubt,
         )
 
 
@@ -452,6 +487,23 @@ def _gap(record: Mapping[str, object], reason: str) -> Gap:
     subject = f"record {event}" if event else "a record"
     return Gap(
         GapKind.UNREADABLE_RECORD,
-        Scope(regions=(region,) if region else ()),
+        _scope_of_event(record, region),
         f"{subject} cannot be read: {reason}",
     )
+
+
+def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:
+    """The actions that a record may have used, as far as it names its event."""
+    from leastpriv.permissions.event_table import Verdict, map_event
+    from leastpriv.permissions.mapping import scope_of_unmapped
+
+    source, name = _printable_field(record, "eventSource"), _printable_field(record, "eventName")
+    scope = Scope(regions=(region,) if region else ())
+    if not source or not name:
+        return scope
+    event = map_event(source, name)
+    if event.verdict is not Verdict.MAPPED:
+        unmapped = scope_of_unmapped(source, name, event.prefix)
+        return replace(scope, services=unmapped.services, actions=unmapped.actions)
+    prefixes = (each.action.partition(":")[0].lower() for each in event.actions)
+    return replace(scope, services=tuple(sorted({event.prefix, *prefixes})))

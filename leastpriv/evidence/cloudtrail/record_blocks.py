@@ -33,6 +33,7 @@ NULL = Raw(b"null")
 
 class _Issuer(Struct, gc=False):
     arn: str | None = None
+    userName: str | None = None  # noqa: N815 - CloudTrail's name
 
 
 class _Session(Struct, gc=False):

@@ -8,7 +8,8 @@ read, a block without a target's name is not decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
 
@@ -20,11 +21,14 @@ from leastpriv.evidence.cloudtrail.record import (
     LOGIN_EVENTS,
     Caller,
     EventFields,
+    MissingCaller,
     SkipReason,
+    caller_of,
     find_caller,
     is_access_key,
     object_of,
     parse_record,
+    resources_of,
 )
 from leastpriv.evidence.cloudtrail.record_blocks import (
     NULL,
@@ -44,6 +48,14 @@ _REMEMBERED = 2_000
 _PLAIN = re.compile(r"[\w.-]{3,}", re.ASCII)
 
 
+@dataclass(slots=True, eq=False)
+class _OtherCaller:
+    """A caller that is no target, with the number of its calls since the last survey."""
+
+    caller: Caller | MissingCaller
+    count: int = 0
+
+
 class RecordReader:
     """Reads blocks for one set of targets. For one thread."""
 
@@ -54,7 +66,9 @@ class RecordReader:
         self.window, self.principals = window, principals
         self._is_bounded = window != Window()
         self._survey = survey
-        self._callers: dict[tuple[object, ...], Caller | str | None] = {}
+        self._callers: dict[tuple[object, ...], Caller | _OtherCaller | str | None] = {}
+        self._others: list[_OtherCaller] = []
+        """Other callers with a call since the last survey."""
         self._shapes: dict[tuple[object, ...], EventFields] = {}
         self._covers: dict[tuple[object, ...], CoverageCounter] = {}
         self._touched: list[CoverageCounter] = []
@@ -90,6 +104,10 @@ class RecordReader:
         for cover in self._touched:
             cover.add_to(statistics)
         self._touched.clear()
+        for other in self._others:
+            statistics.note_caller(other.caller, other.count)
+            other.count = 0
+        self._others.clear()
         if len(self._covers) > _REMEMBERED:
             self._covers.clear()
 
@@ -114,13 +132,18 @@ class RecordReader:
             session and session.sessionCredentialFromConsole,
         )
         if not arn:
-            key = (*key, identity.userName, row.awsRegion)
+            key = (*key, identity.userName, row.awsRegion, issuer and issuer.userName)
         try:
             caller = self._callers[key]
         except KeyError:
             caller = self._callers[key] = self._caller(row)
         if type(caller) is Caller:
             return self._call(row, time, caller, identity.accessKeyId) or self._slowly(row)
+        if type(caller) is _OtherCaller:
+            if not caller.count:
+                self._others.append(caller)
+            caller.count += 1
+            return SkipReason.NOT_WANTED.value
         if caller is None or row.eventName in LOGIN_EVENTS:
             return self._slowly(row)
         return caller  # type: ignore[return-value] # a reason
@@ -164,14 +187,17 @@ class RecordReader:
             return shape
 
     def _slowly(self, row: DecodedRecord) -> Call | Gap | str:
-        found = parse_record(full_record(row), self.principals.wants)
+        found = parse_record(full_record(row), self.principals.wants, self.principals.include)
         return found.value if isinstance(found, SkipReason) else found
 
-    def _caller(self, row: DecodedRecord) -> Caller | str | None:
+    def _caller(self, row: DecodedRecord) -> Caller | _OtherCaller | str | None:
         """Returns the caller, or why there is none; `None` where the whole record is needed for the reason."""
         if len(self._callers) >= _REMEMBERED:
             self._callers.clear()
-        found = find_caller(identity_fields(row), self.principals.wants)
+        fields = identity_fields(row)
+        found = find_caller(fields, self.principals.wants, self.principals.include)
+        if found is SkipReason.NOT_WANTED:
+            return _OtherCaller(caller_of(fields))
         return None if isinstance(found, Gap) else found.value if isinstance(found, SkipReason) else found
 
     def _cover(self, rows: list[DecodedRecord], times: list[datetime]) -> None:
@@ -185,11 +211,20 @@ class RecordReader:
             if not cover.count:
                 self._touched.append(cover)
             cover.note(time, row.eventName)
+            if cover.data and cover.own:
+                cover.note_resources(time, row.eventName, _resource_arns(row))
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
     identity = row.userIdentity
     return (identity.accountId, identity.arn) if identity else (None, None)
+
+
+def _resource_arns(row: DecodedRecord) -> Iterable[str]:
+    if row.resources is NULL:
+        return ()
+    found = decode_resource_arns(row.resources)
+    return resources_of(decode_value(row.resources)) if found is None else found
 
 
 def _object(raw: Raw) -> Mapping[str, object]:

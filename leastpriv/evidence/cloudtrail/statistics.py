@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime
+from typing import TypeVar
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, is_management_event, read_only, region_of
+from leastpriv.evidence.cloudtrail.record import (
+    Caller,
+    account_of,
+    is_data_event,
+    is_management_event,
+    read_only,
+    region_of,
+    resources_of,
+)
+from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, SelectedData, folder_of
 
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
 _MOST_EVENTS = 20_000
-"""Most event names: AWS has about as many operations."""
+"""Event names kept: AWS has about as many operations."""
+_MOST_STREAMS = 20_000
+"""Prefixes of data events kept; more prefixes are not counted as recorded."""
+_MOST_DAYS = 5_000
+"""Days kept of one region: CloudTrail began in 2013."""
 
 
 _COUNTS = (
@@ -42,6 +56,8 @@ class ReadStatistics:
     outside_window: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
+    callers: Counter[str] = field(default_factory=Counter)
+    """Number of calls of other roles and users, by ARN."""
     kinds: Counter[str] = field(default_factory=Counter)
     """All records by kind: `management-read`, `management-write`, `data-read`, `data-write`."""
     regions: set[str] = field(default_factory=set)
@@ -52,8 +68,16 @@ class ReadStatistics:
     """Management events of any principal, as event source and name: `sqs.amazonaws.com:CreateQueue`."""
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """Times of the first and last record of any principal, by region."""
-    logged: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    """Times of the first and last record, by kind of management event and by event source: a trail may exclude some."""
+    days: dict[str, set[int]] = field(default_factory=dict)
+    """Region -> days (`date.toordinal`) with a record of any principal."""
+    logged: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude some."""
+    data: dict[DataStream, tuple[datetime, datetime]] = field(default_factory=dict)
+    """Times of the first and last data event of any principal."""
+    selected: frozenset[SelectedData] = frozenset()
+    """Data events that the trail's event selectors include."""
+    every_region: bool = False
+    """The trail records every region."""
     first: datetime | None = None
     last: datetime | None = None
     """Times of the first and last record of any principal in the window."""
@@ -61,27 +85,45 @@ class ReadStatistics:
     """Answered requests to AWS; a repeated request counts once."""
     newest: datetime | None = None
     """Time of the targets' newest call, duplicates included."""
-    whole: timedelta = timedelta()
-    """Period in which all management events were read, read-only ones and every event source included."""
 
     def note_call(self, time: datetime) -> None:
         """Adds the time of a target's call."""
         self.newest = max(self.newest or time, time)
+
+    def cover(self, region: str, first: datetime, last: datetime) -> None:
+        """Counts a region as read completely in a period: all kinds of management events on every day."""
+        _extend_span(self.spans, region, first, last)
+        days = set(range(first.toordinal(), last.toordinal() + 1))
+        _add_days(self.days, region, days)
+        for kind in LOGGED_KINDS:
+            _add_days(self.logged, (region, kind), days)
+
+    def note_caller(self, caller: object, times: int = 1) -> None:
+        """Counts calls of a role or user that is no target: a message about a wrong name lists them."""
+        if isinstance(caller, Caller) and (caller.principal in self.callers or len(self.callers) < _DISTINCT):
+            self.callers[caller.principal] += times
 
     def absorb(self, other: ReadStatistics) -> None:
         """Adds the counters of another reading."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
+        for name, count in other.callers.items():
+            if name in self.callers or len(self.callers) < _DISTINCT:
+                self.callers[name] += count
         self.kinds.update(other.kinds)
         for region in other.regions:
             add_name(self.regions, region)
         for source in other.sources:
             add_name(self.sources, source)
         _add_events(self.events, other.events)
-        for own, others in ((self.spans, other.spans), (self.logged, other.logged)):
-            for name, (first, last) in others.items():
-                _extend_span(own, name, first, last)
+        for region, (first, last) in other.spans.items():
+            _extend_span(self.spans, region, first, last)
+        for region, days in other.days.items():
+            _add_days(self.days, region, days)
+        for key, days in other.logged.items():
+            _add_days(self.logged, key, days)
+        _add_streams(self.data, other.data)
         self.first = min(filter(None, (self.first, other.first)), default=None)
         self.last = max(filter(None, (self.last, other.last)), default=None)
 
@@ -107,6 +149,9 @@ class CoverageCounter:
     first: datetime | None = None
     last: datetime | None = None
 
+    days: set[int] = field(default_factory=set)
+    streams: dict[DataStream, tuple[datetime, datetime]] = field(default_factory=dict)
+
     @classmethod
     def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
         """Creates a counter for records like this one."""
@@ -122,12 +167,22 @@ class CoverageCounter:
         self.count += times
         self.names.add(name)
         if time:
+            self.days.add(time.toordinal())
             if self.first is None or self.last is None:
                 self.first = self.last = time
             elif time < self.first:
                 self.first = time
             elif time > self.last:
                 self.last = time
+
+    def note_resources(self, time: datetime | None, name: str, arns: Iterable[str]) -> None:
+        """Counts the resources of a data event: event selectors may name a prefix."""
+        if time is None:
+            return
+        for arn in arns:
+            stream = DataStream(f"{self.source}:{name}", self.kind.removeprefix("data-"), folder_of(arn))
+            first, last = self.streams.get(stream, (time, time))
+            self.streams[stream] = (min(first, time), max(last, time))
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
@@ -138,7 +193,8 @@ class CoverageCounter:
         if self.own:
             self._pour(statistics)
         self.count, self.first, self.last = 0, None, None
-        self.names.clear()
+        for each in (self.names, self.days, self.streams):
+            each.clear()
 
     def _pour(self, statistics: ReadStatistics) -> None:
         add_name(statistics.regions, self.region)
@@ -151,10 +207,40 @@ class CoverageCounter:
             return
         if self.region in statistics.regions:
             _extend_span(statistics.spans, self.region, self.first, self.last)
-        if not self.data:
-            for name in (self.source if self.source in statistics.sources else "", self.kind):
-                if name:
-                    _extend_span(statistics.logged, name, self.first, self.last)
+            _add_days(statistics.days, self.region, self.days)
+            for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
+                _add_days(statistics.logged, (self.region, name), self.days)
+        _add_streams(statistics.data, self.streams)
+
+
+def total_coverage(
+    statistics: Iterable[ReadStatistics], named_regions: Iterable[str] = (), *, every_region: bool = False
+) -> Coverage:
+    """Merges what several sources cover.
+
+    Args:
+        statistics: the statistics of each source.
+        named_regions: the regions in which the role works, where the user names them.
+        every_region: a source has the records of every region.
+    """
+    whole = ReadStatistics()
+    for each in statistics:
+        whole.absorb(each)
+        every_region = every_region or each.every_region
+        whole.selected |= each.selected
+    return Coverage(
+        days={region: _dates(days) for region, days in sorted(whole.days.items())},
+        logged={key: _dates(days) for key, days in sorted(whole.logged.items())},
+        data=whole.data,
+        events=frozenset(whole.events),
+        selected=whole.selected,
+        every_region=every_region,
+        named_regions=frozenset(named_regions),
+    )
+
+
+def _dates(days: Iterable[int]) -> frozenset[date]:
+    return frozenset(map(date.fromordinal, days))
 
 
 def count_coverage(
@@ -165,8 +251,26 @@ def count_coverage(
     times: int = 1,
 ) -> None:
     """Counts the coverage of one or more equal records of any principal."""
-    found = CoverageCounter.of(record, principals)
-    found.note(time, str(record.get("eventName") or ""), times)
+    found, name = CoverageCounter.of(record, principals), str(record.get("eventName") or "")
+    found.note(time, name, times)
+    if found.data and found.own:
+        found.note_resources(time, name, resources_of(record.get("resources")))
+    found.add_to(statistics)
+
+
+def count_period(
+    statistics: ReadStatistics,
+    record: Mapping[str, object],
+    times: Sequence[datetime],
+    principals: Principals,
+    number: int,
+) -> None:
+    """Counts the coverage of equal records of which only the first and last time are known, as of every day between."""
+    found, name = CoverageCounter.of(record, principals), str(record.get("eventName") or "")
+    found.note(times[0] if times else None, name, number)
+    if times:
+        found.note(times[-1], name, 0)
+        found.days.update(range(times[0].toordinal(), times[-1].toordinal() + 1))
     found.add_to(statistics)
 
 
@@ -184,3 +288,23 @@ def _add_events(events: set[str], others: Iterable[str]) -> None:
 def _extend_span(spans: dict[str, tuple[datetime, datetime]], region: str, first: datetime, last: datetime) -> None:
     known = spans.get(region, (first, last))
     spans[region] = (min(known[0], first), max(known[1], last))
+
+
+_K = TypeVar("_K")
+
+
+def _add_days(days: dict[_K, set[int]], key: _K, others: set[int]) -> None:
+    known = days.setdefault(key, set())
+    if len(known) < _MOST_DAYS:
+        known |= others
+
+
+def _add_streams(
+    streams: dict[DataStream, tuple[datetime, datetime]], others: Mapping[DataStream, tuple[datetime, datetime]]
+) -> None:
+    for stream, (first, last) in others.items():
+        known = streams.get(stream)
+        if known:
+            streams[stream] = (min(known[0], first), max(known[1], last))
+        elif len(streams) < _MOST_STREAMS:
+            streams[stream] = (first, last)

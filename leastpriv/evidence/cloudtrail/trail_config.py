@@ -8,7 +8,7 @@ management events" and "Logging data events" of the CloudTrail User Guide (read 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from leastpriv.aws.session import other_regions
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, DeliveryLocation, location_parts
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients
+from leastpriv.evidence.coverage import SelectedData
 from leastpriv.evidence.gaps import common_gaps
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import map_event
@@ -56,11 +57,22 @@ def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
     they are
     recorded for long enough (docs: decision 6).
     """
-    advanced = answer.get("AdvancedEventSelectors") or ()
-    basic = answer.get("EventSelectors") or ()
-    selectors = [*map(_advanced, advanced), *(one for each in basic for one in _basic(each))]
+    selectors = _selectors(answer)
     yield from _management([each for each in selectors if each.category == "Management"])
     yield from _data([each for each in selectors if each.category == "Data"])
+
+
+def selected_data(answer: Mapping[str, Any]) -> Iterator[SelectedData]:
+    """Yields the data events that a trail includes according to GetEventSelectors, whatever their operation."""
+    for each in _selectors(answer):
+        if each.category == "Data" and not each.narrowed:
+            yield from (SelectedData(each.data_type, kind, name) for kind in each.kinds for name in each.resources)
+
+
+def _selectors(answer: Mapping[str, Any]) -> Sequence[_Selector]:
+    advanced = answer.get("AdvancedEventSelectors") or ()
+    basic = answer.get("EventSelectors") or ()
+    return [*map(_advanced, advanced), *(one for each in basic for one in _basic(each))]
 
 
 def _management(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
@@ -221,8 +233,10 @@ def settings_gaps(
     places: Collection[DeliveryLocation],
     trails: tuple[Trail, ...] | None,
     window: Window,
-) -> Iterator[Gap]:
+) -> Generator[Gap, None, TrailSettings]:
     """Yields gaps for events that the trails of some locations exclude, or one gap where AWS does not answer.
+
+    Returns what the trails that recorded the longest part of the window include.
 
     Of several trails only those count that recorded the whole window, or else the longest part of it: events that each
     of
@@ -241,16 +255,18 @@ def settings_gaps(
         found = [_trail_gaps(clients, trail, window) for trail in known]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
-        return
+        return TrailSettings()
     if not found:
         detail = f"{named}: no trail of this account delivers there, so its settings are not known"
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
-        return
+        return TrailSettings()
     longest = min(found, key=lambda each: (bool(each.stopped), each.since))
     begun = max(longest.since, window.start or _EVER)
-    speaking = [each.left_out for each in found if not each.stopped and each.since <= begun]
+    speaking = [each for each in found if not each.stopped and each.since <= begun] or [longest]
     yield from longest.stopped
-    yield from common_gaps(speaking or [longest.left_out])
+    yield from common_gaps([each.left_out for each in speaking])
+    selected = frozenset(data for each in speaking for data in each.settings.selected)
+    return TrailSettings(any(each.settings.every_region for each in speaking), selected)
 
 
 def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
@@ -272,6 +288,14 @@ def _holds(days: str, window: Window) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class TrailSettings:
+    """What trails include by their settings; nothing where these are not known."""
+
+    every_region: bool = False
+    selected: frozenset[SelectedData] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class _TrailGaps:
     """The gaps of one trail in a window."""
 
@@ -281,6 +305,7 @@ class _TrailGaps:
     """Gaps from its settings."""
     since: datetime
     """When it last began to log; the earliest time where unknown."""
+    settings: TrailSettings
 
 
 def _trail_gaps(clients: AwsClients, trail: Trail, window: Window) -> _TrailGaps:
@@ -303,6 +328,7 @@ def _trail_gaps(clients: AwsClients, trail: Trail, window: Window) -> _TrailGaps
         stopped=tuple(logging_stopped_gaps(trail, status, window)),
         left_out=(*unrecorded_regions(trail), *events),
         since=_utc(status.get("StartLoggingTime")) or _EVER,
+        settings=TrailSettings(trail.multi_region, frozenset(selected_data(selectors))),
     )
 
 

@@ -16,8 +16,18 @@ BLANKS = re.compile(r"[ \n\v]+")
 
 # Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
 _COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~]")
-_ESCAPED = re.compile(r"\\+(?:([nrt\"])|u([0-9a-fA-F]{4}))|&(quot|#34);")
-_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "quot": '"', "#34": '"'}
+_ESCAPED = re.compile(r"\\+(?:([nrt\"'])|u([0-9a-fA-F]{4}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);")
+_ESCAPE_VALUES = {
+    "n": "\v",
+    "r": "\v",
+    "t": " ",
+    '"': '"',
+    "quot": '"',
+    "#34": '"',
+    "lt": "<",
+    "gt": ">",
+    "amp": "&",
+} | (dict.fromkeys(("'", "apos", "#39", "#x27"), "'"))
 # `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
 _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"
@@ -52,8 +62,10 @@ def clean_log_text(raw: str) -> LogText:
         for index, piece in enumerate(_unescaped(_without(_STAMP, part)).split("\v")):
             if index:
                 breaks.append("\v")
-            ends.append(len(piece.rstrip(_FRAME)))
-            lines.append(_without(_DECORATION, piece).rstrip(_FRAME))
+            # A row of a table has `|` at both ends; elsewhere it may belong to the text.
+            frame = _FRAME + "|" if piece.lstrip().startswith("|") else _FRAME
+            ends.append(len(piece.rstrip(frame)))
+            lines.append(_without(_DECORATION, piece).rstrip(frame))
     return _joined(lines, ends, breaks)
 
 

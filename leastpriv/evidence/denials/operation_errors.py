@@ -186,7 +186,7 @@ _PHP = re.compile(
 )
 _STACK = re.compile(r"\bAPI: (?P<service>[a-z0-9-]{2,40}):(?P<operation>[A-Za-z]\w{1,100})[ \n\v]+")
 _QUEUE_DENIED = re.compile(r"Access to the resource[ \n\v]+https://\S+[ \n\v]+is denied", re.IGNORECASE)
-_MARKS = " .,;:`'\"*){}\\"
+_MARKS = " .,;:`'\"*|)]{}\\"
 _CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
 
 

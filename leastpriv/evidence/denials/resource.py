@@ -25,6 +25,10 @@ class NamedResource:
 
 
 _OPENED = re.compile(r"\\*(?P<open>[\"'`\u201c\u2018])")
+_LINKED = re.compile(
+    r"<(?P<address>arn:(?:[^<> \n\v]|<[^<>]{1,60}>)+)>|\[(?P<text>arn:[^\] \n\v]+)\]\(https?:[^) \n\v]*\)"
+)
+"""What chat programs and Markdown make of an ARN: `<arn:…>`, `[arn:…](https://…)`."""
 _CLOSERS = {'"': '"', "'": "'", "`": "'`", "\u201c": "\u201d", "\u2018": "\u2019"}
 _LONGEST = 1_600
 # `<account id>` is one part, even where the text is truncated in it; `</Message>` ends the text.
@@ -34,7 +38,7 @@ _CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
 _KINDS = re.compile(rf"(?:{'|'.join(sorted(iam_kinds(), key=len, reverse=True))})[ \n\v]+", re.IGNORECASE)
 _IN_NEXT_LINE = re.compile(r"a[\n\v]?r[\n\v]?n|arn?\Z|\\?\*")
 _VERSION = re.compile(r" version v\d+")
-_CUT_AT_BACKTICK = re.compile(r"`[\w/:*-]")
+_CUT_AT_BACKTICK = re.compile(r"`(?:[\w/:-]|\*(?!\*))")
 _LABEL_OF_NEXT_LINE = re.compile(r"[\n\v][A-Za-z]{2,20}:\Z")
 """A word at the beginning of the next line: `retry: with an explicit deny`."""
 
@@ -42,6 +46,9 @@ _LABEL_OF_NEXT_LINE = re.compile(r"[\n\v][A-Za-z]{2,20}:\Z")
 def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> NamedResource:
     """Parses the resource that begins at `start`; `tail` is the start of the reason, where it certainly ends."""
     text = layout.text
+    linked = _LINKED.match(text, start, limit)
+    if linked:
+        return NamedResource(_usable(linked["address"] or linked["text"]), linked.end())
     opened = _OPENED.match(text, start)
     if opened:
         return _quoted(text, start, opened, limit)
@@ -75,7 +82,8 @@ def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> NamedRe
         return NamedResource(
             _usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True
         )
-    return NamedResource(_usable(without_breaks(inner[:closed]).rstrip("\\").strip()), opened.end() + closed + 1, True)
+    name = _unescaped(without_breaks(inner[:closed])).strip()
+    return NamedResource(_usable(name), opened.end() + closed + 1, True)
 
 
 def _whole(region: str) -> str | None:
@@ -86,7 +94,7 @@ def _whole(region: str) -> str | None:
     if _LABEL_OF_NEXT_LINE.search(words) and not without_breaks(words).endswith(":log-stream:"):
         return None
     kind = _KINDS.match(words)
-    name = without_breaks(words[kind.end() :] if kind else words)
+    name = without_breaks(words[kind.end() :] if kind else words).rstrip(",;")
     bare = name
     if kind:
         bare = _VERSION.sub("", name)
@@ -156,15 +164,25 @@ def _trimmed(word: str) -> str:
     """Removes the sentence's punctuation from a word."""
     if word.endswith(("...", ":log-stream:")):
         return _unescaped(word)
-    word = word.rstrip(".,;:'!…")
-    for opening, closing in ("()", "[]", "{}"):
-        if word.endswith(closing) and opening not in word:
-            word = word[:-1].rstrip(".,;:'")
+    before = ""
+    while word != before:
+        before = word
+        word = _END_OF_BOLD.sub("", word).rstrip(".,;:'!…")
+        word = (
+            word[:-1]
+            if any(word.endswith(close) and word.count(close) > word.count(start) for start, close in _PAIRS)
+            else word
+        )
     return _unescaped(word)
 
 
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
+_END_OF_BOLD = re.compile(r"(?<![*/:])\*\*\Z")
+"""Markdown, no mask of the runner, which has three stars."""
+
+
 def _unescaped(word: str) -> str:
-    return re.sub(r"\\+(?=[*_])", "", word).rstrip("\\")
+    return re.sub(r"\\+(?=[*_])", "", without_breaks(word)).rstrip("\\")
 
 
 def _usable(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leastpriv.aws.error_codes import denying_policy_type
 from leastpriv.evidence.denials.log_text import (
@@ -24,22 +24,25 @@ _LONGEST = 3_000
 """Characters after the phrase: an object's key has up to 1,024, and a table column wraps it often."""
 _LONGEST_PRINCIPAL = 700
 _LONGEST_REASON = 600
+_BOLD = r"(?:\*\*(?!\*))?"
+"""Markdown around an action, a resource or a label."""
 _ACTION = re.compile(
-    r"[ \n\v]*:?[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?[ \n\v]+)?[`'\"\u2018\u201c\[]?"
+    rf"[ \n\v]*:?{_BOLD}[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?[ \n\v]+)?{_BOLD}[`'\"\u2018\u201c\[]?{_BOLD}"
     r"(?P<action>[A-Za-z][A-Za-z0-9-]*(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
 )
-_AFTER_ACTION = re.compile(r"[\w:/*?-]")
+_AFTER_ACTION = re.compile(r"[\w:/?-]|\*(?!\*(?!\*))")
 _RESOURCE = re.compile(
-    r"[`'\"’”\]]?(?: (?:action|operation))?[ \n\v]*(?:"
+    rf"{_BOLD}[`'\"’”\]]?{_BOLD}(?: (?:action|operation))?[ \n\v]*{_BOLD}(?:"
     + breakable("on the specified resource")
     + "|"
     + breakable("on resource")
-    + r"(?P<named>(?:\(?s\)?)?[ \n\v]*:?[ \n\v]*)|"
+    + rf"(?P<named>(?:\(?s\)?)?[ \n\v]*:?{_BOLD}[ \n\v]*)|"
     + breakable("on the resource")
     + rf"(?:[ \n\v]+{breakable('associated with this ciphertext')})?"
     + r"(?P<the>[ \n\v]*:?[ \n\v]*))",
     re.IGNORECASE,
 )
+_BOLD_RESOURCE = re.compile(r"\*\*(?=arn:|[\"'`])")
 TAIL = re.compile(
     rf"(?<![\w-])(?:{breakable('because')}|{breakable('with an explicit deny')}|{breakable('transitively through')})\b",
     re.IGNORECASE,
@@ -121,7 +124,7 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
     start, principal = _principal(text, max(before, phrase.start() - _LONGEST_PRINCIPAL), phrase.start())
     action, behind = _action(text, phrase.end(), scope)
     resource, after = _named(layout, behind, scope) if action else (NamedResource(), behind)
-    tail = _tail(text, after, scope) if action else _tail_of_nothing(text, after, scope)
+    tail = _tail(text, after, scope, action) if action else _tail_of_nothing(text, after, scope)
     end = after if tail is None else _end_of_reason(text, tail, scope)
     reason = text[tail:end] if tail is not None else ""
     rest = text[behind:scope]
@@ -189,7 +192,11 @@ def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]
     if not match or (match["named"] is None and match["the"] is None):
         return NamedResource(), match.end() if match else start
     tail = TAIL.search(layout.text, match.end(), limit) or _FIELDS.search(layout.text, match.end(), limit)
-    named = read_resource(layout, match.end(), tail.start() if tail else None, limit)
+    bold = _BOLD_RESOURCE.match(layout.text, match.end())
+    start = bold.end() if bold else match.end()
+    named = read_resource(layout, start, tail.start() if tail else None, limit)
+    if bold:
+        named = replace(named, text=named.text.removesuffix("**"))
     if match["named"] is None and not (named.text.startswith("arn:") or named.quoted):
         # "on the resource associated with this ciphertext": words instead of a name.
         return NamedResource(), match.end()
@@ -202,8 +209,8 @@ def _tail_of_nothing(text: str, after: int, limit: int) -> int | None:
     return match.start() if match else None
 
 
-def _tail(text: str, after: int, limit: int) -> int | None:
-    """Returns the start of the reason directly after the resource; elsewhere it belongs to another sentence."""
+def _tail(text: str, after: int, limit: int, action: str) -> int | None:
+    """Returns the start of the reason: directly after the resource, or where it repeats the action."""
     match = TAIL.search(text, after, limit)
     if not match or not _GAP_BEFORE_TAIL.fullmatch(text, after, match.start()):
         cut = _CUT_TAIL.match(text, after, limit)
@@ -212,7 +219,8 @@ def _tail(text: str, after: int, limit: int) -> int | None:
     if not match:
         return None
     gap = text[after : match.start()]
-    if _GAP_BEFORE_TAIL.fullmatch(gap):
+    reason = without_blanks(text[match.start() : min(limit, match.start() + _LONGEST_REASON)])
+    if _GAP_BEFORE_TAIL.fullmatch(gap) or f"allowsthe{action.lower()}action" in reason:
         return match.start()
     # Other words may come between, as in "on the resource associated with this ciphertext because": on the same line
     # this is the denial's reason if AWS writes such a reason, or if no other sentence has begun.

@@ -19,7 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from leastpriv.aws.error_codes import why_no_grant_helps
-from leastpriv.evidence.denials.log_text import LogText, breakable, without_breaks
+from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_breaks
 from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_arn, s3_resource
 from leastpriv.evidence.denials.wordings import (
     NEAR,
@@ -46,7 +46,7 @@ _CODE_OBJECT = re.compile(
 _LACKS = re.compile(
     r"\b(?:do|does)(?: not|n['’]t)[ \n\v]+have[ \n\v]+(?:the[ \n\v]+)?permissions?[ \n\v]+"
     r"(?:required[ \n\v]+)?to[ \n\v]+(?:(?:perform|call|execute|invoke)[ \n\v:]+)?(?:the[ \n\v]+)?"
-    r"[`'\"\u2018\u201c]?(?P<action>[a-z][a-z0-9-]+:[A-Za-z]\w+)",
+    r"[`'\"\u2018\u201c]?(?P<action>[a-z][a-z0-9-]+:[A-Za-z]\w+)(?P<rest>[\n\v]\w+)?",
     re.IGNORECASE,
 )
 _OTHER_ROLE = re.compile(
@@ -69,10 +69,11 @@ _DECODED_FIELD = re.compile(r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:[ 
 def _lacking(layout: LogText) -> Iterator[FoundDenial]:
     """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
     for match in _LACKS.finditer(layout.text):
-        if is_action(match["action"]):
+        action = next(filter(is_action, (match["action"] + (match["rest"] or "").strip(BREAKS), match["action"])), "")
+        if action:
             before = layout.text[max(0, match.start() - 100) : match.start()]
             why = "it speaks of another role" if _OTHER_ROLE.search(before) else ""
-            found = inferred_denial(layout, match.start(), match.end(), (match["action"],), why=why)
+            found = inferred_denial(layout, match.start(), match.end(), (action,), why=why)
             yield replace(found, denial=replace(found.denial, inferred=False))
 
 

@@ -90,11 +90,14 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
         return False
     if not was_granted(context.evidence, context.history.changed):
         return False
-    read, least = context.evidence.coverage.regions, timedelta(days=context.options.minimum_days)
+    coverage, least = context.evidence.coverage, timedelta(days=context.options.minimum_days)
     return is_tracked_partition(context.evidence.principal.split(":")[1]) and all(
-        (first is not None and is_tracked_region(region, first)) or (region in read and read[region] >= least)
+        (first is not None and is_tracked_region(region, first)) or (coverage.length(region) or _NEVER) >= least
         for region in regions_to_know(candidate, context)
     )
+
+
+_NEVER = timedelta(days=-1)
 
 
 def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:

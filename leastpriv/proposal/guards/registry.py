@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from leastpriv.errors import did_you_mean
+from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
 from leastpriv.models import Outcome
@@ -63,7 +65,10 @@ def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
     """Keeps an action that the catalogue lacks: its use cannot be ruled out."""
     if catalog.spelling(candidate.action) is None:
-        return "the catalogue does not know this action, so its use cannot be ruled out"
+        prefix = candidate.action.partition(":")[0]
+        meant = did_you_mean(candidate.action, catalog.actions(prefix) if prefix in catalog.services() else ())
+        reason = "the catalogue does not know this action, so its use cannot be ruled out"
+        return f"{reason}.{meant}" if meant else reason
     return ""
 
 
@@ -136,9 +141,18 @@ def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps an action whose call through this entry was denied or had no clear result."""
-    outcomes = {usage.outcome for usage in candidate.entry.uses.get(candidate.action, ())}
+    usages = candidate.entry.uses.get(candidate.action, ())
+    outcomes = {usage.outcome for usage in usages}
     if Outcome.DENIED in outcomes:
         return "it was called and refused"
+    doubtful = [usage for usage in usages if usage.doubt]
+    if doubtful:
+        last = max(doubtful, key=lambda usage: usage.last_seen)
+        if last.doubt == NO_ANSWER:
+            return f"its call on {last.last_seen:%Y-%m-%d} lacks the answer that such calls have"
+        console = last.doubt == "console"
+        who = "a console session of the role" if console else f"a caller of the type {last.doubt} with its ARN"
+        return f"{who} called it, last on {last.last_seen:%Y-%m-%d}"
     if Outcome.UNKNOWN in outcomes:
         return "it was called, with an answer that says nothing about authorisation"
     return ""

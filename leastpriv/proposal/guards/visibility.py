@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping
-from datetime import timedelta
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from itertools import takewhile
 
-from leastpriv.evidence.collector import logged_resource
+from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, DataStream, SelectedData, bucket_of, folder_of
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.visibility import (
@@ -27,8 +30,11 @@ from leastpriv.proposal.guards.aws import (
     limiting_regions,
     regions_to_know,
 )
-from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded
+from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded, operation_of
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
+
+Stream = tuple[DataStream, tuple[datetime, datetime]]
+"""Data events of one operation under one prefix, with the times of the first and the last."""
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -48,13 +54,27 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     if is_outdated(candidate, context):
         return ""
     least = timedelta(days=context.options.minimum_days)
-    spans = context.evidence.coverage.regions
-    for region in sorted(regions_to_know(candidate, context) | _home_regions_of_carriers(candidate, context)):
-        if region not in spans:
+    coverage, named = context.evidence.coverage, regions_to_know(candidate, context)
+    regions = named or coverage.named_regions
+    for region in sorted(regions | _home_regions_of_carriers(candidate, context)):
+        length = coverage.length(region)
+        if length is None:
             return f"no record of {region} was read, where its use would have been recorded"
-        if spans[region] < least:
-            return f"the records of {region} span {spans[region].days} of {least.days} days"
-    return ""
+        if length < least:
+            return f"the records of {region} span {length.days} of {least.days} days"
+    if regions or coverage.every_region or _is_shown_by_data_events(candidate, context):
+        return ""
+    read = ", ".join(sorted(coverage.days)) or "no region"
+    return (
+        f"the grant reaches every region, and the records are of {read} only: name the role's regions in "
+        "`aws-regions`, or read a trail of all regions"
+    )
+
+
+def _is_shown_by_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether recorded data events of the very resources show that their regions were read."""
+    shows = visibility(candidate.action).visibility is Visibility.DATA
+    return shows and not carriers_of(candidate.action) and _has_data_events(candidate, context)
 
 
 def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
@@ -64,38 +84,58 @@ def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext
     return frozenset(home_region(name.partition(":")[0], partition) for name in named) - {""}
 
 
-@lru_cache(maxsize=32_768)
-def _has_regional_carrier(action: str) -> bool:
-    """Whether a carrier of the action is recorded in the region that is called."""
-    prefixes = {each.operation.partition(":")[0] for each in carriers_of(action)}
-    return not prefixes <= set(global_services("aws"))
+def _has_regional_carrier(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the principal may call a carrier of the action that is recorded in the region that is called."""
+    regional = (each.operation for each in carriers_of(candidate.action) if not _is_global(each.operation))
+    return any(map(context.may_call, regional))
+
+
+def _is_global(operation: str) -> bool:
+    return operation.partition(":")[0] in global_services("aws")
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action whose events the trail may omit: reads, or those of a service that trails may exclude."""
+    """Keeps an action whose events the trail of a region may omit: reads, writes, or those of an excludable service."""
     if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
-    coverage = context.evidence.coverage
-    if coverage.whole and coverage.whole >= timedelta(days=context.options.minimum_days):
-        return ""
-    source = _EXCLUDABLE.get(candidate.action.partition(":")[0], "")
-    if source and source not in coverage.sources:
-        return f"no event of {source} was seen from anybody: the trail may exclude them"
-    if source and (short := _short_span(source, context)):
-        return f"the events of {source} {short}: the trail may have excluded them before"
+    regions = _regions_of_use(candidate, context)
+    source = EXCLUDABLE.get(candidate.action.partition(":")[0], "")
+    if source and (reason := _unrecorded(source, f"events of {source}", regions, context)):
+        return f"{reason}: the trail may exclude them"
     seen = visibility(candidate.action)
-    if seen.visibility is not Visibility.MANAGEMENT or not _may_be_read(candidate.action, seen.read_only):
+    if seen.visibility is not Visibility.MANAGEMENT:
         return ""
-    if not coverage.reads:
-        return "no reading call of anybody was seen: the trail may log writes only"
-    short = _short_span("management-read", context)
-    return f"the reading calls {short}: the trail may have logged writes only before" if short else ""
+    if _may_be_read(candidate.action, seen.read_only):
+        reason = _unrecorded(READ, "reading calls", regions, context)
+        if reason:
+            return f"{reason}: the trail may log writes only"
+    if seen.read_only is True:
+        return ""
+    lacking = [region for region in regions if (region, WRITE) not in context.evidence.coverage.logged]
+    return f"no writing call was recorded in {lacking[0]}: the trail may log reads only" if lacking else ""
 
 
-def _short_span(what: str, context: GuardContext) -> str:
-    """The days that the records of a kind span, in words; empty if they suffice or were not measured."""
-    span, least = context.evidence.coverage.logged.get(what), context.options.minimum_days
-    return f"span {span.days} of {least} days" if span is not None and span < timedelta(days=least) else ""
+def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[str]:
+    """The regions whose records have to show that the action was not used."""
+    coverage = context.evidence.coverage
+    return sorted(
+        regions_to_know(candidate, context)
+        or coverage.named_regions
+        or frozenset(context.evidence.regions)
+        or frozenset(coverage.days)
+    )
+
+
+def _unrecorded(kind: str, words: str, regions: Sequence[str], context: GuardContext) -> str:
+    """Why the records of some region may lack events of a kind; empty if each has them for long enough."""
+    least = timedelta(days=context.options.minimum_days)
+    for region in regions:
+        length = context.evidence.coverage.length(region, kind)
+        if length is None:
+            return f"no {words} were recorded in {region}, of any principal"
+        if length < least:
+            return f"the {words} of {region} span {length.days} of {least.days} days"
+    return "" if regions else f"no {words} were recorded"
 
 
 def _may_be_read(action: str, read_only: bool | None) -> bool:
@@ -127,7 +167,7 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
-    home = "" if _has_regional_carrier(candidate.action) else home_region_of(candidate, context)
+    home = "" if _has_regional_carrier(candidate, context) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
@@ -142,10 +182,6 @@ def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
 
     resources = candidate.entry.statement.resources
     return bool(resources) and all(any(lies_in(resource, place) for place in places) for resource in resources)
-
-
-_EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
-"""Management events that a trail may exclude: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html."""
 
 
 def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -165,7 +201,6 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     return ""
 
 
-_NEVER = timedelta(days=-1)
 _KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
 """Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
 
@@ -204,9 +239,14 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
         if each.visibility is not Visibility.DATA:
             return f"{inside}, and whether CloudTrail records that is not known"
         kinds = _KINDS[read_only_by_name(each.operation.partition(":")[2])]
-        if not _data_recorded(candidate, context, kinds):
+        shows = partial(_is_operation, each.operation)
+        if not _data_recorded(candidate, context, each.resource_type, kinds, shows):
             return f"{inside}, a data event ({each.resource_type}) that is not known to be recorded for these resources"
     return ""
+
+
+def _is_operation(operation: str, event: str) -> bool:
+    return operation_of(event) == operation
 
 
 def could_hide(gap: Gap, action: str) -> bool:
@@ -265,18 +305,99 @@ def _visible_services(granted: tuple[str, ...]) -> frozenset[str]:
 
 def _has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the data events of the action were recorded; one source may have what another lacks."""
-    return _data_recorded(candidate, context, _KINDS[visibility(candidate.action).read_only])
+    seen = visibility(candidate.action)
+    return _data_recorded(candidate, context, seen.resource_type, _KINDS[seen.read_only], _shows(candidate.action))
 
 
-def _data_recorded(candidate: RemovalCandidate, context: GuardContext, kinds: Collection[str]) -> bool:
+def _data_recorded(
+    candidate: RemovalCandidate,
+    context: GuardContext,
+    resource_type: str,
+    kinds: Collection[str],
+    shows: Callable[[str], bool],
+) -> bool:
     """Whether such data events were recorded long enough for each resource of the statement.
 
-    A selector may name a single bucket, and exist only since yesterday.
+    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday.
+
+    Args:
+        candidate: the action and its entry.
+        context: the context with the coverage.
+        resource_type: the resource type of the data events.
+        kinds: `read`, `write` or both: data events of each kind are required.
+        shows: whether an event (source and name) shows the action.
     """
-    resources = candidate.entry.statement.resources
-    roots = {logged_resource(resource.removesuffix("/*")) for resource in resources}
-    recorded = context.evidence.data_recorded
+    coverage, resources = context.evidence.coverage, candidate.entry.statement.resources
     least = timedelta(days=context.options.minimum_days)
-    return bool(roots) and all(
-        not set(root) & set("*?") and recorded.get((root, kind), _NEVER) >= least for root in roots for kind in kinds
+    by_bucket = context.data_streams
+    return bool(resources) and all(
+        _is_recorded_on(resource, by_bucket.get(_bucket(resource), ()), kinds, least)
+        and (
+            _is_selected(resource_type, kinds, resource, coverage.selected)
+            or _was_seen_under(resource, by_bucket.get(_bucket(resource), ()), shows)
+        )
+        for resource in resources
     )
+
+
+def _bucket(resource: str) -> str:
+    return bucket_of(resource.removesuffix("/*"))
+
+
+def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[str], least: timedelta) -> bool:
+    """Whether data events of each kind span the minimum on the bucket, or the other resource, itself."""
+    if set(_bucket(resource)) & set("*?"):
+        return False
+    for kind in kinds:
+        times = [each for stream, span in streams if stream.kind == kind for each in span]
+        if not times or max(times) - min(times) < least:
+            return False
+    return True
+
+
+def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:
+    """Whether event selectors include all data events of the resource."""
+    start = resource if ":s3:::" not in resource or "/" in resource else f"{resource}/"
+
+    def includes(pattern: str) -> bool:
+        return start.startswith(pattern[:-1]) if pattern.endswith("*") else start == pattern
+
+    return all(
+        any(each.resource_type == resource_type and each.kind == kind and includes(each.resource) for each in selected)
+        for kind in kinds
+    )
+
+
+def _was_seen_under(resource: str, streams: Sequence[Stream], shows: Callable[[str], bool]) -> bool:
+    """Whether an event that shows the action was recorded under the resource, and none suggests a narrower selector.
+
+    Event selectors of unknown content may name a prefix: all recorded folders then begin with it.
+    """
+    folders = [stream.prefix for stream, _ in streams if shows(stream.event)]
+    literal = re.split(r"[*?]", resource, maxsplit=1)[0]
+    if ":s3:::" not in resource or "/" not in resource:
+        return literal == resource and any(bucket_of(folder) == resource for folder in folders)
+    literal = literal if literal != resource else folder_of(resource)
+    objects = [folder for folder in folders if "/" in folder]
+    if not objects:
+        return bucket_of(resource) in folders
+    # The first and the last in order have the prefix that all have.
+    shared = _common_start(min(objects), max(objects))
+    return literal.startswith(shared) and any(folder.startswith(literal) for folder in objects)
+
+
+def _common_start(one: str, other: str) -> str:
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(letter for letter, _ in same)
+
+
+@lru_cache(maxsize=4_096)
+def _shows(action: str) -> Callable[[str], bool]:
+    """Whether an event needs the action, so that a record of it proves that such events are recorded."""
+    return lambda event: action in _actions_of(event)
+
+
+@lru_cache(maxsize=4_096)
+def _actions_of(event: str) -> frozenset[str]:
+    source, _, name = event.partition(":")
+    return frozenset(each.action for each in map_event(source, name).actions)

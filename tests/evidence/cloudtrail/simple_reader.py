@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
@@ -21,10 +21,14 @@ from leastpriv.evidence.cloudtrail.record import (
     parse_record,
     read_only,
     region_of,
+    resources_of,
 )
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of
 from leastpriv.models import Call, Gap, GapKind, Scope
+
+_K = TypeVar("_K")
 
 
 class Unseekable(io.RawIOBase):
@@ -125,12 +129,17 @@ class SimpleReader:
             statistics.kinds[kind] += 1
         if time and region:
             _stretch(statistics.spans, region, time)
-        if time and not data:
-            for name in (source, kind if reads is not None else ""):
-                if name:
-                    _stretch(statistics.logged, name, time)
+        if time and region:
+            statistics.days.setdefault(region, set()).add(time.toordinal())
+            for name in () if data else {source, kind if reads is not None else ""} & LOGGED_KINDS:
+                statistics.logged.setdefault((region, name), set()).add(time.toordinal())
+        for arn in resources_of(record.get("resources")) if data and time else ():
+            told = "" if reads is None else "read" if reads else "write"
+            _stretch(
+                statistics.data, DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn)), time
+            )
 
 
-def _stretch(spans: dict[str, tuple[datetime, datetime]], name: str, time: datetime) -> None:
+def _stretch(spans: dict[_K, tuple[datetime, datetime]], name: _K, time: datetime) -> None:
     first, last = spans.get(name, (time, time))
     spans[name] = (min(first, time), max(last, time))

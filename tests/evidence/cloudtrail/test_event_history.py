@@ -18,6 +18,7 @@ from leastpriv.evidence.cloudtrail import event_history as module
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
+from leastpriv.evidence.coverage import LOGGED_KINDS
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
@@ -77,7 +78,6 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
         assert "\n" not in gap.detail
         if gap.kind is GapKind.SOURCE_FAILED:
             assert region or "us-east-1" not in found.statistics.spans
-            assert not found.statistics.whole
 
 
 def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> None:
@@ -204,7 +204,7 @@ def test_known_sessions_give_no_coverage(history: FakeHistory) -> None:
     found = source(history, sessions=SESSIONS[:1])
     calls, gaps = read(found)
     assert (len(calls), gaps) == (63, [])
-    assert (found.statistics.spans, found.statistics.whole) == ({}, timedelta())
+    assert (found.statistics.spans, found.statistics.days) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -316,11 +316,13 @@ def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events
     read(found)
     start = NOW - timedelta(days=90)
     assert found.statistics.spans == dict.fromkeys(REGIONS, (start, NOW))
-    assert found.statistics.whole == timedelta(days=90)
+    assert {key: len(days) for key, days in found.statistics.logged.items()} == {
+        (region, kind): 91 for region in REGIONS for kind in LOGGED_KINDS
+    }
     shorter = source(history, days=59)
     calls, _ = read(shorter)
     assert {each.session for each in calls} == set(SESSIONS[1:])
-    assert shorter.statistics.whole == timedelta(days=59)
+    assert {len(days) for days in shorter.statistics.days.values()} == {60}
 
 
 def test_events_outside_the_window_are_left_out(history: FakeHistory) -> None:

@@ -288,7 +288,9 @@ def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> Non
     assert statistics.kinds == {"management-read": 3, "data-read": 1}
     assert statistics.regions == {"eu-west-1", "us-east-1"}
     # Data events do not show that management events of their kind or source are logged.
-    assert statistics.logged == {"management-read": (START, START), "s3.amazonaws.com": (START, START)}
+    assert statistics.logged == {("eu-west-1", "management-read"): {START.toordinal()}}
+    assert statistics.days == {"eu-west-1": {START.toordinal()}}
+    assert list(statistics.data) == [("s3.amazonaws.com:Get2", "read", "arn:aws:s3:::b/")]
     assert (statistics.first, statistics.last) == (START, START + timedelta(minutes=30))
 
 

@@ -291,7 +291,8 @@ def test_a_bucket_that_may_not_be_listed_at_all_may_hide_any_call(s3: FakeS3) ->
     assert "s3:ListBucket" in gaps[0].detail
 
 
-def test_expired_credentials_end_the_reading_and_may_hide_any_call(s3: FakeS3) -> None:
+def test_expired_credentials_end_the_reading_and_may_hide_any_call(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_prefetch, "_AHEAD", 32)
     for number in range(200):
         deliver(s3, number, hours=number)
     s3.refuse("_00[2-9]|_01", "ExpiredToken", "The provided token has expired.", 400)

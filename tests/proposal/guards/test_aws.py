@@ -27,6 +27,7 @@ from leastpriv.proposal.guards.aws import is_outdated, report_without
 from leastpriv.proposal.models import GuardResult, History, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
+from tests.fakes.evidence import complete
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TOPICS = "arn:aws:sns:eu-west-1:111122223333:*"
@@ -192,8 +193,7 @@ def test_a_service_without_any_attempt_is_kept_in_a_region_that_iam_does_not_tra
     for region, guard in (("sa-east-1", ""), ("ca-west-1", "unseen-service")):
         on = TOPICS.replace("eu-west-1", region)
         assert guard_of(guard_result(never, "sns:CreateTopic", "sns:*", on)) == guard
-    spans = {**never.coverage.regions, "ca-west-1": timedelta(days=35)}
-    read = replace(never, coverage=replace(never.coverage, regions=spans))
+    read = replace(never, coverage=complete("eu-west-1", "us-east-1", "ca-west-1"))
     assert guard_of(guard_result(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))) == ""
 
 

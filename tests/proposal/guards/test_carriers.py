@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.history.models import ActionUse, UsageHistory
-from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, checked_inside
-from leastpriv.proposal.guards.visibility import could_hide, not_visible, region_not_read
+from leastpriv.proposal.guards.visibility import could_hide, gap_in_scope, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
-from tests.fakes.evidence import evidence, usage
+from tests.fakes.evidence import complete, evidence, usage
 
-CLUSTER = "arn:aws:rds:eu-west-1:111122223333:cluster:orders"
-SNAPSHOT = "rds:CreateDBClusterSnapshot"
-"""Checked inside DeleteDBCluster: the request says whether there is a final snapshot, the mapping does not read it."""
-DELETED = usage("rds:DeleteDBCluster", CLUSTER)
+GET_ROLE = "iam:GetRole"
+"""Authorized inside ActivateOrganizationsAccess; what causes it is not known."""
+ACTIVATED = usage("cloudformation:ActivateOrganizationsAccess", "*")
 ASSUMED = usage("sts:AssumeRole", "arn:aws:iam::111122223333:role/reader")
 
 
@@ -44,12 +42,13 @@ def judged(
 
 
 def test_a_called_carrier_without_a_known_trigger_keeps_the_action() -> None:
-    assert checked_inside(*judged(SNAPSHOT, DELETED)) == "AWS may check it inside rds:DeleteDBCluster, which was called"
+    reason = "AWS may check it inside cloudformation:ActivateOrganizationsAccess, which was called"
+    assert checked_inside(*judged(GET_ROLE, ACTIVATED)) == reason
 
 
 def test_an_action_without_a_called_carrier_is_not_kept() -> None:
-    assert checked_inside(*judged(SNAPSHOT, ASSUMED)) == ""
-    assert not_visible(*judged(SNAPSHOT, ASSUMED)) == ""
+    assert checked_inside(*judged(GET_ROLE, ASSUMED)) == ""
+    assert not_visible(*judged(GET_ROLE, ASSUMED)) == ""
 
 
 def test_a_called_carrier_whose_trigger_the_mapping_knows_does_not_keep_the_action() -> None:
@@ -74,8 +73,8 @@ def test_an_event_that_no_table_maps_counts_as_called() -> None:
 
 def test_a_carrier_that_was_called_before_the_evidence_keeps_the_action() -> None:
     day = date(2026, 6, 1)
-    used = {"rds:DeleteDBCluster": {"*": ActionUse(day, day)}}
-    candidate, context = judged(SNAPSHOT)
+    used = {"cloudformation:ActivateOrganizationsAccess": {"*": ActionUse(day, day)}}
+    candidate, context = judged(GET_ROLE)
     history = History(history_state=HistoryState(UsageHistory("arn:aws:iam::111122223333:role/ci", used)))
     assert "before this evidence begins" in checked_inside(candidate, replace(context, history=history))
 
@@ -149,14 +148,15 @@ def test_a_gap_hides_an_action_with_its_carriers_services(
 
 
 def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principal_may_call_them() -> None:
-    spans = {"eu-west-1": timedelta(days=60)}
     candidate, context = judged("iam:PassRole", grants=("lambda:CreateFunction",))
-    covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
+    covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert region_not_read(candidate, covered) == ""
     candidate, context = judged("iam:PassRole", grants=("iam:AddRoleToInstanceProfile",))
-    covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
+    covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert "no record of us-east-1 was read" in region_not_read(candidate, covered)
 
 
-def coverage_of(found: Evidence, spans: dict[str, timedelta]) -> Any:
-    return replace(found.coverage, regions=spans)
+def test_a_gap_of_a_region_hides_an_action_of_a_global_service_only_if_the_principal_may_call_a_carrier_there() -> None:
+    gap = Gap(GapKind.SOURCE_FAILED, Scope(regions=("eu-west-1",)), "lost")
+    assert gap_in_scope(*judged("iam:GetRole", grants=("cloudformation:*",), gaps=(gap,))) == "source-failed: lost"
+    assert gap_in_scope(*judged("iam:GetRole", grants=("sqs:*",), gaps=(gap,))) == ""

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import Entry, compare
-from leastpriv.evidence.models import Coverage, Evidence
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, total_coverage
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions import catalog
 from leastpriv.policy.document import parse
@@ -23,6 +24,7 @@ from leastpriv.proposal.guards import registry
 from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
+from tests.fakes.evidence import complete, data_events
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 
@@ -34,7 +36,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 def context(evidence: Evidence, **options: Any) -> GuardContext:
-    return guard_context(evidence, Options(**options))
+    return guard_context(evidence, Options(**{"minimum_days": 30, **options}))
 
 
 def candidate(
@@ -142,8 +144,9 @@ def test_events_that_a_trail_does_not_log_hide_the_actions_that_only_they_show(
         ("sqs:PurgeQueue", "*", ("us-east-1",), True),
         ("sqs:PurgeQueue", [QUEUE, "arn:aws:sqs:*:111122223333:orders"], ("us-east-1",), True),
         ("s3:CreateBucket", "arn:aws:s3:::shop", ("us-east-1",), True),
-        ("iam:GetRole", "*", ("us-east-1",), True),
-        ("iam:GetRole", "*", ("eu-west-1",), False),
+        ("iam:ListUsers", "*", ("us-east-1",), True),
+        ("iam:ListUsers", "*", ("eu-west-1",), False),
+        ("iam:GetRole", "*", ("eu-west-1",), True),
     ],
 )
 def test_a_gap_of_some_regions_keeps_actions_that_may_be_recorded_there(
@@ -218,8 +221,7 @@ def test_a_wildcard_over_an_unseen_service_is_kept_unless_the_user_drops_it(
 def test_an_unread_region_keeps_actions_that_it_would_have_recorded(
     evidence: Evidence, action: str, resources: list[str] | str, covered: tuple[str, ...], missing: str
 ) -> None:
-    regions = dict.fromkeys(covered, timedelta(days=400))
-    read = replace(evidence, coverage=Coverage(regions, reads=True))
+    read = replace(evidence, coverage=complete(*covered, days=400))
     reason = registry.region_not_read(candidate(action, read, resources=resources), context(read))
     assert (missing in reason) if missing else (reason == "")
 
@@ -243,19 +245,27 @@ def test_only_an_action_that_a_trail_would_have_shown_is_removed(evidence: Evide
     ("recorded", "resources", "holds"),
     [
         ((), "arn:aws:s3:::shop/*", True),
-        ((("arn:aws:s3:::shop", "read"),), "arn:aws:s3:::shop/*", False),
-        ((("arn:aws:s3:::shop", "write"),), "arn:aws:s3:::shop/*", True),
-        ((("arn:aws:s3:::shop", "read"),), ["arn:aws:s3:::shop/*", "arn:aws:s3:::other/*"], True),
-        ((("arn:aws:s3:::shop", "read"),), "*", True),
-        ((("arn:aws:s3:::shop", "read"),), "arn:aws:s3:::shop*/*", True),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", False),
+        ((("GetObject", "read", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", True),
+        ((("GetObjectAcl", "write", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", True),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/a/"),), "arn:aws:s3:::shop/*", True),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/a/"),), "arn:aws:s3:::shop/b/*", True),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/a/"),), "arn:aws:s3:::shop/a/*", False),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/"),), ["arn:aws:s3:::shop/*", "arn:aws:s3:::other/*"], True),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/"),), "*", True),
+        ((("GetObjectAcl", "read", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop*/*", True),
     ],
 )
 def test_an_action_of_data_events_is_removed_only_if_such_events_of_its_resources_were_recorded(
-    evidence: Evidence, recorded: tuple[tuple[str, str], ...], resources: list[str] | str, holds: bool
+    evidence: Evidence, recorded: tuple[tuple[str, str, str], ...], resources: list[str] | str, holds: bool
 ) -> None:
-    seen = replace(evidence, data_recorded=dict.fromkeys(recorded, timedelta(days=30)))
+    seen = replace(evidence, coverage=replace(evidence.coverage, data=data_events(30, *recorded, *LISTED)))
     reason = registry.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), context(seen))
     assert ("data event (AWS::S3::Object)" in reason) if holds else (reason == "")
+
+
+LISTED = [("ListObjects", "read", f"arn:aws:s3:::{bucket}") for bucket in ("shop", "other")]
+"""AWS may check object actions inside ListObjects."""
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
@@ -263,7 +273,8 @@ def test_an_action_of_read_and_write_events_is_removed_only_if_both_were_recorde
     evidence: Evidence, kind: str
 ) -> None:
     """GetObject (a read) and CopyObject (a write) both need `s3:GetObject`."""
-    seen = replace(evidence, data_recorded={("arn:aws:s3:::shop", kind): timedelta(days=30)})
+    data = data_events(30, ("GetObject", kind, "arn:aws:s3:::shop/"))
+    seen = replace(evidence, coverage=replace(evidence.coverage, data=data))
     reason = registry.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), context(seen))
     assert "data event (AWS::S3::Object)" in reason
 
@@ -313,9 +324,9 @@ def test_a_source_without_data_events_keeps_actions_that_only_they_show(
 
 def test_data_events_of_one_source_make_up_for_another(evidence: Evidence) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
-    recorded = {("arn:aws:s3:::assets", kind): timedelta(days=30) for kind in ("read", "write")}
+    coverage = replace(evidence.coverage, data=data_events(30, ("PutObject", "write", "arn:aws:s3:::assets/")))
     checked = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
-    assert registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
+    assert registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,), coverage=coverage))) == ""
 
 
 @pytest.mark.parametrize("kind", [GapKind.SOURCE_FAILED, GapKind.EVENTS_LATE])
@@ -335,6 +346,8 @@ def test_an_attached_policy_hides_no_call(evidence: Evidence) -> None:
 def test_with_all_management_events_read_no_event_source_needs_to_be_seen(
     evidence: Evidence, days: int, holds: bool
 ) -> None:
-    coverage = replace(evidence.coverage, sources=frozenset(), reads=False, whole=timedelta(days=days))
+    statistics = ReadStatistics()
+    statistics.cover("eu-west-1", evidence.first, evidence.first + timedelta(days=days))
+    coverage = total_coverage([statistics], every_region=True)
     checked = candidate("kms:DescribeKey", evidence, resources="*")
     assert bool(registry.not_recorded(checked, context(replace(evidence, coverage=coverage)))) is holds

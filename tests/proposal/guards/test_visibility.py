@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -16,7 +16,7 @@ from leastpriv.policy.document import parse
 from leastpriv.proposal.guards import visibility
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
-from tests.fakes.evidence import evidence, usage
+from tests.fakes.evidence import RUNS, data_events, evidence, usage
 
 READS, KMS, RDS = "management-read", "kms.amazonaws.com", "rdsdata.amazonaws.com"
 SHOP, OTHER = "arn:aws:s3:::shop", "arn:aws:s3:::other"
@@ -35,39 +35,45 @@ def context(found: Evidence) -> GuardContext:
 
 def seen(**parts: object) -> Evidence:
     found = evidence([usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")])
-    coverage = {name: parts.pop(name) for name in ("logged", "sources") if name in parts}
+    coverage = {name: parts.pop(name) for name in ("logged", "data", "selected") if name in parts}
     return replace(found, coverage=replace(found.coverage, **coverage), **parts)  # type: ignore[arg-type]
 
 
-def days(**lengths: int) -> Mapping[str, timedelta]:
+def days(**lengths: int) -> Mapping[tuple[str, str], frozenset[date]]:
     names = {"reads": READS, "kms": KMS, "rds": RDS}
-    return {names[name]: timedelta(days=length) for name, length in lengths.items()}
+    start = RUNS[0].first.date()
+    spans = {names[name]: length for name, length in lengths.items()}
+    return {
+        (region, name): frozenset(start + timedelta(days=number) for number in range(length + 1))
+        for region in ("eu-west-1", "us-east-1")
+        for name, length in {**spans, "management-write": 40}.items()
+    }
 
 
 @pytest.mark.parametrize(
     ("action", "logged", "told"),
     [
         ("sns:GetTopicAttributes", days(reads=30), ""),
-        ("sns:GetTopicAttributes", days(reads=29), "the reading calls span 29 of 30 days"),
+        ("sns:GetTopicAttributes", days(reads=29), "the reading calls of eu-west-1 span 29 of 30 days"),
         ("sns:CreateTopic", days(reads=0), ""),
         ("kms:CreateAlias", days(reads=30, kms=30), ""),
-        ("kms:CreateAlias", days(reads=30, kms=2), f"the events of {KMS} span 2 of 30 days"),
-        ("kms:DescribeKey", days(reads=2, kms=30), "the reading calls span 2 of 30 days"),
-        ("rds-data:ExecuteStatement", days(reads=30, rds=3), f"the events of {RDS} span 3 of 30 days"),
+        ("kms:CreateAlias", days(reads=30, kms=2), f"the events of {KMS} of eu-west-1 span 2 of 30 days"),
+        ("kms:DescribeKey", days(reads=2, kms=30), "the reading calls of eu-west-1 span 2 of 30 days"),
+        ("rds-data:ExecuteStatement", days(reads=30, rds=3), f"the events of {RDS} of eu-west-1 span 3 of 30 days"),
     ],
 )
 def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
-    action: str, logged: Mapping[str, timedelta], told: str
+    action: str, logged: Mapping[tuple[str, str], frozenset[date]], told: str
 ) -> None:
     """A trail's settings are today's: reads that were enabled last week prove nothing about the month before."""
-    found = seen(logged=logged, sources=frozenset({KMS, RDS}))
+    found = seen(logged=logged)
     guard_result = visibility.not_recorded(candidate(action, found), context(found))
     assert guard_result.startswith(told) if told else guard_result == ""
 
 
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
 def test_data_events_of_a_resource_prove_absence_only_after_enough_days(length: int, holds: bool) -> None:
-    found = seen(data_recorded={(SHOP, "read"): timedelta(days=length)})
+    found = seen(data=data_events(length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP)))
     checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
     assert bool(visibility.not_visible(checked, context(found))) is holds
 
@@ -96,8 +102,8 @@ def test_partly_selected_data_events_hide_the_other_resources(
 ) -> None:
     """Even if events of the same bucket were seen: those that were selected."""
     scope = Scope(events=tuple(f"{OBJECTS} {kind}" for kind in kinds), outside=outside)
-    recorded = {(root, kind): timedelta(days=90) for root in (SHOP, OTHER) for kind in ("read", "write")}
-    found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data_recorded=recorded)
+    recorded = data_events(90, *[("GetObjectAcl", "read", f"{root}/") for root in (SHOP, OTHER)])
+    found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data=recorded)
     checked = candidate("s3:GetObjectAcl", found, *resources)
     assert bool(visibility.gap_in_scope(checked, context(found))) is holds
 

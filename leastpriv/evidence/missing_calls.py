@@ -1,0 +1,63 @@
+"""Says why the evidence has no call of a role or user: the likely slip, with the names that were found instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from leastpriv.aws.arns import principal_of
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.models import Gap, GapKind, Principal
+
+_MOST_NAMED = 5
+_UNREAD = (GapKind.SOURCE_FAILED, GapKind.UNREADABLE_FILE, GapKind.UNREADABLE_RECORD)
+
+
+def missing_calls(principal: Principal, statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
+    """Returns sentences that say what was read and which slip is likely.
+
+    Args:
+        principal: the role or user without a call.
+        statistics: what was read of each source.
+        gaps: the gaps of the evidence.
+    """
+    whole = ReadStatistics()
+    for each in statistics:
+        whole.absorb(each)
+    return f"No calls by {_name(principal.arn)}. {_slip(principal, whole, gaps)}"
+
+
+def _slip(principal: Principal, read: ReadStatistics, gaps: Sequence[Gap]) -> str:
+    unread = [gap for gap in gaps if gap.kind in _UNREAD]
+    if not read.records and unread:
+        more = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
+        return f"No record could be read: {unread[0].detail}{more}."
+    if not read.records and read.outside_window:
+        return f"All {read.outside_window:,} records are outside the window: check --from and --to, or lookback-days."
+    if read.callers:
+        return _others(principal, read.callers)
+    if not read.records:
+        return "No record was read: check trails, and the window."
+    lost = f" {unread[0].detail}." if unread else ""
+    return f"{read.records:,} records were read: check role-arn and trails.{lost}"
+
+
+def _others(principal: Principal, callers: Mapping[str, int]) -> str:
+    found = {arn: other for arn in callers if (other := principal_of(arn))}
+    own = {arn: other for arn, other in found.items() if other.account == principal.account}
+    if not own:
+        accounts = ", ".join(sorted({other.account for other in found.values()})[:_MOST_NAMED])
+        return f"The calls in this trail are of account {accounts}: check the account in role-arn, and trails."
+    names = {other.name: arn for arn, other in own.items()}
+    close = [names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)]
+    frequent = sorted(own, key=lambda arn: (-callers[arn], arn))
+    shown = list(dict.fromkeys([*close, *frequent]))[:_MOST_NAMED]
+    listed = ", ".join(f"{_name(arn)} ({callers[arn]:,} call{'' if callers[arn] == 1 else 's'})" for arn in shown)
+    more = f" and {len(own) - len(shown)} more" if len(own) > len(shown) else ""
+    meant = f" Did you mean {_name(close[0])}?" if close else ""
+    return f"Roles and users in this trail: {listed}{more}.{meant}"
+
+
+def _name(arn: str) -> str:
+    """Returns the end of an ARN: `role/ci/deploy`."""
+    return arn.split(":", 5)[5]

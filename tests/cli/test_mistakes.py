@@ -1,0 +1,179 @@
+"""A run that checked nothing fails, and the message names the likely slip."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.command import Told
+from tests.fakes.command import leastpriv as run
+from tests.fakes.deploys import FIRST, POLICY, ROLE, UPDATE, record, usual_deploys, write_trail
+
+TYPO = ROLE.replace("ci-deploy", "ci-depoy")
+OTHER_ACCOUNT = ROLE.replace("111122223333", "444455556666")
+
+
+def leastpriv(*arguments: str | Path) -> Told:
+    return run(*map(str, arguments))
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The usual deploys, and one call of another role with a path."""
+    other = record(UPDATE, FIRST, "nightly", "arn:aws:iam::111122223333:role/ops/backup")
+    return str(write_trail(tmp_path_factory.mktemp("trail"), [*usual_deploys(), other]))
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A trail whose every file is damaged."""
+    folder = write_trail(tmp_path_factory.mktemp("damaged"), usual_deploys())
+    for file in folder.rglob("*.gz"):
+        file.write_bytes(file.read_bytes()[:20])
+    return str(folder)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "ci-deploy.json"
+    path.write_text(json.dumps(POLICY, indent=2))
+    return str(path)
+
+
+@pytest.mark.parametrize("mode", ["report", "check"])
+def test_a_mistyped_role_fails_in_every_mode_and_names_the_roles_of_the_trail(
+    trail: str, policy: str, mode: str
+) -> None:
+    told = leastpriv("propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--mode", mode)
+    assert told.code == 1
+    assert "No calls by role/ci-depoy." in told.err
+    assert "role/ci-deploy (" in told.err
+    assert "role/ops/backup (1 call)" in told.err
+    assert "Did you mean role/ci-deploy?" in told.err
+
+
+def test_a_role_of_another_account_fails_and_names_the_account_of_the_trail(trail: str, policy: str) -> None:
+    told = leastpriv("propose", "--role-arn", OTHER_ACCOUNT, "--policy-file", policy, "--trails", trail)
+    assert told.code == 1
+    assert "No calls by role/ci-deploy." in told.err
+    assert "it has no folder of the account 444455556666" in told.err
+
+
+def test_damaged_files_alone_fail_and_are_named(damaged: str, policy: str) -> None:
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", damaged)
+    assert told.code == 1
+    assert "No record could be read: " in told.err
+
+
+def test_a_window_in_the_future_fails_and_is_named(trail: str, policy: str) -> None:
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--from", "2026-12-24")
+    assert told.code == 1
+    assert "window" in told.err
+
+
+def test_a_role_that_rests_may_be_reported_only(trail: str, policy: str) -> None:
+    told = leastpriv(
+        "propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--when-no-calls", "report"
+    )
+    assert told.code == 0
+
+
+@pytest.mark.parametrize("command", ["permissions", "explain"])
+def test_every_command_fails_without_a_call_and_names_the_slip(trail: str, command: str) -> None:
+    actions = ["sqs:CreateQueue"] if command == "explain" else []
+    told = leastpriv(command, *actions, "--role-arn", TYPO, "--trails", trail)
+    assert told.code == 1
+    assert "Did you mean role/ci-deploy?" in told.err
+
+
+def test_all_roles_of_unreadable_records_fail_and_report_each_gap_once(damaged: str, trail: str) -> None:
+    told = leastpriv("permissions", "--all-roles", "--trails", damaged)
+    assert told.code == 1
+    assert "No call of any role or user was read." in told.err
+    gaps = [row["detail"] for line in told.out.splitlines() if "gap" in (row := json.loads(line))]
+    assert gaps
+    both = leastpriv("permissions", "--all-roles", "--trails", damaged, "--trails", trail)
+    assert both.code == 0
+    rows = [json.loads(line) for line in both.out.splitlines()]
+    assert len({row["principal"] for row in rows if "principal" in row}) == 2
+    assert sorted(row["detail"] for row in rows if "gap" in row) == sorted(gaps)
+
+
+def test_a_role_with_a_path_is_one_role(tmp_path: Path) -> None:
+    """A record without `sessionIssuer` has no path of the role."""
+    whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
+    short = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"), "eventID": "another"}
+    short["userIdentity"] = {key: value for key, value in short["userIdentity"].items() if key != "sessionContext"}
+    told = leastpriv("permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole]))
+    assert {json.loads(line)["principal"] for line in told.out.splitlines()} == {
+        "arn:aws:iam::111122223333:role/ci/deploy"
+    }
+
+
+def test_a_record_with_the_time_of_an_export_is_read(tmp_path: Path) -> None:
+    made = dict(record(UPDATE, FIRST, "1"))
+    made["@timestamp"] = made.pop("eventTime")
+    (tmp_path / "export.json").write_text(json.dumps({"Records": [made]}))
+    told = leastpriv("permissions", "--role-arn", ROLE, "--trails", tmp_path)
+    assert [json.loads(line).get("action") for line in told.out.splitlines()] == ["lambda:UpdateFunctionCode"]
+
+
+def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
+    call = {**UPDATE, "error": "ThrottlingException"}
+    told = leastpriv("permissions", "--role-arn", ROLE, "--trails", write_trail(tmp_path, [record(call, FIRST, "1")]))
+    assert [json.loads(line).get("unknown") for line in told.out.splitlines()] == ["lambda:UpdateFunctionCode"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("propsoe",), "Did you mean propose?"),
+        (("propose", "--polcy-file", "p.json"), "Did you mean --policy-file?"),
+        (("propose", "--role-arn", ROLE, "--role-arn", TYPO), "--role-arn is given twice"),
+        (
+            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--mode", "chek"),
+            "Did you mean check?",
+        ),
+        (
+            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--when-no-calls", "reprot"),
+            "Did you mean report?",
+        ),
+        (("permissions", "--role-arn", ROLE, "--trails", "t", "--format", "tabel"), "Did you mean table?"),
+        (
+            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--aws-regions", "eu-wset-1"),
+            "Did you mean eu-west-1?",
+        ),
+        (
+            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--lookback-days", "99999"),
+            "lookback-days",
+        ),
+        (("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "~/trail"), "~ is not expanded"),
+    ],
+)
+def test_a_wrong_word_ends_with_2_and_names_what_was_meant(
+    arguments: tuple[str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "p"
+    policy.write_text(json.dumps(POLICY))
+    result = leastpriv(*(str(policy) if each == "p" else each for each in arguments))
+    assert result.code == 2
+    assert told in result.err + capsys.readouterr().err
+
+
+def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(trail: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    statement = {"Effect": "Allow", "Action": ["s3:GetObjcet", "sqs:CreateQueue"], "Resource": "*"}
+    path.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", path, "--trails", trail)
+    assert "s3:GetObjcet" in told.err
+    assert "Did you mean s3:GetObject?" in told.err
+
+
+def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy: str) -> None:
+    (tmp_path / "trail").mkdir()
+    (tmp_path / "trail" / "one.json.gz").write_bytes(gzip.compress(b'{"Records": []}'))
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail")
+    assert told.code in (1, 2)

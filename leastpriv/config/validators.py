@@ -108,7 +108,10 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
             raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
         meant = _region_meant(region)
         if meant:
-            raise InputError(f"{labels['aws-regions']} holds {region!r}, which is no region. Did you mean {meant}?")
+            raise InputError(
+                f"{labels['aws-regions']} holds {region!r}, which is no region (did you mean {meant}?): "
+                "write regions like eu-central-1."
+            )
     return found
 
 

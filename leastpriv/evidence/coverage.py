@@ -63,6 +63,9 @@ class Coverage:
         found = sorted(self.logged.get((region, kind), ()) if kind else self.days.get(region, ()))
         if not found:
             return None
+        if kind == WRITE:
+            # A quiet region has few writes; `silence_gaps` finds a long pause in a busy one.
+            return found[-1] - found[0]
         steps = (later - earlier for earlier, later in pairwise(found))
         return sum((step for step in steps if step <= LONGEST_SILENCE), timedelta())
 
@@ -104,6 +107,9 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
             continue
         for kind in sorted(LOGGED_KINDS):
             found = list(silences(coverage.logged.get((region, kind), frozenset()), days))
+            if kind == WRITE:
+                # Nothing is written on many days: only a long pause is none of the account's own.
+                found = [(first, last) for first, last in found if last - first >= LONGEST_SILENCE]
             if found:
                 detail = f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(found)}"
                 yield Gap(GapKind.SILENCE, _scope(region, kind), f"{detail}, though it has on most other days")

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalize import NAMED_ANEW, Family, Seen, families_of
+from leastpriv.permissions.generalize import NAMED_ANEW, Family, ObservedResource, families_of
 from leastpriv.permissions.request import creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.volatility import Opening, open_parts, service_of
@@ -137,15 +137,15 @@ class CreatedResources:
     objects: Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
     """(name pattern of buckets, key with wildcards for its volatile parts) -> bucket, oldest first -> objects."""
 
-    def observe(self, usage: Usage, resource: str) -> Seen:
+    def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
-        return Seen(resource, usage.runs, self.is_created(usage), self.families.get(resource))
+        return ObservedResource(resource, usage.runs, self.is_created(usage), self.families.get(resource))
 
-    def seen(self, usages: Iterable[Usage]) -> list[Seen]:
+    def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
         """Describes the resources of usages for `patterns_of`."""
         return [self.observe(usage, usage.need.permission.resource) for usage in usages]
 
-    def expected_objects(self, seen: Iterable[Seen]) -> Iterator[Seen]:
+    def expected_objects(self, seen: Iterable[ObservedResource]) -> Iterator[ObservedResource]:
         """Yields objects of the newest bucket of a name pattern, for actions observed on such objects of older buckets.
 
         They get the runs that used them in the latest of these buckets, so a wildcard covers the same folders.
@@ -163,7 +163,7 @@ class CreatedResources:
             if len(buckets) >= _LEAST_MEMBERS and newest not in buckets:
                 runs = next((tuple(sorted(buckets[bucket])) for bucket in reversed([*known]) if bucket in buckets), ())
                 for resource in sorted(known.get(newest, ())):
-                    yield Seen(resource, runs, family=Family(resource, Opening("BucketName", NAMED_ANEW)))
+                    yield ObservedResource(resource, runs, family=Family(resource, Opening("BucketName", NAMED_ANEW)))
 
 
 def find_created_resources(
@@ -179,10 +179,10 @@ def find_created_resources(
     known = tuple(usages)
     teachers = known if naming is None else tuple(naming)
     creations = tuple(_creations(teachers))
-    by_action: dict[str, list[Seen]] = {}
+    by_action: dict[str, list[ObservedResource]] = {}
     for usage in creations:
         permission = usage.need.permission
-        by_action.setdefault(permission.action, []).append(Seen(permission.resource, usage.runs))
+        by_action.setdefault(permission.action, []).append(ObservedResource(permission.resource, usage.runs))
     by_stacks = {each.need.permission.resource for each in creations if _CLOUDFORMATION in each.forwarded_by}
     families = {
         resource: family for made in by_action.values() for resource, family in families_of(made, by_stacks).items()

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from leastpriv.models import Call
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
-from leastpriv.permissions.request import Request, request_values
+from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
 
 MOST_RESOURCES = 1_000
@@ -123,7 +123,7 @@ _NOTHING = Named()
 _NOT_EVEN_IN_PART = Named((), Likeness.PART)
 
 
-def fill(call: Call, prefix: str, kind: ActionType, request: Request) -> list[Resource]:
+def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> list[Resource]:
     """Returns the resources of one type that the request names, whole or in part; none where it names none."""
     variables = kind.template.variables
     if not variables:
@@ -147,7 +147,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: Request) -> list[Re
     return [_filled(call, kind, found, index) for index in range(most)]
 
 
-def _several(call: Call, prefix: str, kind: ActionType, request: Request) -> tuple[Named, ...] | None:
+def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> tuple[Named, ...] | None:
     """What fills each of several variables; None where the request names none of them by a key of its own."""
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
@@ -160,7 +160,7 @@ def _several(call: Call, prefix: str, kind: ActionType, request: Request) -> tup
     return tuple(found)
 
 
-def _named(prefix: str, template: ResourceTemplate, variable: Variable, request: Request) -> Named:
+def _named(prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest) -> Named:
     """What fills a variable: the request's names, or parts of its ARNs of other types."""
     named = _by_keys(prefix, template, variable, request)
     if named.texts or variable.vague:
@@ -177,7 +177,7 @@ def _named(prefix: str, template: ResourceTemplate, variable: Variable, request:
     return Named(tuple(dict.fromkeys(parts)), Likeness.PART)
 
 
-def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: Request) -> Named:
+def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest) -> Named:
     """What the request's keys say of a variable, by the surest likeness that finds anything."""
     if variable.wanted.isdisjoint(request.keys):
         return _NOTHING
@@ -201,7 +201,11 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
 
 
 def _same(
-    prefix: str, template: ResourceTemplate, variable: Variable, pairs: Sequence[tuple[str, str]], request: Request
+    prefix: str,
+    template: ResourceTemplate,
+    variable: Variable,
+    pairs: Sequence[tuple[str, str]],
+    request: CallRequest,
 ) -> Named:
     texts: dict[str, None] = {}
     keys = []
@@ -237,7 +241,7 @@ def _each_key_once(found: list[Named]) -> None:
                 found[index] = named = _NOTHING
 
 
-def _default(call: Call, kind: ActionType, variable: str, request: Request) -> tuple[str, ...]:
+def _default(call: Call, kind: ActionType, variable: str, request: CallRequest) -> tuple[str, ...]:
     """What AWS takes where a request does not name a part of the resource; a request without a text may list all."""
     found = []
     for value in kind.defaults.get(variable, ()):
@@ -316,7 +320,7 @@ def too_many(kind: ActionType, call: Call) -> Resource:
     return Resource(wildcard(kind.template.arn, call), why, False)
 
 
-def may_be_whole(kind: ActionType, request: Request) -> bool:
+def may_be_whole(kind: ActionType, request: CallRequest) -> bool:
     """Whether the request may name a resource of a type whole; never False wrongly."""
     for variable in kind.template.variables:
         is_known = _has_key(variable, request) or (request.arns and not variable.vague)
@@ -325,25 +329,25 @@ def may_be_whole(kind: ActionType, request: Request) -> bool:
     return True
 
 
-def _has_key(variable: Variable, request: Request) -> bool:
+def _has_key(variable: Variable, request: CallRequest) -> bool:
     for key in request.keys:
         if key in variable.same or key in variable.stem or key in variable.kind:
             return True
     return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
 
 
-def is_meant_otherwise(kind: ActionType, request: Request) -> bool:
+def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
     """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
     keys = kind.other_keys
     return bool(keys) and not keys.isdisjoint(request.keys)
 
 
-def is_chosen(kind: ActionType, request: Request) -> bool:
+def is_chosen(kind: ActionType, request: CallRequest) -> bool:
     """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus."""
     return all(_agrees(choice, request) for choice in kind.choices)
 
 
-def _agrees(choice: tuple[str, str, str], request: Request) -> bool:
+def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
     parameter, wanted, means = choice
     named = request.outer if means == "only" else request.values
     values = [re.split("[/:]", text)[-1] for key, text in named if key == parameter]

@@ -60,7 +60,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedResource:
     """A resource as the evidence shows it, observed names escaped."""
 
     resource: str
@@ -85,7 +85,7 @@ class Pattern:
 
 def generalise(resources: Iterable[str]) -> tuple[str, ...]:
     """Patterns that cover all of `resources`, sorted; a resource with nothing volatile stays as it is."""
-    return tuple(found.pattern for found in patterns_of([Seen(resource) for resource in resources]))
+    return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
 
 
 def least_literal(action: str) -> int:
@@ -95,7 +95,7 @@ def least_literal(action: str) -> int:
     return _LEAST_LITERAL if is_read(action) else _LEAST_LITERAL_OF_WRITES
 
 
-def patterns_of(seen: Sequence[Seen], least: int = _LEAST_LITERAL) -> tuple[Pattern, ...]:
+def patterns_of(seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL) -> tuple[Pattern, ...]:
     """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open.
 
     Args:
@@ -115,7 +115,7 @@ def patterns_of(seen: Sequence[Seen], least: int = _LEAST_LITERAL) -> tuple[Patt
     )
 
 
-def families_of(made: Sequence[Seen], by_stacks: Collection[str] = ()) -> Mapping[str, Family]:
+def families_of(made: Sequence[ObservedResource], by_stacks: Collection[str] = ()) -> Mapping[str, Family]:
     """For things that runs made by name: resource -> the names of its kind, where these change from run to run.
 
     They do where every run gave another (`preview-17`, `preview-18`), and where CloudFormation or Terraform ends a
@@ -148,7 +148,7 @@ class _Group:
         self.openings: list[Opening] = []
         self.families: set[Family | None] = set()
 
-    def add(self, seen: Seen, openings: Iterable[Opening]) -> None:
+    def add(self, seen: ObservedResource, openings: Iterable[Opening]) -> None:
         self.resources.add(seen.resource)
         self.runs.update(seen.runs)
         self.openings.extend(openings)

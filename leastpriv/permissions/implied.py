@@ -29,7 +29,7 @@ from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, parti
 from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import Presence, Request, key_in, noun_of, read_request, request_values
+from leastpriv.permissions.request import CallRequest, Presence, key_in, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import find_resources
 
@@ -84,7 +84,7 @@ def implied_facts(operation: str) -> ImpliedFacts:
 
 
 def implied_needs(
-    call: Call, facts: ImpliedFacts, request: Request, presence: Presence, observed: Sequence[Need]
+    call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence, observed: Sequence[Need]
 ) -> list[Need]:
     """Inferred needs of one call; none for denied and inconclusive calls, which prove no need."""
     if call.outcome is not Outcome.ALLOWED:
@@ -101,7 +101,7 @@ def implied_needs(
     return needs
 
 
-def _passed_roles(call: Call, facts: ImpliedFacts, request: Request) -> Iterator[Need]:
+def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
     """One need for each role that the request of a call names; none for a role of another account.
 
     "You can only use the PassRole permission to pass an IAM role to a service that shares the same AWS account"
@@ -174,7 +174,7 @@ _TYPE_AND_ID = 2
 _TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
 
 
-def _tagging_needs(call: Call, facts: ImpliedFacts, request: Request, presence: Presence) -> Iterator[Need]:
+def _tagging_needs(call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence) -> Iterator[Need]:
     """The tagging actions of a creating call that carries tags, on what it makes and nothing else."""
     for row in facts.tags:
         if not _carries_tags(call, row, presence):
@@ -229,8 +229,8 @@ def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
     return found
 
 
-def _tagged(call: Call, operation: str, row: Mapping[str, str], request: Request) -> Iterator[Resource]:
-    if row["action"] == "ec2:CreateTags":
+def _tagged(call: Call, operation: str, row: Mapping[str, str], request: CallRequest) -> Iterator[Resource]:
+    if row["action"] == "ec2:CreateTags" and operation.startswith("ec2:"):
         templates = _ec2_templates()
         for kind in _specifications(call, row["parameter"]):
             if kind in templates:
@@ -261,7 +261,7 @@ def tagged_facts(operation: str, action: str) -> ActionFacts:
     return facts_of_action(operation if by_creating else action, made.types)
 
 
-def _about_the_new(call: Call, made: Made, request: Request) -> tuple[Call, Request]:
+def _about_the_new(call: Call, made: Made, request: CallRequest) -> tuple[Call, CallRequest]:
     """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
     if not made.region and not any(str(name).lower().startswith(_OTHERS) for name in call.parameters):
         return call, request

@@ -27,7 +27,15 @@ from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs, tagged_facts
 from leastpriv.permissions.patterns import unescape
-from leastpriv.permissions.request import Presence, Reads, Request, key_in, noun_of, read_request, request_values
+from leastpriv.permissions.request import (
+    CallRequest,
+    Presence,
+    Reads,
+    key_in,
+    noun_of,
+    read_request,
+    request_values,
+)
 from leastpriv.permissions.resources import find_resources
 
 _STATEMENT = re.compile(
@@ -227,7 +235,7 @@ def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
     return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
 
 
-def _observed(call: Call, plan: EventPlan, request: Request, presence: Presence) -> list[Need]:
+def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:
     """Needs of the event's own actions, and of those that its parameters cause."""
     verified = plan.event.verdict is not Verdict.UNVERIFIED
     if plan.event.verdict is Verdict.BY_REQUEST:
@@ -244,7 +252,7 @@ def _observed(call: Call, plan: EventPlan, request: Request, presence: Presence)
 
 
 def _needs_on(
-    call: Call, facts: ActionFacts, mapped: MappedAction, request: Request, plan: EventPlan, verified: bool
+    call: Call, facts: ActionFacts, mapped: MappedAction, request: CallRequest, plan: EventPlan, verified: bool
 ) -> list[Need]:
     action = mapped.action
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()

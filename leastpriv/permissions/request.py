@@ -61,7 +61,7 @@ class Reads:
 ANY = Reads(None)
 
 
-class Request:
+class CallRequest:
     """The texts of one request, as far as they may name a resource."""
 
     __slots__ = ("arns", "by_key", "has_texts", "keys", "noun", "outer", "values")
@@ -95,17 +95,17 @@ class Request:
             return [(keys[0], text) for text in self.by_key[keys[0]]]
         return [pair for pair in self.values if pair[0] in keys]
 
-    def only(self, values: _Pairs) -> Request:
+    def only(self, values: _Pairs) -> CallRequest:
         """Returns the request with some of its texts."""
-        return Request(self.noun, values, self.outer, self.keys, has_texts=self.has_texts)
+        return CallRequest(self.noun, values, self.outer, self.keys, has_texts=self.has_texts)
 
-    def without(self, keys: Collection[str]) -> Request:
+    def without(self, keys: Collection[str]) -> CallRequest:
         """Returns the request without the texts under some keys, in lower case."""
         values, outer = ([pair for pair in pairs if pair[0] not in keys] for pairs in (self.values, self.outer))
-        return Request(self.noun, values, outer, self.keys, has_texts=bool(values))
+        return CallRequest(self.noun, values, outer, self.keys, has_texts=bool(values))
 
 
-def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY) -> Request:
+def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY) -> CallRequest:
     """Reads the texts of a request about `noun` in one walk."""
     values: list[tuple[str, str]] = []
     outer: list[tuple[str, str]] = []
@@ -131,7 +131,7 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
                 deeper.append((key, value))
     if deeper:
         has_texts = _collect(deeper, values, reads, keys) or has_texts
-    return Request(noun, values, outer, keys, has_texts=has_texts or bool(values))
+    return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
 def _own_texts(key: str, value: object, noun: str) -> _Pairs:
@@ -257,7 +257,7 @@ class Presence:
 
     __slots__ = ("_by_key", "_call", "_keys", "carried_out", "whole")
 
-    def __init__(self, call: Call, request: Request | None = None) -> None:
+    def __init__(self, call: Call, request: CallRequest | None = None) -> None:
         """Takes a call, and its request where it was read with all keys that are asked for."""
         self._call = call
         self._keys = request.keys if request else None

@@ -33,7 +33,7 @@ from leastpriv.permissions.arn_templates import (
     wildcard,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import FREE_MAPS, Request, creates, noun_of, read_request, request_values
+from leastpriv.permissions.request import FREE_MAPS, CallRequest, creates, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import (
     ends_in_a_word,
     fits,
@@ -75,7 +75,7 @@ def resources_of(
 
 
 def find_resources(
-    call: Call, facts: ActionFacts, request: Request, on: str = "", template: str = ""
+    call: Call, facts: ActionFacts, request: CallRequest, on: str = "", template: str = ""
 ) -> Sequence[Resource]:
     """Returns the resources of one action of a call whose request was read."""
     if template:
@@ -101,7 +101,7 @@ def _is_on_all(when: str, call: Call) -> bool:
     return when == "always" or (when.startswith("has ") and when[4:] in call.parameters)
 
 
-def _chosen(facts: ActionFacts, request: Request) -> ActionFacts:
+def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
     """The action with the types that may be meant, where a parameter decides."""
     types = tuple([kind for kind in facts.types if is_chosen(kind, request)])
     if not types or types == facts.types:
@@ -109,7 +109,7 @@ def _chosen(facts: ActionFacts, request: Request) -> ActionFacts:
     return structs.replace(facts, types=types, type_names=frozenset(kind.template.name.lower() for kind in types))
 
 
-def _owner(owners: Mapping[str, str], request: Request) -> str:
+def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
     """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
     for key, text in request.values:
         match = _regex(owners[key]).fullmatch(text) if key in owners else None
@@ -132,7 +132,7 @@ def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Seque
     return fitting or list(_any(facts.types, call))
 
 
-def _of_call(call: Call, facts: ActionFacts, request: Request) -> Sequence[Resource]:
+def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
@@ -151,7 +151,9 @@ which the call was authorized (a record of 2023-03-21 in a blog's post, "Lambda 
 """
 
 
-def _with_other_ids(call: Call, facts: ActionFacts, request: Request, found: Sequence[Resource]) -> Sequence[Resource]:
+def _with_other_ids(
+    call: Call, facts: ActionFacts, request: CallRequest, found: Sequence[Resource]
+) -> Sequence[Resource]:
     """The resources found, and those whose ids no type's variable took; type wildcards give way to an id."""
     ends = tuple(resource.pattern for resource in found)
     others: dict[str, Resource] = {}
@@ -166,7 +168,7 @@ def _with_other_ids(call: Call, facts: ActionFacts, request: Request, found: Seq
     return (*(resource for resource in found if not resource.derivation.startswith("any ")), *others.values())
 
 
-def _of_one_side(call: Call, on: str, facts: ActionFacts, request: Request) -> Sequence[Resource]:
+def _of_one_side(call: Call, on: str, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
     """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) tell them apart."""
     values = [
         pair for pair in request.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
@@ -184,7 +186,7 @@ def _of_one_side(call: Call, on: str, facts: ActionFacts, request: Request) -> S
     return _of_arns(call, left, facts, _LISTED) if len(left) < len(call.resources) else ()
 
 
-def _in_request(call: Call, facts: ActionFacts, request: Request) -> Sequence[Resource]:
+def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
     """ARNs in the request, unless the request names the resource: then only those that the name covers.
 
     A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
@@ -268,7 +270,9 @@ def _of_secret(arn: str, *, in_part: bool) -> Sequence[str]:
     return (escaped, escaped + "-??????") if in_part and ends_in_a_word(arn) else (escaped,)
 
 
-def _named_besides(call: Call, facts: ActionFacts, request: Request, found: Sequence[Resource]) -> Iterator[Resource]:
+def _named_besides(
+    call: Call, facts: ActionFacts, request: CallRequest, found: Sequence[Resource]
+) -> Iterator[Resource]:
     """Resources of other types that the request means besides the ARNs found: the alias, not only its key."""
     for kind in facts.types:
         looked_at = kind.required or may_be_whole(kind, request)
@@ -287,7 +291,7 @@ def _may_be(prefix: str, resource: str, kind: ActionType) -> bool:
     return shape_overlaps(kind.template.arn, resource) or is_of_type(prefix, resource, kind.template.name)
 
 
-def _filled(call: Call, facts: ActionFacts, request: Request) -> Iterator[Resource]:
+def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
     """Templates filled from the request; required types that nothing names remain type wildcards."""
     prefix = facts.prefix
     full: list[Resource] = []
@@ -396,7 +400,7 @@ def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:
         yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", False)
 
 
-def _copy_source(call: Call, request: Request) -> Sequence[Resource]:
+def _copy_source(call: Call, request: CallRequest) -> Sequence[Resource]:
     for value in request.by_key.get("x-amz-copy-source", ()):
         path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
         arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"

@@ -76,9 +76,9 @@ def _mistyped_actions(context: ReportContext) -> list[str]:
     """Returns a sentence for each action of the policy that the catalogue lacks and that is like one that it has."""
     unknown = [held for held in context.proposal.held_back if held.guard_result.guard == "unknown-action"]
     return [
-        f"{context.policy_file} names {held.action}: {held.guard_result.reason}"
+        f"{context.policy_file} names {held.action}: {held.guard_result.reason}."
         for held in unknown
-        if "Did you mean" in held.guard_result.reason
+        if "did you mean" in held.guard_result.reason
     ]
 
 

@@ -41,7 +41,9 @@ def report_failures(result: RunResult, console: Console) -> None:
 
 def run_notes(result: RunResult) -> list[str]:
     """Returns sentences about the whole run, and about a usage history that was not saved."""
-    return [*result.notes, *(each.unsaved for each in result.targets if each.unsaved)]
+    errors = {each.context.missing_calls for each in result.targets if each.context and each.lacks_calls}
+    notes = [note for note in result.notes if note not in errors]
+    return [*notes, *(each.unsaved for each in result.targets if each.unsaved)]
 
 
 def run_summary(result: RunResult, settings: Settings) -> str:

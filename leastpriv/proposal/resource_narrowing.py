@@ -19,7 +19,7 @@ from leastpriv.evidence.created_resources import CreatedResources, find_created_
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
-from leastpriv.permissions.generalize import Pattern, Seen, patterns_of
+from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, with_any_path
@@ -56,7 +56,7 @@ class _ObservedResources:
     pathless: frozenset[str]
     """ARNs of IAM that have no path for sure."""
 
-    def of_type(self, action: str) -> list[Seen]:
+    def of_type(self, action: str) -> list[ObservedResource]:
         """Observed resources of types that the action accepts, whichever action used them."""
         own = self.exact_usages.get(action.partition(":")[0], ())
         return self.created.seen(usage for usage in own if fits(action, usage.need.permission.resource))
@@ -200,14 +200,19 @@ def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
     return not may_have_path and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
 
 
-def _patterns(found: Sequence[Seen], context: GuardContext) -> tuple[Pattern, ...]:
+def _patterns(found: Sequence[ObservedResource], context: GuardContext) -> tuple[Pattern, ...]:
     if not context.options.exact_resources:
         return patterns_of(found)
     return tuple(Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found}))
 
 
 def _instability(
-    found: Sequence[Seen], shown: Sequence[Seen], context: GuardContext, *, escapes: bool, is_creating: bool
+    found: Sequence[ObservedResource],
+    shown: Sequence[ObservedResource],
+    context: GuardContext,
+    *,
+    escapes: bool,
+    is_creating: bool,
 ) -> GuardResult | None:
     """Why a later run may well use another resource; `shown` are the uses that count the runs."""
     patterns = _patterns(found, context)

@@ -128,6 +128,8 @@ class Job:
         event = self.runner / "event.json"
         event.write_text(self.event)
         named = {"role-arn": ROLE, "policy-file": POLICY_FILE, "trails": "cloudtrail", "mode": "report"}
+        if inputs.get("trails", "cloudtrail") == "cloudtrail":
+            named["aws-regions"] = "eu-west-1"
         named |= {name.replace("_", "-"): value for name, value in inputs.items()}
         given = {name: entry.get("default", "") for name, entry in declared().items()} | {"github-token": ""} | named
         return {

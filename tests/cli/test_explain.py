@@ -29,7 +29,7 @@ STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/7b2f3c10-9a1
 def explained(*arguments: str, trail: Path, policy: Path | None = None) -> str:
     """What the command prints; it must succeed."""
     out, err = io.StringIO(), io.StringIO()
-    given = ["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail)]
+    given = ["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail), "--aws-regions", "eu-west-1"]
     code = main([*given, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW)
     assert code == 0, err.getvalue()
     return out.getvalue()

@@ -159,8 +159,8 @@ class TestPermissions:
 
     def test_a_role_without_a_call_has_no_rows_and_a_message(self, plain_trail: str) -> None:
         told = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
-        assert (told.code, told.out) == (0, "")
-        assert told.err == f"No call of {ROLE}-2 was found: is the ARN right, and the trail?\n"
+        assert (told.code, told.out) == (1, "")
+        assert "No calls by role/ci-deploy-2." in told.err
 
     def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
         options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")

@@ -130,21 +130,21 @@ def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("propsoe",), "Did you mean propose?"),
-        (("propose", "--polcy-file", "p.json"), "Did you mean --policy-file?"),
+        (("propsoe",), "did you mean propose?"),
+        (("propose", "--polcy-file", "p.json"), "did you mean --policy-file?"),
         (("propose", "--role-arn", ROLE, "--role-arn", TYPO), "--role-arn is given twice"),
         (
             ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--mode", "chek"),
-            "Did you mean check?",
+            "did you mean check?",
         ),
         (
             ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--when-no-calls", "reprot"),
-            "Did you mean report?",
+            "did you mean report?",
         ),
-        (("permissions", "--role-arn", ROLE, "--trails", "t", "--format", "tabel"), "Did you mean table?"),
+        (("permissions", "--role-arn", ROLE, "--trails", "t", "--format", "tabel"), "did you mean table?"),
         (
             ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--aws-regions", "eu-wset-1"),
-            "Did you mean eu-west-1?",
+            "did you mean eu-west-1?",
         ),
         (
             ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--lookback-days", "99999"),
@@ -169,7 +169,7 @@ def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(trai
     path.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
     told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", path, "--trails", trail)
     assert "s3:GetObjcet" in told.err
-    assert "Did you mean s3:GetObject?" in told.err
+    assert "did you mean s3:GetObject?" in told.err
 
 
 def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy: str) -> None:

@@ -107,7 +107,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     found = from_environment(environment())
     assert found.principal.arn == ROLE
     assert (found.mode, found.trails, found.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
-    assert (found.options.minimum_days, found.options.minimum_runs) == (30, 5)
+    assert (found.options.minimum_days, found.options.minimum_runs) == (35, 5)
     assert (found.options.drop_unseen_services, found.options.exact_resources) == (False, False)
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")

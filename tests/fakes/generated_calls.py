@@ -16,6 +16,8 @@ ACCOUNT = "111122223333"
 REGION = "eu-west-1"
 _DEEPEST = 7
 _S3_NAMES = {"Bucket": "bucketName", "Key": "key"}
+_VALUES = frozenset({"value", "values", "attributevalue", "attributes", "staticvalue"})
+"""Members whose meaning another member tells."""
 _EC2_TAGS = {"items": [{"resourceType": "instance", "tags": [{"key": "team", "value": "web"}]}]}
 
 
@@ -63,7 +65,9 @@ def call(source: str, name: str, parameters: Mapping[str, object]) -> Call:
     )
 
 
-def parameters_of(client: str, operation: str, *, required_only: bool = False, variant: int = 0) -> dict[str, object]:
+def parameters_of(
+    client: str, operation: str, *, required_only: bool = False, variant: int = 0, arns_of: str = ""
+) -> dict[str, object]:
     """Returns request parameters with every member that the model has, or the required ones, as CloudTrail has them.
 
     Args:
@@ -71,12 +75,13 @@ def parameters_of(client: str, operation: str, *, required_only: bool = False, v
         operation: name of the operation.
         required_only: leave out optional members.
         variant: which value of each enumeration to take.
+        arns_of: the service of the ARNs; with one, values whose keys say nothing are ARNs of roles.
     """
     model = model_of(client)
     found = model["operations"].get(operation) if model else None
     if model is None or found is None or "input" not in found:
         return {}
-    value = _Filler(model["shapes"], required_only, variant).value(found["input"]["shape"], "", ())
+    value = _Filler(model["shapes"], required_only, variant, arns_of).value(found["input"]["shape"], "", ())
     parameters = dict(value) if isinstance(value, dict) else {}
     if client == "ec2" and "tagSpecifications" in parameters:
         parameters["tagSpecificationSet"] = _EC2_TAGS
@@ -90,6 +95,7 @@ class _Filler:
     shapes: Mapping[str, Any]
     required_only: bool
     variant: int
+    arns_of: str
 
     def value(self, name: str, member: str, above: tuple[str, ...]) -> object:
         """Returns a value of a shape; None where it would hold itself."""
@@ -105,7 +111,7 @@ class _Filler:
                 return [] if item is None else [item]
             case "map":
                 item = self.value(shape["value"]["shape"], member, above)
-                return {} if item is None else {"key": item}
+                return {} if item is None else {"roleArn" if self.arns_of else "key": item}
             case "boolean":
                 return True
             case "integer" | "long" | "float" | "double":
@@ -125,9 +131,15 @@ class _Filler:
         if shape.get("enum"):
             return str(shape["enum"][self.variant % len(shape["enum"])])
         lower = member.lower()
-        if "role" in lower or "credentials" in lower:
+        if "role" in lower or "credentials" in lower or (self.arns_of and lower in _VALUES):
             return f"arn:aws:iam::{ACCOUNT}:role/service-role"
-        return f"the-{lower}" if not lower.endswith("arn") else f"arn:aws:iam::{ACCOUNT}:role/{lower}"
+        if not lower.endswith("arn"):
+            return f"the-{lower}"
+        return (
+            f"arn:aws:{self.arns_of}:{REGION}:{ACCOUNT}:{lower}/x"
+            if self.arns_of
+            else f"arn:aws:iam::{ACCOUNT}:role/{lower}"
+        )
 
 
 def _key(member: str, spec: Mapping[str, Any]) -> str:

@@ -197,7 +197,7 @@ def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
 
 
 def _tagged(call: Call, operation: str, row: Mapping[str, str]) -> Iterator[Resource]:
-    if row["action"] == "ec2:CreateTags":
+    if row["action"] == "ec2:CreateTags" and operation.startswith("ec2:"):
         templates = _ec2_templates()
         for kind in _specifications(call, row["parameter"]):
             if kind in templates:

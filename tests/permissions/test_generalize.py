@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import NAMED_ANEW, Family, Seen, families_of, generalise, patterns_of
+from leastpriv.permissions.generalize import NAMED_ANEW, Family, ObservedResource, families_of, generalise, patterns_of
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from leastpriv.permissions.volatility import Opening
@@ -74,7 +74,7 @@ def test_names_that_return_stay_as_they_are(resource: str) -> None:
     ids=["create-react-app", "a chunk's map", "webpack", "vite", "commit"],
 )
 def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(key: str, opened: str) -> None:
-    (found,) = patterns_of([Seen(f"arn:aws:s3:::site/{key}")])
+    (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::site/{key}")])
     assert found.pattern == f"arn:aws:s3:::site/{opened}"
     assert [opening.reason for opening in found.openings] == ["a content hash"]
 
@@ -100,8 +100,8 @@ def test_more_than_five_objects_of_one_folder_are_the_folder() -> None:
 
 
 def test_the_bucket_stays_beside_its_opened_objects() -> None:
-    objects = [Seen(f"arn:aws:s3:::b/{name}", (str(run),)) for run, name in enumerate("aeiouy")]
-    found = patterns_of([Seen("arn:aws:s3:::b"), *objects])
+    objects = [ObservedResource(f"arn:aws:s3:::b/{name}", (str(run),)) for run, name in enumerate("aeiouy")]
+    found = patterns_of([ObservedResource("arn:aws:s3:::b"), *objects])
     assert [each.pattern for each in found] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
 
 
@@ -109,13 +109,13 @@ def test_a_whole_bucket_is_opened_only_where_three_runs_showed_other_objects() -
     """Six state files at the root of a bucket are six state files, however often they are written."""
     names = [f"arn:aws:s3:::tfstate/{name}.tfstate" for name in ("app", "db", "dns", "eks", "iam", "net")]
     for runs in ((), ("1",), ("1", "2", "3")):
-        assert [each.pattern for each in patterns_of([Seen(name, runs) for name in names])] == names
+        assert [each.pattern for each in patterns_of([ObservedResource(name, runs) for name in names])] == names
 
 
 def test_objects_that_one_single_run_used_are_a_list_and_no_folder() -> None:
     names = [f"arn:aws:s3:::b/conf/{name}.json" for name in "abcdef"]
-    assert [each.pattern for each in patterns_of([Seen(name, ("1",)) for name in names])] == names
-    both = [Seen(name, (run,)) for name, run in zip(names, "111222", strict=True)]
+    assert [each.pattern for each in patterns_of([ObservedResource(name, ("1",)) for name in names])] == names
+    both = [ObservedResource(name, (run,)) for name, run in zip(names, "111222", strict=True)]
     assert [each.pattern for each in patterns_of(both)] == ["arn:aws:s3:::b/conf/*"]
 
 
@@ -194,14 +194,20 @@ def test_names_that_people_gave_and_ids_that_live_long_stay(resource: str) -> No
 )
 def test_an_id_that_the_role_s_own_runs_made_is_open_and_a_name_is_not(resource: str, opened: str) -> None:
     """A bucket's ARN has no account: `orders-assets-*` would be other people's buckets too."""
-    (found,) = patterns_of([Seen(f"arn:aws:{resource}", ("1",), made=True)])
+    (found,) = patterns_of([ObservedResource(f"arn:aws:{resource}", ("1",), made=True)])
     assert found.pattern == f"arn:aws:{opened}"
 
 
 def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> None:
     """`key/*` stands for the keys that come and go; the one that was always there is told by itself."""
     keys = [f"arn:aws:kms:{HERE}:key/{number}234abcd-12ab-34cd-56ef-1234567890ab" for number in range(3)]
-    found = patterns_of([Seen(keys[0], ("1",), made=True), Seen(keys[1], ("2",), made=True), Seen(keys[2], ("1", "2"))])
+    found = patterns_of(
+        [
+            ObservedResource(keys[0], ("1",), made=True),
+            ObservedResource(keys[1], ("2",), made=True),
+            ObservedResource(keys[2], ("1", "2")),
+        ]
+    )
     assert [(each.pattern, each.covers) for each in found] == [
         (f"arn:aws:kms:{HERE}:key/*", tuple(keys[:2])),
         (keys[2], (keys[2],)),
@@ -210,13 +216,15 @@ def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> No
 
 def test_where_a_call_was_about_any_key_that_is_all_that_is_written() -> None:
     every, made, known = (f"arn:aws:kms:{HERE}:key/{name}" for name in ("*", UUID, UUID[::-1]))
-    (found,) = patterns_of([Seen(every), Seen(made, ("1",), made=True), Seen(known)])
+    (found,) = patterns_of(
+        [ObservedResource(every), ObservedResource(made, ("1",), made=True), ObservedResource(known)]
+    )
     assert found.pattern == every
 
 
-def preview(names: str, runs: str) -> list[Seen]:
+def preview(names: str, runs: str) -> list[ObservedResource]:
     return [
-        Seen(f"arn:aws:sqs:{HERE}:{name}", tuple(which))
+        ObservedResource(f"arn:aws:sqs:{HERE}:{name}", tuple(which))
         for name, which in zip(names.split(), runs.split(), strict=True)
     ]
 
@@ -230,14 +238,19 @@ def test_a_part_that_every_run_showed_anew_is_open_between_what_stays() -> None:
 
 
 def test_a_log_group_that_every_run_showed_anew_is_open_before_the_end_that_all_have() -> None:
-    groups = [Seen(f"arn:aws:logs:{HERE}:log-group:/shop/api-{number}:*", (str(number),)) for number in (1, 2, 3)]
+    groups = [
+        ObservedResource(f"arn:aws:logs:{HERE}:log-group:/shop/api-{number}:*", (str(number),)) for number in (1, 2, 3)
+    ]
     assert [each.pattern for each in patterns_of(groups)] == [f"arn:aws:logs:{HERE}:log-group:/shop/api-*:*"]
 
 
 def family(names: str, runs: str, service: str = f"sqs:{HERE}:", stacks: Collection[str] = ()) -> dict[str, str]:
     """Resource -> pattern of its family, without what they have in common."""
     start = f"arn:aws:{service}"
-    seen = [Seen(f"{start}{name}", tuple(which)) for name, which in zip(names.split(), runs.split(), strict=True)]
+    seen = [
+        ObservedResource(f"{start}{name}", tuple(which))
+        for name, which in zip(names.split(), runs.split(), strict=True)
+    ]
     return {name[len(start) :]: found.pattern[len(start) :] for name, found in families_of(seen, stacks).items()}
 
 
@@ -292,13 +305,13 @@ def test_what_is_of_a_family_is_open_and_what_is_not_stays_beside_it() -> None:
     """`orders-dead` may be covered by `orders-*`, but nobody says that it comes and goes."""
     names = Family(f"arn:aws:sqs:{HERE}:orders-*", Opening("QueueName", NAMED_ANEW))
     own, other = f"arn:aws:sqs:{HERE}:orders-2", f"arn:aws:sqs:{HERE}:orders-dead"
-    found = patterns_of([Seen(own, ("4",), family=names), Seen(other, ("4",))])
+    found = patterns_of([ObservedResource(own, ("4",), family=names), ObservedResource(other, ("4",))])
     assert [(each.pattern, each.covers) for each in found] == [(names.pattern, (own,)), (other, (other,))]
     assert found[0].openings == (names.opening,)
 
 
 def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:
-    seen = [Seen(f"arn:aws:s3:::b/releases/{number}/app.zip", (str(number),)) for number in (104, 105, 206)]
+    seen = [ObservedResource(f"arn:aws:s3:::b/releases/{number}/app.zip", (str(number),)) for number in (104, 105, 206)]
     assert [each.pattern for each in patterns_of(seen)] == ["arn:aws:s3:::b/releases/*/app.zip"]
 
 
@@ -320,13 +333,16 @@ def test_nothing_is_learned_from(names: str, runs: str) -> None:
 
 
 def test_ids_of_long_lived_things_teach_nothing() -> None:
-    seen = [Seen(f"arn:aws:ec2:{HERE}:subnet/subnet-0a1b2c3d4e5f6071{number}", (str(number),)) for number in range(5)]
+    seen = [
+        ObservedResource(f"arn:aws:ec2:{HERE}:subnet/subnet-0a1b2c3d4e5f6071{number}", (str(number),))
+        for number in range(5)
+    ]
     assert len(patterns_of(seen)) == 5
 
 
 def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
     seen = [
-        Seen(f"arn:{partition}:sqs:{region}:{account}:q", (partition + region + account,))
+        ObservedResource(f"arn:{partition}:sqs:{region}:{account}:q", (partition + region + account,))
         for partition, region, account in (
             ("aws", "eu-west-1", "111122223333"),
             ("aws", "eu-west-2", "111122223333"),
@@ -338,14 +354,16 @@ def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
 
 
 def test_a_pattern_that_another_covers_is_left_out_and_what_it_stood_for_is_kept() -> None:
-    (found,) = patterns_of([Seen(f"arn:aws:ec2:{HERE}:instance/*"), Seen(f"arn:aws:ec2:{HERE}:instance/i-1")])
+    (found,) = patterns_of(
+        [ObservedResource(f"arn:aws:ec2:{HERE}:instance/*"), ObservedResource(f"arn:aws:ec2:{HERE}:instance/i-1")]
+    )
     assert found.covers == (f"arn:aws:ec2:{HERE}:instance/*", f"arn:aws:ec2:{HERE}:instance/i-1")
 
 
 def test_a_pattern_says_which_part_is_open_and_why() -> None:
-    (found,) = patterns_of([Seen(f"arn:aws:s3:::cdk-assets/{HASH}.zip")])
+    (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::cdk-assets/{HASH}.zip")])
     assert [(opening.part, opening.reason) for opening in found.openings] == [("ObjectName", "a content hash")]
-    assert patterns_of([Seen("arn:aws:s3:::cdk-assets/a.zip")])[0].openings == ()
+    assert patterns_of([ObservedResource("arn:aws:s3:::cdk-assets/a.zip")])[0].openings == ()
 
 
 @pytest.mark.parametrize("row", [row for row in table("volatile") if row["volatility"] == "always"], ids=str)
@@ -427,7 +445,7 @@ TEXT = st.sampled_from(
     ]
 )
 SEEN = st.builds(
-    lambda kind, texts, runs, made: Seen(filled(kind[1], texts), tuple(sorted(runs)), made),
+    lambda kind, texts, runs, made: ObservedResource(filled(kind[1], texts), tuple(sorted(runs)), made),
     st.sampled_from(TYPES),
     st.lists(TEXT, min_size=6, max_size=6),
     st.frozensets(st.sampled_from("12345"), max_size=2),
@@ -447,7 +465,7 @@ def filled(template: str, texts: list[str]) -> str:
 
 
 @given(st.lists(SEEN, max_size=12))
-def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place(seen: list[Seen]) -> None:
+def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place(seen: list[ObservedResource]) -> None:
     found = patterns_of(seen)
     assert {resource for each in found for resource in each.covers} == {each.resource for each in seen}
     for pattern in found:
@@ -460,7 +478,9 @@ def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place
 
 
 @given(st.lists(SEEN, max_size=12))
-def test_a_family_covers_its_members_in_their_place_and_opens_no_bucket_of_an_object(seen: list[Seen]) -> None:
+def test_a_family_covers_its_members_in_their_place_and_opens_no_bucket_of_an_object(
+    seen: list[ObservedResource],
+) -> None:
     families = families_of(seen)
     for resource, names in families.items():
         assert resource_covers(names.pattern, resource)
@@ -474,7 +494,9 @@ def test_a_family_covers_its_members_in_their_place_and_opens_no_bucket_of_an_ob
 
 
 @given(st.lists(SEEN, max_size=12))
-def test_no_pattern_is_every_resource_of_a_type_unless_the_table_or_the_runs_say_so(seen: list[Seen]) -> None:
+def test_no_pattern_is_every_resource_of_a_type_unless_the_table_or_the_runs_say_so(
+    seen: list[ObservedResource],
+) -> None:
     for pattern in patterns_of(seen):
         tail = pattern.pattern.split(":", 5)[5]
         if tail.rpartition("/")[2] == "*" and "/" not in tail.rpartition("/")[0] and ":s3:::" not in pattern.pattern:

@@ -53,7 +53,7 @@ def _run(
     trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
     settings = from_options({
         "role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),),
-        "custom-policy-checks": "true" if paid else "false",
+        "custom-policy-checks": "true" if paid else "false", "aws-regions": "eu-west-1",
     })  # fmt: skip
     paths = tuple(folder / name for name in templates)
     return run_one(Target(settings, "ci.json", folder, templates=paths), (trail,), NOW, reach)
@@ -144,6 +144,7 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
             "propose", "--role-arn", ROLE, "--policy-file",
             f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trails", str(trail),
             "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
+            "--aws-regions", "eu-west-1",
         )  # fmt: skip
     assert told.code == 0, told.err
     assert "0.0080 USD, 0.0020 each" in told.err

@@ -99,6 +99,7 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
     ) -> Proposed:
         named: dict[str, Value] = {name.replace("_", "-"): value for name, value in inputs.items()}
         named |= {"role-arn": ROLE, "policy-file": "policy.json", "trails": (str(tmp_path / "trail"),)}
+        named |= {"aws-regions": "eu-west-1", "minimum-days": "30"}
         settings = from_options(named)
         door = AwsSession(aws.environment(attempts=1) if reach is None else reach, NOW)
         target = Target(settings, "policy.json", tmp_path, changed=changed)

@@ -81,7 +81,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def propose(name: str, *more: str) -> Told:
-    return leastpriv("propose", "--role-arn", ROLE, "--trails", "trail", "--policy-file", name, *more)
+    regions = ("--aws-regions", "eu-west-1")
+    return leastpriv("propose", "--role-arn", ROLE, "--trails", "trail", *regions, "--policy-file", name, *more)
 
 
 def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:

@@ -22,7 +22,17 @@ from tests.fakes.markdown import read
 from tests.test_cases import record
 
 CONFIG = ".github/leastpriv.yml"
-FORGED = ("propose", "--config", "leastpriv.yml", "--trails", "forged", "--output-dir", "out")
+FORGED = (
+    "propose",
+    "--config",
+    "leastpriv.yml",
+    "--trails",
+    "forged",
+    "--output-dir",
+    "out",
+    "--when-no-calls",
+    "report",
+)
 TWO = (entry(CI, "iam/ci.json"), entry(DEPLOY, "iam/deploy.json"))
 FILES_OF_TWO = {
     "iam/ci.json": policy("sts:AssumeRole", "sqs:CreateQueue"),
@@ -54,7 +64,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def proposed(trail: Path, text: str, *more: str) -> Told:
     put(Path(), {"leastpriv.yml": text})
-    return leastpriv("propose", "--config", "leastpriv.yml", "--trails", str(trail), "--output-dir", "out", *more)
+    regions = ("--aws-regions", "eu-west-1")
+    return leastpriv(
+        "propose", "--config", "leastpriv.yml", "--trails", str(trail), *regions, "--output-dir", "out", *more
+    )
 
 
 def index() -> dict[str, Any]:
@@ -82,7 +95,7 @@ class TestOnAShell:
         proposed(trail, config(TWO))
         for role, file, folder in ((CI, "iam/ci.json", "ci-deploy"), (DEPLOY, "iam/deploy.json", DEPLOY.split("/")[1])):
             alone = ("--role-arn", role, "--policy-file", file, "--trails", str(trail), "--output-dir", "alone")
-            assert leastpriv("propose", *alone).code == 0
+            assert leastpriv("propose", *alone, "--aws-regions", "eu-west-1").code == 0
             assert Path("alone/policy.json").read_bytes() == Path(f"out/{folder}/policy.json").read_bytes()
             one, other = (
                 json.loads(Path(f"{where}/proposal.json").read_text()) for where in ("alone", f"out/{folder}")
@@ -218,7 +231,8 @@ class TestInAGitRepository:
         self.git("init", "-q", "-b", "main")
         self.git("add", "iam", "leastpriv.yml")
         self.git("commit", "-q", "-m", "Begin")
-        command = ("propose", "--config", "leastpriv.yml", "--trails", str(trail), "--mode", "pull-request")
+        regions = ("--aws-regions", "eu-west-1")
+        command = ("propose", "--config", "leastpriv.yml", "--trails", str(trail), *regions, "--mode", "pull-request")
         told = leastpriv(*command)
         assert told.code == 0, told.err
         changed = self.git("diff", "--name-only", "main", "leastpriv/cdk").split()
@@ -291,7 +305,7 @@ class TestHostileEvidence:
         write_trail(place / "forged", self.records([f"made-up-{number:03}" for number in range(60)]))
         like = entry("arn:aws:iam::111122223333:role/made-*", "iam/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
-        told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "forged", "--output-dir", "out")
+        told = leastpriv(*FORGED)
         assert told.code == 1
         assert "means 60 roles, and at most 50 are taken" in told.err
         assert [each["exit-code"] for each in index()["targets"]] == [0, 0, 1]
@@ -307,7 +321,7 @@ def job(tmp_path: Path, trail: Path) -> Job:
 
 
 def step(job: Job, **inputs: str) -> Step:
-    return job.step(config=CONFIG, role_arn="", policy_file="", trails="chain", **inputs)
+    return job.step(config=CONFIG, role_arn="", policy_file="", trails="chain", aws_regions="eu-west-1", **inputs)
 
 
 class TestAsAStep:

@@ -150,7 +150,8 @@ class CoverageCounter:
     last: datetime | None = None
 
     days: set[int] = field(default_factory=set)
-    streams: dict[DataStream, tuple[datetime, datetime]] = field(default_factory=dict)
+    streams: dict[tuple[str, str], tuple[datetime, datetime]] = field(default_factory=dict)
+    """Event name and prefix of data events -> times of the first and the last."""
 
     @classmethod
     def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
@@ -180,9 +181,14 @@ class CoverageCounter:
         if time is None:
             return
         for arn in arns:
-            stream = DataStream(f"{self.source}:{name}", self.kind.removeprefix("data-"), folder_of(arn))
-            first, last = self.streams.get(stream, (time, time))
-            self.streams[stream] = (min(first, time), max(last, time))
+            key = (name, folder_of(arn))
+            known = self.streams.get(key)
+            if known is None:
+                self.streams[key] = (time, time)
+            elif time > known[1]:
+                self.streams[key] = (known[0], time)
+            elif time < known[0]:
+                self.streams[key] = (time, known[1])
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
@@ -210,7 +216,9 @@ class CoverageCounter:
             _add_days(statistics.days, self.region, self.days)
             for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
                 _add_days(statistics.logged, (self.region, name), self.days)
-        _add_streams(statistics.data, self.streams)
+        kind = self.kind.removeprefix("data-")
+        streams = {DataStream(f"{self.source}:{name}", kind, prefix): t for (name, prefix), t in self.streams.items()}
+        _add_streams(statistics.data, streams)
 
 
 def total_coverage(

@@ -17,17 +17,11 @@ BLANKS = re.compile(r"[ \n\v]+")
 # Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
 _COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~]")
 _ESCAPED = re.compile(r"\\+(?:([nrt\"'])|u([0-9a-fA-F]{4}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);")
-_ESCAPE_VALUES = {
-    "n": "\v",
-    "r": "\v",
-    "t": " ",
-    '"': '"',
-    "quot": '"',
-    "#34": '"',
-    "lt": "<",
-    "gt": ">",
-    "amp": "&",
-} | (dict.fromkeys(("'", "apos", "#39", "#x27"), "'"))
+_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "'": "'"} | {
+    name: character
+    for names, character in (("quot #34", '"'), ("apos #39 #x27", "'"), ("lt", "<"), ("gt", ">"), ("amp", "&"))
+    for name in names.split()
+}
 # `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
 _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"

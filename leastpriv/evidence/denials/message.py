@@ -20,11 +20,13 @@ from leastpriv.aws.error_codes import denying_policy_type, why_no_grant_helps
 from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
     LogText,
+    breakable,
     clean_log_text,
     without_blanks,
     without_breaks,
 )
 from leastpriv.evidence.denials.operation_errors import find_by_operation
+from leastpriv.evidence.denials.s3_requests import find_by_request
 from leastpriv.evidence.denials.sentence import _ENCODED, DenialSentence, find_sentences
 from leastpriv.evidence.denials.tool_messages import READERS, find_by_phrase, find_by_tool, find_by_trace
 from leastpriv.evidence.denials.wordings import NEAR, FoundDenial, is_covered, message_of
@@ -34,6 +36,16 @@ from leastpriv.permissions import catalog
 _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
 # The role's trust policy decides: no permission of the caller helps.
 _TRUST_ONLY = frozenset({"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"})
+
+
+_UUID = r"[0-9A-Fa-f](?:[\n\v]?[0-9A-Fa-f-]){35}"
+_AUTHORIZATION_ID = re.compile(
+    rf"(?:{breakable('authorization-details/')}[\n\v]?|{breakable('authorization id:')}[ \n\v]*[`'\"*<]*)"
+    rf"(?P<id>{_UUID}|[A-Za-z0-9_-]{{8,128}})",
+    re.IGNORECASE,
+)
+"""IAM's own link and sentence: `…#/authorization-details/ID for complete details, or call … authorization id: ID`."""
+_LONGEST_ADVICE = 800
 
 
 def read_denial(message: str, *, error_code: str = "") -> Denial:
@@ -48,12 +60,13 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     found = [each.denial for each in find_denials(clean_log_text(message))]
     best = next((denial for denial in found if denial.actions), found[0] if found else None)
     encoded = next((denial.encoded for denial in found if denial.encoded), "")
+    authorization_id = next((denial.authorization_id for denial in found if denial.authorization_id), "")
     by_code = _BY_CODE.get(error_code)
     if best is None:
         return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
     if by_code:
         best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
-    return replace(best, message=message, encoded=encoded)
+    return replace(best, message=message, encoded=encoded, authorization_id=authorization_id)
 
 
 def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
@@ -74,6 +87,8 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     for sign, reader in READERS:
         if sign in words:
             found += [each for each in reader(layout) if not is_covered(each, found)]
+    if any(sign in words for sign in ("accessdenied", "forbidden", "403")):
+        found += find_by_request(layout, found)
     encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
     for sentence in read:
         told = FoundDenial(sentence.phrase, sentence.end, _without_action(layout, sentence))
@@ -81,6 +96,8 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
         if not sentence.action and _is_awss(layout, sentence) and not is_covered(told, found, 0 if has_own else NEAR):
             found.append(told)
     found.sort(key=lambda each: each.start)
+    if found and "authorization" in words:
+        found = _with_authorization_ids(layout.text, found)
     return _with_encoded(found, encoded, len(layout.text)) if encoded and found else found
 
 
@@ -92,6 +109,17 @@ def _with_encoded(found: list[FoundDenial], texts: list[tuple[int, str]], end: i
         own = next((text for at, text in texts if each.start <= at < limit), "")
         told.append(replace(each, denial=replace(each.denial, encoded=own)) if own else each)
     return told
+
+
+def _with_authorization_ids(text: str, found: list[FoundDenial]) -> list[FoundDenial]:
+    """Adds to each denial the first authorization id between it and the next one."""
+    ends = [*(each.start for each in found[1:]), len(text)]
+    read = []
+    for each, limit in zip(found, ends, strict=True):
+        match = _AUTHORIZATION_ID.search(text, each.start, min(limit, each.end + _LONGEST_ADVICE))
+        name = without_breaks(match["id"]) if match else ""
+        read.append(replace(each, denial=replace(each.denial, authorization_id=name)) if name else each)
+    return read
 
 
 def _stated(layout: LogText, sentence: DenialSentence) -> Denial:

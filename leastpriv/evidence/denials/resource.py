@@ -170,7 +170,7 @@ def _trimmed(word: str) -> str:
         word = _END_OF_BOLD.sub("", word).rstrip(".,;:'!…")
         word = (
             word[:-1]
-            if any(word.endswith(close) and word.count(close) > word.count(start) for start, close in _PAIRS)
+            if any(word.endswith(end) and word.count(end) > word.count(begin) for begin, end in _PAIRS)
             else word
         )
     return _unescaped(word)

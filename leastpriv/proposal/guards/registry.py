@@ -67,8 +67,7 @@ def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  
     if catalog.spelling(candidate.action) is None:
         prefix = candidate.action.partition(":")[0]
         meant = did_you_mean(candidate.action, catalog.actions(prefix) if prefix in catalog.services() else ())
-        reason = "the catalogue does not know this action, so its use cannot be ruled out"
-        return f"{reason}.{meant}" if meant else reason
+        return f"the catalogue does not know this action{meant}, so its use cannot be ruled out"
     return ""
 
 

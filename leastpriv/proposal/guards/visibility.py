@@ -111,8 +111,8 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
             return f"{reason}: the trail may log writes only"
     if seen.read_only is True:
         return ""
-    lacking = [region for region in regions if (region, WRITE) not in context.evidence.coverage.logged]
-    return f"no writing call was recorded in {lacking[0]}: the trail may log reads only" if lacking else ""
+    reason = _unrecorded(WRITE, "writing calls", regions, context)
+    return f"{reason}: the trail may log reads only" if reason else ""
 
 
 def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[str]:
@@ -246,7 +246,8 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _is_operation(operation: str, event: str) -> bool:
-    return operation_of(event) == operation
+    # CloudTrail records ListObjectsV2 as ListObjects.
+    return operation_of(event) in (operation, operation.removesuffix("V2"))
 
 
 def could_hide(gap: Gap, action: str) -> bool:

@@ -247,7 +247,7 @@ def test_only_an_action_that_a_trail_would_have_shown_is_removed(evidence: Evide
         ((), "arn:aws:s3:::shop/*", True),
         ((("GetObjectAcl", "read", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", False),
         ((("GetObject", "read", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", True),
-        ((("GetObjectAcl", "write", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", True),
+        ((("PutObjectAcl", "write", "arn:aws:s3:::shop/"),), "arn:aws:s3:::shop/*", True),
         ((("GetObjectAcl", "read", "arn:aws:s3:::shop/a/"),), "arn:aws:s3:::shop/*", True),
         ((("GetObjectAcl", "read", "arn:aws:s3:::shop/a/"),), "arn:aws:s3:::shop/b/*", True),
         ((("GetObjectAcl", "read", "arn:aws:s3:::shop/a/"),), "arn:aws:s3:::shop/a/*", False),

@@ -21,8 +21,7 @@ from service_reference import Operation, load  # noqa: E402
 
 from leastpriv.models import GapKind  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
-from leastpriv.permissions.event_map import facts_of  # noqa: E402
-from leastpriv.permissions.event_table import Verdict, map_event, triggers_of  # noqa: E402
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event, triggers_of  # noqa: E402
 from leastpriv.permissions.implied import tags_of  # noqa: E402
 from leastpriv.permissions.mapping import CallNeeds, needs_of  # noqa: E402
 from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402

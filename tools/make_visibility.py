@@ -44,8 +44,7 @@ from trail_events import (
 )
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import map_event, triggers_of
+from leastpriv.permissions.event_table import facts_of, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import implied_facts, tags_of
 from leastpriv.permissions.mapping import actions_of_operation

@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from leastpriv.action.annotations import annotate_targets, warn_if_public, warn_of_pull_requests
-from leastpriv.action.review_comment import review_step
+from leastpriv.action.annotations import annotate_targets, review_step, warn_if_public, warn_of_pull_requests
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.errors import PullRequestError

@@ -26,7 +26,7 @@ from msgspec import structs
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
-from leastpriv.permissions.event_map import facts_of
+from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import CallRequest, Presence, key_in, noun_of, read_request, request_values

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import Verdict, map_event, triggers_of
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.mapping import CallNeeds

@@ -18,12 +18,11 @@ from functools import cache, lru_cache
 
 from msgspec import structs
 
-from leastpriv.models import Basis, Call, Gap, GapKind, Need, Permission, Scope
+from leastpriv.models import Basis, Call, Condition, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
-from leastpriv.permissions.condition_keys import shown_conditions
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, map_event, triggers_of
+from leastpriv.permissions.arn_templates import partition
+from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, facts_of, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs, tagged_facts
 from leastpriv.permissions.patterns import unescape
@@ -329,3 +328,50 @@ def _related(label: str) -> tuple[str, ...]:
         or (len(prefix) >= _LONG_ENOUGH and label.startswith(prefix))
     )
     return (label, *sorted(known))
+
+
+_KEY_NAME = re.compile(r"[a-z0-9.-]{1,128}")
+"""A service's name as it may stand in a condition: no variable, no wildcard."""
+
+
+def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
+    """The conditions under which one action of a call was authorised, as far as the record shows them."""
+    if action == "iam:CreateServiceLinkedRole":
+        service = next((value for key, value in call.parameters.items() if key.lower() == "awsservicename"), None)
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html (2026-11-24)
+        return (
+            (_equals("iam:AWSServiceName", service),)
+            if isinstance(service, str) and _KEY_NAME.fullmatch(service)
+            else ()
+        )
+    if call.invoked_by and action.startswith("kms:"):
+        return _via_service(call)
+    return ()
+
+
+def keys_of_conditions(action: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Keys of a request whose texts, and whose presence alone, show conditions of an action, in lower case."""
+    if action == "iam:CreateServiceLinkedRole":
+        return frozenset({"awsservicename"}), frozenset()
+    if action.startswith("kms:"):
+        return frozenset({"encryptioncontext"}), frozenset(key.lower() for key in _contexts())
+    return frozenset(), frozenset()
+
+
+def _via_service(call: Call) -> tuple[Condition, ...]:
+    """`kms:ViaService` of a call that a service forwarded; in China the form of its value is not documented."""
+    context = call.parameters.get("encryptionContext")
+    if not isinstance(context, Mapping) or partition(call) == "aws-cn":
+        return ()
+    services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
+    via = [f"{name}.{call.region}.amazonaws.com" for name in list(services)[:1]]
+    return tuple(_equals("kms:ViaService", name) for name in via if _KEY_NAME.fullmatch(name))
+
+
+def _equals(key: str, value: str) -> Condition:
+    return Condition("StringEquals", key, (value,))
+
+
+@cache
+def _contexts() -> Mapping[str, str]:
+    return {row["context"]: row["service"] for row in table("kms_contexts")}

@@ -6,12 +6,16 @@ A run that reads files alone sends nothing to AWS (docs: decision 17).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leastpriv.aws.session import AwsSession
+from leastpriv.aws.session import Aws, AwsSession
+from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
+from leastpriv.aws_checks.rendered_policy import TrustPolicy, trust_policies
+from leastpriv.aws_checks.simulate import simulate
+from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.config.settings import Settings
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
@@ -19,8 +23,10 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Principal
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.load_policies import read_other, stack_values
+from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import CheckResult
+from leastpriv.proposal.models import CheckResult, Proposal
+from leastpriv.proposal.proof import Proof
 from leastpriv.report.context import ReportContext
 
 if TYPE_CHECKING:
@@ -102,7 +108,6 @@ def check_proposal(
         if trusts:
             _log.info("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
         return ()
-    from leastpriv.aws_checks.run import CheckedProposal, run_free_checks, run_paid_checks
 
     proposal, attached = context.proposal, context.attached_documents
     files = dict(zip((context.policy_file, *context.further), proposal.documents, strict=True))
@@ -115,3 +120,46 @@ def check_proposal(
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
         _log.info(f"The proposal is not judged by AWS: {error}")
         return (CheckResult("AWS", 0, failure=str(error)),) if paid else ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedProposal:
+    """A proposal with everything that AWS is asked to check."""
+
+    proposal: Proposal
+    files: Mapping[str, Document]
+    """File name -> proposed document."""
+    named_trust_policies: Sequence[TrustPolicy] = ()
+    """Trust policies that an input names."""
+
+    def trust_policies(self) -> list[TrustPolicy]:
+        """Returns the trust policies of the proposed documents' templates and the named ones, without duplicates."""
+        found = [trust for file, document in self.files.items() for trust in trust_policies(document, file)]
+        texts = {trust.rendered.text for trust in found if trust.rendered}
+        named = self.named_trust_policies
+        return [*found, *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts)]
+
+
+def run_free_checks(
+    aws: Aws, checked: CheckedProposal, proof: Proof, attached: Sequence[Document], principal: str
+) -> tuple[CheckResult, ...]:
+    """Runs ValidatePolicy and SimulateCustomPolicy; an AwsError becomes the failure of its result.
+
+    `attached` are the principal's other policies, which the simulation evaluates together with the proposed ones.
+    """
+    _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
+    files = checked.files
+    results = (
+        validate(aws, files, checked.proposal.committed, checked.trust_policies()),
+        simulate(aws, [*files.values(), *attached], proof.need_decisions, principal, next(iter(files), "")),
+    )
+    for result in results:
+        if result.failure:
+            _log.info(f"{result.operation} is left out: {result.failure}")
+    return results
+
+
+def run_paid_checks(aws: Aws, checked: CheckedProposal, never_add: Sequence[str]) -> tuple[CheckResult, ...]:
+    """Runs Access Analyzer's custom policy checks; logs their price first."""
+    checks, skipped = paid_checks(checked.proposal, checked.files, never_add, checked.trust_policies())
+    return run_checks(aws, checks, skipped)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from leastpriv.evidence.aggregate import by_pattern
 from leastpriv.evidence.denials.job_logs import MOST_DISTINCT, LoggedDenial
+from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
 from leastpriv.permissions.patterns import escape_observed

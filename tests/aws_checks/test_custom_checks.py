@@ -10,10 +10,10 @@ from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import custom_checks
 from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
 from leastpriv.aws_checks.rendered_policy import read_trust_policy, trust_policies
-from leastpriv.aws_checks.run import CheckedProposal, run_paid_checks
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.sensitive import forbidden
+from leastpriv.pipeline.aws_checks import CheckedProposal, run_paid_checks
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Change, CheckResult, Proposal, Severity
 from tests.fakes.aws.policy_checks import PolicyChecks

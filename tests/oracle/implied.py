@@ -24,7 +24,7 @@ from functools import cache, lru_cache
 from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
-from leastpriv.permissions.event_map import facts_of
+from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import action_of, fits

@@ -20,8 +20,7 @@ from msgspec import structs
 
 from leastpriv.models import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, map_event, triggers_of
+from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, facts_of, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import unescape
 from tests.oracle.condition_keys import shown_conditions

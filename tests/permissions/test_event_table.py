@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import MappedEvent, Verdict, map_event
+from leastpriv.permissions.event_table import MappedEvent, Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
 
 

@@ -20,9 +20,9 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.proof import prove
+from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.hypothesis_profiles import sampled

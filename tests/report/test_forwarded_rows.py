@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from leastpriv.evidence.aggregate import by_pattern
 from leastpriv.evidence.collector import UsageCollector
+from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.report.tables import permission_row
 from tests.fakes.calls import a_call
 

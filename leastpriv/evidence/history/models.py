@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
-from leastpriv.evidence.aggregate import by_pattern
+from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Outcome, Run, Usage

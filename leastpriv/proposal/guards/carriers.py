@@ -12,8 +12,7 @@ from functools import lru_cache
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, own_operations
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import names_action

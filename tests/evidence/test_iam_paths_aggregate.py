@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.aggregate import by_pattern
+from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.patterns import resource_covers
 

@@ -14,10 +14,9 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.change_limit import GUARD
 from leastpriv.proposal.models import Change, Options, Proposal
 from leastpriv.proposal.proof import prove
-from leastpriv.proposal.propose import guard_context, propose
+from leastpriv.proposal.propose import GUARD, guard_context, propose
 from leastpriv.proposal.resource_narrowing import creators_of
 from tests.fakes.evidence import evidence_for
 

@@ -1,6 +1,6 @@
-"""From one call to the permissions it needs, or the word that nobody knows.
+"""Maps one API call to the permissions it requires, or to a gap if the event is unmapped.
 
-What an event that nobody can map may have used: its own service where that is known, else what its names allow.
+The scope of such a gap is the service of the event where that is known, else what the names of the event allow.
 
 A service that the catalogue lacks by its event source is new, or goes by another prefix. Of 3,201 API operations under
 a label that is no prefix (botocore 1.44.8, 2026-11) the scope would hold the true action of 99.6 % if the table of

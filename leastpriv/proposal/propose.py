@@ -1,4 +1,4 @@
-"""Makes the proposal: edits, held-back changes and their guards, from the difference; `max-changes` keeps the surest."""
+"""Makes a proposal from the difference between policy and usage; `max-changes` limits it to the most certain changes."""
 
 from __future__ import annotations
 

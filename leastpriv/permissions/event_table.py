@@ -1,4 +1,4 @@
-"""Maps a CloudTrail event to IAM actions: the plain rule, `data/events.tsv` where it is wrong, and the compiled event map.
+"""Maps a CloudTrail event to IAM actions by a plain rule, by `data/events.tsv`, and by the compiled event map.
 
 The plain rule: the event source's first label is the prefix, the event name is the action, compared without case.
 Measured on 2026-11-24 it names an existing action for 95 % of 19,491 API operations; the table brings 98 %.

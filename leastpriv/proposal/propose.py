@@ -1,4 +1,4 @@
-"""Makes a proposal from the difference between policy and usage; `max-changes` limits it to the most certain changes."""
+"""Makes a proposal from the difference between policy and usage; `max-changes` keeps its most certain changes."""
 
 from __future__ import annotations
 

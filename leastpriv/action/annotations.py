@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from leastpriv.config.settings import Mode
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import PullRequestEvent, Runner
@@ -9,15 +11,17 @@ from leastpriv.github_actions.output_files import append_summary, write_outputs
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis
 from leastpriv.pipeline.context import RunContext, RunResult, Target, TargetResult
-from leastpriv.pipeline.review import EditedVersions, ReviewResult, report_review, review_outputs, run_review
 from leastpriv.pipeline.summary import annotate_drift
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import plural
 from leastpriv.report.review import review_marker
+
+if TYPE_CHECKING:
+    from leastpriv.pipeline.review import ReviewResult
+    from leastpriv.pull_request.github.repository import GitHubRepository
 
 MAX_FINDINGS = 9
 """GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
@@ -107,6 +111,8 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
     if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _unchanged(target, github, pull, runner, console)
+    from leastpriv.pipeline.review import EditedVersions, report_review, review_outputs, run_review
+
     edited = EditedVersions(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
     with console.group("Review of the policy"):
         result = run_review(run, edited)

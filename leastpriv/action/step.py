@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.action.annotations import annotate_targets, review_step, warn_if_public, warn_of_pull_requests
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
@@ -19,9 +19,11 @@ from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
 from leastpriv.pipeline.context import RunResult, TargetResult, heaviest
 from leastpriv.pipeline.propose import propose
 from leastpriv.pipeline.summary import difference_sentence, report_failures, report_published, run_notes, run_summary
-from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
+
+if TYPE_CHECKING:
+    from leastpriv.pull_request.github.repository import GitHubRepository
 
 
 def step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
@@ -22,11 +23,12 @@ from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
 from leastpriv.pipeline.history import history_path
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.github.client import Connection
-from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.models import is_branch_name
 from leastpriv.pull_request.state_store import StateStore
 from leastpriv.report.escape import name as escaped_name
+
+if TYPE_CHECKING:
+    from leastpriv.pull_request.github.repository import GitHubRepository
 
 PUBLIC_PREFIX = "public:"
 """Before the name of an evidence branch in a public repository. No branch's name can begin so."""
@@ -97,6 +99,10 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
     """Returns the repository on GitHub; None without a token, or where nothing is written and it is not reached."""
     if not (settings.github_token and runner.repository):
         return None
+    # Imported here: a run without a token needs neither PyGithub nor what reads it.
+    from leastpriv.pull_request.github.client import Connection
+    from leastpriv.pull_request.github.repository import GitHubRepository
+
     try:
         connection = Connection.open(
             settings.github_token,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -131,6 +131,18 @@ class Origin:
     trust: Trust
     where: str
     """In words: `main`, `the branch feature/x, which is not protected`."""
+    mark: str = ""
+    """What the reviewer of an addition must know, `branch by session name`; empty where the ref is proved."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WebIdentity:
+    """The identity that STS checked before it issued the keys of a run."""
+
+    provider: str
+    """ARN or name of the identity provider."""
+    subject: str
+    """Subject of the token, `repo:octo/shop:ref:refs/heads/main`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +297,10 @@ class Run:
     """Number of denied calls in this run."""
     parent_run: str = ""
     """Session name of the one run whose AssumeRole calls issued all access keys of this run; empty where unknown."""
+    identity: WebIdentity | None = None
+    """The identity for which STS issued all access keys of this run; None where the evidence lacks the record."""
+    periods: tuple[tuple[datetime, datetime], ...] = field(default=(), compare=False)
+    """First and last call of each part of the run, more than 60 minutes apart; empty: `first` and `last`."""
 
 
 @dataclass(frozen=True, slots=True)

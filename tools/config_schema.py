@@ -15,6 +15,7 @@ SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 _CHOICES = {
     "unseen-services": ["keep", "drop"],
     "resources": ["pattern", "exact", "keep"],
+    "unknown-refs": ["", "mark", "refuse"],
     "when-no-calls": ["fail", "report"],
 }
 _ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"

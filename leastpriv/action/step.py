@@ -10,14 +10,14 @@ from typing import TextIO
 from leastpriv.action.annotations import annotate_targets, warn_if_public, warn_of_pull_requests
 from leastpriv.action.review_comment import review_step
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
-from leastpriv.config.settings import Mode
+from leastpriv.config.settings import Mode, Settings
 from leastpriv.errors import PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.exit_code import exit_code_of
-from leastpriv.github_actions.output_files import append_summary, write_outputs
+from leastpriv.github_actions.output_files import write_outputs, write_summary
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
-from leastpriv.pipeline.context import TargetResult, heaviest
+from leastpriv.pipeline.context import RunResult, TargetResult, heaviest
 from leastpriv.pipeline.propose import propose
 from leastpriv.pipeline.summary import difference_sentence, report_failures, report_published, run_notes, run_summary
 from leastpriv.pull_request.github.repository import GitHubRepository
@@ -38,7 +38,8 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     with console.group("Least privilege from evidence"):
         github = connect_github(settings, runner, console)
         run = with_repository(run, environment, runner, github)
-        result = propose(run)
+        files = _ResultFiles(settings, runner)
+        result = propose(run, files.write_proposals)
     report_published(result, console)
     warn_of_pull_requests(github, console, result)
     annotate_targets(result, console)
@@ -49,10 +50,8 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
     else:
         report_failures(result, console)
-    written = write_result(result, (runner.temporary or runner.workspace) / "leastpriv", codes)
+    written = files.write(result, codes)
     write_outputs(runner.output_file, outputs_of(result, written.as_posix(), codes))
-    if runner.summary_file:
-        append_summary(runner.summary_file, run_summary(result, settings))
 
     def inside(value: str, name: str) -> Path:
         return repository_path(runner.workspace, value, name)
@@ -60,6 +59,26 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     write_reports(result.contexts, settings, inside)
     first = result.first_files.published if result.first_files else None
     return heaviest([*codes, *([1] if first and first.failure else [])])
+
+
+class _ResultFiles:
+    """Writes `proposal.json`, the policies and the summary: before publishing, and again with what was published."""
+
+    def __init__(self, settings: Settings, runner: Runner) -> None:
+        self._settings, self._summary = settings, runner.summary_file
+        self._folder = (runner.temporary or runner.workspace) / "leastpriv"
+        self._start = self._summary.stat().st_size if self._summary and self._summary.exists() else 0
+
+    def write_proposals(self, result: RunResult) -> None:
+        """Writes a result that is not published yet, so that a run that ends while it publishes leaves it."""
+        self.write(result, [each.exit_code for each in result.targets])
+
+    def write(self, result: RunResult, codes: list[int]) -> Path:
+        """Writes all files; returns the path of `proposal.json`."""
+        written = write_result(result, self._folder, codes)
+        if self._summary:
+            write_summary(self._summary, run_summary(result, self._settings), self._start)
+        return written
 
 
 def _track_drift(result: TargetResult, github: GitHubRepository, console: Console, run_url: str) -> int:

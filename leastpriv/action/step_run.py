@@ -64,6 +64,8 @@ def checkout_context(settings: Settings, environment: Mapping[str, str], runner:
     session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner, now)
     target = _checkout_target(settings, runner)
     trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
+    if settings.cache_dir and not Path(settings.cache_dir).is_absolute():
+        repository_path(runner.workspace, settings.cache_dir, "cache-dir")
     return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
 
 

@@ -122,7 +122,7 @@ def _add_propose(command: ArgumentParser) -> None:
 EXPLAINED = (
     "role-arn", "policy-file", "also-attached", "trails", "aws-regions", "minimum-days", "minimum-runs",
     "minimum-confidence", "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep",
-    "never-add", "evidence-branch",
+    "never-add", "unknown-refs", "evidence-branch",
 )  # fmt: skip
 """Inputs that decide what becomes of an action."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.cli.output import Clock, print_rows
 from leastpriv.errors import InputError
+from leastpriv.evidence.regular_files import read_regular
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _policy(name: str, flag: str) -> Document:
 
 def _bytes_of(name: str, flag: str) -> bytes:
     try:
-        return Path(name).read_bytes()
+        return read_regular(Path(name))
     except OSError as error:
         raise InputError(f"{flag} names {name!r}, which cannot be read: {error.strerror}.") from error
 

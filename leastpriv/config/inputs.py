@@ -70,6 +70,13 @@ INPUTS: tuple[Input, ...] = (
     Input("resources", "pattern", help="pattern, exact or keep: how resources are written"),
     Input("keep", several=True, help="action pattern that is never removed"),
     Input("never-add", several=True, help="action pattern that is never added"),
+    Input(
+        "unknown-refs",
+        help=(
+            "mark or refuse: what becomes of additions by runs whose branch is not known (default: refuse for "
+            "sensitive actions, mark for others)"
+        ),
+    ),
     Input("base", help="branch the proposal is based on"),
     Input("branch", help="branch the proposal is committed to"),
     Input("config", help="a YAML file with several targets, in place of --role-arn and --policy-file"),

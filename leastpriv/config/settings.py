@@ -28,7 +28,7 @@ from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
 from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Options
+from leastpriv.proposal.models import Options, UnknownRefs
 from leastpriv.pull_request.models import PullRequestOptions, is_branch_name
 
 AUTO_LOGS = "auto"
@@ -261,6 +261,7 @@ def _proposal_options(text: Mapping[str, str], values: Mapping[str, Value], labe
         drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
         keep=patterns(values, labels, "keep"),
         never_add=patterns(values, labels, "never-add"),
+        unknown_refs=UnknownRefs(_one_of(text, labels, "unknown-refs", ["", "mark", "refuse"])),
         exact_resources=_one_of(text, labels, "resources", ["pattern", "exact", "keep"]) == "exact",
         keep_forms=text["resources"] == "keep",
     )

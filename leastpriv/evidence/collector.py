@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.coverage import Coverage, DataStream, folder_of
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
-from leastpriv.evidence.runs import IssuedKeys, RunTracker
+from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.lifecycle import unknown_refusals
@@ -157,9 +158,13 @@ class UsageCollector:
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
-    def close(self) -> Evidence:
-        """Returns the evidence so far, with usages sorted by action, resource and outcome."""
-        runs = self._runs.resolve()
+    def close(self, identity_of: IdentityOf = lambda _: None) -> Evidence:
+        """Returns the evidence so far, with usages sorted by action, resource and outcome.
+
+        Args:
+            identity_of: the identity for which STS issued an access key (`IssuedKeys.identity_of`).
+        """
+        runs = self._runs.resolve(identity_of)
         groups = with_known_paths(self._resolve_answers())
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
@@ -312,6 +317,9 @@ class PrincipalCollectors:
         if isinstance(item, Gap):
             self._gaps[source].append(item)
             return
+        if is_login(item):
+            self._keys.note_login(item)
+            return
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
         name = own.arn if own else item.principal
@@ -347,7 +355,7 @@ class PrincipalCollectors:
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
-            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close())
+            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(self._keys.identity_of))
 
     def _with_keys(self, name: str, evidence: Evidence) -> Evidence:
         """Adds the issuers of access keys, and the parent runs of chained sessions."""

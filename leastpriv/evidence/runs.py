@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from leastpriv.evidence.cloudtrail.record import access_key_in
-from leastpriv.models import Call, Outcome, Run
+from leastpriv.evidence.cloudtrail.record import access_key_in, object_of
+from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 RUN_SEPARATION = timedelta(minutes=60)
 """A longer pause ends a run."""
@@ -44,60 +44,68 @@ RunToken = int
 
 @dataclass(slots=True)
 class _Span:
-    """Calls of one run, as far as read."""
+    """Calls of one session with one access key, as far as read."""
 
     token: RunToken
     first: datetime
     last: datetime
     denied: int = 0
+    direct: bool = False
+    """At least one call came from the holder of the key, not through a service."""
 
 
-@dataclass(slots=True)
-class _SessionSpans:
-    """The spans of one principal and session name, oldest first, each more than `RUN_SEPARATION` apart."""
-
-    session: str
-    spans: list[_Span] = field(default_factory=list)
+_Place = tuple[str, str]
+"""Principal (empty where the session name is a run id) and session name."""
+_MOST_KEYS = 50_000
+"""Most keys of one scan; calls of further keys count as calls of one unknown key."""
+_FURTHER_KEYS = "further keys"
+IdentityOf = Callable[[str], WebIdentity | None]
+"""Access key -> the identity for which STS issued it; None where unknown."""
 
 
 class RunTracker:
     """Assigns a token to each call at once, and a run to each token when all calls are read.
 
-    Memory grows with runs, not with calls: a new token is created only for a call that is more than 60 minutes from
-    all others of its session.
+    Memory grows with runs and keys, not with calls: a new token is created only for a call that is more than 60
+    minutes from all others of its session and key.
     """
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str], _SessionSpans] = {}
+        self._keys: dict[_Place, dict[str, list[_Span]]] = {}
+        self._number_of_keys = 0
         self._merged: list[RunToken] = []
 
     def note(self, call: Call) -> RunToken:
         """Returns the token of the call's run; tokens of one run may differ until `resolve` joins them."""
-        named = is_run_id(call.session)
-        place = ("", call.session) if named else (call.principal, call.session)
-        key = self._keys.get(place)
-        if key is None:
-            key = self._keys[place] = _SessionSpans(call.session)
-        span = self._span(key.spans, call.time, timedelta.max if named else RUN_SEPARATION)
+        place = ("", call.session) if is_run_id(call.session) else (call.principal, call.session)
+        keys = self._keys.setdefault(place, {})
+        spans = keys.get(call.access_key)
+        if spans is None:
+            self._number_of_keys += 1
+            key = call.access_key if self._number_of_keys <= _MOST_KEYS else _FURTHER_KEYS
+            spans = keys.setdefault(key, [])
+        span = self._span(spans, call.time)
         span.denied += call.outcome is Outcome.DENIED
+        span.direct = span.direct or bool(call.access_key and not call.invoked_by)
         return span.token
 
-    def resolve(self) -> Mapping[RunToken, Run]:
+    def resolve(self, identity_of: IdentityOf = lambda _: None) -> Mapping[RunToken, Run]:
         """Returns the run of every token; tokens of one run map to the same object.
 
-        Ids are distinct, and do not depend on the order of the calls.
+        Calls under one session name are different runs where STS issued their keys for different identities: the
+        caller chooses the name, STS checks the identity. Ids are distinct, and do not depend on the order of the calls.
         """
-        runs = {span.token: run for span, run in self._runs()}
+        runs = {span.token: run for spans, run in self._runs(identity_of) for span in spans}
         return {token: runs[self._root(token)] for token in range(len(self._merged))}
 
-    def _span(self, spans: list[_Span], time: datetime, silence: timedelta) -> _Span:
+    def _span(self, spans: list[_Span], time: datetime) -> _Span:
         if spans and spans[-1].first <= time <= spans[-1].last:
             return spans[-1]
         at = bisect_right(spans, time, key=lambda span: span.first)
-        if at and time - spans[at - 1].last <= silence:
+        if at and time - spans[at - 1].last <= RUN_SEPARATION:
             span = spans[at - 1]
             span.last = max(span.last, time)
-        elif at < len(spans) and spans[at].first - time <= silence:
+        elif at < len(spans) and spans[at].first - time <= RUN_SEPARATION:
             span = spans[at]
             span.first = time
             at += 1
@@ -106,7 +114,7 @@ class RunTracker:
             self._merged.append(span.token)
             spans.insert(at, span)
             return span
-        if at < len(spans) and spans[at].first - span.last <= silence:
+        if at < len(spans) and spans[at].first - span.last <= RUN_SEPARATION:
             self._join(span, spans.pop(at))
         return span
 
@@ -114,20 +122,63 @@ class RunTracker:
         self._merged[later.token] = span.token
         span.last = max(span.last, later.last)
         span.denied += later.denied
+        span.direct = span.direct or later.direct
 
     def _root(self, token: RunToken) -> RunToken:
         while self._merged[token] != token:
             self._merged[token] = token = self._merged[self._merged[token]]
         return token
 
-    def _runs(self) -> Iterator[tuple[_Span, Run]]:
+    def _runs(self, identity_of: IdentityOf) -> Iterator[tuple[list[_Span], Run]]:
         given: set[str] = set()
-        for (principal, session), key in sorted(self._keys.items(), key=lambda entry: entry[0]):
-            for span in key.spans:
-                stem = f"{session or 'user'}@{span.first:%Y-%m-%dT%H:%MZ}" if principal else session
+        for (principal, session), keys in sorted(self._keys.items(), key=lambda entry: entry[0]):
+            separation = RUN_SEPARATION if principal else timedelta.max
+            issued = [(span, identity_of(key)) for key, spans in keys.items() for span in spans]
+            for spans, identity in _by_identity(issued, separation):
+                first, last = spans[0].first, max(span.last for span in spans)
+                stem = f"{session or 'user'}@{first:%Y-%m-%dT%H:%MZ}" if principal else session
                 name = _distinct(stem, given)
                 given.add(name)
-                yield span, Run(name, session, span.first, span.last, span.denied)
+                denied = sum(span.denied for span in spans)
+                periods = tuple((part[0].first, max(span.last for span in part)) for part in _parts(spans))
+                yield spans, Run(name, session, first, last, denied, identity=identity, periods=periods)
+
+
+_IssuedSpan = tuple[_Span, WebIdentity | None]
+
+
+def _by_identity(
+    issued: Iterable[_IssuedSpan], separation: timedelta
+) -> Iterator[tuple[list[_Span], WebIdentity | None]]:
+    """Yields the spans of each run, oldest first, and the identity behind them.
+
+    A service that forwards a call may sign it with a key of another id: its calls belong to the one identity that
+    called at that time, if there is just one.
+    """
+    identities = {id(span): identity for span, identity in issued}
+    for cluster in _parts([span for span, _ in issued], separation):
+        direct = {identities[id(span)] for span in cluster if span.direct}
+        groups: dict[WebIdentity | None, list[_Span]] = {}
+        for span in cluster:
+            identity = next(iter(direct)) if len(direct) == 1 else identities[id(span)]
+            groups.setdefault(identity, []).append(span)
+        # The run that STS vouches for keeps the plain name.
+        for identity, spans in sorted(groups.items(), key=lambda group: (group[0] is None, group[1][0].first)):
+            yield from ((part, identity) for part in _parts(spans, separation))
+
+
+def _parts(spans: Iterable[_Span], separation: timedelta = RUN_SEPARATION) -> Iterator[list[_Span]]:
+    """Splits spans where none of them lasts for longer than the separation."""
+    part: list[_Span] = []
+    last = datetime.max.replace(tzinfo=UTC)
+    for span in sorted(spans, key=lambda span: (span.first, span.last)):
+        if part and span.first - last > separation:
+            yield part
+            part = []
+        last = max(last, span.last) if part else span.last
+        part.append(span)
+    if part:
+        yield part
 
 
 def workflow_run_id(session: str) -> str:
@@ -157,8 +208,6 @@ def _distinct(stem: str, given: set[str]) -> str:
     return name
 
 
-_MOST_KEYS = 50_000
-"""Most keys of one scan; with more, calls of further keys are not counted and no run has a parent run."""
 _ASSUME_ROLE = "AssumeRole"
 _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
@@ -192,6 +241,7 @@ class IssuedKeys:
         self._signed: dict[str, dict[tuple[str, str], _KeyUse]] = {}
         self._places = 0
         self._logins: dict[str, _KeyIssue] = {}
+        self._identities: dict[str, WebIdentity] = {}
         self._is_whole = True
 
     def note(self, call: Call) -> None:
@@ -211,6 +261,21 @@ class IssuedKeys:
             key = access_key_in(credentials) if isinstance(credentials, Mapping) else ""
             if key and len(self._logins) < _MOST_KEYS:
                 self._logins[key] = _KeyIssue(call.principal, call.session, call.access_key)
+
+    def note_login(self, call: Call) -> None:
+        """Stores the identity for which STS issued a key (`record.login_of`)."""
+        key = access_key_in(object_of(call.response.get("credentials")))
+        if key and len(self._identities) < _MOST_KEYS:
+            subject, provider = call.response.get("subject"), call.response.get("provider")
+            self._identities[key] = WebIdentity(str(provider or ""), str(subject or ""))
+
+    def identity_of(self, key: str) -> WebIdentity | None:
+        """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
+        for _ in range(_MOST_STEPS):
+            if key in self._identities or key not in self._logins:
+                break
+            key = self._logins[key].key
+        return self._identities.get(key)
 
     def key_issuers(self, principal: str) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""

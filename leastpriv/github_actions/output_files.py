@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -58,6 +59,20 @@ def append_summary(path: Path, markdown: str) -> None:
     """
     size = path.stat().st_size if path.exists() else 0
     _append(path, truncate_at_line(_with_newline(markdown), max(SUMMARY_LIMIT - size, 0)))
+
+
+def write_summary(path: Path, markdown: str, start: int) -> None:
+    """Writes the summary from the byte `start` of its file on, in place of what the step wrote there before.
+
+    Raises:
+        LeastprivError: the file cannot be written.
+    """
+    try:
+        if path.exists() and path.stat().st_size > start:
+            os.truncate(path, start)
+    except OSError as error:
+        raise LeastprivError(f"The summary {str(path)!r} cannot be written: {error.strerror}.") from error
+    append_summary(path, markdown)
 
 
 def truncate_at_line(markdown: str, limit: int) -> str:

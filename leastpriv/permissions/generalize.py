@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.sensitive import is_read
 from leastpriv.permissions.volatility import (
     MADE,
     Opening,
@@ -32,14 +33,21 @@ _MOST_OF_ONE_RUN = 50
 _LEAST_RUNS = 3
 """A part is open when this many runs, and no two of them alike, showed different texts in its place."""
 _LEAST_LITERAL = 3
-"""Letters that have to stay literal in an opened part."""
+"""Letters and digits that remain literal in a part with a wildcard, for an action that reads."""
+_LEAST_LITERAL_OF_WRITES = 4
+_LEAST_LITERAL_OF_DELETIONS = 5
+_DELETION = re.compile(r"[^:]+:(?:Batch)?(?:Delete|Remove|Terminate|Purge|Deregister|Destroy)")
+_SHARED_PREFIX = re.compile(r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap/)?[a-z0-9]{1,10}[-/]?")
+"""Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`, `cdk-hnb659fds-`
+(CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide, "Bootstrapping"; read 2026-11-27).
+They do not tell one team's resources from another's."""
 _SEPARATORS = "-_./:"
 NAMED_ANEW = "this role's own runs make such things under other names"
 """Reason of an opening: what an action did to one of them it will do to the next."""
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
-_Place = tuple[str, str, str, str, int]
-"""Variable, what stands before and after a piece of an ARN, the piece's first word with its digits as 0 (only pieces
-alike are compared), letters and digits of the part that stay beside the piece.
+_Place = tuple[str, str, str, str, str, str]
+"""Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0 (only similar pieces
+are compared), text of the part before and after the piece.
 """
 
 
@@ -80,13 +88,26 @@ def generalise(resources: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
 
 
-def patterns_of(seen: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
-    """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open."""
+def least_literal(action: str) -> int:
+    """Letters and digits that remain literal in a name with a wildcard: most for an action that deletes."""
+    if _DELETION.match(action):
+        return _LEAST_LITERAL_OF_DELETIONS
+    return _LEAST_LITERAL if is_read(action) else _LEAST_LITERAL_OF_WRITES
+
+
+def patterns_of(seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL) -> tuple[Pattern, ...]:
+    """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open.
+
+    Args:
+        seen: the resources.
+        least: letters and digits of a name that remain literal (`least_literal`).
+    """
     opened: dict[str, _Group] = {}
     for each in seen:
         pattern, openings = open_parts(each.resource, each.made)
         opened.setdefault(pattern, _Group()).add(each, openings)
-    for step in (_learned, _named_anew, _folded, _swallowed):
+    opened = _named_anew(_learned(opened, least), least)
+    for step in (_folded, _swallowed):
         opened = step(opened)
     return tuple(
         Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
@@ -156,32 +177,43 @@ def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, Openin
     return joined
 
 
-def _named_anew(groups: Mapping[str, _Group]) -> dict[str, _Group]:
+def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
     """Opens what the principal's runs make under other names, where nothing else opened it."""
     replaced: dict[str, tuple[str, Opening | None]] = {}
     for pattern, group in groups.items():
         family = next(iter(group.families), None) if len(group.families) == 1 and not group.openings else None
-        if family:
+        if family and _literal_letters(family.pattern.rpartition(":")[2]) >= least:
             replaced[pattern] = (family.pattern, family.opening)
     return _join(groups, replaced)
 
 
-def _learned(groups: Mapping[str, _Group], *, with_buckets: bool = False) -> dict[str, _Group]:
+def _learned(
+    groups: Mapping[str, _Group], least: int = _LEAST_LITERAL, *, with_buckets: bool = False
+) -> dict[str, _Group]:
     """Opens a part in whose place every run showed another text: `releases/1041/app.zip`, `table/preview-1041`."""
     alike: dict[_Place, dict[str, str]] = {}
     for pattern in groups:
         for place, text in _places(pattern, with_buckets=with_buckets):
             alike.setdefault(place, {})[text] = pattern
     replaced: dict[str, tuple[str, Opening | None]] = {}
-    for (variable, before, after, _, beside), members in alike.items():
+    for (variable, before, after, _, head, tail), members in alike.items():
         ends = _ends_to_learn(members, groups) if len(members) >= _LEAST_RUNS else None
+        if ends is None:
+            continue
+        begin, end = _up_to_the_number(list(members), *ends)
         in_bucket = "/" in before.partition(":s3:::")[2]
-        if ends is not None and (in_bucket or beside + len(ends[0].strip(_SEPARATORS)) >= _LEAST_LITERAL):
+        is_first_segment = not (head.strip("/") or begin or end)
+        if not is_first_segment and (in_bucket or _literal_letters(f"{head}{ends[0]}*{tail}") >= least):
             opening = Opening(variable, "every run showed another")
-            begin, end = _up_to_the_number(list(members), *ends)
             wider = f"{before}{begin}*{end}{after}"
             replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
     return _join(groups, replaced)
+
+
+def _literal_letters(part: str) -> int:
+    """Letters and digits of a part outside its wildcards and outside a prefix that many teams share."""
+    shared = _SHARED_PREFIX.match(part)
+    return sum(letter.isalnum() for letter in part[shared.end() if shared else 0 :])
 
 
 def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]:
@@ -196,9 +228,9 @@ def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]
         for piece in text.split("/"):
             end = start + len(piece)
             if piece and not set(piece) & set("*?"):
-                beside = sum(letter.isalnum() for letter in text) - sum(letter.isalnum() for letter in piece)
+                head, tail = pattern[part.start : start], text[end - part.start :]
                 word = re.sub(r"[0-9]+", "0", re.split(r"[-_.:]", piece, maxsplit=1)[0])
-                yield (part.variable, pattern[:start], pattern[end:], word, beside), piece
+                yield (part.variable, pattern[:start], pattern[end:], word, head, tail), piece
             start = end + 1
 
 

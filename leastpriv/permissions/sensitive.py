@@ -74,6 +74,11 @@ def _rows_by_service(facts: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
     return rows
 
 
+def is_read(name: str) -> bool:
+    """Whether an action only reads, by AWS's access level; false for an action that the catalogue lacks."""
+    return bool(catalog.access_level(name)) and not _writes(name)
+
+
 def _writes(name: str) -> bool:
     level = catalog.access_level(name)
     if not level:

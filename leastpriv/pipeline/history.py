@@ -28,7 +28,7 @@ from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, policy_before, read_policy
 from leastpriv.policy.document import Document
-from leastpriv.proposal.addition_rules import run_origins
+from leastpriv.proposal.addition_rules import origins_by_majority, run_origins
 from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState
@@ -212,24 +212,27 @@ def _scope_ids(scopes: tuple[str, str]) -> tuple[str, ...]:
 def _origins(
     requests: _Requests, base: str, repository: Repository, missing: Sequence[Usage], evidence: Evidence
 ) -> Mapping[str, Origin]:
-    unknown: Mapping[str, Origin] = {}
+    unread = Origin(Trust.UNKNOWN, "runs whose branch GitHub did not say")
+    unknown: Mapping[str, Origin] = {run: unread for usage in missing for run in usage.runs}
     runs = (*evidence.logged_runs, *evidence.runs)
     makers = creating_usages(evidence.usages, missing)
     return requests.get(
-        lambda: run_origins(missing, runs, _by_workflow_run(repository.origin_lookup(base)), makers),
+        lambda: run_origins(missing, runs, _by_workflow_run(repository.origin_lookup(base), evidence), makers),
         unknown,
         "the branches that the runs deployed from",
     )
 
 
-def _by_workflow_run(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
+def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callable[[Run], Origin]:
     """Finds the origin of a run by the workflow run in its session name, or in that of its login."""
 
     def of_run(run: Run) -> Origin:
         named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
         return ask(replace(run, session=named or run.session))
 
-    return of_run
+    by_majority = origins_by_majority(evidence.runs, of_run)
+    # GitHub itself names the run that wrote a log.
+    return lambda run: replace(of_run(run), mark="") if run in evidence.logged_runs else by_majority(run)
 
 
 def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]) -> Mapping[str, int]:

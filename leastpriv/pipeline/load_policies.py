@@ -15,6 +15,7 @@ from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError,
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import describe_defect
+from leastpriv.evidence.regular_files import read_regular
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target
@@ -183,7 +184,7 @@ def _exists(target: Target, base: str, name: str) -> bool:
 
 def _read_file(path: Path, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise InputError(f"The input {name} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
 

@@ -43,8 +43,12 @@ _FOLLOW = "Set `follow: true` in the config to have it looked at."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
 
 
-def propose(run: RunContext) -> RunResult:
+def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = lambda _: None) -> RunResult:
     """Makes the proposal of each target and, in the mode pull-request, publishes it.
+
+    Args:
+        run: the run.
+        before_publishing: called with the proposals before the first of them is published.
 
     Raises:
         InputError: an input leads to nothing readable.
@@ -54,14 +58,16 @@ def propose(run: RunContext) -> RunResult:
     if run.file is None:
         (target,) = run.targets
         content = make_proposal(run, target, partial(evidence.of, target))
-        results = publish_all(run, [TargetResult(target, content)], _NO_CHAIN)
-        return RunResult(results, has_targets_file=False)
+        made = RunResult((TargetResult(target, content),), has_targets_file=False)
+        before_publishing(made)
+        return replace(made, targets=publish_all(run, made.targets, _NO_CHAIN))
     targets, failed, notes = _targets(run, run.file, evidence)
     if not targets:
         return RunResult(tuple(failed), notes=tuple(notes))
     evidence.job_logs()
     chain, drafts = _role_chain(run, run.file, targets, evidence)
     results = tuple(_target_result(run, each, evidence, chain) for each in targets)
+    before_publishing(RunResult((*results, *failed), chain, tuple(notes)))
     first, more = first_files(run, run.file, drafts, chain)
     return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *_missing(results)), first)
 
@@ -174,8 +180,13 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
 
 
 def _check_proof(context: ReportContext) -> None:
-    """Raises LeastprivError for a proposal that fails its own proof: a defect, and nothing is published."""
+    """Raises LeastprivError for a proposal that fails its own proof, a defect, or that takes too long to prove."""
     proof = context.proof
+    if proof.is_unfinished and not (proof.newly_denied or proof.unapplied):
+        raise LeastprivError(
+            "The proposal could not be proved within the effort that a run spends, and was thrown away: too many "
+            f"statements with wildcards overlap, as in {proof.new_access[0]}; join or remove some of them."
+        )
     found: Sequence[str] = [*proof.new_access, *proof.newly_denied, *proof.unapplied]
     if found:
         raise LeastprivError(

@@ -68,11 +68,18 @@ def _parse(text: str, where: str) -> tuple[Format, Node]:
 
 
 def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
+    found: dict[str, Node] = {}
     for pointer in _WRAPPERS:
         with suppress(PolicyFileError):
             node = follow_pointer(root, pointer, where)
-            if node.get_any_case("Statement"):
-                return pointer, node
+            if node.get_any_case("Statement") or (pointer and node.kind == "string" and '"Statement"' in node.text):
+                found[pointer] = node
+    if len(found) > 1:
+        named = ", ".join(pointer or "the top" for pointer in found)
+        raise PolicyFileError(f"{where}: it has {len(found)} policies, at {named}; name one by its pointer.")
+    for pointer, node in found.items():
+        if node.kind != "string":
+            return pointer, node
     inside = format_addresses(where, policy_pointers(root))
     raise NoPolicyError(
         f"{where}: no policy, an object with Statement, stands at the top or at {', '.join(_WRAPPERS[1:])}; "

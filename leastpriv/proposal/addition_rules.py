@@ -6,10 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from leastpriv.evidence.denials.needs import TYPE_WILDCARD
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Run, Trust, Usage
+from leastpriv.evidence.runs import workflow_run_id
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
-from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.proposal.models import GuardResult, HeldBackChange, Options
+from leastpriv.permissions.sensitive import forbidden, is_read, sensitivity
+from leastpriv.policy.document import VARIABLES_VERSION, Document
+from leastpriv.proposal.escalation import self_widening
+from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 
 OFFERED = "offered"
 """Guard of a need that a denied call implies, on an unknown resource."""
@@ -17,14 +21,21 @@ ONLY_LOGGED = "only-logged"
 """Guard of a need that only a job log shows and that a job log may not add."""
 UNPRINTABLE = "unprintable-name"
 """Guard of a need whose resource, named only by a denial, has characters outside printable ASCII."""
+UNKNOWN_REF = "unknown-ref"
+"""Guard of a need of runs whose ref is not known (input `unknown-refs`)."""
 BREAK_GLASS = GuardResult("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
-def addition_result(usage: Usage, evidence: Evidence, options: Options, *, escapes: bool) -> GuardResult | None:
-    """The first rule that forbids the addition; `escapes`: whether the policy's version supports `${*}`."""
+def addition_result(
+    usage: Usage, evidence: Evidence, options: Options, document: Document | None
+) -> GuardResult | None:
+    """The first rule that forbids the addition; `document` is the committed policy."""
+    escapes = document is None or document.version == VARIABLES_VERSION
     return (
         _rule_result(usage, options)
+        or self_widening(usage, evidence, document)
         or _other_account_result(usage, evidence)
+        or _text_alone_result(usage, evidence, document)
         or _inferred_result(usage, evidence)
         or (None if escapes else _escape_result(usage))
     )
@@ -87,6 +98,9 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
     if not (is_from_job_log(usage) and usage.need.exact and resource.startswith("arn:")):
         return None
     account = resource.split(":")[4]
+    partition = resource.split(":")[1]
+    if partition != evidence.principal.split(":")[1]:
+        return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another partition ({partition})")
     if account.isdigit() and account != evidence.principal.split(":")[4]:
         return GuardResult(ONLY_LOGGED, f"only a job log tells it, and it is in another account ({account})")
     known, own = action_of(action), kinds_of(action, resource)
@@ -94,6 +108,39 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
     if not account and kinds and all(":${Account}:" in kind.arn for kind in kinds):
         return GuardResult(ONLY_LOGGED, "only a job log tells it, and its name lacks the account")
     return None
+
+
+def _text_alone_result(usage: Usage, evidence: Evidence, document: Document | None) -> GuardResult | None:
+    """Forbids what a job log alone adds, except reads of a resource that other evidence or the policy names."""
+    if not is_from_job_log(usage):
+        return None
+    permission = usage.need.permission
+    if not (is_read(permission.action) or _is_denied_in_a_record(usage, evidence)):
+        return GuardResult(ONLY_LOGGED, "it writes, and only a job log shows that AWS denied it")
+    is_named = usage.need.exact and permission.resource != "*"
+    if is_named and not _names_known_resource(permission.resource, evidence, document):
+        return GuardResult(ONLY_LOGGED, "only a job log names the resource: no allowed call and no statement has it")
+    return None
+
+
+def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
+    """Whether CloudTrail recorded a denial of the same action in the same run."""
+    action, runs = usage.need.permission.action, set(usage.runs)
+    return any(
+        other.denial is not None and not other.denial.log and not runs.isdisjoint(other.runs)
+        for other in evidence.usages
+        if other.need.permission.action == action
+    )
+
+
+def _names_known_resource(resource: str, evidence: Evidence, document: Document | None) -> bool:
+    """Whether an allowed call used the resource, or the committed policy has it as it is."""
+    used = (usage.need.permission.resource for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    committed = (entry for statement in document.statements for entry in statement.resources) if document else ()
+    # AWS writes `stack/NAME/*` for a stack whose id a request lacks.
+    return any("*" not in name.replace("${*}", "") and resource_covers(resource, name) for name in used) or (
+        resource in set(committed)
+    )
 
 
 def _inferred_result(usage: Usage, evidence: Evidence) -> GuardResult | None:
@@ -205,6 +252,21 @@ def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | 
     return GuardResult("untrusted-ref", f"it was seen only in runs of {places}")
 
 
+def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -> GuardResult | None:
+    """The guard result for an addition whose runs have no known ref, by `unknown-refs`; asked after `untrusted_ref`."""
+    action = usage.need.permission.action
+    refuses = options.unknown_refs is UnknownRefs.REFUSE
+    # A local repository has no workflow runs, and its origins say nothing.
+    asked = any(origin.where for origin in origins.values())
+    if not refuses and not (asked and options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE and sensitivity(action)):
+        return None
+    if not has_unknown_origin([usage], origins):
+        return None
+    places = dict.fromkeys(origins[run].where for run in usage.runs if run in origins)
+    where = f"only runs without a known branch need it: {', '.join(places)}" if places else "no run is known to need it"
+    return GuardResult(UNKNOWN_REF, where if refuses else f"{sensitivity(action)}; {where}")
+
+
 def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
     """Runs whose created resources may widen a pattern: all without unreviewed code; None if no origin is known."""
     return {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED} if origins else None
@@ -213,3 +275,36 @@ def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
 def has_unknown_origin(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> bool:
     """Whether no run of these usages is known to come from reviewed code."""
     return not any(run in origins and origins[run].trust is Trust.TRUSTED for usage in usages for run in usage.runs)
+
+
+def origin_mark(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> str:
+    """What a reviewer must know of the runs behind an addition; empty if one of them is proved to be reviewed code."""
+    known = (origins[run] for usage in usages for run in usage.runs if run in origins)
+    marks = {origin.mark for origin in known if origin.trust is Trust.TRUSTED}
+    return "" if "" in marks else min(marks, default="branch unknown")
+
+
+def origins_by_majority(runs: Sequence[Run], ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
+    """Returns a function like `ask` that distrusts a run without the evidence that most of the runs have.
+
+    Where most runs have a login, a run without one may have logged in where no record was read; where most sessions
+    name their workflow run, a session that names none is not the deploy.
+    """
+    logins = sum(run.identity is not None for run in runs)
+    named = sum(bool(_workflow_run_of(run)) for run in runs)
+
+    def origin(run: Run) -> Origin:
+        if run.identity:
+            return ask(run)
+        if not _workflow_run_of(run) and 2 * named > len(runs):
+            return Origin(Trust.UNTRUSTED, "a session that names no workflow run, as most do")
+        found = ask(run)
+        if found.trust is Trust.TRUSTED and 2 * logins > len(runs):
+            return Origin(Trust.UNKNOWN, f"a session of {found.where} by its name, without a login as most have")
+        return found
+
+    return origin
+
+
+def _workflow_run_of(run: Run) -> str:
+    return workflow_run_id(run.session) or workflow_run_id(run.parent_run)

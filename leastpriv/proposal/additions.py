@@ -8,19 +8,20 @@ from dataclasses import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
-from leastpriv.permissions.generalize import Pattern, patterns_of
+from leastpriv.permissions.generalize import Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.permissions.volatility import Opening
-from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement
+from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
-    is_from_job_log,
     reviewed_runs,
+    unknown_ref,
     untrusted_ref,
 )
+from leastpriv.proposal.escalation import denial_result, probing_runs
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options
@@ -72,14 +73,16 @@ def additions(
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
     committed = document.statements if document else ()
-    escapes = document is None or document.version == VARIABLES_VERSION
+    probes = probing_runs(evidence)
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []
     for usage in missing:
         guard_result = (
-            addition_result(usage, evidence, options, escapes=escapes)
+            addition_result(usage, evidence, options, document)
             or untrusted_ref(usage, history.origins)
+            or unknown_ref(usage, history.origins, options)
+            or denial_result(usage, evidence, history.origins, probes)
             or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
         if guard_result:
@@ -167,19 +170,16 @@ def _change(
     action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, created: CreatedResources
 ) -> Change:
     security = sensitivity(action)
-    observed = [
-        created.observe(usage, resource) for usage in usages for resource in _written_resources(usage.need, evidence)
-    ]
-    resources = tuple(dict.fromkeys(each.resource for each in observed))
+    written = {usage: _written_resources(usage.need, evidence) for usage in usages}
+    resources = tuple(dict.fromkeys(resource for each in written.values() for resource in each))
     patterns: tuple[Pattern, ...] = ()
-    logged = tuple(
-        resource for usage in usages if is_from_job_log(usage) for resource in _written_resources(usage.need, evidence)
-    )
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
-        # A single denial shows no pattern: only resources of allowed calls are generalized.
-        seen = [each for each in observed if each.resource not in logged]
-        patterns = patterns_of([*seen, *created.expected_objects(seen)])
-        resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
+        # A denial shows no pattern, since a denied call may ask for any name: only allowed calls are generalized.
+        seen = [created.observe(usage, each) for usage in usages if not usage.denial for each in written[usage]]
+        patterns = patterns_of([*seen, *created.expected_objects(seen)], least_literal(action))
+        wildcards = [found.pattern for found in patterns]
+        denied = [each for each in resources if not any(resource_covers(wide, each) for wide in wildcards)]
+        resources = tuple(dict.fromkeys((*wildcards, *denied)))
     return Change(
         kind=ChangeKind.ADD,
         action=action,
@@ -195,8 +195,9 @@ def _change(
 def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:
     """Uses the committed policy's resource patterns; a resource without a pattern remains exact."""
     patterns = in_committed_form(change.action, change.patterns, committed)
-    resources = tuple(found.pattern for found in patterns)
-    return replace(change, patterns=patterns, resources=resources) if patterns else change
+    own = {found.pattern for found in change.patterns}
+    resources = dict.fromkeys((*(found.pattern for found in patterns), *(r for r in change.resources if r not in own)))
+    return replace(change, patterns=patterns, resources=tuple(resources)) if patterns else change
 
 
 def _written_resources(need: Need, evidence: Evidence) -> tuple[str, ...]:

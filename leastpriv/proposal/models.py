@@ -18,6 +18,15 @@ from leastpriv.policy.size import PackedPolicy
 from leastpriv.proposal.confidence import Confidences
 
 
+class UnknownRefs(StrEnum):
+    """What becomes of additions by runs whose ref is not known."""
+
+    MARK = "mark"
+    REFUSE = "refuse"
+    REFUSE_SENSITIVE = ""
+    """Sensitive actions are not written, others are marked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The user's limits for removals and additions."""
@@ -34,6 +43,7 @@ class Options:
     drop_unseen_services: bool = False
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
+    unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE
     exact_resources: bool = False
     keep_forms: bool = False
     """Additions use the resource patterns of the committed policy."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from leastpriv.diff.compare import ReplayEffect, StatementIndex, entries_of, replay_need, replay_with_statement
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission
-from leastpriv.policy.containment import check_containment, lost_denies
+from leastpriv.policy.containment import UNPROVEN_WILDCARDS, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
@@ -65,6 +65,8 @@ class Proof:
     """Whether each policy is within its quota and their number within the role's."""
     other_policies_size: int = 0
     """Size of the policies that share the quota: a role's inline policies have one in total."""
+    is_unfinished: bool = False
+    """The comparison of wildcards took more steps than a run spends; `new_access` then names what it left open."""
     unapplied: tuple[str, ...] = ()
     """Listed removals of entries that the proposal still has; must be empty."""
     left_out: LeaveOneOutResult | None = None
@@ -131,9 +133,11 @@ def prove(
     kind = policy_kind(proposal.committed or proposal.document, evidence.principal)
     sizes = tuple(policy_size(document) for document in proposal.documents)
     others_size = size_of_others(kind, attached, evidence.principal)
+    new_access, is_unfinished = _new_access(proposal)
     return Proof(
         replay=after,
-        new_access=tuple(_new_access(proposal)),
+        new_access=tuple(new_access),
+        is_unfinished=is_unfinished,
         newly_denied=_newly_denied(before, after),
         seen_once=_seen_once(proposal.changes),
         runs=len(evidence.runs),
@@ -204,8 +208,8 @@ def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
     return tuple(dict.fromkeys(group.event for group in worse))
 
 
-def _new_access(proposal: Proposal) -> list[str]:
-    """Entries of the result whose access is neither committed nor listed (promise 3).
+def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
+    """Entries of the result whose access is neither committed nor listed (promise 3), and whether effort ran out.
 
     Exact for wildcards; an entry counts as new if conditions or policy variables leave it open. A removed Deny counts
     even
@@ -218,12 +222,11 @@ def _new_access(proposal: Proposal) -> list[str]:
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
-    found = [
-        f"{excess.action} on {excess.resource}"
-        for excess in check_containment(committed, proposal.documents, listed).excesses
-    ]
+    excesses = check_containment(committed, proposal.documents, listed).excesses
+    found = [f"{excess.action} on {excess.resource}" for excess in excesses]
     denies = lost_denies(committed, proposal.documents)
-    return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies]
+    is_unfinished = bool(excesses) and all(excess.reason == UNPROVEN_WILDCARDS for excess in excesses) and not denies
+    return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies], is_unfinished
 
 
 def _unapplied_changes(proposal: Proposal) -> Iterator[str]:

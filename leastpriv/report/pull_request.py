@@ -8,7 +8,7 @@ from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
 from leastpriv.policy.hcl_writer import policy_hcl
-from leastpriv.proposal.addition_rules import has_unknown_origin
+from leastpriv.proposal.addition_rules import origin_mark
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import GUARD
 from leastpriv.report import escape
@@ -225,7 +225,8 @@ def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
     origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
-    mark += " (branch unknown)" if origins and has_unknown_origin(change.usages, origins) else ""
+    doubt = origin_mark(change.usages, origins) if origins else ""
+    mark += f" ({doubt})" if doubt else ""
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
         return f"observed{mark}"
     return f"{_basis_text(change)}{mark}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leastpriv.errors import InputError, LeastprivError
+from leastpriv.evidence.regular_files import read_regular
 from leastpriv.models import Principal
 from leastpriv.pipeline.load_policies import holds_policy, read_attached
 from leastpriv.policy.document import Document, parse
@@ -99,6 +100,6 @@ def _unused_name(path: Path) -> Path:
 
 def _read(path: Path, flag: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise InputError(f"{flag} names {str(path)!r}, which cannot be read: {error.strerror}.") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.action.test_step import POLICY_FILE, Job, Step
+from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
 
@@ -20,6 +20,7 @@ RIGHTS = {"metadata": "read", "contents": "read", "pull_requests": "read", "acti
 def hub() -> Iterator[FakeGitHub]:
     with FakeGitHub("octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.action.test_step import POLICY_FILE, Job, Step
+from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
 from tests.fakes.command import leastpriv
 from tests.fakes.deploys import POLICY, ROLE, deploys, record, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
@@ -27,6 +27,8 @@ def refusal(action: str, resource: str, session: str = str(RUN), *, by: str = "i
 
 
 CREATE = refusal("ecr:CreateRepository", REPOSITORY)
+READ = refusal("sqs:GetQueueAttributes", "arn:aws:sqs:eu-west-1:111122223333:orders")
+"""A log adds reads only, of resources that the policy has."""
 REFUSED_IN_REHEARSAL = {
     "event": "ecr:CreateRepository",
     "parameters": {"repositoryName": "orders"},
@@ -39,6 +41,7 @@ REFUSED_IN_REHEARSAL = {
 def hub() -> Iterator[FakeGitHub]:
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 
@@ -54,25 +57,25 @@ def added(step: Step) -> list[str]:
 
 
 def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(tmp_path: Path, hub: FakeGitHub) -> None:
-    add_run(hub, f"Deploying\n{CREATE}" + refusal("iam:PassRole", "arn:aws:iam::111122223333:role/orders"))
+    add_run(hub, f"Deploying\n{READ}" + refusal("iam:PassRole", "arn:aws:iam::111122223333:role/orders"))
     step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token, job_logs="auto")
     assert step.code == 0, step.log
-    assert added(step) == ["cloudwatch:PutMetricAlarm", "ecr:CreateRepository"]
+    assert added(step) == ["cloudwatch:PutMetricAlarm", "sqs:GetQueueAttributes"]
     body = hub.pull(int(step.outputs["pull-request-number"])).body or ""
     assert "refused by AWS, from the job log `deploy:2`" in body
     security = body.partition("### Needs a security reviewer")[2].partition("###")[0]
     assert "`iam:PassRole`" in security
     assert "**Not written.**" in security
     assert "iam:PassRole" not in step.outputs["policy"]
-    assert REPOSITORY in hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode()
+    assert "sqs:GetQueueAttributes" in hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode()
     assert hub.violations == []
 
 
 def test_a_run_of_an_unprotected_branch_adds_nothing_by_its_logs(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.commit_as("kim", "feature/x", {"a.txt": "x"})
-    add_run(hub, CREATE, "feature/x")
+    add_run(hub, READ, "feature/x")
     step = Job(tmp_path, hub).step(github_token=hub.token, job_logs="auto")
-    assert "ecr:CreateRepository" not in added(step)
+    assert "sqs:GetQueueAttributes" not in added(step)
     assert "it was seen only in runs of the branch `feature/x`, which is not protected" in step.summary
 
 
@@ -116,9 +119,9 @@ def test_the_code_of_a_rehearsal_is_that_of_its_workflow_run(tmp_path: Path, hub
 
 def test_a_log_in_the_workspace_is_named_relative_to_it(tmp_path: Path) -> None:
     job = Job(tmp_path)
-    (job.workspace / "deploy.log").write_text(CREATE)
+    (job.workspace / "deploy.log").write_text(READ)
     step = job.step(job_logs="deploy.log")
-    assert added(step) == ["cloudwatch:PutMetricAlarm", "ecr:CreateRepository"]
+    assert added(step) == ["cloudwatch:PutMetricAlarm", "sqs:GetQueueAttributes"]
     assert "from the job log `deploy.log:1`" in step.summary
     assert str(job.workspace) not in step.summary
 
@@ -153,16 +156,16 @@ def test_text_of_a_log_runs_no_command(tmp_path: Path) -> None:
 
 def test_a_log_of_an_unknown_run_is_marked(tmp_path: Path, hub: FakeGitHub) -> None:
     job = Job(tmp_path, hub)
-    (job.workspace / "deploy.log").write_text(CREATE)
+    (job.workspace / "deploy.log").write_text(READ)
     step = job.step(github_token=hub.token, job_logs="deploy.log")
     assert "from the job log `deploy.log:1` (branch unknown)" in step.summary
 
 
 class TestShell:
     def test_a_log_alone_gives_a_proposal(self, tmp_path: Path) -> None:
-        """No account, no trail, no GitHub: the log of the failed deploy is enough to begin with."""
+        """No account, no trail, no GitHub: the log of the failed deploy is enough for a read that the policy lacks."""
         log, policy = tmp_path / "deploy.log", tmp_path / "policy.json"
-        log.write_text(CREATE)
+        log.write_text(READ)
         policy.write_text(json.dumps(POLICY))
         told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log))
         assert told.code == 0, told.err
@@ -172,9 +175,10 @@ class TestShell:
     def test_a_log_from_a_pipe_is_read(self, tmp_path: Path) -> None:
         start = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
         options = ["--role-arn", ROLE, "--policy-file", "p.json", "--job-logs", "-"]
+        (tmp_path / "p.json").write_text(json.dumps(POLICY))
         done = subprocess.run(
             [sys.executable, "-c", start, "propose", *options],
-            input=CREATE,
+            input=READ,
             capture_output=True,
             text=True,
             check=False,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.action.step import action_main
-from tests.action.test_step import POLICY_FILE, Job
+from tests.action.test_step import POLICY_FILE, Job, add_runs
 from tests.fakes.deploys import NOW, POLICY
 from tests.fakes.github import FakeGitHub
 
@@ -21,6 +21,7 @@ RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "ac
 def hub() -> Iterator[FakeGitHub]:
     with FakeGitHub("octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 

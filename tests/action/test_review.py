@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from leastpriv.cli.main import main
-from tests.action.test_step import POLICY_FILE, Job, Step
+from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
 from tests.fakes.deploys import NOW, POLICY, ROLE, as_committed
 from tests.fakes.github import FakeGitHub
 
@@ -22,6 +22,7 @@ BRANCH = "kim/policy"
 def hub() -> Iterator[FakeGitHub]:
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 

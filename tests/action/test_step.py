@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,15 @@ import jsonpatch
 import pytest
 from ruamel.yaml import YAML
 
+from leastpriv.action.step import action_main
+from leastpriv.pipeline import propose
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import (
     CREATE_QUEUE,
+    FIRST,
+    NOW,
     POLICY,
+    REFUSED,
     ROLE,
     UPDATE,
     as_committed,
@@ -313,6 +320,7 @@ def hub() -> Iterator[FakeGitHub]:
     """The repository on GitHub, with the policy on `main` and the runs that the session names speak of."""
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
+        add_runs(fake)
         yield fake
 
 
@@ -381,7 +389,11 @@ class TestGitHub:
         assert "branch unknown" not in step.summary
 
     def test_runs_that_github_does_not_know_are_marked(self, tmp_path: Path, hub: FakeGitHub) -> None:
-        step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token)
+        hub.world.runs.clear()
+        job = Job(tmp_path, hub)
+        again = deploys([REFUSED], first=FIRST + timedelta(days=28, minutes=1), times=1, number=4)
+        write_trail(job.workspace / "cloudtrail", [*usual_deploys(), *again])
+        step = job.step(mode="pull-request", github_token=hub.token)
         assert "(branch unknown)" in step.summary
         assert "The branch of the runs behind `cloudwatch:PutMetricAlarm`" in step.summary
 
@@ -548,3 +560,22 @@ class TestTrust:
         assert step.code == 2
         assert "Traceback" in step.log
         assert step.annotations("set-output") == []
+
+
+def test_the_proposal_and_the_summary_are_written_before_anything_is_published(
+    tmp_path: Path, hub: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends while it publishes, as at the time limit of a job, leaves both."""
+    job = Job(tmp_path, hub)
+    monkeypatch.setattr(propose, "publish_all", interrupted)
+    environment = job.environment({"mode": "pull-request", "github-token": hub.token})
+    (job.runner / "summary").write_text("# Of another tool\n")
+    assert action_main(environment, io.StringIO(), io.StringIO(), lambda: NOW) != 0
+    assert json.loads((job.runner / "temp" / "leastpriv" / "proposal.json").read_text())["changes"]
+    summary = (job.runner / "summary").read_text()
+    assert summary.startswith("# Of another tool\n")
+    assert "cloudwatch:PutMetricAlarm" in summary
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

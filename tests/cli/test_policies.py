@@ -97,6 +97,16 @@ def test_contains_prints_nothing_without_new_access(folder: Path) -> None:
     assert run("contains", "--old", folder / "a.json", "--new", folder / "under.json") == (0, [], "")
 
 
+@pytest.mark.parametrize("second", [{"Statement": [{"Effect": "Allow"}]}, '{"Statement": []}'])
+def test_contains_refuses_a_file_with_two_policies(folder: Path, second: object) -> None:
+    """Either could be the one that is attached."""
+    old = json.loads((folder / "a.json").read_text())
+    (folder / "both.json").write_text(json.dumps({"Policy": old, "PolicyDocument": second}))
+    code, rows, said = run("contains", "--old", folder / "a.json", "--new", folder / "both.json")
+    assert (code, rows) == (2, [])
+    assert "it has 2 policies, at /Policy, /PolicyDocument" in said
+
+
 def test_contains_shows_a_request_that_evaluate_takes(folder: Path) -> None:
     old, new = folder / "deny.json", folder / "a.json"
     code, rows, said = run("contains", "--old", old, "--new", new)

@@ -1,6 +1,6 @@
 """Which run a call belongs to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from leastpriv.evidence.runs import RunTracker, is_run_id
-from leastpriv.models import Call, Outcome, Run
+from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
 CODEBUILD = "AWSCodeBuild-0f3a6b1c-1111-2222-3333-444455556666"
@@ -122,3 +122,40 @@ def test_memory_grows_with_runs_and_not_with_calls() -> None:
     tokens = {tracker.note(at((number * 7919) % 1_440)) for number in range(20_000)}
     assert len(tokens) <= 24
     assert len(tracker.resolve()) <= 24
+
+
+MAIN = WebIdentity("github", "repo:octo/shop:ref:refs/heads/main")
+FEATURE = WebIdentity("github", "repo:octo/shop:ref:refs/heads/feature")
+RUN = "16213480461"
+
+
+def identities_of(calls: Iterable[Call], issued: Mapping[str, WebIdentity]) -> list[WebIdentity | None]:
+    """The identity behind the run of each call, in the order of the calls."""
+    tracker = RunTracker()
+    tokens = [tracker.note(call) for call in calls]
+    resolved = tracker.resolve(issued.get)
+    return [resolved[token].identity for token in tokens]
+
+
+@pytest.mark.parametrize("session", [RUN, "GitHubActions"])
+def test_one_session_name_with_keys_of_two_identities_is_two_runs(session: str) -> None:
+    calls = [at(0, session, access_key="M"), at(5, session, access_key="F"), at(9, session, access_key="M")]
+    assert identities_of(calls, {"M": MAIN, "F": FEATURE}) == [MAIN, FEATURE, MAIN]
+    assert identities_of(calls, {"M": MAIN}) == [MAIN, None, MAIN]
+
+
+def test_a_forwarded_call_belongs_to_the_one_identity_that_called_at_that_time() -> None:
+    """A service signs with a key that no record issues."""
+    forwarded = at(3, RUN, access_key="S", invoked_by="cloudformation.amazonaws.com")
+    own = at(0, RUN, access_key="M")
+    assert identities_of([own, forwarded], {"M": MAIN}) == [MAIN, MAIN]
+    another = at(4, RUN, access_key="F")
+    assert identities_of([own, forwarded, another], {"M": MAIN, "F": FEATURE}) == [MAIN, None, FEATURE]
+    assert identities_of([own, forwarded, another], {"M": MAIN}) == [MAIN, None, None]
+
+
+def test_a_run_that_runs_again_has_a_period_for_each_attempt() -> None:
+    run = runs_of([at(0, RUN), at(30, RUN), at(5_000, RUN)])[0]
+    minutes = [((first - START).seconds // 60 + (first - START).days * 1_440) for first, _ in run.periods]
+    assert minutes == [0, 5_000]
+    assert (run.first, run.last) == (run.periods[0][0], run.periods[-1][1])

@@ -117,7 +117,7 @@ class Reviews:
     """A repository that knows only which workflow runs were of reviewed code."""
 
     trust: Mapping[str, str]
-    """Session name of a run -> `trusted` or `untrusted`."""
+    """Session name of a run, or subject of its login -> `trusted` or `untrusted`."""
 
     has_pull_requests = True
 
@@ -159,7 +159,11 @@ class Reviews:
 
     def origin_lookup(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
         """Origins of the runs as the case gives them."""
-        return lambda run: Origin(Trust(self.trust.get(run.session, "unknown")), "the case")
+        return lambda run: Origin(Trust(self._trust_of(run)), "the case")
+
+    def _trust_of(self, run: Run) -> str:
+        subject = run.identity.subject if run.identity else ""
+        return self.trust.get(subject) or self.trust.get(run.session, "unknown")
 
 
 @contextmanager

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from leastpriv.action.step import action_main
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail.cache import ObjectCache
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.denials.job_logs import read_logs
+from leastpriv.evidence.regular_files import read_regular
+from leastpriv.models import Gap
 from tests.action.test_step import Job
 from tests.fakes.deploys import NOW, POLICY, ROLE
 
@@ -96,3 +104,67 @@ def test_all_inputs_that_name_files_are_tested() -> None:
         "evidence-branch",
     }
     assert named - not_read_as_paths - {"cache-dir"} == set(INPUTS)
+
+
+def log_line(action: str) -> str:
+    return (
+        f"User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: {action} on resource: "
+        f"arn:aws:sqs:eu-west-1:111122223333:orders because no identity-based policy allows the {action} action\n"
+    )
+
+
+def test_a_link_in_a_folder_of_logs_leads_to_no_file_outside(tmp_path: Path) -> None:
+    (tmp_path / "secret.log").write_text(log_line("sqs:CreateQueue"))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "own.log").write_text(log_line("sqs:PurgeQueue"))
+    assert len(list(read_logs([str(tmp_path / "logs")], io.BytesIO()))) == 1
+    (tmp_path / "logs" / "x.log").symlink_to(tmp_path / "secret.log")
+    with pytest.raises(InputError, match="leads out of the folder"):
+        list(read_logs([str(tmp_path / "logs")], io.BytesIO()))
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_a_link_in_a_trail_leads_to_no_file_outside(tmp_path: Path, linked: str) -> None:
+    (tmp_path / "outside").mkdir()
+    deploy = {"Records": [{"eventName": "CreateQueue", "eventSource": "sqs.amazonaws.com", "eventVersion": "1"}]}
+    (tmp_path / "outside" / "trail.json").write_text(json.dumps(deploy))
+    (tmp_path / "trail").mkdir()
+    target = tmp_path / "outside" / ("trail.json" if linked == "file" else "")
+    (tmp_path / "trail" / ("link.json" if linked == "file" else "link")).symlink_to(target)
+    source = TrailFolder(tmp_path / "trail")
+    (gap,) = source.read(Window(), Principals())
+    assert isinstance(gap, Gap)
+    assert "leads out of the folder" in gap.detail
+    assert source.statistics.records == 0
+
+
+def test_a_pipe_in_place_of_a_file_is_an_error_at_once(tmp_path: Path) -> None:
+    """Nothing writes to it: reading it would wait without end."""
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match="not a regular file"):
+        list(read_logs([str(tmp_path / "pipe.json")], io.BytesIO()))
+    with pytest.raises(OSError, match="not a regular file"):
+        read_regular(tmp_path / "pipe.json")
+    (gap,) = TrailFolder(tmp_path).read(Window(), Principals())
+    assert isinstance(gap, Gap)
+    assert "not a regular file" in gap.detail
+
+
+def test_a_policy_that_is_a_pipe_is_an_error_at_once(tmp_path: Path, job: Job) -> None:
+    (job.workspace / "iam" / "ci-deploy.json").unlink()
+    os.mkfifo(job.workspace / "iam" / "ci-deploy.json")
+    step = job.step(mode="report")
+    assert step.code == 2
+    assert "not a regular file" in step.log
+
+
+def test_a_cache_that_is_a_link_is_not_written_to(tmp_path: Path, job: Job) -> None:
+    (job.workspace / "cache").symlink_to(tmp_path / "outside")
+    refused(job, tmp_path, "cache-dir", cache_dir="cache")
+    cache = tmp_path / "own"
+    ObjectCache(cache, "trail", Principals()).close()
+    (file,) = cache.iterdir()
+    file.rename(tmp_path / "outside" / "objects.sqlite")
+    file.symlink_to(tmp_path / "outside" / "objects.sqlite")
+    with pytest.raises(InputError, match="not a regular file"):
+        ObjectCache(cache, "trail", Principals())

@@ -59,6 +59,16 @@ ACTIONS = [
         "s3:PutReplicationConfiguration",
         "route53domains:TransferDomainToAnotherAwsAccount",
         "acm:ExportCertificate",
+        "elasticmapreduce:AddJobFlowSteps",
+        "sagemaker:UpdateNotebookInstanceLifecycleConfig",
+        "lightsail:GetInstanceAccessDetails",
+        "transfer:ImportSshPublicKey",
+        "ds:ResetUserPassword",
+        "cognito-idp:AdminAddUserToGroup",
+        "states:UpdateStateMachine",
+        "rds:ModifyDBInstance",
+        "ec2:CreateLaunchTemplateVersion",
+        "kms:GenerateDataKeyPair",
     ],
 )
 def test_actions_that_open_a_door_are_sensitive_with_a_reason(action: str) -> None:

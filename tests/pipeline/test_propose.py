@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from leastpriv.config.settings import Mode, from_options
 from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.pipeline.context import Target
+from leastpriv.policy.containment import check_containment
 from leastpriv.proposal.proof import Proof
 from leastpriv.pull_request.git_repository import GitRepository
 from tests.fakes import progress
@@ -145,6 +147,19 @@ def test_a_proposal_that_fails_its_own_proof_never_leaves(
         in_folder(folder, mode="pull-request")
     assert raised.value.exit_code == 1
     assert not (folder / ".git/refs/heads/leastpriv").exists()
+
+
+def test_a_proof_that_takes_too_long_is_no_defect(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy has more overlapping wildcards than a run compares: its author can change that."""
+    committed = json.loads((folder / "iam/ci.json").read_text())
+    wide = {"Effect": "Allow", "Action": ["lambda:*Function*", "lambda:Update*"], "Resource": ["*:function:*", "arn:*"]}
+    committed["Statement"].append(wide)
+    (folder / "iam/ci.json").write_text(json.dumps(committed))
+    monkeypatch.setattr("leastpriv.proposal.proof.check_containment", partial(check_containment, budget=1))
+    with pytest.raises(LeastprivError, match="within the effort that a run spends") as raised:
+        in_folder(folder, mode="report")
+    assert "report this" not in str(raised.value)
+    assert raised.value.exit_code == 1
 
 
 def test_a_file_that_cannot_be_written_is_left_as_it_was_and_the_folder_is_named(folder: Path) -> None:

@@ -36,7 +36,7 @@ def usage(action: str, resource: str, *, denied_by: DeniedBy | None = None, **ne
     denial = Denial((action,), resource, ROLE, denied_by, False, mendable) if denied_by else None
     found = replace(Need(Permission(action, resource), basis, "from the record"), **need)  # type: ignore[arg-type]
     outcome = Outcome.DENIED if denied_by else Outcome.ALLOWED
-    return Usage(found, outcome, 1, TIME, TIME, ("1",), ("e",), ("eu-west-1",), denial)
+    return Usage(found, outcome, 1, TIME, TIME, ("17650001",), ("e",), ("eu-west-1",), denial)
 
 
 def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:

@@ -7,8 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage
-from leastpriv.proposal.addition_rules import has_unknown_origin, reviewed_runs, run_origins, untrusted_ref
+from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage, WebIdentity
+from leastpriv.proposal.addition_rules import (
+    has_unknown_origin,
+    origin_mark,
+    origins_by_majority,
+    reviewed_runs,
+    run_origins,
+    untrusted_ref,
+)
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 MAIN = Origin(Trust.TRUSTED, "main")
@@ -90,3 +97,28 @@ def test_origins_of_creating_runs_are_read_after_those_of_additions() -> None:
     assert "99" in run_origins(many, RUNS, ask, [usage(99)])
     assert run_origins([], RUNS, ask, [usage(1)]) == {}
     assert reviewed_runs({}) is None
+
+
+def test_an_addition_has_the_mark_of_its_best_known_run() -> None:
+    by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
+    assert origin_mark([usage(1)], {"1": MAIN}) == ""
+    assert origin_mark([usage(1, 2)], {"1": by_name, "2": MAIN}) == ""
+    assert origin_mark([usage(1, 2)], {"1": by_name, "2": NOBODY}) == "branch by session name"
+    assert origin_mark([usage(1)], {"1": NOBODY}) == origin_mark([usage(1)], {}) == "branch unknown"
+
+
+def test_a_run_without_what_most_runs_have_is_not_trusted() -> None:
+    login = WebIdentity("github", "repo:octo/shop:ref:refs/heads/main")
+    bound = [replace(run, session=f"1765000{run.id}", identity=login) for run in RUNS[10:13]]
+    named = [replace(run, session=f"1765000{run.id}") for run in RUNS[20:22]]
+    unnamed = replace(RUNS[30], session="maintenance")
+
+    def trust(run: Run, *runs: Run) -> Trust:
+        return origins_by_majority([run, *runs], lambda _: MAIN)(run).trust
+
+    assert trust(bound[0], *bound) is Trust.TRUSTED
+    assert trust(named[0], *named) is Trust.TRUSTED
+    assert trust(named[0], *bound) is Trust.UNKNOWN
+    assert trust(unnamed, *named) is Trust.UNTRUSTED
+    assert trust(unnamed, unnamed) is Trust.TRUSTED
+    assert trust(replace(unnamed, parent_run="17650001"), *named) is Trust.TRUSTED

@@ -37,7 +37,7 @@ from leastpriv.evidence.cloudtrail.athena_sql import (
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_location, find_log_prefixes
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_period
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split_location
@@ -259,7 +259,7 @@ class AthenaTable:
             if seen.is_duplicate(call.event_id):
                 self.statistics.duplicates += 1
             else:
-                self.statistics.calls += 1
+                self.statistics.calls += not is_login(call)
                 yield call
 
 

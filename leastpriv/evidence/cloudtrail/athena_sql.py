@@ -18,6 +18,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
 from leastpriv.evidence.cloudtrail.athena_queries import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_parts
+from leastpriv.evidence.cloudtrail.record import LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
 _ITEM, _PART = "\x1e", "\x1f"
@@ -64,7 +65,7 @@ def usage_query(
     told = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
     return f"""WITH flagged AS (
-  SELECT *, {_wanted(principals)} AS mine
+  SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
   FROM {quoted(table.database)}.{quoted(table.name)}{where}
 ), told AS (
   SELECT mine, {", ".join([*anybody, *whose])}, eventtime, {"eventid" if "eventid" in table.columns else "''"} AS id,
@@ -156,11 +157,14 @@ def _recipient(table: CloudTrailTable) -> str:
     return f"coalesce({', '.join(told)}, '')" if told else ""
 
 
-def _wanted(principals: Principals) -> str:
+def _wanted(principals: Principals, *, logins: bool) -> str:
     """Condition for records that may belong to a target or an unknown principal; never too narrow for the reader."""
     if principals.targets is None:
         return "TRUE"
-    alternatives = [each for target in sorted(principals.targets, key=lambda one: one.arn) for each in _caller(target)]
+    targets = sorted(principals.targets, key=lambda one: one.arn)
+    alternatives = [each for target in targets for each in _caller(target)]
+    if logins:
+        alternatives += [_login(target) for target in targets if target.kind == "role"]
     # A target's record always has these fields: NULL must not count as wanted.
     return f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
 
@@ -175,6 +179,13 @@ def _caller(target: Principal) -> Iterator[str]:
         yield f"useridentity.arn LIKE {_text(session)}"
     else:
         yield f"(useridentity.arn IS NULL AND useridentity.username = {_text(target.name)})"
+
+
+def _login(target: Principal) -> str:
+    """Condition for the logins of identities outside AWS to a role, whose caller is not the role yet."""
+    role = f"%arn:{target.partition}:iam::{target.account}:role/%{target.name}%"
+    events = f"eventsource = 'sts.amazonaws.com' AND eventname IN ({_texts(tuple(LOGIN_EVENTS))})"
+    return f"({events} AND requestparameters LIKE {_text(role)})"
 
 
 def _times(window: Window) -> Iterator[str]:

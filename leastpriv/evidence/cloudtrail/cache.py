@@ -27,6 +27,7 @@ from leastpriv.aws.error_codes import call_outcome
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
@@ -88,7 +89,7 @@ class FileResults:
                 if self._seen.is_duplicate(item.event_id):
                     self._statistics.duplicates += 1
                     continue
-                self._statistics.calls += 1
+                self._statistics.calls += not is_login(item)
             yield item
 
     def close(self) -> None:
@@ -123,6 +124,8 @@ class ObjectCache:
         self._is_refused = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
+                raise InputError(f"cache-dir: {str(self._path)!r} is not a regular file: remove it.")
             self._database = self._opened()
         except (OSError, *_database_errors()) as error:
             raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error

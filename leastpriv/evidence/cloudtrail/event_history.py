@@ -30,14 +30,20 @@ from leastpriv.evidence.cloudtrail.lookup_events import (
     late_events_gap,
     lookup_regions,
 )
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record, read_only, region_of
+from leastpriv.evidence.cloudtrail.record import (
+    LOGIN_EVENTS,
+    SkipReason,
+    event_time,
+    is_login,
+    login_of,
+    parse_record,
+    read_only,
+    region_of,
+)
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _log = logging.getLogger(__name__)
-
-FEDERATED_EVENTS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
-"""AssumeRole events that are rare enough to be looked up by event name."""
 
 
 @dataclass(slots=True)
@@ -50,6 +56,8 @@ class AssumeRoleEvents:
     """ARNs of the roles, with their paths."""
     last: datetime | None = None
     """Time of the newest AssumeRole event."""
+    calls: list[Call] = field(default_factory=list)
+    """The logins of identities outside AWS (`record.login_of`)."""
 
     def note(self, record: object) -> str:
         """Adds one record; returns why it may be a session of one of the roles that cannot be read, or ""."""
@@ -67,6 +75,8 @@ class AssumeRoleEvents:
         if not name or not (role or own):
             return f"a login ({record['eventName']}) does not tell its role or session"
         self._keep(name, role, event_time(record))
+        login = login_of(record, self.principals.wants)
+        self.calls += [login] if login else []
         return ""
 
     def _keep(self, name: str, role: str, time: datetime | None) -> None:
@@ -132,6 +142,7 @@ class EventHistory:
         self._options = options
         self._reach = timedelta(days=min(options.days, DAYS))
         self._newest: datetime | None = None
+        self._login_calls: list[Call] = []
 
     def __str__(self) -> str:
         """Name of the source in messages."""
@@ -143,7 +154,7 @@ class EventHistory:
         Never raises for AWS errors, which are gaps; resets `statistics`.
         """
         self.statistics = ReadStatistics()
-        self._newest = None
+        self._newest, self._login_calls = None, []
         return self._read(window, principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
@@ -159,6 +170,7 @@ class EventHistory:
         failed: set[str] = set()
         asked, gaps = self._what_to_ask(chosen, principals, failed)
         yield from gaps
+        yield from self._login_calls
         regions = [region for region in self._regions if region not in failed]
         yield from self._calls(regions, asked, chosen, principals, failed)
         yield from self._under_way(chosen)
@@ -191,13 +203,13 @@ class EventHistory:
         before = Window(window.start - _LONGEST_SESSION if window.start else None, window.end)
         logins = AssumeRoleEvents(principals)
         # AssumeRole is frequent in most accounts, so it is looked up by role instead of by event name.
-        named = tuple(Lookup("EventName", name) for name in FEDERATED_EVENTS)
+        named = tuple(Lookup("EventName", name) for name in LOGIN_EVENTS)
         gaps = self._logins((*named, *_about(arns)), before, logins, failed)
         # A target without its role path: the found role may not be the target.
         paths = logins.roles - set(arns)
         if paths:
             gaps += self._logins(_about(paths), before, logins, failed)
-        self._newest = logins.last
+        self._newest, self._login_calls = logins.last, logins.calls
         return logins.sessions, gaps
 
     def _logins(
@@ -287,7 +299,7 @@ class EventHistory:
             elif seen.is_duplicate(found.event_id):
                 statistics.duplicates += 1
             else:
-                statistics.calls += 1
+                statistics.calls += not is_login(found)
                 self._newest = max(self._newest or found.time, found.time)
                 yield found
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.record import SkipReason, caller_of, event_time, parse_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, caller_of, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DecompressedFile,
@@ -201,7 +201,7 @@ class FileReader:
         is_copy = self._seen.is_duplicate
         new = [call for call in calls if not is_copy(call.event_id)]
         self._statistics.duplicates += len(calls) - len(new)
-        self._statistics.calls += len(new)
+        self._statistics.calls += sum(not is_login(call) for call in new)
         return new
 
     def _is_in_window(self, record: object, window: Window, principals: Principals) -> bool:

@@ -92,7 +92,8 @@ class TrailFolder:
             detail = f"{folder}: it cannot be listed: {error.strerror or error}"
             unlisted.append(Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail))
 
-        task = ReadOptions(window, principals, self._survey, self._max_decompressed)
+        root = self.path.resolve()
+        task = ReadOptions(window, principals, self._survey, self._max_decompressed, root)
         reading = FolderPrefetcher(task, self._readings(window, principals, seen), self.statistics, seen)
         with closing(reading):
             yield from reading.items(find_log_files(self.path, window, note, principals.accounts))

@@ -30,6 +30,7 @@ from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileRea
 from leastpriv.evidence.cloudtrail.file_store import StoredFile, TrailFile
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Call, Gap
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class ReadOptions:
     survey: bool
     """Whether to count the coverage of all records."""
     max_decompressed: int
+    root: Path | None = None
+    """The resolved folder that the files have to be in; None: any."""
 
     @property
     def targets_only(self) -> bool:
@@ -202,7 +205,8 @@ def read_file(
     task: ReadOptions, file: TrailFile, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
 ) -> Iterator[Call | Gap]:
     """Yields the calls and gaps of a file of a folder, in order."""
-    return task.read(str(file.path), file.region, partial(_opened, file.path), rows, statistics, seen)
+    open_file = partial(open_regular, file.path, task.root, 0)
+    return task.read(str(file.path), file.region, open_file, rows, statistics, seen)
 
 
 def read_file_result(task: ReadOptions, file: TrailFile, rows: RecordReader) -> FileResult:
@@ -225,10 +229,6 @@ def _stored(path: Path) -> StoredFile | None:
     except (OSError, ValueError):
         return None
     return StoredFile(str(path), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
-
-
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, path.open("rb", buffering=0))
 
 
 class ReaderProcess:

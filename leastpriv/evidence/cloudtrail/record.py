@@ -16,7 +16,7 @@ from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from leastpriv.aws.arns import principal_of, session_of
+from leastpriv.aws.arns import principal_of, same_arn, session_of
 from leastpriv.aws.error_codes import call_outcome
 from leastpriv.models import Call, Gap, GapKind, Outcome, Principal, Scope
 
@@ -152,6 +152,7 @@ def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
 _NUMBER = re.compile(r"[0-9.]+")
+_STS = "sts.amazonaws.com"
 _PRINTABLE = re.compile(r"[!-~]{1,256}", re.ASCII)
 _RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
 _ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
@@ -190,7 +191,49 @@ def parse_record(
     if not isinstance(record, Mapping):
         return _gap(EMPTY_OBJECT, "it is not a JSON object")
     found = find_caller(record, wants, in_account)
+    if found is SkipReason.OTHER_CALLER:
+        return login_of(record, wants) or found
     return call_of(record, found) if isinstance(found, Caller) else found
+
+
+LOGIN_EVENTS: Mapping[str, tuple[str, str]] = {
+    "AssumeRoleWithWebIdentity": ("subjectFromWebIdentityToken", "provider"),
+    "AssumeRoleWithSAML": ("subject", "issuer"),
+}
+"""Event by which an identity outside AWS gets the keys of a role -> members of the response that name the identity and
+its provider (AWS STS API reference, read 2026-11-27)."""
+_LOGIN_TYPES = frozenset({"WebIdentityUser", "SAMLUser"})
+
+
+def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Call | None:
+    """Returns the login of an identity outside AWS to a wanted role, as a call of that role without its secrets.
+
+    The identity has no permissions of the role yet, so that the call needs none; its response links the issued key
+    (`credentials.accessKeyId`) with the identity (`subject`, `provider`).
+    """
+    shape = EventFields.of(record)
+    names = LOGIN_EVENTS.get(shape.name)
+    if names is None or shape.source != _STS or shape.outcome is not Outcome.ALLOWED or shape.error_code:
+        return None
+    if _object(record, "userIdentity").get("type") not in _LOGIN_TYPES:
+        return None
+    response = object_of(record.get("responseElements"))
+    key, time = access_key_in(_object(response, "credentials")), event_time(record)
+    session = _text(_object(response, "assumedRoleUser"), "arn")
+    # The request has the path of the role, the response the role that STS knows.
+    asked = _text(object_of(record.get("requestParameters")), "roleArn")
+    role = principal_of(asked if same_arn(asked, session) else session)
+    if not key or time is None or role is None or not (wants is None or wants(role.arn)):
+        return None
+    identity = {"credentials": {"accessKeyId": key}, "subject": _text(response, names[0])}
+    identity["provider"] = _text(response, names[1])
+    caller = Caller(role.arn, role.account, session_of(session), "")
+    return shape.call(caller, "", time, _text(record, "eventID"), EMPTY_OBJECT, identity, ())
+
+
+def is_login(call: Call) -> bool:
+    """Whether a call is a login by `login_of`, which no role or user can make."""
+    return call.name in LOGIN_EVENTS and call.source == _STS
 
 
 def find_caller(

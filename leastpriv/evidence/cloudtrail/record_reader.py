@@ -18,6 +18,7 @@ from msgspec import Raw
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.record import (
     EMPTY_OBJECT,
+    LOGIN_EVENTS,
     Caller,
     EventFields,
     MissingCaller,
@@ -143,7 +144,9 @@ class RecordReader:
                 self._others.append(caller)
             caller.count += 1
             return SkipReason.NOT_WANTED.value
-        return self._slowly(row) if caller is None else caller  # type: ignore[return-value] # a reason
+        if caller is None or row.eventName in LOGIN_EVENTS:
+            return self._slowly(row)
+        return caller  # type: ignore[return-value] # a reason
 
     def _call(self, row: DecodedRecord, time: datetime, caller: Caller, access_key: str | None) -> Call | None:
         """Returns the call; `None` where a field is missing or has a rare form."""

@@ -22,6 +22,7 @@ from typing import IO, BinaryIO, Protocol
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials.log_text import LogText, clean_log_text
 from leastpriv.evidence.denials.message import find_denials
+from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20
@@ -40,6 +41,8 @@ _AFTER = 12_288
 """Bytes after these that are parsed too, so that a denial that begins there is complete."""
 _LEAD = 1_024
 """Bytes before a word in which its denial may begin."""
+_LONGEST_LINE = 8 * 1024**2
+"""Bytes of one line in which denials are looked for: no tool writes a longer one, and each 16 KB takes 20 ms."""
 _STAMP = re.compile(
     rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
 )
@@ -78,6 +81,7 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
         OSError: the stream cannot be read.
     """
     data, done, lines, at_end = b"", 0, 1, False
+    cut_off = 0  # bytes of the current line before `data`
     chunks = _utf8(stream)
     while not at_end:
         chunk = next(chunks, b"")
@@ -88,12 +92,18 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
         for start, stop in _places(data.lower(), done, limit):
             lines += data.count(b"\n", counted, start)
             counted = start
-            yield from _read(data, start, stop, name, lines)
+            begin = data.rfind(b"\n", 0, start)
+            if (start - begin if begin >= 0 else cut_off + start) <= _LONGEST_LINE:
+                yield from _read(data, start, stop, name, lines)
+            elif (following := data.find(b"\n", start, stop) + 1) > 0:
+                yield from _read(data, following, stop, name, lines + 1)
             done = stop
         # The word of a denial that begins here may be in the next chunk.
         done = max(done, limit - _LEAD)
         lines += data.count(b"\n", counted, done)
         cut = max(0, done - _BEFORE)
+        begin = data.rfind(b"\n", 0, cut)
+        cut_off = cut - begin - 1 if begin >= 0 else cut_off + cut
         data, done = data[cut:], done - cut
 
 
@@ -266,8 +276,9 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
 
 def _read_path(path: Path) -> Iterator[LoggedDenial]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    root = path.resolve()
     for file in files:
-        with file.open("rb") as stream:
+        with open_regular(file, root) as stream:
             yield from _read_file(stream, str(file))
 
 

@@ -24,6 +24,9 @@ from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import end_of, fits
 
+_LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_LINE_END = "\ufffd"
+"""Replaces the line ends of a name in a message: as a blank, they would make it the name of another resource."""
 TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
 """AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
 _ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][A-Za-z0-9-]*/\*")
@@ -148,7 +151,9 @@ def _is_strange(resource: str, own: Sequence[Need]) -> bool:
 def _is_same(resource: str, pattern: str) -> bool:
     if pattern == "*" or resource_matches(pattern, resource):
         return True
-    whole = unescape(pattern)
+    whole = _LINE_ENDS.sub(_LINE_END, unescape(pattern))
+    if resource == whole:
+        return True
     return whole.startswith(resource) and _CUT_BEFORE.fullmatch(whole[len(resource) :]) is not None
 
 
@@ -179,9 +184,6 @@ def as_rehearsal_denial(denial: Denial, session: str) -> Denial:
     return replace(denial, mendable=True, why="") if refused and is_rehearsal(session) else denial
 
 
-_LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
-
-
 def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another one."""
     told = decoder.decoded(_read(call.error_message, call.error_code))
@@ -198,7 +200,7 @@ def _read(told: str, code: str) -> Denial:
 
     An object's key may contain line ends, and even a whole denial sentence, before the true reason.
     """
-    message = _LINE_ENDS.sub(" ", told)
+    message = _LINE_ENDS.sub(_LINE_END, told)
     denial = read_denial(message, error_code=code)
     tails = [*TAIL.finditer(message)] if denial.mendable else []
     if not tails:

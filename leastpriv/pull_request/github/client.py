@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
@@ -27,6 +30,14 @@ class CreationForbiddenError(PullRequestError):
         self.manual_url = manual_url
 
 
+class DeadlineError(Exception):
+    """GitHub takes longer than a run waits for it."""
+
+    def __init__(self, *, is_rate_limit: bool) -> None:
+        super().__init__()
+        self.is_rate_limit = is_rate_limit
+
+
 @contextmanager
 def translate_github_errors(doing: str) -> Iterator[None]:
     """Turns errors of GitHub while `doing` something (a gerund) into a PullRequestError."""
@@ -36,6 +47,10 @@ def translate_github_errors(doing: str) -> Iterator[None]:
         yield
     except GithubException as error:
         raise PullRequestError(error_sentence(doing, error)) from error
+    except DeadlineError as error:
+        if error.is_rate_limit:
+            raise PullRequestError(f"GitHub's rate limit was reached while {doing}: run again later.") from error
+        raise PullRequestError(f"GitHub took too long to answer while {doing}: run again later.") from error
     except OSError as error:
         raise PullRequestError(f"GitHub could not be reached while {doing}: {type(error).__name__}.") from error
 
@@ -52,7 +67,7 @@ def error_sentence(doing: str, error: GithubException) -> str:
         return f"GitHub protects the branch ({doing}: {message}): name another in the input branch."
     if error.status == 404 and doing.startswith("reading the repository"):
         return f"GitHub has no such repository for this token ({doing}): check the input github-token."
-    if error.status in (403, 429) and "rate limit" in message.lower():
+    if error.status == 429 or (error.status == 403 and "rate limit" in message.lower()):
         return f"GitHub's rate limit was reached while {doing}: run again later."
     return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
 
@@ -79,6 +94,64 @@ _SECONDARY_WAIT = 60
 "Rate limits for the REST API", read 2026-11)."""
 
 
+_MAX_TOTAL = 180.0
+"""Seconds that a run spends on all requests to GitHub together, pauses included."""
+_MAX_REQUEST = 90.0
+"""Seconds of one request with its repetitions: a server that answers byte by byte never exceeds a socket's timeout."""
+
+
+class RequestDeadline:
+    """Limits the time of each request, and of all requests of a run together."""
+
+    def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+        self._sleep, self._clock = sleep, clock
+        self._spent = 0.0
+        self._started = 0.0
+        self._is_rate_limit = False
+
+    def limited(self, request: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a request that raises `DeadlineError` in place of taking longer."""
+
+        def within_deadline(*arguments: Any, **named: Any) -> Any:
+            self._started, self._is_rate_limit = self._clock(), False
+            answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+            def ask() -> None:
+                try:
+                    answers.put((request(*arguments, **named), None))
+                except BaseException as error:  # raised again in the thread of the caller
+                    answers.put((None, error))
+
+            # A thread that waits for a server cannot be ended; it ends with the process.
+            Thread(target=ask, daemon=True).start()
+            try:
+                answer, error = answers.get(timeout=max(self._left(), 0.001))
+            except Empty:
+                raise DeadlineError(is_rate_limit=self._is_rate_limit) from None
+            finally:
+                self._spent += self._clock() - self._started
+            if error:
+                raise error
+            return answer
+
+        return within_deadline
+
+    def pause(self, seconds: float, *, is_rate_limit: bool) -> None:
+        """Sleeps before a repetition.
+
+        Raises:
+            DeadlineError: the request has not so much time left.
+        """
+        self._is_rate_limit = is_rate_limit
+        if seconds > self._left():
+            raise DeadlineError(is_rate_limit=is_rate_limit)
+        self._sleep(seconds)
+
+    def _left(self) -> float:
+        used = self._clock() - self._started
+        return min(_MAX_REQUEST - used, _MAX_TOTAL - self._spent - used)
+
+
 class Connection:
     """A repository, and the login of the token's owner."""
 
@@ -97,13 +170,14 @@ class Connection:
         api_url: str,
         web_url: str,
         sleep: Callable[[float], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> Connection:
         """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`.
 
         Raises:
             PullRequestError: GitHub rejects the token, or the repository does not exist for it.
         """
-        client = _client(token, api_url, sleep)
+        client = _client(token, api_url, RequestDeadline(sleep, clock))
         with translate_github_errors(f"reading the repository {full_name}"):
             return cls(client.get_repo(full_name), web_url, sleep)
 
@@ -153,7 +227,7 @@ def is_bot(login: str) -> bool:
     return login.endswith("[bot]")
 
 
-def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
+def _client(token: str, api_url: str, deadline: RequestDeadline) -> Github:
     from github import Auth, Github
     from github.GithubException import RateLimitExceededExceedsMaxWait
     from github.GithubRetry import GithubRetry
@@ -182,9 +256,10 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
 
         def sleep(self, response: Any = None) -> None:
             retry_after = self.get_retry_after(response) if response is not None else None
-            sleep(min(retry_after if retry_after is not None else self.get_backoff_time(), _MAX_WAIT))
+            seconds = min(retry_after if retry_after is not None else self.get_backoff_time(), _MAX_WAIT)
+            deadline.pause(seconds, is_rate_limit=response is not None and response.status in (403, 429))
 
-    return Github(
+    client = Github(
         auth=Auth.Token(token),
         base_url=api_url,
         # PyGithub pauses a second between writes. GitHub asks for that from clients that make "a large number" of them
@@ -205,3 +280,7 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
         per_page=100,
         lazy=False,
     )
+    requester = client.requester
+    # All other requests of PyGithub go through this one.
+    requester.requestJson = deadline.limited(requester.requestJson)  # type: ignore[method-assign]
+    return client

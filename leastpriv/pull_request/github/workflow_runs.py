@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from leastpriv.models import Origin, Run, Trust
+from leastpriv.models import Origin, Run, Trust, WebIdentity
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, translate_github_errors
 
@@ -26,10 +27,56 @@ _INDIRECT_EVENTS = frozenset({"workflow_run", "deployment_status", "check_run", 
 """Events whose run names a commit of the default branch, whichever code it deploys."""
 _SESSION_LIFETIME = timedelta(hours=1)
 """A session from the end of a run lasts one hour longer, unless the role says otherwise (AWS STS, "AssumeRole")."""
+_MOST_ATTEMPTS = 10
+"""Latest attempts of a workflow run that are read, a request each."""
+BY_SESSION_NAME = "branch by session name"
+"""Mark of an origin that no login in the evidence proves."""
+BY_LOGIN = "branch by login, workflow run unknown"
+"""Mark of an origin whose commit is not known."""
+_GITHUB_PROVIDER = "token.actions.githubusercontent.com"
+_SERVER_PROVIDER = "/_services/token"
+"""Identity providers of github.com and its enterprises, and of GitHub Enterprise Server (docs.github.com, "OpenID
+Connect reference", read 2026-11-27)."""
 _MAX_RUN = timedelta(days=35)
 """GitHub ends a workflow run after 35 days (docs.github.com, "Usage limits for GitHub Actions", read 2026-11)."""
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubLogin:
+    """The subject of a token that GitHub issued to a workflow's job."""
+
+    repository: str
+    """`octo/shop`; empty where the repository's own form of subjects hides it."""
+    ref: str = ""
+    """`refs/heads/main`; empty where the subject has no ref, as with an environment."""
+    is_pull_request: bool = False
+
+    @classmethod
+    def of(cls, identity: WebIdentity, web_url: str) -> GitHubLogin | None:
+        """Parses the identity of a token; None where another provider issued it.
+
+        `repo:OWNER/NAME:ref:REF`, `…:environment:NAME`, `…:pull_request`; GitHub encodes a colon in a value
+        ("OpenID Connect reference", read 2026-11-27).
+        """
+        provider = identity.provider.rpartition("oidc-provider/")[2]
+        server = web_url.partition("://")[2].rstrip("/") + _SERVER_PROVIDER
+        if provider.partition("/")[0] != _GITHUB_PROVIDER and provider != server:
+            return None
+        parts = identity.subject.split(":")
+        values = dict(zip(parts[::2], parts[1::2], strict=False))
+        return cls(values.get("repo", ""), values.get("ref", ""), "pull_request" in parts[::2])
+
+    @property
+    def branch(self) -> str:
+        """Name of the branch; empty for a tag."""
+        return self.ref.removeprefix("refs/heads/") if self.ref.startswith("refs/heads/") else ""
+
+    @property
+    def ref_name(self) -> str:
+        """Name of the branch or tag, as a workflow run has it."""
+        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
 class WorkflowRuns:
@@ -44,16 +91,42 @@ class WorkflowRuns:
         self._protected: dict[str, bool] = {}
 
     def origin(self, run: Run) -> Origin:
-        """Returns the origin of a deploy whose session name is the id of a workflow run of this repository.
+        """Returns the ref whose code a run executed.
 
-        The caller chooses the session name, so the calls must be within the time of the run.
+        The identity for which STS issued the run's keys names the ref; the session name, which the caller chooses,
+        names the workflow run and so the commit. Where one of the two is missing, the origin has a mark.
         """
+        login = GitHubLogin.of(run.identity, self._connection.web_url) if run.identity else None
+        if run.identity and not login:
+            return Origin(Trust.UNKNOWN, "a login through another identity provider than GitHub")
+        if login and login.repository.lower() != self._connection.repository.full_name.lower():
+            return Origin(Trust.UNKNOWN, f"a login of the repository {login.repository or 'that its subject hides'}")
+        if login and login.is_pull_request:
+            return Origin(Trust.UNTRUSTED, "a login of a pull request")
         if not (run.session.isascii() and run.session.isdecimal()):
-            return Origin(Trust.UNKNOWN, "a session that is not named by a workflow run")
+            return self._by_login(login)
         workflow_run = self._workflow_run(int(run.session))
         if isinstance(workflow_run, Origin):
-            return workflow_run
-        return self._time_mismatch(workflow_run, run) or self._origin_of(workflow_run)
+            return self._by_login(login) if login and login.ref else workflow_run
+        origin = self._time_mismatch(workflow_run, run) or self._origin_of(workflow_run)
+        if origin.trust is not Trust.TRUSTED:
+            return origin
+        if not login or not login.ref:
+            return replace(origin, mark=BY_SESSION_NAME)
+        if login.ref_name != workflow_run.head_branch:
+            name = f"a session named {run.session}, a workflow run of {workflow_run.head_branch}"
+            return Origin(Trust.UNTRUSTED, f"{name}, with a login of {login.ref_name}")
+        return origin
+
+    def _by_login(self, login: GitHubLogin | None) -> Origin:
+        """Judges a session that names no workflow run by the branch of its login."""
+        if not login:
+            return Origin(Trust.UNKNOWN, "a session that is not named by a workflow run")
+        if not login.branch:
+            return Origin(Trust.UNKNOWN, "a login whose subject names no branch")
+        if login.branch == self._base or self._is_protected(login.branch):
+            return Origin(Trust.TRUSTED, login.branch, mark=BY_LOGIN)
+        return Origin(Trust.UNTRUSTED, f"the branch {login.branch}, which is not protected")
 
     def _workflow_run(self, number: int) -> WorkflowRun | Origin:
         from github import GithubException
@@ -69,11 +142,20 @@ class WorkflowRuns:
                 return Origin(Trust.UNKNOWN, "a workflow run that the token may not read (`actions: read`)")
 
     def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> Origin | None:
-        started = _utc(workflow_run.created_at)
-        ended = _utc(workflow_run.updated_at) if workflow_run.status == "completed" else started + _MAX_RUN
-        if started - _SESSION_LIFETIME <= run.first and run.last <= ended + _SESSION_LIFETIME:
+        """Returns the origin of a run with a call outside all attempts of the workflow run; None if there is none."""
+        with translate_github_errors(f"reading the attempts of the workflow run {workflow_run.id}"):
+            attempts = [_time_of(attempt) for attempt in self._attempts(workflow_run)]
+        periods = run.periods or ((run.first, run.last),)
+        if all(any(start <= first and last <= end for start, end in attempts) for first, last in periods):
             return None
         return Origin(Trust.UNTRUSTED, f"a session named {run.session}, at another time than that workflow run")
+
+    def _attempts(self, workflow_run: WorkflowRun) -> Iterator[WorkflowRun]:
+        """Yields the latest attempt, then earlier ones: GitHub keeps the id of a workflow run that runs again."""
+        yield workflow_run
+        latest = workflow_run.run_attempt or 1
+        for number in range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1):
+            yield workflow_run.get_attempt(number)
 
     def _origin_of(self, workflow_run: WorkflowRun) -> Origin:
         branch = workflow_run.head_branch or ""
@@ -109,6 +191,13 @@ def _cached(cache: dict[_Key, _Answer], key: _Key, compute: Callable[[], _Answer
     if key not in cache:
         cache[key] = compute()
     return cache[key]
+
+
+def _time_of(attempt: WorkflowRun) -> tuple[datetime, datetime]:
+    """Returns the time in which sessions of an attempt can make calls."""
+    started = _utc(attempt.run_started_at or attempt.created_at)
+    ended = _utc(attempt.updated_at) if attempt.status == "completed" else started + _MAX_RUN
+    return started - _SESSION_LIFETIME, ended + _SESSION_LIFETIME
 
 
 def _utc(time: datetime) -> datetime:

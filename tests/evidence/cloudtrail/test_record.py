@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail.record import SkipReason, parse_record, read_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, is_login, parse_record, read_record
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 ACCOUNT = "123456789012"
@@ -372,3 +372,47 @@ def test_real_records_are_read_without_a_loss(shared_folder: Path) -> None:
     assert found["Call"] >= 3_252
     assert outcomes["denied"] >= 129
     assert outcomes["unknown"] <= 126
+
+
+PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+LOGIN = {
+    "userIdentity": {"type": "WebIdentityUser", "userName": "repo:octo/shop:ref:refs/heads/main"},
+    "eventSource": "sts.amazonaws.com",
+    "eventName": "AssumeRoleWithWebIdentity",
+    "requestParameters": {"roleArn": ROLE, "roleSessionName": "16213480461"},
+    "responseElements": {
+        "credentials": {"accessKeyId": "ASIAEXAMPLE000000001", "sessionToken": "secret", "secretAccessKey": "secret"},
+        "subjectFromWebIdentityToken": "repo:octo/shop:ref:refs/heads/main",
+        "provider": PROVIDER,
+        "assumedRoleUser": {"arn": SESSION},
+    },
+}
+
+
+def test_a_login_links_a_key_with_an_identity_and_keeps_no_secret() -> None:
+    found = read_record(record(**LOGIN))
+    assert isinstance(found, Call)
+    assert is_login(found)
+    assert (found.principal, found.parameters) == (ROLE, {})
+    assert found.response == {
+        "credentials": {"accessKeyId": "ASIAEXAMPLE000000001"},
+        "subject": "repo:octo/shop:ref:refs/heads/main",
+        "provider": PROVIDER,
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"errorCode": "AccessDenied"},
+        {"eventSource": "sqs.amazonaws.com"},
+        {"responseElements": None},
+        {"userIdentity": {"type": "AWSAccount"}},
+    ],
+)
+def test_a_record_that_issues_no_key_to_an_identity_is_no_login(fields: dict[str, object]) -> None:
+    assert read_record(record(**{**LOGIN, **fields})) is None
+
+
+def test_a_login_to_another_role_is_not_read() -> None:
+    assert read_record(record(**LOGIN), lambda arn: arn != ROLE) is None

@@ -4,6 +4,7 @@ import io
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,24 @@ def test_a_million_mutated_lines_are_read_without_a_crash_and_in_proportion_to_t
         monkeypatch.undo()
         assert found > 1_000
         assert characters < 7 * len(data)
+
+
+def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of 200 MB took four minutes."""
+    monkeypatch.setattr(job_logs, "_LONGEST_LINE", 100_000)
+    one = (
+        "User: arn:aws:sts::111122223333:assumed-role/ci/1 is not authorized to perform: sqs:{} because no "
+        "identity-based policy allows the sqs:{} action; "
+    )
+    reads: list[int] = []
+    real = job_logs._read
+
+    def counted(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[LoggedDenial]:
+        reads.append(stop - start)
+        return real(data, start, stop, name, line)
+
+    monkeypatch.setattr(job_logs, "_read", counted)
+    text = one.format("PurgeQueue", "PurgeQueue") * 20_000 + "\n" + one.format("DeleteQueue", "DeleteQueue") + "\n"
+    found, _ = distinct_denials(read_log(io.BytesIO(text.encode()), "deploy"))
+    assert [one.denial.actions for one in found] == [("sqs:PurgeQueue",), ("sqs:DeleteQueue",)]
+    assert sum(reads) < 200_000 < len(text)

@@ -44,16 +44,22 @@ class People:
         head_repository: str | None = None,
         created_at: str | None = None,
         updated_at: str | None = None,
+        started_at: str | None = None,
+        earlier: Mapping[int, tuple[str, str]] | None = None,
     ) -> None:
-        """A workflow run; another `head_repository` is a fork's. Times are ISO 8601, by default now."""
+        """A workflow run; another `head_repository` is a fork's. Times are ISO 8601, by default now.
+
+        `started_at` is the start of the latest attempt; `earlier` has start and end of the attempts before it.
+        """
         branch = head_branch or self.world.default_branch
         sha = head_sha or self.world.git.branch(branch) or self.head(self.world.default_branch)
         where = head_repository or self.world.full_name
         made = created_at or self.world.timestamp()
         ended = updated_at or made
         self.world.runs[run_id] = Run(
-            run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made, ended
-        )
+            run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made, ended,
+            started_at or made, earlier or {},
+        )  # fmt: skip
 
     def add_job(
         self,

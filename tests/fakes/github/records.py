@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -152,6 +153,10 @@ class Run:
     head_repository: str
     created_at: str
     updated_at: str
+    started_at: str
+    """Start of the latest attempt."""
+    earlier: Mapping[int, tuple[str, str]]
+    """Attempt -> its start and end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.fakes.github.records import Job, Run
@@ -69,6 +70,15 @@ def _job(call: Call) -> Job:
 def get_run(call: Call) -> Answer:
     """A workflow run."""
     return Answer(run_body(call.bodies, _run(call)))
+
+
+def get_attempt(call: Call) -> Answer:
+    """One attempt of a workflow run."""
+    run, number = _run(call), int(call.params["attempt_number"])
+    if not 1 <= number <= run.attempt:
+        raise not_found()
+    started, ended = run.earlier.get(number, (run.started_at, run.updated_at))
+    return Answer(run_body(call.bodies, replace(run, attempt=number, started_at=started, updated_at=ended)))
 
 
 def list_jobs(call: Call) -> Answer:

@@ -31,7 +31,7 @@ def run_body(bodies: Bodies, run: Run) -> Body:
         "triggering_actor": bodies.user(run.actor),
         "created_at": run.created_at,
         "updated_at": run.updated_at,
-        "run_started_at": run.created_at,
+        "run_started_at": run.started_at,
         "pull_requests": [],
         "repository": bodies.short_repository(body["repository"]),
         "head_repository": {**bodies.short_repository(body["head_repository"]), **_fork(bodies, run)},

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.models import Origin, Run, Trust
+from leastpriv.models import Origin, Run, Trust, WebIdentity
 from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.github.workflow_runs import BY_LOGIN, BY_SESSION_NAME
 from leastpriv.pull_request.models import PullRequestOptions
 from tests.fakes.github import FakeGitHub
 
@@ -45,7 +46,7 @@ def add_run(github: FakeGitHub, branch: str | None = None, event: str = "push", 
 def test_a_run_of_a_commit_on_the_base_is_trusted(github: FakeGitHub) -> None:
     add_run(github)
     github.commit_as("kim", "main", {"a.txt": "later\n"})
-    assert origin(github) == Origin(Trust.TRUSTED, "main")
+    assert origin(github) == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
 
 
 def test_a_run_of_a_merged_branch_or_of_a_tag_on_the_base_is_trusted(github: FakeGitHub) -> None:
@@ -58,7 +59,7 @@ def test_a_run_of_an_unprotected_branch_is_not_trusted(github: FakeGitHub) -> No
     add_run(github, "feature/x")
     assert origin(github) == Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
     github.protect("feature/x")
-    assert origin(github) == Origin(Trust.TRUSTED, "feature/x")
+    assert origin(github) == Origin(Trust.TRUSTED, "feature/x", BY_SESSION_NAME)
 
 
 def test_a_tag_with_the_name_of_a_protected_branch_is_not_trusted(github: FakeGitHub) -> None:
@@ -73,7 +74,7 @@ def test_another_base_trusts_its_own_commits(github: FakeGitHub) -> None:
     github.commit_as("kim", "release", {"c.txt": "x"})
     add_run(github, "release")
     assert origin(github).trust is Trust.UNTRUSTED
-    assert origin(github, base="release") == Origin(Trust.TRUSTED, "release")
+    assert origin(github, base="release") == Origin(Trust.TRUSTED, "release", BY_SESSION_NAME)
 
 
 @pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "pull_request_review", "issue_comment"])
@@ -126,3 +127,72 @@ def test_commits_and_branches_are_requested_once(github: FakeGitHub) -> None:
     for number in range(42, 47):
         ask(Run(str(number), str(number), START, START))
     assert len(github.requests) - before == 5 + 3
+
+
+PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
+
+
+def login_origin(github: FakeGitHub, subject: str, session: str = "42", provider: str = PROVIDER) -> Origin:
+    run = Run(session, session, START, START + timedelta(minutes=5), identity=WebIdentity(provider, subject))
+    return repository_for(github).origin_lookup("")(run)
+
+
+def test_a_login_and_a_run_of_the_base_prove_the_branch(github: FakeGitHub) -> None:
+    add_run(github)
+    assert login_origin(github, "repo:acme/orders:ref:refs/heads/main") == Origin(Trust.TRUSTED, "main")
+
+
+def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(github: FakeGitHub) -> None:
+    add_run(github)
+    found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
+    assert (found.trust, "feature/x" in found.where) == (Trust.UNTRUSTED, True)
+
+
+@pytest.mark.parametrize("session", ["42", "deploy"])
+def test_the_login_of_a_pull_request_is_not_trusted(github: FakeGitHub, session: str) -> None:
+    add_run(github)
+    assert login_origin(github, "repo:acme/orders:pull_request", session).trust is Trust.UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("subject", "provider"),
+    [
+        ("repo:eve/orders:ref:refs/heads/main", PROVIDER),
+        ("repo:acme/orders:ref:refs/heads/main", f"{PROVIDER}.eve"),
+        ("repo:acme/orders:ref:refs/heads/main", "arn:aws:iam::1:oidc-provider/eve/_services/token"),
+        ("ref:refs/heads/main", PROVIDER),
+    ],
+)
+def test_the_login_of_another_repository_or_provider_is_unknown(
+    github: FakeGitHub, subject: str, provider: str
+) -> None:
+    add_run(github)
+    assert login_origin(github, subject, provider=provider).trust is Trust.UNKNOWN
+
+
+def test_a_login_by_environment_leaves_the_session_name_as_the_only_sign_of_the_branch(github: FakeGitHub) -> None:
+    add_run(github)
+    found = login_origin(github, "repo:acme/orders:environment:production")
+    assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+
+
+def test_a_login_without_a_workflow_run_is_judged_by_its_branch_and_marked(github: FakeGitHub) -> None:
+    main = login_origin(github, "repo:acme/orders:ref:refs/heads/main", "deploy")
+    assert main == Origin(Trust.TRUSTED, "main", BY_LOGIN)
+    assert login_origin(github, "repo:acme/orders:ref:refs/heads/x", "deploy").trust is Trust.UNTRUSTED
+    assert login_origin(github, "repo:acme/orders:ref:refs/tags/v1", "deploy").trust is Trust.UNKNOWN
+
+
+def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:
+    """A session between two attempts, months apart, belongs to neither."""
+    again, ended = "2027-01-20T08:59:00Z", "2027-01-20T09:20:00Z"
+    earlier = {1: (CREATED, ENDED)}
+    github.add_run(42, created_at=CREATED, updated_at=ended, attempt=2, started_at=again, earlier=earlier)
+    later = START.replace(year=2027, month=1, day=20)
+    between = START.replace(month=12)
+    assert origin(github).trust is Trust.TRUSTED
+    assert origin(github, late=between - START).trust is Trust.UNTRUSTED
+    both = Run("42", "42", START, later, periods=((START, START), (later, later)))
+    assert repository_for(github).origin_lookup("")(both).trust is Trust.TRUSTED
+    three = Run("42", "42", START, later, periods=((START, START), (between, between), (later, later)))
+    assert repository_for(github).origin_lookup("")(three).trust is Trust.UNTRUSTED

@@ -1,0 +1,122 @@
+"""Additions that would let the principal widen itself, and denials that are no sign of a deploy.
+
+Sources of the two lists of actions: "Permissions boundaries for IAM entities" of the IAM User Guide and
+https://pathfinding.cloud (paths iam-001 to iam-021), read 2026-11-27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from leastpriv.aws.arns import principal_of, same_principal
+from leastpriv.diff.compare import replay_need
+from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.runs import is_run_id
+from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Trust, Usage
+from leastpriv.permissions.patterns import resource_matches
+from leastpriv.policy.document import Document
+from leastpriv.proposal.models import GuardResult
+
+SELF_WIDENING = "self-widening"
+"""Guard of a need that lets the principal extend its own permissions."""
+PROBE = "probe"
+"""Guard of a need that only runs of many denials and hardly any success ask for."""
+SINGLE_RUN = "single-run"
+"""Guard of a need that one run of unknown origin was denied."""
+
+_CHANGES_A_PRINCIPAL = frozenset(
+    f"iam:{verb}{kind}{rest}"
+    for kind in ("Role", "User")
+    for verb, rest in (
+        ("Attach", "Policy"),
+        ("Put", "Policy"),
+        ("Detach", "Policy"),
+        ("Delete", "Policy"),
+        ("Put", "PermissionsBoundary"),
+        ("Delete", "PermissionsBoundary"),
+    )
+) | {"iam:UpdateAssumeRolePolicy", "iam:AddUserToGroup"}
+"""Actions on a role or user that extend its permissions, or remove a policy that may deny."""
+_CHANGES_A_GROUP = frozenset({"iam:AttachGroupPolicy", "iam:PutGroupPolicy"})
+_CHANGES_A_POLICY = frozenset({"iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"})
+_USES_A_ROLE = ("iam:PassRole", "sts:AssumeRole")
+_MANY_DENIALS = 20
+"""Least number of distinct denied actions of a probe: a tool that reads in parallel stops after fewer."""
+_MOST_SUCCESS = 10
+"""A probe has at most one successful action for so many denied ones."""
+
+
+def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -> GuardResult | None:
+    """Forbids an addition by which the principal can extend its own permissions, however often it was denied."""
+    permission = usage.need.permission
+    if permission.action in _CHANGES_A_PRINCIPAL:
+        if _is_own(permission.resource, evidence.principal):
+            return GuardResult(SELF_WIDENING, "the principal could extend its own permissions")
+        if usage.denial and _may_use(permission.resource, evidence, document):
+            reason = "the principal may pass or assume that role, so it could extend its own permissions through it"
+            return GuardResult(SELF_WIDENING, reason)
+    if usage.denial and permission.action in _CHANGES_A_POLICY:
+        return GuardResult(SELF_WIDENING, "the policy may be one of the principal's own: no record says who has it")
+    if permission.action in _CHANGES_A_GROUP and ":user/" in evidence.principal:
+        return GuardResult(SELF_WIDENING, "the user may be a member of the group")
+    return None
+
+
+def _is_own(resource: str, principal: str) -> bool:
+    """Whether a resource is the principal, or a pattern that matches it."""
+    if resource_matches(resource, principal):
+        return True
+    found, own = principal_of(resource), principal_of(principal)
+    return found is not None and own is not None and same_principal(found, own)
+
+
+def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
+    """Whether the principal may pass or assume a role, by the policy, by a call or after this proposal."""
+    if any(
+        usage.need.permission.action in _USES_A_ROLE
+        and usage.need.exact
+        and resource_matches(usage.need.permission.resource, role)
+        for usage in evidence.usages
+    ):
+        return True
+    needs = (Need(Permission(action, role), Basis.OBSERVED, "") for action in _USES_A_ROLE)
+    documents = [document] if document else []
+    return any(replay_need(need, evidence.principal, "", documents).startswith("allowed") for need in needs)
+
+
+def probing_runs(evidence: Evidence) -> frozenset[str]:
+    """Returns the ids of runs with many distinct denied actions and hardly any successful one."""
+    denied: dict[str, set[str]] = {}
+    successful: dict[str, set[str]] = {}
+    for usage in evidence.usages:
+        found = denied if usage.denial else successful if usage.succeeded else None
+        if found is not None and (usage.denial or usage.outcome is Outcome.ALLOWED):
+            for run in usage.runs:
+                found.setdefault(run, set()).add(usage.need.permission.action)
+    return frozenset(
+        run
+        for run, actions in denied.items()
+        if len(actions) >= max(_MANY_DENIALS, _MOST_SUCCESS * len(successful.get(run, ())))
+    )
+
+
+def denial_result(
+    usage: Usage, evidence: Evidence, origins: Mapping[str, Origin], probes: Collection[str]
+) -> GuardResult | None:
+    """Forbids an addition for a recorded denial that only a probe, or one run of unknown origin, asks for.
+
+    Where no repository knows the runs, a session that names a run counts as known.
+    """
+    if usage.denial is None or usage.denial.log or not usage.runs:
+        return None
+    if all(run in probes for run in usage.runs):
+        return GuardResult(PROBE, "only sessions of many denials and hardly any success asked for it")
+    if len(usage.runs) > 1:
+        return None
+    [run] = usage.runs
+    asked = any(origin.where for origin in origins.values())
+    session = next((each.session for each in evidence.runs if each.id == run), run)
+    known = run in origins and origins[run].trust is Trust.TRUSTED if asked else is_run_id(session)
+    if known:
+        return None
+    return GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second one would add it")

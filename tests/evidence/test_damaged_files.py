@@ -65,6 +65,10 @@ def test_every_damage_has_a_case_and_only_the_whole_trail_removes_all() -> None:
     assert [case["damage"] for case in CASES] == list(DAMAGES)
     whole = CASES[0]["removes"]
     for case in CASES[1:]:
+        if case["damage"] == "records without a time":
+            # Their events say which services they may hide.
+            assert case["removes"] == ["sns:CreateTopic"]
+            continue
         assert case["removes"] == ([] if case["told"] else [name for name in whole if not name.startswith("iam:")])
 
 

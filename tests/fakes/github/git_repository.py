@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,6 +66,50 @@ class TreeEntry:
     size: int | None = None
 
 
+class ObjectReader:
+    """Names and contents of objects from one long-lived git process: a process for each question takes longer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._command = ["git", f"--git-dir={folder}", "cat-file", "--batch-command"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def info(self, name: str) -> tuple[str, str] | None:
+        """Kind and object id of what a revision names, or None where there is no such object."""
+        with self._lock:
+            oid, kind, size = self._ask("info", name)
+        return (kind, oid) if size.isdecimal() else None
+
+    def content(self, oid: str) -> bytes:
+        """The content of an object; raises GitError where there is none."""
+        with self._lock:
+            *_, size = self._ask("contents", oid)
+            if not size.isdecimal():
+                raise GitError(f"fatal: Not a valid object name {oid}")
+            assert self._process
+            assert self._process.stdout
+            return self._process.stdout.read(int(size) + 1)[:-1]
+
+    def _ask(self, what: str, name: str) -> list[str]:
+        """The three last words of the first line of git's answer."""
+        if "\n" in name:
+            return [name, "", "missing"]
+        if self._process is None:
+            pipe, environment = subprocess.PIPE, {**os.environ, **_ENVIRONMENT}
+            self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{what} {name}\n".encode())
+        self._process.stdin.flush()
+        words = self._process.stdout.readline().decode(errors="replace").rstrip("\n").rsplit(" ", 2)
+        return ["", "", *words][-3:]
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process:
+            self._process.communicate()
+
+
 @dataclass(slots=True)
 class GitRepository:
     """A bare repository; every method takes and returns full object ids unless its docstring differs."""
@@ -72,11 +117,16 @@ class GitRepository:
     folder: Path
     _indexes: int = 0
     _constants: dict[tuple[str, ...], str] = field(default_factory=dict)
+    objects: ObjectReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.objects = ObjectReader(self.folder)
 
     def create(self, default_branch: str) -> None:
         """Create the empty repository on disk."""
         self.folder.mkdir(parents=True)
-        command = ["git", "init", "--quiet", "--bare", "--initial-branch", default_branch, str(self.folder)]
+        how = ["--quiet", "--bare", "--template=", "--initial-branch", default_branch]
+        command = ["git", "init", *how, str(self.folder)]
         subprocess.run(command, check=True, env={**os.environ, **_ENVIRONMENT})
 
     def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
@@ -115,19 +165,19 @@ class GitRepository:
         """The object id that a revision names, or None; `kind` may be `commit`, `tree`, `blob` or `object`."""
         if not revision or revision.startswith("-") or ".." in revision:
             return None
-        try:
-            ask = self.constant if _OID.fullmatch(revision) else self.text
-            return ask("rev-parse", "--quiet", "--verify", f"{revision}^{{{kind}}}")
-        except GitError:
-            return None
+        found = self.objects.info(f"{revision}^{{{kind}}}")
+        return found[1] if found else None
 
     def at(self, commit: str, path: str) -> tuple[str, str] | None:
         """Kind and object id of the entry at a path of a commit, or None."""
+        if found := self.objects.info(f"{commit}:{path}"):
+            return found
+        # A submodule's commit is no object of this repository.
         try:
             oid = self.text("rev-parse", "--quiet", "--verify", "--end-of-options", f"{commit}:{path}")
         except GitError:
             return None
-        return self.kind(oid) or "commit", oid
+        return "commit", oid
 
     def branch(self, name: str) -> str | None:
         """The commit at the head of a branch, or None."""
@@ -156,14 +206,12 @@ class GitRepository:
 
     def read_blob(self, oid: str) -> bytes:
         """The content of a blob."""
-        return self.run("cat-file", "blob", oid)
+        return self.objects.content(oid)
 
     def kind(self, oid: str) -> str | None:
         """`blob`, `tree`, `commit` or `tag`, or None where there is no such object."""
-        try:
-            return self.constant("cat-file", "-t", oid)
-        except GitError:
-            return None
+        found = self.objects.info(oid)
+        return found[0] if found else None
 
     def write_tree(self, base: str | None, entries: Sequence[TreeEntry]) -> str:
         """Store a tree: `base` (empty when None) with the entries applied to it."""
@@ -180,7 +228,8 @@ class GitRepository:
     def read_tree(self, tree: str, recursive: bool = False) -> list[TreeEntry]:
         """The entries of a tree; with `recursive`, those of its folders too."""
         flags = ["-r", "-t"] if recursive else []
-        listed = self.text("ls-tree", "-z", "--long", *flags, tree).split("\0")
+        ask = self.constant if _OID.fullmatch(tree) else self.text
+        listed = ask("ls-tree", "-z", "--long", *flags, tree).split("\0")
         return [_tree_entry(line) for line in listed if line]
 
     def write_commit(

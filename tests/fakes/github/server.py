@@ -112,6 +112,7 @@ class FakeGitHub(People):
             server.server_close()
         for thread in self._threads:
             thread.join()
+        self.world.git.objects.close()
         shutil.rmtree(self._folder)
         if kind is None and self.violations:
             raise AssertionError("GitHub's description was broken:\n" + "\n".join(self.violations))

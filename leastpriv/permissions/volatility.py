@@ -81,7 +81,7 @@ def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
     opened, shift = resource, 0
     for part in parts:
         text = resource[part.start : part.end]
-        new, reason = _part(prefix, resource, part, text, made, alone=len(parts) == 1)
+        new, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
         if new != text:
             opened = opened[: part.start + shift] + new + opened[part.end + shift :]
             shift += len(new) - len(text)
@@ -89,8 +89,9 @@ def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
     return opened, tuple(openings)
 
 
-def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alone: bool) -> tuple[str, str]:
-    """What stands in place of one part, and why."""
+def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) -> tuple[str, str]:
+    """Returns the text that replaces one part, and the reason."""
+    text = resource[part.start : part.end]
     row = _row(prefix, resource, part.variable, text)
     match row.get("volatility", ""):
         case "always":

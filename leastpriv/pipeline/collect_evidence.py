@@ -302,8 +302,7 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
         settings.principal,
         Polling(_passing(session.now), time.sleep),
         access=settings.last_accessed,
-        generation=settings.access_analyzer,
-        start=evidence.first,
+        generation=(settings.access_analyzer, evidence.first) if settings.access_analyzer else None,
     )
     return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
 

@@ -112,7 +112,7 @@ class AthenaTable:
             bucket = _top(table).removeprefix("s3://").partition("/")[0]
             keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
             places = {place for place in map(delivery_location, keys) if place}
-            yield from settings_gaps(self._clients, self._named, bucket, places, None, window)
+            yield from settings_gaps(self._clients, self._named, (bucket, places), None, window)
             yield from table_gaps(table, self._named, window, principals, self._now)
             if listed is not None and not listed:
                 detail = (

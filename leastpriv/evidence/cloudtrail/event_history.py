@@ -23,6 +23,7 @@ from leastpriv.errors import AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, unwrap
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Lookup,
+    LookupLimits,
     Page,
     RegionFailed,
     RegionFinished,
@@ -219,7 +220,7 @@ class EventHistory:
         gaps: dict[Gap, None] = {}
         broken: list[RegionFailed] = []
         regions = [region for region in self._regions if region not in failed]
-        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+        for item in lookup_regions(self._aws, regions, asked, window, LookupLimits(self._options.pace)):
             if isinstance(item, Page):
                 self.statistics.requests += 1
                 for detail in filter(None, map(logins.note, _records(item))):
@@ -265,7 +266,7 @@ class EventHistory:
         most = _MOST_PAGES if asked is _ALL_EVENTS else 0
         pages: Counter[str] = Counter()
         broken: list[RegionFailed] = []
-        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace, most):
+        for item in lookup_regions(self._aws, regions, asked, window, LookupLimits(self._options.pace, most)):
             if isinstance(item, RegionFailed):
                 broken.append(item)
             elif isinstance(item, RegionFinished):

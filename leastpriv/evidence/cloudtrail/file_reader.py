@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.record import SkipReason, caller_of, event_time, is_login, parse_record
+from leastpriv.evidence.cloudtrail.caller import caller_of
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DecompressedFile,

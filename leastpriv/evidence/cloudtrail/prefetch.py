@@ -58,18 +58,12 @@ class ReadOptions:
         """Returns a record reader for one thread."""
         return RecordReader(self.window, self.principals, survey=self.survey)
 
-    def read(
-        self,
-        name: str,
-        region: str,
-        open_file: Callable[[], BinaryIO],
-        rows: RecordReader,
-        statistics: ReadStatistics,
-        seen: EventDeduplicator,
-    ) -> Iterator[Call | Gap]:
-        """Yields the calls and gaps of a file in order; `rows` is shared by files."""
+    def reader(
+        self, name: str, region: str, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
+    ) -> Callable[[Callable[[], BinaryIO]], Iterator[Call | Gap]]:
+        """Returns a function that yields the calls and gaps of a file in order; `rows` is shared by files."""
         reader = FileReader(name, region, statistics, seen, rows, self.max_decompressed)
-        return reader.read(open_file, self.window, self.principals)
+        return lambda open_file: reader.read(open_file, self.window, self.principals)
 
 
 class ThreadRecordReaders(local):
@@ -206,7 +200,7 @@ def read_file(
 ) -> Iterator[Call | Gap]:
     """Yields the calls and gaps of a file of a folder, in order."""
     open_file = partial(open_regular, file.path, task.root, 0)
-    return task.read(str(file.path), file.region, open_file, rows, statistics, seen)
+    return task.reader(str(file.path), file.region, rows, statistics, seen)(open_file)
 
 
 def read_file_result(task: ReadOptions, file: TrailFile, rows: RecordReader) -> FileResult:

@@ -16,16 +16,13 @@ from itertools import compress
 from msgspec import Raw
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.caller import Caller, MissingCaller, caller_of, is_access_key
 from leastpriv.evidence.cloudtrail.record import (
     EMPTY_OBJECT,
     LOGIN_EVENTS,
-    Caller,
     EventFields,
-    MissingCaller,
     SkipReason,
-    caller_of,
     find_caller,
-    is_access_key,
     object_of,
     parse_record,
     resources_of,
@@ -154,15 +151,13 @@ class RecordReader:
         resources = () if row.resources is NULL else decode_resource_arns(row.resources)
         if resources is None or not shape.source or not shape.name:
             return None
-        return shape.call(
-            caller,
-            access_key if access_key and is_access_key(access_key) else "",
-            time,
-            row.eventID or "",
+        content = (
             EMPTY_OBJECT if row.requestParameters == NULL else _object(row.requestParameters),
             EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
             resources,
         )
+        key = access_key if access_key and is_access_key(access_key) else ""
+        return shape.call(caller, key, time, row.eventID or "", content)
 
     def _shape(self, row: DecodedRecord) -> EventFields:
         if row.errorMessage is not None:

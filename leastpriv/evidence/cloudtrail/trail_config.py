@@ -229,8 +229,7 @@ def split_location(location: str) -> tuple[str, str]:
 def settings_gaps(
     clients: AwsClients,
     named: str,
-    bucket: str,
-    places: Collection[DeliveryLocation],
+    delivery: tuple[str, Collection[DeliveryLocation]],
     trails: tuple[Trail, ...] | None,
     window: Window,
 ) -> Generator[Gap, None, TrailSettings]:
@@ -245,13 +244,12 @@ def settings_gaps(
     Args:
         clients: creates AWS clients.
         named: the source's name in the gaps.
-        bucket: the bucket's name.
-        places: the delivery locations that are read.
+        delivery: the bucket's name, and the delivery locations that are read.
         trails: the trails, where known; None: look for them.
         window: the period that is read.
     """
     try:
-        known = trails_delivering_to(clients, bucket, places) if trails is None else trails
+        known = trails_delivering_to(clients, *delivery) if trails is None else trails
         found = [_trail_gaps(clients, trail, window) for trail in known]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")

@@ -80,7 +80,7 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator
         candidates = _candidates(text, first, last, answer)
         span, actions = min(candidates, key=lambda each: _distance(text, answer.span(), each[0]), default=((0, 0), ()))
         start, end = min(answer.start(), span[0]), max(answer.end(), span[1])
-        found = inferred_denial(layout, start, end, actions, why=other_cause_reason(text[first:last]))
+        found = inferred_denial(layout, (start, end), actions, why=other_cause_reason(text[first:last]))
         if actions and not is_covered(found, named, _REACH) and not is_covered(found, own):
             own.append(found)
     yield from own

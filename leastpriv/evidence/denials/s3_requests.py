@@ -60,6 +60,10 @@ _ELSEWHERE = re.compile(
 """Signs of an answer by another server, or to a request without a signature."""
 
 
+_OWN_REASON = re.compile(r"\b(?:access[ \n\v]*denied|forbidden)[ \n\v]+because\b", re.IGNORECASE)
+"""`Access Denied because object protected by object lock`: S3 names another cause than a missing permission."""
+
+
 def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator[FoundDenial]:
     """Finds answers of S3 without an action, each with the nearest operation or request in its paragraph.
 
@@ -75,6 +79,8 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator
         if not _is_bare(text, answer):
             continue
         first, last = _paragraph(text, answer)
+        if _OWN_REASON.search(text, answer.start(), last):
+            continue
         if _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last]):
             continue
         candidates = _candidates(text, first, last, answer)

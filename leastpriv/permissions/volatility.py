@@ -18,7 +18,7 @@ from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class WildcardPart:
     """One part of a resource that a pattern leaves open."""
 
     part: str
@@ -70,14 +70,14 @@ _ODD = re.compile(
 """Letters that stand together in no English word: without them, five letters with a vowel may be a word of a name."""
 
 
-def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
+def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]]:
     """The resource with its volatile parts open, and what was opened; `made`: the role's own runs make such things."""
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
     if not parts:
         opened = _by_look(resource, _tail_start(resource), ":s3:::" in resource)
-        return opened, (Opening("name", _look_of(resource)),) if opened != resource else ()
-    openings: list[Opening] = []
+        return opened, (WildcardPart("name", _look_of(resource)),) if opened != resource else ()
+    openings: list[WildcardPart] = []
     opened, shift = resource, 0
     for part in parts:
         text = resource[part.start : part.end]
@@ -85,7 +85,7 @@ def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
         if new != text:
             opened = opened[: part.start + shift] + new + opened[part.end + shift :]
             shift += len(new) - len(text)
-            openings.append(Opening(part.variable, reason))
+            openings.append(WildcardPart(part.variable, reason))
     return opened, tuple(openings)
 
 

@@ -31,8 +31,8 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
     """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
 
     A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
-    no patch applies to, the text to copy is written as `policy.tf`.
-    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    no patch applies to, the text to copy is written as `policy.tf`. Returns the path of `proposal.json`. Raises
+    LeastprivError where the folder cannot be written.
     """
     context = content.context
     contents = {

@@ -36,8 +36,7 @@ def collect_aws_findings(
     """Collects AWS's findings about a principal; never raises an `AwsError`.
 
     `access`: whether to read IAM's last accessed information; `generation`: whether to generate a policy from its
-    trail, from
-    `start` on. With either, the findings of existing analyzers are read.
+    trail, from `start` on. With either, the findings of existing analyzers are read.
     """
     unasked: list[SkippedSource] = []
     asked: list[str] = []

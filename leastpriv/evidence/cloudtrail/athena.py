@@ -1,10 +1,8 @@
 """Reads calls with Amazon Athena, for organization trails: one query for all targets and days.
 
 Logs the data size and cost before the query (an estimate) and after. A query that AWS denies, stops or fails is a gap
-and
-does not end the run. CloudTrail Lake is not supported: it is closed to new customers since 2026-05-31 (document history
-of
-the CloudTrail User Guide, read 2026-11-24).
+and does not end the run. CloudTrail Lake is not supported: it is closed to new customers since 2026-05-31 (document
+history of the CloudTrail User Guide, read 2026-11-24).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Reads calls from CloudTrail's event history (`LookupEvents`): 90 days of management events, free, without a trail.
 
 A role's calls are looked up by session name: first its sessions are found in the events of AssumeRole, then each
-session's
-events, in all regions at once. A user's calls are looked up by user name. Where no session is found, the newest part of
-the whole history is read.
+session's events, in all regions at once. A user's calls are looked up by user name. Where no session is found, the
+newest part of the whole history is read.
 
 Limits: two requests a second per account and region, 50 events each, one attribute a request, 90 days (LookupEvents in
 the CloudTrail API reference, read 2026-11-24).
@@ -344,8 +343,7 @@ def _regions_rejecting(regions: Collection[str]) -> str:
     """Such a region is not enabled, or does not accept the credentials.
 
     Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User Guide, "Manage AWS
-    STS
-    in an AWS Region", read 2026-11-24).
+    STS in an AWS Region", read 2026-11-24).
     """
     return (
         f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or they came from "

@@ -2,8 +2,7 @@
 
 The wait ends when a call of our own, the watermark, is visible: it was made after those of the run. CloudTrail delivers
 "within an average of about 5 minutes of an API call", without a guarantee (CloudTrail FAQ and "How CloudTrail works" of
-its
-user guide, read 2026-11-24), and not strictly in order: a visible watermark is a strong sign, but no proof.
+its user guide, read 2026-11-24), and not strictly in order: a visible watermark is a strong sign, but no proof.
 """
 
 from __future__ import annotations

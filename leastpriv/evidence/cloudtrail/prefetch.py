@@ -1,8 +1,7 @@
 """Reads the log files of a folder, oldest first, with threads or processes that read ahead.
 
 For few targets most of the work is decompression and search, for which ISA-L does not hold Python's lock: threads read
-the
-next files. For all principals the work is Python's, so each thread uses a process. In both cases each file is read
+the next files. For all principals the work is Python's, so each thread uses a process. In both cases each file is read
 separately, and the results are returned in order.
 """
 
@@ -229,8 +228,7 @@ class ReaderProcess:
     """Reads one file at a time in a child process; for one thread.
 
     The child ends when this process ends, however that happens, because its input is closed. It has its own session, so
-    that an
-    interrupt from the keyboard reaches only this process.
+    that an interrupt from the keyboard reaches only this process.
     """
 
     def __init__(self, task: ReadOptions) -> None:

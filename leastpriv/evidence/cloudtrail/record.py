@@ -1,8 +1,7 @@
 """Parses one CloudTrail record into one call, one gap, or nothing (pure).
 
 Input is untrusted, output is typed. Field meanings: "CloudTrail record contents" of the CloudTrail User Guide (excerpts
-read
-2026-11-24), and the values in 4,584 public records.
+read 2026-11-24), and the values in 4,584 public records.
 """
 
 from __future__ import annotations
@@ -129,8 +128,7 @@ def find_caller(
 
 
     Reads the fields `eventType`, `eventCategory`, `eventSource`, `awsRegion`, `userIdentity` and
-    `sessionCredentialFromConsole`,
-    and for a gap all fields that identify the record.
+    `sessionCredentialFromConsole`, and for a gap all fields that identify the record.
     """
     if _RECORD_FIELDS.isdisjoint(record):
         return SkipReason.NOT_A_RECORD

@@ -1,8 +1,7 @@
 """Reads blocks of records into calls, gaps and statistics, equal to `record.py` but by type and with caches.
 
 The caller and the coverage of a record are computed once for all records with equal fields. Where only the targets'
-calls are
-read, a block without a target's name is not decoded.
+calls are read, a block without a target's name is not decoded.
 """
 
 from __future__ import annotations
@@ -239,8 +238,7 @@ def target_name_search(principals: Principals) -> Callable[[bytes], object] | No
     """Returns a test for the name of a target in bytes; `None` where all principals are read.
 
     Every ARN of a role or session has a slash before the name: searching from slash to slash takes a fourteenth of the
-    time of
-    a regular expression with ten names. Old records give a user by the name alone.
+    time of a regular expression with ten names. Old records give a user by the name alone.
     """
     targets = principals.targets or frozenset()
     starts = [_PLAIN.match(each.name) for each in targets]

@@ -1,8 +1,7 @@
 """Fetches a bucket's objects ahead of their readers, oldest first, in bounded memory.
 
 For few targets most of the work is decompression and search, for which ISA-L does not hold Python's lock: threads read
-the
-next objects, each separately, and the results are returned in order.
+the next objects, each separately, and the results are returned in order.
 """
 
 from __future__ import annotations

@@ -111,8 +111,7 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
     """Returns each denial once, with the most complete of its copies, and whether some were left out.
 
     Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal actions and an equal
-    resource;
-    a principal or reason that one copy lacks comes from another.
+    resource; a principal or reason that one copy lacks comes from another.
     """
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0

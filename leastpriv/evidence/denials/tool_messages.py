@@ -1,14 +1,12 @@
 """Infers denials from other messages than AWS's sentence: tool output and stack traces (pure).
 
 Terraform's AWS provider, and Pulumi's, which is built on it, write a verb, the service and a resource kind, as in
-`creating S3
-Bucket (logs): AccessDenied: Access Denied` ("Error Handling", Terraform AWS provider's contributor guide, read
-2026-11-26). Verb and kind identify the operation where exactly one operation has that name.
+`creating S3 Bucket (logs): AccessDenied: Access Denied` ("Error Handling", Terraform AWS provider's contributor guide,
+read 2026-11-26). Verb and kind identify the operation where exactly one operation has that name.
 
 Stack frames have the SDKs' own names: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`,
-before
-2023 `deserializeAws_restXmlPutObjectCommandError`), and Java's client method (`DefaultS3Client.putObject`, in version 1
-`AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
+before 2023 `deserializeAws_restXmlPutObjectCommandError`), and Java's client method (`DefaultS3Client.putObject`, in
+version 1 `AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
 """
 
 from __future__ import annotations

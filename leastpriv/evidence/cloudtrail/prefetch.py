@@ -23,13 +23,13 @@ from pathlib import Path
 from threading import local
 from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, ParamSpec, TypeVar, cast
 
+from leastpriv.atomic_file import open_regular
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.cache import FileResult, FileResults
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader
 from leastpriv.evidence.cloudtrail.file_store import StoredFile, TrailFile
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
-from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Call, Gap
 
 if TYPE_CHECKING:

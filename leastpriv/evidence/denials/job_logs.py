@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
+from leastpriv.atomic_file import open_regular
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials.log_text import LogText, clean_log_text
 from leastpriv.evidence.denials.message import find_denials
-from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20

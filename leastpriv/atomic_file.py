@@ -1,8 +1,12 @@
-"""Writes files atomically."""
+"""Writes files atomically, and opens regular files only, not by links that lead out of their folder."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -15,3 +19,39 @@ def write_atomically(path: Path, content: bytes) -> None:
     half = path.with_name(f".{path.name}.part")
     half.write_bytes(content)
     half.replace(path)
+
+
+def open_regular(path: Path, root: Path | None = None, buffering: int = -1) -> BinaryIO:
+    """Opens a regular file for reading, and never waits for the writer of a pipe.
+
+    Args:
+        path: the file.
+        root: the resolved folder that the file has to be in after links are resolved; None: any.
+        buffering: as in `open`.
+
+    Raises:
+        OSError: it is no regular file, it is outside the folder, or it cannot be opened.
+    """
+    if root is not None and not _resolved(path).is_relative_to(root):
+        raise OSError(errno.EPERM, "it is a link that leads out of the folder")
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return os.fdopen(handle, "rb", buffering)
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, root: Path | None = None) -> bytes:
+    """Returns the content of a regular file; raises as `open_regular`."""
+    with open_regular(path, root) as file:
+        return file.read()
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # a loop of links before Python 3.13
+        raise OSError(errno.ELOOP, "it is a loop of links") from error

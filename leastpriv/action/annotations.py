@@ -17,7 +17,6 @@ from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import plural
-from leastpriv.report.review import review_marker
 
 if TYPE_CHECKING:
     from leastpriv.pipeline.review import ReviewResult
@@ -128,6 +127,8 @@ def _unchanged(
     target: Target, github: GitHubRepository, pull: PullRequestEvent, runner: Runner, console: Console
 ) -> int:
     """Edits an earlier comment where the pull request does not change the policy any more."""
+    from leastpriv.report.review import review_marker
+
     path = target.policy_name
     console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
     text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"

@@ -100,7 +100,7 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
     if not (settings.github_token and runner.repository):
         return None
     # Imported here: a run without a token needs neither PyGithub nor what reads it.
-    from leastpriv.pull_request.github.client import Connection
+    from leastpriv.pull_request.github.client import Connection, RequestDeadline
     from leastpriv.pull_request.github.repository import GitHubRepository
 
     try:
@@ -109,7 +109,7 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
             runner.repository,
             api_url=runner.api_url,
             web_url=runner.server_url,
-            sleep=time.sleep,
+            deadline=RequestDeadline(time.sleep),
         )
     except PullRequestError as error:
         needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(settings.history_location)

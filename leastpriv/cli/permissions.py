@@ -26,7 +26,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.aws.session import AwsSession
     from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-    from leastpriv.evidence.read_sources import read_by_principal
+    from leastpriv.evidence.read_sources import ReadHooks, read_by_principal
     from leastpriv.pipeline.sources import (
         DEFAULT_DAYS,
         SourceOptions,
@@ -58,8 +58,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         sources,
         chosen,
         target,
-        lambda calls: console.log(f"… {calls:,} calls"),
-        shared_gaps=shared_gaps if options.all_roles else None,
+        ReadHooks(lambda calls: console.log(f"… {calls:,} calls"), None, shared_gaps if options.all_roles else None),
     )
     console.clear_progress()
     from leastpriv.report.tables import gap_row, permission_rows, permission_table

@@ -8,9 +8,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.atomic_file import read_regular
 from leastpriv.cli.output import Clock, print_rows
 from leastpriv.errors import InputError
-from leastpriv.evidence.regular_files import read_regular
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from functools import lru_cache
 
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalize import NAMED_ANEW, Family, ObservedResource, families_of
+from leastpriv.permissions.generalize import NAMED_ANEW, NamePattern, ObservedResource, families_of
 from leastpriv.permissions.request import creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
-from leastpriv.permissions.volatility import Opening, open_parts, service_of
+from leastpriv.permissions.volatility import WildcardPart, open_parts, service_of
 
 _LEAST_RUNS = 2
 """A resource that only one run created is no pattern."""
@@ -28,9 +28,8 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
     They may if the first run that used the resource also created a resource of its type successfully, or if the
-    response
-    of a creating call contains its id. At least two runs must have created such resources, and a resource that all
-    of these runs used is not newly created.
+    response of a creating call contains its id. At least two runs must have created such resources, and a resource that
+    all of these runs used is not newly created.
 
     Args:
         usages: all usages of the principal.
@@ -132,7 +131,7 @@ class CreatedResources:
     """The resources that the runs of one principal created."""
 
     is_created: Callable[[Usage], bool]
-    families: Mapping[str, Family]
+    families: Mapping[str, NamePattern]
     """Resource -> the name pattern that it belongs to."""
     objects: Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
     """(name pattern of buckets, key with wildcards for its volatile parts) -> bucket, oldest first -> objects."""
@@ -163,7 +162,9 @@ class CreatedResources:
             if len(buckets) >= _LEAST_MEMBERS and newest not in buckets:
                 runs = next((tuple(sorted(buckets[bucket])) for bucket in reversed([*known]) if bucket in buckets), ())
                 for resource in sorted(known.get(newest, ())):
-                    yield ObservedResource(resource, runs, family=Family(resource, Opening("BucketName", NAMED_ANEW)))
+                    yield ObservedResource(
+                        resource, runs, family=NamePattern(resource, WildcardPart("BucketName", NAMED_ANEW))
+                    )
 
 
 def find_created_resources(
@@ -204,7 +205,7 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
 
 
 def _objects_by_bucket(
-    usages: Iterable[Usage], families: Mapping[str, Family], buckets: list[str]
+    usages: Iterable[Usage], families: Mapping[str, NamePattern], buckets: list[str]
 ) -> Mapping[tuple[str, str], Mapping[str, frozenset[str]]]:
     found: dict[tuple[str, str], dict[str, set[str]]] = {}
     for usage in usages:

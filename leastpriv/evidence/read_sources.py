@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
     from leastpriv.evidence.models import Evidence
 
 _PROGRESS_EVERY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHooks:
+    """What a reader of all sources gets besides them."""
+
+    progress: Callable[[int], None] = lambda _: None
+    """Called with the number of calls so far, from time to time."""
+    decoder: Decoder | None = None
+    """Decodes EC2's encoded messages."""
+    shared_gaps: list[Gap] | None = None
+    """Receives the gaps of the sources; None: they go to the evidence of each principal."""
 
 
 def read_evidence(
@@ -40,33 +53,29 @@ def read_evidence(
     Raises:
         LeastprivError: no source could be read; the error of the first. With other sources it is a gap.
     """
-    return dict(read_by_principal(sources, window, target, progress, decoder))
+    return dict(read_by_principal(sources, window, target, ReadHooks(progress, decoder)))
 
 
 def read_by_principal(
     sources: Sequence[EvidenceSource],
     window: Window,
     target: Principal | Principals | None,
-    progress: Callable[[int], None] = lambda _: None,
-    decoder: Decoder | None = None,
-    shared_gaps: list[Gap] | None = None,
+    hooks: ReadHooks | None = None,
 ) -> Iterator[tuple[str, Evidence]]:
-    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory.
-
-    The gaps of the sources are added to `shared_gaps`, else to the evidence of each principal.
-    """
+    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory."""
+    hooks = hooks or ReadHooks()
     principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
     items = _all_items(sources, window, principals)
     first = next(items, None)
     # Import late: the modules below take longer to load than all others, and meanwhile the first objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
 
-    books = PrincipalCollectors(principals, len(sources), decoder)
+    books = PrincipalCollectors(principals, len(sources), hooks.decoder)
     for number, (source, item) in enumerate(chain([first] if first else [], items), start=1):
         books.note(source, item)
         if number % _PROGRESS_EVERY == 0:
-            progress(number)
-    return books.close(shared_gaps)
+            hooks.progress(number)
+    return books.close(hooks.shared_gaps)
 
 
 def _all_items(

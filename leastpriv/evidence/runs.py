@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from leastpriv.evidence.cloudtrail.record import access_key_in, object_of
+from leastpriv.evidence.cloudtrail.caller import access_key_in
+from leastpriv.evidence.cloudtrail.record import object_of
 from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 RUN_SEPARATION = timedelta(minutes=60)

@@ -26,7 +26,7 @@ MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
 
 
-class Likeness(IntEnum):
+class NameMatch(IntEnum):
     """How a member of a request was recognized as the name of a resource; the lower the surer."""
 
     SAME = 0
@@ -42,11 +42,11 @@ IN_PART = "named in part by the request"
 """Derivation of a resource of which some parts were found, by their own names."""
 _LIKE_IN_PART = "named in part by the request, under a like name"
 _DERIVATIONS: Mapping[int, str] = {
-    Likeness.SAME: NAMED,
-    Likeness.STEM: "named by the request, under a like name",
-    Likeness.TYPE: "named by the request, under the name of its type",
-    Likeness.PLAIN: "named by the request, as its plain name or id",
-    Likeness.PART: "named by the request, in part by another ARN",
+    NameMatch.SAME: NAMED,
+    NameMatch.STEM: "named by the request, under a like name",
+    NameMatch.TYPE: "named by the request, under the name of its type",
+    NameMatch.PLAIN: "named by the request, as its plain name or id",
+    NameMatch.PART: "named by the request, in part by another ARN",
 }
 _CALLER = "<caller>"
 _COLONS = 5
@@ -120,7 +120,7 @@ class Named(Struct, frozen=True, gc=False):
 
 
 _NOTHING = Named()
-_NOT_EVEN_IN_PART = Named((), Likeness.PART)
+_NOT_EVEN_IN_PART = Named((), NameMatch.PART)
 
 
 def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> list[Resource]:
@@ -133,7 +133,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
         named = _named(prefix, kind.template, variable, request)
         if not named.texts:
             named = Named(_default(call, kind, variable.name, request))
-        if not named.texts or named.likeness == Likeness.PART:
+        if not named.texts or named.likeness == NameMatch.PART:
             return []
         found: tuple[Named, ...] = (named,)
     else:
@@ -152,7 +152,7 @@ def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) ->
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
     _each_key_once(found)
-    if not any(each.texts and each.likeness != Likeness.PART for each in found):
+    if not any(each.texts and each.likeness != NameMatch.PART for each in found):
         return None
     for index, each in enumerate(found):
         if not each.texts:
@@ -174,7 +174,7 @@ def _named(prefix: str, template: ResourceTemplate, variable: Variable, request:
         for name, text in variables_of_arn(prefix, arn)
         if name == variable.name
     ]
-    return Named(tuple(dict.fromkeys(parts)), Likeness.PART)
+    return Named(tuple(dict.fromkeys(parts)), NameMatch.PART)
 
 
 def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest) -> Named:
@@ -187,7 +187,7 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
         found = _same(prefix, template, variable, request.pairs(keys), request)
         if found.texts:
             return found
-    for likeness, wanted in ((Likeness.STEM, variable.stem), (Likeness.TYPE, variable.kind)):
+    for likeness, wanted in ((NameMatch.STEM, variable.stem), (NameMatch.TYPE, variable.kind)):
         keys = [key for key in wanted if key in by_key]
         if keys:
             like = [(key, escape_observed(text)) for key, text in request.pairs(keys) if not text.startswith("arn:")]
@@ -196,7 +196,7 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
     if variable.plain and request.noun in variable.nouns:
         own = request.outer
         plain = [(key, escape_observed(text)) for key, text in own if key in variable.plain and text[:4] != "arn:"]
-        return _as_they_are(plain, Likeness.PLAIN)
+        return _as_they_are(plain, NameMatch.PLAIN)
     return _NOTHING
 
 
@@ -227,7 +227,7 @@ def _same(
     return Named(found, keys=frozenset(keys))
 
 
-def _as_they_are(found: Sequence[tuple[str, str]], likeness: Likeness) -> Named:
+def _as_they_are(found: Sequence[tuple[str, str]], likeness: NameMatch) -> Named:
     return Named(tuple(dict.fromkeys([text for _, text in found])), likeness, frozenset([key for key, _ in found]))
 
 
@@ -263,9 +263,9 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     pieces = _placed(template.arn, partition(call), call.region, account)
     arn = _joined(pieces, chosen) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
-        return Resource(arn, IN_PART if likeness <= Likeness.PLAIN else _LIKE_IN_PART, False)
+        return Resource(arn, IN_PART if likeness <= NameMatch.PLAIN else _LIKE_IN_PART, False)
     is_simple = template.simple and chosen[0].isascii() and chosen[0].replace("-", "").replace("_", "").isalnum()
-    return Resource(arn, _DERIVATIONS[likeness], likeness <= Likeness.PLAIN, is_simple)
+    return Resource(arn, _DERIVATIONS[likeness], likeness <= NameMatch.PLAIN, is_simple)
 
 
 def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.sensitive import is_read
 from leastpriv.permissions.volatility import (
     MADE,
-    Opening,
+    WildcardPart,
     common_ends,
     generated_name,
     is_kept,
@@ -52,11 +52,11 @@ are compared), text of the part before and after the piece.
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class NamePattern:
     """The names under which one principal's runs make things, each time another."""
 
     pattern: str
-    opening: Opening
+    opening: WildcardPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ObservedResource:
     """Ids of the runs that used it."""
     made: bool = False
     """The same principal's runs make such things, and may have made this one."""
-    family: Family | None = None
+    family: NamePattern | None = None
     """The same principal's runs made this one by its name, and make others under like names."""
 
 
@@ -79,7 +79,7 @@ class Pattern:
     pattern: str
     covers: tuple[str, ...]
     """The observed resources, sorted."""
-    openings: tuple[Opening, ...]
+    openings: tuple[WildcardPart, ...]
     """Which parts are open, and why; empty where nothing is."""
 
 
@@ -115,24 +115,24 @@ def patterns_of(seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL) -
     )
 
 
-def families_of(made: Sequence[ObservedResource], by_stacks: Collection[str] = ()) -> Mapping[str, Family]:
+def families_of(made: Sequence[ObservedResource], by_stacks: Collection[str] = ()) -> Mapping[str, NamePattern]:
     """For things that runs made by name: resource -> the names of its kind, where these change from run to run.
 
     They do where every run gave another (`preview-17`, `preview-18`), and where CloudFormation or Terraform ends a
     bucket's name. `made` are the resources of one creating action, `by_stacks` those that CloudFormation asked for: a
     name that somebody else ended in twelve letters (`data-1a2b3c4d5e6f`) tells nothing of the next one.
     """
-    found: dict[str, Family] = {}
+    found: dict[str, NamePattern] = {}
     groups = {each.resource: _Group() for each in made}
     for each in made:
         groups[each.resource].add(each, ())
         is_bucket = _BUCKET.fullmatch(each.resource) is not None
         generated = generated_name(each.resource, each.resource in by_stacks) if is_bucket else each.resource
         if generated != each.resource:
-            found[each.resource] = Family(generated, Opening("BucketName", NAMED_ANEW))
+            found[each.resource] = NamePattern(generated, WildcardPart("BucketName", NAMED_ANEW))
     for pattern, group in _learned(groups, with_buckets=True).items():
         for opening in group.openings[:1]:
-            family = Family(pattern, Opening(opening.part, NAMED_ANEW))
+            family = NamePattern(pattern, WildcardPart(opening.part, NAMED_ANEW))
             found |= {resource: family for resource in group.resources if resource not in found}
     return found
 
@@ -145,10 +145,10 @@ class _Group:
     def __init__(self) -> None:
         self.resources: set[str] = set()
         self.runs: set[str] = set()
-        self.openings: list[Opening] = []
-        self.families: set[Family | None] = set()
+        self.openings: list[WildcardPart] = []
+        self.families: set[NamePattern | None] = set()
 
-    def add(self, seen: ObservedResource, openings: Iterable[Opening]) -> None:
+    def add(self, seen: ObservedResource, openings: Iterable[WildcardPart]) -> None:
         self.resources.add(seen.resource)
         self.runs.update(seen.runs)
         self.openings.extend(openings)
@@ -161,14 +161,14 @@ class _Group:
     def _is_made(self) -> bool:
         return any(opening.reason in (MADE, NAMED_ANEW) for opening in self.openings)
 
-    def absorb(self, other: _Group, *openings: Opening) -> None:
+    def absorb(self, other: _Group, *openings: WildcardPart) -> None:
         self.resources |= other.resources
         self.runs |= other.runs
         self.families |= other.families
         self.openings += [*other.openings, *openings]
 
 
-def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, Opening | None]]) -> dict[str, _Group]:
+def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, WildcardPart | None]]) -> dict[str, _Group]:
     """The groups with some patterns replaced by wider ones, each for a reason (None: the wider one has its own)."""
     joined: dict[str, _Group] = {}
     for pattern, group in groups.items():
@@ -179,7 +179,7 @@ def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, Openin
 
 def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
     """Opens what the principal's runs make under other names, where nothing else opened it."""
-    replaced: dict[str, tuple[str, Opening | None]] = {}
+    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
     for pattern, group in groups.items():
         family = next(iter(group.families), None) if len(group.families) == 1 and not group.openings else None
         if family and _literal_letters(family.pattern.rpartition(":")[2]) >= least:
@@ -195,7 +195,7 @@ def _learned(
     for pattern in groups:
         for place, text in _places(pattern, with_buckets=with_buckets):
             alike.setdefault(place, {})[text] = pattern
-    replaced: dict[str, tuple[str, Opening | None]] = {}
+    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
     for (variable, before, after, _, head, tail), members in alike.items():
         ends = _ends_to_learn(members, groups) if len(members) >= _LEAST_RUNS else None
         if ends is None:
@@ -204,7 +204,7 @@ def _learned(
         in_bucket = "/" in before.partition(":s3:::")[2]
         is_first_segment = not (head.strip("/") or begin or end)
         if not is_first_segment and (in_bucket or _literal_letters(f"{head}{ends[0]}*{tail}") >= least):
-            opening = Opening(variable, "every run showed another")
+            opening = WildcardPart(variable, "every run showed another")
             wider = f"{before}{begin}*{end}{after}"
             replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
     return _join(groups, replaced)
@@ -263,10 +263,10 @@ def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
         folder, slash, _ = pattern.rpartition("/")
         if ":s3:::" in folder:
             folders.setdefault(folder + slash, []).append(pattern)
-    replaced: dict[str, tuple[str, Opening | None]] = {}
+    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
     for folder, inside in folders.items():
         if _grows(folder, [groups[pattern].runs for pattern in inside]):
-            opening = Opening("ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used")
+            opening = WildcardPart("ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used")
             replaced |= dict.fromkeys(inside, (f"{folder}*", opening))
     return _join(groups, replaced)
 
@@ -291,7 +291,7 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
             literal = re.split(r"[*?]", pattern)
             ends.setdefault((literal[0], literal[-1]), []).append(pattern)
     lengths = sorted({(len(head), len(tail)) for head, tail in ends})
-    replaced: dict[str, tuple[str, Opening | None]] = {}
+    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
     for pattern in groups:
         keys = (
             (pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern)
@@ -305,7 +305,7 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
     return _join(groups, {pattern: (cover, None) for pattern, cover in final.items()})
 
 
-def _last(pattern: str, replaced: Mapping[str, tuple[str, Opening | None]]) -> str:
+def _last(pattern: str, replaced: Mapping[str, tuple[str, WildcardPart | None]]) -> str:
     while pattern in replaced:
         pattern = replaced[pattern][0]
     return pattern

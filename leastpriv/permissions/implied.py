@@ -261,7 +261,7 @@ def tagged_facts(operation: str, action: str) -> ActionFacts:
     return facts_of_action(operation if by_creating else action, made.types)
 
 
-def _about_the_new(call: Call, made: Made, request: CallRequest) -> tuple[Call, CallRequest]:
+def _about_the_new(call: Call, made: CreatedResource, request: CallRequest) -> tuple[Call, CallRequest]:
     """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
     if not made.region and not any(str(name).lower().startswith(_OTHERS) for name in call.parameters):
         return call, request
@@ -284,7 +284,7 @@ def _ec2_templates() -> Mapping[str, str]:
     return {arn.split(":", 5)[5].partition("/")[0]: arn for arn in arns}
 
 
-def _under(call: Call, action: str, made: Made) -> Resource | None:
+def _under(call: Call, action: str, made: CreatedResource) -> Resource | None:
     """A thing whose ARN goes on from that of its parent: `listener/app/web/5…` gives `listener-rule/app/web/5…/*`."""
     for key, value in request_values(call.parameters) if made.under else ():
         head, slash, path = escape_observed(value).partition("/")
@@ -302,7 +302,7 @@ def _is_named_in_part(resource: Resource) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CreatedResource:
     """What a creating operation makes."""
 
     types: tuple[str, ...]
@@ -316,26 +316,26 @@ class Made:
 
 
 @lru_cache(maxsize=4_096)
-def made_by(operation: str, tagging: str) -> Made:
+def made_by(operation: str, tagging: str) -> CreatedResource:
     """What an `operation` (`rds:CreateDBInstance`) makes of the types that its `tagging` action takes.
 
     By `data/made_types.tsv`, the type with the operation's noun, or the only type that both actions take.
     """
     row = next((row for row in table("made_types") if row["operation"] == operation), None)
     if row:
-        return Made(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
+        return CreatedResource(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
     types = _types(tagging)
     noun = noun_of(operation.partition(":")[2])
     flat = {name: re.sub("resource$|[^a-z0-9]", "", name).removesuffix("s") for name in types}
     named = [name for name in types if flat[name] == noun.removesuffix("s")]
     common = [name for name in types if name in _types(operation)]
     if named or len(common) == 1:
-        return Made(tuple(named or common))
+        return CreatedResource(tuple(named or common))
     # `CreateCustomRoutingAccelerator` makes an accelerator, `CreateFileSystemFromBackup` a file system.
     within = [name for name in types if len(flat[name]) >= _SHORTEST and flat[name] in noun.partition("from")[0]]
     longest = max((len(flat[name]) for name in within), default=0)
     within = [name for name in within if len(flat[name]) == longest]
-    return Made(tuple(within if len(within) == 1 else types))
+    return CreatedResource(tuple(within if len(within) == 1 else types))
 
 
 def _types(action: str) -> tuple[str, ...]:

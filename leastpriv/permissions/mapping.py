@@ -241,18 +241,19 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
         needs = []
         for part, mapped in actions_of_items(call):
             own = request if part is call else read_request(plan.noun, part.parameters)
-            needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan, verified)
+            needs += _needs_on(part, (facts_of_action(mapped.action), mapped), own, plan, verified)
         return needs
     needs = []
     is_triggered = plan.trigger_keys is None or not plan.trigger_keys.isdisjoint(request.keys)
     for facts, mapped in _actions(call, plan, presence) if is_triggered or plan.is_of_two_apis else plan.actions:
-        needs += _needs_on(call, facts, mapped, request, plan, verified)
+        needs += _needs_on(call, (facts, mapped), request, plan, verified)
     return needs
 
 
 def _needs_on(
-    call: Call, facts: ActionFacts, mapped: MappedAction, request: CallRequest, plan: EventPlan, verified: bool
+    call: Call, planned: tuple[ActionFacts, MappedAction], request: CallRequest, plan: EventPlan, verified: bool
 ) -> list[Need]:
+    facts, mapped = planned
     action = mapped.action
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     return [

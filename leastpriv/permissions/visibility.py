@@ -43,7 +43,7 @@ _FLAGS = {"yes": True, "no": False, "unclear": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ActionVisibility:
     """How a trail shows one action, and which source says so."""
 
     visibility: Visibility
@@ -67,7 +67,7 @@ class Carrier:
     """The mapping knows which parameter makes the operation authorize the action, so a call without it is no use."""
 
 
-def visibility(action: str) -> Seen:
+def visibility(action: str) -> ActionVisibility:
     """Look up how a trail shows `action` (`s3:GetObject`, any case) by the events that always need it.
 
     `carriers_of` has the operations that may need it besides. An action that is newer than the table is `UNKNOWN`.
@@ -75,8 +75,8 @@ def visibility(action: str) -> Seen:
     prefix, _, name = action.lower().partition(":")
     spelling, row = _service(prefix).get(name, ("", None))
     if row is None:
-        return Seen(Visibility.UNKNOWN, source=_why_unknown(action))
-    return Seen(
+        return ActionVisibility(Visibility.UNKNOWN, source=_why_unknown(action))
+    return ActionVisibility(
         visibility=Visibility(row["visibility"]),
         resource_type=row["type"],
         read_only=_FLAGS[row["read_only"]] if row["read_only"] else read_only_by_name(spelling),

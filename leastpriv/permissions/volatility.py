@@ -18,7 +18,7 @@ from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class WildcardPart:
     """One part of a resource that a pattern leaves open."""
 
     part: str
@@ -70,27 +70,28 @@ _ODD = re.compile(
 """Letters that stand together in no English word: without them, five letters with a vowel may be a word of a name."""
 
 
-def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
+def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]]:
     """The resource with its volatile parts open, and what was opened; `made`: the role's own runs make such things."""
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
     if not parts:
         opened = _by_look(resource, _tail_start(resource), ":s3:::" in resource)
-        return opened, (Opening("name", _look_of(resource)),) if opened != resource else ()
-    openings: list[Opening] = []
+        return opened, (WildcardPart("name", _look_of(resource)),) if opened != resource else ()
+    openings: list[WildcardPart] = []
     opened, shift = resource, 0
     for part in parts:
         text = resource[part.start : part.end]
-        new, reason = _part(prefix, resource, part, text, made, alone=len(parts) == 1)
+        new, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
         if new != text:
             opened = opened[: part.start + shift] + new + opened[part.end + shift :]
             shift += len(new) - len(text)
-            openings.append(Opening(part.variable, reason))
+            openings.append(WildcardPart(part.variable, reason))
     return opened, tuple(openings)
 
 
-def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alone: bool) -> tuple[str, str]:
-    """What stands in place of one part, and why."""
+def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) -> tuple[str, str]:
+    """Returns the text that replaces one part, and the reason."""
+    text = resource[part.start : part.end]
     row = _row(prefix, resource, part.variable, text)
     match row.get("volatility", ""):
         case "always":

@@ -15,7 +15,6 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.pipeline.context import PullRequestContent, RunResult, TargetResult
-from leastpriv.policy.hcl_writer import policy_hcl
 from leastpriv.policy.size import session_policy
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import PublishResult, PullRequestOperation, pull_request_outputs
@@ -31,8 +30,8 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
     """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
 
     A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
-    no patch applies to, the text to copy is written as `policy.tf`.
-    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    no patch applies to, the text to copy is written as `policy.tf`. Returns the path of `proposal.json`. Raises
+    LeastprivError where the folder cannot be written.
     """
     context = content.context
     contents = {
@@ -40,6 +39,8 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
         "proposal.json": proposal_json(context, content.title, content.body).encode(),
     }
     if not context.proposal.document.editable:
+        from leastpriv.policy.hcl_writer import policy_hcl
+
         contents["policy.tf"] = policy_hcl(context.proposal.document).encode()
     elif context.proposal.changes or context.proposal.committed:
         contents[_written_name(context)] = context.proposal.content

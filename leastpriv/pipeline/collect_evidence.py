@@ -23,7 +23,6 @@ from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, deco
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.gaps import with_coverage
-from leastpriv.evidence.missing_calls import missing_calls
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
@@ -93,7 +92,12 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
-        missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
+        missing = ""
+        if principal:
+            # Imported here: only a run without calls looks for the likely slip.
+            from leastpriv.evidence.missing_calls import missing_calls
+
+            missing = missing_calls(principal, statistics, evidence.gaps)
         return TargetEvidence(with_coverage(evidence, coverage), files, records, missing)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
@@ -302,8 +306,7 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
         settings.principal,
         Polling(_passing(session.now), time.sleep),
         access=settings.last_accessed,
-        generation=settings.access_analyzer,
-        start=evidence.first,
+        generation=(settings.access_analyzer, evidence.first) if settings.access_analyzer else None,
     )
     return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
 
+from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
@@ -15,7 +16,6 @@ from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError,
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import describe_defect
-from leastpriv.evidence.regular_files import read_regular
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target

@@ -110,8 +110,7 @@ def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tupl
     """Merges statements that differ only in their actions or their resources, and removes entries that others cover.
 
     If merging the last few brings the policy within `limit`, only those are merged, so that the rest of the file is
-    unchanged.
-    Returns the document and the Sids (or lines) of the statements merged into others.
+    unchanged. Returns the document and the Sids (or lines) of the statements merged into others.
     """
     left = _merge(document, range(len(document.statements)))
     whole = _apply_merges(document, left)

@@ -12,7 +12,7 @@ from leastpriv.permissions.generalize import Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
-from leastpriv.permissions.volatility import Opening
+from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
@@ -40,7 +40,7 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
         form = next((form for form in covering if all(resource_covers(other, form) for other in covering)), "")
         if form and form != pattern.pattern:
             sid = forms[form]
-            opening = Opening("resource", f"the committed statement {sid or 'without a Sid'} writes it so")
+            opening = WildcardPart("resource", f"the committed statement {sid or 'without a Sid'} writes it so")
             pattern = replace(pattern, pattern=form, openings=(opening,))
         known = found.get(pattern.pattern)
         found[pattern.pattern] = _merge_patterns(known, pattern) if known else pattern

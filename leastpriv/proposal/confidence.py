@@ -70,8 +70,7 @@ class Confidence:
         """Probability, from 0 to 1, that the next run needs an unseen permission: `chance` of `own` in `runs`.
 
         Permissions come together: one run that deletes a stack needs twenty new ones. `expected` counts all of them,
-        and does
-        not show how often such a run happens.
+        and does not show how often such a run happens.
         """
         return chance(self.own, self.runs)
 
@@ -116,8 +115,7 @@ def confidences(
     """Computes the confidence of the runs with an allowed call, except those whose ids are in `without`.
 
     All resources that one entry of `documents` grants count as one permission. Without documents the action alone is
-    the
-    permission.
+    the permission.
     """
     found: dict[tuple[str, str], set[str]] = {}
     granting = _GrantingEntries(documents)

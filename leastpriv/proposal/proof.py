@@ -212,8 +212,7 @@ def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
     """Entries of the result whose access is neither committed nor listed (promise 3), and whether effort ran out.
 
     Exact for wildcards; an entry counts as new if conditions or policy variables leave it open. A removed Deny counts
-    even
-    if this document allows nothing of it: an attached policy may.
+    even if this document allows nothing of it: an attached policy may.
     """
     committed = [proposal.committed] if proposal.committed else []
     listed = [

@@ -65,7 +65,9 @@ def propose(
             None, first.document, first.document.to_bytes(), tuple(added), (), tuple(held_back_additions), packed=first
         )
     policies = (document, *attached)
-    context = guard_context(evidence, options, difference.missing, history, inputs.confidence, policies=policies)
+    context = guard_context(evidence, options, difference.missing, history, policies=policies)
+    if inputs.confidence:
+        context = replace(context, confidence=inputs.confidence)
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
@@ -170,7 +172,6 @@ def guard_context(
     options: Options,
     missing: Sequence[Usage] = (),
     history: History = _NO_HISTORY,
-    confidence: Confidences | None = None,
     *,
     policies: Sequence[Document] = (),
 ) -> GuardContext:
@@ -195,7 +196,7 @@ def guard_context(
         frozenset(unexplained),
         runs,
         last_recorded(evidence.usages),
-        confidence or confidences(evidence, without=break_glass),
+        confidences(evidence, without=break_glass),
         break_glass,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),

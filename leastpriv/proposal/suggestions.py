@@ -46,8 +46,7 @@ def suggested_actions(
     """Lists lifecycle counterparts of used actions, actions of the role's resource types, and data events.
 
     Items of a resource without recorded data events (off by default) may be used unseen. Actions that a policy grants
-    on
-    any resource are omitted, and so are those that are never added.
+    on any resource are omitted, and so are those that are never added.
     """
     used: dict[str, dict[str, None]] = {}
     for usage in evidence.usages:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
-from leastpriv.policy.hcl_writer import policy_hcl
 from leastpriv.proposal.addition_rules import origin_mark
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import GUARD
@@ -57,6 +56,8 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     if document.editable or not context.proposal.changes:
         return
     name = code(context.policy_file)
+    from leastpriv.policy.hcl_writer import policy_hcl
+
     text = block(policy_hcl(document), "hcl")
     if len(text) > _LONGEST:
         text = "*It is too long for this page: `policy.tf` beside this report has it.*"

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from leastpriv.atomic_file import read_regular
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.evidence.regular_files import read_regular
 from leastpriv.models import Principal
 from leastpriv.pipeline.load_policies import holds_policy, read_attached
 from leastpriv.policy.document import Document, parse

@@ -13,10 +13,17 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import NAMED_ANEW, Family, ObservedResource, families_of, generalise, patterns_of
+from leastpriv.permissions.generalize import (
+    NAMED_ANEW,
+    NamePattern,
+    ObservedResource,
+    families_of,
+    generalise,
+    patterns_of,
+)
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.volatility import Opening
+from leastpriv.permissions.volatility import WildcardPart
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -303,7 +310,7 @@ def test_the_random_end_of_a_bucket_that_a_run_made_is_open_letter_by_letter(buc
 
 def test_what_is_of_a_family_is_open_and_what_is_not_stays_beside_it() -> None:
     """`orders-dead` may be covered by `orders-*`, but nobody says that it comes and goes."""
-    names = Family(f"arn:aws:sqs:{HERE}:orders-*", Opening("QueueName", NAMED_ANEW))
+    names = NamePattern(f"arn:aws:sqs:{HERE}:orders-*", WildcardPart("QueueName", NAMED_ANEW))
     own, other = f"arn:aws:sqs:{HERE}:orders-2", f"arn:aws:sqs:{HERE}:orders-dead"
     found = patterns_of([ObservedResource(own, ("4",), family=names), ObservedResource(other, ("4",))])
     assert [(each.pattern, each.covers) for each in found] == [(names.pattern, (own,)), (other, (other,))]

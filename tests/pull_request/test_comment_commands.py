@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from leastpriv.pipeline.history import commands_answer, keep_decisions
 from leastpriv.pull_request.comment_commands import CommentCommand, ParsedCommand, parse_commands, rejection_reason
-from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.comments import PullRequestComments
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import HOSTILE, read
@@ -36,7 +36,11 @@ def github(clock: list[datetime]) -> Iterator[FakeGitHub]:
 
 def commands(github: FakeGitHub) -> tuple[CommentCommand, ...]:
     connection = Connection.open(
-        github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
+        github.token,
+        "acme/orders",
+        api_url=github.url,
+        web_url="https://github.com",
+        deadline=RequestDeadline(lambda _: None),
     )
     return PullRequestComments(connection).commands([1])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.comments import TrackingIssue
 from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
 from tests.fakes.github import FakeGitHub
@@ -31,7 +31,11 @@ def body_of(*ids: str, marker: str = MARKER) -> str:
 
 def keep(github: FakeGitHub, *ids: str, marker: str = MARKER) -> IssueStep:
     connection = Connection.open(
-        github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
+        github.token,
+        "acme/orders",
+        api_url=github.url,
+        web_url="https://github.com",
+        deadline=RequestDeadline(lambda _: None),
     )
     return TrackingIssue(connection).update(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
 

@@ -31,14 +31,12 @@ def collect_aws_findings(
     waiting: Polling,
     *,
     access: bool,
-    generation: GenerationSettings | None = None,
-    start: datetime | None = None,
+    generation: tuple[GenerationSettings, datetime | None] | None = None,
 ) -> AwsFindings:
     """Collects AWS's findings about a principal; never raises an `AwsError`.
 
     `access`: whether to read IAM's last accessed information; `generation`: whether to generate a policy from its
-    trail, from
-    `start` on. With either, the findings of existing analyzers are read.
+    trail, from `start` on. With either, the findings of existing analyzers are read.
     """
     unasked: list[SkippedSource] = []
     asked: list[str] = []
@@ -72,10 +70,11 @@ def collect_aws_findings(
                 unasked.append(SkippedSource("external access findings", f"there is no such analyzer in {aws.region}."))
     if generation:
         # Last, because it takes minutes.
-        region = generation.trail.split(":")[3]
+        settings, start = generation
+        region = settings.trail.split(":")[3]
         generated = tried(
             "policy generation",
-            lambda: generate_policy(aws.client("accessanalyzer", region), principal.arn, generation, start, waiting),
+            lambda: generate_policy(aws.client("accessanalyzer", region), principal.arn, settings, start, waiting),
         )
     return AwsFindings(report, generated, unused or (), outside or (), tuple(unasked), tuple(asked))
 

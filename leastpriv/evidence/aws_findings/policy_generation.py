@@ -69,8 +69,7 @@ def generate_policy(
     """Generates a policy, or reuses another client's recent generation; cancels its own generation when interrupted.
 
     The events begin at `start`, at most 90 days ago. Another client's generation is reused only if it read the same
-    trail in
-    all regions, for as long.
+    trail in all regions, for as long.
 
     Raises:
         AwsError: AWS denied a request, failed, or did not finish in time; an unfinished generation is left to the next

@@ -1,10 +1,8 @@
 """Reads calls with Amazon Athena, for organization trails: one query for all targets and days.
 
 Logs the data size and cost before the query (an estimate) and after. A query that AWS denies, stops or fails is a gap
-and
-does not end the run. CloudTrail Lake is not supported: it is closed to new customers since 2026-05-31 (document history
-of
-the CloudTrail User Guide, read 2026-11-24).
+and does not end the run. CloudTrail Lake is not supported: it is closed to new customers since 2026-05-31 (document
+history of the CloudTrail User Guide, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -112,7 +110,7 @@ class AthenaTable:
             bucket = _top(table).removeprefix("s3://").partition("/")[0]
             keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
             places = {place for place in map(delivery_location, keys) if place}
-            yield from settings_gaps(self._clients, self._named, bucket, places, None, window)
+            yield from settings_gaps(self._clients, self._named, (bucket, places), None, window)
             yield from table_gaps(table, self._named, window, principals, self._now)
             if listed is not None and not listed:
                 detail = (

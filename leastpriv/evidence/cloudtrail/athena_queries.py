@@ -270,8 +270,7 @@ def create_table(database: str, name: str, location: str) -> str:
     """Builds the statement that creates a partition-projected table for a trail's files.
 
     `location` ends above the accounts: `s3://bucket/prefix/AWSLogs` or `…/AWSLogs/o-abc`. Each query names its accounts
-    and
-    regions, so new ones are never left out.
+    and regions, so new ones are never left out.
     """
     columns = ",\n  ".join(f"`{column}` {kind}" for column, kind in COLUMNS.items())
     top = location.rstrip("/").replace("'", "")

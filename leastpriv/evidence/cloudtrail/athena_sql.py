@@ -1,10 +1,8 @@
 """Builds the one Athena query of a trail, and converts its rows to records (pure).
 
 Columns that the table lacks are left out of the query. One scan returns two results: each distinct request of the
-targets
-with the times and ids of its calls, and the number of all records by account, service, region and kind, since missing
-calls
-prove something only where other calls were recorded (docs: decision 6).
+targets with the times and ids of its calls, and the number of all records by account, service, region and kind, since
+missing calls prove something only where other calls were recorded (docs: decision 6).
 """
 
 from __future__ import annotations

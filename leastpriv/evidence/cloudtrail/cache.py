@@ -1,9 +1,8 @@
 """Caches the results of log files between runs, so that a daily run reads only the files of the last day.
 
 The cache holds the targets' calls and what each file shows of all principals, but no permissions: those are derived
-again, so
-a better mapping applies to old calls too (docs: decision 22). CloudTrail never writes a file twice; a changed ETag in
-a bucket, or a changed size or time on disk, means another file.
+again, so a better mapping applies to old calls too (docs: decision 22). CloudTrail never writes a file twice; a changed
+ETag in a bucket, or a changed size or time on disk, means another file.
 """
 
 from __future__ import annotations

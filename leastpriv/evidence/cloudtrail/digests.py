@@ -96,20 +96,20 @@ def read_digest(
         content_fields = json.loads(content) if content is not None else None
         if content is None or not isinstance(content_fields, Mapping):
             return "it is damaged"
-        return _read(bucket, key, content, content_fields, described, keys)
+        return _read((bucket, key), content, content_fields, described, keys)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "it is no digest file"
 
 
 def _read(
-    bucket: str,
-    key: str,
+    place: tuple[str, str],
     content: bytes,
     content_fields: Mapping[str, Any],
     described: Mapping[str, str],
     keys: Mapping[str, bytes],
 ) -> Digest | str:
-    if (content_fields["digestS3Bucket"], content_fields["digestS3Object"]) != (bucket, key):
+    bucket, key = place
+    if (content_fields["digestS3Bucket"], content_fields["digestS3Object"]) != place:
         return "it was written for another place"
     if {content_fields["digestSignatureAlgorithm"], described.get("signature-algorithm")} != {_SIGNED_BY}:
         return f"it is not signed by {_SIGNED_BY}"

@@ -1,9 +1,8 @@
 """Reads calls from CloudTrail's event history (`LookupEvents`): 90 days of management events, free, without a trail.
 
 A role's calls are looked up by session name: first its sessions are found in the events of AssumeRole, then each
-session's
-events, in all regions at once. A user's calls are looked up by user name. Where no session is found, the newest part of
-the whole history is read.
+session's events, in all regions at once. A user's calls are looked up by user name. Where no session is found, the
+newest part of the whole history is read.
 
 Limits: two requests a second per account and region, 50 events each, one attribute a request, 90 days (LookupEvents in
 the CloudTrail API reference, read 2026-11-24).
@@ -23,6 +22,7 @@ from leastpriv.errors import AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, unwrap
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Lookup,
+    LookupLimits,
     Page,
     RegionFailed,
     RegionFinished,
@@ -219,7 +219,7 @@ class EventHistory:
         gaps: dict[Gap, None] = {}
         broken: list[RegionFailed] = []
         regions = [region for region in self._regions if region not in failed]
-        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+        for item in lookup_regions(self._aws, regions, asked, window, LookupLimits(self._options.pace)):
             if isinstance(item, Page):
                 self.statistics.requests += 1
                 for detail in filter(None, map(logins.note, _records(item))):
@@ -265,7 +265,7 @@ class EventHistory:
         most = _MOST_PAGES if asked is _ALL_EVENTS else 0
         pages: Counter[str] = Counter()
         broken: list[RegionFailed] = []
-        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace, most):
+        for item in lookup_regions(self._aws, regions, asked, window, LookupLimits(self._options.pace, most)):
             if isinstance(item, RegionFailed):
                 broken.append(item)
             elif isinstance(item, RegionFinished):
@@ -343,8 +343,7 @@ def _regions_rejecting(regions: Collection[str]) -> str:
     """Such a region is not enabled, or does not accept the credentials.
 
     Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User Guide, "Manage AWS
-    STS
-    in an AWS Region", read 2026-11-24).
+    STS in an AWS Region", read 2026-11-24).
     """
     return (
         f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or they came from "

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.record import SkipReason, caller_of, event_time, is_login, parse_record
+from leastpriv.evidence.cloudtrail.caller import caller_of
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DecompressedFile,
@@ -76,10 +77,9 @@ class EventDeduplicator:
     """Detects duplicate events by id; remembers at least the last `capacity` ids, at most twice as many.
 
     Files are read in order of time, so copies (a second trail, a repeated delivery) are usually close: a copy after
-    150,000
-    other calls of the targets is counted again. The set holds Python's 64-bit hashes of the ids, which take a third of
-    the memory; they are salted, so equal hashes cannot be crafted, and among 150,000 ids two are equal once in a
-    billion runs.
+    150,000 other calls of the targets is counted again. The set holds Python's 64-bit hashes of the ids, which take a
+    third of the memory; they are salted, so equal hashes cannot be crafted, and among 150,000 ids two are equal once in
+    a billion runs.
     """
 
     def __init__(self, capacity: int = _REMEMBERED) -> None:

@@ -63,10 +63,8 @@ def find_log_files(
     """Finds the log files below `top`, oldest first over all regions of these accounts (`None`: all accounts).
 
     Folders of other accounts below `AWSLogs`, and day folders outside the window, are not opened. Memory holds the
-    first names
-    of each open folder, one per account and region. Files without a time in their name come first in their folder. A
-    folder
-    that cannot be listed is passed to `on_error`.
+    first names of each open folder, one per account and region. Files without a time in their name come first in their
+    folder. A folder that cannot be listed is passed to `on_error`.
     """
     if top.is_file():
         return iter((TrailFile("", top),))
@@ -226,8 +224,7 @@ def find_log_prefixes(
     """Finds the log prefixes below a prefix, sorted, of these accounts (None: all).
 
     `folders` returns the folders directly below each of some prefixes, with trailing slashes; its errors are raised. It
-    is called
-    once per level of CloudTrail's layout.
+    is called once per level of CloudTrail's layout.
     """
     found: list[LogPrefix] = []
     level = [prefix]

@@ -32,8 +32,7 @@ class TrailFolder:
         """`seen` is shared by folders that may contain copies of records; `cache` keeps results between runs.
 
         `survey` False: only the targets' calls count. Coverage of all records, and damage in records without a target's
-        name, are
-        then not reported, and reading is several times as fast.
+        name, are then not reported, and reading is several times as fast.
         """
         self.path = path
         self._shared = seen

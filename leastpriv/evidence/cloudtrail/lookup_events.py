@@ -2,8 +2,7 @@
 
 The wait ends when a call of our own, the watermark, is visible: it was made after those of the run. CloudTrail delivers
 "within an average of about 5 minutes of an API call", without a guarantee (CloudTrail FAQ and "How CloudTrail works" of
-its
-user guide, read 2026-11-24), and not strictly in order: a visible watermark is a strong sign, but no proof.
+its user guide, read 2026-11-24), and not strictly in order: a visible watermark is a strong sign, but no proof.
 """
 
 from __future__ import annotations
@@ -67,8 +66,18 @@ class RegionFailed:
 Item = Page | RegionFinished | RegionFailed
 
 
+@dataclass(frozen=True, slots=True)
+class LookupLimits:
+    """How fast and how far each region is looked up."""
+
+    pace: float
+    """Seconds between two requests."""
+    most: int = 0
+    """Most pages; 0 is no limit."""
+
+
 def lookup_regions(
-    aws: Aws, regions: Sequence[str], asked: Sequence[Lookup], window: Window, pace: float, most: int = 0
+    aws: Aws, regions: Sequence[str], asked: Sequence[Lookup], window: Window, limits: LookupLimits
 ) -> Iterator[Item]:
     """Yields pages of every region, and one `RegionFinished` or `RegionFailed` each. Never raises for AWS errors.
 
@@ -79,14 +88,13 @@ def lookup_regions(
         regions: the regions to read.
         asked: the lookups of each region.
         window: the period to read.
-        pace: seconds between two requests in a region.
-        most: most pages of a region; 0 is no limit.
+        limits: of each region.
     """
     ready: queue.Queue[Item] = queue.Queue(_HELD)
     stop = threading.Event()
-    work = (_Region(aws, region, ready, stop, pace) for region in regions)
+    work = (_Region(aws, region, ready, stop, limits.pace) for region in regions)
     # Daemon threads: an interrupted run does not wait for a response that may take a minute.
-    threads = [threading.Thread(target=each.run, args=(asked, window, most), daemon=True) for each in work]
+    threads = [threading.Thread(target=each.run, args=(asked, window, limits.most), daemon=True) for each in work]
     for thread in threads:
         thread.start()
     left = len(threads)

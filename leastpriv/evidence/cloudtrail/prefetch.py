@@ -1,8 +1,7 @@
 """Reads the log files of a folder, oldest first, with threads or processes that read ahead.
 
 For few targets most of the work is decompression and search, for which ISA-L does not hold Python's lock: threads read
-the
-next files. For all principals the work is Python's, so each thread uses a process. In both cases each file is read
+the next files. For all principals the work is Python's, so each thread uses a process. In both cases each file is read
 separately, and the results are returned in order.
 """
 
@@ -24,13 +23,13 @@ from pathlib import Path
 from threading import local
 from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, ParamSpec, TypeVar, cast
 
+from leastpriv.atomic_file import open_regular
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.cache import FileResult, FileResults
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader
 from leastpriv.evidence.cloudtrail.file_store import StoredFile, TrailFile
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
-from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Call, Gap
 
 if TYPE_CHECKING:
@@ -58,18 +57,12 @@ class ReadOptions:
         """Returns a record reader for one thread."""
         return RecordReader(self.window, self.principals, survey=self.survey)
 
-    def read(
-        self,
-        name: str,
-        region: str,
-        open_file: Callable[[], BinaryIO],
-        rows: RecordReader,
-        statistics: ReadStatistics,
-        seen: EventDeduplicator,
-    ) -> Iterator[Call | Gap]:
-        """Yields the calls and gaps of a file in order; `rows` is shared by files."""
+    def reader(
+        self, name: str, region: str, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
+    ) -> Callable[[Callable[[], BinaryIO]], Iterator[Call | Gap]]:
+        """Returns a function that yields the calls and gaps of a file in order; `rows` is shared by files."""
         reader = FileReader(name, region, statistics, seen, rows, self.max_decompressed)
-        return reader.read(open_file, self.window, self.principals)
+        return lambda open_file: reader.read(open_file, self.window, self.principals)
 
 
 class ThreadRecordReaders(local):
@@ -206,7 +199,7 @@ def read_file(
 ) -> Iterator[Call | Gap]:
     """Yields the calls and gaps of a file of a folder, in order."""
     open_file = partial(open_regular, file.path, task.root, 0)
-    return task.read(str(file.path), file.region, open_file, rows, statistics, seen)
+    return task.reader(str(file.path), file.region, rows, statistics, seen)(open_file)
 
 
 def read_file_result(task: ReadOptions, file: TrailFile, rows: RecordReader) -> FileResult:
@@ -235,8 +228,7 @@ class ReaderProcess:
     """Reads one file at a time in a child process; for one thread.
 
     The child ends when this process ends, however that happens, because its input is closed. It has its own session, so
-    that an
-    interrupt from the keyboard reaches only this process.
+    that an interrupt from the keyboard reaches only this process.
     """
 
     def __init__(self, task: ReadOptions) -> None:

@@ -1,8 +1,7 @@
 """Parses one CloudTrail record into one call, one gap, or nothing (pure).
 
 Input is untrusted, output is typed. Field meanings: "CloudTrail record contents" of the CloudTrail User Guide (excerpts
-read
-2026-11-24), and the values in 4,584 public records.
+read 2026-11-24), and the values in 4,584 public records.
 """
 
 from __future__ import annotations
@@ -10,143 +9,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import Enum, StrEnum
+from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
 from leastpriv.aws.error_codes import call_outcome
-from leastpriv.models import Call, Gap, GapKind, Outcome, Principal, Scope
-
-# Identity types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
-# CloudTrail User Guide, and types in public records). The others are services, other accounts, root, directories, or
-# AssumeRole calls (AssumeRoleWithWebIdentity) without permissions.
-_PRINCIPAL_TYPES = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
-# 16 to 128 word characters (`accessKeyIdType` of botocore's model of AWS STS, 1.43 and later).
-_OTHER_TYPES = frozenset(
-    {"Root", "AWSAccount", "AWSService", "Directory", "WebIdentityUser", "SAMLUser", "IdentityCenterUser"}
+from leastpriv.evidence.cloudtrail.caller import (
+    Caller,
+    MissingCaller,
+    _account,
+    _object,
+    _text,
+    access_key_in,
+    caller_of,
 )
-"""The other identity types that "CloudTrail userIdentity element" lists; `Unknown` and new ones may be any caller."""
-CONSOLE = "console"
-_ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
-_COMMON_KEY_LENGTH = 20
-"""Length of most ids that AWS issues."""
-_SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The role or user whose permissions a call used."""
-
-    principal: str
-    account: str
-    session: str
-    invoked_by: str
-    doubt: str = ""
-    """Why the call may be no deployment's: `console`, or an identity type that is not known."""
-    access_key: str = ""
-
-
-class MissingCaller(Enum):
-    """Why a record has no caller of a role or user."""
-
-    OTHER = "other"
-    """Another caller, whose permissions no policy of a role or user grants."""
-    UNREADABLE = "unreadable"
-    """The record has no caller."""
-
-
-def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
-    """Returns the role or user that called, whatever `invokedBy` says: services forward a caller's request."""
-    identity = record.get("userIdentity")
-    if not isinstance(identity, Mapping):
-        return MissingCaller.UNREADABLE
-    kind = identity.get("type")
-    if isinstance(kind, str) and kind in _OTHER_TYPES:
-        return MissingCaller.OTHER
-    unknown_type = kind if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES else ""
-    arn = _text(identity, "arn")
-    found = _principal(identity, arn, _text(record, "awsRegion"))
-    if isinstance(found, MissingCaller):
-        return MissingCaller.OTHER if unknown_type else found
-    # AWS alone controls a service-linked role.
-    if ":role/aws-service-role/" in found.arn:
-        return MissingCaller.OTHER
-    return Caller(
-        principal=found.arn,
-        account=_account(identity) or found.account,
-        session=_session(identity, arn) if found.kind == "role" else "",
-        invoked_by=_text(identity, "invokedBy"),
-        doubt=CONSOLE if _from_console(record, identity) else unknown_type,
-        access_key=access_key_in(identity),
-    )
-
-
-def access_key_in(fields: Mapping[str, object]) -> str:
-    """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no valid one."""
-    key = _text(fields, "accessKeyId")
-    return key if is_access_key(key) else ""
-
-
-def is_access_key(text: str) -> bool:
-    """Whether a text is a valid access key id."""
-    return (len(text) == _COMMON_KEY_LENGTH and text.isalnum() and text.isascii()) or _ACCESS_KEY.fullmatch(
-        text
-    ) is not None
-
-
-def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | MissingCaller:
-    issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
-    found = principal_of(issuer) or principal_of(arn)
-    if found:
-        return found
-    if identity.get("type") == "FederatedUser":
-        # GetFederationToken called by root, or by a caller that the record does not name.
-        return MissingCaller.OTHER
-    if arn.endswith(":root"):
-        return MissingCaller.OTHER
-    if not arn and not identity.get("type"):
-        # A service makes such records (`invokedBy`), unless they have no caller at all.
-        return MissingCaller.OTHER if identity.get("invokedBy") else MissingCaller.UNREADABLE
-    return _named_user(identity, region) or MissingCaller.UNREADABLE
-
-
-def _named_user(identity: Mapping[str, object], region: str) -> Principal | None:
-    """Returns a user that old records give by name only."""
-    if identity.get("type") != "IAMUser" or identity.get("arn"):
-        return None
-    partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
-        "us-gov" if region.startswith("us-gov-") else region[:2], "aws"
-    )
-    return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}")
-
-
-def _session(identity: Mapping[str, object], arn: str) -> str:
-    # `principalId` is AROA…:session
-    named = _text(identity, "principalId").partition(":")[2]
-    return session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
-
-
-def _from_console(record: Mapping[str, object], identity: Mapping[str, object]) -> bool:
-    # Documented next to `userIdentity`, but some records have it in the session context.
-    key = "sessionCredentialFromConsole"
-    marks = (record.get(key), _object(identity, "sessionContext").get(key))
-    return any(str(mark).lower() == "true" for mark in marks if isinstance(mark, str | bool))
-
-
-def _account(identity: Mapping[str, object]) -> str:
-    value = identity.get("accountId")
-    # Tools that parse the field as a number drop leading zeros.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**12:
-        return str(value).zfill(12)
-    return _text(identity, "accountId")
-
-
-def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
-    value = fields.get(key)
-    return value if isinstance(value, Mapping) else {}
+CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]
+"""Request parameters, response elements and resource ARNs of one call."""
 
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
@@ -228,7 +111,7 @@ def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None =
     identity = {"credentials": {"accessKeyId": key}, "subject": _text(response, names[0])}
     identity["provider"] = _text(response, names[1])
     caller = Caller(role.arn, role.account, session_of(session), "")
-    return shape.call(caller, "", time, _text(record, "eventID"), EMPTY_OBJECT, identity, ())
+    return shape.call(caller, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ()))
 
 
 def is_login(call: Call) -> bool:
@@ -245,8 +128,7 @@ def find_caller(
 
 
     Reads the fields `eventType`, `eventCategory`, `eventSource`, `awsRegion`, `userIdentity` and
-    `sessionCredentialFromConsole`,
-    and for a gap all fields that identify the record.
+    `sessionCredentialFromConsole`, and for a gap all fields that identify the record.
     """
     if _RECORD_FIELDS.isdisjoint(record):
         return SkipReason.NOT_A_RECORD
@@ -373,11 +255,10 @@ class EventFields(NamedTuple):
         access_key: str,
         time: datetime,
         event_id: str,
-        parameters: Mapping[str, object],
-        response: Mapping[str, object],
-        resources: tuple[str, ...],
+        content: CallContent,
     ) -> Call:
         """Builds one call with these fields."""
+        parameters, response, resources = content
         cut = "omitted" in parameters and _omitted(parameters)
         return Call(
             event_id,
@@ -409,15 +290,12 @@ def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
     if time is None or not shape.source or not shape.name:
         lacking = "eventTime" if time is None else "eventSource" if not shape.source else "eventName"
         return _gap(record, f"its {lacking} is missing or unreadable")
-    return shape.call(
-        caller,
-        caller.access_key,
-        time,
-        _text(record, "eventID"),
+    content = (
         object_of(record.get("requestParameters")),
         object_of(record.get("responseElements")),
         tuple(resources_of(record.get("resources"))),
     )
+    return shape.call(caller, caller.access_key, time, _text(record, "eventID"), content)
 
 
 def resources_of(value: object) -> Iterator[str]:
@@ -455,11 +333,6 @@ def _flag(value: object) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower())
     return value if isinstance(value, bool) else None
-
-
-def _text(record: Mapping[str, object], key: str) -> str:
-    value = record.get(key)
-    return value if isinstance(value, str) else ""
 
 
 def _printable_field(record: Mapping[str, object], key: str) -> str:

@@ -1,8 +1,7 @@
 """Reads blocks of records into calls, gaps and statistics, equal to `record.py` but by type and with caches.
 
 The caller and the coverage of a record are computed once for all records with equal fields. Where only the targets'
-calls are
-read, a block without a target's name is not decoded.
+calls are read, a block without a target's name is not decoded.
 """
 
 from __future__ import annotations
@@ -16,16 +15,13 @@ from itertools import compress
 from msgspec import Raw
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.caller import Caller, MissingCaller, caller_of, is_access_key
 from leastpriv.evidence.cloudtrail.record import (
     EMPTY_OBJECT,
     LOGIN_EVENTS,
-    Caller,
     EventFields,
-    MissingCaller,
     SkipReason,
-    caller_of,
     find_caller,
-    is_access_key,
     object_of,
     parse_record,
     resources_of,
@@ -154,15 +150,13 @@ class RecordReader:
         resources = () if row.resources is NULL else decode_resource_arns(row.resources)
         if resources is None or not shape.source or not shape.name:
             return None
-        return shape.call(
-            caller,
-            access_key if access_key and is_access_key(access_key) else "",
-            time,
-            row.eventID or "",
+        content = (
             EMPTY_OBJECT if row.requestParameters == NULL else _object(row.requestParameters),
             EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
             resources,
         )
+        key = access_key if access_key and is_access_key(access_key) else ""
+        return shape.call(caller, key, time, row.eventID or "", content)
 
     def _shape(self, row: DecodedRecord) -> EventFields:
         if row.errorMessage is not None:
@@ -244,8 +238,7 @@ def target_name_search(principals: Principals) -> Callable[[bytes], object] | No
     """Returns a test for the name of a target in bytes; `None` where all principals are read.
 
     Every ARN of a role or session has a slash before the name: searching from slash to slash takes a fourteenth of the
-    time of
-    a regular expression with ten names. Old records give a user by the name alone.
+    time of a regular expression with ten names. Old records give a user by the name alone.
     """
     targets = principals.targets or frozenset()
     starts = [_PLAIN.match(each.name) for each in targets]

@@ -51,8 +51,8 @@ def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> 
     """Yields the JSON values of a file in order.
 
     The values are the elements of `{"Records": […]}` or of a list, or one object per line. The file may be plain or
-    gzip (of
-    several members), whatever its name. Never raises for the content; errors of the file system become damage too.
+    gzip (of several members), whatever its name. Never raises for the content; errors of the file system become damage
+    too.
     """
     return parse_values(iter(DecompressedFile(file, max_decompressed)))
 

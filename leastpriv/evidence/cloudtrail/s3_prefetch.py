@@ -1,8 +1,7 @@
 """Fetches a bucket's objects ahead of their readers, oldest first, in bounded memory.
 
 For few targets most of the work is decompression and search, for which ISA-L does not hold Python's lock: threads read
-the
-next objects, each separately, and the results are returned in order.
+the next objects, each separately, and the results are returned in order.
 """
 
 from __future__ import annotations
@@ -174,9 +173,8 @@ class BucketPrefetcher:
         self, stored: StoredFile, opened: io.IOBase, statistics: ReadStatistics, seen: EventDeduplicator
     ) -> Iterator[Call | Gap]:
         name, rows = f"s3://{self._bucket.name}/{stored.key}", self._own.rows
-        yield from self._task.read(
-            name, region_of_path(stored.key), lambda: cast(BinaryIO, opened), rows, statistics, seen
-        )
+        reader = self._task.reader(name, region_of_path(stored.key), rows, statistics, seen)
+        yield from reader(lambda: cast(BinaryIO, opened))
         rows.survey(statistics)
 
     def _kept(self, stored: StoredFile) -> FileResult | None:

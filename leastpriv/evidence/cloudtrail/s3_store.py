@@ -111,7 +111,7 @@ class S3Trail:
             yield failed_source_gap(self._named, error)
             return
         places = {place for place in (delivery_location(each.prefix) for each in found) if place}
-        settings = yield from settings_gaps(self._clients, self._named, name, places, trails, window)
+        settings = yield from settings_gaps(self._clients, self._named, (name, places), trails, window)
         self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
         yield from location_gaps(self._named, prefix, window)
         if not found:

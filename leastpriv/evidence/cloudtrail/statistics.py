@@ -9,8 +9,8 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals
+from leastpriv.evidence.cloudtrail.caller import Caller
 from leastpriv.evidence.cloudtrail.record import (
-    Caller,
     account_of,
     is_data_event,
     is_management_event,

@@ -1,8 +1,7 @@
 """Reads a trail's configuration from AWS: its delivery location, and gaps for events that it excludes.
 
 Shapes of the answers: DescribeTrails, GetTrailStatus and GetEventSelectors of the CloudTrail API reference, and
-"Logging
-management events" and "Logging data events" of the CloudTrail User Guide (read 2026-11-24).
+"Logging management events" and "Logging data events" of the CloudTrail User Guide (read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -54,8 +53,7 @@ def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
     """Yields what a trail excludes according to GetEventSelectors: scope and description.
 
     For data events of selected resources, the scope exempts those resources: the records themselves must show whether
-    they are
-    recorded for long enough (docs: decision 6).
+    they are recorded for long enough (docs: decision 6).
     """
     selectors = _selectors(answer)
     yield from _management([each for each in selectors if each.category == "Management"])
@@ -229,8 +227,7 @@ def split_location(location: str) -> tuple[str, str]:
 def settings_gaps(
     clients: AwsClients,
     named: str,
-    bucket: str,
-    places: Collection[DeliveryLocation],
+    delivery: tuple[str, Collection[DeliveryLocation]],
     trails: tuple[Trail, ...] | None,
     window: Window,
 ) -> Generator[Gap, None, TrailSettings]:
@@ -239,19 +236,17 @@ def settings_gaps(
     Returns what the trails that recorded the longest part of the window include.
 
     Of several trails only those count that recorded the whole window, or else the longest part of it: events that each
-    of
-    them excludes are hidden.
+    of them excludes are hidden.
 
     Args:
         clients: creates AWS clients.
         named: the source's name in the gaps.
-        bucket: the bucket's name.
-        places: the delivery locations that are read.
+        delivery: the bucket's name, and the delivery locations that are read.
         trails: the trails, where known; None: look for them.
         window: the period that is read.
     """
     try:
-        known = trails_delivering_to(clients, bucket, places) if trails is None else trails
+        known = trails_delivering_to(clients, *delivery) if trails is None else trails
         found = [_trail_gaps(clients, trail, window) for trail in known]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")

@@ -55,8 +55,7 @@ def read_decoded(text: str, denial: Denial) -> Denial:
 
     Format: "DecodeAuthorizationMessage" in the AWS STS API Reference (read 2026-11-24): `allowed`, `explicitDeny`,
     `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`. It does not say
-    which policy
-    type lacked the permission; no grant overrides an explicit deny.
+    which policy type lacked the permission; no grant overrides an explicit deny.
     """
     try:
         told = json.loads(text)

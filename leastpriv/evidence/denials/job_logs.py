@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
+from leastpriv.atomic_file import open_regular
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials.log_text import LogText, clean_log_text
 from leastpriv.evidence.denials.message import find_denials
-from leastpriv.evidence.regular_files import open_regular
 from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20
@@ -111,8 +111,7 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
     """Returns each denial once, with the most complete of its copies, and whether some were left out.
 
     Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal actions and an equal
-    resource;
-    a principal or reason that one copy lacks comes from another.
+    resource; a principal or reason that one copy lacks comes from another.
     """
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0

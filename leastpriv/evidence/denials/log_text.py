@@ -1,8 +1,7 @@
 """Removes what tools add to the text of a log: colours, timestamps, boxes and escapes. Line breaks remain.
 
 A break may be between two words (Terraform's boxes, people) or inside one (CDK at the width of the terminal, SAM's
-columns);
-the grammar decides which. Words are therefore matched with `breakable`: a break may occur anywhere.
+columns); the grammar decides which. Words are therefore matched with `breakable`: a break may occur anywhere.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
 """Parses denial messages: action, resource, principal, denying policy type, and whether a grant helps (pure).
 
 AWS's own sentence takes precedence: `User: PRINCIPAL is not authorized to perform: ACTION on resource: RESOURCE`, then
-an
-optional reason: `because no identity-based policy allows the ACTION action`, or `with an explicit deny in a service
-control
-policy: ARN` ("Troubleshoot access denied error messages" of the IAM User Guide, read 2026-11-24, and 343 labelled
-public
-messages, about half of which have no reason). Where a tool prints only that an operation was denied, the action is
-inferred
-from the operation, and the denial says so.
+an optional reason: `because no identity-based policy allows the ACTION action`, or `with an explicit deny in a service
+control policy: ARN` ("Troubleshoot access denied error messages" of the IAM User Guide, read 2026-11-24, and 343
+labelled public messages, about half of which have no reason). Where a tool prints only that an operation was denied,
+the action is inferred from the operation, and the denial says so.
 """
 
 from __future__ import annotations
@@ -52,10 +48,8 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     """Parses one denial message. Never raises.
 
     A message from which no action follows gives empty `actions`, and is not `mendable`. `mendable` is true only with an
-    action,
-    without an explicit deny, and where the reason is an identity-based policy or missing. `resource` is as AWS writes
-    it, for
-    IAM perhaps `role NAME`; empty where the message has none.
+    action, without an explicit deny, and where the reason is an identity-based policy or missing. `resource` is as AWS
+    writes it, for IAM perhaps `role NAME`; empty where the message has none.
     """
     found = [each.denial for each in find_denials(clean_log_text(message))]
     best = next((denial for denial in found if denial.actions), found[0] if found else None)

@@ -73,8 +73,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     """Returns the needs for one action that a denial names.
 
     The message repeats names that the caller chose, perhaps truncated: where message and request agree, the resource
-    comes
-    from the request. Where they differ, AWS's message names what AWS checked.
+    comes from the request. Where they differ, AWS's message names what AWS checked.
     """
     known = catalog.action(action)
     name = known.name if known else action
@@ -164,8 +163,7 @@ def logged_needs(denial: Denial, principal: str, known: Collection[str] = ()) ->
     """Returns the needs of a logged denial for a principal, by ARN; none for a denial without an action.
 
     Masked parts of the resource are filled from `known`, ARNs of other evidence. A resource that remains masked, or is
-    missing,
-    or has AWS's own wildcard, is not known: the need is then not exact.
+    missing, or has AWS's own wildcard, is not known: the need is then not exact.
     """
     resource = fill_hidden_parts(
         resource_arn(denial.resource, principal), known, masked_principal=denial.principal, principal=principal
@@ -177,8 +175,7 @@ def as_rehearsal_denial(denial: Denial, session: str) -> Denial:
     """Adjusts a denial in a rehearsal run, where the session policy is the proposal.
 
     What the session policy does not allow is missing in the proposal: the denial is mendable, and `denied_by` remains
-    `session`. An
-    explicit deny remains one, since no grant overrides it.
+    `session`. An explicit deny remains one, since no grant overrides it.
     """
     refused = denial.denied_by is DeniedBy.SESSION and not denial.explicit and bool(denial.actions)
     return replace(denial, mendable=True, why="") if refused and is_rehearsal(session) else denial

@@ -288,7 +288,7 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
     why = other or ("the service gives no action" if null and service is None else "")
     is_s3 = any(action.startswith("s3:") for action in actions)
     resource = queue_arn(body[:400]) if queue else s3_resource(actions, near) if is_s3 else ""
-    return inferred_denial(layout, each.start, end, actions, resource, why)
+    return inferred_denial(layout, (each.start, end), actions, resource, why)
 
 
 def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:

@@ -60,6 +60,10 @@ _ELSEWHERE = re.compile(
 """Signs of an answer by another server, or to a request without a signature."""
 
 
+_OWN_REASON = re.compile(r"\b(?:access[ \n\v]*denied|forbidden)[ \n\v]+because\b", re.IGNORECASE)
+"""`Access Denied because object protected by object lock`: S3 names another cause than a missing permission."""
+
+
 def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator[FoundDenial]:
     """Finds answers of S3 without an action, each with the nearest operation or request in its paragraph.
 
@@ -75,12 +79,14 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator
         if not _is_bare(text, answer):
             continue
         first, last = _paragraph(text, answer)
+        if _OWN_REASON.search(text, answer.start(), last):
+            continue
         if _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last]):
             continue
         candidates = _candidates(text, first, last, answer)
         span, actions = min(candidates, key=lambda each: _distance(text, answer.span(), each[0]), default=((0, 0), ()))
         start, end = min(answer.start(), span[0]), max(answer.end(), span[1])
-        found = inferred_denial(layout, start, end, actions, why=other_cause_reason(text[first:last]))
+        found = inferred_denial(layout, (start, end), actions, why=other_cause_reason(text[first:last]))
         if actions and not is_covered(found, named, _REACH) and not is_covered(found, own):
             own.append(found)
     yield from own

@@ -1,14 +1,12 @@
 """Infers denials from other messages than AWS's sentence: tool output and stack traces (pure).
 
 Terraform's AWS provider, and Pulumi's, which is built on it, write a verb, the service and a resource kind, as in
-`creating S3
-Bucket (logs): AccessDenied: Access Denied` ("Error Handling", Terraform AWS provider's contributor guide, read
-2026-11-26). Verb and kind identify the operation where exactly one operation has that name.
+`creating S3 Bucket (logs): AccessDenied: Access Denied` ("Error Handling", Terraform AWS provider's contributor guide,
+read 2026-11-26). Verb and kind identify the operation where exactly one operation has that name.
 
 Stack frames have the SDKs' own names: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`,
-before
-2023 `deserializeAws_restXmlPutObjectCommandError`), and Java's client method (`DefaultS3Client.putObject`, in version 1
-`AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
+before 2023 `deserializeAws_restXmlPutObjectCommandError`), and Java's client method (`DefaultS3Client.putObject`, in
+version 1 `AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
 """
 
 from __future__ import annotations
@@ -73,7 +71,7 @@ def _lacking(layout: LogText) -> Iterator[FoundDenial]:
         if action:
             before = layout.text[max(0, match.start() - 100) : match.start()]
             why = "it speaks of another role" if _OTHER_ROLE.search(before) else ""
-            found = inferred_denial(layout, match.start(), match.end(), (action,), why=why)
+            found = inferred_denial(layout, match.span(), (action,), why=why)
             yield replace(found, denial=replace(found.denial, inferred=False))
 
 
@@ -83,8 +81,7 @@ def _code_objects(layout: LogText) -> Iterator[FoundDenial]:
         place = without_breaks(match["place"])
         yield inferred_denial(
             layout,
-            match.start(),
-            match.end(),
+            match.span(),
             actions_of("s3", without_breaks(match["operation"])),
             f"arn:aws:s3:::{place}" if "/" in place else "",
         )
@@ -105,7 +102,7 @@ def _typed(layout: LogText) -> Iterator[FoundDenial]:
             after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
             actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
             why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
-            yield inferred_denial(layout, match.start(), answered.end(), actions, why=why)
+            yield inferred_denial(layout, (match.start(), answered.end()), actions, why=why)
 
 
 def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
@@ -119,27 +116,25 @@ def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
             if told and service is not None and (not told["code"] or is_denial_code(told["code"])):
                 before = text[max(0, match.start() - NEAR) : match.end()]
                 resource = s3_arn(phrase, action, told["name"] or "") or s3_resource((action,), before)
-                yield inferred_denial(layout, match.start(), match.end() + 60, (action,), resource)
+                yield inferred_denial(layout, (match.start(), match.end() + 60), (action,), resource)
 
 
 def _ciphertexts(layout: LogText) -> Iterator[FoundDenial]:
     for match in _KEY_OF_CIPHERTEXT.finditer(layout.text):
-        yield inferred_denial(layout, match.start(), match.end(), ("kms:Decrypt",))
+        yield inferred_denial(layout, match.span(), ("kms:Decrypt",))
 
 
 def _endpoints(layout: LogText) -> Iterator[FoundDenial]:
     """S3's message with the code VpceAccessDenied: no action, but the policy type."""
     for match in _ENDPOINT.finditer(layout.text):
-        found = inferred_denial(layout, match.start(), match.end(), (), why=why_no_grant_helps(DeniedBy.VPCE))
+        found = inferred_denial(layout, match.span(), (), why=why_no_grant_helps(DeniedBy.VPCE))
         yield replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
 
 
 def _not_assumed(layout: LogText) -> Iterator[FoundDenial]:
     for match in _NOT_ASSUMED.finditer(layout.text):
         why = other_cause_reason(match[0])
-        yield inferred_denial(
-            layout, match.start(), match.end(), ("sts:AssumeRole",), without_breaks(match["role"]), why
-        )
+        yield inferred_denial(layout, match.span(), ("sts:AssumeRole",), without_breaks(match["role"]), why)
 
 
 def _decoded(layout: LogText) -> Iterator[FoundDenial]:
@@ -152,7 +147,7 @@ def _decoded(layout: LogText) -> Iterator[FoundDenial]:
         if is_action(action):
             explicit = fields.get("explicitDeny") == "true"
             why = "an explicit deny refused it, which no grant outweighs" if explicit else ""
-            found = inferred_denial(layout, match.start(), match.end(), (action,), fields.get("resource", ""), why)
+            found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
             yield replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
 
 
@@ -211,7 +206,7 @@ def find_by_phrase(layout: LogText) -> Iterator[FoundDenial]:
         if phrase and actions:
             resource = s3_arn("", actions[0], phrase["name"] or "") if actions[0].startswith("s3:") else ""
             yield inferred_denial(
-                layout, begin + phrase.start(), min(code.end() + 60, len(layout.text)), actions, resource
+                layout, (begin + phrase.start(), min(code.end() + 60, len(layout.text))), actions, resource
             )
 
 
@@ -260,7 +255,7 @@ def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
             )
             actions = next(filter(None, frames), ())
             if actions:
-                yield inferred_denial(layout, start, min(start + 100, len(text)), actions)
+                yield inferred_denial(layout, (start, min(start + 100, len(text))), actions)
                 break
 
 

@@ -103,9 +103,10 @@ def bare_denial_service(text: str) -> str | None:
 
 
 def inferred_denial(
-    layout: LogText, start: int, end: int, actions: tuple[str, ...], resource: str = "", why: str = ""
+    layout: LogText, span: tuple[int, int], actions: tuple[str, ...], resource: str = "", why: str = ""
 ) -> FoundDenial:
     """Builds a denial of inferred actions; `why` says why no grant helps."""
+    start, end = span
     around = layout.text[max(0, start - NEAR) : end + 200]
     store = foreign_store(around) if any(action.startswith("s3:") for action in actions) else ""
     reason = why or (f"the request went to {store}" if store else "")

@@ -1,8 +1,7 @@
 """The history of one role or user as frozen dataclasses, its merge, and what a run adds to it.
 
 Two runs may write at once, and a run may be repeated, so the merge is commutative, associative and idempotent: it never
-adds
-counts up. A count is a lower bound, and the larger bound is better. A run adds days, months and resource patterns;
+adds counts up. A count is a lower bound, and the larger bound is better. A run adds days, months and resource patterns;
 no parameters, addresses or persons.
 """
 

@@ -103,8 +103,8 @@ _MAX_REQUEST = 90.0
 class RequestDeadline:
     """Limits the time of each request, and of all requests of a run together."""
 
-    def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
-        self._sleep, self._clock = sleep, clock
+    def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.sleep, self._clock = sleep, clock
         self._spent = 0.0
         self._started = 0.0
         self._is_rate_limit = False
@@ -145,7 +145,7 @@ class RequestDeadline:
         self._is_rate_limit = is_rate_limit
         if seconds > self._left():
             raise DeadlineError(is_rate_limit=is_rate_limit)
-        self._sleep(seconds)
+        self.sleep(seconds)
 
     def _left(self) -> float:
         used = self._clock() - self._started
@@ -169,17 +169,16 @@ class Connection:
         *,
         api_url: str,
         web_url: str,
-        sleep: Callable[[float], None],
-        clock: Callable[[], float] = time.monotonic,
+        deadline: RequestDeadline,
     ) -> Connection:
         """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`.
 
         Raises:
             PullRequestError: GitHub rejects the token, or the repository does not exist for it.
         """
-        client = _client(token, api_url, RequestDeadline(sleep, clock))
+        client = _client(token, api_url, deadline)
         with translate_github_errors(f"reading the repository {full_name}"):
-            return cls(client.get_repo(full_name), web_url, sleep)
+            return cls(client.get_repo(full_name), web_url, deadline.sleep)
 
     @property
     def owner(self) -> str:

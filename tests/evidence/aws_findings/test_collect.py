@@ -99,7 +99,7 @@ class Account:
 
     def aws_findings(self, door: Aws) -> AwsFindings:
         role, start = parse_principal(ROLE), NOON - 40 * DAY
-        return collect_aws_findings(door, role, self.waiting, access=True, generation=GENERATION, start=start)
+        return collect_aws_findings(door, role, self.waiting, access=True, generation=(GENERATION, start))
 
 
 @pytest.fixture

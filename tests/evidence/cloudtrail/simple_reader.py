@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.caller import caller_of
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import (
     SkipReason,
     account_of,
-    caller_of,
     event_time,
     is_data_event,
     is_management_event,

@@ -12,7 +12,7 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github import client
-from leastpriv.pull_request.github.client import Connection, translate_github_errors
+from leastpriv.pull_request.github.client import Connection, RequestDeadline, translate_github_errors
 from tests.fakes.github import FakeGitHub
 
 FULL_NAME = "acme/orders"
@@ -43,8 +43,7 @@ def connected(github: FakeGitHub, clock: Clock) -> Connection:
         FULL_NAME,
         api_url=github.url,
         web_url="https://github.example",
-        sleep=clock.sleep,
-        clock=clock.time,
+        deadline=RequestDeadline(clock.sleep, clock.time),
     )
 
 
@@ -104,7 +103,9 @@ def test_a_server_that_answers_byte_by_byte_ends_the_request(monkeypatch: pytest
     monkeypatch.setattr(client, "_MAX_REQUEST", 0.5)
     started = time.monotonic()
     with dripping_server() as url, pytest.raises(PullRequestError, match="took too long to answer"):
-        Connection.open("t", FULL_NAME, api_url=url, web_url="https://github.example", sleep=_no_sleep)
+        Connection.open(
+            "t", FULL_NAME, api_url=url, web_url="https://github.example", deadline=RequestDeadline(_no_sleep)
+        )
     assert time.monotonic() - started < 10
 
 

@@ -14,7 +14,7 @@ from leastpriv.errors import PullRequestError
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.pull_request.comment_commands import controls_section
 from leastpriv.pull_request.github.branches import Branches
-from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import EDITED_LABEL, PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL, DeclinedProposal
 from leastpriv.pull_request.models import (
@@ -73,7 +73,11 @@ def github() -> Iterator[FakeGitHub]:
 
 def connect(github: FakeGitHub, sleep: Callable[[float], None] = lambda _: None, token: str = "") -> Connection:
     return Connection.open(
-        token or github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=sleep
+        token or github.token,
+        "acme/orders",
+        api_url=github.url,
+        web_url="https://github.example",
+        deadline=RequestDeadline(sleep),
     )
 
 

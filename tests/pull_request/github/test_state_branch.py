@@ -11,7 +11,7 @@ import pytest
 from github import InputGitAuthor, InputGitTreeElement
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
-from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.state_branch import BranchStateStore
 from leastpriv.pull_request.state_store import FolderStateStore, StateStore, StateUpdate
 from tests.fakes.github import FakeGitHub
@@ -33,7 +33,7 @@ def store(
     github: FakeGitHub, path: str = PATH, token: str = "", web: str = "https://github.com", max_bytes: int = MAX_BYTES
 ) -> BranchStateStore:
     connection = Connection.open(
-        token or github.token, "acme/orders", api_url=github.url, web_url=web, sleep=lambda _: None
+        token or github.token, "acme/orders", api_url=github.url, web_url=web, deadline=RequestDeadline(lambda _: None)
     )
     return BranchStateStore(connection, BRANCH, path, "Remember what ci-deploy used", max_bytes)
 
@@ -149,7 +149,11 @@ class TestForgedState:
         """A commit on the branch with the trailer, made with a person's token and any author."""
         token = github.token_for("kim")
         repository = Connection.open(
-            token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
+            token,
+            "acme/orders",
+            api_url=github.url,
+            web_url="https://github.com",
+            deadline=RequestDeadline(lambda _: None),
         ).repository
         head = repository.get_git_commit(github.head(BRANCH))
         element = InputGitTreeElement(path, "100644", "blob", content=content)
@@ -194,7 +198,11 @@ class TestForgedState:
     def test_other_commits_of_the_bot_hold_no_state(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         own_store = Connection.open(
-            github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
+            github.token,
+            "acme/orders",
+            api_url=github.url,
+            web_url="https://github.com",
+            deadline=RequestDeadline(lambda _: None),
         ).repository
         head = own_store.get_git_commit(github.head(BRANCH))
         tree = own_store.create_git_tree(

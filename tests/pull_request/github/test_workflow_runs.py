@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leastpriv.models import Origin, Run, Trust, WebIdentity
-from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.github.workflow_runs import BY_LOGIN, BY_SESSION_NAME
 from leastpriv.pull_request.models import PullRequestOptions
@@ -29,7 +29,11 @@ def github() -> Iterator[FakeGitHub]:
 
 def repository_for(github: FakeGitHub, token: str = "") -> GitHubRepository:
     connection = Connection.open(
-        token or github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=lambda _: None
+        token or github.token,
+        "acme/orders",
+        api_url=github.url,
+        web_url="https://github.example",
+        deadline=RequestDeadline(lambda _: None),
     )
     return GitHubRepository(connection, PullRequestOptions())
 

@@ -72,13 +72,13 @@ def read(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were opened."""
     names: list[str] = []
-    real = prefetch._opened
+    real = prefetch.open_regular
 
-    def note(path: Path) -> Any:
+    def note(path: Path, *options: Any) -> Any:
         names.append(path.name)
-        return real(path)
+        return real(path, *options)
 
-    monkeypatch.setattr(prefetch, "_opened", note)
+    monkeypatch.setattr(prefetch, "open_regular", note)
     return names
 
 

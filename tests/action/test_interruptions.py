@@ -70,6 +70,7 @@ def _arguments(folder: Path) -> tuple[str, ...]:
     write_trail(folder / "trail", deploys([CREATE_QUEUE, UPDATE], times=20, days=2))
     return (
         "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", "trail", "--minimum-days", "0",
+        "--aws-regions", "eu-west-1",
         "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true", "--trust-policy",
         "trust.json", "--template", "t.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
     )  # fmt: skip

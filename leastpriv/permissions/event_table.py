@@ -179,7 +179,8 @@ def _index(kind: str) -> tuple[dict[tuple[str, str], list[_Row]], dict[str, list
 
 
 _FOLDER = Path(__file__).parent / "data" / "event_map"
-_PREFIX = re.compile(r"[a-z0-9-]+")
+_PREFIX = re.compile(r"[a-z0-9-]{1,63}")
+"""Of at most the length of a host name's label: a longer one may be too long for the name of a file."""
 
 
 class OperationFacts(msgspec.Struct, frozen=True, gc=False):

@@ -134,3 +134,8 @@ def test_any_text_gets_an_answer_and_only_known_or_unverified_names(source: str,
         assert all(catalog.spelling(name) == name for name in names(found))
     else:
         assert not re.search(r"[*?$\s]", "".join(names(found)))
+
+
+@pytest.mark.parametrize("service", ["a" * 2_000, "../event_map/sqs", ""])
+def test_a_service_name_that_no_file_can_have_has_no_facts(service: str) -> None:
+    assert facts_of(f"{service}:CreateQueue") == facts_of("sqs:NoSuchOperation")

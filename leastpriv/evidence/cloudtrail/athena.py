@@ -229,7 +229,10 @@ class AthenaTable:
         # Where the table does not distinguish data events from others, a read-only call may be either.
         told = record if table.has_event_categories else {**record, "readOnly": None}
         times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
-        count_period(statistics, told, [time for time in times if time and window.contains(time)], principals, number)
+        inside = [time for time in times if time and window.contains(time)]
+        # The query also returns times in other formats, which may be outside the window.
+        if inside or not all(times):
+            count_period(statistics, told, inside, principals, number)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number
             return

@@ -293,7 +293,7 @@ def test_odd_records_give_what_the_reader_of_files_makes_of_them(
     for name in ("calls", "duplicates", "kinds", "sources"):
         assert getattr(source.statistics, name) == getattr(files.statistics, name)
     assert source.statistics.spans.keys() == files.statistics.spans.keys()
-    assert (len(calls), lost) == (16 if window == ALWAYS else 15, 4)
+    assert (len(calls), lost) == (18 if window == ALWAYS else 17, 4)
 
 
 def outlines(items: Iterator[Call | Gap]) -> tuple[list[str], int]:

@@ -19,6 +19,7 @@ from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import GUARD, guard_context, propose
 from leastpriv.proposal.resource_narrowing import creators_of
 from tests.fakes.evidence import evidence_for
+from tests.hypothesis_profiles import sampled
 
 WIDE = Options(drop_unseen_services=True, minimum_runs=1)
 
@@ -30,7 +31,7 @@ def policies(shared_folder: Path) -> list[tuple[Document, Evidence]]:
 
 
 def _policies(shared_folder: Path) -> Iterator[tuple[Document, Evidence]]:
-    for path in sorted((shared_folder / "corpus" / "policies").glob("*.json"))[::5]:
+    for path in sampled(sorted((shared_folder / "corpus" / "policies").glob("*.json"))[::5]):
         try:
             document = parse(path.read_bytes(), path.name)
         except PolicyFileError:
@@ -74,7 +75,7 @@ def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
             # The resources of an action are restricted only after its wildcard is narrowed.
             assert len(few.changes) + len(held) <= len(whole.changes)
             cut += bool(held)
-    assert cut > 10
+    assert cut > len(sampled(range(10)))
 
 
 def test_an_unreached_limit_changes_nothing(policies: list[tuple[Document, Evidence]]) -> None:

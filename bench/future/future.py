@@ -52,6 +52,8 @@ from leastpriv.report.changes import statements_to_copy
 from tests.end_to_end.lab.lab import ACCOUNT, PYTHON, ROOT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"
+REGION = "us-east-1"
+"""The region of all histories."""
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 Policy = Mapping[str, Any]
 
@@ -204,8 +206,8 @@ def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullReques
     policy.unlink(missing_ok=True)
     if committed:
         policy.write_text(json.dumps(committed, indent=2), encoding="utf-8")
-    inputs = {"role-arn": ROLE, "policy-file": str(policy), "trails": (str(trail),), "minimum-days": "0"}
-    settings = from_options(inputs)
+    inputs = {"role-arn": ROLE, "policy-file": str(policy), "trails": (str(trail),), "aws-regions": REGION}
+    settings = from_options({**inputs, "minimum-days": "0"})
     target = Target(settings, "policy.json", scratch)
     run = RunContext(settings, (target,), NOW, (trail,))
     return make_proposal(run, target, lambda: read_target(run, target))

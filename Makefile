@@ -52,7 +52,7 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,pre-commit,$(BIN)/pre-commit validate-config)
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
-	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
+	$(call step,inputs page,$(BIN)/python tools/readme_tables.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
 	$(call step,metrics,$(BIN)/python tools/metrics.py)
 
@@ -79,7 +79,7 @@ screenshots: $(STAMP) ## Take the pictures of the README anew, from the bundled 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-readme: $(STAMP) ## Write what follows from the inputs: the tables of README.md and the schema of the config
+readme: $(STAMP) ## Write what follows from the inputs: docs/inputs.md, the reader role and the schema of the config
 	@$(BIN)/python tools/readme_tables.py
 	@$(BIN)/python tools/config_schema.py
 

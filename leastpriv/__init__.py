@@ -1,3 +1,3 @@
-"""Works out which permissions a CI role needs and proposes the policy change, with proof."""
+"""Removes the permissions a CI role does not use and adds those it was denied, with proof."""
 
 __version__ = "0.1.0"

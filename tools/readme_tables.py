@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md: the tables of action.yml, and the reader role; `--check` only compares."""
+"""Write docs/inputs.md from action.yml, and the policies in docs/reader-role.md; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -13,26 +13,115 @@ from leastpriv.init.options import InitOptions
 from leastpriv.init.reader_role import DEFAULT_SOURCES, ISSUER, reader_grants, reader_policy, subjects
 
 ROOT = Path(__file__).resolve().parent.parent
+INPUTS_PAGE = ROOT / "docs/inputs.md"
+READER_PAGE = ROOT / "docs/reader-role.md"
 
 Entries = Mapping[str, Mapping[str, object]]
 
+GROUPS: tuple[tuple[str, str], ...] = (
+    ("The role and its policy", "role-arn policy-file also-attached trust-policy config"),
+    ("What the run does", "mode when-no-calls drift-report"),
+    (
+        "Evidence",
+        "trails lookback-days aws-regions athena-table wait-for-events job-logs last-accessed access-analyzer "
+        "validate-digests cache-dir evidence-branch",
+    ),
+    ("When a permission is removed", "minimum-days minimum-runs minimum-confidence grace-days unseen-services keep"),
+    ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
+    ("Checks by AWS", "custom-policy-checks"),
+    (
+        "The pull request",
+        "github-token base branch labels reviewers team-reviewers assignees draft",
+    ),
+    ("Files to keep", "page-file sarif-file"),
+)
+"""Headings of docs/inputs.md, each with its inputs; a test compares them with action.yml."""
 
-def with_tables(readme: str, action: Mapping[str, Entries]) -> str:
-    """Return `readme` with new content between its markers.
+EXAMPLES: Mapping[str, str] = {
+    "role-arn": "arn:aws:iam::123456789012:role/ci-deploy",
+    "policy-file": "iam/ci-deploy.json",
+    "also-attached": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+    "trust-policy": "iam/ci-deploy-trust.json",
+    "config": ".github/leastpriv.yml",
+    "mode": "check",
+    "when-no-calls": "report",
+    "drift-report": "issue",
+    "trails": "s3://my-trail-bucket",
+    "lookback-days": "60",
+    "aws-regions": "eu-west-1, us-east-1",
+    "athena-table": "security/cloudtrail.records",
+    "wait-for-events": "15",
+    "job-logs": "auto",
+    "last-accessed": "false",
+    "access-analyzer": "arn:aws:iam::123456789012:role/analyzer, arn:aws:cloudtrail:eu-west-1:123456789012:trail/main",
+    "validate-digests": "true",
+    "cache-dir": ".leastpriv-cache",
+    "evidence-branch": "leastpriv-evidence",
+    "minimum-days": "60",
+    "minimum-runs": "10",
+    "minimum-confidence": "90",
+    "grace-days": "14",
+    "unseen-services": "drop",
+    "keep": "s3:Delete*, kms:*",
+    "resources": "exact",
+    "never-add": "iam:*, organizations:*",
+    "unknown-refs": "refuse",
+    "break-glass": "break-glass-*",
+    "max-changes": "20",
+    "custom-policy-checks": "true",
+    "github-token": "${{ steps.app-token.outputs.token }}",
+    "base": "main",
+    "branch": "leastpriv/production",
+    "labels": "security, iam",
+    "reviewers": "octocat",
+    "team-reviewers": "platform",
+    "assignees": "octocat",
+    "draft": "true",
+    "page-file": "leastpriv.html",
+    "sarif-file": "leastpriv.sarif",
+}
+"""A value of each input."""
+
+
+def inputs_page(action: Mapping[str, Entries]) -> str:
+    """Return docs/inputs.md: every input by purpose, with its default and an example, and every output.
+
+    Raises:
+        ValueError: an input has no group or no example, or a group names an input that does not exist.
+    """
+    grouped = [name for _, names in GROUPS for name in names.split()]
+    if sorted(grouped) != sorted(action["inputs"]) or set(grouped) != set(EXAMPLES):
+        wrong = set(grouped) ^ set(action["inputs"]) | set(grouped) ^ set(EXAMPLES)
+        raise ValueError(f"GROUPS and EXAMPLES of tools/readme_tables.py differ from action.yml: {sorted(wrong)}")
+    text = (
+        "# Inputs and outputs\n\n"
+        "`make readme` writes this page from `action.yml`. Every input is also an option of `leastpriv propose`,\n"
+        "unless it concerns GitHub alone. Separate lists by newlines or commas; repeat an option that takes a list.\n"
+    )
+    for heading, names in GROUPS:
+        entries = {name: action["inputs"][name] for name in names.split()}
+        text += f"\n## {heading}\n\n" + table(entries, "inputs")
+    return text + "\n## Outputs\n\n" + _HOW_TO_READ_OUTPUTS + table(action["outputs"], "outputs")
+
+
+_HOW_TO_READ_OUTPUTS = (
+    "Outputs contain names from your account. Pass them to a shell through `env:`, never inside the script:\n\n"
+    "```yaml\n- run: printf '%s\\n' \"$REMOVED\"\n  env:\n"
+    "    REMOVED: ${{ steps.leastpriv.outputs.removed-actions }}\n```\n\n"
+)
+
+
+def with_reader(page: str) -> str:
+    """Return `page` with the policies of the reader role between its markers.
 
     Raises:
         ValueError: a marker is missing or occurs twice.
     """
-    parts = {name: ("action.yml", table(action[name], name)) for name in ("inputs", "outputs")}
-    parts["reader"] = ("leastpriv/setup", reader())
-    for name, (source, text) in parts.items():
-        begin, end = f"<!-- {name}: from {source} by `make readme` -->\n", f"<!-- {name}: end -->\n"
-        if readme.count(begin) != 1 or readme.count(end) != 1:
-            raise ValueError(f"README.md needs the markers of the {name} exactly once: {begin.strip()} … {end.strip()}")
-        before, rest = readme.split(begin)
-        after = rest.split(end)[1]
-        readme = before + begin + "\n" + text + "\n" + end + after
-    return readme
+    begin, end = "<!-- reader: written by `make readme` -->\n", "<!-- reader: end -->\n"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"docs/reader-role.md needs these markers exactly once: {begin.strip()} … {end.strip()}")
+    before, rest = page.split(begin)
+    return before + begin + "\n" + reader() + "\n" + end + rest.split(end)[1]
 
 
 def reader() -> str:
@@ -54,30 +143,35 @@ def reader() -> str:
         ],
     }
     policy = json.dumps(reader_policy(reader_grants(DEFAULT_SOURCES), values), indent=2)
-    told = "Who may take it: jobs on the branch `main`, by the names of owner and repository and by their ids."
-    return f"```json\n{policy}\n```\n\n{told}\n\n```json\n{json.dumps(trust, indent=2)}\n```\n"
+    trusted = (
+        "The trust policy allows jobs on the branch `main`, by the names of owner and repository and by their ids:"
+    )
+    return f"```json\n{policy}\n```\n\n{trusted}\n\n```json\n{json.dumps(trust, indent=2)}\n```\n"
 
 
 def table(entries: Entries, name: str) -> str:
     """Return the inputs or outputs as a table."""
-    columns = ("Input", "Default", "Meaning") if name == "inputs" else ("Output", "Value")
+    columns = ("Input", "Default", "Meaning", "Example") if name == "inputs" else ("Output", "Value")
     rows = [" | ".join(columns), " | ".join("---" for _ in columns)]
     for key, entry in entries.items():
-        cells = (f"`{key}`", _default(entry), str(entry["description"]))
-        rows.append(" | ".join(cell.replace("|", "\\|") for cell in (cells if name == "inputs" else cells[::2])))
+        cells = [f"`{key}`", str(entry["description"])]
+        if name == "inputs":
+            cells = [cells[0], _default(entry), cells[1], f"`{EXAMPLES[key]}`"]
+        rows.append(" | ".join(cell.replace("|", "\\|") for cell in cells))
     return "\n".join([*(f"| {row} |" for row in rows), ""])
 
 
 def main(arguments: list[str]) -> int:
-    """Write README.md, or with `--check` compare it; 1 when it is stale."""
-    readme = ROOT / "README.md"
-    present = readme.read_text(encoding="utf-8")
-    fresh = with_tables(present, YAML(typ="safe", pure=True).load(ROOT / "action.yml"))
+    """Write the pages, or with `--check` compare them; 1 when one is stale."""
+    action = YAML(typ="safe", pure=True).load(ROOT / "action.yml")
+    pages = {INPUTS_PAGE: inputs_page(action), READER_PAGE: with_reader(READER_PAGE.read_text(encoding="utf-8"))}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if arguments == ["--check"]:
-        if fresh != present:
-            print("README.md is older than action.yml or leastpriv/setup: run `make readme`.")
-        return int(fresh != present)
-    readme.write_text(fresh, encoding="utf-8")
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} differs from action.yml or leastpriv/init: run `make readme`.")
+        return int(bool(stale))
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8")
     return 0
 
 

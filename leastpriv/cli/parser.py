@@ -8,19 +8,19 @@ from typing import Any, NoReturn
 from leastpriv import __version__
 
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
-_DENIALS_CODES = "exit codes: 0 there are refusals; 1 there are none, or the job could not be done; 2 bad input"
-_TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progress, or rounds spent; 2 bad input"
+_DENIALS_CODES = "exit codes: 0 denials found; 1 no denials, or the job could not be done; 2 bad input"
+_TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progress, or no round left; 2 bad input"
 _CONTAINS_CODES = "exit codes: 0 nothing new is allowed; 1 could not do its job; 2 bad input; 3 new access found"
 
 
 def parser(only: str | None = None) -> ArgumentParser:
-    """The parser of the whole command; it exits with 2 on a wrong option, as argparse does.
+    """Returns the parser of the whole command; it exits with 2 on a wrong option, as argparse does.
 
     `only`: the command that is asked for, if there is one of this name: making all takes as long as starting Python.
     """
     whole = _Parser(
         prog="leastpriv",
-        description="Works out which permissions a CI role needs and proposes the policy change, with proof.",
+        description="Removes the permissions a CI role does not use and adds those it was denied, with proof.",
         epilog=_EXIT_CODES,
     )
     whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")
@@ -34,7 +34,7 @@ def parser(only: str | None = None) -> ArgumentParser:
 
 
 class _Parser(ArgumentParser):
-    """Names the option that was meant, and refuses one that is given twice."""
+    """Suggests the option that was meant, and rejects one that is given twice."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -107,14 +107,13 @@ def _add_propose(command: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="F",
-        help="a CloudFormation template: what its resource types need by their own account (asked of AWS) is kept and "
-        "offered",
+        help="a CloudFormation template: the permissions that AWS declares for its resource types are kept and offered",
     )
     command.add_argument(
         "--format",
         choices=["markdown", "json"],
         default="markdown",
-        help="the pull request's text (default), or all of it as in proposal.json",
+        help="the text of the pull request (default), or the content of proposal.json",
     )
     _add_common(command)
 
@@ -124,7 +123,7 @@ EXPLAINED = (
     "minimum-confidence", "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep",
     "never-add", "unknown-refs", "evidence-branch",
 )  # fmt: skip
-"""Inputs that decide what becomes of an action."""
+"""Inputs that decide whether an action is kept, added or removed."""
 
 
 def _add_explain(command: ArgumentParser) -> None:
@@ -142,7 +141,7 @@ def _add_explain(command: ArgumentParser) -> None:
                 help=text + (f" (default: {known.default})" if known.default else ""),
             )
     command.add_argument(
-        "--format", choices=["text", "json"], default="text", help="text for people (default), or a JSON line an action"
+        "--format", choices=["text", "json"], default="text", help="text (default), or one JSON line per action"
     )
     _add_common(command)
 
@@ -168,9 +167,9 @@ def _add_permissions(command: ArgumentParser) -> None:
         "--resources",
         choices=["pattern", "exact"],
         default="pattern",
-        help="open what changes from run to run (default), or not",
+        help="replace the parts of names that change from run to run (default), or write exact names",
     )
-    command.add_argument("--cache-dir", metavar="DIR", help="folder that keeps what was read of trails")
+    command.add_argument("--cache-dir", metavar="DIR", help="folder that keeps the calls read from trails between runs")
     _add_format(command)
     _add_common(command)
 
@@ -199,7 +198,7 @@ def _add_evaluate(command: ArgumentParser) -> None:
 
 
 def _add_contains(command: ArgumentParser) -> None:
-    for flag, letter, what in (("--old", "A", "sets the limit"), ("--new", "B", "has to stay within it")):
+    for flag, letter, what in (("--old", "A", "sets the limit"), ("--new", "B", "must not exceed it")):
         command.add_argument(
             flag,
             action="append",
@@ -216,7 +215,7 @@ def _add_denials(command: ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="logs of any tool, folders of them, or zip archives as GitHub gives them; - or none: standard input",
+        help="logs of any tool, folders, or zip archives from GitHub; - or no file: standard input",
     )
     _add_format(command)
     _add_verbose(command)
@@ -224,9 +223,12 @@ def _add_denials(command: ArgumentParser) -> None:
 
 def _add_trial(command: ArgumentParser) -> None:
     command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role or user")
-    command.add_argument("--policy-file", default="", metavar="F", help="the policy that is tried and extended")
+    command.add_argument("--policy-file", default="", metavar="F", help="the policy file that is tried and extended")
     command.add_argument(
-        "--also-attached", action="append", metavar="F", help="another policy of the role, tried beside it, not changed"
+        "--also-attached",
+        action="append",
+        metavar="F",
+        help="another policy that is attached to the role; tried with it, not changed",
     )
     command.add_argument(
         "--strategy",
@@ -239,39 +241,46 @@ def _add_trial(command: ArgumentParser) -> None:
         "--trails",
         action="append",
         metavar="TRAIL",
-        help="where records of the command's calls arrive: a folder of CloudTrail files, or event-history",
+        help="where records of the command's calls arrive: a folder of CloudTrail log files, or event-history",
     )
     command.add_argument(
         "--wait-for-records",
         dest="wait",
         default="0",
         metavar="SECONDS",
-        help="how long to wait for records where the output does not help (default: 0)",
+        help="how long to wait for records if the output names no denial (default: 0)",
     )
     command.add_argument(
         "--settle",
         default="10",
         metavar="SECONDS",
-        help="how long IAM gets to heed a change of the temporary role (default: 10)",
+        help="how long to wait after a change of the temporary role (default: 10)",
     )
     command.add_argument("--never-add", action="append", metavar="ACTION", help="an action that is never added")
-    command.add_argument("--clean-up", action="store_true", help="remove what a dead trial left in the account")
+    command.add_argument("--clean-up", action="store_true", help="remove what an interrupted trial left in the account")
     _add_verbose(command)
     command.add_argument("argv", nargs="*", metavar="COMMAND", help="behind --: the command and its arguments")
 
 
 def _add_init(command: ArgumentParser) -> None:
-    command.add_argument("--output-dir", default=".", metavar="D", help="where they are written (default: here)")
+    command.add_argument(
+        "--output-dir", default=".", metavar="D", help="folder for the files (default: the current one)"
+    )
     sources = command.add_argument("--sources", action="append", default=[], metavar="SOURCE", help="%(what)s")
     sources.what = _Sources()  # type: ignore[attr-defined] # argparse fills help from what an option has
-    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose use is measured")
+    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose permissions are measured")
     command.add_argument("--policy-file", default="", metavar="F", help="the committed policy in the repository")
-    command.add_argument("--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may read")
     command.add_argument(
-        "--branch", default="", metavar="BRANCH", help="the repository's default branch, whose jobs may read (main)"
+        "--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may assume the reader role"
+    )
+    command.add_argument(
+        "--branch",
+        default="",
+        metavar="BRANCH",
+        help="the default branch, whose jobs may assume the reader role (default: main)",
     )
     command.add_argument("--region", default="", metavar="REGION", help="region of the workflow's credentials")
-    command.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    command.add_argument("--overwrite", action="store_true", help="replace existing files")
     _add_verbose(command)
 
 
@@ -290,12 +299,12 @@ def _add_verbose(command: ArgumentParser) -> None:
 
 
 class _Sources:
-    """The help on `--sources`, made when it is shown: it takes the tables of grants."""
+    """The help of `--sources`, rendered when it is shown: it reads the tables of grants."""
 
     def __str__(self) -> str:
         from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources
 
-        return f"what is read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})"
+        return f"sources to read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})"
 
 
 _COMMANDS = (
@@ -304,34 +313,34 @@ _COMMANDS = (
     (
         "explain",
         _add_explain,
-        "tell why an action is needed, or what would become of it in a policy; without a role what is known of it",
+        "explain why an action is needed, kept or removed; without a role, show the facts about it",
         "",
         _EXIT_CODES,
     ),
-    ("evaluate", _add_evaluate, "decide requests by policies, as JSON lines", "", _EXIT_CODES),
-    ("contains", _add_contains, "tell whether a policy allows nothing that another does not", "", _CONTAINS_CODES),
+    ("evaluate", _add_evaluate, "evaluate requests against policies, as JSON lines", "", _EXIT_CODES),
+    ("contains", _add_contains, "check that one policy allows no more than another", "", _CONTAINS_CODES),
     (
         "denials",
         _add_denials,
-        "list the refusals that logs tell, as JSON lines",
-        "Lists each distinct refusal of AWS once: action, resource, who refused, whether a grant can help.",
+        "list the denials in job logs, as JSON lines",
+        "Lists each distinct denial once: action, resource, the policy type that denied, whether a grant can fix it.",
         _DENIALS_CODES,
     ),
     (
         "init",
         _add_init,
-        "write the role that reads the evidence, and the workflow",
-        "Writes the reader role with exactly the permissions of the chosen sources and its trust in one repository's "
-        "jobs, as a CloudFormation template and as a Terraform configuration, and the workflow.",
+        "write the reader role and the workflow",
+        "Writes the reader role with exactly the permissions of the chosen sources, trusted by one repository's jobs, "
+        "as a CloudFormation template and as a Terraform configuration, and the workflow.",
         _EXIT_CODES,
     ),
     (
         "trial",
         _add_trial,
-        "run a command under a policy, extend the policy by what is refused, and repeat",
-        "Runs a command under the policy alone, extends the policy file by what it is refused, and repeats until the "
+        "run a command under a policy, add what it was denied, and repeat",
+        "Runs a command under the policy alone, extends the policy file by what was denied, and repeats until the "
         "command succeeds. Nothing permanent changes in the account.",
         _TRIAL_CODES,
     ),
 )
-"""Each command: its name, what adds its options, its help among the others, what it is, and its exit codes."""
+"""Each command: name, function that adds its options, short help, description, exit codes."""

@@ -1,4 +1,4 @@
-"""Tables, examples, links and commands of README.md are those of the repository."""
+"""Tables, examples, links and commands of README.md and of the generated pages are those of the repository."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.fakes.scripts import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PULL_REQUEST = (ROOT / "docs/pull-request.md").read_text(encoding="utf-8")
 
 
 def parsed(text: str) -> Any:
@@ -40,14 +41,21 @@ def test_the_tables_are_those_of_action_yml() -> None:
 
 def test_a_changed_description_makes_the_tables_stale(tables: ModuleType) -> None:
     action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
-    assert tables.with_tables(README, action) == README
+    assert tables.inputs_page(action) == (ROOT / "docs/inputs.md").read_text(encoding="utf-8")
     action["inputs"]["keep"]["description"] = "Changed | here."
-    assert "| `keep` |  | Changed \\| here. |" in tables.with_tables(README, action)
+    assert "| `keep` |  | Changed \\| here. |" in tables.inputs_page(action)
 
 
-def test_a_readme_without_its_markers_is_an_error(tables: ModuleType) -> None:
-    with pytest.raises(ValueError, match="markers of the inputs"):
-        tables.with_tables("# Nothing", {"inputs": {}, "outputs": {}})
+def test_an_input_without_a_group_and_an_example_is_an_error(tables: ModuleType) -> None:
+    action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
+    action["inputs"]["new-input"] = {"description": "New.", "default": ""}
+    with pytest.raises(ValueError, match="new-input"):
+        tables.inputs_page(action)
+
+
+def test_a_page_without_the_markers_of_the_reader_role_is_an_error(tables: ModuleType) -> None:
+    with pytest.raises(ValueError, match="needs these markers"):
+        tables.with_reader("# Nothing")
 
 
 def test_examples_set_only_existing_inputs() -> None:
@@ -59,9 +67,14 @@ def test_examples_set_only_existing_inputs() -> None:
     assert ours
     for step in ours:
         assert required <= set(step["with"]) <= set(action["inputs"])
-    used = re.findall(r"outputs\.([a-z-]+)", README)
-    assert used
-    assert set(used) <= set(action["outputs"])
+    named = set(re.findall(r"^\| `([a-z-]+)`(?:, `([a-z-]+)`)? \|", README.partition("## Inputs")[2], re.MULTILINE)[0])
+    assert named - {""} <= set(action["inputs"])
+
+
+def test_the_smallest_workflow_has_at_most_fifteen_lines_and_the_readme_1500_words() -> None:
+    workflow = re.findall(r"```yaml\n(on:.*?)```", README, re.DOTALL)[0]
+    assert len(workflow.splitlines()) <= 15
+    assert len(README.split()) <= 1500
 
 
 def test_the_command_of_the_quick_start_works_as_written(tmp_path: Path) -> None:
@@ -92,9 +105,8 @@ def test_every_make_target_that_documents_name_exists() -> None:
 
 
 def test_a_newcomer_s_questions_are_answered_in_their_order() -> None:
-    asked = """The workflow; The role that reads the evidence; What it reads, and what it never sees; Inputs; Outputs;
-        How the pull request behaves; Who applies the file; Tokens and permissions; When something fails; Security;
-        Versions; What cannot be tested without an AWS account"""
+    asked = """Quick start; What it reads, and what it costs; Three recipes; Inputs; The pull request;
+        Permissions of the job; When something fails; From a shell; More"""
     wanted = [" ".join(each.split()) for each in asked.split(";")]
     headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
     assert [each for each in headings if each in wanted] == wanted
@@ -102,7 +114,7 @@ def test_a_newcomer_s_questions_are_answered_in_their_order() -> None:
 
 def test_the_pictures_exist_are_small_and_have_a_description() -> None:
     pictures = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README)
-    assert [path for _, path in pictures] == ["docs/images/pull-request.png", "docs/images/page.png"]
+    assert [path for _, path in pictures] == ["docs/images/pull-request.png"]
     for text, path in pictures:
         assert len(text) > 40
         data = (ROOT / path).read_bytes()
@@ -132,15 +144,15 @@ def test_the_role_of_the_readme_equals_that_of_init(tmp_path: Path, tables: Modu
 
 
 def test_terraform_accepts_its_block() -> None:
-    blocks = re.findall(r"```hcl\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```hcl\n(.*?)```", PULL_REQUEST, re.DOTALL)
     assert blocks
     for block in blocks:
         assert hcl2.loads(block)["resource"]
 
 
 def test_the_pointer_of_the_template_leads_to_a_policy() -> None:
-    pointer = re.search(r"policy-file: template.yaml#(/\S+)", README)
-    (template,) = [parsed(block) for block in re.findall(r"```yaml\n(Resources:.*?)```", README, re.DOTALL)]
+    pointer = re.search(r"policy-file: template.yaml#(/\S+)", PULL_REQUEST)
+    (template,) = [parsed(block) for block in re.findall(r"```yaml\n(Resources:.*?)```", PULL_REQUEST, re.DOTALL)]
     assert pointer is not None
     found = template
     for part in pointer[1].strip("/").split("/"):
@@ -158,7 +170,9 @@ OF_OTHERS = (
 
 
 def test_every_message_of_the_troubleshooting_table_exists() -> None:
-    table = README.partition("## When something fails")[2].partition("## ")[0]
+    short = README.partition("## When something fails")[2].partition("## ")[0]
+    table = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    assert {row.split("|")[1] for row in short.splitlines() if row.startswith("| `")} <= set(table.split("|"))
     messages = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
     said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
     plain = re.sub(r"""["']\s*\n\s*f?["']""", "", said)

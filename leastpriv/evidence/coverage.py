@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from leastpriv.aws.arns import Window
 from leastpriv.models import Gap, GapKind, Scope
 
 
@@ -32,6 +34,7 @@ class SelectedData(NamedTuple):
     """ARN, or prefix of ARNs followed by `*`."""
 
 
+_OPEN = Window()
 LONGEST_SILENCE = timedelta(days=14)
 """Days without a record up to which a quiet region counts as read: many deploy every two weeks."""
 
@@ -47,8 +50,8 @@ class Coverage:
     """Region -> days with a record of any principal."""
     logged: Mapping[tuple[str, str], frozenset[date]] = field(default_factory=dict)
     """Region and `management-read`, `management-write` or an excludable event source -> days with such a record."""
-    data: Mapping[DataStream, tuple[datetime, datetime]] = field(default_factory=dict)
-    """Times of the first and last data event."""
+    data: Mapping[DataStream, int] = field(default_factory=dict)
+    """Stream -> days with such a data event, as a mask (`mask_of`): there may be thousands of streams."""
     events: frozenset[str] = frozenset()
     """Management events recorded of any principal, as event source and name: CloudTrail records these operations."""
     selected: frozenset[SelectedData] = frozenset()
@@ -57,17 +60,56 @@ class Coverage:
     """The sources have the records of every region: event history of all regions, or a trail of all regions."""
     named_regions: frozenset[str] = frozenset()
     """Regions that `aws-regions` names: the user says that the role works in no other."""
+    window: Window = _OPEN
+    """The period that the user asked for; its end is now where AWS itself is read. Open where files decide."""
+
+    @property
+    def whole_days(self) -> tuple[date, date] | None:
+        """First and last day that the records should show in whole; None without records.
+
+        The first and the last day with records may be read in part, unless the window includes them in whole.
+        """
+        found = frozenset[date]().union(*self.days.values())
+        if not found:
+            return None
+        start, end = self.window.start, self.window.end
+        first = (start - _MOMENT).date() if start else min(found)
+        return first + _DAY, (end.date() if end else max(found)) - _DAY
 
     def length(self, region: str, kind: str = "") -> timedelta | None:
         """Time that the records of a region, of one kind or any, span without long silences; None without records."""
         found = sorted(self.logged.get((region, kind), ()) if kind else self.days.get(region, ()))
         if not found:
             return None
-        if kind == WRITE:
-            # A quiet region has few writes; `silence_gaps` finds a long pause in a busy one.
-            return found[-1] - found[0]
-        steps = (later - earlier for earlier, later in pairwise(found))
-        return sum((step for step in steps if step <= LONGEST_SILENCE), timedelta())
+        # A quiet region has few writes; `silence_gaps` finds a long pause in a busy one.
+        return found[-1] - found[0] if kind == WRITE else length_of(found)
+
+
+_DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
+_FIRST_DAY = date(2013, 11, 1).toordinal()
+"""CloudTrail has no older records."""
+_MOST_DAYS = 10_000
+
+
+def mask_of(days: Iterable[int]) -> int:
+    """Returns a number with a bit for each day (`date.toordinal`)."""
+    mask = 0
+    for day in days:
+        if _FIRST_DAY <= day < _FIRST_DAY + _MOST_DAYS:
+            mask |= 1 << (day - _FIRST_DAY)
+    return mask
+
+
+def days_of(mask: int) -> frozenset[date]:
+    """Returns the days of a mask."""
+    bits = bin(mask)[:1:-1]
+    return frozenset(date.fromordinal(_FIRST_DAY + number) for number, bit in enumerate(bits) if bit == "1")
+
+
+def length_of(days: Iterable[date]) -> timedelta:
+    """Returns the time that days span without long silences."""
+    steps = (later - earlier for earlier, later in pairwise(sorted(days)))
+    return sum((step for step in steps if step <= LONGEST_SILENCE), timedelta())
 
 
 READ, WRITE = "management-read", "management-write"
@@ -79,8 +121,10 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-ev
 """
 LOGGED_KINDS = frozenset({READ, WRITE, *EXCLUDABLE.values()})
 """Kinds of management events that a trail of one region may have and another lack."""
-_BUSY_DAYS, _BUSY_WINDOW = 1 / 2, 1 / 3
-"""A region is busy if it has records on this share of the days outside its longest silence, and of all days."""
+_BUSY = 1 / 2
+"""A region is busy if it has records on this share of its days, from its first to its last but the longest silence."""
+_DAILY, _DAILY_WRITES = 4 / 5, 19 / 20
+"""With records on this share of these days, each day without a record is a silence."""
 _SILENT_WEEKDAY = 1 / 4
 """A day of the weekend is silent if at most this share of such days has records: many accounts rest then."""
 _FEWEST_DAYS = 7
@@ -98,48 +142,57 @@ def bucket_of(arn: str) -> str:
 
 def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
     """Yields a gap for each silence of a busy region, and of a kind of events that the region otherwise has."""
-    window = frozenset[date]().union(*coverage.days.values())
+    whole = coverage.whole_days
+    if whole is None:
+        return
     for region, days in sorted(coverage.days.items()):
-        found = list(silences(days, window))
+        found = silences(days, whole)
         if found:
             detail = f"{region} has no record {_listed(found)}, though it has on most other days"
             yield Gap(GapKind.SILENCE, Scope(regions=(region,)), detail)
             continue
         for kind in sorted(LOGGED_KINDS):
-            found = list(silences(coverage.logged.get((region, kind), frozenset()), days))
-            if kind == WRITE:
-                # Nothing is written on many days: only a long pause is none of the account's own.
-                found = [(first, last) for first, last in found if last - first >= LONGEST_SILENCE]
+            found = silences(coverage.logged.get((region, kind), frozenset()), whole, writes=kind == WRITE)
             if found:
                 detail = f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(found)}"
                 yield Gap(GapKind.SILENCE, _scope(region, kind), f"{detail}, though it has on most other days")
 
 
-def silences(days: Collection[date], window: Collection[date]) -> Iterator[tuple[date, date]]:
-    """Yields the first and last day of each period without records in a window where most days have some.
+@lru_cache(maxsize=1_024)
+def silences(days: frozenset[date], whole: tuple[date, date], *, writes: bool = False) -> tuple[tuple[date, date], ...]:
+    """Returns the first and last day of each period without records that differs from the habit of the other days.
 
-    A single day counts in a region that has records every day; where weekends are silent, two working days do.
+    A single day counts where most days have records; where weekends are silent, two working days do.
+
+    Args:
+        days: days with records.
+        whole: the first and the last day that the records should show.
+        writes: the records are writing calls: many accounts write nothing on some days.
     """
-    if len(days) < _FEWEST_DAYS:
-        return
-    # The first and the last day may be read in part.
-    start, end = min(window) + timedelta(days=1), max(window) - timedelta(days=1)
-    whole = [start + timedelta(days=number) for number in range((end - start).days + 1)]
-    silent = _silent_weekdays(days, whole)
-    expected = [day for day in whole if day.weekday() not in silent or day in days]
+    start, end = whole
+    inside = sorted(day for day in days if start <= day <= end)
+    if len(inside) < _FEWEST_DAYS:
+        return ()
+    window = [start + timedelta(days=number) for number in range((end - start).days + 1)]
+    silent = _silent_weekdays(days, window)
+    expected = [day for day in window if day.weekday() not in silent or day in days]
     runs: list[list[date]] = [[]]
     for day in expected:
         if day in days:
             runs.append([])
         else:
             runs[-1].append(day)
-    longest, days = max(map(len, runs)), {day for day in days if start <= day <= end}
-    if len(days) < _BUSY_WINDOW * len(expected) or len(days) < _BUSY_DAYS * (len(expected) - longest):
-        return
-    # In an account that works every other day, a day without records is the rule.
-    steps = sorted((later - earlier).days for earlier, later in pairwise(sorted(days)))
-    ordinary = max(steps[len(steps) // 2] - 1, bool(silent))
-    yield from ((run[0], run[-1]) for run in runs if len(run) > ordinary)
+    pauses = sorted(map(len, runs[1:-1]))
+    share = len(inside) / (len(inside) + sum(pauses[:-1]))
+    if share < _BUSY:
+        return ()
+    if share >= (_DAILY_WRITES if writes else _DAILY):
+        usual = int(bool(silent))
+    else:
+        # Where days without records are the rule, only a pause twice as long as nearly all others is a silence.
+        usual = 2 * pauses[len(pauses) * 9 // 10]
+        usual = max(usual, LONGEST_SILENCE.days) if writes else usual
+    return tuple((run[0], run[-1]) for run in runs if len(run) > usual)
 
 
 def _silent_weekdays(days: Collection[date], window: Collection[date]) -> frozenset[int]:
@@ -167,7 +220,7 @@ def _scope(region: str, kind: str) -> Scope:
     return Scope(services=(prefix,), regions=(region,)) if prefix else Scope(regions=(region,), events=(kind,))
 
 
-def _listed(found: list[tuple[date, date]]) -> str:
+def _listed(found: Sequence[tuple[date, date]]) -> str:
     named = [f"on {first}" if first == last else f"from {first} to {last}" for first, last in found[:_MOST_SILENCES]]
     more = len(found) - len(named)
     return ", ".join(named) + (f" and in {more} more periods" if more else "")

@@ -106,9 +106,4 @@ def with_clock_gap(evidence: Evidence, now: datetime) -> Evidence:
 
 def with_coverage(evidence: Evidence, coverage: Coverage) -> Evidence:
     """Adds the coverage of all sources, and a gap for each silence in it."""
-    own = evidence.coverage.data
-    data = {
-        stream: (min(first, own.get(stream, (first,))[0]), max(last, own.get(stream, (last,))[-1]))
-        for stream, (first, last) in {**own, **coverage.data}.items()
-    }
-    return replace(evidence, coverage=replace(coverage, data=data), gaps=(*evidence.gaps, *silence_gaps(coverage)))
+    return replace(evidence, coverage=coverage, gaps=(*evidence.gaps, *silence_gaps(coverage)))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from leastpriv.aws.arns import Principals, parse_principal, principal_of
+from leastpriv.aws.arns import Principals, Window, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
@@ -83,7 +83,10 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     )
     statistics = [source.statistics for source in sources]
     coverage = total_coverage(
-        statistics, settings.aws_regions, every_region=settings.event_history and not settings.aws_regions
+        statistics,
+        settings.aws_regions,
+        _asked_window(run, settings),
+        every_region=settings.event_history and not settings.aws_regions,
     )
     files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
     read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
@@ -101,6 +104,13 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         return TargetEvidence(with_coverage(evidence, coverage), files, records, missing)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
+
+
+def _asked_window(run: RunContext, settings: Settings) -> Window:
+    """Returns the period that the records should show: AWS is read until now, a folder to its last record."""
+    reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails
+    end = min(filter(None, (settings.window.end, run.now if reads_aws or settings.window.end else None)), default=None)
+    return replace(settings.window, end=end)
 
 
 def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from leastpriv.diff.compare import Entry
@@ -125,8 +125,10 @@ class GuardContext:
     """Operation -> whether a call of it was carried out (`guards.carriers.called_operations`)."""
     recorded: frozenset[str]
     """Operations of which the evidence has a management event, of any principal."""
-    data_streams: Mapping[str, Sequence[tuple[DataStream, tuple[datetime, datetime]]]]
-    """Bucket, or ARN of another resource -> its recorded data events with the times of the first and the last."""
+    data_streams: Mapping[str, Sequence[tuple[DataStream, int]]]
+    """Bucket, or ARN of another resource -> its recorded data events with their days as a mask."""
+    whole_days: tuple[date, date] | None
+    """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.coverage import DataStream, bucket_of
@@ -201,14 +200,15 @@ def guard_context(
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
         _data_streams(evidence),
+        evidence.coverage.whole_days,
         CallableOperations(policies, services),
     )
 
 
-def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, tuple[datetime, datetime]]]]:
-    found: dict[str, list[tuple[DataStream, tuple[datetime, datetime]]]] = {}
-    for stream, times in evidence.coverage.data.items():
-        found.setdefault(bucket_of(stream.prefix), []).append((stream, times))
+def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, int]]]:
+    found: dict[str, list[tuple[DataStream, int]]] = {}
+    for stream, days in evidence.coverage.data.items():
+        found.setdefault(bucket_of(stream.prefix), []).append((stream, days))
     return found
 
 

@@ -254,21 +254,6 @@ def test_mendable_denials_and_others_are_separate() -> None:
     assert sorted((denial.denied_by, denial.mendable) for denial in denials) == [("identity", True), ("scp", False)]
 
 
-def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_span() -> None:
-    found = closed(
-        call(resources=["arn:aws:s3:::b/k", "arn:aws:s3:::b"], data_event=True, read_only=True),
-        call("PutObject", resources=["arn:aws:s3:::c/k"], data_event=True, read_only=False),
-        call(resources=["arn:aws:s3:::d/k"]),
-        call(resources=["arn:aws:s3:::b/l"], data_event=True, read_only=True, minutes=90),
-    )
-    spans = {stream: last - first for stream, (first, last) in found.coverage.data.items()}
-    assert spans == {
-        ("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::b/"): timedelta(minutes=90),
-        ("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::b"): timedelta(),
-        ("s3.amazonaws.com:PutObject", "write", "arn:aws:s3:::c/"): timedelta(),
-    }
-
-
 @pytest.mark.parametrize(
     ("arn", "root"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from leastpriv.diff.compare import replay_need
-from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream
+from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, mask_of
 from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
@@ -81,10 +81,10 @@ def complete(*regions: str, start: date = _FIRST_DAY, days: int = 45) -> Coverag
     )
 
 
-def data_events(days: int, *streams: tuple[str, str, str]) -> dict[DataStream, tuple[datetime, datetime]]:
-    """Recorded data events, each an event name, `read` or `write` and a folder, over some days."""
-    last = FIRST + timedelta(days=days)
-    return {DataStream(f"s3.amazonaws.com:{name}", kind, folder): (FIRST, last) for name, kind, folder in streams}
+def data_events(days: int, *streams: tuple[str, str, str]) -> dict[DataStream, int]:
+    """Recorded data events, each an event name, `read` or `write` and a folder, on each of some days."""
+    mask = mask_of(range(FIRST.toordinal(), FIRST.toordinal() + days + 1))
+    return {DataStream(f"s3.amazonaws.com:{name}", kind, folder): mask for name, kind, folder in streams}
 
 
 def usage(action: str, resource: str, runs: Sequence[int] = range(12), *, exact: bool = True) -> Usage:

@@ -30,8 +30,8 @@ ACCOUNT = "111122223333"
 REGIONS = ("eu-west-1", "us-east-1", "eu-north-1")
 FIRST = datetime(2026, 9, 1, tzinfo=UTC)
 DAYS, RUNS, INTERVAL = 52, 12, 4
-_EDGE = 2
-"""Days at either end that no loss takes: a trail that begins later or ends earlier is whole for its own window."""
+ASKED = Window(FIRST, FIRST + timedelta(days=DAYS))
+"""The window that the user asks for: without it, a trail that begins later or ends earlier is whole for its own."""
 OTHERS = ("audit", "backup", "watch")
 PREFIXES = ("art/logs", "art/releases", "www")
 BUCKET = "arn:aws:s3:::shop"
@@ -99,7 +99,7 @@ def whole_trail(uses: Sequence[frozenset[int]], regions: Sequence[int]) -> list[
     """The records of twelve runs, each grant used in its runs, and of three other principals every day."""
     found = list(_other_calls())
     for run in range(RUNS):
-        time = FIRST + timedelta(days=_EDGE + 1 + run * INTERVAL, hours=9)
+        time = FIRST + timedelta(days=3 + run * INTERVAL, hours=9)
         calls: list[dict[str, Any]] = [ALWAYS]
         for each, runs, number in zip(GRANTS, uses, regions, strict=True):
             if run in runs:
@@ -147,7 +147,7 @@ class MemorySource:
 def evidence_of(records: Iterable[Record]) -> Evidence:
     source = MemorySource(records)
     found = read_evidence([source], Window(), parse_principal(ROLE))[ROLE]
-    return with_coverage(found, total_coverage([source.statistics], REGIONS))
+    return with_coverage(found, total_coverage([source.statistics], REGIONS, ASKED))
 
 
 def proposed(evidence: Evidence) -> Document:
@@ -155,6 +155,7 @@ def proposed(evidence: Evidence) -> Document:
 
 
 Loss = Mapping[str, Any]
+_ALL_DAYS = frozenset(range(DAYS))
 
 
 def without(records: Iterable[Record], losses: Sequence[Loss]) -> list[Record]:
@@ -172,15 +173,14 @@ def without(records: Iterable[Record], losses: Sequence[Loss]) -> list[Record]:
 def _after(made: Record, loss: Loss) -> Record | None:
     day = date.fromisoformat(str(made["eventTime"])[:10])
     data, region = made["eventCategory"] == "Data", made["awsRegion"]
-    if loss.get("region", region) != region or day < loss.get("since", day):
+    if loss.get("region", region) != region or (day - FIRST.date()).days not in loss.get("days", _ALL_DAYS):
         return made
     identity = made["userIdentity"]
     match loss["what"]:
-        case "days":
-            number = (day - FIRST.date()).days
-            lost = number in loss["days"] and _EDGE <= number < DAYS - _EDGE
-        case "region":
+        case "days" | "region":
             lost = True
+        case "data":
+            lost = data and made["readOnly"] is loss["reads"]
         case "kind":
             lost = not data and made["readOnly"] is loss["reads"]
         case "source":
@@ -199,25 +199,26 @@ def _after(made: Record, loss: Loss) -> Record | None:
 
 
 _region = st.sampled_from(REGIONS)
-_since = st.integers(0, 30).map(lambda number: FIRST.date() + timedelta(days=number))
-_block = st.tuples(st.integers(0, 44), st.integers(1, 20)).map(
+_block = st.tuples(st.integers(0, DAYS - 1), st.integers(1, DAYS)).map(
     lambda part: frozenset(range(part[0], part[0] + part[1]))
 )
-_scattered = st.frozensets(st.integers(1, DAYS - 2), min_size=1, max_size=6)
+_scattered = st.frozensets(st.integers(0, DAYS - 1), min_size=1, max_size=6)
+_days = {"days": st.one_of(st.just(_ALL_DAYS), _block, _scattered)}
 LOSSES = st.one_of(
-    st.fixed_dictionaries(
-        {"what": st.just("days"), "days": st.one_of(_block, _scattered)}, optional={"region": _region}
-    ),
+    st.fixed_dictionaries({"what": st.just("days"), **_days}, optional={"region": _region}),
     st.fixed_dictionaries({"what": st.just("region"), "region": _region}),
+    st.fixed_dictionaries({"what": st.just("kind"), "reads": st.booleans(), **_days}, optional={"region": _region}),
+    st.fixed_dictionaries({"what": st.just("source"), **_days}, optional={"region": _region}),
+    st.fixed_dictionaries({"what": st.just("data"), "reads": st.booleans(), **_days}),
+    st.fixed_dictionaries({"what": st.just("prefixes"), "kept": st.sampled_from(PREFIXES), **_days}),
     st.fixed_dictionaries(
-        {"what": st.just("kind"), "region": _region, "reads": st.booleans()}, optional={"since": _since}
+        {
+            "what": st.just("operations"),
+            "name": st.sampled_from(["PutObject", "DeleteObject", "RestoreObject"]),
+            **_days,
+        }
     ),
-    st.fixed_dictionaries({"what": st.just("source"), "region": _region}, optional={"since": _since}),
-    st.fixed_dictionaries({"what": st.just("prefixes"), "kept": st.sampled_from(PREFIXES)}),
-    st.fixed_dictionaries(
-        {"what": st.just("operations"), "name": st.sampled_from(["PutObject", "DeleteObject", "RestoreObject"])}
-    ),
-    st.fixed_dictionaries({"what": st.just("caller"), "name": st.sampled_from(OTHERS[:2])}),
+    st.fixed_dictionaries({"what": st.just("caller"), "name": st.sampled_from(OTHERS), **_days}),
     st.fixed_dictionaries(
         {"what": st.just("type"), "session": st.integers(0, RUNS - 1).map(lambda run: f"/17650000{run:03}")}
     ),

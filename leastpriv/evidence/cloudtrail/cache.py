@@ -97,7 +97,7 @@ class FileResults:
             self._cache.close()
 
 
-_FORMAT = 5
+_FORMAT = 6
 _PENDING = 200
 """Number of objects after which results are committed."""
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
@@ -206,7 +206,7 @@ def _written(reading: FileResult) -> Mapping[str, Any]:
         "spans": statistics.spans,
         "days": {region: sorted(days) for region, days in statistics.days.items()},
         "logged": [[*key, sorted(days)] for key, days in statistics.logged.items()],
-        "data": [[*stream, *times] for stream, times in statistics.data.items()],
+        "data": [[*stream, f"{days:x}"] for stream, days in statistics.data.items()],
         "first": statistics.first,
         "last": statistics.last,
         "sha256": reading.sha256,
@@ -242,8 +242,7 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
         days={str(region): set(map(int, days)) for region, days in kept["days"].items()},
         logged={(str(region), str(kind)): set(map(int, days)) for region, kind, days in kept["logged"]},
         data={
-            DataStream(str(event), str(kind), str(prefix)): (_moment(first), _moment(last))
-            for event, kind, prefix, first, last in kept["data"]
+            DataStream(str(event), str(kind), str(prefix)): int(days, 16) for event, kind, prefix, days in kept["data"]
         },
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,

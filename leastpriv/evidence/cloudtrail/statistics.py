@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TypeVar
 
-from leastpriv.aws.arns import Principals
+from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.caller import Caller
 from leastpriv.evidence.cloudtrail.record import (
     account_of,
@@ -18,7 +18,7 @@ from leastpriv.evidence.cloudtrail.record import (
     region_of,
     resources_of,
 )
-from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, SelectedData, folder_of
+from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, SelectedData, folder_of, mask_of
 
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
@@ -30,6 +30,7 @@ _MOST_DAYS = 5_000
 """Days kept of one region: CloudTrail began in 2013."""
 
 
+_OPEN = Window()
 _COUNTS = (
     "files",
     "damaged_files",
@@ -72,8 +73,8 @@ class ReadStatistics:
     """Region -> days (`date.toordinal`) with a record of any principal."""
     logged: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude some."""
-    data: dict[DataStream, tuple[datetime, datetime]] = field(default_factory=dict)
-    """Times of the first and last data event of any principal."""
+    data: dict[DataStream, int] = field(default_factory=dict)
+    """Days with such a data event of any principal, as a mask."""
     selected: frozenset[SelectedData] = frozenset()
     """Data events that the trail's event selectors include."""
     every_region: bool = False
@@ -150,8 +151,8 @@ class CoverageCounter:
     last: datetime | None = None
 
     days: set[int] = field(default_factory=set)
-    streams: dict[tuple[str, str], tuple[datetime, datetime]] = field(default_factory=dict)
-    """Event name and prefix of data events -> times of the first and the last."""
+    streams: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    """Event name and prefix of data events -> their days."""
 
     @classmethod
     def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
@@ -180,15 +181,9 @@ class CoverageCounter:
         """Counts the resources of a data event: event selectors may name a prefix."""
         if time is None:
             return
+        day = time.toordinal()
         for arn in arns:
-            key = (name, folder_of(arn))
-            known = self.streams.get(key)
-            if known is None:
-                self.streams[key] = (time, time)
-            elif time > known[1]:
-                self.streams[key] = (known[0], time)
-            elif time < known[0]:
-                self.streams[key] = (time, known[1])
+            self.streams.setdefault((name, folder_of(arn)), set()).add(day)
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
@@ -217,18 +212,26 @@ class CoverageCounter:
             for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
                 _add_days(statistics.logged, (self.region, name), self.days)
         kind = self.kind.removeprefix("data-")
-        streams = {DataStream(f"{self.source}:{name}", kind, prefix): t for (name, prefix), t in self.streams.items()}
+        streams = {
+            DataStream(f"{self.source}:{name}", kind, prefix): mask_of(days)
+            for (name, prefix), days in self.streams.items()
+        }
         _add_streams(statistics.data, streams)
 
 
 def total_coverage(
-    statistics: Iterable[ReadStatistics], named_regions: Iterable[str] = (), *, every_region: bool = False
+    statistics: Iterable[ReadStatistics],
+    named_regions: Iterable[str] = (),
+    window: Window = _OPEN,
+    *,
+    every_region: bool = False,
 ) -> Coverage:
     """Merges what several sources cover.
 
     Args:
         statistics: the statistics of each source.
         named_regions: the regions in which the role works, where the user names them.
+        window: the period that the user asked for.
         every_region: a source has the records of every region.
     """
     whole = ReadStatistics()
@@ -244,6 +247,7 @@ def total_coverage(
         selected=whole.selected,
         every_region=every_region,
         named_regions=frozenset(named_regions),
+        window=window,
     )
 
 
@@ -307,12 +311,7 @@ def _add_days(days: dict[_K, set[int]], key: _K, others: set[int]) -> None:
         known |= others
 
 
-def _add_streams(
-    streams: dict[DataStream, tuple[datetime, datetime]], others: Mapping[DataStream, tuple[datetime, datetime]]
-) -> None:
-    for stream, (first, last) in others.items():
-        known = streams.get(stream)
-        if known:
-            streams[stream] = (min(known[0], first), max(known[1], last))
-        elif len(streams) < _MOST_STREAMS:
-            streams[stream] = (first, last)
+def _add_streams(streams: dict[DataStream, int], others: Mapping[DataStream, int]) -> None:
+    for stream, days in others.items():
+        if stream in streams or len(streams) < _MOST_STREAMS:
+            streams[stream] = streams.get(stream, 0) | days

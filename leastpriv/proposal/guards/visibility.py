@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from functools import lru_cache, partial, reduce
 from itertools import takewhile
+from operator import or_
 
-from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, DataStream, SelectedData, bucket_of, folder_of
+from leastpriv.evidence.coverage import (
+    EXCLUDABLE,
+    READ,
+    WRITE,
+    DataStream,
+    SelectedData,
+    bucket_of,
+    days_of,
+    folder_of,
+    length_of,
+    silences,
+)
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import map_event
@@ -33,8 +45,8 @@ from leastpriv.proposal.guards.aws import (
 from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded, operation_of
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
-Stream = tuple[DataStream, tuple[datetime, datetime]]
-"""Data events of one operation under one prefix, with the times of the first and the last."""
+Stream = tuple[DataStream, int]
+"""Data events of one operation under one prefix, with their days as a mask."""
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -328,14 +340,13 @@ def _data_recorded(
         kinds: `read`, `write` or both: data events of each kind are required.
         shows: whether an event (source and name) shows the action.
     """
-    coverage, resources = context.evidence.coverage, candidate.entry.statement.resources
-    least = timedelta(days=context.options.minimum_days)
+    selected, resources = context.evidence.coverage.selected, candidate.entry.statement.resources
     by_bucket = context.data_streams
     return bool(resources) and all(
-        _is_recorded_on(resource, by_bucket.get(_bucket(resource), ()), kinds, least)
+        _is_recorded_on(resource, by_bucket.get(_bucket(resource), ()), kinds, context)
         and (
-            _is_selected(resource_type, kinds, resource, coverage.selected)
-            or _was_seen_under(resource, by_bucket.get(_bucket(resource), ()), shows)
+            _is_selected(resource_type, kinds, resource, selected)
+            or _was_seen_under(resource, by_bucket.get(_bucket(resource), ()), shows, context)
         )
         for resource in resources
     )
@@ -345,15 +356,27 @@ def _bucket(resource: str) -> str:
     return bucket_of(resource.removesuffix("/*"))
 
 
-def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[str], least: timedelta) -> bool:
+def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[str], context: GuardContext) -> bool:
     """Whether data events of each kind span the minimum on the bucket, or the other resource, itself."""
     if set(_bucket(resource)) & set("*?"):
         return False
+    least = timedelta(days=context.options.minimum_days)
     for kind in kinds:
-        times = [each for stream, span in streams if stream.kind == kind for each in span]
-        if not times or max(times) - min(times) < least:
+        days = _days(stream for stream in streams if stream[0].kind == kind)
+        if not days or length_of(days) < least or _has_silence(days, context):
             return False
     return True
+
+
+def _days(streams: Iterable[Stream]) -> frozenset[date]:
+    return _decoded(reduce(or_, (days for _, days in streams), 0))
+
+
+_decoded = lru_cache(maxsize=1_024)(days_of)
+
+
+def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
+    return context.whole_days is not None and bool(silences(days, context.whole_days))
 
 
 def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:
@@ -369,12 +392,15 @@ def _is_selected(resource_type: str, kinds: Collection[str], resource: str, sele
     )
 
 
-def _was_seen_under(resource: str, streams: Sequence[Stream], shows: Callable[[str], bool]) -> bool:
+def _was_seen_under(
+    resource: str, streams: Sequence[Stream], shows: Callable[[str], bool], context: GuardContext
+) -> bool:
     """Whether an event that shows the action was recorded under the resource, and none suggests a narrower selector.
 
     Event selectors of unknown content may name a prefix: all recorded folders then begin with it.
     """
-    folders = [stream.prefix for stream, _ in streams if shows(stream.event)]
+    showing = [each for each in streams if shows(each[0].event)]
+    folders = [stream.prefix for stream, _ in showing]
     literal = re.split(r"[*?]", resource, maxsplit=1)[0]
     if ":s3:::" not in resource or "/" not in resource:
         return literal == resource and any(bucket_of(folder) == resource for folder in folders)
@@ -384,7 +410,8 @@ def _was_seen_under(resource: str, streams: Sequence[Stream], shows: Callable[[s
         return bucket_of(resource) in folders
     # The first and the last in order have the prefix that all have.
     shared = _common_start(min(objects), max(objects))
-    return literal.startswith(shared) and any(folder.startswith(literal) for folder in objects)
+    under = [each for each in showing if each[0].prefix.startswith(literal)]
+    return literal.startswith(shared) and bool(under) and not _has_silence(_days(under), context)
 
 
 def _common_start(one: str, other: str) -> str:

@@ -259,7 +259,7 @@ def test_only_an_action_that_a_trail_would_have_shown_is_removed(evidence: Evide
 def test_an_action_of_data_events_is_removed_only_if_such_events_of_its_resources_were_recorded(
     evidence: Evidence, recorded: tuple[tuple[str, str, str], ...], resources: list[str] | str, holds: bool
 ) -> None:
-    seen = replace(evidence, coverage=replace(evidence.coverage, data=data_events(30, *recorded, *LISTED)))
+    seen = replace(evidence, coverage=replace(evidence.coverage, data=data_events(90, *recorded, *LISTED)))
     reason = registry.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), context(seen))
     assert ("data event (AWS::S3::Object)" in reason) if holds else (reason == "")
 
@@ -273,7 +273,7 @@ def test_an_action_of_read_and_write_events_is_removed_only_if_both_were_recorde
     evidence: Evidence, kind: str
 ) -> None:
     """GetObject (a read) and CopyObject (a write) both need `s3:GetObject`."""
-    data = data_events(30, ("GetObject", kind, "arn:aws:s3:::shop/"))
+    data = data_events(90, ("GetObject", kind, "arn:aws:s3:::shop/"))
     seen = replace(evidence, coverage=replace(evidence.coverage, data=data))
     reason = registry.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), context(seen))
     assert "data event (AWS::S3::Object)" in reason
@@ -324,7 +324,7 @@ def test_a_source_without_data_events_keeps_actions_that_only_they_show(
 
 def test_data_events_of_one_source_make_up_for_another(evidence: Evidence) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
-    coverage = replace(evidence.coverage, data=data_events(30, ("PutObject", "write", "arn:aws:s3:::assets/")))
+    coverage = replace(evidence.coverage, data=data_events(90, ("PutObject", "write", "arn:aws:s3:::assets/")))
     checked = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
     assert registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,), coverage=coverage))) == ""
 

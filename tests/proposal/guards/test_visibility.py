@@ -10,6 +10,7 @@ from datetime import date, timedelta
 import pytest
 
 from leastpriv.diff.compare import compare
+from leastpriv.evidence.coverage import days_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
@@ -35,7 +36,7 @@ def context(found: Evidence) -> GuardContext:
 
 def seen(**parts: object) -> Evidence:
     found = evidence([usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")])
-    coverage = {name: parts.pop(name) for name in ("logged", "data", "selected") if name in parts}
+    coverage = {name: parts.pop(name) for name in ("days", "logged", "data", "selected") if name in parts}
     return replace(found, coverage=replace(found.coverage, **coverage), **parts)  # type: ignore[arg-type]
 
 
@@ -73,7 +74,8 @@ def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
 
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
 def test_data_events_of_a_resource_prove_absence_only_after_enough_days(length: int, holds: bool) -> None:
-    found = seen(data=data_events(length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP)))
+    data = data_events(length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP))
+    found = seen(data=data, days={"eu-west-1": days_of(next(iter(data.values())))})
     checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
     assert bool(visibility.not_visible(checked, context(found))) is holds
 

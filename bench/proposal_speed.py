@@ -19,7 +19,7 @@ from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import VARIABLE, action_of
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Options
+from leastpriv.proposal.models import Options, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import complete
@@ -88,7 +88,7 @@ def timed(what: str, ask: Callable[[], _Answer]) -> _Answer:
 
 def main() -> None:
     """Measure both policies; the first comparison loads the whole catalogue."""
-    found, options = evidence(), Options(drop_unseen_services=True)
+    found, options = evidence(), Options(unseen_services=UnseenServices.DROP)
     print(f"{len(found.usages)} permissions, {len(found.runs)} runs, {found.counts.calls:,} calls")
     for actions in (["*"], ["lambda:*", "sqs:*", "ssm:*"]):
         committed = document(actions)

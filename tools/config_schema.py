@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
 _CHOICES = {
-    "unseen-services": ["keep", "drop"],
+    "unseen-services": ["", "keep", "drop"],
     "resources": ["pattern", "exact", "keep"],
     "unknown-refs": ["", "mark", "refuse"],
     "when-no-calls": ["fail", "report"],

@@ -74,7 +74,13 @@ INPUTS: tuple[Input, ...] = (
         help="pattern of the session names used in an emergency: their use keeps and never adds",
     ),
     Input("max-changes", "0", help="largest number of changes, the most certain first; 0: no limit"),
-    Input("unseen-services", "keep", help="keep or drop wildcard grants of services that were never called"),
+    Input(
+        "unseen-services",
+        help=(
+            "keep or drop: what becomes of wildcard grants of services that were never called (default: drop from * "
+            "and NotAction, keep in a wildcard that names the service)"
+        ),
+    ),
     Input("resources", "pattern", help="pattern, exact or keep: how resources are written"),
     Input("keep", several=True, help="action pattern that is never removed"),
     Input("never-add", several=True, help="action pattern that is never added"),

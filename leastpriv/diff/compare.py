@@ -39,6 +39,11 @@ class Entry:
         return "*" in self.pattern or "?" in self.pattern or bool(self.statement.not_actions)
 
     @property
+    def spans_services(self) -> bool:
+        """Whether the entry grants actions of more than one service (`*`, NotAction)."""
+        return bool(self.statement.not_actions) or bool({"*", "?"} & {*self.pattern.partition(":")[0]})
+
+    @property
     def resources(self) -> tuple[str, ...]:
         """The statement's resources as a change shows them; `NotResource: arn…` if it excludes them."""
         statement = self.statement

@@ -27,7 +27,6 @@ from leastpriv.proposal.guards.people_and_history import before_evidence, break_
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import guard_context, propose
-from leastpriv.proposal.removals import spans_services
 from leastpriv.proposal.resource_narrowing import creators_of
 
 _MOST_PROPOSALS = 40
@@ -226,7 +225,7 @@ def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: 
     for entry in entries:
         if (entry.statement.sid, entry.pattern, entry.resources) in over_limit:
             continue
-        if not spans_services(entry):
+        if not entry.spans_services:
             yield entry
         elif (entry.statement.index, entry.pattern) in changed:
             yield replace(entry, granted=tuple(action for action in entry.granted if action in used))

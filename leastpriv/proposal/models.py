@@ -27,6 +27,15 @@ class UnknownRefs(StrEnum):
     """Sensitive actions are not written, others are marked."""
 
 
+class UnseenServices(StrEnum):
+    """What becomes of a wildcard's grant of a service without any call."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    BY_ENTRY = ""
+    """An entry that spans services (`*`, NotAction) loses it; an entry that names the service keeps it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The user's limits for removals and additions."""
@@ -40,7 +49,7 @@ class Options:
     """Shell patterns of session names."""
     max_changes: int = 0
     """0: no limit."""
-    drop_unseen_services: bool = False
+    unseen_services: UnseenServices = UnseenServices.BY_ENTRY
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE

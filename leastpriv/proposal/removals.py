@@ -50,7 +50,7 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:
         return _held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
-    if unseen and spans_services(entry):
+    if unseen and entry.spans_services:
         return _held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
     if len(kept) == len(unused):
         return _held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
@@ -62,19 +62,14 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
 
 _ALL_SERVICES = GuardResult(
     "unseen-service",
-    "it also grants services without any call in the window; set `unseen-services: drop` to narrow it to those in use",
+    "`unseen-services: keep` keeps its grants of services without any call in the window",
 )
 _NOT_ACTION = GuardResult(
     "not-action",
-    "NotAction grants every other action, also of services without any call in the window; set `unseen-services: "
-    "drop` to have it written as Action with what is in use",
+    "NotAction grants every other action, and `unseen-services: keep` keeps those of services without any call in the "
+    "window",
 )
 _UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
-
-
-def spans_services(entry: Entry) -> bool:
-    """Whether an entry grants actions of more than one service."""
-    return bool(entry.statement.not_actions) or bool({"*", "?"} & {*entry.pattern.partition(":")[0]})
 
 
 def _is_used(entry: Entry, action: str, context: GuardContext) -> bool:

@@ -15,6 +15,7 @@ from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import Mode, Settings, from_environment, from_options
 from leastpriv.config.validators import named_principal, trails, window
 from leastpriv.errors import InputError
+from leastpriv.proposal.models import UnseenServices
 from leastpriv.pull_request.models import PullRequestOptions
 from tests.fakes.deploys import ROLE
 
@@ -108,7 +109,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert found.principal.arn == ROLE
     assert (found.mode, found.trails, found.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
     assert (found.options.minimum_days, found.options.minimum_runs) == (35, 5)
-    assert (found.options.drop_unseen_services, found.options.exact_resources) == (False, False)
+    assert (found.options.unseen_services, found.options.exact_resources) == (UnseenServices.BY_ENTRY, False)
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
     assert found.pull_request_options == PullRequestOptions(labels=("leastpriv",))
@@ -174,7 +175,7 @@ def test_every_input_reaches_its_setting() -> None:
     assert found.also_attached == ("a.json", "b.json", "c.json")
     assert (found.mode, found.trails) == (Mode.CHECK, ("one", "two", "three"))
     assert (found.options.minimum_days, found.options.minimum_runs) == (0, 7)
-    assert (found.options.drop_unseen_services, found.options.exact_resources) == (True, True)
+    assert (found.options.unseen_services, found.options.exact_resources) == (UnseenServices.DROP, True)
     assert (found.options.keep, found.options.never_add) == (("s3:Delete*", "iam:*"), ("*",))
     assert (found.base, found.branch) == ("main", "policy/ci")
 

@@ -20,7 +20,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import propose
@@ -28,7 +28,7 @@ from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.hypothesis_profiles import sampled
 from tests.test_cases import CASES, change_words, run_case
 
-OPTIONS = (Options(), Options(drop_unseen_services=True, exact_resources=True), Options(keep_forms=True))
+OPTIONS = (Options(), Options(unseen_services=UnseenServices.DROP, exact_resources=True), Options(keep_forms=True))
 SEEDS = range(4)
 
 

@@ -19,7 +19,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
-from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
@@ -100,10 +100,10 @@ def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_count
 
 OPTIONS = (
     Options(),
-    Options(drop_unseen_services=True, minimum_runs=0, minimum_days=0),
+    Options(unseen_services=UnseenServices.DROP, minimum_runs=0, minimum_days=0),
     Options(exact_resources=True, minimum_runs=2),
     Options(keep=("s3:*",), minimum_runs=1, minimum_confidence=60),
-    Options(never_add=("sqs:*",), break_glass=("17650000*1",), drop_unseen_services=True),
+    Options(never_add=("sqs:*",), break_glass=("17650000*1",), unseen_services=UnseenServices.DROP),
 )
 
 

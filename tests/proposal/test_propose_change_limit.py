@@ -14,14 +14,14 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Change, Options, Proposal
+from leastpriv.proposal.models import Change, Options, Proposal, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import GUARD, guard_context, propose
 from leastpriv.proposal.resource_narrowing import creators_of
 from tests.fakes.evidence import evidence_for
 from tests.hypothesis_profiles import sampled
 
-WIDE = Options(drop_unseen_services=True, minimum_runs=1)
+WIDE = Options(unseen_services=UnseenServices.DROP, minimum_runs=1)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def _policies(shared_folder: Path) -> Iterator[tuple[Document, Evidence]]:
 
 
 def drafted(document: Document, evidence: Evidence, most: int) -> Proposal:
-    options = Options(drop_unseen_services=True, minimum_runs=1, max_changes=most)
+    options = Options(unseen_services=UnseenServices.DROP, minimum_runs=1, max_changes=most)
     return propose(document, compare(document, [], evidence), evidence, options)
 
 

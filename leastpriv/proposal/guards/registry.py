@@ -84,15 +84,16 @@ def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps actions of a service whose runs still show actions that no other run used."""
+    """Keeps actions of a called service whose runs still show actions that no other run used."""
+    service = candidate.action.partition(":")[0]
+    if service not in context.services:
+        return ""
     least = context.options.minimum_confidence
     found = context.confidence.of(candidate.action)
     if found.percent >= least:
         return ""
-    service = candidate.action.partition(":")[0]
     runs = f"{found.runs} run{'' if found.runs == 1 else 's'}"
-    where = f"{runs} used `{service}`" if service in context.services else f"there are {runs}"
-    seen = f"{where}, {found.own} with an action that no other used"
+    seen = f"{runs} used `{service}`, {found.own} with an action that no other used"
     return f"{seen}: confidence is {found.percent} percent of at least {least}"
 
 

@@ -43,7 +43,7 @@ from leastpriv.proposal.guards.aws import (
     regions_to_know,
 )
 from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded, operation_of
-from leastpriv.proposal.models import GuardContext, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, RemovalCandidate, UnseenServices
 
 Stream = tuple[DataStream, int]
 """Data events of one operation under one prefix, with their days as a mask."""
@@ -303,7 +303,13 @@ def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> 
 
 def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the user's option, or IAM's last accessed information, allows dropping unseen services."""
-    return context.options.drop_unseen_services or is_never_attempted(candidate, context)
+    match context.options.unseen_services:
+        case UnseenServices.DROP:
+            return True
+        case UnseenServices.KEEP:
+            return is_never_attempted(candidate, context)
+        case _:
+            return candidate.entry.spans_services or is_never_attempted(candidate, context)
 
 
 @lru_cache(maxsize=1_024)

@@ -20,7 +20,7 @@ from leastpriv.permissions import catalog
 from leastpriv.policy.document import parse
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, UNPRINTABLE
 from leastpriv.proposal.guards import registry
-from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate, UnseenServices
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
@@ -193,13 +193,14 @@ def test_a_call_of_another_action_prevents_nothing(evidence: Evidence) -> None:
     ("action", "pattern", "options", "holds"),
     [
         ("sns:CreateTopic", "sns:*", {}, True),
-        ("sns:CreateTopic", "s*", {}, True),
+        ("sns:CreateTopic", "s*", {}, False),
+        ("sns:CreateTopic", "s*", {"unseen_services": UnseenServices.KEEP}, True),
         ("sns:CreateTopic", "", {}, False),
-        ("sns:CreateTopic", "sns:*", {"drop_unseen_services": True}, False),
+        ("sns:CreateTopic", "sns:*", {"unseen_services": UnseenServices.DROP}, False),
         ("sqs:PurgeQueue", "sqs:*", {}, False),
     ],
 )
-def test_a_wildcard_over_an_unseen_service_is_kept_unless_the_user_drops_it(
+def test_a_wildcard_that_names_an_unseen_service_is_kept_and_one_over_services_drops_it(
     evidence: Evidence, action: str, pattern: str, options: Mapping[str, Any], holds: bool
 ) -> None:
     reason = registry.unseen_service(candidate(action, evidence, pattern), context(evidence, **options))

@@ -218,6 +218,8 @@ class Denial:
     """EC2's whole encoded text, which `sts:DecodeAuthorizationMessage` decodes; empty where there is none."""
     authorization_id: str = ""
     """Id by which `GetRequestAuthorizationDetails` returns the whole decision; empty where AWS gave none."""
+    authorization_region: str = ""
+    """Region in which AWS keeps the decision, where the message's link names it."""
     log: str = ""
     """Location in a job log, `deploy:120`; empty for a call that CloudTrail recorded."""
 

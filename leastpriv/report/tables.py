@@ -164,9 +164,10 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
 
 def denial_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv denials`."""
-    columns = ("action", "resource", "denied_by", "mendable", "where")
-    cells = ((*(_cell(row, column) for column in columns[:-1]), _place(row)) for row in rows)
-    return TextTable(columns, tuple(cells))
+    known = any(row.get("authorization_id") for row in rows)
+    columns = ("action", "resource", "denied_by", "mendable", *(("authorization_id",) if known else ()))
+    cells = ((*(_cell(row, column) for column in columns), _place(row)) for row in rows)
+    return TextTable((*columns, "where"), tuple(cells))
 
 
 def decision_table(rows: Sequence[Row]) -> TextTable:
@@ -286,6 +287,7 @@ def logged_denial_row(found: LoggedDenial) -> dict[str, object]:
         "mendable": denial.mendable,
         "inferred": denial.inferred,
         "why": denial.why or None,
+        "authorization_id": denial.authorization_id or None,
         "message": denial.message,
     }
 

@@ -126,8 +126,14 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
                 return _in_order(kept), True
             group.append(one)
             count += 1
-        elif _is_more_complete(one.denial, group[index].denial):
-            group[index] = replace(group[index], denial=one.denial)
+        else:
+            known = group[index].denial
+            best = one.denial if _is_more_complete(one.denial, known) else known
+            # The newest id is the one that AWS keeps longest.
+            newest = one.denial if one.denial.authorization_id else known
+            name, region = newest.authorization_id, newest.authorization_region
+            best = replace(best, authorization_id=name, authorization_region=region)
+            group[index] = replace(group[index], denial=best)
     return _in_order(kept), False
 
 

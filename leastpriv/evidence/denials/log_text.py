@@ -15,8 +15,10 @@ BLANKS = re.compile(r"[ \n\v]+")
 
 # Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
 _COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~]")
-_ESCAPED = re.compile(r"\\+(?:([nrt\"'])|u([0-9a-fA-F]{4}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);")
-_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "'": "'"} | {
+_ESCAPED = re.compile(
+    r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
+)
+_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "'": "'", "/": "/"} | {
     name: character
     for names, character in (("quot #34", '"'), ("apos #39 #x27", "'"), ("lt", "<"), ("gt", ">"), ("amp", "&"))
     for name in names.split()
@@ -24,8 +26,14 @@ _ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "'": "'"} | {
 # `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
 _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"
-    r"(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]?)?"
+    r"(?:(?:\[Container\] )?\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]?)?"
 )
+_LABEL = re.compile(
+    r"[ \t]*(?:[\w@./-]{1,60}[ \t]*\|[ \t]|==> [\w.-]{1,60}: |#\d{1,4} \d{1,6}\.\d{1,3} |//+ |[!-] "
+    r"|(?:\d\d:\d\d:\d\d\.\d{1,6} )?STD(?:ERR|OUT) +(?:\[[^\]\n\v]{1,200}\] )?(?:\w{1,40}: )?"
+    r"|(?:(?:[a-z@][\w@./-]{0,60}:){1,2}|ERROR:|WARN:|INFO:|STDERR:) )"
+)
+"""What a tool writes before each line of another's output: a container, a task, a stage of a build, a level."""
 _DECORATION = re.compile(r"[ \t]*(?:##\[\w{1,20}\]|::\w{1,20}(?: [^:\n\v]{0,200})?::)?[ \t│┃║|╷╵>#,]*")
 _FRAME = " \t│┃║"
 
@@ -45,20 +53,22 @@ def clean_log_text(raw: str) -> LogText:
     """Cleans a text and keeps its line ends, so that lines can be counted in the result."""
     plain = raw.replace("\r\n", "\n").replace("\r", "\v")
     plain = _COLOUR.sub("", plain)
+    parts = re.split(f"([{BREAKS}])", plain)
     lines: list[str] = []
     ends: list[int] = []
     breaks: list[str] = []
-    for part in re.split(f"([{BREAKS}])", plain):
-        if part and part in BREAKS:
-            breaks.append(part)
-            continue
-        for index, piece in enumerate(_unescaped(_without(_STAMP, part)).split("\v")):
+    for line, end in zip(
+        _without_labels([_without(_STAMP, part) for part in parts[::2]]), [*parts[1::2], ""], strict=True
+    ):
+        for index, piece in enumerate(_unescaped(line).split("\v")):
             if index:
                 breaks.append("\v")
             # A row of a table has `|` at both ends; elsewhere it may belong to the text.
             frame = _FRAME + "|" if piece.lstrip().startswith("|") else _FRAME
             ends.append(len(piece.rstrip(frame)))
             lines.append(_without(_DECORATION, piece).rstrip(frame))
+        breaks.append(end)
+    breaks.pop()
     return _joined(lines, ends, breaks)
 
 
@@ -89,6 +99,16 @@ def one_line(text: str) -> str:
     return BLANKS.sub(" ", text).strip()
 
 
+def _without_labels(lines: list[str]) -> list[str]:
+    """Removes a tool's label from each line if the line before or after has the same, whatever numbers are in it."""
+    found = [_LABEL.match(line) for line in lines]
+    keys = ["", *(re.sub(r"\d+", "0", label[0]) if label else "" for label in found), ""]
+    return [
+        line[label.end() :] if label and keys[at] in (keys[at - 1], keys[at + 1]) else line
+        for at, (line, label) in enumerate(zip(lines, found, strict=True), start=1)
+    ]
+
+
 def _without(pattern: re.Pattern[str], text: str) -> str:
     """Returns the text after a pattern's match at its beginning."""
     found = pattern.match(text)
@@ -97,7 +117,7 @@ def _without(pattern: re.Pattern[str], text: str) -> str:
 
 def _unescaped(text: str) -> str:
     text = text.replace("\t", " ").replace("\u00a0", " ")
-    if "\\" not in text and "&" not in text:
+    if "\\" not in text and "&" not in text and "<" not in text:
         return text
     return _ESCAPED.sub(_escape_value, text)
 
@@ -106,7 +126,7 @@ def _escape_value(found: re.Match[str]) -> str:
     if found[2]:
         character = chr(int(found[2], 16))
         return character if character.isprintable() else " "
-    return _ESCAPE_VALUES[found[1] or found[3]]
+    return _ESCAPE_VALUES[found[1] or found[3]] if found[1] or found[3] else ""
 
 
 def _joined(lines: list[str], ends: list[int], breaks: list[str]) -> LogText:

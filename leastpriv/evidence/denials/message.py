@@ -34,13 +34,15 @@ _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
 _TRUST_ONLY = frozenset({"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"})
 
 
-_UUID = r"[0-9A-Fa-f](?:[\n\v]?[0-9A-Fa-f-]){35}"
 _AUTHORIZATION_ID = re.compile(
-    rf"(?:{breakable('authorization-details/')}[\n\v]?|{breakable('authorization id:')}[ \n\v]*[`'\"*<]*)"
-    rf"(?P<id>{_UUID}|[A-Za-z0-9_-]{{8,128}})",
+    rf"(?:region=(?P<region>[a-z0-9-]+)#/)?(?:{breakable('authorization-details/')}[\n\v]?"
+    rf"|{breakable('authorization id:')}[ \n\v]*[`'\"*<]*)"
+    # A wrapped id ends where the sentence continues; elsewhere a break is its end.
+    rf"(?P<id>[0-9A-Za-z](?:[\n\v]?[0-9A-Za-z-]){{7,255}}?(?=[ \n\v]+{breakable('for complete details')})"
+    r"|[0-9A-Fa-f](?:[\n\v]?[0-9A-Fa-f-]){35}|[0-9A-Za-z-]{8,256})",
     re.IGNORECASE,
 )
-"""IAM's own link and sentence: `…#/authorization-details/ID for complete details, or call … authorization id: ID`."""
+"""IAM's own link and sentence: `…?region=REGION#/authorization-details/ID for complete details, or call … authorization id: ID`."""
 _LONGEST_ADVICE = 800
 
 
@@ -54,13 +56,16 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     found = [each.denial for each in find_denials(clean_log_text(message))]
     best = next((denial for denial in found if denial.actions), found[0] if found else None)
     encoded = next((denial.encoded for denial in found if denial.encoded), "")
-    authorization_id = next((denial.authorization_id for denial in found if denial.authorization_id), "")
+    decided = next((denial for denial in found if denial.authorization_id), None)
     by_code = _BY_CODE.get(error_code)
     if best is None:
         return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
     if by_code:
         best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
-    return replace(best, message=message, encoded=encoded, authorization_id=authorization_id)
+    if decided:
+        name, region = decided.authorization_id, decided.authorization_region
+        best = replace(best, authorization_id=name, authorization_region=region)
+    return replace(best, message=message, encoded=encoded)
 
 
 def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
@@ -72,7 +77,7 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     read = [*find_sentences(layout, stop)] if "notauthorizedtoperform" in words else []
     named = [sentence for sentence in read if sentence.action]
     found = [FoundDenial(each.phrase, each.end, _stated(layout, each)) for each in named]
-    if any(sign in words for sign in ("whencallingthe", "operationerror", "errorexecuting", "api:")):
+    if any(sign in words for sign in ("whencalling", "operationerror", "errorexecuting", "api:")):
         found += find_by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
         traces = find_by_trace(layout) if "commanderror" in words or "client." in words else ()
@@ -111,8 +116,11 @@ def _with_authorization_ids(text: str, found: list[FoundDenial]) -> list[FoundDe
     read = []
     for each, limit in zip(found, ends, strict=True):
         match = _AUTHORIZATION_ID.search(text, each.start, min(limit, each.end + _LONGEST_ADVICE))
-        name = without_breaks(match["id"]) if match else ""
-        read.append(replace(each, denial=replace(each.denial, authorization_id=name)) if name else each)
+        if match:
+            region = without_breaks(match["region"] or "")
+            denial = replace(each.denial, authorization_id=without_breaks(match["id"]), authorization_region=region)
+            each = replace(each, denial=denial)
+        read.append(each)
     return read
 
 

@@ -166,6 +166,11 @@ _CLI = re.compile(
     + breakable("operation")
     + r"(?: \([^()\n]{0,80}\))?[\n\v]?:[ \n\v]*"
 )
+_SHORT = re.compile(
+    r"\b(?P<code>AccessDenied(?:Exception)?|UnauthorizedOperation)\b[:,]? when calling (?:the )?"
+    r"(?P<operation>[A-Z][a-z]\w{1,98})\b(?: operation)?(?=[:.,;)\]\"'\n\v]|\Z)[.:]?[ \n\v]*"
+)
+"""An error that a program's author shortened."""
 _CLI_OLD = re.compile(
     r"client error \((?P<code>[\w.:-]{1,80})\) occurred[ \n\v]+when calling the (?P<operation>\w{2,100})"
     r" operation:[ \n\v]*"
@@ -214,7 +219,7 @@ def _operations(text: str) -> list[_Operation]:
             is_denial_code(without_breaks(match["code"])),
             True,
         )
-        for pattern in (_CLI, _CLI_OLD)
+        for pattern in (_CLI, _CLI_OLD, _SHORT)
         for match in pattern.finditer(text)
     ]
     found += [_go_operation(text, match) for match in _GO.finditer(text)]
@@ -240,7 +245,7 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     refused = forbidden if not code else is_denial_code(without_breaks(code["code"]))
     body = code.end() if code else status.end() if status else match.end()
     service, operation = one_line(match["service"]), without_breaks(match["operation"])
-    return _Operation(match.start(), body, service, operation, refused, forbidden)
+    return _Operation(match.start(), body, service, operation, refused, forbidden or (code is not None and refused))
 
 
 def find_by_operation(layout: LogText, named: Sequence[DenialSentence], stop: int | None = None) -> list[FoundDenial]:

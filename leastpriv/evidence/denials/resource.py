@@ -95,6 +95,7 @@ def _whole(region: str) -> str | None:
         return None
     kind = _KINDS.match(words)
     name = without_breaks(words[kind.end() :] if kind else words).rstrip(",;")
+    name = name if name.endswith("..") else name.removesuffix(".")
     bare = name
     if kind:
         bare = _VERSION.sub("", name)

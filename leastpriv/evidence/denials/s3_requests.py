@@ -39,6 +39,7 @@ _OPERATION = re.compile(
     r"[_A-Za-z]*?_?(?:Object|Bucket|Part|Multipart)[A-Za-z0-9_]{0,40})\b",
     re.IGNORECASE,
 )
+_SUFFIX_OF_SDK = re.compile(r"(?:Command|Async|Request)\Z")
 _REQUEST = re.compile(
     r"\b(?P<method>GET|PUT|HEAD|DELETE|POST)\b[ \"'`:]{1,3}https?://(?P<host>[a-z0-9.-]{2,100}\.amazonaws\.com(?:\.cn)?)"
     r"(?::443)?(?P<path>/[^ \n\v?\"'`<>|]*)?(?P<query>\?[^ \n\v\"'`<>|]*)?"
@@ -128,7 +129,7 @@ def _candidates(
     """Yields the place and the actions of each operation, request and transfer of S3 that may have got the answer."""
     says_denied = answer["code"] or without_blanks(answer[0]) == "accessdenied"
     for match in _OPERATION.finditer(text, first, last):
-        words = match["operation"].split("_")
+        words = _SUFFIX_OF_SDK.sub("", match["operation"]).split("_")
         actions = actions_of("s3", "".join(word[:1].upper() + word[1:] for word in words))
         if actions and (says_denied or _S3.search(text, first, last)):
             yield match.span(), actions

@@ -24,13 +24,14 @@ _LONGEST = 3_000
 """Characters after the phrase: an object's key has up to 1,024, and a table column wraps it often."""
 _LONGEST_PRINCIPAL = 700
 _LONGEST_REASON = 600
-_BOLD = r"(?:\*\*(?!\*))?"
+_BOLD = r"(?:\*{1,2}(?!\*))?"
 """Markdown around an action, a resource or a label."""
 _ACTION = re.compile(
     rf"[ \n\v]*:?{_BOLD}[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?[ \n\v]+)?{_BOLD}[`'\"\u2018\u201c\[]?{_BOLD}"
     r"(?P<action>[A-Za-z][A-Za-z0-9-]*(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
 )
 _AFTER_ACTION = re.compile(r"[\w:/?-]|\*(?!\*(?!\*))")
+_AFTER_BOLD_ACTION = re.compile(r"[\w:/?-]|\*{3}")
 _RESOURCE = re.compile(
     rf"{_BOLD}[`'\"’”\]]?{_BOLD}(?: (?:action|operation))?[ \n\v]*{_BOLD}(?:"
     + breakable("on the specified resource")
@@ -42,7 +43,7 @@ _RESOURCE = re.compile(
     + r"(?P<the>[ \n\v]*:?[ \n\v]*))",
     re.IGNORECASE,
 )
-_BOLD_RESOURCE = re.compile(r"\*\*(?=arn:|[\"'`])")
+_BOLD_RESOURCE = re.compile(r"\*\*(?=arn:|[\"'`])|\*(?=arn:)")
 TAIL = re.compile(
     rf"(?<![\w-])(?:{breakable('because')}|{breakable('with an explicit deny')}|{breakable('transitively through')})\b",
     re.IGNORECASE,
@@ -184,7 +185,8 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
     if ":" not in name or name.endswith(":"):
         best = match["action"].rstrip(BREAKS)
         name, end = without_breaks(best), match.start("action") + len(best)
-    return ("", start) if _AFTER_ACTION.match(text, end) else (name, end)
+    bold = text[match.start("action") - 1] == "*"
+    return ("", start) if (_AFTER_BOLD_ACTION if bold else _AFTER_ACTION).match(text, end) else (name, end)
 
 
 def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]:
@@ -196,7 +198,7 @@ def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]
     start = bold.end() if bold else match.end()
     named = read_resource(layout, start, tail.start() if tail else None, limit)
     if bold:
-        named = replace(named, text=named.text.removesuffix("**"))
+        named = replace(named, text=named.text.removesuffix(bold[0]))
     if match["named"] is None and not (named.text.startswith("arn:") or named.quoted):
         # "on the resource associated with this ciphertext": words instead of a name.
         return NamedResource(), match.end()

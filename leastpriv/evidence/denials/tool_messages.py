@@ -5,8 +5,9 @@ Terraform's AWS provider, and Pulumi's, which is built on it, write a verb, the 
 read 2026-11-26). Verb and kind identify the operation where exactly one operation has that name.
 
 Stack frames have the SDKs' own names: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`,
-before 2023 `deserializeAws_restXmlPutObjectCommandError`), and Java's client method (`DefaultS3Client.putObject`, in
-version 1 `AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
+before 2023 `deserializeAws_restXmlPutObjectCommandError`), Java's client method (`DefaultS3Client.putObject`, in
+version 1 `AmazonS3Client.putObject`), and .NET's (`Amazon.S3.AmazonS3Client.PutObjectAsync`); aws/aws-sdk-js-v3#2778,
+aws/aws-toolkit-jetbrains#3129 and aws/aws-sdk-net#1443, read 2026-11-27.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 
 from leastpriv.aws.error_codes import why_no_grant_helps
 from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_breaks
@@ -34,6 +34,7 @@ _ANSWERED = re.compile(r"\([Ss]ervice:[^()]{0,80}?[Ss]tatus[ \n\v]*[Cc]ode:[ \n\
 _TEXT = re.compile(r"(?P<text>Access[ \n\v]*Denied|null)[ \n\v]*\Z", re.IGNORECASE)
 _LONGEST_TEXT = 40
 _TYPE = re.compile(r"\bAWS::[A-Z][A-Za-z0-9]{1,60}::[A-Z][A-Za-z0-9]{1,60}\b")
+_TYPE_DENIED = re.compile(rf"{breakable('Access denied for operation')}[ \n\v]*['\"](?P<type>{_TYPE.pattern})")
 _FAILED = re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b")
 _CODE_OBJECT = re.compile(
     breakable("request credentials have permission to")
@@ -105,6 +106,14 @@ def _typed(layout: LogText) -> Iterator[FoundDenial]:
             yield inferred_denial(layout, (match.start(), answered.end()), actions, why=why)
 
 
+def _types_denied(layout: LogText) -> Iterator[FoundDenial]:
+    """CloudFormation's own text: `Access denied for operation 'AWS::ApiGateway::RestApi'`."""
+    for match in _TYPE_DENIED.finditer(layout.text):
+        failed = [*_FAILED.finditer(layout.text, max(0, match.start() - NEAR), match.start())]
+        actions = actions_of_type(match["type"], failed[-1][1]) if failed else ()
+        yield inferred_denial(layout, match.span(), actions)
+
+
 def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
     """`Error loading state: AccessDenied: Access Denied`."""
     text = layout.text
@@ -155,6 +164,7 @@ READERS: tuple[tuple[str, Callable[[LogText], Iterator[FoundDenial]]], ...] = (
     ("permission", _lacking),
     ("requestcredentials", _code_objects),
     ("statuscode:403", _typed),
+    ("accessdeniedforoperation", _types_denied),
     ("theciphertextrefers", _ciphertexts),
     ("vpcendpointpolicy", _endpoints),
     ("usedtoassume", _not_assumed),
@@ -233,12 +243,16 @@ _REFUSAL = re.compile(r"\b(?:AccessDenied(?:Exception)?|UnauthorizedOperation|[A
 _JAVAS_FIELDS = re.compile(r"[^()\n\v]{1,80}\(Service:[^()]{0,80}?Status[ \n\v]*Code:[ \n\v]*403")
 _JAVASCRIPT = re.compile(
     r"\b(?:de_|deserializeAws_(?:restXml|restJson1|json1_[01]|query|ec2))(?P<operation>[A-Z][A-Za-z0-9]{1,80})CommandError\b"
-    r"[^\n\v]{0,300}?/client-(?P<service>[a-z0-9-]{2,40})/"
+    r"(?:[^\n\v]{0,300}?/client-(?P<service>[a-z0-9-]{2,40})/)?"
 )
 _JAVA = re.compile(
     r"\b(?:com\.amazonaws|software\.amazon\.awssdk)\.services\.(?P<service>[a-z0-9]{2,40})\."
     r"(?:Default|Amazon|AWS)\w{1,60}Client\.(?P<operation>[a-z]\w{1,80})\("
 )
+_DOTNET = re.compile(
+    r"\bat Amazon\.(?P<service>[A-Z][A-Za-z0-9]{1,40})\.Amazon\w{1,60}Client\.(?P<operation>[A-Z]\w{1,80}?)(?:Async)?\("
+)
+_DOTNET_NAME = re.compile(r"\bAmazon\.[A-Z][A-Za-z0-9]{1,40}\.Amazon\w{1,60}Exception\b")
 _DEEPEST = 4_000
 """Most characters between a denial and its frame: some thirty internal frames of an SDK."""
 
@@ -246,12 +260,15 @@ _DEEPEST = 4_000
 def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
     """Finds denials without an operation, each with the operation of the first SDK frame below it."""
     text = layout.text
-    starts = [match.start() for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
-    for start, following in pairwise([*starts, len(text)]):
+    bare = [match for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
+    for match, following in zip(bare, [*(each.start() for each in bare[1:]), len(text)], strict=False):
+        start, worded = match.start(), bare_denial_service(text[match.end() : match.end() + 100]) or ""
         limit = min(following, start + _DEEPEST)
-        for pattern in (_JAVASCRIPT, _JAVA):
+        for pattern in (_JAVASCRIPT, _JAVA, _DOTNET):
+            # A program in one file (the AWS CDK) names no package in its frames.
             frames = (
-                actions_of(frame["service"], frame["operation"]) for frame in pattern.finditer(text, start, limit)
+                actions_of(frame["service"] or worded, frame["operation"])
+                for frame in pattern.finditer(text, start, limit)
             )
             actions = next(filter(None, frames), ())
             if actions:
@@ -264,4 +281,5 @@ def _is_bare(text: str, refusal: re.Match[str]) -> bool:
     if bare_denial_service(text[refusal.end() : refusal.end() + 100]) is None:
         return False
     is_code = refusal[0].startswith(("AccessDenied", "UnauthorizedOperation"))
-    return is_code or _JAVAS_FIELDS.match(text, refusal.end()) is not None
+    is_dotnet = _DOTNET_NAME.search(text, max(0, refusal.start() - 60), refusal.end())
+    return is_code or is_dotnet is not None or _JAVAS_FIELDS.match(text, refusal.end()) is not None

@@ -97,6 +97,16 @@ def test_a_denial_keeps_its_authorization_id(advice: str, width: int) -> None:
     assert (denial.actions, denial.denied_by) == (("dynamodb:PutItem",), DeniedBy.IDENTITY)
 
 
+def test_an_id_of_any_length_is_whole_and_its_region_is_the_link_s() -> None:
+    own = "z7k2" * 16
+    text = SENTENCE + REASON.removesuffix(" action") + (LINK + ADVICE).replace(ID, own)
+    for width in (40, 80, 120, 10_000):
+        denial = read_denial("\n".join(text[at : at + width] for at in range(0, len(text), width)))
+        assert denial.authorization_id == own
+    assert read_denial(text).authorization_region == "us-east-1"
+    assert read_denial(SENTENCE + REASON + ADVICE).authorization_region == ""
+
+
 def test_each_denial_of_a_log_has_its_own_authorization_id() -> None:
     one, other = SENTENCE + REASON + ADVICE, SENTENCE + REASON + ADVICE.replace("4f1c", "0000")
     found = find_denials(clean_log_text(f"{one}\n{other}\n{SENTENCE}"))

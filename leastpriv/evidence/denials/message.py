@@ -42,7 +42,8 @@ _AUTHORIZATION_ID = re.compile(
     r"|[0-9A-Fa-f](?:[\n\v]?[0-9A-Fa-f-]){35}|[0-9A-Za-z-]{8,256})",
     re.IGNORECASE,
 )
-"""IAM's own link and sentence: `…?region=REGION#/authorization-details/ID for complete details, or call … authorization id: ID`."""
+"""IAM's own link and sentence: `…?region=REGION#/authorization-details/ID for complete details, or … authorization id:
+ID`."""
 _LONGEST_ADVICE = 800
 
 

@@ -123,7 +123,7 @@ LOGGED_KINDS = frozenset({READ, WRITE, *EXCLUDABLE.values()})
 """Kinds of management events that a trail of one region may have and another lack."""
 _BUSY = 1 / 2
 """A region is busy if it has records on this share of its days, from its first to its last but the longest silence."""
-_DAILY, _DAILY_WRITES = 4 / 5, 19 / 20
+_DAILY, _DAILY_WRITES = 4 / 5, 9 / 10
 """With records on this share of these days, each day without a record is a silence."""
 _SILENT_WEEKDAY = 1 / 4
 """A day of the weekend is silent if at most this share of such days has records: many accounts rest then."""

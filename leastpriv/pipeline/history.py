@@ -63,7 +63,7 @@ def load_history(store: StateStore | None, principal: str, now: datetime) -> His
     if found.left_out:
         rows = plural(found.left_out, "row that makes", "rows that make")
         _log.info(f"Left out of the memory {store.name}: {rows} no sense.")
-    return history_state(pruned(found.memory, now), found.left_out)
+    return history_state(pruned(found.memory, now), found.left_out, now.date())
 
 
 def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistory, now: datetime) -> str:
@@ -185,7 +185,7 @@ def target_history(
     )
     known = merge(known, news)
     if not state.trouble:
-        state = history_state(known, state.left_out)
+        state = history_state(known, state.left_out, state.today)
     origins = _origins(requests, settings.base, repository, missing, evidence)
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         _log.info(f"Not known where these runs came from: {where}")

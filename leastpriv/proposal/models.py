@@ -69,6 +69,8 @@ class HistoryState:
     """Number of unreadable rows."""
     counterparts: Mapping[str, str] = field(default_factory=dict)
     """Lifecycle counterpart -> the action of the history that it belongs to."""
+    today: date | None = None
+    """Day of this run."""
 
 
 _NO_HISTORY = HistoryState()

@@ -204,10 +204,12 @@ _block = st.tuples(st.integers(0, DAYS - 1), st.integers(1, DAYS)).map(
 )
 _scattered = st.frozensets(st.integers(0, DAYS - 1), min_size=1, max_size=6)
 _days = {"days": st.one_of(st.just(_ALL_DAYS), _block, _scattered)}
+_period = {"days": st.one_of(st.just(_ALL_DAYS), _block)}
+"""Event selectors change for a time: single days without writes are no different from days without work."""
 LOSSES = st.one_of(
     st.fixed_dictionaries({"what": st.just("days"), **_days}, optional={"region": _region}),
     st.fixed_dictionaries({"what": st.just("region"), "region": _region}),
-    st.fixed_dictionaries({"what": st.just("kind"), "reads": st.booleans(), **_days}, optional={"region": _region}),
+    st.fixed_dictionaries({"what": st.just("kind"), "reads": st.booleans(), **_period}, optional={"region": _region}),
     st.fixed_dictionaries({"what": st.just("source"), **_days}, optional={"region": _region}),
     st.fixed_dictionaries({"what": st.just("data"), "reads": st.booleans(), **_days}),
     st.fixed_dictionaries({"what": st.just("prefixes"), "kept": st.sampled_from(PREFIXES), **_days}),

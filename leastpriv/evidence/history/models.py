@@ -8,9 +8,10 @@ no parameters, addresses or persons.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import TypeVar
 
 from leastpriv.evidence.iam_paths import by_pattern
@@ -26,6 +27,9 @@ MOST_RESOURCES = 20
 MOST_DECLINED = 100
 """Declined pull requests, those with the highest numbers."""
 ANYTHING = "*"
+_MOST_A_MONTH = 6
+"""Runs of a month, of a use that comes back every week."""
+_YEAR = (timedelta(days=335), timedelta(days=395))
 
 _K = TypeVar("_K")
 _V = TypeVar("_V", "KeepDecision", "DeclinedPullRequest", "RevertedRemoval")
@@ -46,6 +50,22 @@ class ActionUse:
     def least_runs(self) -> int:
         """Minimum number of runs that used it."""
         return sum(self.runs.values())
+
+    @property
+    def interval(self) -> timedelta | None:
+        """Interval at which the use came back, from a week to a year; None where it is not steady, or not known."""
+        months = sorted(int(month[:4]) * 12 + int(month[5:]) for month in self.runs)
+        steps = [later - earlier for earlier, later in pairwise(months)]
+        if not steps or max(steps) > min(steps) + 1 or max(self.runs.values()) > _MOST_A_MONTH:
+            return None
+        length = (self.last - self.first) / (self.least_runs - 1)
+        # Two uses show an interval only where they are a year apart.
+        return length if self.least_runs > 2 or _YEAR[0] <= length <= _YEAR[1] else None
+
+    @property
+    def expected_until(self) -> date | None:
+        """Day until which the next use may come: half an interval after it is due; None without an interval."""
+        return self.last + self.interval * 3 / 2 if self.interval else None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,15 +125,17 @@ class UsageHistory:
 
     def last_use(self, action: str, resources: Iterable[str] = (ANYTHING,)) -> tuple[str, ActionUse] | None:
         """Returns the last use of an action that may apply to one of these resource patterns."""
-        told = self._forgotten(action)
-        found = [
-            (used.last, resource)
-            for resource, used in self.used.get(action, {}).items()
-            if not (told and used.last <= told.at.date())
-            and any(resource_overlaps(pattern, resource) for pattern in resources)
-        ]
-        resource = max(found)[1] if found else ""
-        return (resource, self.used[action][resource]) if found else None
+        found = dict(self.uses(action, resources))
+        resource = max(found, key=lambda name: (found[name].last, name), default="")
+        return (resource, found[resource]) if found else None
+
+    def uses(self, action: str, resources: Iterable[str]) -> Iterator[tuple[str, ActionUse]]:
+        """Yields resource patterns and uses of an action that may apply to one of these resource patterns."""
+        told, patterns = self._forgotten(action), tuple(resources)
+        for resource, used in self.used.get(action, {}).items():
+            is_forgotten = told and used.last <= told.at.date()
+            if not is_forgotten and any(resource_overlaps(pattern, resource) for pattern in patterns):
+                yield resource, used
 
     def kept(self, action: str) -> tuple[str, KeepDecision] | None:
         """Returns the latest decision to keep an action, with its pattern; None where it has been revoked."""
@@ -170,20 +192,20 @@ def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
 
 
 def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
-    """Removes entries older than `KEPT_DAYS`; a decision to keep an action remains.
+    """Removes entries older than `KEPT_DAYS` whose use is not expected again; a decision to keep an action remains.
 
     A decision that revokes a part of it remains, too: without it the wider decision would apply to that part again.
     """
     oldest = now - timedelta(days=KEPT_DAYS)
-    day = oldest.astimezone(UTC).date()
+    day, today = oldest.astimezone(UTC).date(), now.astimezone(UTC).date()
     month = f"{day:%Y-%m}"
     used = {
         action: {
-            resource: ActionUse(
-                each.first, each.last, {key: runs for key, runs in each.runs.items() if key >= month}, each.workflow_run
-            )
+            resource: each
+            if (each.expected_until or day) >= today
+            else replace(each, runs={key: runs for key, runs in each.runs.items() if key >= month})
             for resource, each in by_resource.items()
-            if each.last >= day
+            if each.last >= day or (each.expected_until or day) >= today
         }
         for action, by_resource in memory.used.items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from leastpriv.diff.compare import Entry
@@ -24,6 +24,19 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     pattern, word = found
     return f"@{word.by} keeps {pattern} by a comment under #{word.pull}"
+
+
+def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action that came back at a steady interval, until the next use is overdue by half an interval."""
+    state = context.history.history_state
+    if state.memory is None or state.today is None or _is_used(candidate.entry, candidate.action):
+        return ""
+    for _, used in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
+        interval, until = used.interval, used.expected_until
+        if interval and until and until >= state.today:
+            due = used.last + interval
+            return f"used about every {interval.days} days, last on {used.last}: expected again about {due}"
+    return ""
 
 
 def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -55,10 +68,10 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
     return f"it was removed by #{back.pull} and refused on {back.refused}: it is not removed again before {again}"
 
 
-def history_state(memory: UsageHistory, left_out: int = 0) -> HistoryState:
+def history_state(memory: UsageHistory, left_out: int = 0, today: date | None = None) -> HistoryState:
     """The guards' view of a usage history."""
     used = [action for action in memory.used if memory.last_use(action)]
-    return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used))
+    return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used), today=today)
 
 
 def before_evidence(recollection: HistoryState, first: datetime | None) -> HistoryState:
@@ -72,7 +85,7 @@ def before_evidence(recollection: HistoryState, first: datetime | None) -> Histo
         for action, by_resource in memory.used.items()
         if (kept := {resource: used for resource, used in by_resource.items() if used.last < day})
     }
-    return history_state(replace(memory, used=left))
+    return history_state(replace(memory, used=left), today=recollection.today)
 
 
 def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: HistoryState) -> GuardResult | None:

@@ -22,6 +22,7 @@ from leastpriv.proposal.guards.people_and_history import (
     is_break_glass_use,
     refused_after_removal,
     remembered,
+    rhythm,
 )
 from leastpriv.proposal.guards.second_opinion import generated_policy
 from leastpriv.proposal.guards.visibility import (
@@ -202,6 +203,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("gap-in-scope", gap_in_scope),
     ("inconclusive", inconclusive),
     ("unexplained-use", unexplained_use),
+    ("rhythm", rhythm),
     ("remembered", remembered),
     ("last-accessed", last_accessed),
     ("shared-policy", shared_policy),

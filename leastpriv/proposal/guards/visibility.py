@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, timedelta
-from functools import lru_cache, partial, reduce
-from itertools import takewhile
-from operator import or_
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache, partial
 
-from leastpriv.evidence.coverage import (
-    EXCLUDABLE,
-    READ,
-    WRITE,
-    DataStream,
-    SelectedData,
-    bucket_of,
-    days_of,
-    folder_of,
-    length_of,
-    silences,
-)
+from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.visibility import (
@@ -43,16 +28,14 @@ from leastpriv.proposal.guards.aws import (
     regions_to_know,
 )
 from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded, operation_of
+from leastpriv.proposal.guards.data_events import KINDS_OF_DATA, data_recorded, has_data_events
 from leastpriv.proposal.models import GuardContext, RemovalCandidate, UnseenServices
-
-Stream = tuple[DataStream, int]
-"""Data events of one operation under one prefix, with their days as a mask."""
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use a gap may hide."""
     for gap in context.evidence.gaps:
-        elsewhere = gap.scope.data_events and _has_data_events(candidate, context)
+        elsewhere = gap.scope.data_events and has_data_events(candidate, context)
         reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(candidate, gap.scope.outside)
         if could_hide(gap, candidate.action) and reached and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
@@ -86,7 +69,7 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
 def _is_shown_by_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether recorded data events of the very resources show that their regions were read."""
     shows = visibility(candidate.action).visibility is Visibility.DATA
-    return shows and not carriers_of(candidate.action) and _has_data_events(candidate, context)
+    return shows and not carriers_of(candidate.action) and has_data_events(candidate, context)
 
 
 def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
@@ -166,7 +149,7 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
     seen = visibility(action)
     match seen.visibility:
         case Visibility.DATA:
-            kinds = (f"{seen.resource_type} {kind}" for kind in _KINDS[seen.read_only])
+            kinds = (f"{seen.resource_type} {kind}" for kind in KINDS_OF_DATA[seen.read_only])
             return seen.resource_type in events or any(kind in events for kind in kinds)
         case Visibility.MANAGEMENT:
             reads = "management-read" in events and _may_be_read(action, seen.read_only)
@@ -213,10 +196,6 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     return ""
 
 
-_KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
-"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
-
-
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use leaves no trace in this evidence."""
     if dropped_with_service(candidate, context):
@@ -231,7 +210,7 @@ def _hidden_use(candidate: RemovalCandidate, context: GuardContext) -> str:
         case Visibility.MANAGEMENT | Visibility.CARRIERS | Visibility.ENDED:
             return ""
         case Visibility.DATA:
-            if _has_data_events(candidate, context):
+            if has_data_events(candidate, context):
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
@@ -250,9 +229,9 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
         inside = f"AWS may check it inside {each.operation}"
         if each.visibility is not Visibility.DATA:
             return f"{inside}, and whether CloudTrail records that is not known"
-        kinds = _KINDS[read_only_by_name(each.operation.partition(":")[2])]
+        kinds = KINDS_OF_DATA[read_only_by_name(each.operation.partition(":")[2])]
         shows = partial(_is_operation, each.operation)
-        if not _data_recorded(candidate, context, each.resource_type, kinds, shows):
+        if not data_recorded(candidate, context, each.resource_type, kinds, shows):
             return f"{inside}, a data event ({each.resource_type}) that is not known to be recorded for these resources"
     return ""
 
@@ -320,118 +299,3 @@ def _visible_services(granted: tuple[str, ...]) -> frozenset[str]:
     for action in granted:
         balance[action.partition(":")[0]] += weights.get(visibility(action).visibility, 0)
     return frozenset(service for service, weight in balance.items() if weight > 0)
-
-
-def _has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the data events of the action were recorded; one source may have what another lacks."""
-    seen = visibility(candidate.action)
-    return _data_recorded(candidate, context, seen.resource_type, _KINDS[seen.read_only], _shows(candidate.action))
-
-
-def _data_recorded(
-    candidate: RemovalCandidate,
-    context: GuardContext,
-    resource_type: str,
-    kinds: Collection[str],
-    shows: Callable[[str], bool],
-) -> bool:
-    """Whether such data events were recorded long enough for each resource of the statement.
-
-    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday.
-
-    Args:
-        candidate: the action and its entry.
-        context: the context with the coverage.
-        resource_type: the resource type of the data events.
-        kinds: `read`, `write` or both: data events of each kind are required.
-        shows: whether an event (source and name) shows the action.
-    """
-    selected, resources = context.evidence.coverage.selected, candidate.entry.statement.resources
-    by_bucket = context.data_streams
-    return bool(resources) and all(
-        _is_recorded_on(resource, by_bucket.get(_bucket(resource), ()), kinds, context)
-        and (
-            _is_selected(resource_type, kinds, resource, selected)
-            or _was_seen_under(resource, by_bucket.get(_bucket(resource), ()), shows, context)
-        )
-        for resource in resources
-    )
-
-
-def _bucket(resource: str) -> str:
-    return bucket_of(resource.removesuffix("/*"))
-
-
-def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[str], context: GuardContext) -> bool:
-    """Whether data events of each kind span the minimum on the bucket, or the other resource, itself."""
-    if set(_bucket(resource)) & set("*?"):
-        return False
-    least = timedelta(days=context.options.minimum_days)
-    for kind in kinds:
-        days = _days(stream for stream in streams if stream[0].kind == kind)
-        if not days or length_of(days) < least or _has_silence(days, context):
-            return False
-    return True
-
-
-def _days(streams: Iterable[Stream]) -> frozenset[date]:
-    return _decoded(reduce(or_, (days for _, days in streams), 0))
-
-
-_decoded = lru_cache(maxsize=1_024)(days_of)
-
-
-def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
-    return context.whole_days is not None and bool(silences(days, context.whole_days))
-
-
-def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:
-    """Whether event selectors include all data events of the resource."""
-    start = resource if ":s3:::" not in resource or "/" in resource else f"{resource}/"
-
-    def includes(pattern: str) -> bool:
-        return start.startswith(pattern[:-1]) if pattern.endswith("*") else start == pattern
-
-    return all(
-        any(each.resource_type == resource_type and each.kind == kind and includes(each.resource) for each in selected)
-        for kind in kinds
-    )
-
-
-def _was_seen_under(
-    resource: str, streams: Sequence[Stream], shows: Callable[[str], bool], context: GuardContext
-) -> bool:
-    """Whether an event that shows the action was recorded under the resource, and none suggests a narrower selector.
-
-    Event selectors of unknown content may name a prefix: all recorded folders then begin with it.
-    """
-    showing = [each for each in streams if shows(each[0].event)]
-    folders = [stream.prefix for stream, _ in showing]
-    literal = re.split(r"[*?]", resource, maxsplit=1)[0]
-    if ":s3:::" not in resource or "/" not in resource:
-        return literal == resource and any(bucket_of(folder) == resource for folder in folders)
-    literal = literal if literal != resource else folder_of(resource)
-    objects = [folder for folder in folders if "/" in folder]
-    if not objects:
-        return bucket_of(resource) in folders
-    # The first and the last in order have the prefix that all have.
-    shared = _common_start(min(objects), max(objects))
-    under = [each for each in showing if each[0].prefix.startswith(literal)]
-    return literal.startswith(shared) and bool(under) and not _has_silence(_days(under), context)
-
-
-def _common_start(one: str, other: str) -> str:
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return "".join(letter for letter, _ in same)
-
-
-@lru_cache(maxsize=4_096)
-def _shows(action: str) -> Callable[[str], bool]:
-    """Whether an event needs the action, so that a record of it proves that such events are recorded."""
-    return lambda event: action in _actions_of(event)
-
-
-@lru_cache(maxsize=4_096)
-def _actions_of(event: str) -> frozenset[str]:
-    source, _, name = event.partition(":")
-    return frozenset(each.action for each in map_event(source, name).actions)

@@ -1,0 +1,170 @@
+"""Asks whether data events would have shown a use: they are recorded by resource, prefix, operation and kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from functools import lru_cache, reduce
+from itertools import takewhile
+from operator import or_
+
+from leastpriv.evidence.coverage import DataStream, SelectedData, bucket_of, days_of, folder_of, length_of, silences
+from leastpriv.permissions.event_table import map_event
+from leastpriv.permissions.visibility import visibility
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
+
+Stream = tuple[DataStream, int]
+"""Data events of one operation under one prefix, with their days as a mask."""
+KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
+"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
+
+
+def has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the data events of the action were recorded; one source may have what another lacks."""
+    seen = visibility(candidate.action)
+    return data_recorded(
+        candidate, context, seen.resource_type, KINDS_OF_DATA[seen.read_only], _shows(candidate.action)
+    )
+
+
+def data_recorded(
+    candidate: RemovalCandidate,
+    context: GuardContext,
+    resource_type: str,
+    kinds: Collection[str],
+    shows: Callable[[str], bool],
+) -> bool:
+    """Whether such data events were recorded long enough for each resource of the statement.
+
+    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday.
+
+    Args:
+        candidate: the action and its entry.
+        context: the context with the coverage.
+        resource_type: the resource type of the data events.
+        kinds: `read`, `write` or both: data events of each kind are required.
+        shows: whether an event (source and name) shows the action.
+    """
+    selected, resources = context.evidence.coverage.selected, candidate.entry.statement.resources
+    by_bucket = context.data_streams
+    return bool(resources) and all(
+        _is_recorded_on(resource, by_bucket.get(_bucket(resource), ()), kinds, context)
+        and (
+            _is_selected(resource_type, kinds, resource, selected)
+            or _was_seen_under(resource, by_bucket.get(_bucket(resource), ()), shows, context)
+        )
+        for resource in resources
+    )
+
+
+def _bucket(resource: str) -> str:
+    return bucket_of(resource.removesuffix("/*"))
+
+
+def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[str], context: GuardContext) -> bool:
+    """Whether data events of each kind span the minimum on the bucket, or the other resource, itself."""
+    if set(_bucket(resource)) & set("*?"):
+        return False
+    least = timedelta(days=context.options.minimum_days)
+    for kind in kinds:
+        days = _days(stream for stream in streams if stream[0].kind == kind)
+        if not days or length_of(days) < least or _has_silence(days, context):
+            return False
+    return True
+
+
+def _days(streams: Iterable[Stream]) -> frozenset[date]:
+    return _decoded(reduce(or_, (days for _, days in streams), 0))
+
+
+_decoded = lru_cache(maxsize=1_024)(days_of)
+
+
+def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
+    return context.whole_days is not None and bool(silences(days, context.whole_days))
+
+
+def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:
+    """Whether event selectors include all data events of the resource."""
+    start = resource if ":s3:::" not in resource or "/" in resource else f"{resource}/"
+
+    def includes(pattern: str) -> bool:
+        return start.startswith(pattern[:-1]) if pattern.endswith("*") else start == pattern
+
+    return all(
+        any(each.resource_type == resource_type and each.kind == kind and includes(each.resource) for each in selected)
+        for kind in kinds
+    )
+
+
+def _was_seen_under(
+    resource: str, streams: Sequence[Stream], shows: Callable[[str], bool], context: GuardContext
+) -> bool:
+    """Whether an event that shows the action was recorded under the resource, and none suggests a narrower selector."""
+    showing = [each for each in streams if shows(each[0].event)]
+    literal = re.split(r"[*?]", resource, maxsplit=1)[0]
+    if ":s3:::" not in resource or "/" not in resource:
+        return literal == resource and any(bucket_of(stream.prefix) == resource for stream, _ in showing)
+    literal = literal if literal != resource else folder_of(resource)
+    objects = tuple(each for each in showing if "/" in each[0].prefix)
+    if not objects:
+        return any(stream.prefix == bucket_of(resource) for stream, _ in showing)
+    return (
+        bool(_days_under(literal, objects, _PERIOD))
+        and not _has_silence(_days_under(literal, objects, 1), context)
+        and _is_prefix_recorded(literal, tuple(each for each in streams if "/" in each[0].prefix), context)
+    )
+
+
+def _is_prefix_recorded(literal: str, objects: tuple[Stream, ...], context: GuardContext) -> bool:
+    """Whether data events of any operation were recorded under a prefix all the time."""
+    # Folders come and go: a week with an event counts as recorded.
+    weeks = length_of(_days_under(literal, objects, 7)) + timedelta(days=7)
+    return weeks.days >= context.options.minimum_days and not _has_silence(_days_under(literal, objects, 1), context)
+
+
+_PERIOD = 1_000_000
+"""Days: longer than CloudTrail exists."""
+
+
+@lru_cache(maxsize=256)
+def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> frozenset[date]:
+    """Returns the first days of the periods with an event under a prefix in which no narrower selector is likely.
+
+    Event selectors of unknown content may name a prefix: all folders of the period then begin with it.
+
+    Args:
+        literal: the prefix.
+        objects: data events of objects.
+        length: days of a period.
+    """
+    found: dict[int, tuple[str, str, bool]] = {}
+    for (_, _, prefix), mask in objects:
+        under = prefix.startswith(literal)
+        for period in {day.toordinal() // length for day in _decoded(mask)}:
+            first, last, known = found.get(period, (prefix, prefix, False))
+            found[period] = (min(first, prefix), max(last, prefix), known or under)
+    # The first and the last in order have the prefix that all have.
+    return frozenset(
+        date.fromordinal(max(period * length, 1))
+        for period, (first, last, known) in found.items()
+        if known and literal.startswith(_common_start(first, last))
+    )
+
+
+def _common_start(one: str, other: str) -> str:
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(letter for letter, _ in same)
+
+
+@lru_cache(maxsize=4_096)
+def _shows(action: str) -> Callable[[str], bool]:
+    """Whether an event needs the action, so that a record of it proves that such events are recorded."""
+    return lambda event: action in _actions_of(event)
+
+
+@lru_cache(maxsize=4_096)
+def _actions_of(event: str) -> frozenset[str]:
+    source, _, name = event.partition(":")
+    return frozenset(each.action for each in map_event(source, name).actions)

@@ -20,7 +20,7 @@ Entries = Mapping[str, Mapping[str, object]]
 
 GROUPS: tuple[tuple[str, str], ...] = (
     ("The role and its policy", "role-arn policy-file also-attached trust-policy config"),
-    ("What the run does", "mode when-no-calls drift-report"),
+    ("What the run does", "mode when-no-calls drift-report fail-on"),
     (
         "Evidence",
         "trails lookback-days aws-regions athena-table wait-for-events job-logs last-accessed access-analyzer "
@@ -29,6 +29,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("When a permission is removed", "minimum-days minimum-runs minimum-confidence grace-days unseen-services keep"),
     ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
     ("Checks by AWS", "custom-policy-checks"),
+    ("Roles that the role creates", "boundary-file"),
     (
         "The pull request",
         "github-token base branch labels reviewers team-reviewers assignees draft",
@@ -46,6 +47,8 @@ EXAMPLES: Mapping[str, str] = {
     "mode": "check",
     "when-no-calls": "report",
     "drift-report": "issue",
+    "fail-on": "escalation",
+    "boundary-file": "iam/app-boundary.json",
     "trails": "s3://my-trail-bucket",
     "lookback-days": "60",
     "aws-regions": "eu-west-1, us-east-1",

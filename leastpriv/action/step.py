@@ -16,9 +16,16 @@ from leastpriv.github_actions.exit_code import exit_code_of
 from leastpriv.github_actions.output_files import write_outputs, write_summary
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
-from leastpriv.pipeline.context import RunResult, TargetResult, heaviest
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunResult, TargetResult, heaviest
 from leastpriv.pipeline.propose import propose
-from leastpriv.pipeline.summary import difference_sentence, report_failures, report_published, run_notes, run_summary
+from leastpriv.pipeline.summary import (
+    difference_sentence,
+    report_escalation,
+    report_failures,
+    report_published,
+    run_notes,
+    run_summary,
+)
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
 
@@ -104,7 +111,8 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
     if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
         warn_if_public(github, console, "the tracking issue")
     console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
-    return 0
+    report_escalation(result, console)
+    return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
 
 
 def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Callable[[], datetime]) -> int:

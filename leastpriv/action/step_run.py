@@ -147,6 +147,8 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         inside(Location.of(name).path, "also-attached")
     if settings.trust_policy:
         inside(Location.of(settings.trust_policy).path, "trust-policy")
+    if settings.boundary_file:
+        inside(settings.boundary_file, "boundary-file")
     check_report_files(settings, inside, {})
     return Target(settings, Path(policy.path).as_posix(), runner.workspace, pointer=policy.pointer)
 

@@ -149,6 +149,12 @@ INPUTS: tuple[Input, ...] = (
         help="fail or report: what happens if the evidence has no call of the role",
     ),
     Input("drift-report", "fail", step_only=True, help="fail or issue: what happens if check finds drift"),
+    Input(
+        "fail-on",
+        "none",
+        help="none or escalation: whether check fails if the policy lets an attacker become administrator",
+    ),
+    Input("boundary-file", help="file for the draft of a permissions boundary of the roles that the role creates"),
     Input("cache-dir", help="folder that keeps the calls read from trails between runs"),
     Input(
         "validate-digests",

@@ -80,6 +80,10 @@ class Settings:
     """Whether evidence without a call of the principal fails the run."""
     drift_issue: bool = False
     """Whether the mode check keeps drift in a tracking issue instead of failing."""
+    fails_on_escalation: bool = False
+    """Whether the mode check fails for a policy that leads to administrator."""
+    boundary_file: str = ""
+    """File for the draft of a permissions boundary; empty: none is drafted."""
     history_location: str = ""
     """What keeps the usage history between runs: in a step a branch, in a command a folder; empty: none."""
     custom_policy_checks: bool = False
@@ -222,6 +226,8 @@ def parse_settings(given: GivenInputs) -> Settings:
         last_accessed=_boolean(text, labels, "last-accessed"),
         fails_without_calls=_one_of(text, labels, "when-no-calls", ["fail", "report"]) == "fail",
         drift_issue=_one_of(text, labels, "drift-report", ["fail", "issue"]) == "issue",
+        fails_on_escalation=_one_of(text, labels, "fail-on", ["none", "escalation"]) == "escalation",
+        boundary_file=_boundary_file(text, labels),
         history_location=text["evidence-branch"],
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
         trust_policy=text["trust-policy"],
@@ -241,6 +247,15 @@ def _report_file(text: Mapping[str, str], labels: Mapping[str, str], name: str, 
         if Path(Location.of(text[other]).path) == Path(text[name]):
             raise InputError(f"{labels[name]} is {text[name]!r}, as is {labels[other]}: write it to a file of its own.")
     return text[name]
+
+
+def _boundary_file(text: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    name = text["boundary-file"]
+    if name and not re.fullmatch(r"[\w+=,.@-]{1,123}\.json", Path(name).name, re.ASCII):
+        raise InputError(
+            f"{labels['boundary-file']} is {name!r}: name a .json file; the policy gets its name without the ending."
+        )
+    return _report_file(text, labels, "boundary-file", ("policy-file",))
 
 
 def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> bool:

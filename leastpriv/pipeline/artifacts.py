@@ -23,7 +23,7 @@ from leastpriv.report.escape import json_text
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.role_chain import role_chain_value
 
-_OWN_NAMES = ("policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
+_OWN_NAMES = ("boundary.json", "policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
 
 
 def write_files(content: PullRequestContent, folder: Path) -> Path:
@@ -47,6 +47,8 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
         contents["patch.json"] = json_patch(context.proposal.committed, context.proposal.document).encode()
     if context.further:
         contents |= {Path(path).name: text for path, text in context.contents.items()}
+    if context.boundary and context.boundary.content:
+        contents["boundary.json"] = context.boundary.content
     _write(folder, contents)
     return folder / "proposal.json"
 

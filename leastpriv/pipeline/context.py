@@ -164,7 +164,8 @@ class RunContext:
 
 
 DRIFT_EXIT_CODE = 3
-"""Exit code of the mode `check` when the policy differs from what the evidence requires, or from the account."""
+"""Exit code of the mode `check` when the policy differs from what the evidence requires, or from the account, and when
+it leads to administrator."""
 _BY_WEIGHT = (1, 2, DRIFT_EXIT_CODE)
 """Exit codes: work not done weighs more than bad input, and that more than drift."""
 
@@ -214,8 +215,16 @@ class TargetResult:
         return bool(self.context and self.context.missing_calls and self.target.settings.fails_without_calls)
 
     @property
+    def leads_to_administrator(self) -> bool:
+        """Whether the committed policy lets an attacker become administrator, and that fails the mode check."""
+        settings = self.target.settings
+        if self.context is None or not (settings.fails_on_escalation and settings.mode is Mode.CHECK):
+            return False
+        return any(path.leads_to_administrator for path in self.context.escalation.before)
+
+    @property
     def exit_code(self) -> int:
-        """0, the code of the failure, 1 if publishing failed or there is no call, or 3 for drift in the mode check."""
+        """0, the code of the failure, 1 if publishing failed or there is no call, 3 for what the mode check found."""
         if self.failure or self.context is None:
             return self.failure.exit_code if self.failure else 1
         if self.published and self.published.failure:
@@ -223,7 +232,8 @@ class TargetResult:
         if self.lacks_calls:
             return 1
         is_check = self.target.settings.mode is Mode.CHECK
-        return DRIFT_EXIT_CODE if is_check and context_findings(self.context) else 0
+        found = is_check and context_findings(self.context)
+        return DRIFT_EXIT_CODE if found or self.leads_to_administrator else 0
 
 
 @dataclass(frozen=True, slots=True)

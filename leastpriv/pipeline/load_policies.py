@@ -108,7 +108,7 @@ def continuation_files(target: Target, base: str) -> list[str]:
     """Returns the files that an earlier proposal split off the policy file, by their names and content."""
 
     def continues(name: str) -> bool:
-        return _exists(target, base, name) and holds_policy(
+        return file_exists(target, base, name) and holds_policy(
             read_other(target, base, name, "policy-file"), name, target.settings.principal
         )
 
@@ -128,7 +128,7 @@ def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
 def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
     """Returns that many names of new files in which the policy file can continue."""
     names = (numbered_file(target.policy_path, number) for number in count(2))
-    return tuple(islice((name for name in names if not _exists(target, base, name)), wanted))
+    return tuple(islice((name for name in names if not file_exists(target, base, name)), wanted))
 
 
 def read_attached(raw: bytes, name: str, principal: Principal) -> Document:
@@ -176,7 +176,8 @@ def read_other(target: Target, base: str, name: str, label: str) -> bytes:
     return raw
 
 
-def _exists(target: Target, base: str, name: str) -> bool:
+def file_exists(target: Target, base: str, name: str) -> bool:
+    """Whether a file exists beside the policy file: in the commit `base`, or on disk."""
     if target.folder is not None or target.repository is None:
         return ((target.folder or Path()) / name).exists()
     return target.repository.read(base, name) is not None

@@ -22,11 +22,14 @@ from leastpriv.pipeline.load_policies import (
     AttachedPolicies,
     attached_policies,
     committed_policy,
+    file_exists,
     free_names,
     with_account_gaps,
 )
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
+from leastpriv.proposal.boundary import boundary_for
+from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.models import History, ProposalInputs
 from leastpriv.proposal.proof import prove
@@ -123,6 +126,7 @@ def make_proposal(
     difference = compare(inputs.committed, list(inputs.others.documents), inputs.evidence)
     earlier = target_history(run, target, base, difference.missing, inputs.evidence)
     context = _report_context(target, inputs, difference, earlier.history)
+    context = _with_boundary(context, target, base)
     context = replace(
         context,
         run_url=run.run_url,
@@ -156,6 +160,9 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
     proposal = propose_changes(inputs.committed, difference, evidence, options, ProposalInputs(history, attached))
     former = inputs.committed.to_bytes() if inputs.committed else None
     documents = [*proposal.documents, *attached]
+    committed = [*([inputs.committed] if inputs.committed else []), *attached]
+    escalation = Escalation(escalation_paths(committed, target.role), escalation_paths(documents, target.role))
+    proposal = with_closed_paths(proposal, escalation)
     return ReportContext(
         principal=target.role,
         policy_file=target.policy_name,
@@ -173,10 +180,31 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         attached_documents=tuple(attached),
         live=inputs.others.live,
         drift=inputs.others.drift,
+        escalation=escalation,
         suggested_actions=suggested_actions(evidence, documents, options.never_add) if proposal.changes else (),
         kept_counterparts=kept_counterparts(proposal, evidence),
         suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
     )
+
+
+def _with_boundary(context: ReportContext, target: Target, base: str) -> ReportContext:
+    """Adds the boundary of the roles that the role creates; its draft is part of a proposal that changes the policy."""
+    path = target.settings.boundary_file
+    boundary = boundary_for(
+        context.proposal.documents,
+        context.escalation.after,
+        context.principal,
+        path,
+        exists=bool(path and file_exists(target, base, path)),
+    )
+    if boundary is None or not boundary.content:
+        return replace(context, boundary=boundary)
+    if not context.proposal.changes:
+        return replace(context, boundary=replace(boundary, content=b""))
+    former = context.proposal.committed.to_bytes() if context.proposal.committed else None
+    files = [each.to_bytes() for each in context.proposal.documents]
+    mark = fingerprint(target.scope, former, *files, boundary.content)
+    return replace(context, boundary=boundary, fingerprint=mark)
 
 
 def _check_proof(context: ReportContext) -> None:

@@ -152,7 +152,9 @@ def _publication(content: PullRequestContent, target: Target) -> Publication:
         fingerprint=context.fingerprint,
         expected_base=content.base,
         body=f"{content.body}\n{controls_section(content.changes)}",
-        fingerprint_for=lambda before, after: _certify(target.scope, context.policy_path, before, after),
+        fingerprint_for=lambda before, after: _certify(
+            target.scope, (context.policy_path, target.settings.boundary_file), before, after
+        ),
         other_files={path: text for path, text in context.contents.items() if path != context.policy_path},
         comments=_line_comments([context]),
     )
@@ -175,12 +177,17 @@ def _answer_commands(content: PullRequestContent, target: Target, published: Pub
     return answer_commands(target.repository, content.history.said, published, remembered=target.store is not None)
 
 
-def _certify(scope: str, path: str, before: bytes | None, after: Mapping[str, bytes]) -> str:
-    """Returns the fingerprint of a proposal that changes the policy file and its continuations; else an empty text."""
-    numbers = {file_number(path, name): content for name, content in after.items()}
+def _certify(scope: str, paths: tuple[str, str], before: bytes | None, after: Mapping[str, bytes]) -> str:
+    """Returns the fingerprint of a proposal that changes its own files only; else an empty text.
+
+    `paths` are the policy file, whose continuations are files of the proposal too, and the file of a boundary.
+    """
+    policy, boundary = paths
+    numbers = {file_number(policy, name): content for name, content in after.items() if name != boundary}
     if 0 in numbers or 1 not in numbers:
         return ""
-    return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))
+    drafted = [after[boundary]] if boundary in after else []
+    return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())), *drafted)
 
 
 def _member_result(result: TargetResult, published: PublishResult | None, now: datetime) -> TargetResult:
@@ -211,6 +218,7 @@ def _publish_group(
     if unknown:
         return PublishResult(PullRequestOperation.NONE, branch, "", base, failure=unknown)
     paths = tuple(each.target.policy_path for each in members)
+    boundaries = {each.target.settings.boundary_file for each in members} - {""}
     around = replace(chain, chain=chain.chain.around(first.role))
     rows = [target_row(each) for each in members]
     changing = [(each.target, each.content) for each in members if each.content and each.has_changes]
@@ -225,7 +233,7 @@ def _publish_group(
             change for target, content in changing for change in ids_with_scope(target.scope_id, content.changes)
         ),
         text=lambda mark, taken: group_body(rows, around, mark, taken),
-        owns=lambda path: any(path == own or file_number(own, path) for own in paths),
+        owns=lambda path: path in boundaries or any(path == own or file_number(own, path) for own in paths),
         comments=_line_comments([each.context for each in contents]),
     )
     return publish_together(pull, repository, base, run.now)

@@ -10,9 +10,12 @@ from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunResult, TargetResult
 from leastpriv.pipeline.publish import target_row
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, finding_sentence, summary_section
+from leastpriv.report.escalation import path_sentence
 from leastpriv.report.escape import prose
 from leastpriv.report.phrases import codes
 from leastpriv.report.targets import summary
+
+_MOST_PATHS = 3
 
 
 def report_published(result: RunResult, console: Console) -> None:
@@ -111,7 +114,23 @@ def difference_sentence(context: ReportContext) -> str:
 
 
 def report_drift(result: TargetResult, console: Console) -> None:
-    """Reports that the run ends with the exit code of drift."""
-    if result.content:
+    """Reports why the run ends with the exit code of drift."""
+    if result.content is None:
+        return
+    if context_findings(result.content.context):
         sentence = difference_sentence(result.content.context)
         console.error(f"{sentence} ({result.content.title}): exit code {DRIFT_EXIT_CODE}.")
+    report_escalation(result, console)
+
+
+def report_escalation(result: TargetResult, console: Console) -> None:
+    """Reports the most dangerous paths of a policy that leads to administrator, where they fail the run."""
+    if result.content is None or not result.leads_to_administrator:
+        return
+    context = result.content.context
+    paths = [path for path in context.escalation.before if path.leads_to_administrator]
+    named = "; ".join(path_sentence(path) for path in paths[:_MOST_PATHS])
+    more = f"; and {len(paths) - _MOST_PATHS:,} more" if len(paths) > _MOST_PATHS else ""
+    console.error(
+        f"{context.policy_file} lets an attacker become administrator by {named}{more}: exit code {DRIFT_EXIT_CODE}."
+    )

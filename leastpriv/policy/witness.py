@@ -94,7 +94,7 @@ def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document])
 
 
 def _satisfying_request(action: str, resource: str, condition_set: ConditionSet) -> Witness:
-    context = {key: values for each in condition_set.conditions for key, values in _satisfying(each)}
+    context = {key: values for each in condition_set.conditions for key, values in satisfying(each)}
     for entry in condition_set.matching:
         context |= {key.strip().lower(): (_ANY,) for key in _VARIABLE_KEY.findall(entry)}
         resource = _sample_text(resolve_variables(entry, context, True) or entry)
@@ -105,10 +105,10 @@ def _overlays(old: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields values that violate a condition of an old Allow, and values that satisfy a condition of an old Deny."""
     for rule in rules_of(old):
         for condition in rule.condition_set.conditions:
-            yield from _violating(condition) if rule.allow else _satisfying(condition)
+            yield from violating(condition) if rule.allow else satisfying(condition)
 
 
-def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
+def satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields a key and value that satisfy a condition; none if it holds without the key."""
     operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
@@ -123,7 +123,8 @@ def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield condition.key, (_fitting_value(operator, condition.values[0]),)
 
 
-def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
+def violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields a key and value that violate a condition; none if a missing key violates it."""
     operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
         return

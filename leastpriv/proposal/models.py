@@ -194,6 +194,8 @@ class Change:
     """Conditions of an addition, all of which its calls met."""
     removed_by: int = 0
     """Of an addition: number of the pull request that had removed it before it was denied; 0: none."""
+    closes: tuple[str, ...] = ()
+    """Ids of the paths to administrator (`escalation.tsv`) that it helps to close, the most dangerous first."""
 
 
 @dataclass(frozen=True, slots=True)

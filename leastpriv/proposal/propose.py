@@ -19,6 +19,7 @@ from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
+from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
 from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, operation_of
@@ -104,9 +105,12 @@ def _removals(
         added: all additions.
         policies: the edited one, and the others of the principal.
     """
+    most = context.options.max_changes
+    paths = escalation_paths(policies, context.evidence.principal) if most else ()
     while True:
         found, held_back = removals(difference, context)
-        within, narrowed, left_over = _within_change_limit(added, found, context)
+        limited = limit_changes(added, found, most, context.confidence, paths) if most else (added, found, [])
+        within, narrowed, left_over = limited
         fewer = _fewer_operations(narrowed, context, policies)
         if fewer is None:
             return context, within, narrowed, [*held_back, *left_over]
@@ -122,14 +126,6 @@ def _fewer_operations(
     if not narrowed or not isinstance(may_call, CallableOperations) or _removes_everything(document, narrowed):
         return None
     return may_call.differs_in((apply_edits(document, plan_edits(document, narrowed)), *others))
-
-
-def _within_change_limit(
-    added: list[Change], narrowed: list[Change], context: GuardContext
-) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
-    """Splits additions and removals at `max-changes`."""
-    most, known = context.options.max_changes, context.confidence
-    return limit_changes(added, narrowed, most, known) if most else (added, narrowed, [])
 
 
 def _restrictions_within_limit(
@@ -246,6 +242,8 @@ def _overruled(usage: Usage) -> HeldBackChange:
 
 GUARD = "max-changes"
 """The guard's name."""
+_NO_DANGER = (True, 99)
+"""After the rank of every path."""
 _BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
 
 
@@ -254,16 +252,17 @@ def limit_changes(
     narrowed: Sequence[Change],
     limit: int,
     confidence: Confidences,
+    paths: Sequence[EscalationPath] = (),
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
     """Splits additions and removals into the first `room` changes and the rest, each in the given order.
 
     Additions come first, because the next deploy fails without them: denied before merely observed, then by number of
-    runs. Removals follow: whole entries before narrowed ones, then by confidence of the service. File order and names
-    break ties.
+    runs. Removals follow: those of actions on the most dangerous paths to administrator first, then whole entries
+    before narrowed ones, then by confidence of the service. File order and names break ties.
     """
     ranked = [
         *sorted(added, key=_addition_rank),
-        *sorted(narrowed, key=lambda change: _removal_rank(change, confidence)),
+        *sorted(narrowed, key=lambda change: _removal_rank(change, confidence, paths)),
     ]
     chosen = {id(change) for change in ranked[:limit]}
     held = [_held_back(change, len(ranked), limit) for change in ranked[limit:]]
@@ -296,10 +295,11 @@ def _addition_rank(change: Change) -> tuple[object, ...]:
     return _BASES.index(basis), -_run_count(change), change.action, change.resources
 
 
-def _removal_rank(change: Change, confidence: Confidences) -> tuple[object, ...]:
+def _removal_rank(change: Change, confidence: Confidences, paths: Sequence[EscalationPath]) -> tuple[object, ...]:
     services = {action.partition(":")[0] for action in change.removed_actions} or {change.action.partition(":")[0]}
     least = min(confidence.of(f"{service}:").percent for service in services)
-    return change.kind is not ChangeKind.REMOVE, -least, change.statement, change.action.lower(), change.action
+    danger = min((path.rank for path in paths_through(change.removed_actions, paths)), default=_NO_DANGER)
+    return danger, change.kind is not ChangeKind.REMOVE, -least, change.statement, change.action.lower(), change.action
 
 
 def _run_count(change: Change) -> int:

@@ -11,6 +11,8 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
+from leastpriv.proposal.boundary import Boundary
+from leastpriv.proposal.escalation_paths import Escalation
 from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review
@@ -60,6 +62,10 @@ class ReportContext:
     """The role in the account; None if it was not read."""
     drift: Drift | None = None
     """Differences between the account and the policy file."""
+    escalation: Escalation = field(default_factory=Escalation)
+    """Paths on which an attacker gains more permissions than the policies grant."""
+    boundary: Boundary | None = None
+    """The permissions boundary of the roles that this one creates; None if it creates none without a boundary."""
 
     @property
     def policy_path(self) -> str:
@@ -68,10 +74,10 @@ class ReportContext:
 
     @property
     def contents(self) -> dict[str, bytes]:
-        """The proposed files by path, the policy file first."""
-        return {self.policy_path: self.proposal.content} | {
-            path: document.to_bytes() for path, document in zip(self.further, self.proposal.documents[1:], strict=True)
-        }
+        """The proposed files by path, the policy file first and the draft of a boundary last."""
+        further = zip(self.further, self.proposal.documents[1:], strict=True)
+        files = {self.policy_path: self.proposal.content} | {path: document.to_bytes() for path, document in further}
+        return files | ({self.boundary.path: self.boundary.content} if self.boundary and self.boundary.content else {})
 
     @property
     def role(self) -> str:
@@ -80,9 +86,17 @@ class ReportContext:
 
     @property
     def gravest_first(self) -> tuple[Change, ...]:
-        """The changes: those for a security reviewer first, then additions, narrowings and removals."""
+        """The changes: those for a security reviewer first, then additions, narrowings and removals.
+
+        Among the narrowings, and among the removals, those come first that close paths to administrator.
+        """
         order = (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE)
-        return tuple(sorted(self.proposal.changes, key=lambda each: (not each.security, order.index(each.kind))))
+        return tuple(
+            sorted(
+                self.proposal.changes,
+                key=lambda each: (not each.security, order.index(each.kind), -len(each.closes)),
+            )
+        )
 
     def changes(self, kind: ChangeKind) -> tuple[Change, ...]:
         """The changes of one kind, in the order of the file."""

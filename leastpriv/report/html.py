@@ -19,6 +19,7 @@ from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
@@ -231,7 +232,15 @@ def target_view(context: ReportContext, number: int) -> TargetView:
         left_out=left_out,
         sections=tuple(
             section
-            for part in (proof_lines, not_added_section, live_role_section, gaps_section, held_back_section)
+            for part in (
+                escalation_section,
+                proof_lines,
+                not_added_section,
+                live_role_section,
+                gaps_section,
+                held_back_section,
+                reach_section,
+            )
             for section in part(context)
         ),
     )

@@ -19,6 +19,7 @@ from leastpriv.proposal.proof import NeedDecision
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import live_role_value
 from leastpriv.report.role_chain import role_chain_value
@@ -288,6 +289,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "hints": aws_findings_value(context),
         "difference": difference_value(context.difference),
         "proof": proof_value(context),
+        "escalation": escalation_value(context),
         "judgements": [check_result_value(check_result) for check_result in context.check_results],
         "kept_siblings": [suggested_action_value(suggestion) for suggestion in context.kept_counterparts],
         "offers": [suggested_action_value(suggestion) for suggestion in context.suggested_actions],
@@ -329,6 +331,7 @@ def change_value(change: Change) -> dict[str, object]:
         "conditions": conditions_value(change.conditions),
         "security": change.security,
         "removed_by": change.removed_by or None,
+        "closes": list(change.closes),
         "patterns": [_pattern(found) for found in change.patterns if found.pattern in written],
         "usages": [usage_value(usage) for usage in change.usages],
     }

@@ -20,6 +20,7 @@ from leastpriv.report.changes import (
     wildcards_section,
 )
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import boundary_section, escalation_section, reach_section
 from leastpriv.report.escape import block, code, prose
 from leastpriv.report.evidence_limits import (
     gaps_section,
@@ -99,7 +100,12 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     A body that is too long loses the evidence first, then the ends of its longest sections, never verdict or proof.
     """
     mark = proposal_marker(context.fingerprint)
-    before = [proposal_verdict(context), *disagreements(context.check_results), *chance_sentence(context)]
+    before = [
+        proposal_verdict(context),
+        *escalation_section(context),
+        *disagreements(context.check_results),
+        *chance_sentence(context),
+    ]
     proof = [*proof_lines(context), *confidence_table(context)]
     after = [*hcl_section(context), *proof, *checks_section(context.check_results), *_next_steps(context)]
     sections = [
@@ -119,6 +125,8 @@ def body(context: ReportContext, reserved: int = 0) -> str:
         *gaps_section(context),
         *held_back_section(context),
         *lifecycle_counterparts(context),
+        *boundary_section(context),
+        *reach_section(context),
         *suggested_conditions_section(context),
         *suggested_actions_section(context.suggested_actions, context.evidence.aws_findings.declared),
     ]
@@ -247,7 +255,9 @@ def _basis_text(change: Change) -> str:
 
 
 def _narrowed(context: ReportContext) -> Iterator[str]:
-    narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
+    narrowed = [
+        change for change in context.gravest_first if change.kind is ChangeKind.NARROW and not change.restricted_to
+    ]
     if narrowed:
         yield "### Narrows\n\n" + "\n\n".join(_narrowed_entry(change, context.evidence) for change in narrowed)
 
@@ -289,7 +299,7 @@ def _kept_actions(change: Change) -> list[tuple[str, str, list[str]]]:
 
 
 def _removals(context: ReportContext) -> Iterator[str]:
-    removed = context.changes(ChangeKind.REMOVE)
+    removed = [change for change in context.gravest_first if change.kind is ChangeKind.REMOVE]
     if not removed:
         return
     by_place: dict[tuple[str, tuple[str, ...]], list[str]] = {}

@@ -259,6 +259,25 @@ class TestPropose:
         assert told.code == DRIFT_EXIT_CODE == 3
         assert "narrows 1 wildcard" in told.out
 
+    @pytest.mark.parametrize(
+        ("resource", "code"), [("*", DRIFT_EXIT_CODE), ("arn:aws:sqs:eu-west-1:111122223333:x", 0)]
+    )
+    def test_check_fails_on_escalation_only_where_the_policy_leads_to_administrator(
+        self, tmp_path: Path, resource: str, code: int
+    ) -> None:
+        """The statement is new to the file and kept by an input: there is no drift."""
+        trail = str(write_trail(tmp_path / "trail", deploys([UPDATE, CREATE_QUEUE])))
+        action = "iam:CreateAccessKey" if resource == "*" else "sqs:PurgeQueue"
+        wide = {"Effect": "Allow", "Action": action, "Resource": resource}
+        policy = tmp_path / "ci.json"
+        policy.write_text(json.dumps({**as_committed(), "Statement": [*as_committed()["Statement"], wide]}))
+        options = ("--mode", "check", "--keep", action)
+        assert self.propose(policy, trail, *options).code == 0
+        told = self.propose(policy, trail, *options, "--fail-on", "escalation")
+        assert told.code == code
+        assert ("lets an attacker become administrator by creating an access key of any user" in told.err) is bool(code)
+        assert self.propose(policy, trail, "--keep", action, "--fail-on", "escalation").code == 0
+
     def test_check_alone_prints_its_findings_in_a_table(self, policy: Path, plain_trail: str) -> None:
         head = "### Drift\n\n| Line | Finding | Action |"
         assert head in self.propose(policy, plain_trail, "--mode", "check").out

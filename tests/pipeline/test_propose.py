@@ -17,6 +17,7 @@ from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.pipeline.context import Target
 from leastpriv.policy.containment import check_containment
+from leastpriv.proposal.boundary import draft_boundary
 from leastpriv.proposal.proof import Proof
 from leastpriv.pull_request.git_repository import GitRepository
 from tests.fakes import progress
@@ -104,6 +105,28 @@ def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(fo
     assert result.published
     assert result.published.branch == "leastpriv/ci-deploy"
     assert (folder / "iam/ci.json").read_text() == "not even JSON"
+
+
+def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(folder: Path) -> None:
+    creates = {"Effect": "Allow", "Action": ["iam:CreateRole", "iam:PutRolePolicy"], "Resource": "*"}
+    policy = {**POLICY, "Statement": [*POLICY["Statement"], creates]}
+    (folder / "iam/ci.json").write_text(json.dumps(policy))
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "iam")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "Add the policy")
+    options = {"mode": "pull-request", "boundary_file": "iam/app-boundary.json", "keep": ("iam:*",)}
+    first, second = in_folder(folder, **options), in_folder(folder, **options)
+    assert first.published
+    assert second.published
+    assert first.published.operation == "created"
+    assert second.published.operation == "none"
+    shown = subprocess.run(
+        ["git", "show", "leastpriv/ci-deploy:iam/app-boundary.json"], cwd=folder, check=True, capture_output=True
+    )
+    assert shown.stdout == draft_boundary()
+    git(folder, "checkout", "-q", "leastpriv/ci-deploy", "--", "iam/app-boundary.json")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "Add the boundary")
+    assert "iam/app-boundary.json" not in in_folder(folder, **options).context.contents
 
 
 def test_without_the_mode_pull_request_nothing_is_published(folder: Path) -> None:

@@ -15,7 +15,7 @@ minimum-runs minimum-confidence grace-days break-glass max-changes wait-for-even
 last-accessed unseen-services resources keep never-add unknown-refs github-token base branch labels reviewers
 team-reviewers
 assignees draft evidence-branch when-no-calls drift-report cache-dir validate-digests sarif-file page-file
-custom-policy-checks trust-policy
+custom-policy-checks trust-policy fail-on boundary-file
 """
 OUTPUTS = """
 has-changes added-actions removed-actions policy proposal-file pull-request-number pull-request-url

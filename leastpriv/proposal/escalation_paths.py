@@ -1,0 +1,362 @@
+"""Finds the paths on which the holder of a policy gains more permissions than the policy grants (escalation.tsv).
+
+A path is open if the documents allow each of its actions to an attacker who knows them: the attacker chooses the
+parameters of a request, but neither the network nor the tags of resources (escalation_keys.tsv).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cache
+
+from leastpriv.aws.arns import principal_of
+from leastpriv.models import Condition
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import has_wildcard, matches
+from leastpriv.permissions.resource_types import VARIABLE, action_of, fits, kinds_of
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import Request, evaluate, statements_naming
+from leastpriv.policy.witness import satisfying, violating
+from leastpriv.proposal.models import Change, Proposal
+
+_ANY_NAME = "leastpriv-any"
+"""Stands for every name that a policy does not mention."""
+_REGION = "us-east-1"
+_ARN_PARTS = 6
+_PASSED_TO, _POLICY, _BOUNDARY = "iam:passedtoservice", "iam:policyarn", "iam:permissionsboundary"
+_MOST_NAMED = 50
+"""Most named targets of one path that are examined."""
+
+
+class Strength(StrEnum):
+    """How much an attacker gains, the most first."""
+
+    ADMINISTRATOR = "administrator"
+    """Every permission, whatever else the account has."""
+    STRONGEST = "strongest"
+    """The permissions of the strongest role, user or function of the account that fits the path."""
+    SECRETS = "secrets"
+    """Data of the whole account, among which credentials may be."""
+    NAMED = "named"
+    """The permissions of the roles or other resources that the policy names."""
+
+
+_ORDER = tuple(Strength)
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationPath:
+    """One path that a policy leaves open."""
+
+    id: str
+    """Of its row in `escalation.tsv`."""
+    strength: Strength
+    actions: tuple[str, ...]
+    """The action of each step that the policy allows."""
+    how: str
+    """Completes "by": `passing {any role} to a new Lambda function`; the braces hold the target where it is any."""
+    targets: tuple[str, ...] = ()
+    """The targets that the policy names; empty: any."""
+    conditions: tuple[Condition, ...] = ()
+    """Conditions that an attacker does not choose; empty: none."""
+    known: str = ""
+    """What is known of a named target, after its name: `has AdministratorAccess`."""
+    source: str = ""
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The most dangerous path has the lowest rank."""
+        return bool(self.conditions), _ORDER.index(self.strength)
+
+    @property
+    def leads_to_administrator(self) -> bool:
+        """Whether an attacker becomes administrator, or as strong as the strongest role, without a condition."""
+        return not self.conditions and self.strength in (Strength.ADMINISTRATOR, Strength.STRONGEST)
+
+
+def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[EscalationPath, ...]:
+    """Returns the open paths, the most dangerous first.
+
+    Args:
+        documents: all identity-based policies of the principal, as far as known.
+        principal: ARN of the role or user.
+    """
+    policies = _Policies(tuple(documents), principal)
+    found = (path for row in table("escalation", catalog.__package__) if (path := _open_path(row, policies)))
+    return tuple(sorted(found, key=lambda path: path.rank))
+
+
+def is_administrator(paths: Sequence[EscalationPath]) -> bool:
+    """Whether the holder of the policy is administrator in effect."""
+    return any(path.strength is Strength.ADMINISTRATOR and not path.conditions for path in paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """The open paths of the committed policies and of the proposed ones."""
+
+    before: tuple[EscalationPath, ...] = ()
+    after: tuple[EscalationPath, ...] = ()
+
+    @property
+    def closed(self) -> tuple[EscalationPath, ...]:
+        """The paths that the proposal closes or weakens."""
+        left = {path.id: path.rank for path in self.after}
+        return tuple(path for path in self.before if path.id not in left or left[path.id] > path.rank)
+
+
+def paths_through(actions: Collection[str], paths: Sequence[EscalationPath]) -> tuple[EscalationPath, ...]:
+    """Returns the paths that need one of some actions, the most dangerous first."""
+    return tuple(path for path in paths if not {*actions}.isdisjoint(path.actions))
+
+
+def with_closed_paths(proposal: Proposal, escalation: Escalation) -> Proposal:
+    """Adds to each removal and narrowing the paths to administrator that it helps to close."""
+    closed = [path for path in escalation.closed if path.leads_to_administrator]
+
+    def closing(change: Change) -> Change:
+        actions = change.removed_actions or (change.used if change.restricted_to else ())
+        return replace(change, closes=tuple(path.id for path in paths_through(actions, closed)))
+
+    return replace(proposal, changes=tuple(map(closing, proposal.changes))) if closed else proposal
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    alternatives: tuple[str, ...]
+    on_target: bool
+    """Whether the action is needed on the path's target."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """An allowed action, and the conditions that the attacker does not choose."""
+
+    action: str
+    conditions: tuple[Condition, ...]
+
+
+_Question = tuple[str, str, str]
+"""Action, resource, and the service that receives a passed role."""
+
+
+@dataclass(slots=True)
+class _Policies:
+    """The documents of a principal, with the answers about them."""
+
+    documents: tuple[Document, ...]
+    principal: str
+    answers: dict[_Question, _Grant | None] = field(default_factory=dict)
+
+    def allows(self, step: _Step, resource: str, service: str) -> _Grant | None:
+        """Returns the grant of a step with the fewest conditions."""
+        grants = [grant for action in step.alternatives if (grant := self._grant(action, resource, service))]
+        return min(grants, key=lambda grant: len(grant.conditions), default=None)
+
+    def allows_somewhere(self, step: _Step, service: str) -> _Grant | None:
+        """Returns the grant of a step on any resources that it can concern."""
+        found = [self._grant_somewhere(action, service) for action in step.alternatives]
+        return min((grant for grant in found if grant), key=lambda grant: len(grant.conditions), default=None)
+
+    def entries(self, action: str) -> tuple[str, ...]:
+        """Returns the resources of the Allow statements that name an action."""
+        statements = (each for document in self.documents for each in statements_naming(document, action))
+        allows = (statement for statement in statements if statement.effect == "Allow")
+        return tuple(dict.fromkeys(entry for statement in allows for entry in statement.resources))
+
+    def own(self, kind: str) -> tuple[str, ...]:
+        """Returns the principal, or its customer managed policies as far as known, if they are of a type."""
+        found = principal_of(self.principal)
+        if kind == "policy":
+            return tuple(
+                each.where for each in self.documents if each.where.startswith("arn:") and "::aws:" not in each.where
+            )
+        return (self.principal,) if found and found.kind == kind else ()
+
+    def named_targets(self, actions: Sequence[str], kind: str) -> Iterator[str]:
+        """Yields the resources of a type that the Allow statements of some actions name."""
+        for action in actions:
+            for entry in self.entries(action)[:_MOST_NAMED]:
+                if entry != "*" and kind in kinds_of(action, entry):
+                    yield entry
+
+    def any_of_type(self, action: str, kind: str) -> tuple[str, ...]:
+        """Returns resources of a type that no policy mentions, in the regions and accounts that entries name."""
+        known = action_of(action)
+        templates = [each.arn for each in known.resource_types if each.name == kind] if known else []
+        _, partition, _, _, account, _ = self.principal.split(":", 5)
+        places = {(_REGION, account): None}
+        for entry in self.entries(action):
+            parts = entry.split(":", 5)
+            if len(parts) == _ARN_PARTS:
+                region, owner = ("" if has_wildcard(part) else part for part in parts[3:5])
+                places[region or _REGION, owner or account] = None
+        names = [{"Partition": partition, "Region": region, "Account": owner} for region, owner in places]
+        return tuple(_filled(template, known_names) for template in templates for known_names in names)
+
+    def _grant_somewhere(self, action: str, service: str) -> _Grant | None:
+        known = action_of(action)
+        if known is None or not known.resource_types:
+            return self._grant(action, "*", service)
+        required = [kind.name for kind in known.resource_types if kind.required]
+        kinds = tuple(dict.fromkeys(required or [kind.name for kind in known.resource_types]))
+        entries = [entry for entry in self.entries(action) if entry != "*" and fits(action, entry)]
+        found = []
+        for kind in kinds:
+            candidates = (
+                *self.any_of_type(action, kind),
+                *(entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry)),
+            )
+            grants = [grant for resource in candidates if (grant := self._grant(action, resource, service))]
+            found.append(min(grants, key=lambda grant: len(grant.conditions), default=None))
+        granted = [grant for grant in found if grant]
+        if not granted or (required and len(granted) < len(found)):
+            return None
+        pick = max if required else min
+        return pick(granted, key=lambda grant: len(grant.conditions))
+
+    def _grant(self, action: str, resource: str, service: str) -> _Grant | None:
+        key = (action, resource, service)
+        if key not in self.answers:
+            self.answers[key] = self._find_grant(key)
+        return self.answers[key]
+
+    def _find_grant(self, request: _Question) -> _Grant | None:
+        """Asks with what the attacker chooses, then as if every other condition of the statement held too."""
+        action, resource, _ = request
+        statements = [each for document in self.documents for each in statements_naming(document, action)]
+        allows = [statement for statement in statements if statement.effect == "Allow"]
+        denies = [statement for statement in statements if statement.effect == "Deny"]
+        conditional = None
+        for statement in allows:
+            chosen = self._context(request, statement, denies, ("chosen",))
+            if evaluate(Request(action, resource, chosen, True), self.documents).effect == "allowed":
+                return _Grant(action, ())
+            every = self._context(request, statement, denies, ("chosen", "not-chosen"))
+            if evaluate(Request(action, resource, every, True), self.documents).effect in ("allowed", "unknown"):
+                found = [each for part in (statement, *denies) for each in part.conditions]
+                conditional = conditional or _Grant(
+                    action, tuple(dict.fromkeys(each for each in found if _kind_of_key(each.key) == "not-chosen"))
+                )
+        return conditional
+
+    def _context(
+        self, request: _Question, allow: Statement, denies: Sequence[Statement], kinds: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Returns a request's context that meets the conditions of an Allow, and of no Deny, on keys of some kinds."""
+        wanted = {key.lower(): values for condition in allow.conditions for key, values in satisfying(condition)}
+        avoided = [pair for statement in denies for condition in statement.conditions for pair in violating(condition)]
+        found = {key.lower(): values for key, values in avoided} | wanted
+        chosen = {key: values for key, values in found.items() if _kind_of_key(key) in kinds}
+        partition, account = self.principal.split(":")[1], self.principal.split(":")[4]
+        action, resource, service = request
+        policy, boundary = wanted.get(_POLICY, ()), found.get(_BOUNDARY, ())
+        administrator = f"arn:{partition}:iam::aws:policy/AdministratorAccess"
+        return chosen | {
+            "aws:principalarn": (self.principal,),
+            "aws:principalaccount": (account,),
+            _PASSED_TO: (service,) if service else wanted.get(_PASSED_TO, ()),
+            _POLICY: policy if policy and self._grant("iam:CreatePolicy", policy[0], "") else (administrator,),
+            _BOUNDARY: boundary if boundary and self._passes_boundary(action, resource, boundary[0]) else (),
+        }
+
+    def _passes_boundary(self, action: str, resource: str, boundary: str) -> bool:
+        """Whether a boundary that a condition demands limits nothing, since the principal can lift or rewrite it."""
+        lifts = ("iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary")
+        if action in lifts:
+            return True
+        changes = ("iam:PutRolePermissionsBoundary", "iam:PutUserPermissionsBoundary")
+        if action in (*changes, "iam:CreatePolicyVersion"):
+            return False
+        rewrites = self._grant("iam:CreatePolicyVersion", boundary, "")
+        return bool(rewrites) or any(self._grant(each, resource, "") for each in (*lifts, *changes))
+
+
+def _filled(template: str, names: Mapping[str, str]) -> str:
+    return VARIABLE.sub(lambda found: names.get(found[1], _ANY_NAME), template)
+
+
+@cache
+def _kind_of_key(key: str) -> str:
+    rows = table("escalation_keys", catalog.__package__)
+    return next(row["kind"] for row in rows if matches(row["pattern"], key, ignore_case=True))
+
+
+def _steps(actions: str) -> tuple[_Step, ...]:
+    """Reads the column `actions`."""
+    steps = [step.split("|") for step in actions.split(",")]
+    return tuple(
+        _Step(tuple(action.removeprefix("@") for action in step), not number or step[0].startswith("@"))
+        for number, step in enumerate(steps)
+    )
+
+
+def _open_path(row: Mapping[str, str], policies: _Policies) -> EscalationPath | None:
+    """Returns the most dangerous form of a row's path that the policies leave open."""
+    return min(_forms(row, policies), key=lambda path: path.rank, default=None)
+
+
+def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPath]:
+    """Yields the path on the principal itself, on any target, and on the targets that the policies name."""
+    steps, kind, service = _steps(row["actions"]), row["target"], row["passed_to"]
+    elsewhere = _grants(policies.allows_somewhere(step, service) for step in steps if not step.on_target)
+    if elsewhere is None:
+        return
+    on_target = [step for step in steps if step.on_target]
+
+    def granted(resources: Iterable[str]) -> dict[str, tuple[_Grant, ...]]:
+        found = ((each, _grants(policies.allows(step, each, service) for step in on_target)) for each in resources)
+        return {each: (*grants, *elsewhere) for each, grants in found if grants}
+
+    own = granted(policies.own(kind))
+    anywhere = granted(policies.any_of_type(on_target[0].alternatives[0], kind))
+    if anywhere:
+        yield _path(row, _strength(row["gives"], own=bool(own), anywhere=True), anywhere)
+    if own and row["gives"] == "self":
+        yield _path(row, Strength.ADMINISTRATOR, own, tuple(own))
+    named = granted(policies.named_targets([action for step in on_target for action in step.alternatives], kind))
+    if named and row["gives"] != "secrets":
+        yield _path(row, _strength(row["gives"], own=bool(own), anywhere=False), named, tuple(named))
+
+
+def _grants(found: Iterator[_Grant | None]) -> tuple[_Grant, ...] | None:
+    """Returns all grants; None if one is missing."""
+    grants = tuple(found)
+    return None if None in grants else tuple(grant for grant in grants if grant)
+
+
+def _strength(gives: str, *, own: bool, anywhere: bool) -> Strength:
+    if gives == "secrets":
+        return Strength.SECRETS
+    if gives == "made" or (gives == "self" and own) or (gives == "any" and (own or anywhere)):
+        return Strength.ADMINISTRATOR
+    return Strength.STRONGEST if anywhere else Strength.NAMED
+
+
+def _path(
+    row: Mapping[str, str], strength: Strength, found: Mapping[str, tuple[_Grant, ...]], targets: tuple[str, ...] = ()
+) -> EscalationPath:
+    """Makes a path from the grants on each of its targets; those with the fewest conditions count."""
+    grants = min(found.values(), key=lambda each: sum(len(grant.conditions) for grant in each))
+    known = [words for target in targets if row["target"] == "role" and (words := _known_role(target))]
+    return EscalationPath(
+        id=row["id"],
+        strength=strength,
+        actions=tuple(grant.action for grant in grants),
+        how=row["how"],
+        targets=targets,
+        conditions=tuple(dict.fromkeys(each for grant in grants for each in grant.conditions)),
+        known=known[0] if known else "",
+        source=row["source"],
+    )
+
+
+def _known_role(resource: str) -> str:
+    """Returns what a tool documents about a role of this name; empty where no tool does."""
+    name = re.split(r"[/:]", resource)[-1]
+    rows = table("known_roles", catalog.__package__)
+    return next((row["permissions"] for row in rows if matches(row["pattern"], name)), "")

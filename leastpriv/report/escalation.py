@@ -1,0 +1,135 @@
+"""Reports the paths on which an attacker becomes administrator: a section for the first screen, and values for JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from leastpriv.proposal.boundary import Boundary
+from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import block, code, json_text, plain
+from leastpriv.report.phrases import codes, joined, plural
+from leastpriv.report.tables import conditions_value
+
+_MOST_LINES = 5
+_ANY = re.compile(r"\{([^}]*)\}")
+
+
+def escalation_section(context: ReportContext) -> Iterator[str]:
+    """Says by which paths the proposed policy leads to administrator, and which paths the proposal closes."""
+    after, closed = context.escalation.after, context.escalation.closed
+    leading = [path for path in after if path.leads_to_administrator or path.known]
+    if leading:
+        lines = [f"- {_path_line(path)}" for path in leading[:_MOST_LINES]]
+        if len(leading) > _MOST_LINES:
+            lines.append(f"- and by {plural(len(leading) - _MOST_LINES, 'further path')}, in `proposal.json`.")
+        yield "\n".join([escalation_verdict(after), "", *lines])
+    ended = [path for path in closed if path.leads_to_administrator]
+    if ended:
+        names = codes(dict.fromkeys(action for path in ended for action in path.actions[:1]), 6)
+        yield f"The proposal closes {plural(len(ended), 'path')} to administrator, by {names}."
+
+
+def reach_section(context: ReportContext) -> Iterator[str]:
+    """Lists the paths that lead to named roles and resources, or that are open under a condition only."""
+    others = [path for path in context.escalation.after if not (path.leads_to_administrator or path.known)]
+    if others:
+        rows = "\n".join(f"- {_path_line(path)}" for path in others)
+        summary = f"{plural(len(others), 'path')} to permissions of named roles and resources, or under a condition"
+        yield f"<details><summary>{summary}</summary>\n\n{rows}\n\n</details>"
+
+
+def boundary_section(context: ReportContext) -> Iterator[str]:
+    """Offers a permissions boundary for the roles that the role creates, and the condition that demands it."""
+    boundary = context.boundary
+    if boundary is None:
+        return
+    rows = [f"- {code(name)}: {codes(actions)}" for name, actions in boundary.statements]
+    condition = json_text({"Condition": conditions_value([boundary.condition])}, indent=2)
+    if boundary.content:
+        draft = (
+            f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need, deploy it, then "
+        )
+    elif boundary.path:
+        draft = f"{code(boundary.path)} exists: "
+    else:
+        draft = "Set the input `boundary-file` to have one drafted, deploy it, then "
+    yield "\n\n".join(
+        [
+            "### A permissions boundary for the roles that it creates, not written",
+            "The role creates identities with policies of its choice, so it is as strong as an administrator, whatever "
+            f"else is narrowed. A permissions boundary limits what they can do. {draft}add the boundary to the "
+            "templates of these roles, and this condition to the statements that grant the actions:",
+            block(condition, "json"),
+            "\n".join(rows),
+        ]
+    )
+
+
+def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
+    """The sentence before the list of paths; empty without a path to administrator."""
+    if is_administrator(paths):
+        return "**Administrator in effect.** An attacker who controls one run becomes administrator of the account by:"
+    if any(path.leads_to_administrator for path in paths):
+        return (
+            "**Still lets an attacker become administrator**, where the account has a role, user or resource with such "
+            "permissions, by:"
+        )
+    return (
+        "**Still lets an attacker act as a role of wide permissions** by:" if any(path.known for path in paths) else ""
+    )
+
+
+def path_sentence(path: EscalationPath) -> str:
+    """One path in plain text, for a log or an annotation."""
+    target = joined([*path.targets[:3], *(["others"] if len(path.targets) > 3 else [])])
+    how = _ANY.sub(lambda found: target or found[1], path.how)
+    return plain(f"{how} ({', '.join(path.actions)}){_only_if([each.key for each in path.conditions])}", 600)
+
+
+def escalation_value(context: ReportContext) -> dict[str, object]:
+    """The open paths before and after the proposal for machines."""
+    escalation = context.escalation
+    return {
+        "administrator_before": is_administrator(escalation.before),
+        "administrator_after": is_administrator(escalation.after),
+        "before": [_path_value(path) for path in escalation.before],
+        "after": [_path_value(path) for path in escalation.after],
+        "closed": [path.id for path in escalation.closed],
+        "boundary": _boundary_value(context.boundary) if context.boundary else None,
+    }
+
+
+def _boundary_value(boundary: Boundary) -> dict[str, object]:
+    return {
+        "file": boundary.path or None,
+        "drafted": bool(boundary.content),
+        "condition": conditions_value([boundary.condition]),
+        "statements": {name: list(actions) for name, actions in boundary.statements},
+    }
+
+
+def _path_line(path: EscalationPath) -> str:
+    target = codes(path.targets, 3)
+    how = _ANY.sub(lambda found: target or found[1], path.how)
+    known = f", which {path.known}" if path.known else ""
+    secrets = ", among which credentials may be" if path.strength is Strength.SECRETS else ""
+    return f"{how}{known}{secrets} ({codes(path.actions)}){_only_if([code(each.key) for each in path.conditions])}"
+
+
+def _only_if(keys: Sequence[str]) -> str:
+    return f", only under its conditions on {joined(keys[:3])}" if keys else ""
+
+
+def _path_value(path: EscalationPath) -> dict[str, object]:
+    return {
+        "id": path.id,
+        "strength": path.strength,
+        "actions": list(path.actions),
+        "how": path_sentence(path),
+        "targets": list(path.targets),
+        "conditions": conditions_value(path.conditions),
+        "known": path.known or None,
+        "source": path.source,
+    }

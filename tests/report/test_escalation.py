@@ -1,0 +1,137 @@
+"""What the reports say about paths to administrator and about permissions boundaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.boundary import boundary_for, draft_boundary
+from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import boundary_section, escalation_section, escalation_value, reach_section
+from leastpriv.report.proposal_json import proposal_json
+from leastpriv.report.pull_request import body
+from tests.fakes.deploys import POLICY, ROLE, proposal
+
+A = "arn:aws:iam::111122223333:"
+
+
+def statement(actions: Sequence[str], resource: str = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": resource, **more}
+
+
+def document(*statements: object) -> Document:
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}).encode(), "policy.json")
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
+    """The proposal after the usual deploys."""
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
+
+
+def reported(context: ReportContext, before: Document, after: Document) -> ReportContext:
+    found = Escalation(escalation_paths([before], ROLE), escalation_paths([after], ROLE))
+    return replace(context, escalation=found)
+
+
+def test_a_policy_of_everything_is_called_administrator_below_the_verdict(usual: ReportContext) -> None:
+    everything = document(statement(["*"]))
+    text = body(reported(usual, everything, everything))
+    first = text.split("\n\n")[1]
+    assert first.startswith("**Administrator in effect.**")
+    assert "- and by " in text.split("\n\n")[2]
+
+
+def test_any_role_for_one_service_is_a_path_to_the_strongest(usual: ReportContext) -> None:
+    passing = document(statement(["iam:PassRole", "glue:CreateDevEndpoint"]))
+    text = "\n".join(escalation_section(reported(usual, passing, passing)))
+    assert text.startswith("**Still lets an attacker become administrator**")
+    assert "- passing any role to a new Glue development endpoint (`iam:PassRole`, `glue:CreateDevEndpoint`)" in text
+
+
+def test_a_named_role_is_a_path_of_its_own_and_names_it(usual: ReportContext) -> None:
+    passing = document(statement(["iam:PassRole"], f"{A}role/app"), statement(["glue:CreateDevEndpoint"]))
+    context = reported(usual, passing, passing)
+    assert list(escalation_section(context)) == []
+    assert f"passing `{A}role/app` to a new Glue" in "\n".join(reach_section(context))
+
+
+def test_a_role_of_the_bootstrap_is_named_with_what_it_may_do(usual: ReportContext) -> None:
+    cdk = document(statement(["sts:AssumeRole"], "arn:aws:iam::*:role/cdk-hnb659fds-deploy-role-*"))
+    text = "\n".join(escalation_section(reported(usual, cdk, cdk)))
+    assert "AdministratorAccess unless other policies were named" in text
+
+
+def test_closed_paths_are_counted(usual: ReportContext) -> None:
+    context = reported(usual, document(statement(["iam:CreateAccessKey"])), document(statement(["s3:GetObject"])))
+    assert "closes 1 path to administrator, by `iam:CreateAccessKey`." in "\n".join(escalation_section(context))
+    value = escalation_value(context)
+    assert value["closed"] == ["user-keys"]
+    assert value["administrator_before"] is False
+
+
+def test_hostile_names_of_targets_stay_names(usual: ReportContext) -> None:
+    hostile = document(statement(["sts:AssumeRole"], f"{A}role/x`|@octocat\n::set-output"))
+    [text] = reach_section(reported(usual, hostile, hostile))
+    assert "@octocat" not in text
+    assert "\n::set-output" not in text
+
+
+def test_the_machine_readable_proposal_has_the_paths(usual: ReportContext) -> None:
+    value = json.loads(proposal_json(usual, "title", "body"))["escalation"]
+    assert {path["id"] for path in value["before"]} >= {"lambda-code"}
+    assert all(path["source"] for path in value["before"])
+
+
+def test_the_drafted_boundary_has_no_path_to_administrator() -> None:
+    drafted = parse(draft_boundary(), "boundary.json")
+    assert [path for path in escalation_paths([drafted], f"{A}role/app") if path.leads_to_administrator] == []
+    assert len(drafted.raw) < 6_144
+
+
+def test_the_condition_of_the_boundary_closes_the_path_that_it_is_offered_for() -> None:
+    makes = ["iam:CreateRole", "iam:PutRolePolicy"]
+    wide = document(statement(makes, f"{A}role/app-*"))
+    paths = escalation_paths([wide], ROLE)
+    boundary = boundary_for([wide], paths, ROLE, "iam/app-boundary.json", exists=False)
+    assert boundary is not None
+    assert boundary.statements == (("statement 1", tuple(makes)),)
+    condition = {boundary.condition.operator: {boundary.condition.key: list(boundary.condition.values)}}
+    bounded = document(statement(makes, f"{A}role/app-*", Condition=condition))
+    assert not is_administrator(escalation_paths([bounded], ROLE))
+    assert boundary_for([bounded], escalation_paths([bounded], ROLE), ROLE, "", exists=False) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "exists", "words"),
+    [
+        ("", False, "Set the input `boundary-file`"),
+        ("iam/app.json", True, "`iam/app.json` exists"),
+        ("iam/app.json", False, "drafts one as `iam/app.json`"),
+    ],
+)
+def test_the_section_says_where_the_boundary_is(usual: ReportContext, path: str, exists: bool, words: str) -> None:
+    wide = document(statement(["iam:CreateRole", "iam:PutRolePolicy"]))
+    boundary = boundary_for([wide], escalation_paths([wide], ROLE), ROLE, path, exists=exists)
+    [text] = boundary_section(replace(usual, boundary=boundary))
+    assert words in text
+    assert '"iam:PermissionsBoundary"' in text
+
+
+MAKES = {
+    "Version": "2012-10-17",
+    "Statement": [*POLICY["Statement"], statement(["iam:CreateRole", "iam:PutRolePolicy"], f"{A}role/app-*")],
+}
+
+
+def test_a_drafted_boundary_is_a_file_of_the_proposal(tmp_path: Path) -> None:
+    context = proposal(tmp_path, MAKES, boundary_file="iam/app-boundary.json").context
+    assert list(context.contents) == [context.policy_path, "iam/app-boundary.json"]
+    assert context.contents["iam/app-boundary.json"] == draft_boundary()

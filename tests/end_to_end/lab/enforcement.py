@@ -14,7 +14,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import sts
 
-from tests.end_to_end.lab import event_names, pass_role, tagging, wording
+from tests.end_to_end.lab import as_aws, event_names, pass_role, tagging, wording
 from tests.end_to_end.lab.checks import Checks
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 
@@ -136,10 +136,18 @@ def _enforce(
         resource_arn = _named(exchange)
     if _LOG_GROUP.fullmatch(resource_arn) and iam_action not in _ON_BARE_LOG_GROUPS:
         resource_arn += ":*"
+    iam_action, (resource_arn, *further) = _as_aws(exchange, iam_action, resource_arn)
+    if not resource_arn:
+        return None
     _note(access_key_id, iam_action, resource_arn, region, service_context)
     result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     if exchange is None:
         return result
+    denials = (policy_denial(access_key_id, iam_action, each, region, service_context) for each in further)
+    denial = next(filter(None, denials), None) if result is None else None
+    if denial is not None:
+        exchange.action, exchange.refusal = iam_action, denial
+        return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     exchange.action = exchange.action or iam_action
     if isinstance(result, iam_evaluator.EvalResult):
         exchange.refusal = _explained(exchange, result, iam_action, resource_arn, service_context)
@@ -149,6 +157,16 @@ def _enforce(
         if exchange.refusal is not None:
             return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     return result
+
+
+def _as_aws(exchange: Exchange | None, action: str, resource: str) -> tuple[str, list[str]]:
+    """The action and the resources that AWS checks; an empty resource where it makes no check."""
+    if exchange is None:
+        return action, [resource]
+    action = as_aws.action_of(exchange, action)
+    if action.partition(":")[2] not in (exchange.operation, "InvokeFunction", "CreateDistribution"):
+        return action, [resource]
+    return action, as_aws.resources(exchange, action, resource) or [""]
 
 
 def _note(access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None) -> None:
@@ -202,6 +220,8 @@ def pass_role_denial(exchange: Exchange) -> Refusal | None:
 
 def _tagging_denial(exchange: Exchange, resource: str) -> Refusal | None:
     """The first tagging action that the tags of a call need and its caller lacks."""
+    if exchange.service == "kms":
+        resource = f"arn:aws:kms:{exchange.region}:{get_account_id()}:key/*"
     for each in tagging.tag_checks(exchange, resource, get_account_id()):
         found = policy_denial(exchange.access_key, each.action, each.resource, exchange.region, each.context)
         if found is not None:

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlparse
 from xml.sax.saxutils import escape
 
 from ministack.services import cloudformation, iam
-from ministack.services.cloudformation.helpers import _error, _xml
+from ministack.services.cloudformation.helpers import _error, _resolve_document, _xml
 
-from tests.end_to_end.lab import handlers
+from tests.end_to_end.lab import drawn_names, handlers
 from tests.end_to_end.lab.actors import ACTING_ROLE, Actor, Recorder, actor
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 from tests.end_to_end.lab.serve import Options
@@ -105,6 +105,7 @@ def _role_at_work(kept: Stacks, exchange: Exchange) -> str:
         return found
     if operation == "CreateStack" or asked.get("ChangeSetType") == "CREATE":
         kept.roles.pop((exchange.region, stack), None)  # of a stack that had this name before
+        drawn_names.fresh(stack)
     role = str(asked.get("RoleARN") or kept.roles.get((exchange.region, stack), ""))
     if operation == "CreateChangeSet":
         kept.change_sets[stack, change_set] = role
@@ -144,7 +145,9 @@ def _template_denial(kept: Stacks, exchange: Exchange) -> Answer | None:
         if refusal is not None:
             return _answer("ValidationError", _S3_DENIED)
     body = str(exchange.parameters.get("TemplateBody") or "")
-    if "AWS::Serverless-2016-10-31" in body and exchange.operation != "ValidateTemplate":
+    if not body and address.path:
+        body = str(_resolve_document(exchange.parameters, "TemplateBody", "TemplateURL", "Template")[0] or "")
+    if "AWS::Serverless-2016-10-31" in body and exchange.operation in ("CreateChangeSet", "CreateStack", "UpdateStack"):
         transform = f"arn:aws:cloudformation:{exchange.region}:aws:transform/Serverless-2016-10-31"
         refusal = by.refusal("cloudformation:CreateChangeSet", transform)
         if refusal is not None:

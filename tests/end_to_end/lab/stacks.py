@@ -16,7 +16,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import ssm
 from ministack.services.cloudformation import provisioners, stacks
 
-from tests.end_to_end.lab import pass_role
+from tests.end_to_end.lab import drawn_names, pass_role
 from tests.end_to_end.lab.actors import Actor, Recorder, actor
 from tests.end_to_end.lab.exchange import CURRENT, Refusal
 from tests.end_to_end.lab.handlers import HandlerCall, StackResource, calls_of, is_replaced
@@ -37,6 +37,7 @@ _NO_ROLES = ("Custom::", "AWS::IAM::", "AWS::KMS::", "AWS::CloudFormation::", "A
 def install(trail: Trail, options: Options) -> None:
     """Wrap ministack's functions."""
     kept = Stacks(Recorder(trail), options)
+    drawn_names.install()
     create, update, delete = (
         provisioners._provision_resource,
         provisioners._update_resource,
@@ -104,6 +105,10 @@ def _checked(kept: Stacks, operation: str, resource: StackResource, act: Callabl
     token = _CHECKED.set(True)
     try:
         result = act()
+    except Exception:
+        for call in done:  # CloudTrail has failed calls too
+            _note_done(kept, by, call, resource.physical_id)
+        raise
     finally:
         _CHECKED.reset(token)
     made = result[0] if isinstance(result, tuple) and result else resource.physical_id

@@ -2,7 +2,8 @@
 
 The second plan is for histories that no rule was made from: it was fixed after the rules of decision 30. A run deploys
 a state (release of the code, setting of a property, generation of the names), or deletes everything. Renamed resources
-get a name that no run had before; after run 10 no kind of change is new.
+get a name that no run had before; after run 10 no kind of change is new. The plan of branches deploys further stages
+beside `prod`, one of them in another region, and takes each down.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ class Run:
     setting: int
     generation: int
     is_destroy: bool = False
+    stage: str = ""
+    """Part of all names, with the sign before it."""
+    region: str = "us-east-1"
 
     @property
     def variables(self) -> dict[str, str]:
         """As the apps read them."""
-        return {"release": str(self.release), "setting": str(self.setting), "generation": str(self.generation)}
+        numbers = {"release": str(self.release), "setting": str(self.setting), "generation": str(self.generation)}
+        return {**numbers, "stage": self.stage}
 
 
 _FIRST = {
@@ -43,17 +48,33 @@ _SECOND = {
     "network": "first code name setting code destroy first none name setting code code",
     "pipeline": "first name code destroy first setting code name none code setting code",
 }
-PLANS = {"": _FIRST, "-second": _SECOND}
-"""End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes."""
+_BRANCHES = dict.fromkeys(SHAPES, "first code setting BRANCH1 BRANCH1,code name code EU -BRANCH1 -EU BRANCH2 -BRANCH2")
+PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES}
+"""End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes. A stage in
+capitals is deployed by this run, one with a minus is deleted."""
+_STAGE_NAMES = {
+    "api": ("pr-31", "pr-47"),
+    "site": ("qa", "uat"),
+    "queue": ("login-page", "search"),
+    "network": ("qa", "demo"),
+    "pipeline": ("feature-7", "hotfix"),
+}
+"""Branch names of each shape, the last one first seen in run 11."""
+_EU = "eu-central-1"
 
 
 def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     """The runs of a shape by one of `PLANS`."""
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
+    names = dict(zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES[shape], strict=True)) | {"EU": "eu"}
     for step in PLANS[plan_name][shape].split():
-        release += step == "code"
+        release += "code" in step
         setting += step == "setting"
         generation += step == "name"
-        runs.append(Run(release, setting, generation, step == "destroy"))
+        stage = step.strip("-").partition(",")[0]
+        own = f"-{names.get(stage, 'prod')}" if plan_name == "-branches" else ""
+        number = 1 if stage in names else generation
+        is_destroy = step == "destroy" or step.startswith("-")
+        runs.append(Run(release, setting, number, is_destroy, own, _EU if stage == "EU" else "us-east-1"))
     return tuple(runs)

@@ -57,7 +57,7 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
     shutil.copytree(APPS / tool, work / "app", ignore=_of_other_shapes(shape) if tool == "terraform" else None)
     with Lab.start(work / "lab", checks=True) as lab:
         if tool == "cdk":
-            _bootstrap(work, lab)
+            _bootstrap(work, lab, plan(shape, plan_name))
         arn = lab.admin_role(ROLE)
         lab.flush()
         shutil.rmtree(lab.records)
@@ -80,11 +80,12 @@ def _of_other_shapes(shape: str) -> Any:
     return shutil.ignore_patterns(*(f"{other}.tf" for other in SHAPES if other != shape))
 
 
-def _bootstrap(work: Path, lab: Lab) -> None:
+def _bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
     packages = tools.cdk()
     (work / "app" / "node_modules").symlink_to(packages / "node_modules")
-    command = ["bootstrap", f"aws://{lab.account}/{lab.region}", "--cloudformation-execution-policies"]
-    _call([_cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"], work, {**lab.root, "SHAPE": "site"})
+    for region in dict.fromkeys((lab.region, *(run.region for run in runs))):
+        command = ["bootstrap", f"aws://{lab.account}/{region}", "--cloudformation-execution-policies"]
+        _call([_cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"], work, {**lab.root, "SHAPE": "site"})
 
 
 def _cdk() -> str:
@@ -95,11 +96,12 @@ def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: L
     """The commands of a workflow for one state of the app."""
     if tool == "cdk":
         own = {name.upper(): value for name, value in run.variables.items()}
+        own |= {"AWS_REGION": run.region, "AWS_DEFAULT_REGION": run.region}
         own |= {"SHAPE": shape, "CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
         command = (_cdk(), "--no-notices", "--ci")
         if run.is_destroy:
             if shape == "site":  # CloudFormation deletes no bucket with objects
-                bucket = f"s3://site-{run.generation}-{lab.account}"
+                bucket = f"s3://site{run.stage}-{run.generation}-{lab.account}"
                 yield (str(tools.awscli()), "s3", "rm", bucket, "--recursive", "--quiet"), {}
             yield (*command, "destroy", "--force"), own
             return
@@ -114,8 +116,13 @@ def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: L
     own = {"TF_CLI_CONFIG_FILE": str(made / "terraform.rc"), "TF_VAR_endpoint": lab.endpoint, "TF_IN_AUTOMATION": "1"}
     own |= {f"TF_VAR_{name}": value for name, value in run.variables.items()}
     program = str(made / "program")
+    own["TF_VAR_region"] = run.region
     if is_first:
         yield (program, "init", "-input=false", "-no-color"), own
+    if run.stage:
+        workspace = f"{run.region}{run.stage}"
+        is_new = not (app / "terraform.tfstate.d" / workspace).exists()
+        yield (program, "workspace", "new" if is_new else "select", workspace), own
     if run.is_destroy:
         yield (program, "destroy", "-auto-approve", "-input=false", "-no-color"), own
         return
@@ -130,7 +137,7 @@ def _synchronised(run: Run, app: Path, lab: Lab) -> Iterator[Command]:
     (pages / "assets").mkdir(parents=True)
     (pages / "index.html").write_text(f"release {run.release}\n")
     (pages / "assets" / f"app.{run.release * 0x9E3779B1 & 0xFFFFFFFF:08x}.js").write_text(f"release = {run.release}\n")
-    bucket = f"s3://site-{run.generation}-{lab.account}"
+    bucket = f"s3://site{run.stage}-{run.generation}-{lab.account}"
     yield (str(tools.awscli()), "s3", "sync", str(pages), bucket, "--delete", "--no-progress"), {}
 
 

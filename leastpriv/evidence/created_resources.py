@@ -1,9 +1,10 @@
 """Finds resources that the principal's own runs create, whose ids or names differ in each run.
 
-`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them. The pattern applies to every
-action on one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not show who
-owns the bucket, so a role that may write `site-*/index.html` may write into buckets of other accounts. Actions on the
-objects of two buckets are proposed for the objects of the newest bucket, by its name.
+`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do the resources of copies
+of an app (`permissions/name_copies.py`) and names with a word of the run itself (`run_words.py`). The pattern applies
+to every action on one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not
+show who owns the bucket, so a role that may write `site-*/index.html` may write into buckets of other accounts. Actions
+on the objects of two buckets are proposed for the objects of the newest bucket, by its name.
 """
 
 from __future__ import annotations
@@ -13,10 +14,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import lru_cache
 
-from leastpriv.models import Outcome, Usage
+from leastpriv.evidence.run_words import words_of_runs
+from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalize import NAMED_ANEW, NamePattern, ObservedResource, families_of
-from leastpriv.permissions.request import creates, noun_of
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import (
+    COPY,
+    NAMED_ANEW,
+    OWN_WORD,
+    NamePattern,
+    ObservedResource,
+    deletes,
+    families_of,
+    generated_families,
+)
+from leastpriv.permissions.name_copies import copies_of, pattern_of_words
+from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.volatility import WildcardPart, open_parts, service_of
 
@@ -29,7 +42,8 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
 
     They may if the first run that used the resource also created a resource of its type successfully, or if the
     response of a creating call contains its id. At least two runs must have created such resources, and a resource that
-    all of these runs used is not newly created.
+    all of these runs used is not newly created. One run is enough where it alone used the resource whose id its call
+    returned, but to delete one such resource says nothing of the next.
 
     Args:
         usages: all usages of the principal.
@@ -52,10 +66,13 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
         first, runs = used.get(resource, ("", set()))
         kinds = types_of_arn(prefix, resource) if first else ()
         named = {(prefix, text) for _, text in variables_of_arn(prefix, resource)} if kinds and ids else set()
-        return any(
-            (first in makers or not named.isdisjoint(ids)) and len(makers) >= _LEAST_RUNS and not makers <= runs
-            for makers in (made.get((prefix, kind.lower()), set()) for kind in kinds)
-        )
+        is_certain, action = not named.isdisjoint(ids), usage.need.permission.action
+        for makers in (made.get((prefix, kind.lower()), set()) for kind in kinds):
+            if (first in makers or is_certain) and len(makers) >= _LEAST_RUNS and not makers <= runs:
+                return True
+            if is_certain and {*usage.runs} <= makers and not deletes(action):
+                return True
+        return False
 
     return is_made
 
@@ -100,7 +117,12 @@ def _using_runs(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]]]:
 @lru_cache(maxsize=16_384)
 def created_types(prefix: str, event: str) -> tuple[str, ...]:
     """Resource types, in lower case, that an event creates: `CreateVpc` a `vpc`, `RunInstances` an `instance`."""
-    if prefix not in catalog.services() or not creates(event) or _uses_existing_resource(prefix, event):
+    operation = f"{prefix}:{DATE.sub('', event)}"
+    for row in table("made_types"):
+        if row["operation"] == operation:
+            return tuple(row["types"].split(","))
+    puts = event.startswith("Put") and prefix != "s3"
+    if prefix not in catalog.services() or not (creates(event) or puts) or _uses_existing_resource(prefix, event):
         return ()
     noun = noun_of(event).removesuffix("s").partition("with")[0]
     kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
@@ -168,7 +190,10 @@ class CreatedResources:
 
 
 def find_created_resources(
-    usages: Iterable[Usage], naming: Iterable[Usage] | None = None, reviewed: Collection[str] | None = None
+    usages: Iterable[Usage],
+    naming: Iterable[Usage] | None = None,
+    reviewed: Collection[str] | None = None,
+    runs: Iterable[Run] = (),
 ) -> CreatedResources:
     """Finds the resources that the principal of these usages creates.
 
@@ -176,6 +201,7 @@ def find_created_resources(
         usages: all usages of the principal.
         naming: the usages that name patterns are learned from; None: all.
         reviewed: ids of the runs that ids of created resources are learned from; None: all.
+        runs: runs whose own words are open in the names of what they created.
     """
     known = tuple(usages)
     teachers = known if naming is None else tuple(naming)
@@ -185,13 +211,56 @@ def find_created_resources(
         permission = usage.need.permission
         by_action.setdefault(permission.action, []).append(ObservedResource(permission.resource, usage.runs))
     by_stacks = {each.need.permission.resource for each in creations if _CLOUDFORMATION in each.forwarded_by}
+    objects = (
+        each for each in teachers if _is_object(each.need.permission.resource) and each.outcome is Outcome.ALLOWED
+    )
+    generated = generated_families((each.need.permission.resource for each in creations), by_stacks)
     families = {
-        resource: family for made in by_action.values() for resource, family in families_of(made, by_stacks).items()
+        **{resource: family for made in by_action.values() for resource, family in families_of(made).items()},
+        **generated,
+        **_of_copies(creations, teachers, generated),
+        **_with_own_words([*creations, *objects], words_of_runs(runs, known)),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
     return CreatedResources(
         created_by_own_runs(known, reviewed), families, _objects_by_bucket(teachers, families, list(age))
     )
+
+
+def _of_copies(
+    creations: Sequence[Usage], usages: Iterable[Usage], generated: Mapping[str, NamePattern]
+) -> Mapping[str, NamePattern]:
+    """Resource -> name pattern of the copies of its app."""
+    created: dict[str, frozenset[str]] = {}
+    opened: dict[str, str] = {}
+    for usage in (*creations, *usages):
+        need = usage.need
+        resource = need.permission.resource
+        if usage.outcome is Outcome.ALLOWED and usage.succeeded and not _is_object(resource):
+            own = generated.get(resource)
+            opened.setdefault(resource, own.pattern if own else open_parts(resource, made=False)[0])
+    for usage in creations:
+        name = opened.get(usage.need.permission.resource, "")
+        if name:
+            created[name] = created.get(name, frozenset()) | {*usage.runs}
+    patterns = copies_of(created, opened.values())
+    return {
+        resource: NamePattern(patterns[name], WildcardPart("name", COPY))
+        for resource, name in opened.items()
+        if name in patterns
+    }
+
+
+def _with_own_words(usages: Iterable[Usage], words: Mapping[str, frozenset[str]]) -> Mapping[str, NamePattern]:
+    """Resource -> its name with the words of the runs that created it open; the bucket of an object remains literal."""
+    found: dict[str, NamePattern] = {}
+    for usage in usages if words else ():
+        resource = usage.need.permission.resource
+        name = open_parts(resource, made=False)[0]
+        pattern = pattern_of_words(name, {word for run in usage.runs for word in words.get(run, ())})
+        if pattern != name:
+            found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))
+    return found
 
 
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
@@ -218,6 +287,10 @@ def _objects_by_bucket(
         place: {bucket: frozenset(held[bucket]) for bucket in buckets if bucket in held}
         for place, held in found.items()
     }
+
+
+def _is_object(resource: str) -> bool:
+    return "/" in resource.partition(":s3:::")[2]
 
 
 def _bucket_of(resource: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.sensitive import is_read
@@ -21,6 +21,7 @@ from leastpriv.permissions.volatility import (
     common_ends,
     generated_name,
     is_kept,
+    literal_letters,
     open_parts,
     parts_of,
     service_of,
@@ -36,14 +37,18 @@ _LEAST_LITERAL = 3
 """Letters and digits that remain literal in a part with a wildcard, for an action that reads."""
 _LEAST_LITERAL_OF_WRITES = 4
 _LEAST_LITERAL_OF_DELETIONS = 5
-_DELETION = re.compile(r"[^:]+:(?:Batch)?(?:Delete|Remove|Terminate|Purge|Deregister|Destroy)")
-_SHARED_PREFIX = re.compile(r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap/)?[a-z0-9]{1,10}[-/]?")
-"""Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`, `cdk-hnb659fds-`
-(CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide, "Bootstrapping"; read 2026-11-27).
-They do not tell one team's resources from another's."""
+_DELETION = re.compile(
+    r"[^:]+:(?:Batch|Schedule)?(?:Delet|Remove|Terminate|Purge|Deregister|Destroy|Release)|[^:]+:DELETE$"
+)
 _SEPARATORS = "-_./:"
 NAMED_ANEW = "this role's own runs make such things under other names"
 """Reason of an opening: what an action did to one of them it will do to the next."""
+GENERATED = "the deploying tool draws this end for each resource"
+COPY = "copies of this app differ in this word"
+OWN_WORD = "the run wrote its own branch, number or id into this name"
+_CERTAIN = frozenset({GENERATED, COPY, OWN_WORD})
+"""Reasons that also open the names of sensitive actions: without them a stack made again has no permission."""
+_OF_OWN_RUNS = _CERTAIN | {MADE, NAMED_ANEW}
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
 _Place = tuple[str, str, str, str, str, str]
 """Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0 (only similar pieces
@@ -88,26 +93,38 @@ def generalise(resources: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
 
 
+def deletes(action: str) -> bool:
+    """Whether an action deletes resources."""
+    return _DELETION.match(action) is not None
+
+
 def least_literal(action: str) -> int:
     """Letters and digits that remain literal in a name with a wildcard: most for an action that deletes."""
-    if _DELETION.match(action):
+    if deletes(action):
         return _LEAST_LITERAL_OF_DELETIONS
     return _LEAST_LITERAL if is_read(action) else _LEAST_LITERAL_OF_WRITES
 
 
-def patterns_of(seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL) -> tuple[Pattern, ...]:
+def patterns_of(
+    seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL, *, is_sensitive: bool = False
+) -> tuple[Pattern, ...]:
     """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open.
 
     Args:
         seen: the resources.
         least: letters and digits of a name that remain literal (`least_literal`).
+        is_sensitive: open only what the tool or the run wrote into the names of resources that the runs created.
     """
     opened: dict[str, _Group] = {}
     for each in seen:
-        pattern, openings = open_parts(each.resource, each.made)
-        opened.setdefault(pattern, _Group()).add(each, openings)
-    opened = _named_anew(_learned(opened, least), least)
-    for step in (_folded, _swallowed):
+        if is_sensitive:
+            certain = each.family if each.family and each.family.opening.reason in _CERTAIN else None
+            opened.setdefault(each.resource, _Group()).add(replace(each, family=certain), ())
+        else:
+            pattern, openings = open_parts(each.resource, each.made)
+            opened.setdefault(pattern, _Group()).add(each, openings)
+    opened = _named_anew(opened if is_sensitive else _learned(opened, least), least)
+    for step in () if is_sensitive else (_folded, _swallowed):
         opened = step(opened)
     return tuple(
         Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
@@ -115,25 +132,35 @@ def patterns_of(seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL) -
     )
 
 
-def families_of(made: Sequence[ObservedResource], by_stacks: Collection[str] = ()) -> Mapping[str, NamePattern]:
-    """For things that runs made by name: resource -> the names of its kind, where these change from run to run.
+def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:
+    """For resources that runs created by name: resource -> the names of its kind, where every run gave another.
 
-    They do where every run gave another (`preview-17`, `preview-18`), and where CloudFormation or Terraform ends a
-    bucket's name. `made` are the resources of one creating action, `by_stacks` those that CloudFormation asked for: a
-    name that somebody else ended in twelve letters (`data-1a2b3c4d5e6f`) tells nothing of the next one.
+    `preview-17`, `preview-18` and `preview-19`; `made` are the resources of one creating action.
     """
     found: dict[str, NamePattern] = {}
     groups = {each.resource: _Group() for each in made}
     for each in made:
         groups[each.resource].add(each, ())
-        is_bucket = _BUCKET.fullmatch(each.resource) is not None
-        generated = generated_name(each.resource, each.resource in by_stacks) if is_bucket else each.resource
-        if generated != each.resource:
-            found[each.resource] = NamePattern(generated, WildcardPart("BucketName", NAMED_ANEW))
     for pattern, group in _learned(groups, with_buckets=True).items():
         for opening in group.openings[:1]:
             family = NamePattern(pattern, WildcardPart(opening.part, NAMED_ANEW))
             found |= {resource: family for resource in group.resources if resource not in found}
+    return found
+
+
+def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mapping[str, NamePattern]:
+    """For resources that runs created: resource -> its name with the end open that CloudFormation or Terraform drew.
+
+    `by_stacks` are those that CloudFormation asked for: a bucket's name that a person ended in twelve letters
+    (`data-1a2b3c4d5e6f`) tells nothing of the next one. Of a bucket as many letters remain open.
+    """
+    found: dict[str, NamePattern] = {}
+    for resource in made:
+        is_bucket = _BUCKET.fullmatch(resource) is not None
+        generated = generated_name(resource, resource in by_stacks)
+        if generated != resource:
+            pattern = generated if is_bucket else re.sub(r"(20\?{24}|(?<=-)\?{12,13}(?![?]))", "*", generated)
+            found[resource] = NamePattern(pattern, WildcardPart("BucketName" if is_bucket else "name", GENERATED))
     return found
 
 
@@ -159,7 +186,7 @@ class _Group:
         return pattern in self.resources or not self._is_made() or other._is_made()
 
     def _is_made(self) -> bool:
-        return any(opening.reason in (MADE, NAMED_ANEW) for opening in self.openings)
+        return any(opening.reason in _OF_OWN_RUNS for opening in self.openings)
 
     def absorb(self, other: _Group, *openings: WildcardPart) -> None:
         self.resources |= other.resources
@@ -181,8 +208,10 @@ def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
     """Opens what the principal's runs make under other names, where nothing else opened it."""
     replaced: dict[str, tuple[str, WildcardPart | None]] = {}
     for pattern, group in groups.items():
-        family = next(iter(group.families), None) if len(group.families) == 1 and not group.openings else None
-        if family and _literal_letters(family.pattern.rpartition(":")[2]) >= least:
+        family = next(iter(group.families), None) if len(group.families) == 1 else None
+        if family and group.openings and not resource_covers(family.pattern, pattern):
+            continue
+        if family and literal_letters(family.pattern.removesuffix(":*").rpartition(":")[2]) >= least:
             replaced[pattern] = (family.pattern, family.opening)
     return _join(groups, replaced)
 
@@ -203,17 +232,11 @@ def _learned(
         begin, end = _up_to_the_number(list(members), *ends)
         in_bucket = "/" in before.partition(":s3:::")[2]
         is_first_segment = not (head.strip("/") or begin or end)
-        if not is_first_segment and (in_bucket or _literal_letters(f"{head}{ends[0]}*{tail}") >= least):
+        if not is_first_segment and (in_bucket or literal_letters(f"{head}{ends[0]}*{tail}") >= least):
             opening = WildcardPart(variable, "every run showed another")
             wider = f"{before}{begin}*{end}{after}"
             replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
     return _join(groups, replaced)
-
-
-def _literal_letters(part: str) -> int:
-    """Letters and digits of a part outside its wildcards and outside a prefix that many teams share."""
-    shared = _SHARED_PREFIX.match(part)
-    return sum(letter.isalnum() for letter in part[shared.end() if shared else 0 :])
 
 
 def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from urllib.parse import unquote
 
 from leastpriv.models import Call, Outcome
+from leastpriv.permissions.fact_tables import table
 
 MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
@@ -28,7 +29,7 @@ _WRAPPER = re.compile(r"(request|input)$|^target$")
 _NUMBERED = frozenset({"tag", "content"})
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
-_DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
+DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
 
 
@@ -229,7 +230,7 @@ def _content(value: Mapping[str, object]) -> object:
 @lru_cache(maxsize=16_384)
 def noun_of(event: str) -> str:
     """What an event is about, in lower case: `CreateFunction20150331` -> `function`."""
-    return _VERB.sub("", _DATE.sub("", event).removeprefix("Batch"), count=1).lower()
+    return _VERB.sub("", DATE.sub("", event).removeprefix("Batch"), count=1).lower()
 
 
 @lru_cache(maxsize=16_384)
@@ -247,9 +248,15 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
     if not creates(event) or not isinstance(answer, Mapping):
         return ()
     noun = noun_of(event).partition("with")[0]
-    own = f"{noun.removesuffix('s')}id"
+    own = _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id")
     named = (value for key, value in request_values(answer, skip=FREE_MAPS) if key == own)
     return (*named, *(value for key, value in read_request(noun, answer).outer if key == "id"))
+
+
+@cache
+def _keys_of_ids() -> Mapping[str, str]:
+    """Operation -> key of the answer with the new id, in lower case, where it is not the noun and `Id`."""
+    return {row["operation"].partition(":")[2]: row["id"].lower() for row in table("made_types") if row["id"]}
 
 
 class Presence:

@@ -58,6 +58,15 @@ React App (https://create-react-app.dev/docs/production-build/), `[name].[conten
 digits (https://webpack.js.org/guides/caching/), `[name]-[hash].js` of Rollup and Vite, 8 of base64's letters
 (https://rollupjs.org/configuration-options/#output-assetfilenames).
 """
+_SHARED_PREFIX = re.compile(r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap/)?[a-z0-9]{1,10}[-/]?")
+"""Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`, `cdk-hnb659fds-`
+(CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide, "Bootstrapping"; read 2026-11-27).
+They do not tell one team's resources from another's."""
+_NUMBERED_WORD = re.compile(r"[A-Za-z]+[0-9]+|[0-9]+")
+"""A word with a number, or a time: names that a template may give."""
+_COMMIT = re.compile(r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a-f]))[0-9a-f]{7,31}(?![^/._-])")
+"""A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal digits."""
+_LEAST_BESIDE_A_COMMIT = 4
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LEAST_PIECES = 3
@@ -102,7 +111,7 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
             return ("*", MADE) if made and prefix != "s3" else (text, "")
     opened = _by_look(text, 0, whole_may_open=not alone)
     if prefix == "s3" and part.variable == "ObjectName" and opened == text:
-        opened = _BUILT.sub(_opened_hash, text)
+        opened = _without_commits(_BUILT.sub(_opened_hash, text))
         return opened, _HASH if opened != text else ""
     return opened, _look_of(text)
 
@@ -115,9 +124,32 @@ def generated_name(resource: str, by_stack: bool) -> str:
     found = _MADE_UNIQUE.search(resource)
     if found:
         return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
+    if ":s3:::" not in resource:
+        *place, name = resource.split(":", 5)
+        resource = ":".join((*place, _without_commits(name)))
     if not by_stack:
         return resource
-    return _END.sub(lambda end: "?" * len(end[1]) if _opened_end(end) == "*" else end[1], resource)
+    return _END.sub(lambda end: "?" * len(end[1]) if _is_end_of_stack(end) else end[1], resource)
+
+
+def _without_commits(text: str) -> str:
+    """The text with short commits open letter by letter, where something else of it remains literal."""
+    opened = _COMMIT.sub(lambda found: "?" * len(found[0]), text)
+    return opened if literal_letters(opened) >= _LEAST_BESIDE_A_COMMIT else text
+
+
+def _is_end_of_stack(found: re.Match[str]) -> bool:
+    """Whether the name of a stack's resource ends in letters that CloudFormation drew, no word of the template."""
+    end = found[1]
+    if not _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]):
+        return False
+    return _is_random(end) or (not end.isalpha() and not _NUMBERED_WORD.fullmatch(end))
+
+
+def literal_letters(part: str) -> int:
+    """Letters and digits of a part outside its wildcards and outside a prefix that many teams share."""
+    shared = _SHARED_PREFIX.match(part)
+    return sum(letter.isalnum() for letter in part[shared.end() if shared else 0 :])
 
 
 def is_kept(resource: str, variable: str, text: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
-from leastpriv.permissions.generalize import Pattern, least_literal, patterns_of
+from leastpriv.permissions.generalize import ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
@@ -92,7 +92,7 @@ def additions(
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
     accepted_usages = [usage for usages in accepted.values() for usage in usages]
-    created = find_created_resources(evidence.usages, accepted_usages, reviewed_runs(history.origins))
+    created = find_created_resources(evidence.usages, accepted_usages, reviewed_runs(history.origins), evidence.runs)
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _change(action, usages, evidence, options, created)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
@@ -173,10 +173,14 @@ def _change(
     written = {usage: _written_resources(usage.need, evidence) for usage in usages}
     resources = tuple(dict.fromkeys(resource for each in written.values() for resource in each))
     patterns: tuple[Pattern, ...] = ()
-    if not (options.exact_resources or security or all(usage.denial for usage in usages)):
+    if not (options.exact_resources or all(usage.denial for usage in usages)):
         # A denial shows no pattern, since a denied call may ask for any name: only allowed calls are generalized.
         seen = [created.observe(usage, each) for usage in usages if not usage.denial for each in written[usage]]
-        patterns = patterns_of([*seen, *created.expected_objects(seen)], least_literal(action))
+        least = least_literal(action)
+        if security:
+            patterns = patterns_of(_without_own_role(seen, evidence.principal), least, is_sensitive=True)
+        else:
+            patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
         wildcards = [found.pattern for found in patterns]
         denied = [each for each in resources if not any(resource_covers(wide, each) for wide in wildcards)]
         resources = tuple(dict.fromkeys((*wildcards, *denied)))
@@ -190,6 +194,14 @@ def _change(
         security=security,
         patterns=patterns,
     )
+
+
+def _without_own_role(seen: Iterable[ObservedResource], principal: str) -> list[ObservedResource]:
+    """The resources, without name patterns that cover the principal itself."""
+    return [
+        replace(each, family=None) if each.family and resource_covers(each.family.pattern, principal) else each
+        for each in seen
+    ]
 
 
 def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:

@@ -19,6 +19,7 @@ from leastpriv.permissions.generalize import (
     ObservedResource,
     families_of,
     generalise,
+    generated_families,
     patterns_of,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers
@@ -77,8 +78,20 @@ def test_names_that_return_stay_as_they_are(resource: str) -> None:
         ("main.7e2c49a622975ebd9b7e.css", f"main.{20 * '?'}.css"),
         ("assets/index-B4tRxT9k.js", "assets/index-????????.js"),
         ("builds/api-1a2b3c4d.zip", "builds/api-????????.zip"),
+        ("app-1a2b3c4.zip", "app-???????.zip"),
+        ("releases/1a2b3c4/app.zip", "releases/???????/app.zip"),
+        ("releases/0e34fdd9a1/app.zip", "releases/??????????/app.zip"),
     ],
-    ids=["create-react-app", "a chunk's map", "webpack", "vite", "commit"],
+    ids=[
+        "create-react-app",
+        "a chunk's map",
+        "webpack",
+        "vite",
+        "build",
+        "commit",
+        "folder of a commit",
+        "long commit",
+    ],
 )
 def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(key: str, opened: str) -> None:
     (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::site/{key}")])
@@ -88,8 +101,15 @@ def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(key: str,
 
 @pytest.mark.parametrize(
     "key",
-    ["54d5d5d6.js", "report-20261101.csv", "app-Release1.js", "app-settings.json", "x.backend1.js", "app-1a2b3c4.zip"],
-    ids=["nothing stays", "a date", "a word and a number", "a word", "small letters", "seven digits"],
+    [
+        "54d5d5d6.js",
+        "report-20261101.csv",
+        "app-Release1.js",
+        "app-settings.json",
+        "x.backend1.js",
+        "conf/decade1/a.js",
+    ],
+    ids=["nothing stays", "a date", "a word and a number", "a word", "small letters", "a word of seven digits"],
 )
 def test_the_name_of_an_object_that_may_return_stays(key: str) -> None:
     assert generalise([f"arn:aws:s3:::site/{key}"]) == (f"arn:aws:s3:::site/{key}",)
@@ -258,7 +278,8 @@ def family(names: str, runs: str, service: str = f"sqs:{HERE}:", stacks: Collect
         ObservedResource(f"{start}{name}", tuple(which))
         for name, which in zip(names.split(), runs.split(), strict=True)
     ]
-    return {name[len(start) :]: found.pattern[len(start) :] for name, found in families_of(seen, stacks).items()}
+    found = {**generated_families((each.resource for each in seen), stacks), **families_of(seen)}
+    return {name[len(start) :]: names.pattern[len(start) :] for name, names in found.items()}
 
 
 def test_names_of_things_that_each_of_three_runs_made_anew_are_a_family() -> None:

@@ -1,4 +1,5 @@
-// Five apps in one file; SHAPE chooses one. RELEASE changes code, SETTING a property, GENERATION the names of things.
+// Five apps in one file; SHAPE chooses one. RELEASE changes code, SETTING a property, GENERATION the names of some
+// resources, STAGE (empty or `-qa`) is part of all names.
 const fs = require("fs");
 const path = require("path");
 const { App, CliCredentialsStackSynthesizer, CfnOutput, Duration, RemovalPolicy, Stack } = require("aws-cdk-lib");
@@ -22,6 +23,7 @@ const stepfunctions = require("aws-cdk-lib/aws-stepfunctions");
 const release = process.env.RELEASE || "1";
 const setting = Number(process.env.SETTING || "1");
 const generation = process.env.GENERATION || "1";
+const stage = process.env.STAGE || "";
 
 function worker(scope, id, role, options = {}) {
   const folder = path.join(__dirname, "function");
@@ -42,7 +44,7 @@ const shapes = {
       memorySize: 128 * setting,
       environment: { RELEASE: release },
     });
-    new logs.LogGroup(stack, "Log", { logGroupName: `/shop/api-${generation}`, removalPolicy: RemovalPolicy.DESTROY });
+    new logs.LogGroup(stack, "Log", { logGroupName: `/shop${stage}/api-${generation}`, removalPolicy: RemovalPolicy.DESTROY });
     const body = { openapi: "3.0.1", info: { title: `shop-${setting}`, version: "1" }, paths: {} };
     new apigateway.CfnRestApi(stack, `Api${generation}`, { name: `shop-${setting}`, body });
     new lambda.Alias(stack, "Live", { aliasName: "live", version: made.currentVersion });
@@ -50,7 +52,7 @@ const shapes = {
   },
   site(stack) {
     const bucket = new s3.Bucket(stack, `Site${generation}`, {
-      bucketName: `site-${generation}-111122223333`,
+      bucketName: `site${stage}-${generation}-111122223333`,
       websiteIndexDocument: "index.html",
       websiteErrorDocument: `error-${setting}.html`,
       removalPolicy: RemovalPolicy.DESTROY,
@@ -60,13 +62,13 @@ const shapes = {
       resources: [bucket.arnForObjects("*")],
       principals: [new iam.ServicePrincipal("cloudfront.amazonaws.com")],
     }));
-    new ssm.StringParameter(stack, "Version", { parameterName: "/site/version", stringValue: release });
+    new ssm.StringParameter(stack, "Version", { parameterName: `/site${stage}/version`, stringValue: release });
     new CfnOutput(stack, "Bucket", { value: bucket.bucketName });
   },
   queue(stack) {
     const dead = new sqs.Queue(stack, "Dead");
     const queue = new sqs.Queue(stack, `Orders${generation}`, {
-      queueName: `orders-${generation}`,
+      queueName: `orders${stage}-${generation}`,
       visibilityTimeout: Duration.seconds(30 * setting),
       deadLetterQueue: { queue: dead, maxReceiveCount: 3 },
     });
@@ -96,11 +98,11 @@ const shapes = {
       vpcId: vpc.ref,
       securityGroupIngress: [{ ipProtocol: "tcp", fromPort: 443, toPort: 443, cidrIp: "10.0.0.0/8" }],
     });
-    new ecr.Repository(stack, "Images", { repositoryName: "shop/web", removalPolicy: RemovalPolicy.DESTROY });
-    new ecs.CfnCluster(stack, "Cluster", { clusterName: "shop" });
+    new ecr.Repository(stack, "Images", { repositoryName: `shop${stage}/web`, removalPolicy: RemovalPolicy.DESTROY });
+    new ecs.CfnCluster(stack, "Cluster", { clusterName: `shop${stage}` });
     const log = new logs.LogGroup(stack, `Log${generation}`, { removalPolicy: RemovalPolicy.DESTROY });
     new ecs.CfnTaskDefinition(stack, "Task", {
-      family: "web",
+      family: `web${stage}`,
       cpu: String(256 * setting),
       memory: "512",
       networkMode: "awsvpc",
@@ -115,7 +117,7 @@ const shapes = {
       removalPolicy: RemovalPolicy.DESTROY,
       lifecycleRules: [{ expiration: Duration.days(30 * setting) }],
     });
-    const stream = new kinesis.Stream(stack, "Clicks", { streamName: `clicks-${generation}`, shardCount: 1 });
+    const stream = new kinesis.Stream(stack, "Clicks", { streamName: `clicks${stage}-${generation}`, shardCount: 1 });
     const made = worker(stack, "Transform", service(stack, "TransformRole", "lambda"), {
       environment: { BUCKET: bucket.bucketName, STREAM: stream.streamName },
     });
@@ -133,12 +135,12 @@ const shapes = {
       scheduleExpression: `rate(${setting + 1} hours)`,
       targets: [{ id: "machine", arn: machine.attrArn, roleArn: service(stack, "RuleRole", "events").roleArn }],
     });
-    new ssm.StringParameter(stack, "Watermark", { parameterName: "/lake/watermark", stringValue: String(setting) });
+    new ssm.StringParameter(stack, "Watermark", { parameterName: `/lake${stage}/watermark`, stringValue: String(setting) });
   },
 };
 
 const shape = process.env.SHAPE;
-const stack = new Stack(new App(), `shop-${shape}`, {
+const stack = new Stack(new App(), `shop${stage}-${shape}`, {
   env: { account: process.env.CDK_DEFAULT_ACCOUNT, region: process.env.CDK_DEFAULT_REGION },
   synthesizer: new CliCredentialsStackSynthesizer(),
 });

@@ -1,5 +1,5 @@
 resource "aws_iam_role" "handler" {
-  name = "shop-handler"
+  name = "shop${var.stage}-handler"
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]
@@ -7,7 +7,7 @@ resource "aws_iam_role" "handler" {
 }
 
 resource "aws_lambda_function" "handler" {
-  function_name    = "shop-handler"
+  function_name    = "shop${var.stage}-handler"
   role             = aws_iam_role.handler.arn
   runtime          = "python3.8"
   handler          = "worker.handler"
@@ -27,10 +27,10 @@ resource "aws_lambda_permission" "call" {
 }
 
 resource "aws_cloudwatch_log_group" "log" {
-  name = "/shop/api-${var.generation}"
+  name = "/shop${var.stage}/api-${var.generation}"
 }
 
 resource "aws_api_gateway_rest_api" "api" {
-  name        = "shop"
+  name        = "shop${var.stage}"
   description = "setting ${var.setting}"
 }

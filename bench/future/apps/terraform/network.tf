@@ -1,5 +1,5 @@
 resource "aws_iam_role" "execution" {
-  name = "web-execution"
+  name = "web${var.stage}-execution"
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Principal = { Service = "ecs-tasks.amazonaws.com" }, Action = "sts:AssumeRole" }]
@@ -17,7 +17,7 @@ resource "aws_subnet" "web" {
 }
 
 resource "aws_security_group" "access" {
-  name        = "access-${var.generation}"
+  name        = "access${var.stage}-${var.generation}"
   description = "access"
   vpc_id      = aws_vpc.main.id
   ingress {
@@ -29,15 +29,15 @@ resource "aws_security_group" "access" {
 }
 
 resource "aws_ecr_repository" "web" {
-  name = "shop/web"
+  name = "shop${var.stage}/web"
 }
 
 resource "aws_cloudwatch_log_group" "web" {
-  name = "/shop/web-${var.generation}"
+  name = "/shop${var.stage}/web-${var.generation}"
 }
 
 resource "aws_ecs_task_definition" "web" {
-  family                   = "web"
+  family                   = "web${var.stage}"
   cpu                      = 256 * var.setting
   memory                   = 512
   network_mode             = "awsvpc"

@@ -20,10 +20,18 @@ variable "generation" {
   default = "1"
 }
 
+variable "stage" {
+  default = ""
+}
+
+variable "region" {
+  default = "us-east-1"
+}
+
 variable "endpoint" {}
 
 provider "aws" {
-  region                  = "us-east-1"
+  region                  = var.region
   s3_force_path_style     = true
   skip_metadata_api_check = true
   skip_get_ec2_platforms  = true

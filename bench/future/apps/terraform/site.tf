@@ -1,5 +1,5 @@
 resource "aws_s3_bucket" "site" {
-  bucket        = "site-${var.generation}-111122223333"
+  bucket        = "site${var.stage}-${var.generation}-111122223333"
   force_destroy = true
   versioning {
     enabled = var.setting % 2 == 0
@@ -32,7 +32,7 @@ resource "aws_s3_bucket_object" "script" {
 }
 
 resource "aws_ssm_parameter" "version" {
-  name  = "/site/version"
+  name  = "/site${var.stage}/version"
   type  = "String"
   value = var.release
 }

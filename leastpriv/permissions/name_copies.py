@@ -1,0 +1,157 @@
+"""Finds the words by which copies of one app differ: `shop-prod-orders`, `shop-qa-orders`, `shop-pr-31-orders`.
+
+Two words name copies where runs created resources of three shapes under both: a queue, a table and a role of `prod`,
+and the same of `qa`. One such resource proves nothing: `shop-orders` and `shop-users` are two queues of one app. Words
+that a run wrote of itself (its branch, commit, pull request or workspace) need no second copy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import combinations
+
+from leastpriv.permissions.volatility import is_kept, literal_letters, parts_of, service_of
+
+_LEAST_SHAPES = 3
+"""Resources that two copies share, but for the word."""
+_LEAST_SHAPES_OF_THREE = 2
+"""The same where three copies share them."""
+_MOST_WORDS = 4
+"""Words of a branch name: `feature-login-page-2`."""
+_MOST_COPIES = 20
+"""Copies of one shape that are compared; further ones get its pattern without."""
+_LEAST_LITERAL = 3
+_LEAST_LITERAL_BEHIND = 6
+"""Letters and digits that remain literal of a name that begins with the word of its copy."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_GAP = "\0"
+_Span = tuple[int, int]
+
+
+_Shapes = dict[str, dict[str, str]]
+"""A resource with a gap -> the word in lower case that filled it -> the resource."""
+
+
+def copies_of(created: Mapping[str, frozenset[str]], used: Iterable[str] = ()) -> Mapping[str, str]:
+    """Maps resources of which copies exist to the pattern of all copies.
+
+    Args:
+        created: resource, its random ends open, -> the runs that created it.
+        used: further resources; a copy that existed before the first record is used only.
+    """
+    shapes: _Shapes = {}
+    for resource in (*created, *(each for each in used if each not in created)):
+        for word, shape in _shapes_of(resource):
+            shapes.setdefault(shape, {}).setdefault(word, resource)
+    shapes = {text: shape for text, shape in shapes.items() if len(shape) > 1}
+    by_word: dict[str, set[str]] = {}
+    for text, each in shapes.items():
+        for word in each:
+            by_word.setdefault(word, set()).add(text)
+    found: dict[str, tuple[int, int, str]] = {}
+    for (one, other), shared in _pairs(shapes, created).items():
+        least = (
+            _LEAST_SHAPES_OF_THREE if any(_has_third(shapes[each], one, other) for each in shared) else _LEAST_SHAPES
+        )
+        if len(shared) < least:
+            continue
+        for text in sorted(by_word[one] & by_word[other]):
+            pattern = _pattern(text, shared)
+            for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
+                found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
+    return {resource: pattern for resource, (_, _, pattern) in found.items()}
+
+
+def pattern_of_words(resource: str, words: Collection[str]) -> str:
+    """The resource with the words of its own run open; the resource itself where it has none, or little else."""
+    opened = resource
+    for word in sorted(words, key=lambda each: (-len(each), each)):
+        spans = [span for span in _spans(opened) if opened[slice(*span)].lower() == word.lower()]
+        shape = _replaced(opened, spans, _GAP) if spans else opened
+        opened = _pattern(shape, (shape,)) or opened
+    return opened
+
+
+def _pairs(shapes: _Shapes, created: Mapping[str, frozenset[str]]) -> Mapping[tuple[str, str], list[str]]:
+    """Two words -> the shapes that have both, created by different runs."""
+    number: dict[str, int] = {}
+    for shape in shapes.values():
+        for word in shape:
+            number[word] = number.get(word, 0) + 1
+    found: dict[tuple[str, str], list[str]] = {}
+    for text, shape in sorted(shapes.items()):
+        frequent = sorted(shape, key=lambda word: (-number[word], word))[:_MOST_COPIES]
+        for one, other in combinations(sorted(frequent), 2):
+            runs = [created.get(shape[each], frozenset()) for each in (one, other)]
+            if any(runs) and runs[0].isdisjoint(runs[1]) and _differ_at_both_ends(one, other):
+                found.setdefault((one, other), []).append(text)
+    return found
+
+
+def _has_third(shape: Mapping[str, str], one: str, other: str) -> bool:
+    return any(_differ_at_both_ends(each, one) and _differ_at_both_ends(each, other) for each in shape)
+
+
+def _differ_at_both_ends(one: str, other: str) -> bool:
+    """Whether two texts share neither their first nor their last word."""
+    first, second = _WORD.findall(one), _WORD.findall(other)
+    return bool(first and second) and first[0] != second[0] and first[-1] != second[-1]
+
+
+def _shapes_of(resource: str) -> Iterator[tuple[str, str]]:
+    """Yields each run of words of a name, in lower case, and the resource with a gap in all of its places."""
+    places: dict[str, list[_Span]] = {}
+    for start, end in _spans(resource):
+        places.setdefault(resource[start:end].lower(), []).append((start, end))
+    for word, spans in places.items():
+        yield word, _replaced(resource, spans, _GAP)
+
+
+@lru_cache(maxsize=16_384)
+def _spans(resource: str) -> tuple[_Span, ...]:
+    """Places of runs of one to four words in the variable parts of an ARN, none across a `/` or a wildcard."""
+    found: list[_Span] = []
+    for part in parts_of(service_of(resource), resource):
+        text = resource[part.start : part.end]
+        is_bucket = part.variable == "BucketName" and part.end == len(resource)
+        if is_kept(resource, part.variable, text) and not is_bucket:
+            continue
+        for piece in re.finditer(r"[^/*?${}:]+", text):
+            words = [found.span() for found in _WORD.finditer(text, *piece.span())]
+            for first, (start, _) in enumerate(words):
+                for _, end in words[first : first + _MOST_WORDS]:
+                    found.append((part.start + start, part.start + end))
+    return tuple(found)
+
+
+def _replaced(resource: str, spans: Iterable[_Span], text: str) -> str:
+    opened, last = "", 0
+    for start, end in sorted(spans):
+        if start >= last:
+            opened += resource[last:start] + text
+            last = end
+    return opened + resource[last:]
+
+
+def _pattern(shape: str, shared: Collection[str]) -> str:
+    """The shape with wildcards; empty where too little of the name would remain literal."""
+    wide = shape.replace(_GAP, "*")
+    for part in parts_of(service_of(wide), wide):
+        name = shape[part.start : part.end]
+        if _GAP in name and not _is_literal_enough(name.lstrip("/"), shared):
+            return ""
+    return re.sub(r"\*{2,}", "*", wide)
+
+
+def _is_literal_enough(name: str, shared: Collection[str]) -> bool:
+    if not name.startswith(_GAP):
+        return literal_letters(name) >= _LEAST_LITERAL
+    one_app = len({_word_behind_gap(shape) for shape in shared}) == 1
+    return one_app and not name.startswith(f"{_GAP}/") and literal_letters(name) >= _LEAST_LITERAL_BEHIND
+
+
+def _word_behind_gap(shape: str) -> str:
+    found = _WORD.search(shape, shape.find(_GAP))
+    return found[0].lower() if found else ""

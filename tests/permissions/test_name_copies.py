@@ -1,0 +1,114 @@
+"""Words by which copies of one app differ."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions.name_copies import copies_of, pattern_of_words
+from leastpriv.permissions.patterns import resource_covers
+
+HERE = "eu-west-1:111122223333"
+APP = (
+    f"arn:aws:sqs:{HERE}:shop-STAGE-orders",
+    f"arn:aws:dynamodb:{HERE}:table/shop-STAGE-carts",
+    "arn:aws:iam::111122223333:role/shop-STAGE-worker",
+)
+
+
+def app(stage: str, run: str, shapes: tuple[str, ...] = APP) -> dict[str, frozenset[str]]:
+    return {shape.replace("STAGE", stage): frozenset({run}) for shape in shapes}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "between"),
+    [
+        ("prod", "qa", "shop-*"),
+        ("prod", "pr-31", "shop-*"),
+        ("pr-31", "pr-47", "shop-pr-*"),
+        ("uat", "login-page", "shop-*"),
+    ],
+)
+def test_two_copies_of_three_resources_open_the_word_that_differs(one: str, other: str, between: str) -> None:
+    created = {**app(one, "1"), **app(other, "2")}
+    expected = {arn: shape.replace("shop-STAGE", between) for shape in APP for arn in app(one, "", (shape,))}
+    found = copies_of(created)
+    assert {arn: found.get(arn) for arn in expected} == expected
+    assert {*found} == {*created}
+
+
+def test_copies_of_capitalized_words_are_found() -> None:
+    shapes = (f"arn:aws:lambda:{HERE}:function:ShopSTAGEHandler", *APP[:2])
+    found = copies_of({**app("Prod", "1", shapes), **app("Qa", "2", shapes)})
+    assert found[f"arn:aws:lambda:{HERE}:function:ShopQaHandler"] == f"arn:aws:lambda:{HERE}:function:Shop*Handler"
+
+
+def test_a_copy_that_existed_before_the_first_record_counts() -> None:
+    assert {*copies_of(app("qa", "2"), app("prod", "1"))} == {*app("qa", "2"), *app("prod", "1")}
+    assert copies_of({}, [*app("qa", "2"), *app("prod", "1")]) == {}, "no run created any of them"
+
+
+@pytest.mark.parametrize(
+    "created",
+    [
+        {**app("orders", "1"), **app("users", "1")},
+        {**app("prod", "1", APP[:2]), **app("qa", "2", APP[:2])},
+        {**app("prod", "1"), **app("qa", "2", APP[:1])},
+        {f"arn:aws:kms:{HERE}:key/{word}-{n}": frozenset({word}) for word in ("a1", "b2") for n in range(4)},
+        {f"arn:aws:sqs:{HERE}:{word}-{team}": frozenset({word}) for word in ("prod", "qa") for team in ("a", "b", "c")},
+        {
+            f"arn:aws:sqs:{HERE}:{word}-orders{team}": frozenset({word})
+            for word in ("prod", "qa")
+            for team in ("", "-x", "-y")
+        }
+        | {f"arn:aws:sqs:{HERE}:{word}-users": frozenset({word}) for word in ("prod", "qa")},
+    ],
+    ids=["one run", "two resources", "one resource of the second", "ids", "little else", "names of several apps"],
+)
+def test_what_is_no_copy_opens_nothing(created: dict[str, frozenset[str]]) -> None:
+    assert copies_of(created) == {}
+
+
+def test_three_copies_need_two_resources() -> None:
+    created = {
+        arn: runs
+        for run, stage in enumerate(("prod", "qa", "uat"))
+        for arn, runs in app(stage, str(run), APP[:2]).items()
+    }
+    assert len(copies_of(created)) == len(created)
+
+
+def test_words_of_the_run_are_open_where_enough_remains() -> None:
+    queue = f"arn:aws:sqs:{HERE}:"
+    assert pattern_of_words(f"{queue}shop-pr-31-orders", {"pr-31", "31"}) == f"{queue}shop-*-orders"
+    assert pattern_of_words(f"{queue}pr-31-shop-orders", {"pr-31"}) == f"{queue}*-shop-orders"
+    assert pattern_of_words(f"{queue}qa", {"qa"}) == f"{queue}qa"
+    assert pattern_of_words(f"{queue}aqab-orders", {"qa"}) == f"{queue}aqab-orders"
+    parameter = f"arn:aws:ssm:{HERE}:parameter/qa/password"
+    assert pattern_of_words(parameter, {"qa"}) == parameter
+
+
+WORD = st.sampled_from(["prod", "qa", "pr-31", "shop", "orders", "*", "Api", "7", "aws/lambda", ""])
+NAME = st.lists(WORD, min_size=1, max_size=4).map("-".join)
+ARN = st.tuples(
+    st.sampled_from(
+        [f"sqs:{HERE}:", "s3:::", f"logs:{HERE}:log-group:", "iam::111122223333:role/", f"ssm:{HERE}:parameter/"]
+    ),
+    NAME,
+).map(lambda each: f"arn:aws:{each[0]}{each[1]}")
+
+
+@given(st.dictionaries(ARN, st.frozensets(st.sampled_from("123"), max_size=2), max_size=12))
+def test_a_pattern_covers_its_resource_in_its_place(created: dict[str, frozenset[str]]) -> None:
+    for resource, pattern in copies_of(created).items():
+        assert resource_covers(pattern, resource)
+        assert pattern.split(":", 5)[:5] == resource.split(":", 5)[:5]
+        assert not pattern.split(":", 5)[5].rpartition("/")[0].startswith("*")
+
+
+@given(ARN, st.sets(WORD))
+def test_words_of_a_run_open_no_whole_name(resource: str, words: set[str]) -> None:
+    pattern = pattern_of_words(resource, words)
+    assert resource_covers(pattern, resource)
+    assert pattern == resource or not pattern.endswith((":*", "role/*", "parameter/*"))

@@ -17,7 +17,7 @@ from leastpriv.permissions.volatility import is_kept, literal_letters, parts_of,
 _LEAST_SHAPES = 3
 """Resources that two copies share, but for the word."""
 _LEAST_SHAPES_OF_THREE = 2
-"""The same where three copies share them."""
+"""The same where three copies share them, and words name these, not numbers."""
 _MOST_WORDS = 4
 """Words of a branch name: `feature-login-page-2`."""
 _MOST_COPIES = 20
@@ -52,10 +52,9 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Iterable[str] = ()) -
             by_word.setdefault(word, set()).add(text)
     found: dict[str, tuple[int, int, str]] = {}
     for (one, other), shared in _pairs(shapes, created).items():
-        least = (
-            _LEAST_SHAPES_OF_THREE if any(_has_third(shapes[each], one, other) for each in shared) else _LEAST_SHAPES
-        )
-        if len(shared) < least:
+        are_words = not (one.isdecimal() and other.isdecimal())
+        has_third = are_words and any(_has_third(shapes[each], one, other) for each in shared)
+        if len(shared) < (_LEAST_SHAPES_OF_THREE if has_third else _LEAST_SHAPES):
             continue
         for text in sorted(by_word[one] & by_word[other]):
             pattern = _pattern(text, shared)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 
 from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, GapKind
@@ -16,6 +14,7 @@ from leastpriv.proposal.models import HeldBackChange
 from leastpriv.proposal.suggestions import GUARD
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
+from leastpriv.report.coverage import coverage_sentences
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import by_guard_result, codes, plural
 
@@ -47,7 +46,7 @@ _GAPS = {
 def gaps_section(context: ReportContext) -> Iterator[str]:
     """Gaps of this run."""
     lines = list(
-        gap_lines(context.evidence, bool(context.attached) or (context.live is not None and context.live.is_known))
+        _gap_lines(context.evidence, bool(context.attached) or (context.live is not None and context.live.is_known))
     )
     if context.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
@@ -59,54 +58,32 @@ def gaps_section(context: ReportContext) -> Iterator[str]:
         )
     lines.extend(skipped_source_lines(context))
     lines.extend(_unknown_branches(context))
-    yield f"{GAPS_HEADING}\n\n" + "\n".join(lines)
+    if lines:
+        yield f"{_HEADING}\n\n" + "\n".join(lines)
 
 
-GAPS_HEADING = "### What this run could not see"
+_HEADING = "### What this run could not see"
 
 
-def gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
-    """The gaps that the evidence alone shows, one list item per line."""
+def limits_sections(evidence: Evidence, *, has_attached: bool) -> Iterator[str]:
+    """The gaps and the coverage of the evidence alone, with their headings."""
+    lines = list(_gap_lines(evidence, has_attached))
+    if lines:
+        yield f"{_HEADING}\n\n" + "\n".join(lines)
+    yield "### What was recorded\n\n" + "\n".join(f"- {line}" for line in coverage_sentences(evidence.coverage))
+
+
+def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
         if gaps:
             shown = codes((gap.detail for gap in gaps), 6)
             yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
-    yield from _coverage_lines(evidence.coverage)
-    recorded = sorted({bucket_of(stream.prefix) for stream in evidence.coverage.data})
-    yield (
-        f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
-        if recorded
-        else "- Data events (objects, items, messages, invocations): none was recorded, so what only they show stays."
-    )
     if not has_attached:
         yield (
             "- Other policies of the role: none was named (`also-attached`), so what is missing is measured "
             "against this file alone."
         )
-
-
-_MOST_REGIONS = 20
-_NAMES = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS"}
-
-
-def _coverage_lines(coverage: Coverage) -> Iterator[str]:
-    """Says of which regions, days and kinds of events no record was read, of any principal."""
-    if not coverage.days:
-        yield "- Any region."
-        return
-    whole = frozenset[date]().union(*coverage.days.values())
-    window = (max(whole) - min(whole)).days + 1
-    shown = [f"{code(region)} {len(days)}" for region, days in list(coverage.days.items())[:_MOST_REGIONS]]
-    more = f" and {len(coverage.days) - len(shown)} more" if len(coverage.days) > len(shown) else ""
-    yield f"- Other regions and days than these with records, of {window} days: {', '.join(shown)}{more}."
-    lacking = {
-        name: [region for region in coverage.days if (region, kind) not in coverage.logged]
-        for kind, name in _NAMES.items()
-    }
-    parts = [f"{name} in {codes(regions, 4)}" for name, regions in lacking.items() if regions]
-    if parts:
-        yield f"- Kinds of events without a record: {'; '.join(parts)}."
 
 
 def _unknown_branches(context: ReportContext) -> Iterator[str]:

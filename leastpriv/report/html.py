@@ -19,6 +19,7 @@ from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
+from leastpriv.report.coverage import CoveredRegion, coverage_picture
 from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
@@ -204,6 +205,8 @@ class TargetView:
     bars: tuple[Bar, ...]
     dots: tuple[Dot, ...]
     span: tuple[str, str]
+    coverage: tuple[CoveredRegion, ...]
+    """Regions and the days on which they have records of any principal."""
     drawing: Drawing | None
     """The roles that it leads to."""
     items: tuple[Item, ...]
@@ -227,6 +230,7 @@ def target_view(context: ReportContext, number: int) -> TargetView:
         bars=_bars(context),
         dots=_dots(evidence.runs[-_MOST_RUNS:], context.run_url),
         span=(day(evidence.first), day(evidence.last)),
+        coverage=coverage_picture(evidence.coverage),
         drawing=drawing(context.chained),
         items=items,
         left_out=left_out,

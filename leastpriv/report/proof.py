@@ -11,6 +11,7 @@ from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import Proof, Replay
 from leastpriv.report.context import ReportContext
+from leastpriv.report.coverage import coverage_sentences
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, joined, plural
 
@@ -28,7 +29,7 @@ def proof_lines(context: ReportContext) -> Iterator[str]:
 
 
 def proof_sentences(context: ReportContext) -> Iterator[str]:
-    """Replay, new access, left-out runs, sizes and open questions, one line each; Markdown."""
+    """Replay, new access, left-out runs, coverage, sizes and open questions, one line each; Markdown."""
     proof = context.proof
     replay = proof.replay
     sentences = [next(replay_sentences(replay, "the result"))]
@@ -46,6 +47,7 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
         yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
     yield _limits_sentence(context)
+    yield from coverage_sentences(context.evidence.coverage)
 
 
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from leastpriv.proposal.proof import NeedDecision
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
+from leastpriv.report.coverage import coverage_value
 from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import live_role_value
@@ -269,6 +270,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "stays_on_all": [held_value(held) for held in proposal.held_back_restrictions],
         "refused": [held_value(held) for held in proposal.held_back_additions],
         "gaps": [gap_row(gap) for gap in evidence.gaps],
+        "coverage": coverage_value(evidence.coverage),
         "live": live_role_value(context),
         "evidence": {
             "files": context.files,

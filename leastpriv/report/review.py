@@ -20,7 +20,7 @@ from leastpriv.proposal.review_models import (
 )
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, name, prose
-from leastpriv.report.evidence_limits import GAPS_HEADING, gap_lines
+from leastpriv.report.evidence_limits import limits_sections
 from leastpriv.report.phrases import (
     codes,
     day,
@@ -299,7 +299,7 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
         *removals_section(context),
         *additions_section(context),
         *conditions_section(context),
-        f"{GAPS_HEADING}\n\n" + "\n".join(gap_lines(context.evidence, bool(context.attached))),
+        *limits_sections(context.evidence, has_attached=bool(context.attached)),
     ]
     whole = _page([*before, *sections, *after])
     if len(whole) <= longest:

@@ -1,4 +1,4 @@
-"""The text of the proof: five lines, and no claim beyond the evidence."""
+"""The text of the proof: eight lines, and no claim beyond the evidence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from leastpriv.policy.document import parse
 from leastpriv.policy.size import PackedPolicy, PolicyKind
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.report.context import ReportContext
+from leastpriv.report.coverage import coverage_sentences
 from leastpriv.report.proof import proof_sentences
 from tests.fakes.deploys import POLICY, proposal
 
@@ -30,7 +31,7 @@ def lines(context: ReportContext, **changes: Any) -> list[str]:
     return list(proof_sentences(replace(context, proof=replace(context.proof, **changes))))
 
 
-def test_the_proof_has_five_lines_replay_access_runs_sizes_and_limits(usual: ReportContext) -> None:
+def test_the_proof_has_eight_lines_replay_access_runs_sizes_limits_and_coverage(usual: ReportContext) -> None:
     size = usual.proof.size_after
     assert lines(usual) == [
         "**12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; SCPs, permissions boundaries and "
@@ -39,18 +40,20 @@ def test_the_proof_has_five_lines_replay_access_runs_sizes_and_limits(usual: Rep
         "Leaving one run out: a policy made from the others would have allowed every one of 6 runs.",
         f"Size {usual.proof.size_before:,} → {size:,} of at most 6,144 of a managed policy.",
         "Left open: what no record shows, listed above.",
+        *coverage_sentences(usual.evidence.coverage),
     ]
+    assert len(lines(usual)) == 8
 
 
 def test_calls_that_would_be_denied_are_in_the_first_line(usual: ReportContext) -> None:
     found = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
-    assert len(found) == 5
+    assert len(found) == 8
     assert found[0].endswith("**3 calls would be refused**: ``sqs.amazonaws.com:Odd`Event``.")
 
 
 def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: ReportContext) -> None:
     found = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
-    assert len(found) == 5
+    assert len(found) == 8
     assert found[4].startswith("Left open: 2 calls of these name the resource in part: the result allows a part of it.")
     assert "3 more calls allowed if a condition holds" in found[4]
 

@@ -54,6 +54,7 @@ def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: ReviewCon
         "Removes without a recorded use",
         "Adds",
         "What this run could not see",
+        "What was recorded",
         "Replay",
     ]
 

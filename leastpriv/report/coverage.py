@@ -1,0 +1,146 @@
+"""Shows what the records cover: three sentences, the fields of `proposal.json`, and regions and days as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
+from leastpriv.report.escape import code
+from leastpriv.report.phrases import codes, plural
+
+_MOST_REGIONS = 20
+_MOST_RESOURCES = 200
+_KINDS = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS", EXCLUDABLE["rds-data"]: "RDS Data API"}
+
+
+def coverage_sentences(coverage: Coverage) -> Iterator[str]:
+    """Yields what was recorded of all principals: regions and days, kinds of management events, data events."""
+    if not coverage.days:
+        yield "Coverage: no record of any region."
+        return
+    first, last = _period(coverage)
+    number = (last - first).days + 1
+    regions = [f"{code(region)} {len(coverage.days[region])}" for region in _most_recorded(coverage)[:_MOST_REGIONS]]
+    more = len(coverage.days) - len(regions)
+    further = f" and {plural(more, 'more region')}" if more else ""
+    yield f"Days with records, of {number:,}: {', '.join(regions)}{further}; none of any other region."
+    kinds = (f"{name} {_where(kind, coverage)}" for kind, name in _KINDS.items())
+    yield f"Management events: {'; '.join(kinds)}."
+    named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
+    some = ", ".join(named[:4]) + (f" and {len(named) - 4:,} more" if len(named) > 4 else "")
+    yield (
+        f"Data events (objects, items, messages, invocations): {some}; of others none, so what only they show is kept."
+        if named
+        else "Data events (objects, items, messages, invocations): none, so what only they show is kept."
+    )
+
+
+def _period(coverage: Coverage) -> tuple[date, date]:
+    """Returns the first and the last day that the picture shows."""
+    found = frozenset[date]().union(*coverage.days.values())
+    whole = coverage.whole_days or (min(found), max(found))
+    return min(whole[0], *found), max(whole[1], *found)
+
+
+def _most_recorded(coverage: Coverage) -> Sequence[str]:
+    return sorted(coverage.days, key=lambda region: (-len(coverage.days[region]), region))
+
+
+def _where(kind: str, coverage: Coverage) -> str:
+    regions = [region for region in _most_recorded(coverage) if (region, kind) in coverage.logged]
+    if len(regions) == len(coverage.days):
+        return "in all of them"
+    return f"in {codes(regions, 4)} only" if regions else "in none"
+
+
+def _data_kinds(coverage: Coverage) -> Mapping[str, Sequence[str]]:
+    """Bucket or other resource -> `read`, `write`."""
+    found: dict[str, set[str]] = {}
+    for stream in coverage.data:
+        found.setdefault(bucket_of(stream.prefix), set()).add(stream.kind or "unknown")
+    return {resource: sorted(kinds) for resource, kinds in sorted(found.items())}
+
+
+def coverage_value(coverage: Coverage) -> dict[str, object]:
+    """Returns the coverage by region, day and kind, and of data events by resource, as JSON values."""
+    by_resource: dict[tuple[str, str], tuple[set[str], int]] = {}
+    for stream, mask in coverage.data.items():
+        key = (bucket_of(stream.prefix), stream.event)
+        prefixes, days = by_resource.get(key, (set(), 0))
+        by_resource[key] = ({*prefixes, stream.prefix} if len(prefixes) < _MOST_REGIONS else prefixes, days | mask)
+    window = coverage.window
+    return {
+        "from": window.start.isoformat() if window.start else None,
+        "to": window.end.isoformat() if window.end else None,
+        "every_region": coverage.every_region,
+        "named_regions": sorted(coverage.named_regions),
+        "regions": [
+            {
+                "region": region,
+                "days": len(days),
+                "first": str(min(days)),
+                "last": str(max(days)),
+                "without_record": [str(day) for day in _missing(days)],
+                "days_by_kind": {kind: len(coverage.logged.get((region, kind), ())) for kind in _KINDS},
+            }
+            for region, days in sorted(coverage.days.items())
+            if days
+        ],
+        "data_events": [
+            {"resource": resource, "event": event, "prefixes": sorted(prefixes), "days": len(days_of(mask))}
+            for (resource, event), (prefixes, mask) in sorted(by_resource.items())[:_MOST_RESOURCES]
+        ],
+    }
+
+
+def _missing(days: Collection[date]) -> list[date]:
+    first = min(days)
+    every = (first + timedelta(days=number) for number in range((max(days) - first).days))
+    return [day for day in every if day not in days]
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredRegion:
+    """One line of the picture, 100 wide and 10 high; the paths are SVG's."""
+
+    region: str
+    days: int
+    whole: str
+    """Days with reads and writes."""
+    part: str
+    """Days with one of them only."""
+
+
+def coverage_picture(coverage: Coverage) -> tuple[CoveredRegion, ...]:
+    """Returns regions and the days on which they have records, the region with the most days first."""
+    return tuple(_line(region, coverage) for region in _most_recorded(coverage)[:_MOST_REGIONS])
+
+
+def _line(region: str, coverage: Coverage) -> CoveredRegion:
+    first, last = _period(coverage)
+    width = 100 / ((last - first).days + 1)
+    days = coverage.days[region]
+    reads, writes = (coverage.logged.get((region, kind), frozenset()) for kind in (READ, WRITE))
+    both = reads & writes
+    whole, part = ("".join(_rectangles(kind, first, width)) for kind in (days & both, days - both))
+    return CoveredRegion(region, len(days), whole, part)
+
+
+def _rectangles(days: Collection[date], first: date, width: float) -> Iterator[str]:
+    for start, length in _runs(days):
+        yield f"M{(start - first).days * width:.2f} 0h{length * width:.2f}v10h-{length * width:.2f}z"
+
+
+def _runs(days: Collection[date]) -> Iterator[tuple[date, int]]:
+    """Yields the first day and the length of each run of neighbouring days."""
+    for day in sorted(days):
+        if day - _DAY not in days:
+            length = 1
+            while day + length * _DAY in days:
+                length += 1
+            yield day, length
+
+
+_DAY = timedelta(days=1)

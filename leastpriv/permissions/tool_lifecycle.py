@@ -69,6 +69,24 @@ def making_actions(kind: ResourceKind) -> tuple[str, ...]:
     return _cell(kind, "makes")
 
 
+@cache
+def conditions_of(kind: ResourceKind) -> Mapping[str, tuple[str, ...]]:
+    """Returns the actions that only some properties need -> these properties, or `property_rules.NEVER` alone."""
+    pairs = (entry.partition("=") for entry in _cell(kind, "when"))
+    return {action: tuple(paths.split("|")) for action, _, paths in pairs}
+
+
+def name_property(kind: ResourceKind) -> str:
+    """Returns the property that names a resource of a CloudFormation type; empty where AWS names it."""
+    return "".join(_cell(kind, "name"))
+
+
+def tag_property(kind: ResourceKind) -> tuple[str, bool]:
+    """Returns the property with the tags of a CloudFormation type, and whether CloudFormation adds tags of its own."""
+    name, _, system = "".join(_cell(kind, "tagged_by")).partition("+")
+    return name, bool(system)
+
+
 def types_made_by(action: str) -> tuple[ResourceKind, ...]:
     """Returns the types of both tools whose resource an action makes, sorted; empty for an action that makes none."""
     return _makers().get(action, ())

@@ -1,0 +1,195 @@
+"""Derives ARNs of declared resources: from names, from references to other resources, else the type's pattern."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
+from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions
+
+_PLACES = ("Partition", "Region", "Account")
+_VERB = re.compile(r"[A-Z][a-z]+")
+_PATHED = "WithPath"
+"""End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
+_DEEPEST = 6
+_MOST_VALUES = 500
+
+
+class Arns:
+    """The ARNs of the resources of one declaration."""
+
+    def __init__(self, declaration: Declaration, place: Place) -> None:
+        self._declaration = declaration
+        self._place = place
+
+    def of_action(self, action: str, resource: DeclaredResource) -> tuple[tuple[str, ...], bool]:
+        """Returns the ARNs that an action on a resource is authorized on, and whether a name limits each of them."""
+        known = catalog.action(action)
+        if known is None or not known.resource_types:
+            return ("*",), True
+        own = {kind.name for kind in own_types(resource.kind)}
+        needed = [kind for kind in known.resource_types if kind.required or kind.name in own]
+        found: list[str] = []
+        is_named = True
+        for kind in needed or known.resource_types:
+            is_own = kind.name in own
+            mine = self._own(kind, resource) if is_own else self._named(action, kind, resource)
+            found.extend(arn + end_of(action, kind.name) for arn in mine)
+            is_named = is_named and not (is_own and own_variables(kind.arn) and not has_name(resource))
+        if found:
+            return _widest(_without_alternatives(found, resource)), is_named
+        found = [self._filled(kind, {}) + end_of(action, kind.name) for kind in needed or known.resource_types]
+        return _widest(found), False
+
+    def own_arn(self, resource: DeclaredResource) -> str:
+        """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
+        kinds = own_types(resource.kind)
+        arns = [arn for kind in kinds for arn in self._own(kind, resource)]
+        return arns[0] if len(arns) == 1 else resource.arn or UNKNOWN
+
+    def text(self, value: object, depth: int = 0) -> str:
+        """Returns the text of a property, with UNKNOWN for what only the deployment knows."""
+        if isinstance(value, Reference):
+            target = self._declaration.by_address.get(value.address)
+            if target is None or depth > _DEEPEST:
+                return UNKNOWN
+            if value.attribute.lower().endswith("arn"):
+                return self.own_arn(target)
+            is_name = not value.attribute or value.attribute.lower().endswith(("name", "id", "bucket"))
+            return target.name if is_name else UNKNOWN
+        return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else UNKNOWN
+
+    def _own(self, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
+        """The ARN of the resource itself, as one of its types."""
+        if resource.arn:
+            return [resource.arn]
+        names = own_variables(kind.arn)
+        if not names:
+            return [self._filled(kind, {})]
+        chosen = _name_variable(names, resource.kind)
+        values = {name: self._by_property(name, resource) for name in names if name != chosen}
+        name = resource.name
+        if chosen.endswith(_PATHED):
+            path = self.text(resource.properties.get("Path", resource.properties.get("path", "/")))
+            name = f"{path.strip('/')}/{name}".lstrip("/")
+        elif name.startswith("arn:"):
+            name = re.split("[:/]", name)[-1]
+        if "WithoutLeadingSlash" in chosen:
+            name = name.lstrip("/")
+        return [self._filled(kind, {**values, chosen: name})]
+
+    def _named(self, action: str, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
+        """The ARNs of another type that the properties of a resource name or refer to."""
+        prefix = action.partition(":")[0]
+        found: list[str] = []
+        for value in leaves(resource.properties):
+            if isinstance(value, Reference):
+                target = self._declaration.by_address.get(value.address)
+                if target and any(each.arn == kind.arn for each in own_types(target.kind)):
+                    found.extend(self._own(kind, target))
+            elif isinstance(value, str) and value.startswith(("arn:", "*arn:")):
+                arn = value.split(":*")[0] if value.endswith(":*") else value
+                if f":{prefix}:" in arn and fits(action, arn) and _has_shape(kind.arn, arn):
+                    found.append(arn)
+        names = own_variables(kind.arn)
+        if not found and names:
+            values = {name: self._by_property(name, resource, prefix) for name in names}
+            if any(value != UNKNOWN for value in values.values()):
+                found.append(self._filled(kind, values))
+        return found
+
+    def _by_property(self, variable: str, resource: DeclaredResource, prefix: str = "") -> str:
+        """The text of the property that a variable of an ARN is named after: `${FunctionName}`, `function_name`."""
+        stem = _plain(variable).removesuffix("name").removesuffix("id")
+        wanted = {_plain(variable), stem, f"{stem}name", f"{stem}id", f"{stem}arn", f"{prefix}{stem}"}
+        for key, value in members(resource.properties):
+            if _plain(key) in wanted:
+                text = self.text(value)
+                return text.rpartition("/")[2].rpartition(":")[2] if text.startswith("arn:") else text
+        return UNKNOWN
+
+    def _filled(self, kind: catalog.ResourceType, values: Mapping[str, str]) -> str:
+        place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
+        filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
+        return re.sub(r"\*{2,}", UNKNOWN, filled)
+
+
+def leaves(value: object) -> Iterator[object]:
+    """Yields the texts and references of a JSON value."""
+    yield from (each for _, each in members(value))
+
+
+def members(value: object) -> Iterator[tuple[str, object]]:
+    """Yields the keys of a JSON value, from the outside in, with their texts and references."""
+    level, count = [("", value)], 0
+    while level and count < _MOST_VALUES:
+        inner: list[tuple[str, object]] = []
+        for key, each in level:
+            if isinstance(each, Mapping):
+                inner.extend(each.items())
+            elif isinstance(each, list | tuple):
+                inner.extend((key, item) for item in each)
+            else:
+                count += 1
+                yield key, each
+        level = inner
+
+
+@lru_cache(maxsize=4_096)
+def own_types(kind: ResourceKind) -> tuple[catalog.ResourceType, ...]:
+    """Returns the resource types of the catalogue that a declared type makes, by the noun of its making actions."""
+    found: dict[str, catalog.ResourceType] = {}
+    for action in making_actions(kind):
+        known = catalog.action(action)
+        name = action.partition(":")[2]
+        match = _VERB.match(name)
+        noun = _plain(name.removeprefix(match[0] if match else "")).removesuffix("s")
+        for each in known.resource_types if known else ():
+            variables = "".join(own_variables(each.arn))
+            if noun and (noun in _plain(each.name) or noun in _plain(variables)):
+                found.setdefault(each.name, each)
+    return tuple(found.values())
+
+
+def own_variables(template: str) -> tuple[str, ...]:
+    """Returns the variables of an ARN template other than partition, region and account."""
+    return tuple(name for name in VARIABLE.findall(template) if name not in _PLACES)
+
+
+def _name_variable(names: Sequence[str], kind: ResourceKind) -> str:
+    """The variable that holds the name: the last that the type names and that is no id, else the last."""
+    last = _plain(re.split("::|_", kind.name)[-1])
+    own = [name for name in names if last in _plain(name)]
+    return next((name for name in own if name.endswith(("Name", _PATHED))), (own or list(names))[-1])
+
+
+def _plain(text: str) -> str:
+    return re.sub("[^a-z0-9]", "", text.lower())
+
+
+def _has_shape(template: str, arn: str) -> bool:
+    pattern = re.escape(VARIABLE.sub("\0", template)).replace("\0", ".*")
+    return re.fullmatch(pattern, arn) is not None
+
+
+def has_name(resource: DeclaredResource) -> bool:
+    """Whether the name of a resource, or a part of it, is known."""
+    return bool(resource.arn or re.search("[A-Za-z0-9]", resource.name))
+
+
+def _without_alternatives(arns: Sequence[str], resource: DeclaredResource) -> list[str]:
+    """The ARNs that are known whole, where the others are alternatives that leave a part open."""
+    tail = resource.name.count(UNKNOWN)
+    whole = [arn for arn in arns if arn.split(":", 5)[-1].removesuffix(":*").count(UNKNOWN) <= tail]
+    return whole or list(arns)
+
+
+def _widest(arns: Iterable[str]) -> tuple[str, ...]:
+    """The ARNs without those that another covers."""
+    unique = list(dict.fromkeys(arns))
+    return tuple(each for each in unique if not any(other != each and resource_covers(other, each) for other in unique))

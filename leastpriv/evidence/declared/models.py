@@ -1,0 +1,81 @@
+"""What a template or plan declares, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from leastpriv.models import Need
+from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind
+
+UNKNOWN = "*"
+"""A text, or a part of one, that only the deployment knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A property that holds the name or an attribute of another resource of the same declaration."""
+
+    address: str
+    attribute: str = ""
+    """`Arn`, `QueueName`; empty for the identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the deployment makes its resources."""
+
+    partition: str
+    account: str
+    region: str = UNKNOWN
+
+    @classmethod
+    def of(cls, principal: str, regions: tuple[str, ...]) -> Place:
+        """Returns the place of a principal, whose deployments make resources in these regions."""
+        parts = principal.split(":")
+        return cls(parts[1], parts[4], regions[0] if len(regions) == 1 else UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredResource:
+    """A resource of a template or plan, and what a deployment does with it."""
+
+    kind: ResourceKind
+    address: str
+    """Logical id, or address of Terraform."""
+    phases: tuple[Phase, ...]
+    properties: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """JSON values; texts may hold UNKNOWN, and a Reference stands for another resource."""
+    name: str = UNKNOWN
+    """Pattern of its name."""
+    arn: str = ""
+    """Where a plan knows it."""
+    tagged: bool = False
+    """It has tags, or the whole stack has."""
+    changed: frozenset[str] | None = None
+    """Properties that an update changes; None: any."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The resources of one template or plan."""
+
+    source: str
+    """The file, as the user names it."""
+    resources: tuple[DeclaredResource, ...] = ()
+    calls: tuple[Need, ...] = ()
+    """What the tool itself calls."""
+    unknown_types: tuple[str, ...] = ()
+    """Types of which no table knows the permissions, sorted."""
+    trusts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Address of a role -> the services that may assume it."""
+
+    @cached_property
+    def by_address(self) -> Mapping[str, DeclaredResource]:
+        """The resources by address."""
+        return {each.address: each for each in self.resources}
+
+    def with_phases(self, *phases: Phase) -> Declaration:
+        """Returns the declaration with the same phases for every resource."""
+        return replace(self, resources=tuple(replace(each, phases=phases) for each in self.resources))

@@ -1,0 +1,182 @@
+"""Derives the needs of a declaration: the actions of each phase that the set properties ask for, on named resources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from leastpriv.evidence.declared.arns import Arns, leaves, own_types
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import facts_of
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.property_rules import NEVER, Kind, deciding_properties, kind_of, words_of
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    Tool,
+    actions_of_phase,
+    conditions_of,
+    making_actions,
+    tag_actions,
+    tag_property,
+)
+
+_PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
+_UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
+_ROLE_KEY = re.compile("role|profile", re.IGNORECASE)
+_ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
+
+
+def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
+    """Returns the needs of a declaration, one for each action, resource and conditions, in order of first use."""
+    arns = Arns(declaration, place)
+    found: dict[Permission, Need] = {}
+    because: dict[Permission, list[str]] = {}
+    for resource in declaration.resources:
+        for phase in resource.phases:
+            for need in _of_phase(resource, phase, declaration, arns):
+                found.setdefault(need.permission, need)
+                because.setdefault(need.permission, []).append(resource.address)
+    for need in declaration.calls:
+        found.setdefault(need.permission, need)
+    return tuple(_with_users(need, because.get(permission, ())) for permission, need in found.items())
+
+
+def _with_users(need: Need, addresses: Sequence[str]) -> Need:
+    """The need with the number of resources that need it."""
+    others = len(dict.fromkeys(addresses)) - 1
+    if others <= 0:
+        return need
+    return Need(
+        need.permission, need.basis, need.derivation, f"{need.because}, and {others} more", need.verified, need.exact
+    )
+
+
+def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration, arns: Arns) -> Iterator[Need]:
+    because = f"{resource.kind.name} {resource.address} ({phase})"
+    for action in needed_actions(resource, phase):
+        if action == _PASS_ROLE:
+            yield from _passed(resource, declaration, arns, because)
+            continue
+        on, is_named = arns.of_action(action, resource)
+        for each in on:
+            derivation = "the name in the declaration" if is_named else "the pattern of its type"
+            yield Need(Permission(action, each), Basis.DECLARED, derivation, because, exact=is_named)
+
+
+def needed_actions(resource: DeclaredResource, phase: Phase) -> tuple[str, ...]:
+    """Returns the actions of a phase that a resource needs with the properties it sets."""
+    listed, tags = conditions_of(resource.kind), set(tag_actions(resource.kind))
+    _, has_own_tags = tag_property(resource.kind)
+    properties = _property_words(resource.properties)
+    found = []
+    for action in actions_of_phase(resource.kind, phase):
+        if action in tags and catalog.access_level(action) not in ("Read", "List"):
+            is_removal = _UNTAGS.match(action.partition(":")[2]) is not None
+            tagged = resource.tagged or (has_own_tags and phase is Phase.CREATE)
+            if phase is Phase.DELETE or not tagged or (is_removal and phase is not Phase.UPDATE):
+                continue
+        paths = listed.get(action)
+        if paths is None and resource.kind.tool is Tool.TERRAFORM and action not in tags:
+            paths = deciding_properties(action, _kind(resource.kind), properties)
+        if not paths or any(_is_set(resource, path, action) for path in paths if path != NEVER):
+            found.append(action)
+    return tuple(found)
+
+
+@lru_cache(maxsize=4_096)
+def _kind(kind: ResourceKind) -> Kind:
+    deletes, reads = actions_of_phase(kind, Phase.DELETE), actions_of_phase(kind, Phase.READ)
+    return kind_of(kind.name, making_actions(kind), deletes, reads)
+
+
+def _property_words(properties: Mapping[str, object]) -> dict[str, frozenset[str]]:
+    """The properties of two levels, with the words of their names; a block without a value counts too."""
+    found: dict[str, frozenset[str]] = {}
+    for name, value in properties.items():
+        found[name] = words_of(name)
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Mapping) and "tag" not in name:
+                found.update({f"{name}.{inner}": words_of(inner) for inner in part})
+    return found
+
+
+def _is_set(resource: DeclaredResource, path: str, action: str) -> bool:
+    """Whether a property has a value; false counts for an action that switches something off."""
+    name, _, inner = path.partition(".")
+    if resource.changed is not None and name not in resource.changed:
+        return False
+    value = resource.properties.get(name)
+    if inner:
+        parts = value if isinstance(value, list) else [value]
+        return any(_has_value(part.get(inner), action) for part in parts if isinstance(part, Mapping))
+    return _has_value(value, action)
+
+
+def _has_value(value: object, action: str) -> bool:
+    if value is False:
+        return "Disable" in action
+    return value is not None and value not in ("", [], {})
+
+
+def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, because: str) -> Iterator[Need]:
+    """PassRole on each role that the properties name, with the service that receives it."""
+    roles = dict.fromkeys(_role_values(resource.properties))
+    for value in roles:
+        arn = _role_arn(value, declaration, arns)
+        if not arn:
+            continue
+        services = _services(resource, value, declaration)
+        conditions = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
+        is_named = not re.search(r":role/\*?$", arn)
+        yield Need(
+            Permission(_PASS_ROLE, arn, conditions), Basis.DECLARED, "the role that it names", because, exact=is_named
+        )
+
+
+def _role_values(properties: Mapping[str, object]) -> Iterator[object]:
+    stack: list[tuple[str, object]] = list(properties.items())
+    while stack:
+        key, value = stack.pop()
+        if isinstance(value, Mapping):
+            stack.extend(value.items())
+        elif isinstance(value, list):
+            stack.extend((key, each) for each in value)
+        elif _ROLE_KEY.search(key) and isinstance(value, str | Reference):
+            yield value
+
+
+def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
+    """The ARN of a role that a property holds as ARN, name or reference, through an instance profile too."""
+    if isinstance(value, Reference):
+        target = declaration.by_address.get(value.address)
+        if target and not any(kind.name == "role" for kind in own_types(target.kind)):
+            inside = [each for each in leaves(target.properties) if isinstance(each, Reference)]
+            found = (_role_arn(each, declaration, arns) for each in inside if each.address != value.address)
+            return next(filter(None, found), "") if _is_profile(target) else ""
+        if target:
+            return arns.own_arn(target)
+    text = arns.text(value)
+    return text if _ROLE_ARN.fullmatch(text) and "/aws-service-role/" not in text else ""
+
+
+def _is_profile(target: DeclaredResource) -> bool:
+    return any(kind.name == "instance-profile" for kind in own_types(target.kind))
+
+
+def _services(resource: DeclaredResource, value: object, declaration: Declaration) -> tuple[str, ...]:
+    """The services that the role is passed to: those of AWS's tables that the role's trust policy names."""
+    trusted = declaration.trusts.get(value.address, ()) if isinstance(value, Reference) else ()
+    listed: dict[str, None] = {}
+    for action in making_actions(resource.kind):
+        listed.update(dict.fromkeys(facts_of(action).passed_to))
+        listed.update({row["service"]: None for row in _passed_to() if row["operation"] == action})
+    both = tuple(sorted(service for service in trusted if service in listed))
+    return both or tuple(sorted(listed)) or tuple(sorted(each for each in trusted if UNKNOWN not in each))
+
+
+def _passed_to() -> Iterable[Mapping[str, str]]:
+    return table("passed_to", "leastpriv.permissions")

@@ -1,0 +1,201 @@
+"""Reads Terraform plans (`terraform show -json PLAN`): the resources that change, and what the change needs.
+
+The format is HashiCorp's (https://developer.hashicorp.com/terraform/internals/json-format, read 2026-11-27).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.declared.arns import own_types, own_variables
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.evidence.declared.template import trusted_services
+from leastpriv.evidence.declared.tool_calls import tool_calls
+from leastpriv.models import Need
+from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool, is_known
+
+_PROVIDER = "registry.terraform.io/hashicorp/aws"
+_PHASES = {
+    "create": (Phase.CREATE, Phase.READ),
+    "read": (Phase.READ,),
+    "update": (Phase.UPDATE, Phase.READ),
+    "delete": (Phase.DELETE, Phase.READ),
+    "no-op": (Phase.READ,),
+}
+_FREE_DATA = (
+    "aws_caller_identity",
+    "aws_iam_policy_document",
+    "aws_partition",
+    "aws_region",
+    "aws_arn",
+    "aws_service_principal",
+    "aws_default_tags",
+)
+"""Data sources that call nothing that needs a permission."""
+_INDEX = re.compile(r"\[[^\]]*\]")
+
+
+def read_plan(raw: bytes, source: str) -> Declaration:
+    """Reads a plan in JSON.
+
+    Raises:
+        InputError: it is no plan in JSON.
+    """
+    try:
+        plan = json.loads(raw)
+    except ValueError as error:
+        raise InputError(f"{source} is no JSON: write `terraform show -json PLAN > {source}`.") from error
+    if (
+        not isinstance(plan, dict)
+        or not isinstance(plan.get("resource_changes"), list | None)
+        or "planned_values" not in plan
+    ):
+        raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
+    references = dict(_references(plan.get("configuration", {}).get("root_module", {}), ""))
+    resources = [_resource(change, references) for change in plan.get("resource_changes") or () if _is_aws(change)]
+    resources += _data_sources(plan)
+    trusts = {
+        each.address: trusted_services(_document(each.properties["assume_role_policy"]))
+        for each in resources
+        if each.properties.get("assume_role_policy")
+    }
+    unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
+    return Declaration(source, tuple(resources), (), tuple(unknown), trusts)
+
+
+def backend_calls(raw: bytes, place: Place) -> tuple[Need, ...]:
+    """Returns what an S3 backend needs, from the `.terraform/terraform.tfstate` that `terraform init` writes."""
+    try:
+        backend = json.loads(raw).get("backend", {})
+    except (ValueError, AttributeError):
+        return ()
+    config = backend.get("config", {}) if isinstance(backend, dict) and backend.get("type") == "s3" else {}
+    if not config.get("bucket"):
+        return ()
+    because, key = "the backend in S3", str(config.get("key") or UNKNOWN)
+    found = [*tool_calls("state", because, place, bucket=config["bucket"], key=key)]
+    prefix = str(config.get("workspace_key_prefix") or "env:")
+    found += tool_calls("state", because, place, bucket=config["bucket"], key=f"{prefix}/{UNKNOWN}/{key}")
+    if config.get("use_lockfile"):
+        found += tool_calls("lock", because, place, bucket=config["bucket"], key=key)
+    if config.get("dynamodb_table"):
+        found += tool_calls("table", because, place, table=config["dynamodb_table"])
+    if config.get("kms_key_id", "").startswith("arn:"):
+        found += tool_calls("key", because, place, key=config["kms_key_id"])
+    return tuple(dict.fromkeys(found))
+
+
+def _is_aws(change: Mapping[str, Any]) -> bool:
+    provider = str(change.get("provider_name", _PROVIDER))
+    return str(change.get("type", "")).startswith("aws_") and provider.rpartition("/")[2] == "aws"
+
+
+def _resource(change: Mapping[str, Any], references: Mapping[str, Mapping[str, Reference | str]]) -> DeclaredResource:
+    kind = ResourceKind(Tool.TERRAFORM, change["type"])
+    detail = change.get("change", {})
+    actions: Sequence[str] = detail.get("actions", ())
+    before, after = detail.get("before") or {}, detail.get("after") or {}
+    address = _INDEX.sub("", str(change.get("address", "")))
+    properties = dict(after or before)
+    for name, reference in references.get(address, {}).items():
+        if properties.get(name) in (None, "", []) and detail.get("after_unknown", {}).get(name):
+            properties[name] = reference
+    phases = tuple(dict.fromkeys(phase for action in actions for phase in _PHASES.get(action, ())))
+    is_update = "update" in actions
+    changed = (
+        frozenset(name for name in {*before, *after} if before.get(name) != after.get(name)) if is_update else None
+    )
+    name = _name(kind, properties)
+    arn = str(before.get("arn") or "")
+    return DeclaredResource(
+        kind,
+        address,
+        phases,
+        properties,
+        name,
+        arn if arn.startswith("arn:") and "create" not in actions else "",
+        bool(after.get("tags_all") or after.get("tags")),
+        changed,
+    )
+
+
+def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
+    """The name by the attribute that a variable of the ARN is named after, by `name`, or by a prefix."""
+    variables = [name for each in own_types(kind) for name in own_variables(each.arn)]
+    plain = {re.sub("[^a-z0-9]", "", name.lower()): value for name, value in properties.items()}
+    wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in reversed(variables)]
+    last = kind.name.rpartition("_")[2]
+    candidates = [*wanted, *(each.removesuffix("name") for each in wanted), "name", "identifier", last, f"{last}name"]
+    candidates += [f"{last}identifier", "clusteridentifier"] if last != "function" else []
+    candidates += ["key"] if last == "object" else []
+    for each in candidates:
+        value = plain.get(each)
+        if isinstance(value, str) and value and value != UNKNOWN and each != "id":
+            return value
+    prefixes = (plain.get(f"{each}prefix") for each in candidates)
+    return next(
+        (f"{value}{UNKNOWN}" for value in prefixes if isinstance(value, str) and value not in ("", UNKNOWN)), UNKNOWN
+    )
+
+
+def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:
+    """The data sources that the plan has read; one of the name of a resource type reads what that type reads."""
+    found = []
+    modules = [plan.get("prior_state", {}).get("values", {}).get("root_module", {})]
+    while modules:
+        module = modules.pop()
+        modules.extend(module.get("child_modules", ()))
+        for each in module.get("resources", ()):
+            if each.get("mode") == "data" and str(each.get("type", "")).startswith("aws_"):
+                values = each.get("values") or {}
+                kind = ResourceKind(Tool.TERRAFORM, each["type"])
+                if each["type"] not in _FREE_DATA:
+                    arn = str(values.get("arn") or "")
+                    found.append(
+                        DeclaredResource(kind, each.get("address", ""), (Phase.READ,), values, _name(kind, values), arn)
+                    )
+    return found
+
+
+def _references(module: Mapping[str, Any], above: str) -> Iterator[tuple[str, dict[str, Reference | str]]]:
+    """Address of a resource -> its configured attributes: what each refers to, else UNKNOWN."""
+    for each in module.get("resources", ()):
+        found: dict[str, Reference | str] = {}
+        for name, expression in each.get("expressions", {}).items():
+            named = _named_in(expression)
+            found[name] = Reference(f"{above}{named[0]}", named[1]) if named else UNKNOWN
+        yield f"{above}{each.get('address', '')}", found
+    for name, call in module.get("module_calls", {}).items():
+        yield from _references(call.get("module", {}), f"{above}module.{name}.")
+
+
+def _named_in(expression: object) -> tuple[str, str] | None:
+    """The one resource that an expression refers to, and the attribute."""
+    names: list[str] = []
+    stack = [expression]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, Mapping):
+            names.extend(each.get("references", ()))
+            stack.extend(value for key, value in each.items() if key != "references")
+        elif isinstance(each, list):
+            stack.extend(each)
+    parts = [_INDEX.sub("", name).split(".") for name in names if name.startswith("aws_")]
+    addresses = {".".join(each[:2]) for each in parts}
+    if len(addresses) != 1:
+        return None
+    attribute = next((each[2] for each in parts if len(each) > 2), "")
+    return addresses.pop(), attribute
+
+
+def _document(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return {}

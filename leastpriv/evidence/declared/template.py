@@ -1,0 +1,320 @@
+"""Reads CloudFormation templates: resources with their properties, functions resolved as far as the template knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from leastpriv.errors import InputError, PolicyFileError
+from leastpriv.evidence.declared.arns import leaves
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    Tool,
+    is_known,
+    making_actions,
+    name_property,
+    tag_property,
+)
+
+LIFE = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
+_SUB = re.compile(r"\$\{(!?)([^}]*)\}")
+_NO_VALUE = object()
+_SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
+_MOST_NESTED = 20
+_NOT_MADE = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitConditionHandle")
+_LOWER_CASE = frozenset({"s3"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """How a template is deployed."""
+
+    name: str = UNKNOWN
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tagged: bool = False
+
+
+ReadNested = Callable[[str], bytes | None]
+"""A nested template by its path; None where there is no such file."""
+
+
+def read_template(
+    raw: bytes, source: str, stack: Stack, place: Place, nested: ReadNested = lambda _: None
+) -> Declaration:
+    """Reads a template in JSON or YAML, and those of its nested stacks that are files.
+
+    Raises:
+        InputError: it is no CloudFormation template.
+    """
+    document = _document(raw, source)
+    return _Template(document, source, stack, place, nested).declaration()
+
+
+def _document(raw: bytes, source: str) -> Mapping[str, object]:
+    from leastpriv.policy.syntax_tree import json_value
+    from leastpriv.policy.yaml_reader import read_yaml
+
+    text = raw.decode("utf-8", "replace")
+    try:
+        if text.removeprefix("\ufeff").lstrip().startswith("{"):
+            document: object = json.loads(text.removeprefix("\ufeff"))
+        else:
+            document = json_value(read_yaml(text, source))
+    except (PolicyFileError, ValueError) as error:
+        raise InputError(f"{source} cannot be read as a template: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
+        raise InputError(f"{source} is no CloudFormation template: it has no Resources.")
+    return document
+
+
+class _Template:
+    def __init__(
+        self,
+        document: Mapping[str, object],
+        source: str,
+        stack: Stack,
+        place: Place,
+        nested: ReadNested,
+        depth: int = 0,
+    ) -> None:
+        self.document = _transformed(document, source)
+        self.source = source
+        self.stack = stack
+        self.place = place
+        self.nested = nested
+        self.depth = depth
+
+    def declaration(self) -> Declaration:
+        """Returns the resources of the template and of its nested stacks."""
+        found: list[DeclaredResource] = []
+        unknown: set[str] = set()
+        trusts: dict[str, tuple[str, ...]] = {}
+        for logical, entry in self._section("Resources").items():
+            if not isinstance(entry, dict) or not self._is_made(entry):
+                continue
+            name = str(entry.get("Type", ""))
+            kind = ResourceKind(Tool.CLOUDFORMATION, name)
+            properties = self._properties(entry)
+            if name == "AWS::CloudFormation::Stack":
+                self._add_nested(logical, entry, properties, found, unknown)
+            if name not in _NOT_MADE and not is_known(kind):
+                unknown.add(name)
+            own_tags, _ = tag_property(kind)
+            tagged = self.stack.tagged or bool(properties.get(own_tags))
+            found.append(
+                DeclaredResource(kind, logical, LIFE, properties, self._name(kind, logical, properties), tagged=tagged)
+            )
+            if "AssumeRolePolicyDocument" in properties:
+                trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])
+        return Declaration(self.source, tuple(found), (), tuple(sorted(unknown)), trusts)
+
+    def _add_nested(
+        self,
+        logical: str,
+        entry: Mapping[str, object],
+        properties: Mapping[str, object],
+        found: list[DeclaredResource],
+        unknown: set[str],
+    ) -> None:
+        metadata = entry.get("Metadata")
+        asset = metadata.get("aws:asset:path") if isinstance(metadata, dict) else None
+        path = str(asset or properties.get("TemplateURL") or "")
+        raw = self.nested(path) if path and "://" not in path and self.depth < _MOST_NESTED else None
+        if raw is None:
+            return
+        given = properties.get("Parameters")
+        texts = (
+            {key: value for key, value in given.items() if isinstance(value, str)} if isinstance(given, dict) else {}
+        )
+        inner = Stack(f"{self.stack.name}-{logical}-{UNKNOWN}", texts, self.stack.tagged)
+        part = _Template(_document(raw, path), path, inner, self.place, self.nested, self.depth + 1).declaration()
+        unknown.update(part.unknown_types)
+        found.extend(part.resources)
+
+    def _section(self, name: str) -> Mapping[str, object]:
+        section = self.document.get(name)
+        return section if isinstance(section, dict) else {}
+
+    def _is_made(self, entry: Mapping[str, object]) -> bool:
+        return "Condition" not in entry or self._condition(entry["Condition"], 0) is not False
+
+    def _properties(self, entry: Mapping[str, object]) -> dict[str, object]:
+        resolved = self._resolve(entry.get("Properties", {}), 0)
+        return resolved if isinstance(resolved, dict) else {}
+
+    def _name(self, kind: ResourceKind, logical: str, properties: Mapping[str, object]) -> str:
+        """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives an id."""
+        key = name_property(kind)
+        given = properties.get(key) if key else None
+        if isinstance(given, str):
+            return given
+        if not key or isinstance(given, Reference):
+            return UNKNOWN
+        made = f"{self.stack.name}-{logical}-{UNKNOWN}"
+        services = {action.partition(":")[0] for action in making_actions(kind)}
+        return made.lower() if services & _LOWER_CASE else made
+
+    def _resolve(self, value: object, depth: int) -> object:
+        """The value without functions: texts with UNKNOWN in place of what the template does not know."""
+        if depth > 40:
+            return UNKNOWN
+        if isinstance(value, list):
+            items = (self._resolve(item, depth + 1) for item in value)
+            return [item for item in items if item is not _NO_VALUE]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((name, argument),) = value.items()
+            if name == "Ref" or name.startswith("Fn::"):
+                return self._call(name.removeprefix("Fn::"), argument, depth + 1)
+        members = ((key, self._resolve(item, depth + 1)) for key, item in value.items())
+        return {key: item for key, item in members if item is not _NO_VALUE}
+
+    def _call(self, name: str, argument: object, depth: int) -> object:
+        if name == "Ref":
+            return self._ref(str(argument))
+        if name == "GetAtt":
+            parts = argument if isinstance(argument, list) else str(argument).split(".", 1)
+            return Reference(str(parts[0]), ".".join(map(str, parts[1:])))
+        if name == "Sub":
+            return self._sub(argument, depth)
+        if name == "If":
+            return self._if(argument, depth)
+        if name == "Join" and isinstance(argument, list) and len(argument) == 2:
+            joined = self._resolve(argument[1], depth)
+            return str(argument[0]).join(map(self._text, joined)) if isinstance(joined, list) else UNKNOWN
+        if name in ("Select", "FindInMap"):
+            return self._selected(name, argument, depth)
+        return UNKNOWN
+
+    def _ref(self, name: str) -> object:
+        pseudo = {
+            "AWS::AccountId": self.place.account,
+            "AWS::Partition": self.place.partition,
+            "AWS::Region": self.place.region,
+            "AWS::StackName": self.stack.name,
+            "AWS::URLSuffix": "amazonaws.com.cn" if self.place.partition == "aws-cn" else "amazonaws.com",
+        }
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        if name in pseudo:
+            return pseudo[name]
+        if name in self._section("Resources"):
+            return Reference(name)
+        return self._parameter(name)
+
+    def _parameter(self, name: str) -> str:
+        """The given value of a parameter, else its default; a parameter of SSM holds a name instead."""
+        declared = self._section("Parameters").get(name)
+        if name in self.stack.parameters:
+            return self.stack.parameters[name]
+        if not isinstance(declared, dict) or "SSM" in str(declared.get("Type", "")):
+            return UNKNOWN
+        default = declared.get("Default")
+        return str(default) if isinstance(default, str | int | float) else UNKNOWN
+
+    def _sub(self, argument: object, depth: int) -> object:
+        text, values = (
+            (argument[0], argument[1]) if isinstance(argument, list) and len(argument) == 2 else (argument, {})
+        )
+        if not isinstance(text, str):
+            return UNKNOWN
+        given = values if isinstance(values, dict) else {}
+
+        def part(match: re.Match[str]) -> str:
+            if match[1]:
+                return "${" + match[2] + "}"
+            if match[2] in given:
+                return self._text(self._resolve(given[match[2]], depth))
+            logical, _, attribute = match[2].partition(".")
+            return self._text(Reference(logical, attribute) if attribute else self._ref(match[2]))
+
+        whole = _SUB.fullmatch(text)
+        if whole and not whole[1] and whole[2] not in given and "." in whole[2]:
+            return Reference(*whole[2].split(".", 1))
+        return re.sub(r"\*{2,}", UNKNOWN, _SUB.sub(part, text))
+
+    def _text(self, value: object) -> str:
+        """A part of a longer text; a reference gives the name that the template gives to its resource."""
+        if isinstance(value, Reference):
+            entry = self._section("Resources").get(value.address)
+            if not isinstance(entry, dict):
+                return UNKNOWN
+            kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
+            if value.attribute in ("", name_property(kind)):
+                given = entry.get("Properties")
+                own = given.get(name_property(kind)) if isinstance(given, dict) else None
+                name = self._resolve(own, 20) if own is not None else None
+                return self._name(kind, value.address, {name_property(kind): name} if name is not None else {})
+            return UNKNOWN
+        return str(value) if isinstance(value, str | int | float) else UNKNOWN
+
+    def _if(self, argument: object, depth: int) -> object:
+        if not isinstance(argument, list) or len(argument) != 3:
+            return UNKNOWN
+        known = self._condition(argument[0], depth)
+        if known is not None:
+            return self._resolve(argument[1 if known else 2], depth)
+        found = [self._resolve(each, depth) for each in argument[1:]]
+        values = [each for each in found if each is not _NO_VALUE]
+        if len(values) == 2 and all(isinstance(each, str) for each in values) and values[0] != values[1]:
+            return UNKNOWN
+        return values[0] if values else _NO_VALUE
+
+    def _condition(self, condition: object, depth: int) -> bool | None:
+        """Whether a condition holds; None where only the deployment knows."""
+        if depth > 40:
+            return None
+        if isinstance(condition, str):
+            return self._condition(self._section("Conditions").get(condition), depth + 1)
+        if not isinstance(condition, dict) or len(condition) != 1:
+            return None
+        ((name, argument),) = condition.items()
+        if name == "Condition":
+            return self._condition(argument, depth + 1)
+        if not isinstance(argument, list):
+            return None
+        if name == "Fn::Equals" and len(argument) == 2:
+            one, other = (self._resolve(each, depth + 1) for each in argument)
+            is_known = isinstance(one, str | int) and isinstance(other, str | int) and UNKNOWN not in f"{one}{other}"
+            return str(one) == str(other) if is_known else None
+        parts = [self._condition(each, depth + 1) for each in argument]
+        if name == "Fn::Not":
+            return None if parts[0] is None else not parts[0]
+        if name in ("Fn::And", "Fn::Or"):
+            decisive = name == "Fn::Or"
+            return decisive if decisive in parts else None if None in parts else not decisive
+        return None
+
+    def _selected(self, name: str, argument: object, depth: int) -> object:
+        keys = [self._resolve(each, depth) for each in argument] if isinstance(argument, list) else []
+        found: object = None
+        if name == "Select" and len(keys) == 2 and str(keys[0]).isdigit() and isinstance(keys[1], list):
+            index = int(str(keys[0]))
+            found = keys[1][index] if index < len(keys[1]) else None
+        elif name == "FindInMap" and len(keys) >= 3:
+            found = self._section("Mappings")
+            for key in keys[:3]:
+                found = found.get(str(key)) if isinstance(found, dict) else None
+        return UNKNOWN if found is None else found
+
+
+def trusted_services(document: object) -> tuple[str, ...]:
+    """Returns the services that a trust policy names, sorted."""
+    texts = (each for each in leaves(document) if isinstance(each, str))
+    return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
+
+
+def _transformed(document: Mapping[str, object], source: str) -> Mapping[str, object]:
+    """The template after the transform of AWS SAM, where it has that."""
+    transforms = document.get("Transform")
+    named = transforms if isinstance(transforms, list) else [transforms]
+    if not any(isinstance(each, str) and each.startswith("AWS::Serverless-") for each in named):
+        return document
+    from leastpriv.evidence.declared.sam import after_transform
+
+    return after_transform(document, source)

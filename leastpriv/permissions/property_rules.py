@@ -1,0 +1,161 @@
+"""Finds the properties of a resource that decide whether an action of its life is needed.
+
+A handler lists every action that some properties need. The rule reads names: `s3:PutBucketCORS` follows from
+`CorsConfiguration`, and `kms:Decrypt` of another service from a property that names that service. What no property
+can ask for is not needed; what the rule cannot tell is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.lifecycle import next_actions
+from leastpriv.permissions.visibility import Visibility, visibility
+
+NEVER = "-"
+"""In place of properties: no property can ask for the action."""
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z]|s?(?![A-Za-z]))s?|[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+
+def words_of(name: str) -> frozenset[str]:
+    """Returns the words of a name in any form, in the singular and in lower case."""
+    return frozenset(_singular(word.lower()) for word in _WORD.findall(name))
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return word.removesuffix("ies") + "y"
+    return word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word
+
+
+_VERB = re.compile(r"[A-Z][a-z]+")
+_ADDS = frozenset(
+    ("Create", "Associate", "Attach", "Import", "Restore", "Enable", "Start", "Add", "Pass", "Copy", "Replace")
+)
+"""Verbs of actions that only a property can ask for."""
+_GENERAL = words_of(
+    "configuration config setting attribute resource property specification option information detail for from to of "
+    "by in on with and all aws arn id name document"
+)
+_ROLES = frozenset({"role", "profile"})
+_SHORTEST = 5
+"""Letters that two forms of a word share: `streaming` and `stream`, `recursion` and `recursive`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the rule needs to know of a resource type."""
+
+    words: frozenset[str]
+    """Words of its name: `aws_sqs_queue`, `AWS::SQS::Queue`."""
+    services: frozenset[str]
+    """Prefixes of the actions that make and delete it."""
+    makes: frozenset[str]
+    reads: frozenset[str]
+    """Actions of the phase `read`: a tool reads the whole resource."""
+
+
+def deciding_properties(
+    action: str, kind: Kind, properties: Mapping[str, frozenset[str]], required: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Returns the properties any of which asks for an action.
+
+    Args:
+        action: an action of a phase other than `list`.
+        kind: the resource type.
+        properties: path (`Code.S3Bucket`, at most two levels) -> words of its name and of its format.
+        required: paths that are always set.
+
+    Returns:
+        Paths; empty where the action is needed in any case; NEVER alone where no property can ask for it.
+    """
+    prefix = action.partition(":")[0]
+    if action in kind.makes:
+        return ()
+    if action == "iam:CreateServiceLinkedRole":
+        return _without(action, kind)
+    if action == "iam:PassRole" or prefix not in kind.services:
+        return _of_other_service(action, kind, properties, required)
+    if action in kind.reads:
+        return ()
+    if visibility(action).visibility is Visibility.DATA:
+        return (NEVER,)
+    subject = _subject(action, kind)
+    found = _asking(properties, required, subject, 1) if subject else None
+    if found is None and subject and _verb(action) in _ADDS:
+        return (NEVER,)
+    return found or ()
+
+
+def _of_other_service(
+    action: str, kind: Kind, properties: Mapping[str, frozenset[str]], required: Collection[str]
+) -> tuple[str, ...]:
+    service = words_of(action.partition(":")[0].replace("-", " "))
+    wanted = [(_ROLES, 1)] if action == "iam:PassRole" else [(service, len(service)), (_subject(action, kind), 1)]
+    for words, least in wanted:
+        found = _asking(properties, required, words, least)
+        if found is not None or _asking(properties, (), words, least):
+            return found or ()
+    return () if action in kind.reads else _without(action, kind)
+
+
+def _without(action: str, kind: Kind) -> tuple[str, ...]:
+    """An action of another service that no property names: needed where AWS lists it for what makes the resource."""
+    return () if any(action in next_actions(made) for made in kind.makes) else (NEVER,)
+
+
+def _asking(
+    properties: Mapping[str, frozenset[str]], required: Collection[str], wanted: frozenset[str], least: int
+) -> tuple[str, ...] | None:
+    """The properties that have most of the wanted words; empty where one is always set, None where there is none."""
+    counts = {
+        path: sum(any(_alike(word, own) for own in words) for word in wanted) for path, words in properties.items()
+    }
+    most = max(counts.values(), default=0)
+    if most < least:
+        return None
+    best = [path for path, count in counts.items() if count == most]
+    for path in best:
+        if path in required and all(any(_alike(word, own) for word in wanted) for own in _own_words(path) - _GENERAL):
+            return ()
+    optional = {path for path in best if path not in required}
+    return tuple(sorted(path for path in optional if path.partition(".")[0] not in optional - {path})) or None
+
+
+def _own_words(path: str) -> frozenset[str]:
+    return words_of(path.rpartition(".")[2])
+
+
+def _subject(action: str, kind: Kind) -> frozenset[str]:
+    name = action.partition(":")[2]
+    verb = _verb(action)
+    noun = name.removeprefix(verb)
+    return words_of(noun) - kind.words - _GENERAL if noun else words_of(verb)
+
+
+@lru_cache(maxsize=16_384)
+def _verb(action: str) -> str:
+    found = _VERB.match(action.partition(":")[2])
+    return found[0] if found else ""
+
+
+@lru_cache(maxsize=65_536)
+def _alike(one: str, other: str) -> bool:
+    return one == other or (len(one) > _SHORTEST and len(other) > _SHORTEST and one[:_SHORTEST] == other[:_SHORTEST])
+
+
+def kind_of(name: str, makes: Collection[str], deletes: Collection[str], reads: Collection[str]) -> Kind:
+    """Returns what the rule needs to know of a type, from its name and its actions."""
+    own = [action for action in (*makes, *deletes) if catalog.access_level(action) not in ("Read", "List")]
+    services = frozenset(action.partition(":")[0] for action in own or reads) - {"iam", "ec2"}
+    words = words_of(name.replace("::", " ").replace("_", " "))
+    return Kind(
+        words,
+        services or frozenset(action.partition(":")[0] for action in own or reads),
+        frozenset(makes),
+        frozenset(reads),
+    )

@@ -54,6 +54,7 @@ _MAKING = re.compile(
     "(Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Issue|Subscribe|Attach|Associate|Add|Authorize|"
     "Purchase|Provision|(?P<second>Copy|Restore|Start|Enable|Set))(?P<noun>[A-Z]\\w*|$)"
 )
+_TAG = re.compile("[Tt]ag(?!e)")
 _OF_ANY_TYPE = ("iam:PassRole", "iam:CreateServiceLinkedRole")
 
 
@@ -147,6 +148,7 @@ def _cloudformation_row(schema: Mapping[str, Any], left_out: Counter[str]) -> Ro
         row.phases[phase] = list(_known(handler.get("permissions", ()), row.name, left_out))
     named = list(_known(tagging.get("permissions", ()), row.name, Counter()))
     every = {action for actions in row.phases.values() for action in actions}
+    named = [each for each in named if _TAG.search(each)]
     row.tags = [each for each in every if each in named or catalog.access_level(each) == "Tagging"]
     row.when, row.named_by = _conditions(row, schema), _name_property(schema)
     row.tagged_by = tagging.get("tagProperty", "").removeprefix("/properties/") if tagging.get("taggable", True) else ""
@@ -239,10 +241,20 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
             else:
                 row.phases.setdefault(phase, []).extend((*actions, *tags))
                 row.tags += tags
+    # API Gateway's tags need the same actions as everything else there.
+    row.tags = [action for action in row.tags if _TAG.search(action)]
     row.tags, others = _tags_of_the_type(row)
     row.phases["update"] = [action for action in row.phases.get("update", ()) if action not in others]
+    row.phases["read"] = [action for action in row.phases.get("read", ()) if not _lists_other_tags(action, row)]
     row.when = _listed_conditions(row.name)
     return row
+
+
+def _lists_other_tags(action: str, row: Row) -> bool:
+    """Whether an action lists the tags of another resource."""
+    made = {kind.name for each in makes(row) for kind in _types(each)}
+    types = {kind.name for kind in _types(action)}
+    return "Tags" in action and bool(made and types) and made.isdisjoint(types)
 
 
 def _tags_of_the_type(row: Row) -> tuple[list[str], set[str]]:

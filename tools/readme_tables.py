@@ -26,6 +26,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
         "trails lookback-days aws-regions athena-table wait-for-events job-logs last-accessed access-analyzer "
         "validate-digests cache-dir evidence-branch",
     ),
+    ("Before the first deploy", "templates plans declared-phases"),
     ("When a permission is removed", "minimum-days minimum-runs minimum-confidence grace-days unseen-services keep"),
     ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
     ("Checks by AWS", "custom-policy-checks"),
@@ -60,6 +61,9 @@ EXAMPLES: Mapping[str, str] = {
     "validate-digests": "true",
     "cache-dir": ".leastpriv-cache",
     "evidence-branch": "leastpriv-evidence",
+    "templates": "shop-prod=template.yaml",
+    "plans": "plan.json",
+    "declared-phases": "all",
     "minimum-days": "60",
     "minimum-runs": "10",
     "minimum-confidence": "90",

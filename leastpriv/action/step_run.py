@@ -46,6 +46,9 @@ def step_settings(environment: Mapping[str, str], runner: Runner, console: Conso
         settings = run_settings(given)
     else:
         settings = parse_settings(given)
+    if settings.mode is Mode.PULL_REQUEST and runner.event_name.startswith("pull_request"):
+        # What a pull request declares is reviewed, and adds nothing to the base branch.
+        settings = replace(settings, templates=(), plans=())
     # A run of a fork's pull request, or Dependabot's.
     if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
@@ -149,8 +152,12 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         inside(Location.of(settings.trust_policy).path, "trust-policy")
     if settings.boundary_file:
         inside(settings.boundary_file, "boundary-file")
+    for name, values in (("templates", settings.templates), ("plans", settings.plans)):
+        for value in values:
+            inside(value.partition("=")[2] or value, name)
     check_report_files(settings, inside, {})
-    return Target(settings, Path(policy.path).as_posix(), runner.workspace, pointer=policy.pointer)
+    path = Path(policy.path).as_posix()
+    return Target(settings, path, runner.workspace, pointer=policy.pointer, workspace=runner.workspace)
 
 
 def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:

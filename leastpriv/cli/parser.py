@@ -102,14 +102,6 @@ def _add_propose(command: ArgumentParser) -> None:
         help="draft first policy files for the roles that this one leads to, with a config that names them",
     )
     command.add_argument(
-        "--template",
-        dest="templates",
-        action="append",
-        default=[],
-        metavar="F",
-        help="a CloudFormation template: the permissions that AWS declares for its resource types are kept and offered",
-    )
-    command.add_argument(
         "--format",
         choices=["markdown", "json"],
         default="markdown",

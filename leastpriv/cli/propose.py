@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -56,8 +55,7 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
     if not (values["config"] or options.discover):
         settings = from_options(values, *times)
         check_output_files(settings, flags, options.output_dir)
-        run = command_context(settings, os.environ, clock())
-        return replace(run, targets=(replace(run.targets[0], templates=_templates(options.templates)),))
+        return command_context(settings, os.environ, clock())
     _check_targets_options(options, values)
     given = command_inputs(values, *times)
     run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
@@ -67,8 +65,6 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
 
 def _check_targets_options(options: Namespace, values: Mapping[str, object]) -> None:
     """Raises InputError for options that several targets cannot have."""
-    if options.templates:
-        raise InputError("--template is for one policy file: leave it out beside --config and --discover.")
     if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
         raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
 
@@ -106,10 +102,3 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     result = run_review(run, EditedVersions(lambda path: repository.read(base, path), on_disk))
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return report_review(result, console)
-
-
-def _templates(names: Sequence[str]) -> tuple[Path, ...]:
-    for name in names:
-        if not Path(name).is_file():
-            raise InputError(f"--template names {name!r}, which is no file.")
-    return tuple(map(Path, names))

@@ -59,6 +59,27 @@ INPUTS: tuple[Input, ...] = (
             "days of the account)"
         ),
     ),
+    Input(
+        "templates",
+        several=True,
+        help=(
+            "a CloudFormation or AWS SAM template as [STACK=]FILE, or a folder cdk.out: what its resources need is "
+            "drafted before the first deploy and checked in a review"
+        ),
+    ),
+    Input(
+        "plans",
+        several=True,
+        help="a Terraform plan in JSON (terraform show -json PLAN): what its changes need, as of templates",
+    ),
+    Input(
+        "declared-phases",
+        "change",
+        help=(
+            "change or all: draft from templates and plans what their change needs (create and roll back), or what any "
+            "later change needs too"
+        ),
+    ),
     Input("lookback-days", "90", help="days of evidence to read; folders are read whole"),
     Input("minimum-days", "35", help="days that the evidence must span before a removal"),
     Input("minimum-runs", "5", help="runs without a denial that the evidence must contain before a removal"),

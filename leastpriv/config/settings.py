@@ -92,6 +92,12 @@ class Settings:
     """The role's trust policy in the repository, as `file` or `file#pointer`; AWS checks it with the proposal."""
     sarif_file: str = ""
     page_file: str = ""
+    templates: tuple[str, ...] = ()
+    """CloudFormation templates as `[STACK=]FILE`, and folders with a cloud assembly."""
+    plans: tuple[str, ...] = ()
+    """Terraform plans in JSON."""
+    drafts_all_phases: bool = False
+    """Whether a draft from templates and plans also has what later updates and deletions need."""
 
     @property
     def event_history(self) -> bool:
@@ -156,7 +162,7 @@ def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
     """Returns the inputs of a step; one that names no evidence reads event history, which every account has."""
     _check_names(environment)
     values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in INPUTS}
-    if not any(values[name] for name in ("trails", "athena-table", "job-logs")):
+    if not any(values[name] for name in ("trails", "athena-table", "job-logs", "templates", "plans")):
         values["trails"] = EVENT_HISTORY
     return GivenInputs(values, {known.name: f"The input {known.name}" for known in INPUTS})
 
@@ -203,12 +209,14 @@ def parse_settings(given: GivenInputs) -> Settings:
         raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
     principal = named_principal(text["role-arn"], labels["role-arn"])
     job_logs = entries(values.get("job-logs", ()))
+    templates, plans = entries(values.get("templates", ())), entries(values.get("plans", ()))
+    has_other_evidence = bool(job_logs or text["athena-table"] or templates or plans)
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
         also_attached=files(values, labels, "also-attached"),
         mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
-        trails=trails(values.get("trails", ()), labels["trails"], optional=bool(job_logs or text["athena-table"])),
+        trails=trails(values.get("trails", ()), labels["trails"], optional=has_other_evidence),
         window=window(given.start, given.end),
         options=_proposal_options(text, values, labels),
         base=_branch(text["base"], labels["base"]),
@@ -233,6 +241,9 @@ def parse_settings(given: GivenInputs) -> Settings:
         trust_policy=text["trust-policy"],
         sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),
         page_file=_report_file(text, labels, "page-file", ("policy-file", "sarif-file")),
+        templates=templates,
+        plans=plans,
+        drafts_all_phases=_one_of(text, labels, "declared-phases", ["change", "all"]) == "all",
     )
 
 

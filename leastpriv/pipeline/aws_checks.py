@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leastpriv.aws.session import Aws, AwsSession
@@ -17,7 +16,7 @@ from leastpriv.aws_checks.rendered_policy import TrustPolicy, trust_policies
 from leastpriv.aws_checks.simulate import simulate
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.config.settings import Settings
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Principal
@@ -35,45 +34,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def template_types(templates: Sequence[Path]) -> tuple[str, ...]:
-    """Returns the resource types of CloudFormation templates, sorted.
+def with_declared_needs(evidence: Evidence, session: AwsSession | None, principal: Principal) -> Evidence:
+    """Adds the needs that the resource types of the role's stacks declare, where the AWS session is open.
 
-    Raises:
-        InputError: a template cannot be read.
+    The session of another account is not asked, since its stacks are others. A failure of AWS is part of the answer.
     """
-    if not templates:
-        return ()
-    from leastpriv.evidence.aws_findings.cloudformation_types import types_in_template
-
-    found: set[str] = set()
-    for path in templates:
-        try:
-            found |= set(types_in_template(path.read_bytes(), path.as_posix()))
-        except OSError as error:
-            raise InputError(f"The template {path.as_posix()} cannot be read: {error.strerror}.") from error
-    return tuple(sorted(found))
-
-
-def with_declared_needs(
-    evidence: Evidence, session: AwsSession | None, types: Sequence[str], principal: Principal
-) -> Evidence:
-    """Adds the needs that the resource types of the role's stacks, and `types` of templates, declare.
-
-    Types of templates open the AWS session; stacks are read where it is open. The session of another account is not
-    asked, since its stacks are others. A failure of AWS is part of the answer.
-    """
-    if session is None or not (types or session.opened):
+    if session is None or not session.opened:
         return evidence
     from leastpriv.evidence.aws_findings.cloudformation_types import deployed_stacks, read_declared_needs
 
     stacks = deployed_stacks(evidence)
-    if not (types or stacks):
+    if not stacks:
         return evidence
     try:
         aws = session.aws()
         account = aws.account()
         if account == principal.account:
-            declared = read_declared_needs(aws, stacks, types)
+            declared = read_declared_needs(aws, stacks)
         else:
             declared = DeclaredNeeds(failure=f"The AWS credentials are those of account {account}, not of the role's.")
     except LeastprivError as error:

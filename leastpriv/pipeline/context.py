@@ -64,8 +64,8 @@ class Target:
     """The repository of the policy file, on disk or on GitHub."""
     pointer: str = ""
     """JSON pointer of the policy in its file; empty where the file is the policy."""
-    templates: tuple[Path, ...] = ()
-    """CloudFormation templates whose resource types declare permissions."""
+    workspace: Path = Path()
+    """The folder that the names of templates and plans start at."""
     changed: datetime | None = None
     """When the policy file on disk was last changed, where its commit or the disk knows it."""
     earlier: Callable[[datetime], bytes | None] | None = field(repr=False, default=None)

@@ -13,9 +13,10 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, template_types, with_declared_needs
+from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, with_declared_needs
 from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence, attempt, with_aws_findings
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
+from leastpriv.pipeline.declared import declarations_of, with_declarations
 from leastpriv.pipeline.discover import first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.load_policies import (
@@ -145,13 +146,14 @@ def make_proposal(
 def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], TargetEvidence]) -> _Inputs:
     """Reads the policies, then the evidence: a wrong input ends the run before anything is read."""
     settings = target.settings
-    types = template_types(target.templates)
+    declarations = declarations_of(target)
     committed = committed_policy(target, base)
     others = attached_policies(target, base, committed, run.aws)
     found = read()
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, evidence)
-    return _Inputs(committed, others, found, with_declared_needs(evidence, run.aws, types, settings.principal))
+    evidence = with_declarations(with_declared_needs(evidence, run.aws, settings.principal), declarations, target)
+    return _Inputs(committed, others, found, evidence)
 
 
 def _report_context(target: Target, inputs: _Inputs, difference: Difference, history: History) -> ReportContext:

@@ -49,17 +49,22 @@ _MOST_SUCCESS = 10
 def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -> GuardResult | None:
     """Forbids an addition by which the principal can extend its own permissions, however often it was denied."""
     permission = usage.need.permission
-    if permission.action in _CHANGES_A_PRINCIPAL:
-        if _is_own(permission.resource, evidence.principal):
-            return GuardResult(SELF_WIDENING, "the principal could extend its own permissions")
-        if usage.denial and _may_use(permission.resource, evidence, document):
-            reason = "the principal may pass or assume that role, so it could extend its own permissions through it"
-            return GuardResult(SELF_WIDENING, reason)
+    if widens_itself(permission, evidence.principal):
+        return GuardResult(SELF_WIDENING, "the principal could extend its own permissions")
+    is_change = permission.action in _CHANGES_A_PRINCIPAL
+    if is_change and usage.denial and _may_use(permission.resource, evidence, document):
+        reason = "the principal may pass or assume that role, so it could extend its own permissions through it"
+        return GuardResult(SELF_WIDENING, reason)
     if usage.denial and permission.action in _CHANGES_A_POLICY:
         return GuardResult(SELF_WIDENING, "the policy may be one of the principal's own: no record says who has it")
     if permission.action in _CHANGES_A_GROUP and ":user/" in evidence.principal:
         return GuardResult(SELF_WIDENING, "the user may be a member of the group")
     return None
+
+
+def widens_itself(permission: Permission, principal: str) -> bool:
+    """Whether a permission lets the principal change its own policies, boundary or trust."""
+    return permission.action in _CHANGES_A_PRINCIPAL and _is_own(permission.resource, principal)
 
 
 def _is_own(resource: str, principal: str) -> bool:

@@ -192,6 +192,8 @@ class Change:
     """Resources that replace `*` for an action that remains granted."""
     conditions: tuple[Condition, ...] = ()
     """Conditions of an addition, all of which its calls met."""
+    declared_by: tuple[str, ...] = ()
+    """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders (create)`."""
     removed_by: int = 0
     """Of an addition: number of the pull request that had removed it before it was denied; 0: none."""
     closes: tuple[str, ...] = ()

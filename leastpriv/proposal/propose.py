@@ -18,6 +18,7 @@ from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, s
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences, confidences
+from leastpriv.proposal.declared_additions import declared_additions
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.fingerprint import DRAFT_ID
@@ -59,6 +60,12 @@ def propose(
         if DRAFT_ID in history.declined:
             held_back_additions.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
+        else:
+            declared, held = declared_additions(
+                evidence.aws_findings.declared.needs, evidence.principal, options, added, attached
+            )
+            added.extend(declared)
+            held_back_additions.extend(held)
         whole = parse(create_policy(new_statements(added, ())), "the first draft")
         first = _within_quota(whole, evidence.principal, attached) if packs else PackedPolicy(whole)
         return Proposal(

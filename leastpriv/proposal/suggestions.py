@@ -6,12 +6,12 @@ suggested if every allowed call of an action meets it, in as many runs as a remo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, Condition, Outcome, Usage
+from leastpriv.models import Basis, Condition, Need, Outcome, Usage
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
@@ -58,7 +58,10 @@ def suggested_actions(
         found[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
     for suggestion in _on_created_resources(used, documents):
         found.setdefault(suggestion.action, suggestion)
-    for action, types in evidence.aws_findings.declared.actions.items():
+    declared = evidence.aws_findings.declared
+    for suggestion in _declared(declared.needs + declared.later_needs, used):
+        found.setdefault(suggestion.action, suggestion)
+    for action, types in declared.actions.items():
         if action not in used:
             found.setdefault(action, SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3])))
     for suggestion in _unrecorded_data_events(evidence, used):
@@ -68,6 +71,19 @@ def suggested_actions(
         for action, suggestion in sorted(found.items())
         if not forbidden(action, never_add) and (action in used or not _is_granted(action, documents))
     )
+
+
+def _declared(needs: Sequence[Need], used: Collection[str]) -> Iterator[SuggestedAction]:
+    """Actions that templates and plans need and no run used, with the resources that they name."""
+    found: dict[str, dict[str, None]] = {}
+    because: dict[str, str] = {}
+    for need in needs:
+        if need.permission.action not in used:
+            named = {need.permission.resource: None} if need.exact else {}
+            found.setdefault(need.permission.action, {}).update(named)
+            because.setdefault(need.permission.action, need.because)
+    for action, resources in found.items():
+        yield SuggestedAction(action, Basis.DECLARED, because[action], tuple(resources))
 
 
 def _on_created_resources(

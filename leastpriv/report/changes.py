@@ -165,6 +165,8 @@ def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
         yield f"- What resource types need is not known whole. {prose(declared.failure)}"
     if declared.untold:
         yield f"- CloudFormation's registry does not know {codes(declared.untold, 8)}, nor what their resources need."
+    if declared.unread:
+        yield f"- No table knows what {codes(declared.unread, 8)} of the templates and plans need."
     if declared.unknown:
         yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
 

@@ -75,6 +75,7 @@ _WORDS = {
     Basis.OBSERVED: "observed: allowed, though no known policy grants it",
     Basis.INFERRED: "inferred from an allowed call",
     Basis.DENIED: "refused by AWS",
+    Basis.DECLARED: "declared",
 }
 
 
@@ -165,6 +166,9 @@ def proposal_verdict(context: ReportContext) -> str:
         )
     if context.proposal.committed is None and not context.proposal.changes:
         return f"**Nothing to draft**: no call of {code(context.role)} {basis} needed a permission that can be written."
+    declared = [change for change in context.changes(ChangeKind.ADD) if change.basis is Basis.DECLARED]
+    if context.proposal.committed is None and declared:
+        return _declared_draft(context, len(declared))
     if context.proposal.committed is None:
         return (
             f"**A first draft** of {code(context.policy_file)} from what {code(context.role)} used {basis}: "
@@ -195,6 +199,30 @@ def proposal_verdict(context: ReportContext) -> str:
     sentence = joined(parts) or "changes nothing"
     role = f"{code(context.role)} did {basis}" if evidence.counts.calls else f"job logs tell of {code(context.role)}"
     return f"**{sentence[0].upper()}{sentence[1:]}** in {code(context.policy_file)}: what {role}."
+
+
+def _declared_draft(context: ReportContext, declared: int) -> str:
+    """The verdict of a first draft that rests on templates or plans."""
+    sources = context.evidence.aws_findings.declared.sources
+    seen = len(context.proposal.changes) - declared
+    used = f", {plural(seen, 'action')} seen in {evidence_span(context.evidence)}" if seen else ""
+    return (
+        f"**A first draft** of {code(context.policy_file)} from {codes(sources, 3)}: {plural(declared, 'action')} that "
+        f"the declared resources need, of which no run shows the use{used}. A run may need what no template shows. "
+        f"After the first runs the proposal removes what they did not use.{_later(context)}"
+    )
+
+
+def _later(context: ReportContext) -> str:
+    """What later changes of the declared resources need besides, as a sentence; empty where that is nothing."""
+    later = {need.permission.action for need in context.evidence.aws_findings.declared.later_needs}
+    left = later - {change.action for change in context.changes(ChangeKind.ADD)}
+    if not left:
+        return ""
+    return (
+        f" Updates and deletions of these resources need {plural(len(left), 'further action')}, which are offered "
+        "below; `declared-phases: all` writes them."
+    )
 
 
 def _security(context: ReportContext) -> Iterator[str]:
@@ -244,6 +272,9 @@ def basis_text(context: ReportContext, change: Change) -> str:
 def _basis_text(change: Change) -> str:
     """The basis of an addition."""
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
+    if change.declared_by:
+        more = f" and {len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
+        return f"{words}: {escape.prose(change.declared_by[0])}{more}; never seen"
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):
         return words

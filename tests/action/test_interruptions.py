@@ -72,7 +72,7 @@ def _arguments(folder: Path) -> tuple[str, ...]:
         "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", "trail", "--minimum-days", "0",
         "--aws-regions", "eu-west-1",
         "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true", "--trust-policy",
-        "trust.json", "--template", "t.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
+        "trust.json", "--templates", "t.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,10 +12,7 @@ import pytest
 from leastpriv.aws.session import AwsSession
 from leastpriv.aws_checks import custom_checks
 from leastpriv.config.settings import from_options
-from leastpriv.errors import InputError
-from leastpriv.models import Basis
 from leastpriv.pipeline.context import Target
-from tests.fakes import progress
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.command import leastpriv
@@ -44,7 +40,6 @@ def _run(
     reach: AwsSession | None,
     policy: Any = POLICY,
     records: Any = None,
-    templates: Sequence[str] = (),
     *,
     paid: bool = False,
 ) -> Proposed:
@@ -55,8 +50,7 @@ def _run(
         "role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),),
         "custom-policy-checks": "true" if paid else "false", "aws-regions": "eu-west-1",
     })  # fmt: skip
-    paths = tuple(folder / name for name in templates)
-    return run_one(Target(settings, "ci.json", folder, templates=paths), (trail,), NOW, reach)
+    return run_one(Target(settings, "ci.json", folder), (trail,), NOW, reach)
 
 
 def _opened(environment: dict[str, str]) -> AwsSession:
@@ -226,29 +220,6 @@ def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: P
     assert "- `kms:ListAliases`: declared by `AWS::SQS::Queue`." in result.body
 
 
-def test_a_template_opens_aws_and_its_types_are_read(tmp_path: Path) -> None:
-    kinds = ("AWS::SQS::Queue", "AWS::Serverless::Function", "AWS::SNS::Topic")
-    (tmp_path / "t.yaml").write_text(
-        "Resources:\n" + "".join(f"  R{kind[-5:]}: {{Type: '{kind}'}}\n" for kind in kinds)
-    )
-    handlers = {**HANDLERS, "AWS::SNS::Topic": {"read": ["sns:InventedAction"]}}
-    with CloudFormationTypes(handlers, {}) as types, PolicyChecks() as aws:
-        environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
-        result = _run(tmp_path, _opened(environment), templates=("t.yaml",))
-    assert "registry does not know `AWS::Serverless::Function`, nor what" in result.body
-    assert "no action that the catalogue knows: `sns:InventedAction`." in result.body
-    assert {offer.action for offer in result.context.suggested_actions if offer.basis is Basis.DECLARED} >= {
-        "kms:ListAliases"
-    }
-
-
-def test_a_template_without_credentials_is_reported_and_ends_no_run(tmp_path: Path) -> None:
-    (tmp_path / "t.yaml").write_text("Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n")
-    result = _run(tmp_path, AwsSession(NOWHERE, NOW), templates=("t.yaml",))
-    assert result.context.proposal.changes
-    assert "What resource types need is not known whole." in result.body
-
-
 def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None:
     """Its stacks are others: that it has none of a name says nothing about the role's."""
     with CloudFormationTypes(HANDLERS, {}) as types, PolicyChecks() as aws:
@@ -257,21 +228,6 @@ def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None
         result = _run(tmp_path, _opened(environment), policy=STACKS_TOO, records=_own_stack())
     assert types.requests == []
     assert "What resource types need is not known whole. The AWS credentials are those of account" in result.body
-
-
-def test_a_template_that_cannot_be_read_ends_the_run_before_any_evidence_is_read(tmp_path: Path) -> None:
-    (tmp_path / "t.yaml").write_text("Resources: [\n")
-    said = progress.LINES
-    with pytest.raises(InputError, match=r"t\.yaml"):
-        _run(tmp_path, AwsSession(NOWHERE, NOW), templates=("t.yaml",))
-    assert said == []
-
-
-def test_a_template_that_is_no_file_is_bad_input(tmp_path: Path) -> None:
-    told = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", str(tmp_path), "--template", "no.yaml"
-    )
-    assert (told.code, "--template names 'no.yaml'" in told.err) == (2, True)
 
 
 def _own_stack() -> list[dict[str, Any]]:

@@ -191,7 +191,6 @@ class TestOnAShell:
             (("--role-arn", CI), "--role-arn is set beside --config"),
             (("--branch", "x"), "--branch is set beside --config"),
             (("--mode", "review"), "for one policy file"),
-            (("--template", "t.yaml"), "--template is for one policy file"),
         ],
     )
     def test_an_input_of_one_target_next_to_the_config_is_bad_input(

@@ -48,6 +48,7 @@ def test_the_tables_add_little_to_the_package() -> None:
 def test_a_name_that_the_catalogue_lacks_is_counted_and_left_out(tool: ModuleType, tmp_path: Path) -> None:
     schema = {
         "typeName": "AWS::SQS::Queue",
+        "properties": {"QueueName": {"type": "string"}},
         "handlers": {
             "create": {"permissions": ["sqs:createqueue", "sqs:NoSuchAction", "sqs:Get*"]},
             "delete": {"permissions": ["sqs:DeleteQueue"]},

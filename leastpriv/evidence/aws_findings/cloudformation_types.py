@@ -22,8 +22,6 @@ from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
-from leastpriv.policy.syntax_tree import Node, read_json
-from leastpriv.policy.yaml_reader import read_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -58,19 +56,6 @@ class Stack:
     name: str
 
 
-def types_in_template(raw: bytes, where: str) -> tuple[str, ...]:
-    """Returns the resource types of a CloudFormation template in JSON or YAML, sorted.
-
-    Raises:
-        PolicyFileError: the template cannot be parsed.
-    """
-    text = raw.decode("utf-8", "replace")
-    is_json = text.removeprefix("\ufeff").lstrip().startswith("{")
-    root = read_json(text, where) if is_json else read_yaml(text, where)
-    resources = root.get("Resources")
-    return _types(_type_of(member.value) for member in resources.members) if resources else ()
-
-
 def deployed_stacks(evidence: Evidence) -> tuple[Stack, ...]:
     """Returns the stacks that a principal deployed, if CloudFormation then called AWS on behalf of the principal.
 
@@ -87,8 +72,8 @@ def deployed_stacks(evidence: Evidence) -> tuple[Stack, ...]:
     return tuple(sorted({Stack(match["region"], match["name"]) for match in found if match}))
 
 
-def read_declared_needs(aws: Aws, stacks: Iterable[Stack], types: Iterable[str]) -> DeclaredNeeds:
-    """Reads from CloudFormation what the types of some stacks, and the other `types`, need.
+def read_declared_needs(aws: Aws, stacks: Iterable[Stack]) -> DeclaredNeeds:
+    """Reads from CloudFormation what the types of some stacks need.
 
     Never raises AwsError: the result says what is not known.
     """
@@ -96,7 +81,7 @@ def read_declared_needs(aws: Aws, stacks: Iterable[Stack], types: Iterable[str])
     known = list(stacks)
     if len(known) > _MOST_STACKS:
         failures.append(f"Only {_MOST_STACKS} of {len(known):,} stacks were looked into.")
-    wanted = _wanted(aws, known[:_MOST_STACKS], types, failures)
+    wanted = _wanted(aws, known[:_MOST_STACKS], failures)
     if wanted:
         _log.info(f"Asking CloudFormation what {len(wanted):,} resource types need")
     if len(wanted) > _MOST_TYPES:
@@ -117,12 +102,9 @@ def permissions_in(schema: str) -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
-def _wanted(
-    aws: Aws, stacks: Iterable[Stack], types: Iterable[str], failures: list[str]
-) -> Mapping[str, Mapping[str, None]]:
-    """Type -> regions where it may be registered: of a private type those of its stacks; empty: the default."""
-    regions = {"": None, **{stack.region: None for stack in stacks}}
-    wanted: dict[str, dict[str, None]] = {name: dict(regions) for name in types}
+def _wanted(aws: Aws, stacks: Iterable[Stack], failures: list[str]) -> Mapping[str, Mapping[str, None]]:
+    """Type -> regions of its stacks, where a private type is registered."""
+    wanted: dict[str, dict[str, None]] = {}
     failed = 0
     for stack in stacks:
         try:
@@ -206,8 +188,3 @@ def _types_of_stack(aws: Aws, stack: Stack) -> tuple[str, ...]:
 
 def _types(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for name in names if _TYPE.fullmatch(name)}))
-
-
-def _type_of(resource: Node) -> str:
-    kind = resource.get("Type")
-    return kind.text if kind and kind.kind == "string" else ""

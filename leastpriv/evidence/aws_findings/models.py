@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from leastpriv.models import Need
+
 
 @dataclass(frozen=True, slots=True)
 class DeclaredNeeds:
@@ -25,6 +27,14 @@ class DeclaredNeeds:
     """Action names in schemas that the catalogue lacks: never offered."""
     failure: str = ""
     """Why the result is incomplete, in a sentence."""
+    needs: tuple[Need, ...] = ()
+    """Needs of templates and plans, with their resources."""
+    later_needs: tuple[Need, ...] = ()
+    """What later updates and deletions of the same resources need besides."""
+    sources: tuple[str, ...] = ()
+    """The templates and plans that were read."""
+    unread: tuple[str, ...] = ()
+    """Types in templates and plans whose permissions no table has."""
 
 
 REPORT_DELAY = timedelta(hours=4)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
 from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions
@@ -17,6 +19,7 @@ _VERB = re.compile(r"[A-Z][a-z]+")
 _PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
 _DEEPEST = 6
+_SHORTEST = 3
 _MOST_VALUES = 500
 
 
@@ -33,7 +36,11 @@ class Arns:
         if known is None or not known.resource_types:
             return ("*",), True
         own = {kind.name for kind in own_types(resource.kind)}
+        named = [kind for kind in known.resource_types if not kind.required and kind.name not in own]
         needed = [kind for kind in known.resource_types if kind.required or kind.name in own]
+        alike = [] if needed else [kind for kind in known.resource_types if _is_named_like(kind, resource.kind)]
+        if alike:
+            return _widest(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
         found: list[str] = []
         is_named = True
         for kind in needed or known.resource_types:
@@ -41,6 +48,8 @@ class Arns:
             mine = self._own(kind, resource) if is_own else self._named(action, kind, resource)
             found.extend(arn + end_of(action, kind.name) for arn in mine)
             is_named = is_named and not (is_own and own_variables(kind.arn) and not has_name(resource))
+        if needed:
+            found.extend(arn for kind in named for arn in self._referred(action, kind, resource))
         if found:
             return _widest(_without_alternatives(found, resource)), is_named
         found = [self._filled(kind, {}) + end_of(action, kind.name) for kind in needed or known.resource_types]
@@ -64,6 +73,10 @@ class Arns:
             return target.name if is_name else UNKNOWN
         return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else UNKNOWN
 
+    def _all(self, kind: catalog.ResourceType) -> list[str]:
+        """The patterns of all resources of a type; API Gateway has two for some."""
+        return [self._filled(replace(kind, arn=arn), {}) for arn in kind.arn.split(", ")]
+
     def _own(self, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARN of the resource itself, as one of its types."""
         if resource.arn:
@@ -81,10 +94,20 @@ class Arns:
             name = re.split("[:/]", name)[-1]
         if "WithoutLeadingSlash" in chosen:
             name = name.lstrip("/")
-        return [self._filled(kind, {**values, chosen: name})]
+        return [self._filled(kind, {**values, chosen: name + _end_of_id(kind)})]
 
     def _named(self, action: str, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type that the properties of a resource name or refer to."""
+        found = self._referred(action, kind, resource)
+        names = own_variables(kind.arn)
+        if not found and names:
+            values = {name: self._by_property(name, resource, action.partition(":")[0]) for name in names}
+            if any(value != UNKNOWN for value in values.values()):
+                found.append(self._filled(kind, values))
+        return found
+
+    def _referred(self, action: str, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
+        """The ARNs of another type in the properties, and of resources that these refer to."""
         prefix = action.partition(":")[0]
         found: list[str] = []
         for value in leaves(resource.properties):
@@ -96,11 +119,6 @@ class Arns:
                 arn = value.split(":*")[0] if value.endswith(":*") else value
                 if f":{prefix}:" in arn and fits(action, arn) and _has_shape(kind.arn, arn):
                     found.append(arn)
-        names = own_variables(kind.arn)
-        if not found and names:
-            values = {name: self._by_property(name, resource, prefix) for name in names}
-            if any(value != UNKNOWN for value in values.values()):
-                found.append(self._filled(kind, values))
         return found
 
     def _by_property(self, variable: str, resource: DeclaredResource, prefix: str = "") -> str:
@@ -117,6 +135,28 @@ class Arns:
         place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
+
+
+def _end_of_id(kind: catalog.ResourceType) -> str:
+    prefix = kind.arn.split(":")[2]
+    rows = table("named_ids", __package__)
+    return next((row["end"] for row in rows if (row["prefix"], row["type"]) == (prefix, kind.name)), "")
+
+
+def is_given_id(kind: catalog.ResourceType) -> bool:
+    """Whether AWS gives the resources of a type an id, so that no name is in their ARN."""
+    names = own_variables(kind.arn)
+    return bool(names) and all(name.endswith("Id") for name in names) and not _end_of_id(kind)
+
+
+def _is_named_like(kind: catalog.ResourceType, declared: ResourceKind) -> bool:
+    """Whether a type has the name of a declared one: `RestApis`, `aws_api_gateway_rest_api`."""
+    name = _plain(kind.name).removesuffix("s")
+    return len(name) > _SHORTEST and _plain(declared.name).endswith(name)
+
+
+def _is_open(kind: catalog.ResourceType) -> bool:
+    return bool(own_variables(kind.arn))
 
 
 def leaves(value: object) -> Iterator[object]:

@@ -103,7 +103,7 @@ def _roles(properties: Mapping[str, Any], place: Place) -> _Roles:
 
 
 def _deployment(because: str, name: str, roles: _Roles, place: Place) -> Iterator[Need]:
-    for step in ("deploy", "delete"):
+    for step in ("deploy", "delete", *(() if roles.deploy else ("toolkit",))):
         yield from tool_calls(step, because, place, stack=name)
     yield from tool_calls("bootstrap", because, place, parameter=f"cdk-bootstrap/{UNKNOWN}/version")
     if roles.execution:

@@ -77,5 +77,6 @@ class Declaration:
         return {each.address: each for each in self.resources}
 
     def with_phases(self, *phases: Phase) -> Declaration:
-        """Returns the declaration with the same phases for every resource."""
-        return replace(self, resources=tuple(replace(each, phases=phases) for each in self.resources))
+        """Returns the declaration with these phases for every resource, and without the calls of the tool."""
+        changed = (replace(each, phases=phases, changed=None) for each in self.resources)
+        return replace(self, resources=tuple(changed), calls=())

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.arns import own_types, own_variables
+from leastpriv.evidence.declared.arns import is_given_id, own_types, own_variables
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.evidence.declared.tool_calls import tool_calls
@@ -129,6 +129,10 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     plain = {re.sub("[^a-z0-9]", "", name.lower()): value for name, value in properties.items()}
     wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in reversed(variables)]
     last = kind.name.rpartition("_")[2]
+    kinds = own_types(kind)
+    if kinds and all(map(is_given_id, kinds)):
+        ids = (plain.get(each) for each in (*wanted, f"{last}id", f"{last}identifier", "identifier"))
+        return next((each for each in ids if isinstance(each, str) and each not in ("", UNKNOWN)), UNKNOWN)
     candidates = [*wanted, *(each.removesuffix("name") for each in wanted), "name", "identifier", last, f"{last}name"]
     candidates += [f"{last}identifier", "clusteridentifier"] if last != "function" else []
     candidates += ["key"] if last == "object" else []

@@ -20,7 +20,8 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_property,
 )
 
-LIFE = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
+MADE = (Phase.CREATE, Phase.READ, Phase.DELETE)
+"""Phases of a new resource: CloudFormation deletes it when the deployment fails."""
 _SUB = re.compile(r"\$\{(!?)([^}]*)\}")
 _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
@@ -106,7 +107,7 @@ class _Template:
             own_tags, _ = tag_property(kind)
             tagged = self.stack.tagged or bool(properties.get(own_tags))
             found.append(
-                DeclaredResource(kind, logical, LIFE, properties, self._name(kind, logical, properties), tagged=tagged)
+                DeclaredResource(kind, logical, MADE, properties, self._name(kind, logical, properties), tagged=tagged)
             )
             if "AssumeRolePolicyDocument" in properties:
                 trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])

@@ -95,7 +95,7 @@ def tried(arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab) -
 def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None, variables: Mapping[str, str]) -> Any:
     """Runs `leastpriv propose` as a user would; returns `proposal.json`."""
     command = [*_LEASTPRIV, "propose", "--role-arn", arn, "--policy-file", str(file), "--trails", str(trail)]
-    command += ["--template", str(template)] if template else []
+    command += ["--templates", str(template)] if template else []
     own = {**os.environ, **variables}
     done = subprocess.run([*command, "--output-dir", str(out)], env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,6 @@ from leastpriv.evidence.aws_findings.cloudformation_types import (
     deployed_stacks,
     permissions_in,
     read_declared_needs,
-    types_in_template,
 )
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.permissions import catalog
@@ -35,13 +34,6 @@ TYPES = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SDB::Domain"
 STACKS = {("eu-west-1", "orders"): ["AWS::SQS::Queue", "AWS::SQS::Queue", "AWS::S3::Bucket", "Custom::Thing"]}
 ORDERS = Stack("eu-west-1", "orders")
 ARN = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*"
-TEMPLATE = """
-Resources:
-  Queue: {Type: "AWS::SQS::Queue"}
-  Other: {Type: AWS::SQS::Queue}
-  Mine: {Type: Custom::Thing}
-  Function: {Type: AWS::Serverless::Function}
-"""
 
 
 def test_handlers_become_catalogue_actions_with_the_types_that_need_them() -> None:
@@ -62,20 +54,11 @@ def test_a_pattern_in_a_schema_expands_to_its_actions() -> None:
     assert set(catalog.expand("s3:PutBucket*")) <= set(_declared([ORDERS]).actions)
 
 
-def test_types_of_transforms_and_private_types_are_reported() -> None:
-    found = _declared([], types_in_template(TEMPLATE.encode(), "t.yaml"))
-    assert found.untold == ("AWS::Serverless::Function",)
-    assert found.types == ("AWS::SQS::Queue",)
-
-
 def test_a_type_without_handlers_declares_no_needs() -> None:
-    assert _declared([], ["AWS::SDB::Domain"]) == DeclaredNeeds(types=("AWS::SDB::Domain",))
-
-
-def test_a_template_in_json_has_the_same_types() -> None:
-    template = b'{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}, "N": {"Type": {"Ref": "X"}}, "E": {}}}'
-    assert types_in_template(template, "t.json") == ("AWS::SQS::Queue",)
-    assert types_in_template(b'{"Parameters": {}}', "t.json") == ()
+    stacks = {("eu-west-1", "orders"): ["AWS::SDB::Domain"]}
+    with CloudFormationTypes(TYPES, stacks) as aws:
+        found = read_declared_needs(Aws.open(aws.environment()), [ORDERS])
+    assert found == DeclaredNeeds(types=("AWS::SDB::Domain",))
 
 
 def test_stacks_count_only_where_cloudformation_called_in_the_roles_name() -> None:
@@ -99,17 +82,16 @@ def test_a_private_type_is_asked_for_where_its_stack_is() -> None:
     with CloudFormationTypes({**TYPES, **private}, stacks) as aws:
         aws.only_in["Acme::Mail::Box"] = "eu-central-1"
         door = Aws.open(aws.environment(region="us-east-1"))
-        found = read_declared_needs(door, [ORDERS, Stack("eu-central-1", "mail")], ())
-        of_template = read_declared_needs(door, [Stack("eu-central-1", "mail")], ["Acme::Mail::Box"])
+        found = read_declared_needs(door, [ORDERS, Stack("eu-central-1", "mail")])
     assert found.types == ("AWS::SQS::Queue", "Acme::Mail::Box")
     assert "ses:CreateEmailIdentity" in found.actions
-    assert (found.untold, found.failure, of_template.types) == ((), "", ("Acme::Mail::Box",))
+    assert (found.untold, found.failure) == ((), "")
 
 
 def test_one_stack_that_may_not_be_looked_into_hides_no_other() -> None:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         aws.denied.add("hidden")
-        found = read_declared_needs(Aws.open(aws.environment()), [Stack("eu-west-1", "hidden"), ORDERS], ())
+        found = read_declared_needs(Aws.open(aws.environment()), [Stack("eu-west-1", "hidden"), ORDERS])
     assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
     assert "cloudformation:ListStackResources" in found.failure
 
@@ -117,7 +99,7 @@ def test_one_stack_that_may_not_be_looked_into_hides_no_other() -> None:
 def test_a_type_that_fails_does_not_affect_the_others() -> None:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         aws.broken.add("AWS::S3::Bucket")
-        found = read_declared_needs(Aws.open(aws.environment()), [ORDERS], ())
+        found = read_declared_needs(Aws.open(aws.environment()), [ORDERS])
     assert found.types == ("AWS::SQS::Queue",)
     assert "AWS::S3::Bucket" in found.failure
 
@@ -137,7 +119,7 @@ def test_an_error_is_reported_and_does_not_raise(row: Mapping[str, Any], monkeyp
     types = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SNS::Topic": {}}
     with CloudFormationTypes(types, {("eu-west-1", "orders"): list(types)}) as aws:
         aws.fail_as(row, row["source"])
-        found = read_declared_needs(Aws.open(aws.environment(attempts=row.get("attempts", 1))), [ORDERS], ())
+        found = read_declared_needs(Aws.open(aws.environment(attempts=row.get("attempts", 1))), [ORDERS])
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.types == ()) is ("says" in row)
     assert row["fault"] != "paging" or len(aws.asked("ListStackResources")) > 1
@@ -155,27 +137,24 @@ def test_a_cloudformation_that_keeps_failing_is_not_asked_hundreds_of_times(oper
     handlers: dict[str, dict[str, list[str]]] = {kind: {} for [kind] in stacks.values()}
     with CloudFormationTypes(handlers, stacks) as aws:
         aws.refuse(operation, "InternalFailure", "oops", 500)
-        found = read_declared_needs(Aws.open(aws.environment(attempts=1)), [Stack(*key) for key in stacks], ())
+        found = read_declared_needs(Aws.open(aws.environment(attempts=1)), [Stack(*key) for key in stacks])
     assert found.failure
     assert len(aws.asked(operation)) == 3
 
 
-@pytest.mark.parametrize("operation", ["ListStackResources", "DescribeType"])
-def test_an_interruption_is_the_callers(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Aws, "client", interrupted)
     with CloudFormationTypes(TYPES, STACKS) as aws, pytest.raises(KeyboardInterrupt):
-        read_declared_needs(
-            Aws.open(aws.environment()), [ORDERS] if operation.startswith("List") else [], ["AWS::SQS::Queue"]
-        )
+        read_declared_needs(Aws.open(aws.environment()), [ORDERS])
 
 
 def test_every_page_of_a_stacks_resources_is_read() -> None:
     stacks = {("eu-west-1", "orders"): [*["AWS::SQS::Queue"] * 5, "AWS::S3::Bucket"]}
     with CloudFormationTypes(TYPES, stacks) as aws:
-        assert read_declared_needs(Aws.open(aws.environment()), [ORDERS], ()).types == (
+        assert read_declared_needs(Aws.open(aws.environment()), [ORDERS]).types == (
             "AWS::S3::Bucket",
             "AWS::SQS::Queue",
         )
@@ -200,6 +179,6 @@ def _refused(operation: str) -> str:
     return f"User: {who} is not authorized to perform: cloudformation:{operation} on resource: *"
 
 
-def _declared(stacks: list[Stack], types: tuple[str, ...] | list[str] = ()) -> DeclaredNeeds:
+def _declared(stacks: list[Stack]) -> DeclaredNeeds:
     with CloudFormationTypes(TYPES, STACKS) as aws:
-        return read_declared_needs(Aws.open(aws.environment()), stacks, types)
+        return read_declared_needs(Aws.open(aws.environment()), stacks)

@@ -1,0 +1,95 @@
+"""Reads the templates and plans that the inputs name, each by its form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place
+from leastpriv.evidence.declared.template import Stack, read_template
+from leastpriv.evidence.declared.tool_calls import tool_calls
+
+ReadFile = Callable[[str], bytes | None]
+"""Content of a file by its path as the user writes it; None where there is none."""
+_SAM_CONFIG = "samconfig.toml"
+_STATE = ".terraform/terraform.tfstate"
+
+
+def read_declarations(
+    templates: Iterable[str], plans: Iterable[str], role: str, place: Place, root: Path
+) -> tuple[Declaration, ...]:
+    """Reads templates (`[STACK=]FILE`, or a folder `cdk.out`) and plans below a folder.
+
+    Raises:
+        InputError: one cannot be read, or is none.
+    """
+
+    def on_disk(path: str) -> bytes | None:
+        file = root / path
+        return file.read_bytes() if file.is_file() else None
+
+    found: list[Declaration] = []
+    for name in templates:
+        if (root / name).is_dir():
+            found.extend(_assembly(root, name, role, place))
+        else:
+            found.append(read_stack(name, on_disk, place))
+    return (*found, *(_plan(name, on_disk, place) for name in plans))
+
+
+def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
+    """Reads one template, `[STACK=]FILE`, with what `samconfig.toml` in its folder says of the stack.
+
+    Raises:
+        InputError: it cannot be read, or is no template.
+    """
+    stack_name, path = split_stack(name)
+    raw = read(path)
+    if raw is None:
+        raise InputError(f"The input templates names {path!r}, which is no file.")
+    folder = PurePath(path).parent
+    parameters: dict[str, str] = {}
+    is_sam = b"AWS::Serverless" in raw
+    config = read((folder / _SAM_CONFIG).as_posix())
+    if config is not None:
+        from leastpriv.evidence.declared.sam import deployed_as
+
+        configured, parameters = deployed_as(config)
+        stack_name = stack_name or configured
+    stack = Stack(stack_name or UNKNOWN, parameters)
+    made = read_template(raw, path, stack, place, lambda nested: read((folder / nested).as_posix()))
+    because = f"the deployment of {path}"
+    calls = [need for step in ("deploy", "delete") for need in tool_calls(step, because, place, stack=stack.name)]
+    if is_sam:
+        from leastpriv.evidence.declared.sam import MANAGED_BUCKET
+
+        calls += tool_calls("transform", because, place)
+        calls += tool_calls("publish", because, place, bucket=MANAGED_BUCKET, object=UNKNOWN)
+    return replace(made, calls=tuple(calls))
+
+
+def split_stack(name: str) -> tuple[str, str]:
+    """Splits `STACK=FILE`; the name is empty where only the file is given."""
+    stack, separator, path = name.partition("=")
+    return (stack, path) if separator else ("", name)
+
+
+def _assembly(root: Path, name: str, role: str, place: Place) -> tuple[Declaration, ...]:
+    from leastpriv.evidence.declared.cdk import MANIFEST, read_assembly
+
+    if not (root / name / MANIFEST).is_file():
+        raise InputError(f"The input templates names the folder {name!r}, which has no {MANIFEST}: run `cdk synth`.")
+    return read_assembly(root / name, name, role, place)
+
+
+def _plan(name: str, read: ReadFile, place: Place) -> Declaration:
+    from leastpriv.evidence.declared.plan import backend_calls, read_plan
+
+    raw = read(name)
+    if raw is None:
+        raise InputError(f"The input plans names {name!r}, which is no file.")
+    made = read_plan(raw, name)
+    state = read((PurePath(name).parent / _STATE).as_posix())
+    return replace(made, calls=(*made.calls, *(backend_calls(state, place) if state else ())))

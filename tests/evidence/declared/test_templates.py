@@ -1,0 +1,184 @@
+"""The promises of needs from templates: those of a real minimal policy, no others without cause, on named resources."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.declared.models import Declaration, Place
+from leastpriv.evidence.declared.needs import needs_of
+from leastpriv.evidence.declared.read import read_stack
+from leastpriv.evidence.declared.template import Stack, read_template
+from leastpriv.models import Condition, Need
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.tool_lifecycle import Phase
+
+HERE = Path(__file__).parent
+PLACE = Place("aws", "123456789012", "us-east-2")
+MOST_ACTIONS = 110
+LAMBDA = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Declaration:
+    return read_template((HERE / "order-pipeline.yaml").read_bytes(), "order-pipeline.yaml", Stack("orders"), PLACE)
+
+
+def declared(text: str, stack: str = "shop") -> dict[str, set[str]]:
+    """Action -> resources of a template."""
+    found: dict[str, set[str]] = {}
+    for need in needs_of(read_template(text.encode(), "t.yaml", Stack(stack), PLACE), PLACE):
+        found.setdefault(need.permission.action, set()).add(need.permission.resource)
+    return found
+
+
+def template(kind: str, properties: str = "{}", more: str = "") -> str:
+    return f"Resources:\n  Orders:\n    Type: {kind}\n    Properties: {properties}\n{more}"
+
+
+def needs(declaration: Declaration, *phases: Phase) -> tuple[Need, ...]:
+    return needs_of(declaration.with_phases(*phases), PLACE)
+
+
+def test_the_minimal_policy_of_a_real_stack_is_covered(pipeline: Declaration) -> None:
+    wanted = json.loads((HERE / "order-pipeline.json").read_text())
+    found = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)
+    assert len(wanted) == 44
+    missing = [
+        (action, resource)
+        for action, resources in wanted.items()
+        for resource in resources
+        if not any(
+            need.permission.action == action and resource_covers(need.permission.resource, resource) for need in found
+        )
+    ]
+    assert missing == []
+
+
+def test_a_real_stack_needs_few_further_actions(pipeline: Declaration) -> None:
+    found = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)
+    assert len({need.permission.action for need in found}) <= MOST_ACTIONS
+
+
+def test_every_declared_resource_fits_its_action(pipeline: Declaration) -> None:
+    for need in needs_of(pipeline, PLACE):
+        assert catalog.spelling(need.permission.action) == need.permission.action
+        assert fits(need.permission.action, need.permission.resource), need
+
+
+def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(pipeline: Declaration) -> None:
+    passed = {
+        need.permission.resource.rpartition("/")[2]: need.permission.conditions
+        for need in needs_of(pipeline, PLACE)
+        if need.permission.action == "iam:PassRole"
+    }
+    assert passed["order-pipeline-dev-ingest-role"] == LAMBDA
+    assert passed["order-pipeline-dev-reconcile-sfn-role"][0].values == ("states.amazonaws.com",)
+    assert len(passed) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action"),
+    [
+        ("AWS::S3::Bucket", "{CorsConfiguration: {CorsRules: []}}", "s3:PutBucketCORS"),
+        ("AWS::S3::Bucket", "{VersioningConfiguration: {Status: Enabled}}", "s3:PutBucketVersioning"),
+        ("AWS::Lambda::Function", "{Code: {S3Bucket: b, S3Key: k}}", "s3:GetObject"),
+        ("AWS::Lambda::Function", "{KmsKeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}", "kms:Decrypt"),
+        ("AWS::Lambda::Function", "{ReservedConcurrentExecutions: 5}", "lambda:PutFunctionConcurrency"),
+        ("AWS::Lambda::Function", "{VpcConfig: {SecurityGroupIds: [sg-1]}}", "ec2:DescribeSecurityGroups"),
+        ("AWS::DynamoDB::Table", "{TimeToLiveSpecification: {Enabled: true}}", "dynamodb:UpdateTimeToLive"),
+        ("AWS::SQS::Queue", "{Tags: [{Key: a, Value: b}]}", "sqs:TagQueue"),
+        ("AWS::IAM::Role", "{ManagedPolicyArns: ['arn:aws:iam::aws:policy/X']}", "iam:AttachRolePolicy"),
+    ],
+)
+def test_a_property_that_is_not_set_needs_no_permission_of_its_own(kind: str, properties: str, action: str) -> None:
+    assert action in declared(template(kind, properties))
+    assert action not in declared(template(kind))
+
+
+def test_no_property_asks_for_items_of_a_table_or_replicas() -> None:
+    found = declared(template("AWS::DynamoDB::Table", "{TableName: orders}"))
+    assert "dynamodb:CreateTable" in found
+    assert {"dynamodb:PutItem", "dynamodb:Scan", "dynamodb:CreateTableReplica", "logs:PutLogEvents"}.isdisjoint(found)
+
+
+def test_a_resource_without_a_name_has_the_pattern_of_the_names_that_cloudformation_makes() -> None:
+    assert declared(template("AWS::SQS::Queue"))["sqs:CreateQueue"] == {
+        "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*"
+    }
+    assert declared(template("AWS::S3::Bucket"))["s3:CreateBucket"] == {"arn:aws:s3:::shop-orders-*"}
+
+
+def test_a_resource_that_aws_names_has_the_pattern_of_its_type() -> None:
+    found = declared(template("AWS::KMS::Key", "{KeyPolicy: {Statement: []}}"))
+    assert found["kms:PutKeyPolicy"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}
+
+
+def test_a_role_under_a_path_is_named_with_it() -> None:
+    found = declared(template("AWS::IAM::Role", "{RoleName: worker, Path: /app/}"))
+    assert found["iam:CreateRole"] == {"arn:aws:iam::123456789012:role/app/worker"}
+
+
+def test_a_condition_that_the_defaults_decide_leaves_its_resource_out() -> None:
+    text = (
+        "Parameters: {Mail: {Type: String, Default: ''}}\n"
+        "Conditions: {HasMail: !Not [!Equals [!Ref Mail, '']]}\n"
+        "Resources:\n  Topic: {Type: 'AWS::SNS::Topic'}\n"
+        "  Mailing: {Type: 'AWS::SNS::Subscription', Condition: HasMail, Properties: {TopicArn: !Ref Topic}}\n"
+    )
+    assert "sns:Subscribe" not in declared(text)
+    assert "sns:Subscribe" in declared(text.replace("Default: ''", "Default: a@example.org"))
+
+
+def test_a_policy_of_a_queue_is_set_on_the_queue_that_it_refers_to() -> None:
+    text = (
+        "Resources:\n  Queue: {Type: 'AWS::SQS::Queue', Properties: {QueueName: orders}}\n"
+        "  Policy: {Type: 'AWS::SQS::QueuePolicy', Properties: {Queues: [!Ref Queue], PolicyDocument: {}}}\n"
+    )
+    assert declared(text)["sqs:SetQueueAttributes"] == {"arn:aws:sqs:us-east-2:123456789012:orders"}
+
+
+def test_a_type_that_no_table_has_is_named(pipeline: Declaration) -> None:
+    found = read_template(template("Acme::Mail::Box").encode(), "t.yaml", Stack("shop"), PLACE)
+    assert found.unknown_types == ("Acme::Mail::Box",)
+    assert pipeline.unknown_types == ()
+
+
+def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
+    text = (
+        "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type: AWS::Serverless::Function\n"
+        "    Properties: {CodeUri: src/, Handler: a.b, Runtime: python3.12}\n"
+    )
+    config = b'[default.deploy.parameters]\nstack_name = "orders"\n'
+    files = {"app/template.yaml": text.encode(), "app/samconfig.toml": config}
+    found = needs_of(read_stack("app/template.yaml", files.get, PLACE), PLACE)
+    on = {need.permission.action: need.permission.resource for need in found}
+    assert on["lambda:CreateFunction"] == "arn:aws:lambda:us-east-2:123456789012:function:orders-Worker-*"
+    assert on["iam:PassRole"] == "arn:aws:iam::123456789012:role/orders-WorkerRole-*"
+    assert on["cloudformation:ExecuteChangeSet"] == "arn:aws:cloudformation:us-east-2:123456789012:stack/orders/*"
+    assert "aws-sam-cli-managed-default" in on["s3:PutObject"]
+
+
+def test_a_nested_template_is_read_with_the_names_of_its_stack() -> None:
+    files = {
+        "t.yaml": template("AWS::CloudFormation::Stack", "{TemplateURL: inner.yaml}").encode(),
+        "inner.yaml": template("AWS::SQS::Queue").encode(),
+    }
+    found = {need.permission.resource for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE)}
+    assert "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*-Orders-*" in found
+
+
+@pytest.mark.parametrize("raw", [b"[", b"a: b", b'{"Resources": []}', b"Resources: {A: [}"])
+def test_what_is_no_template_is_bad_input(raw: bytes) -> None:
+    with pytest.raises(InputError, match=r"t\.yaml"):
+        read_template(raw, "t.yaml", Stack(), PLACE)
+
+
+def test_a_missing_template_is_bad_input() -> None:
+    with pytest.raises(InputError, match="which is no file"):
+        read_stack("shop=none.yaml", lambda _: None, PLACE)

@@ -1,0 +1,119 @@
+"""The promises of a first draft from templates and plans: it needs no record, says so, and widens nothing by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.command import leastpriv
+from tests.fakes.deploys import CREATE_QUEUE, deploys, write_trail
+
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}
+KEY = {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Statement": []}}}
+OWN_ROLE = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "ci-deploy", "Policies": [{"PolicyName": "p"}]}}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def draft(resources: dict[str, Any], *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Policy and `proposal.json` of a first draft."""
+    Path("t.json").write_text(json.dumps({"Resources": resources}))
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--aws-regions", "eu-west-1",
+        "--templates", "shop=t.json", "--output-dir", "out", *more,
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    return json.loads(Path("out/policy.json").read_bytes()), json.loads(Path("out/proposal.json").read_bytes())
+
+
+def actions(policy: dict[str, Any]) -> dict[str, Any]:
+    """Action -> resource of a policy."""
+    return {
+        action: statement["Resource"]
+        for statement in policy["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+
+def test_a_template_alone_gives_a_first_draft(place: Path) -> None:
+    policy, proposal = draft({"Orders": QUEUE})
+    assert actions(policy)["sqs:CreateQueue"] == ["arn:aws:sqs:eu-west-1:111122223333:orders"]
+    assert actions(policy)["cloudformation:CreateChangeSet"] == [
+        "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*"
+    ]
+    assert {change["basis"] for change in proposal["changes"]} == {"declared"}
+    assert "of which no run shows the use" in proposal["body"]
+    assert "declared: `AWS::SQS::Queue` Orders (create); never seen" in proposal["body"]
+
+
+def test_later_phases_are_offered_and_written_on_request(place: Path) -> None:
+    policy, proposal = draft({"Orders": QUEUE})
+    assert "sqs:SetQueueAttributes" not in actions(policy)
+    assert "sqs:SetQueueAttributes" in {offer["action"] for offer in proposal["offers"]}
+    policy, _ = draft({"Orders": QUEUE}, "--declared-phases", "all")
+    assert actions(policy)["sqs:SetQueueAttributes"] == ["arn:aws:sqs:eu-west-1:111122223333:orders"]
+
+
+def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
+    policy, proposal = draft({"Key": KEY})
+    assert "kms:CreateKey" in actions(policy)
+    assert "kms:PutKeyPolicy" not in actions(policy)
+    assert "the declaration does not name the resource" in json.dumps(proposal["refused"])
+
+
+def test_the_role_gets_no_right_over_itself(place: Path) -> None:
+    policy, proposal = draft({"Own": OWN_ROLE})
+    assert "iam:CreateRole" in actions(policy)
+    assert "iam:PutRolePolicy" not in actions(policy)
+    assert "extend its own permissions" in json.dumps(proposal["refused"])
+
+
+def test_never_add_holds_for_declared_needs(place: Path) -> None:
+    policy, _ = draft({"Orders": QUEUE}, "--never-add", "sqs:Delete*")
+    assert "sqs:DeleteQueue" not in actions(policy)
+
+
+def test_what_runs_used_is_observed_beside_what_is_declared(place: Path) -> None:
+    trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=3, days=2))
+    _, proposal = draft({"Orders": QUEUE}, "--trails", str(trail))
+    bases = {change["action"]: change["basis"] for change in proposal["changes"]}
+    assert bases["sqs:CreateQueue"] in ("observed", "declared")
+    assert bases["sqs:GetQueueAttributes"] == "declared"
+    assert "observed" in bases.values()
+
+
+def test_an_existing_policy_changes_by_evidence_only(place: Path) -> None:
+    committed = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}],
+    }
+    Path("iam").mkdir()
+    Path("iam/ci.json").write_text(json.dumps(committed))
+    trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=1, days=1))
+    _, proposal = draft({"Topic": {"Type": "AWS::SNS::Topic"}}, "--trails", str(trail))
+    assert "sns:CreateTopic" not in {change["action"] for change in proposal["changes"]}
+    assert "sns:CreateTopic" in {offer["action"] for offer in proposal["offers"]}
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [("--templates", "[", "cannot be read as a template"), ("--plans", "{}", "terraform show -json")],
+)
+def test_what_is_no_template_or_plan_is_bad_input(place: Path, option: str, text: str, said: str) -> None:
+    (place / "x.json").write_text(text)
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", option, "x.json")
+    assert (told.code, said in told.err) == (2, True), told.err
+
+
+def test_a_folder_without_a_manifest_is_bad_input(place: Path) -> None:
+    (place / "cdk.out").mkdir()
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out")
+    assert (told.code, "run `cdk synth`" in told.err) == (2, True), told.err

@@ -26,8 +26,11 @@ from leastpriv.evidence.cloudtrail.athena_queries import (
     format_cost,
 )
 from leastpriv.evidence.cloudtrail.athena_sql import (
+    days_in_row,
     events_in_row,
+    operations_in_row,
     record_from_row,
+    streams_in_row,
     table_gaps,
     target_accounts,
     usage_query,
@@ -37,7 +40,7 @@ from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_locatio
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_period
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
 
@@ -232,7 +235,9 @@ class AthenaTable:
         inside = [time for time in times if time and window.contains(time)]
         # The query also returns times in other formats, which may be outside the window.
         if inside or not all(times):
-            count_period(statistics, told, inside, principals, number)
+            names, streams = operations_in_row(row), streams_in_row(row)
+            group = RecordGroup(told, inside, number, _days_inside(row, inside), names, streams)
+            count_group(statistics, group, principals)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number
             return
@@ -262,6 +267,11 @@ class AthenaTable:
             else:
                 self.statistics.calls += not is_login(call)
                 yield call
+
+
+def _days_inside(row: Mapping[str, str | None], times: Sequence[datetime]) -> list[datetime]:
+    """Returns the days of a row's records between the first and the last time."""
+    return [day for day in days_in_row(row) if times and times[0].date() <= day.date() <= times[-1].date()]
 
 
 def _top(table: CloudTrailTable) -> str:

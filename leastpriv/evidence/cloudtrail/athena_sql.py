@@ -19,9 +19,9 @@ from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_pa
 from leastpriv.evidence.cloudtrail.record import LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
-_ITEM, _PART = "\x1e", "\x1f"
-"""Separators of the resources of a record and of its calls, and of type and ARN, time and id: CloudTrail escapes
-control characters."""
+_GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"
+"""Separators of days, names and streams, of the resources of a record and of its calls, and of type and ARN, time and
+id: CloudTrail escapes control characters."""
 
 _SURVEY_COLUMNS = ("eventsource", "awsregion", "readonly", "eventcategory", "managementevent")
 """Columns that are read from every record."""
@@ -62,17 +62,21 @@ def usage_query(
     keys = ["mine", *anybody, *(["recipient"] if recipient else []), "day", *own]
     told = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
+    streams = _streams(table)
     return f"""WITH flagged AS (
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
   FROM {quoted(table.database)}.{quoted(table.name)}{where}
 ), told AS (
   SELECT mine, {", ".join([*anybody, *whose])}, eventtime, {"eventid" if "eventid" in table.columns else "''"} AS id,
+    eventname AS operation, CASE WHEN {streams[0]} THEN {streams[1]} END AS stream,
     CASE WHEN mine THEN substr(eventtime, 1, 10) END AS day,
     {f",{chr(10)}    ".join(told)}
   FROM flagged
 )
 SELECT {", ".join(keys)},
   count(*) AS number, min(eventtime) AS first_time, max(eventtime) AS last_time,
+  {_distinct("substr(eventtime, 1, 10)")} AS days, {_distinct("operation")} AS operations,
+  {_distinct("stream")} AS streams,
   array_join(array_agg({call}) FILTER (WHERE mine), chr(30)) AS events
 FROM told
 GROUP BY {", ".join(keys)}
@@ -134,6 +138,32 @@ def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
         "recipientAccountId": text.get("recipient"),
     }
     return {name: value for name, value in record.items() if value not in (None, [])} | {"userIdentity": known}
+
+
+def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
+    """Yields the days of the records of a row."""
+    yield from filter(None, map(_day, (row.get("days") or "").split(_GROUP)))
+
+
+def streams_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[datetime, str, str]]:
+    """Yields day, event name and folder of the data events of a row."""
+    for group in (row.get("streams") or "").split(_GROUP):
+        day, _, rest = group.partition(_PART)
+        name, _, folders = rest.partition(_PART)
+        if time := _day(day):
+            yield from ((time, name, folder) for folder in folders.split(_ITEM) if folder)
+
+
+def operations_in_row(row: Mapping[str, str | None]) -> list[str]:
+    """Returns the event names of the records of a row."""
+    return (row.get("operations") or "").split(_GROUP)
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def events_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
@@ -213,6 +243,30 @@ def _resources(kind: str) -> str:
         return ""
     arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind.lower() else "coalesce(r.arn, '')"
     return f"array_join(transform(resources, r -> concat(coalesce(r.type, ''), chr(31), {arn})), chr(30))"
+
+
+_MOST_STREAMS = 20_000
+
+
+def _distinct(value: str) -> str:
+    """The distinct values of a group as one text."""
+    return f"array_join(slice(array_agg(DISTINCT {value}), 1, {_MOST_STREAMS}), chr(29))"
+
+
+def _streams(table: CloudTrailTable) -> tuple[str, str]:
+    """The condition for data events, and their day, event name and folders as one text."""
+    told = [f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns]
+    kind = table.columns.get("resources", "")
+    if not told or not re.fullmatch(r"array<struct<.*\barn:string.*>>", kind.replace(" ", "").lower()):
+        return "FALSE", "''"
+    arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind.lower() else "coalesce(r.arn, '')"
+    folder = f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE {arn} END"
+    folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
+    return " OR ".join(told), f"concat(substr(eventtime, 1, 10), chr(31), eventname, chr(31), {folders})"
+
+
+_DATA = {"eventcategory": "Data", "managementevent": "false"}
+"""Column -> its value for data events."""
 
 
 def _listed(text: str) -> Iterator[Mapping[str, str]]:

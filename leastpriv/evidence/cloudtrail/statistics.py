@@ -270,19 +270,31 @@ def count_coverage(
     found.add_to(statistics)
 
 
-def count_period(
-    statistics: ReadStatistics,
-    record: Mapping[str, object],
-    times: Sequence[datetime],
-    principals: Principals,
-    number: int,
-) -> None:
-    """Counts the coverage of equal records of which only the first and last time are known, as of every day between."""
-    found, name = CoverageCounter.of(record, principals), str(record.get("eventName") or "")
-    found.note(times[0] if times else None, name, number)
-    if times:
-        found.note(times[-1], name, 0)
-        found.days.update(range(times[0].toordinal(), times[-1].toordinal() + 1))
+@dataclass(frozen=True, slots=True)
+class RecordGroup:
+    """Equal records of any principal, of which a query returns what they have in common."""
+
+    record: Mapping[str, object]
+    times: Sequence[datetime]
+    """Of the first and the last."""
+    number: int
+    days: Iterable[datetime] = ()
+    names: Iterable[str] = ()
+    streams: Iterable[tuple[datetime, str, str]] = ()
+    """Day, event name and resource of data events."""
+
+
+def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Principals) -> None:
+    """Counts the coverage of a group of records."""
+    found = CoverageCounter.of(group.record, principals)
+    found.note(group.times[0] if group.times else None, times=group.number)
+    for time in group.times:
+        found.note(time, times=0)
+    found.days.update(day.toordinal() for day in group.days)
+    found.names.update(group.names)
+    if found.data and found.own:
+        for day, name, arn in group.streams:
+            found.note_resources(day, name, (arn,))
     found.add_to(statistics)
 
 

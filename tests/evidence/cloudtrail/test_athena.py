@@ -22,7 +22,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTable
 from leastpriv.evidence.cloudtrail.athena_queries import COLUMNS, CloudTrailTable
-from leastpriv.evidence.cloudtrail.athena_sql import table_gaps
+from leastpriv.evidence.cloudtrail.athena_sql import days_in_row, operations_in_row, streams_in_row, table_gaps
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
@@ -133,8 +133,8 @@ def told(source: TrailFolder | AthenaTable, window: Window, principals: Principa
 
 
 def without_files(statistics: ReadStatistics) -> dict[str, Any]:
-    """What is to be equal: not how it was read, nor streams of data events, which the query does not count."""
-    unequal = ("files", "requests", "data")
+    """What is to be equal: not how it was read."""
+    unequal = ("files", "requests")
     return {name: getattr(statistics, name) for name in statistics.__slots__ if name not in unequal}
 
 
@@ -178,7 +178,7 @@ def test_the_query_for_one_role_returns_its_calls_and_the_coverage_of_all(
     source = place.of(FakeAthena(duckdb), logs).source()
     assert told(source, ALWAYS, mine) == expected
     assert len(expected) > 100
-    for name in ("kinds", "sources", "spans", "logged"):
+    for name in ("kinds", "sources", "spans", "days", "logged", "events", "data"):
         assert getattr(source.statistics, name) == getattr(folder.statistics, name), name
     # Only the role's own account is read.
     assert 0 < source.statistics.records == folder.statistics.records < len(told(TrailFolder(logs), ALWAYS, EVERYBODY))
@@ -640,3 +640,18 @@ def test_regions_that_the_table_leaves_out_are_a_gap(
     assert gap.kind is GapKind.NOT_LOGGED
     assert "eu-west-1" not in gap.scope.regions
     assert "ap-southeast-2" in gap.scope.regions
+
+
+def test_days_and_streams_of_a_row_are_read_and_what_is_none_of_them_is_left_out() -> None:
+    row = {
+        "days": "2026-09-01\x1d2026-09-03\x1dyesterday\x1d",
+        "operations": "PutObject\x1dGetObject",
+        "streams": "2026-09-01\x1fPutObject\x1farn:aws:s3:::shop/a/\x1earn:aws:s3:::shop\x1d\x1dbroken\x1fX\x1farn",
+    }
+    first = datetime(2026, 9, 1, tzinfo=UTC)
+    assert list(days_in_row(row)) == [first, first + timedelta(days=2)]
+    assert operations_in_row(row) == ["PutObject", "GetObject"]
+    assert list(streams_in_row(row)) == [
+        (first, "PutObject", "arn:aws:s3:::shop/a/"), (first, "PutObject", "arn:aws:s3:::shop"),
+    ]  # fmt: skip
+    assert list(days_in_row({})) == list(streams_in_row({})) == []

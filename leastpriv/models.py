@@ -93,6 +93,8 @@ class GapKind(StrEnum):
     """The denial message is encoded and could not be decoded."""
     DENIAL_OF_OTHER_PRINCIPAL = "refusal-of-another"
     """A job log shows a denial of another principal."""
+    DENIAL_DETAILS = "denial-details"
+    """AWS returned no authorization details of a denial."""
 
     @property
     def hides_use(self) -> bool:
@@ -103,6 +105,7 @@ class GapKind(StrEnum):
             GapKind.UNNAMED_DENIAL,
             GapKind.ENCODED_DENIAL,
             GapKind.DENIAL_OF_OTHER_PRINCIPAL,
+            GapKind.DENIAL_DETAILS,
             GapKind.LIVE_ROLE_UNREAD,
         )
 
@@ -220,6 +223,8 @@ class Denial:
     """Id by which `GetRequestAuthorizationDetails` returns the whole decision; empty where AWS gave none."""
     authorization_region: str = ""
     """Region in which AWS keeps the decision, where the message's link names it."""
+    judged_by: tuple[str, ...] = ()
+    """Condition keys of the request that AWS's authorization details contain, in lower case; empty without details."""
     log: str = ""
     """Location in a job log, `deploy:120`; empty for a call that CloudTrail recorded."""
 

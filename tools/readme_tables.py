@@ -23,7 +23,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("What the run does", "mode when-no-calls drift-report fail-on"),
     (
         "Evidence",
-        "trails lookback-days aws-regions athena-table wait-for-events job-logs last-accessed access-analyzer "
+        "trails lookback-days aws-regions athena-table wait-for-events job-logs denial-details last-accessed access-analyzer "
         "validate-digests cache-dir evidence-branch",
     ),
     ("Before the first deploy", "templates plans declared-phases"),
@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, str] = {
     "athena-table": "security/cloudtrail.records",
     "wait-for-events": "15",
     "job-logs": "auto",
+    "denial-details": "false",
     "last-accessed": "false",
     "access-analyzer": "arn:aws:iam::123456789012:role/analyzer, arn:aws:cloudtrail:eu-west-1:123456789012:trail/main",
     "validate-digests": "true",

@@ -240,7 +240,7 @@ def _add_trial(command: ArgumentParser) -> None:
         dest="wait",
         default="0",
         metavar="SECONDS",
-        help="how long to wait for records if the output names no denial (default: 0)",
+        help="how long to wait for details of denials, and for records if the output names no denial (default: 0)",
     )
     command.add_argument(
         "--settle",

@@ -145,6 +145,15 @@ INPUTS: tuple[Input, ...] = (
         help="true asks IAM when the role last used its permissions",
     ),
     Input(
+        "denial-details",
+        "true",
+        shell_default="false",
+        help=(
+            "true or false: whether AWS is asked by what it judged the refused calls of the last 24 hours, where it "
+            "gave them an authorization id"
+        ),
+    ),
+    Input(
         "custom-policy-checks",
         "false",
         help="true has Access Analyzer's custom policy checks, which cost money, validate the proposal",

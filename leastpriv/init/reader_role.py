@@ -17,7 +17,7 @@ from leastpriv.errors import InputError
 from leastpriv.models import Condition
 from leastpriv.permissions.fact_tables import table
 
-DEFAULT_SOURCES = ("event-history", "live-role", "last-accessed", "policy-checks", "resource-types")
+DEFAULT_SOURCES = ("event-history", "live-role", "denial-details", "last-accessed", "policy-checks", "resource-types")
 """Sources for a first run: they need no trail and are free."""
 _VALUE = re.compile(r"\{(\w+)\}")
 OWN = ("Partition", "Account")

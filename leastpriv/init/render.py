@@ -292,7 +292,8 @@ def action_inputs(sources: Sequence[str]) -> dict[str, str]:
         found["athena-table"] = _TABLE
     if "access-analyzer" in sources:
         found["access-analyzer"] = _GENERATION
-    # The action reads access advisor by default, and a role without the permissions would be denied in every run.
+    # The action reads both by default, and a role without the permissions would be denied in every run.
+    found["denial-details"] = "true" if "denial-details" in sources else "false"
     found["last-accessed"] = "true" if "last-accessed" in sources else "false"
     if "digests" in sources and "athena" not in sources:
         # Athena reads files without validation.

@@ -19,6 +19,7 @@ from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
+from leastpriv.evidence.denials.authorization_details import denied_requests, read_details, with_details
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
@@ -33,6 +34,9 @@ from leastpriv.pipeline.sources import open_sources
 from leastpriv.report.phrases import plural
 
 _log = logging.getLogger(__name__)
+
+_DETAILS_TAKE = timedelta(minutes=3)
+"""How long the details of a new denial are waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +296,18 @@ class RunEvidence:
 
     def _by_role(self) -> Mapping[str, Evidence]:
         return {arn: read.evidence for arn, read in self.found.items()}
+
+
+def with_denial_details(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
+    """Replaces denials by AWS's account of them, where the settings ask for it and there are credentials."""
+    requests = denied_requests(evidence) if settings.denial_details else []
+    if not requests or session is None or not session.has_credentials:
+        return evidence
+    polling = Polling(_passing(session.now), time.sleep, _DETAILS_TAKE)
+    found, gaps = read_details(lambda region: session.aws().client("iam-toolbox", region), requests, polling)
+    if found:
+        _log.info(f"Read the authorization details of {plural(len(found), 'refusal')}")
+    return with_details(evidence, found, gaps)
 
 
 def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:

@@ -150,6 +150,7 @@ def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     settings = replace(
         file.settings_of(entry, entry.role),
         mode=Mode.REPORT,
+        denial_details=False,
         last_accessed=False,
         access_analyzer=None,
         custom_policy_checks=False,

@@ -14,7 +14,13 @@ from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, with_declared_needs
-from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence, attempt, with_aws_findings
+from leastpriv.pipeline.collect_evidence import (
+    RunEvidence,
+    TargetEvidence,
+    attempt,
+    with_aws_findings,
+    with_denial_details,
+)
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
 from leastpriv.pipeline.declared import declarations_of, with_declarations
 from leastpriv.pipeline.discover import first_files, unwritten_roles
@@ -151,7 +157,7 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     others = attached_policies(target, base, committed, run.aws)
     found = read()
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
-    evidence = with_aws_findings(settings, run.aws, evidence)
+    evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
     evidence = with_declarations(with_declared_needs(evidence, run.aws, settings.principal), declarations, target)
     return _Inputs(committed, others, found, evidence)
 

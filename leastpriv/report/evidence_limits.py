@@ -29,6 +29,7 @@ _GAPS = {
     GapKind.UNNAMED_DENIAL: "Refusals in job logs that name no action",
     GapKind.ENCODED_DENIAL: "Refusals that EC2 encoded",
     GapKind.DENIAL_OF_OTHER_PRINCIPAL: "Refusals in job logs that name another principal",
+    GapKind.DENIAL_DETAILS: "Refusals of which AWS gave no authorization details",
     GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
     GapKind.FUTURE_RECORDS: "A clock that is wrong, here or where the records were made",
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",

@@ -6,11 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TextIO
 
+from leastpriv.aws.arns import same_arn
+from leastpriv.aws.session import Polling
 from leastpriv.aws.signals import Signals
 from leastpriv.errors import LeastprivError
+from leastpriv.evidence.denials.authorization_details import DeniedRequest, explained_denials, read_details
+from leastpriv.models import Denial
 from leastpriv.proposal.models import Change, Options
 from leastpriv.trial.cleanup import TrialTags
 from leastpriv.trial.extend import (
@@ -119,7 +123,8 @@ class TrialRun:
         identity = TrialIdentity(
             self.settings.principal.arn, self.tags.trial, self.strategy.acting_role, self.strategy.narrows
         )
-        output = list(logged_denials(command_result.denials, identity, self.candidate.exact_resources))
+        denials = self._explained(command_result, identity)
+        output = list(logged_denials(denials, identity, self.candidate.exact_resources))
         seconds_left = 0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
         while True:
             round_result = self._extended([*output, *self._recorded_denials(number)], identity)
@@ -128,6 +133,32 @@ class TrialRun:
             pause = min(seconds_left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
             self._sleep(pause)
             seconds_left -= pause
+
+    def _explained(self, command_result: CommandResult, identity: TrialIdentity) -> list[Denial]:
+        """Replaces denials of this trial by AWS's account of them: all that the call lacks, in one round."""
+        now = self.context.clock()
+        requests = [
+            DeniedRequest(denial.authorization_id, denial.authorization_region, now)
+            for denial in command_result.denials
+            if denial.authorization_id
+        ]
+        longest = timedelta(seconds=0.0 if command_result.exit_code == 0 else self.settings.wait)
+        # After a signal, the clock ends the wait.
+        polling = Polling(
+            lambda: now + longest if self.signals.received else self.context.clock(), self._sleep, longest
+        )
+        found, gaps = read_details(lambda region: self.records.aws.client("iam-toolbox", region), requests, polling)
+        for gap in gaps:
+            self._report_gap(f"details of refusals: {gap.detail}")
+        explained: list[Denial] = []
+        for denial in command_result.denials:
+            details = found.get(denial.authorization_id)
+            is_own = details and same_arn(details.principal, identity.acting_role)
+            if details and is_own and details.session.startswith(identity.trial):
+                explained += [own for own, _ in explained_denials(denial, details)]
+            else:
+                explained.append(denial)
+        return explained
 
     def _sleep(self, seconds: float) -> None:
         while seconds > 0 and not self.signals.received:

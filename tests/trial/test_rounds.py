@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,8 @@ from leastpriv.trial.process import Credentials
 from leastpriv.trial.records import TrialRecords
 from leastpriv.trial.rounds import TrialContext, TrialRun
 from tests.fakes import progress
+from tests.fakes.aws.authorization_details import AuthorizationAccounts, Denied, check, evaluation
+from tests.fakes.aws.server import FakeAws
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
@@ -93,6 +95,7 @@ def run_trial(tmp_path: Path) -> RunTrial:
         script: str = COMMAND,
         sleep: Callable[[float], None] | None = None,
         with_records: bool = False,
+        aws: Aws | None = None,
     ) -> FinishedTrial:
         file = strategy or FileStrategy(tmp_path / "policy")
         argv = (sys.executable, "-c", script, str(file.path), f"{SESSION}-1", *actions)
@@ -101,7 +104,7 @@ def run_trial(tmp_path: Path) -> RunTrial:
         context = TrialContext(
             dict(os.environ), io.StringIO(), io.StringIO(), lambda: datetime.now(UTC), sleep or _no_sleep
         )
-        records = TrialRecords((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
+        records = TrialRecords((tmp_path,) if with_records else (), False, aws or Aws(None, {}, ""), NOW)
         candidate = CandidatePolicy(parse(create_policy(()), "p.json"))
         finished = FinishedTrial(TrialRun(settings, context, file, TAGS, records, "", candidate), file.policies, lines)
         with caught_signals(first_only=True) as signals, signals.recorded():
@@ -127,6 +130,34 @@ def test_each_round_adds_what_was_denied_until_the_command_succeeds(run_trial: R
     assert (finished.code, finished.actions()) == (0, ["ec2:DescribeVpcs", "sns:ListTopics", "sqs:ListQueues"])
     assert [line.partition(" (")[0] for line in finished.lines[:4]] == ["Round 1", "Round 2", "Round 3", "Round 4"]
     assert "Clean" in finished.lines[-1]
+
+
+ALL_AT_ONCE = """
+import json, sys
+allowed = {action for each in json.loads(open(sys.argv[1]).read())['Statement'] for action in each['Action']}
+missing = [action for action in sys.argv[3:] if action not in allowed]
+if missing:
+    print('User: %s is not authorized to perform: %s because no session policy allows the %s action.'
+          ' Go to https://x/iam/home?region=us-east-1#/authorization-details/%s for complete details'
+          % (sys.argv[2], missing[0], missing[0], 'z7' * 8))
+    sys.exit(255)
+"""
+"""One call that needs several actions, of which AWS's message names the first that lacks."""
+
+
+@pytest.mark.parametrize(("session", "rounds"), [(TAGS.trial, 2), ("GitHubActions", 4)])
+def test_with_aws_s_details_one_round_adds_all_that_a_call_lacks(
+    run_trial: RunTrial, session: str, rounds: int
+) -> None:
+    actions = ("iam:ListRoles", "iam:ListUsers", "iam:ListGroups")
+    lacks = check("SESSION", "IMPLICIT_DENY", types=["SESSION_POLICY"])
+    accounts = AuthorizationAccounts(lambda: datetime.now(UTC), takes=timedelta())
+    context = {"aws:PrincipalArn": ROLE, "aws:userid": f"AROAEXAMPLE:{session}-1"}
+    evaluations = [evaluation(action, "*", "IMPLICIT_DENY", lacks) for action in actions]
+    accounts.requests["z7" * 8] = Denied(datetime.now(UTC), context, evaluations)
+    with FakeAws(accounts.operations()) as aws:
+        finished = run_trial(*actions, script=ALL_AT_ONCE, aws=Aws.open(aws.environment()))
+    assert (finished.code, finished.actions(), len(finished.policies)) == (0, sorted(actions), rounds)
 
 
 def test_after_the_last_round_all_additions_are_kept(run_trial: RunTrial) -> None:

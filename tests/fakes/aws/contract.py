@@ -53,6 +53,8 @@ def breaches(value: Any, shape: Shape | None, where: str) -> Iterator[str]:
         if value:
             yield f"{where} takes nothing, not {value!r}"
         return
+    if getattr(shape, "is_document_type", False):
+        return
     wanted = _TYPES[shape.type_name]
     if not isinstance(value, wanted) or (isinstance(value, bool) and shape.type_name != "boolean"):
         yield f"{where} is a {type(value).__name__}, not a {shape.type_name}"

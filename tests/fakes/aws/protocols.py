@@ -168,6 +168,8 @@ def _number(text: str, shape: Any) -> Any:
 
 
 def _to_json(value: Any, shape: Any) -> Any:
+    if getattr(shape, "is_document_type", False):
+        return value
     if shape.type_name == "structure":
         members = ((name, item) for name, item in value.items() if item is not None)
         return {

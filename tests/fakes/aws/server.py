@@ -147,7 +147,9 @@ class FakeAws:
         if not signed:
             return Reply(403, b"", ()), False
         key, region, signing = signed.groups()
-        service = contract.service(_CLIENTS.get(signing, signing))
+        # IAM's toolbox signs as IAM does.
+        toolbox = signing == "iam" and message.path.startswith("/authorization-details/")
+        service = contract.service("iam-toolbox" if toolbox else _CLIENTS.get(signing, signing))
         try:
             found, parameters = read(message, service)
         except (UnreadableError, ValueError, KeyError) as error:

@@ -1,0 +1,367 @@
+"""Replaces denials by AWS's own account of them: every action, resource and condition key that a call was judged by.
+
+AWS returns the account under the authorization id of a denial (`GetRequestAuthorizationDetails`, API model 2018-05-10
+of botocore 1.44.8, read 2026-11-27): some minutes after the denial, and for at least 24 hours, in the denial's region.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from leastpriv.aws.arns import principal_of, same_principal
+from leastpriv.aws.error_codes import why_no_grant_helps
+from leastpriv.aws.errors import error_code, required_member, translate_errors
+from leastpriv.aws.session import Polling
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Condition, Denial, DeniedBy, Gap, GapKind, Need, Scope, Usage
+from leastpriv.permissions.fact_tables import table
+
+_log = logging.getLogger(__name__)
+
+ACTION = "iam:GetRequestAuthorizationDetails"
+_KEPT = timedelta(hours=24)
+_LATE = timedelta(minutes=20)
+"""Age of a denial up to which a missing answer may still come."""
+_MOST_IDS, _MOST_PAGES = 50, 50
+_CHECKS = {
+    "PRINCIPAL": DeniedBy.IDENTITY,
+    "SESSION": DeniedBy.SESSION,
+    "PERMISSIONS_BOUNDARY": DeniedBy.BOUNDARY,
+    "SERVICE_CONTROL_POLICY": DeniedBy.SCP,
+    "RESOURCE_CONTROL_POLICY": DeniedBy.RCP,
+    "VPC_ENDPOINT": DeniedBy.VPCE,
+    "RESOURCE": DeniedBy.RESOURCE,
+}
+_EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
+DERIVATION = "AWS's authorization details name it"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How AWS judged one action on one resource of a call."""
+
+    action: str
+    resource: str
+    """`*` for an action without resources."""
+    denied_by: tuple[DeniedBy, ...] = ()
+    """The policy types that denied, in AWS's order; empty for an allowed action."""
+    explicit: bool = False
+    policies: tuple[str, ...] = ()
+    """Policies that denied, or that a denying check found without an allowing statement."""
+    context: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Condition key -> values."""
+    allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationDetails:
+    """AWS's account of one denied call."""
+
+    principal: str
+    """ARN of the denied principal, without its session; empty where the answer lacks it."""
+    session: str
+    evaluations: tuple[Evaluation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeniedRequest:
+    """A denial of which AWS keeps an account."""
+
+    id: str
+    region: str
+    seen: datetime
+
+
+def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
+    """Parses the pages of one answer; what an unknown check denied is denied by an unknown policy type."""
+    context = _values(pages[0].get("requestContext") or {})
+    policies = {str(each.get("uri")): each for page in pages for each in page.get("policies") or ()}
+    found = [
+        _evaluation(each, context, policies)
+        for page in pages
+        for each in page.get("evaluations") or ()
+        if isinstance(each.get("action"), str)
+    ]
+    user = next(iter(context.get("aws:userid", ())), "")
+    return AuthorizationDetails(
+        principal=next(iter(context.get("aws:principalarn", ())), ""),
+        session=user.partition(":")[2],
+        evaluations=tuple(found),
+    )
+
+
+def _evaluation(
+    told: Mapping[str, Any], context: Mapping[str, tuple[str, ...]], policies: Mapping[str, Mapping[str, Any]]
+) -> Evaluation:
+    effect = told.get("evaluatedEffect")
+    checks = [each for each in told.get("checks") or () if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)]
+    denying = [each for each in checks if each["evaluatedEffect"] == effect]
+    types = dict.fromkeys(_CHECKS.get(str(each.get("checkType")), DeniedBy.UNKNOWN) for each in denying)
+    return Evaluation(
+        action=str(told["action"]),
+        resource=str(told.get("resource") or "*"),
+        denied_by=() if effect == _ALLOW else tuple(types) or (DeniedBy.UNKNOWN,),
+        explicit=effect == _EXPLICIT,
+        policies=tuple(dict.fromkeys(name for each in denying for name in _policy_names(each, told, policies))),
+        context={**context, **_values(told.get("context") or {})},
+        allowed=effect == _ALLOW,
+    )
+
+
+def _policy_names(
+    check: Mapping[str, Any], evaluation: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yields the policies behind a denying check; an inline policy has the name of what it is attached to."""
+    matched = [
+        each
+        for each in check.get("matchedPolicies") or evaluation.get("matchedPolicies") or ()
+        if any(one.get("evaluatedEffect") == "DENY" for one in each.get("matchedStatements") or ())
+    ]
+    for each in matched:
+        policy = policies.get(str(each.get("uri")), {})
+        attached = ", ".join(str(one.get("arn")) for one in policy.get("attachedTo") or ())
+        name = f"an inline policy of {attached}" if policy.get("inline") and attached else str(each.get("uri"))
+        sids = [str(one["sid"]) for one in each.get("matchedStatements") or () if one.get("sid")]
+        yield f"{name} (statement {', '.join(sids)})" if sids else name
+    if not matched:
+        relevant = set(check.get("relevantPolicyTypes") or ())
+        target = check.get("targetArn")
+        for policy in policies.values():
+            arns = [one.get("arn") for one in policy.get("attachedTo") or ()]
+            if policy.get("type") in relevant and not policy.get("inline") and (not target or target in arns):
+                yield str(policy.get("uri"))
+
+
+def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Returns a context with its keys in lower case and its values as texts, as conditions have them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for key, value in context.items():
+        values = value if isinstance(value, list) else [value]
+        found[key.lower()] = tuple(
+            str(each).lower() if isinstance(each, bool) else str(each)
+            for each in values
+            if isinstance(each, str | int | float)
+        )
+    return found
+
+
+def denied_requests(evidence: Evidence) -> list[DeniedRequest]:
+    """Returns the denials of the evidence that have an authorization id, the newest first."""
+    found: dict[str, DeniedRequest] = {}
+    for usage in evidence.usages:
+        denial = usage.denial
+        if denial and denial.authorization_id:
+            region = denial.authorization_region or next(iter(usage.regions), "")
+            own = DeniedRequest(denial.authorization_id, region, usage.last_seen)
+            known = found.setdefault(own.id, own)
+            found[own.id] = replace(known, region=known.region or region, seen=max(known.seen, own.seen))
+    return sorted(found.values(), key=lambda each: (each.seen, each.id), reverse=True)
+
+
+def read_details(
+    client: Callable[[str], Any], requests: Iterable[DeniedRequest], waiting: Polling
+) -> tuple[Mapping[str, AuthorizationDetails], tuple[Gap, ...]]:
+    """Asks AWS for the details of denials; what it does not return is a gap, and ends no run.
+
+    Args:
+        client: returns the client `iam-toolbox` of a region; an empty one is the environment's.
+        requests: the denials, the newest first.
+        waiting: how long a new denial's missing answer is waited for.
+    """
+    reader = _Reader(client)
+    now = waiting.clock()
+    asked = list(requests)
+    recent = [each for each in asked if now - each.seen <= _KEPT]
+    if len(asked) > len(recent):
+        count = len(asked) - len(recent)
+        reader.gaps.append(
+            Gap(GapKind.DENIAL_DETAILS, Scope(), "older than 24 hours, so AWS may have deleted them", count)
+        )
+    if len(recent) > _MOST_IDS:
+        count = len(recent) - _MOST_IDS
+        reader.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), f"beyond the newest {_MOST_IDS}", count))
+    missing = reader.ask(recent[:_MOST_IDS])
+    new = [each for each in missing if now - each.seen <= _LATE]
+    if new and not reader.stopped:
+        _log.info(f"AWS has no details yet of {len(new)} new refusals, and gives them minutes later")
+
+        def again() -> bool | None:
+            nonlocal new
+            new = reader.ask(new)
+            return True if reader.stopped or not new else None
+
+        waiting.until(again, "the details of refusals")
+    left = [each for each in missing if each.id not in reader.found]
+    if left and not reader.stopped:
+        detail = "not there: expired, of another account, or not written yet"
+        reader.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), detail, len(left)))
+    return reader.found, tuple(reader.gaps)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Asks for details until AWS refuses to be asked."""
+
+    client: Callable[[str], Any]
+    found: dict[str, AuthorizationDetails] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    stopped: bool = False
+
+    def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
+        """Returns the requests that AWS does not know (yet)."""
+        missing: list[DeniedRequest] = []
+        for each in requests:
+            if self.stopped:
+                break
+            try:
+                self.found[each.id] = parse_details(_pages(self.client(each.region), each.id))
+            except (AwsError, InputError) as error:
+                code = error_code(error) if isinstance(error, AwsError) else ""
+                if code == "ResourceNotFoundException":
+                    missing.append(each)
+                    continue
+                # A malformed id says nothing about the other denials.
+                self.stopped = code != "ValidationException"
+                detail = _refused_detail(error)
+                self.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), detail))
+                _log.info(f"Not read: the details of refusals. {error}")
+        return missing
+
+
+def _refused_detail(error: AwsError | InputError) -> str:
+    kind = error.kind if isinstance(error, AwsError) else None
+    if kind is AwsErrorKind.DENIED:
+        return f"the credentials lack {ACTION}"
+    if kind is AwsErrorKind.THROTTLED:
+        return "AWS kept throttling the requests"
+    return str(error)
+
+
+def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
+    doing = "asking for the details of a refusal"
+    pages: list[Mapping[str, Any]] = []
+    token: dict[str, str] = {}
+    for _ in range(_MOST_PAGES):
+        with translate_errors(doing, ACTION):
+            page = client.get_request_authorization_details(authorizationId=name, **token)
+        required_member(page, doing, "evaluations")
+        pages.append(page)
+        if not page.get("nextToken"):
+            break
+        token = {"nextToken": str(page["nextToken"])}
+    return pages
+
+
+def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], gaps: Iterable[Gap] = ()) -> Evidence:
+    """Replaces the denied usages that AWS's details explain by one for each action and resource that AWS denied.
+
+    A usage of an action that the details do not contain remains. A job log may contain the id of another principal's
+    denial, which says nothing about this one.
+    """
+    kept: list[Usage] = []
+    explained: dict[str, list[Usage]] = {}
+    strange: dict[str, Gap] = {}
+    for usage in evidence.usages:
+        details = found.get(usage.denial.authorization_id) if usage.denial else None
+        if details is None or usage.denial is None:
+            kept.append(usage)
+        elif not _is_same(details.principal, evidence.principal):
+            strange[details.principal] = Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal)
+        else:
+            explained.setdefault(usage.denial.authorization_id, []).append(usage)
+    new: dict[tuple[object, ...], Usage] = {}
+    for name, usages in explained.items():
+        judged = {each.action.lower() for each in found[name].evaluations}
+        kept += [usage for usage in usages if usage.need.permission.action.lower() not in judged]
+        template = max(usages, key=lambda usage: usage.count)
+        for usage in _denied_usages(found[name], template, evidence.principal):
+            denial = usage.denial
+            key = (usage.need, denial and denial.denied_by, denial and denial.mendable)
+            new[key] = _merged(new[key], usage) if key in new else usage
+    usages = sorted(
+        (*kept, *new.values()), key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation)
+    )
+    return replace(evidence, usages=tuple(usages), gaps=(*evidence.gaps, *gaps, *strange.values()))
+
+
+def _is_same(named: str, principal: str) -> bool:
+    found, own = principal_of(named), principal_of(principal)
+    return found is not None and own is not None and same_principal(found, own)
+
+
+def explained_denials(
+    recorded: Denial, details: AuthorizationDetails
+) -> Iterator[tuple[Denial, tuple[Condition, ...]]]:
+    """Yields a denial for each action and resource that AWS denied, with the conditions of an addition."""
+    for each in details.evaluations:
+        if not each.allowed:
+            yield _denial(each, details, recorded), _conditions(each)
+
+
+def _denied_usages(details: AuthorizationDetails, template: Usage, principal: str) -> Iterator[Usage]:
+    """Yields a usage like `template` for each action and resource that AWS denied."""
+    seen: set[Need] = set()
+    for denial, conditions in explained_denials(template.denial, details) if template.denial else ():
+        for need in logged_needs(denial, principal):
+            permission = replace(need.permission, conditions=conditions)
+            own = replace(need, permission=permission, derivation=DERIVATION if need.exact else need.derivation)
+            if own not in seen:
+                seen.add(own)
+                yield replace(template, need=own, denial=denial)
+
+
+def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -> Denial:
+    """Returns the recorded denial with the action, resource and policy types of an evaluation."""
+    others = tuple(one for one in each.denied_by if one is not DeniedBy.IDENTITY)
+    named = f" ({', '.join(each.policies)})" if each.policies else ""
+    if each.explicit:
+        why = f"an explicit deny refused it, which no grant outweighs{named}"
+    elif others:
+        why = " and ".join(
+            why_no_grant_helps(one) or "a policy of a type that AWS does not name refused it" for one in others
+        )
+        why += named
+    else:
+        why = ""
+    denial = replace(
+        recorded,
+        actions=(each.action,),
+        resource="" if each.resource == "*" else each.resource,
+        principal=recorded.principal or details.principal,
+        denied_by=(others or each.denied_by)[0],
+        explicit=each.explicit,
+        mendable=not why,
+        why=why,
+        inferred=False,
+        judged_by=tuple(sorted(each.context)),
+    )
+    alone = set(others) == {DeniedBy.SESSION}
+    return as_rehearsal_denial(denial, details.session) if alone else denial
+
+
+def _conditions(each: Evaluation) -> tuple[Condition, ...]:
+    """Returns the conditions of an addition: the keys of `detail_conditions.tsv` that AWS judged the action by."""
+    found = []
+    for row in table("detail_conditions", "leastpriv.evidence"):
+        values = each.context.get(row["key"].lower(), ())
+        if each.action.lower().startswith(row["action"].lower()) and len(values) == 1:
+            found.append(Condition("StringEquals", row["key"], values))
+    return tuple(found)
+
+
+def _merged(one: Usage, other: Usage) -> Usage:
+    return replace(
+        one,
+        count=one.count + other.count,
+        first_seen=min(one.first_seen, other.first_seen),
+        last_seen=max(one.last_seen, other.last_seen),
+        runs=tuple(dict.fromkeys((*one.runs, *other.runs))),
+        events=tuple(sorted({*one.events, *other.events})),
+        regions=tuple(sorted({*one.regions, *other.regions})),
+    )

@@ -23,8 +23,8 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("What the run does", "mode when-no-calls drift-report fail-on"),
     (
         "Evidence",
-        "trails lookback-days aws-regions athena-table wait-for-events job-logs denial-details last-accessed access-analyzer "
-        "validate-digests cache-dir evidence-branch",
+        "trails lookback-days aws-regions athena-table wait-for-events job-logs denial-details last-accessed "
+        "access-analyzer validate-digests cache-dir evidence-branch",
     ),
     ("Before the first deploy", "templates plans declared-phases"),
     ("When a permission is removed", "minimum-days minimum-runs minimum-confidence grace-days unseen-services keep"),

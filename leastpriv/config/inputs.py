@@ -55,8 +55,8 @@ INPUTS: tuple[Input, ...] = (
         "trails",
         several=True,
         help=(
-            "a folder of CloudTrail log files, s3://BUCKET/PREFIX, the ARN of a trail, or event-history (the last 90 "
-            "days of the account)"
+            "a folder of CloudTrail log files, s3://BUCKET/PREFIX, the ARN of a trail, log-group:NAME, or "
+            "event-history (the last 90 days of the account)"
         ),
     ),
     Input(

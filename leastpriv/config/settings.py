@@ -128,7 +128,7 @@ class Settings:
 
     @property
     def bucket_trails(self) -> tuple[str, ...]:
-        """The trails in S3: `s3://bucket/prefix`, or a trail's ARN."""
+        """The trails in AWS: `s3://bucket/prefix`, a trail's ARN, or a log group."""
         return tuple(name for name in self.trails if is_in_aws(name))
 
     @property

@@ -15,9 +15,12 @@ Value = str | tuple[str, ...]
 """An input as it arrived: text, or the values of a repeated option."""
 EVENT_HISTORY = "event-history"
 """The value of `trails` for CloudTrail's event history."""
-# Names of buckets and trails: "General purpose bucket naming rules" (S3) and CreateTrail (CloudTrail), read 2026-11-24.
+# Names of buckets, trails and log groups: "General purpose bucket naming rules" (S3), CreateTrail (CloudTrail) and
+# CreateLogGroup (CloudWatch Logs), read 2026-11-24.
 _IN_AWS = re.compile(
-    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+", re.ASCII
+    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+"
+    r"|(?:arn:[a-z-]+:logs:[a-z0-9-]+:\d{12}:)?log-group:[\w./#-]{1,512}(?::\*)?",
+    re.ASCII,
 )
 _POLICY_ARN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+", re.ASCII)
 # us-east-1, us-gov-west-1, ap-southeast-2 … (regions of botocore's endpoints.json)
@@ -36,15 +39,15 @@ def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ..
     for name in found:
         if is_in_aws(name) and not _IN_AWS.fullmatch(name):
             raise InputError(
-                f"{label} is {name!r}: write s3://BUCKET/PREFIX, or a trail's ARN like "
+                f"{label} is {name!r}: write s3://BUCKET/PREFIX, log-group:NAME, or a trail's ARN like "
                 "arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
             )
     return found
 
 
 def is_in_aws(trail: str) -> bool:
-    """Whether a trail is named by its location in S3 or by its ARN, not by a folder."""
-    return trail.startswith(("s3://", "arn:"))
+    """Whether a trail is named by its location in S3, its ARN or its log group, not by a folder."""
+    return trail.startswith(("s3://", "arn:", "log-group:"))
 
 
 def window(start: str, end: str) -> Window:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
+from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
@@ -73,7 +74,8 @@ class UsageCollector:
 
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
-        self._outcomes[call.outcome] += 1
+        # A summary of data events shows no call of one principal.
+        self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
         run = _NO_RUN if call.caller_doubt else self._note_run(call)
         mapped = needs_of(call)
         if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:

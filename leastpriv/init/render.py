@@ -243,6 +243,7 @@ def _quoted(text: str) -> str:
 
 PATH = ".github/workflows/least-privilege.yml"
 _TRAIL, _TABLE, _GENERATION = "s3://BUCKET/PREFIX", "DATABASE.TABLE", "SERVICE-ROLE-ARN TRAIL-ARN"
+_LOG_GROUP = "log-group:NAME"
 """Values that only the user knows, in capitals."""
 
 
@@ -287,6 +288,7 @@ def action_inputs(sources: Sequence[str]) -> dict[str, str]:
     trails = ["event-history"] if "event-history" in sources else []
     # Athena creates the table over the named trail.
     trails += [_TRAIL] if {"s3-trail", "athena-create"} & set(sources) else []
+    trails += [_LOG_GROUP] if "log-group" in sources else []
     found = {"trails": ", ".join(trails)} if trails else {}
     if "athena" in sources:
         found["athena-table"] = _TABLE
@@ -305,7 +307,7 @@ def action_inputs(sources: Sequence[str]) -> dict[str, str]:
     return found
 
 
-_EVIDENCE = ("event-history", "s3-trail", "athena", "job-logs")
+_EVIDENCE = ("event-history", "s3-trail", "log-group", "athena", "job-logs")
 _BESIDE = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-create": ("athena",)}
 """Source that is no evidence alone -> sources of which it needs one."""
 
@@ -313,7 +315,7 @@ _BESIDE = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-crea
 def missing_sources(sources: Sequence[str]) -> Iterator[str]:
     """Yields a sentence for each value or source that the choice lacks; the role is written nevertheless."""
     text = " ".join(action_inputs(sources).values())
-    open_values = [value for value in (_TRAIL, _TABLE, _GENERATION) if value in text]
+    open_values = [value for value in (_TRAIL, _LOG_GROUP, _TABLE, _GENERATION) if value in text]
     if open_values:
         yield f"Put your own values into {PATH} for what stands there in capitals: {', '.join(open_values)}."
     if not {*_EVIDENCE} & {*sources}:

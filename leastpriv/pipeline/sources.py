@@ -93,9 +93,12 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
         openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))
     if settings.athena_table:
         openers.append(partial(_athena_table, settings, session, options))
+    from leastpriv.evidence.cloudtrail.log_group import is_log_group
+
     openers.extend(
         partial(bucket_trail, name, session, options)
-        for name in (() if settings.athena_table else settings.bucket_trails)
+        for name in settings.bucket_trails
+        if is_log_group(name) or not settings.athena_table
     )
     return open_all(openers)
 
@@ -165,11 +168,12 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
 
 
 def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions) -> CountedSource:
-    """Opens a trail in S3, which is named by its location or ARN.
+    """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group.
 
     Raises:
         LeastprivError: AWS cannot be reached.
     """
+    from leastpriv.evidence.cloudtrail.log_group import LogGroup, is_log_group
     from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 
     aws, now = _opened(session)
@@ -184,7 +188,7 @@ def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions)
         now=now,
         waited=options.waits_for_events,
     )
-    return S3Trail(aws, named, chosen)
+    return LogGroup(aws, named, chosen) if is_log_group(named) else S3Trail(aws, named, chosen)
 
 
 def _athena_table(settings: Settings, session: AwsSession | None, options: SourceOptions) -> CountedSource:

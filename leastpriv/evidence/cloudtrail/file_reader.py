@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
 from leastpriv.evidence.cloudtrail.caller import caller_of
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
@@ -22,12 +23,12 @@ from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, add_name, c
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 # Each format occurs in published data sets, or in the output of the named tool.
-_LISTS = ("Records", "Events", "logEvents", "hits")
-"""A trail's file; lookup-events; CloudWatch Logs subscription; Elasticsearch."""
+_LISTS = ("Records", "Events", "logEvents", "events", "results", "hits")
+"""A trail's file; lookup-events; CloudWatch Logs: subscription, filter-log-events, Logs Insights; Elasticsearch."""
 _OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
 """EventBridge; Elasticsearch; Splunk."""
-_TEXTS = ("CloudTrailEvent", "message", "_raw")
-"""lookup-events; CloudWatch Logs and Logstash; Splunk."""
+_TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
+"""lookup-events; CloudWatch Logs and Logstash; Logs Insights; Splunk."""
 _DEPTH = 6
 
 
@@ -35,6 +36,9 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     """Yields the records in a value of a file; an unknown value is passed on unchanged."""
     if isinstance(value, str):
         value = _parsed(value)
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) and "field" in each for each in value):
+        # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
+        value = {str(each["field"]): each.get("value") for each in value}
     if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
         yield value
         return
@@ -174,6 +178,12 @@ class FileReader:
 
     def _record(self, record: object, window: Window, principals: Principals) -> Iterator[Call]:
         self._held_values = True
+        if isinstance(record, Mapping) and is_aggregated(record):
+            self._is_trail = True
+            calls = [call for call in aggregated_calls(record, principals) if window.contains(call.time)]
+            self._statistics.skipped[SkipReason.EVENT_TYPE.value] += not calls
+            yield from (call for call in calls if not self._seen.is_duplicate(call.event_id))
+            return
         found = parse_record(record, principals.wants, principals.include)
         if found is SkipReason.NOT_A_RECORD:
             self._statistics.skipped[found.value] += 1

@@ -26,10 +26,10 @@ _WRAPPING = 64 * 1024
 """Characters of a damaged object in which a list of records is searched."""
 
 _BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
-# The list of a whole file: a trail's file and the output of lookup-events.
-_LIST = re.compile(r'\{\s*"(?:Records|Events)"\s*:\s*\[')
-_LIST_KEY = re.compile(r'"(?:Records|Events)"\s*:\s*\[')
-_KEYS_OF_LIST = ("Records", "Events")
+# The list of a whole file: a trail's file and the outputs of lookup-events and filter-log-events.
+_LIST = re.compile(r'\{\s*"(?:Records|Events|events)"\s*:\s*\[')
+_LIST_KEY = re.compile(r'"(?:Records|Events|events)"\s*:\s*\[')
+_KEYS_OF_LIST = ("Records", "Events", "events")
 # Start of the next record after a fault: CloudTrail writes `eventVersion` first, and files with one object per line
 # have a brace in the first column. Neither can occur unescaped in a JSON string.
 _NEXT_RECORD = re.compile(r'\{\s*"eventVersion"\s*:|(?<=\n)\{')

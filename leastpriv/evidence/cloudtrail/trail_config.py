@@ -180,6 +180,8 @@ class Trail:
     global_events: bool
     organization: bool = False
     """Its files are below the organization's id."""
+    log_group: str = ""
+    """Name of the CloudWatch log group that it delivers to; empty where it delivers to none."""
 
     @property
     def location(self) -> str:
@@ -210,6 +212,11 @@ def trails_delivering_to(clients: AwsClients, bucket: str, places: Collection[De
         for trail in _described(clients.client("cloudtrail"))
         if trail.bucket == bucket and DeliveryLocation(trail.prefix, trail.organization) in places
     )
+
+
+def trails_logging_to(clients: AwsClients, log_group: str, region: str) -> tuple[Trail, ...]:
+    """Returns the trails of this account that deliver to this CloudWatch log group; raises `AwsError`."""
+    return tuple(trail for trail in _described(clients.client("cloudtrail", region)) if trail.log_group == log_group)
 
 
 def split_location(location: str) -> tuple[str, str]:
@@ -370,6 +377,7 @@ def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
             multi_region=bool(each.get("IsMultiRegionTrail")),
             global_events=bool(each.get("IncludeGlobalServiceEvents", True)),
             organization=bool(each.get("IsOrganizationTrail")),
+            log_group=":".join(str(each.get("CloudWatchLogsLogGroupArn") or "").split(":")[6:7]),
         )
         for each in answer.get("trailList", ())
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from leastpriv.errors import did_you_mean
+from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
@@ -151,6 +152,8 @@ def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
         last = max(doubtful, key=lambda usage: usage.last_seen)
         if last.doubt == NO_ANSWER:
             return f"its call on {last.last_seen:%Y-%m-%d} lacks the answer that such calls have"
+        if last.doubt == AGGREGATED:
+            return f"a summary of data events has such calls, last on {last.last_seen:%Y-%m-%d}"
         console = last.doubt == "console"
         who = "a console session of the role" if console else f"a caller of the type {last.doubt} with its ARN"
         return f"{who} called it, last on {last.last_seen:%Y-%m-%d}"

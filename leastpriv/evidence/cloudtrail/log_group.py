@@ -1,0 +1,134 @@
+"""Reads calls from a CloudWatch log group to which a trail delivers, given as `log-group:NAME` or by its ARN.
+
+CloudTrail delivers each record as one log event, and none above the largest size of a log event ("Sending CloudTrail
+events to CloudWatch Logs" of the CloudTrail User Guide; FilterLogEvents of the CloudWatch Logs API reference, read
+2026-11-27). What AWS denies or interrupts is a gap and does not end the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.errors import error_code, required_member, translate_errors
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader
+from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY
+from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
+from leastpriv.evidence.cloudtrail.record_reader import RecordReader
+from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients
+from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions, failed_source_gap
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, trails_logging_to
+from leastpriv.models import Call, Gap, Scope
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "log-group:"
+_ARN = re.compile(r"arn:[a-z-]+:logs:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):log-group:(?P<name>[^:]+)(?::\*)?")
+_TELL_EVERY = 50
+"""Pages between two lines of progress."""
+
+
+def is_log_group(trail: str) -> bool:
+    """Whether a name in `trails` is a log group's."""
+    return trail.startswith(PREFIX) or _ARN.fullmatch(trail) is not None
+
+
+class LogGroup:
+    """An evidence source: the records that a trail delivers to one log group."""
+
+    def __init__(self, clients: AwsClients, named: str, options: S3TrailOptions) -> None:
+        """`named`: `log-group:NAME` in the region of the credentials, or the group's ARN."""
+        self.statistics = ReadStatistics()
+        self._clients, self._named, self._options = clients, named, options
+        known = _ARN.fullmatch(named)
+        self._region = known["region"] if known else ""
+        self._name = known["name"] if known else named.removeprefix(PREFIX)
+        self._asked = {"logGroupIdentifier": named.removesuffix(":*")} if known else {"logGroupName": self._name}
+
+    def __str__(self) -> str:
+        """Name of the source in messages."""
+        return self._named
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Reads calls in the window, oldest first and deduplicated, and gaps; resets `statistics`.
+
+        Raises:
+            InputError: the log group does not exist, or none of its events is a record; raised while reading.
+        """
+        self.statistics = ReadStatistics()
+        return self._read(window.since(self._options.since), principals)
+
+    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        try:
+            trails = trails_logging_to(self._clients, self._name, self._region)
+        except AwsError:
+            # Reported as settings that are not known.
+            trails = None
+        settings = yield from settings_gaps(self._clients, self._named, ("", ()), trails, window)
+        self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
+        seen = self._options.seen or EventDeduplicator()
+        rows = RecordReader(window, principals, survey=self._options.survey)
+        events = 0
+        try:
+            for number, messages in enumerate(self._pages(window), start=1):
+                self.statistics.requests += 1
+                events += len(messages)
+                if number % _TELL_EVERY == 0:
+                    _log.info(f"… {events:,} events of {self._named}")
+                if messages:
+                    page = FileReader(self._named, "", self.statistics, seen, rows, self._options.max_decompressed)
+                    text = b'{"Records":[%b]}' % b",".join(messages)
+                    yield from page.read(lambda text=text: BytesIO(text), window, principals)  # type: ignore[misc]
+                    self.statistics.files -= 1
+        except AwsError as error:
+            if error_code(error) == "ResourceNotFoundException":
+                raise InputError(f"trails: there is no log group {self._name!r}: check name and region.") from error
+            yield failed_source_gap(self._named, error)
+            return
+        finally:
+            rows.survey(self.statistics)
+        if events and not (self.statistics.records or self.statistics.outside_window):
+            raise InputError(f"trails: the log group {self._name!r} holds no CloudTrail record: name another one.")
+        if self._options.now:
+            scope = Scope(data_events=self._options.waited)
+            yield from late_events_gap(self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope)
+
+    def _pages(self, window: Window) -> Iterator[list[bytes]]:
+        """Yields the messages of each page; a page may be empty though another follows.
+
+        Raises:
+            AwsError: AWS does not return a page, or repeats a token.
+        """
+        doing = f"reading {self._named}"
+        arguments: dict[str, Any] = dict(self._asked)
+        if window.start:
+            arguments["startTime"] = _milliseconds(window.start)
+        if window.end and window.end.year < datetime.max.year:
+            # An event may be delivered, and stamped, later than its call was made.
+            arguments["endTime"] = _milliseconds(window.end + DELIVERY_DELAY)
+        client, tokens = self._clients.client("logs", self._region), set[str]()
+        while True:
+            with translate_errors(doing, "logs:FilterLogEvents"):
+                answer = client.filter_log_events(**arguments)
+            events = required_member(answer, doing, "events")
+            yield [str(event.get("message") or "null").encode("utf-8", "surrogatepass") for event in events]
+            token = str(answer.get("nextToken") or "")
+            if not token:
+                return
+            if token in tokens:
+                raise AwsError(
+                    f"{self._named} came in part only: a page names itself as the next.", AwsErrorKind.INCOMPLETE
+                )
+            tokens.add(token)
+            arguments["nextToken"] = token
+
+
+def _milliseconds(time: datetime) -> int:
+    return max(0, int(time.timestamp() * 1000))

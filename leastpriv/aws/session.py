@@ -156,6 +156,12 @@ class Aws:
         """Account of the credentials; empty where AWS's response lacks it. Raises the errors of `caller`."""
         return ":".join(self.caller().split(":")[4:5])
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the credentials are those of a session, which STS issued."""
+        found = self._session.get_credentials() if self._session else None
+        return bool(found and found.get_frozen_credentials().token)
+
     def _made(self, service: str, region: str) -> Any:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError

@@ -6,7 +6,7 @@ Distributes calls to one collector per principal; gaps go to all collectors. Mem
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,12 +17,18 @@ from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
-from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, mapping_contradictions, recorded_denial
+from leastpriv.evidence.denials.needs import (
+    as_rehearsal_denial,
+    denied_needs,
+    dependent_needs,
+    mapping_contradictions,
+    recorded_denial,
+)
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
-from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
+from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
@@ -39,6 +45,8 @@ _MOST_GAPS = 1_000
 
 _RunIds = Mapping[int, Run]
 NO_ANSWER = "no-answer"
+_OF_SESSION = "of session "
+"""Mark of a denial by a session policy, before its access key."""
 _FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
 """Answers that show that an event always has one: so many at least, and so many for each call without."""
 _NO_RUN = -1
@@ -113,6 +121,23 @@ class UsageCollector:
                 found[key] = totals
         return found
 
+    def _resolve_rehearsals(
+        self, groups: dict[GroupKey, CallTotals], is_rehearsal_key: Callable[[str], bool]
+    ) -> dict[GroupKey, CallTotals]:
+        """Returns the groups; what the session policy of a rehearsal's key denied lacks in the proposal."""
+        found: dict[GroupKey, CallTotals] = {}
+        for (needs, outcome, mark, region), totals in groups.items():
+            key = mark.removeprefix(_OF_SESSION)
+            if key != mark and totals.denial:
+                rehearsed = is_rehearsal_key(key)
+                totals.denial = as_rehearsal_denial(totals.denial, rehearsed=rehearsed)
+                mark = f"{totals.denial.denied_by} {totals.denial.mendable}"
+            if (needs, outcome, mark, region) in found:
+                found[needs, outcome, mark, region].absorb(totals)
+            else:
+                found[needs, outcome, mark, region] = totals
+        return found
+
     def _note_run(self, call: Call) -> int:
         time = call.time
         if self._first is None or time < self._first:
@@ -147,6 +172,9 @@ class UsageCollector:
         if not needs:
             return
         refused_by = f"{denial.denied_by} {denial.mendable}" if denial else call.caller_doubt or self._answer(call)
+        if denial and denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
+            # The record that says what the key is for may come later.
+            refused_by = f"{_OF_SESSION}{call.access_key}"
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         tally = self._groups.get(key)
         if tally is None:
@@ -154,14 +182,17 @@ class UsageCollector:
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
-    def close(self, identity_of: IdentityOf = lambda _: None) -> Evidence:
+    def close(
+        self, identity_of: IdentityOf = lambda _: None, is_rehearsal_key: Callable[[str], bool] = lambda _: False
+    ) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome.
 
         Args:
             identity_of: the identity for which STS issued an access key (`IssuedKeys.identity_of`).
+            is_rehearsal_key: whether the proposal narrows an access key (`IssuedKeys.is_rehearsal_key`).
         """
         runs = self._runs.resolve(identity_of)
-        groups = with_known_paths(self._resolve_answers())
+        groups = with_known_paths(self._resolve_rehearsals(self._resolve_answers(), is_rehearsal_key))
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
@@ -341,8 +372,9 @@ class PrincipalCollectors:
         for book in self._books.values():
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
+        resolvers = self._keys.identity_of, self._keys.is_rehearsal_key
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
-            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(self._keys.identity_of))
+            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(*resolvers))
 
     def _with_keys(self, name: str, evidence: Evidence) -> Evidence:
         """Adds the issuers of access keys, and the parent runs of chained sessions."""

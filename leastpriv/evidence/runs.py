@@ -8,7 +8,8 @@ of its calls are split.
 The response of AssumeRole contains the id of the key that it issues (`credentials.accessKeyId`), and each record
 contains the id of the key that signed the call (CloudTrail record contents, `userIdentity.accessKeyId`, read
 2026-11-26). A record may arrive before the record of its AssumeRole call, so both are kept until the end; memory is
-limited, since every session has its own key.
+limited, since every session has its own key. GetScopedCredentials issues a narrower key of the same session; its
+description (`scopedSessionDescription`) says what the key is for.
 """
 
 from __future__ import annotations
@@ -209,7 +210,7 @@ def _distinct(stem: str, given: set[str]) -> str:
     return name
 
 
-_ASSUME_ROLE = "AssumeRole"
+_ASSUME_ROLE, _SCOPE = "AssumeRole", "GetScopedCredentials"
 _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
 _MOST_STEPS = 5
@@ -243,6 +244,8 @@ class IssuedKeys:
         self._places = 0
         self._logins: dict[str, _KeyIssue] = {}
         self._identities: dict[str, WebIdentity] = {}
+        self._scoped: dict[str, tuple[str, str]] = {}
+        """Narrower key of the same session -> the key that asked for it, and the session's description."""
         self._is_whole = True
 
     def note(self, call: Call) -> None:
@@ -257,10 +260,16 @@ class IssuedKeys:
         else:
             signed.count += 1
             signed.first, signed.last = min(signed.first, call.time), max(signed.last, call.time)
-        if call.name == _ASSUME_ROLE and call.source == "sts.amazonaws.com" and call.outcome is Outcome.ALLOWED:
+        if (
+            call.name in (_ASSUME_ROLE, _SCOPE)
+            and call.source == "sts.amazonaws.com"
+            and call.outcome is Outcome.ALLOWED
+        ):
             credentials = call.response.get("credentials")
             key = access_key_in(credentials) if isinstance(credentials, Mapping) else ""
-            if key and len(self._logins) < _MOST_KEYS:
+            if key and call.name == _SCOPE and len(self._scoped) < _MOST_KEYS:
+                self._scoped[key] = (call.access_key, str(call.parameters.get("scopedSessionDescription") or ""))
+            elif key and call.name == _ASSUME_ROLE and len(self._logins) < _MOST_KEYS:
                 self._logins[key] = _KeyIssue(call.principal, call.session, call.access_key)
 
     def note_login(self, call: Call) -> None:
@@ -272,18 +281,35 @@ class IssuedKeys:
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
+        key = self._unscoped(key)
         for _ in range(_MOST_STEPS):
             if key in self._identities or key not in self._logins:
                 break
-            key = self._logins[key].key
+            key = self._unscoped(self._logins[key].key)
         return self._identities.get(key)
+
+    def is_rehearsal_key(self, key: str) -> bool:
+        """Whether a key is narrowed by a policy whose description says that it is the proposal."""
+        for _ in range(_MOST_STEPS):
+            if key not in self._scoped:
+                return False
+            key, description = self._scoped[key]
+            if is_rehearsal(description):
+                return True
+        return False
+
+    def _unscoped(self, key: str) -> str:
+        """Returns the key of the session from which a key was narrowed."""
+        for _ in range(_MOST_STEPS):
+            key = self._scoped.get(key, (key, ""))[0]
+        return key
 
     def key_issuers(self, principal: str) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""
         found: dict[str, int] = {}
         for (_, key), signed in self._signed.get(principal, {}).items():
             if key:
-                login = self._logins.get(key)
+                login = self._logins.get(self._unscoped(key))
                 issuer = login.principal if login else ""
                 found[issuer] = found.get(issuer, 0) + signed.count
         return found
@@ -309,7 +335,7 @@ class IssuedKeys:
     def _run_behind(self, key: str) -> str:
         """Session name of the run whose AssumeRole calls led to a key; empty where unknown."""
         for _ in range(_MOST_STEPS):
-            login = self._logins.get(key)
+            login = self._logins.get(self._unscoped(key))
             if login is None:
                 return ""
             if is_run_id(login.session):

@@ -37,6 +37,12 @@ class TrialIdentity:
     """ARN of the role of the sessions."""
     narrows: bool
     """The candidate is a session policy, which can only narrow what the role is allowed."""
+    own_session: str = ""
+    """Name of the caller's own session, where the command runs in it; other programs may use it too."""
+
+    def has_session(self, name: str) -> bool:
+        """Whether a session name is one of this trial's."""
+        return name.startswith(self.trial) or (bool(self.own_session) and name == self.own_session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,8 @@ def logged_denials(
     """
     for denial in denials:
         needs = logged_needs(denial, identity.acting_role, known_arns)
-        is_certain = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
+        named = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
+        is_certain = named and not identity.own_session
         yield from (TrialDenial(need, denial, is_certain, _regions(need.permission.resource)) for need in needs)
         if not needs:
             yield UnresolvedDenial("", denial.resource, denial.why or "the message names no action")
@@ -248,7 +255,7 @@ def _usage(trial_denial: TrialDenial, now: datetime) -> Usage:
 def _is_own(principal: str, identity: TrialIdentity) -> bool:
     """Whether a message's principal is a session of this trial, or its role if the message names no session."""
     session = session_of(principal)
-    return same_arn(principal, identity.acting_role) and (not session or session.startswith(identity.trial))
+    return same_arn(principal, identity.acting_role) and (not session or identity.has_session(session))
 
 
 def _names_trial(resource: str, identity: TrialIdentity) -> bool:

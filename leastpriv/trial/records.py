@@ -50,24 +50,30 @@ class TrialRecords:
         return bool(self.folders or self.reads_event_history)
 
     def denied_usages(
-        self, sessions: Collection[str], role: str, now: datetime, report_gap: Callable[[str], None]
-    ) -> Mapping[str, tuple[Usage, ...]]:
-        """Returns the denied usages by session name, for sessions of one role; `report_gap` receives gaps."""
+        self, marks: Collection[tuple[str, str]], role: str, now: datetime, report_gap: Callable[[str], None]
+    ) -> Mapping[tuple[str, str], tuple[Usage, ...]]:
+        """Returns the denied usages by session name and access key (empty: any), for sessions of one role.
+
+        `report_gap` receives gaps.
+        """
         principal = principal_of(role)
         if principal is None:
             return {}
-        calls: dict[str, list[Call | Gap]] = {name: [] for name in sessions}
-        for source in self._sources(tuple(sessions), now):
+        calls: dict[tuple[str, str], list[Call | Gap]] = {mark: [] for mark in marks}
+        sessions = tuple(dict.fromkeys(session for session, _ in marks))
+        for source in self._sources(sessions, now):
             # A folder without a file is no trail yet.
             with suppress(InputError):
                 for item in source.read(Window(start=self.since), Principals(frozenset({principal}))):
                     if isinstance(item, Gap):
                         report_gap(item.detail)
-                    elif item.session in calls and item.outcome is Outcome.DENIED:
-                        calls[item.session].append(item)
+                    elif item.outcome is Outcome.DENIED:
+                        for mark in {(item.session, ""), (item.session, item.access_key)}:
+                            if mark in calls:
+                                calls[mark].append(item)
         return {
-            name: read_evidence([_ReadCalls(denied_calls)], Window(), principal)[principal.arn].usages
-            for name, denied_calls in calls.items()
+            mark: read_evidence([_ReadCalls(denied_calls)], Window(), principal)[principal.arn].usages
+            for mark, denied_calls in calls.items()
             if denied_calls
         }
 

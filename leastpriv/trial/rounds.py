@@ -67,6 +67,8 @@ class TrialRun:
     """The caller only records signals, so that a round's denials extend the candidate before a signal ends the trial.
     """
     added: list[Change] = field(default_factory=list)
+    marks: list[tuple[str, str]] = field(default_factory=list)
+    """Session name and access key of each round; no key where the name is the trial's."""
     reported_gaps: set[str] = field(default_factory=set)
     """What the sources cannot show, each logged once."""
 
@@ -108,26 +110,30 @@ class TrialRun:
     def _round(self, number: int) -> tuple[CommandResult, RoundResult]:
         with self.signals.delivered():
             credentials = self.strategy.apply(self.candidate.documents, number)
+        # Narrower keys of the caller's own session are recognized by their id.
+        own = self.strategy.own_session
+        self.marks.append((own, credentials.key) if own else (self.tags.session_name(number), ""))
         environment = child_environment(self.context.environment, credentials, self.region)
         started, context = self.context.clock(), self.context
         command_result = run_command(self.settings.argv, environment, context.stdout, context.stderr, self.signals)
         seconds = (self.context.clock() - started).total_seconds()
-        round_result = self._result(number, command_result)
+        round_result = self._result(command_result)
         _log.info(
             round_line(number, command_result.exit_code, round_result, seconds, is_fully_read=not command_result.unread)
         )
         return command_result, round_result
 
-    def _result(self, number: int, command_result: CommandResult) -> RoundResult:
+    def _result(self, command_result: CommandResult) -> RoundResult:
         """Extends the candidate by a round's output and records; waits for records only if they are needed."""
+        strategy = self.strategy
         identity = TrialIdentity(
-            self.settings.principal.arn, self.tags.trial, self.strategy.acting_role, self.strategy.narrows
+            self.settings.principal.arn, self.tags.trial, strategy.acting_role, strategy.narrows, strategy.own_session
         )
         denials = self._explained(command_result, identity)
         output = list(logged_denials(denials, identity, self.candidate.exact_resources))
         seconds_left = 0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
         while True:
-            round_result = self._extended([*output, *self._recorded_denials(number)], identity)
+            round_result = self._extended([*output, *self._recorded_denials()], identity)
             if round_result.added or seconds_left <= 0 or not self.records.has_sources or self.signals.received:
                 return round_result
             pause = min(seconds_left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
@@ -154,7 +160,7 @@ class TrialRun:
         for denial in command_result.denials:
             details = found.get(denial.authorization_id)
             is_own = details and same_arn(details.principal, identity.acting_role)
-            if details and is_own and details.session.startswith(identity.trial):
+            if details and is_own and identity.has_session(details.session):
                 explained += [own for own, _ in explained_denials(denial, details)]
             else:
                 explained.append(denial)
@@ -169,16 +175,15 @@ class TrialRun:
         options = Options(never_add=self.settings.never_add)
         return extend_candidate(self.candidate, denials, identity, options, self.context.clock())
 
-    def _recorded_denials(self, number: int) -> list[TrialDenial]:
-        sessions = [self.tags.session_name(round_number) for round_number in range(1, number + 1)]
-        usages_by_session = self.records.denied_usages(
-            sessions, self.strategy.acting_role, self.context.clock(), self._report_gap
+    def _recorded_denials(self) -> list[TrialDenial]:
+        usages_by_round = self.records.denied_usages(
+            self.marks, self.strategy.acting_role, self.context.clock(), self._report_gap
         )
-        current = sessions[-1]
+        current = self.marks[-1]
         return [
             denial
-            for name, usages in usages_by_session.items()
-            for denial in recorded_denials(usages, is_earlier=name != current)
+            for mark, usages in usages_by_round.items()
+            for denial in recorded_denials(usages, is_earlier=mark != current)
         ]
 
     def _report_gap(self, detail: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from leastpriv.aws.arns import principal_of, same_arn
+from leastpriv.aws.arns import principal_of, same_arn, session_of
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
@@ -18,6 +19,8 @@ from leastpriv.policy.document import Document
 from leastpriv.trial.cleanup import TRIAL_PATH, TrialTags, detach, remove_policy, remove_role, run_removals
 from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy
 from leastpriv.trial.process import Credentials
+
+_log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 
@@ -95,6 +98,8 @@ class Strategy(Protocol):
     """The candidate only narrows what the role itself is allowed."""
     acting_role: str
     """ARN of the role whose sessions the command runs in."""
+    own_session: str
+    """Name of the caller's own session, where the command runs in it with narrower keys; empty in the trial's own."""
 
     @property
     def may_lag(self) -> bool:
@@ -107,15 +112,24 @@ class Strategy(Protocol):
         """Removes all temporary resources; returns a sentence for each that remains. Raises no AwsError."""
 
 
+_SCOPED = "sts:GetScopedCredentials"
+
+
 class SessionPolicy:
-    """Assumes the target role with the candidate as session policy; the role itself does not change."""
+    """Takes credentials of the target role with the candidate as session policy; the role itself does not change.
+
+    Where the caller is a session of the role, AWS narrows its own credentials (GetScopedCredentials of the AWS STS API
+    reference, read 2026-11-27), which needs no trust policy that names the role. Else the role is assumed.
+    """
 
     narrows = True
+    own_session = ""
 
     def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep) -> None:
         """`tags` names temporary resources, `sleep` waits until they are in force."""
         self.acting_role = principal.arn
         self._aws, self._tags, self._sleep = aws, tags, sleep
+        self._may_scope = True
         self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
     @property
@@ -132,7 +146,12 @@ class SessionPolicy:
         """
         inline = as_session_policy(documents)
         if inline:
+            scoped = self._scoped(inline, number)
+            if scoped:
+                return scoped
+            self.own_session = ""
             return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), (), Policy=inline)
+        self.own_session = ""
         texts = as_managed_policies(documents)
         if not texts:
             raise InputError(
@@ -146,6 +165,25 @@ class SessionPolicy:
         self._policies.delete(earlier_arns)
         return credentials
 
+    def _scoped(self, policy: str, number: int) -> Credentials | None:
+        """Narrows the caller's credentials; None where it is no session of the role, or AWS does not narrow them."""
+        if not self._may_scope or not self._aws.is_temporary or not same_arn(self._aws.caller(), self.acting_role):
+            return None
+        description = self._tags.session_name(number)
+        try:
+            with translate_errors("narrowing the credentials", _SCOPED):
+                answer = self._aws.client("sts").get_scoped_credentials(
+                    Policy=policy, ScopedSessionDescription=description
+                )
+        except AwsError as error:
+            if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
+                raise
+            _log.info(f"Assuming the role: {error}")
+            self._may_scope = False
+            return None
+        self.own_session = session_of(self._aws.caller())
+        return _credentials(answer)
+
     def clean_up(self) -> list[str]:
         """Deletes the temporary managed policies."""
         return run_removals(self._policies.removals())
@@ -156,6 +194,7 @@ class TrialRole:
 
     narrows = False
     may_lag = True
+    own_session = ""
 
     def __init__(
         self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep, settle: float
@@ -272,13 +311,13 @@ def _assume_role(
                 raise _assume_role_error(error, aws, role) from error
             sleep(wait)
         else:
-            keys = answer["Credentials"]
-            return Credentials(
-                str(keys["AccessKeyId"]),
-                str(keys["SecretAccessKey"]),
-                str(keys["SessionToken"]),
-            )
+            return _credentials(answer)
     raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _credentials(answer: Mapping[str, Any]) -> Credentials:
+    keys = answer["Credentials"]
+    return Credentials(str(keys["AccessKeyId"]), str(keys["SecretAccessKey"]), str(keys["SessionToken"]))
 
 
 def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:

@@ -221,3 +221,15 @@ def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None
         for item in logged_denials([read_denial(message)], SESSION, two)
         if isinstance(item, TrialDenial)
     ] == [False]
+
+
+def test_a_session_that_others_use_too_proves_no_denial_of_this_trial() -> None:
+    identity = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True, own_session="17650000001")
+    own = "arn:aws:sts::111122223333:assumed-role/deploy/17650000001"
+    message = (
+        f"User: {own} is not authorized to perform: iam:PassRole on resource: arn:aws:iam::111122223333:role/app"
+        " because no session policy allows the iam:PassRole action"
+    )
+    (found,) = logged_denials([read_denial(message)], identity)
+    assert isinstance(found, TrialDenial)
+    assert (identity.has_session("17650000001"), found.is_certain) == (True, False)

@@ -55,6 +55,7 @@ class FileStrategy:
     narrows: bool = True
     may_lag: bool = False
     acting_role: str = ROLE
+    own_session: str = ""
     late: int = 0
     """Rounds by which the file lags behind, as IAM does."""
     policies: list[str] = field(default_factory=list)

@@ -19,6 +19,7 @@ from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Condition, Denial, DeniedBy, Gap, GapKind, Need, Scope, Usage
 from leastpriv.permissions.fact_tables import table
 
@@ -342,7 +343,7 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
         judged_by=tuple(sorted(each.context)),
     )
     alone = set(others) == {DeniedBy.SESSION}
-    return as_rehearsal_denial(denial, details.session) if alone else denial
+    return as_rehearsal_denial(denial, rehearsed=is_rehearsal(details.session)) if alone else denial
 
 
 def _conditions(each: Evaluation) -> tuple[Condition, ...]:

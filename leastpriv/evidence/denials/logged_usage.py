@@ -16,7 +16,7 @@ from leastpriv.evidence.denials.job_logs import LoggedDenial
 from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
 from leastpriv.evidence.denials.resource import fill_hidden_parts, has_hidden_part, resource_arn
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_id
+from leastpriv.evidence.runs import is_rehearsal, workflow_run_id
 from leastpriv.models import (
     Basis,
     Denial,
@@ -89,7 +89,7 @@ def _with_location(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run
     """Adds the location to a denial, and a missing principal from an equal denial in CloudTrail of the same run."""
     denial = replace(told, log=f"{one.file}:{one.line}")
     if denial.principal:
-        return as_rehearsal_denial(denial, session_of(denial.principal))
+        return as_rehearsal_denial(denial, rehearsed=is_rehearsal(session_of(denial.principal)))
     return replace(denial, principal=evidence.principal) if _is_corroborated(denial, evidence, run) else denial
 
 

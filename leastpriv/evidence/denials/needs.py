@@ -171,20 +171,20 @@ def logged_needs(denial: Denial, principal: str, known: Collection[str] = ()) ->
     return denied_needs(_NO_REQUEST, replace(denial, resource=resource))
 
 
-def as_rehearsal_denial(denial: Denial, session: str) -> Denial:
-    """Adjusts a denial in a rehearsal run, where the session policy is the proposal.
+def as_rehearsal_denial(denial: Denial, *, rehearsed: bool) -> Denial:
+    """Adjusts a denial; where it is of a rehearsal, the session policy is the proposal.
 
     What the session policy does not allow is missing in the proposal: the denial is mendable, and `denied_by` remains
     `session`. An explicit deny remains one, since no grant overrides it.
     """
     refused = denial.denied_by is DeniedBy.SESSION and not denial.explicit and bool(denial.actions)
-    return replace(denial, mendable=True, why="") if refused and is_rehearsal(session) else denial
+    return replace(denial, mendable=True, why="") if refused and rehearsed else denial
 
 
 def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another one."""
     told = decoder.decoded(_read(call.error_message, call.error_code))
-    denial = as_rehearsal_denial(told, call.session)
+    denial = as_rehearsal_denial(told, rehearsed=is_rehearsal(call.session))
     if not denial.principal:
         return denial
     is_own = same_arn(denial.principal, principal)

@@ -13,6 +13,7 @@ from typing import Any
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.outer_policies import NO_OUTER_POLICIES, OuterPolicies
 from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.diff.compare import ReplayEffect, replay_request
 from leastpriv.errors import AwsError, AwsErrorKind
@@ -66,35 +67,54 @@ class Batch:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedDecision:
+    """AWS's decision on one need."""
+
+    decision: str
+    sure: bool
+    """No condition key was missing."""
+    outer: str = ""
+    """The policy type outside the principal's own policies that denied it."""
+
+
 @dataclass(slots=True)
 class _Answers:
-    decisions: dict[tuple[str, str, Context], tuple[str, bool]] = field(default_factory=dict)
-    """(action in lower case, resource, context) -> AWS's decision, and whether no condition key was missing."""
+    decisions: dict[tuple[str, str, Context], SimulatedDecision] = field(default_factory=dict)
+    """(action in lower case, resource, context) -> AWS's decision."""
     unknown: list[str] = field(default_factory=list)
     """Actions that the simulator does not know."""
 
-    def of(self, need: SimulationRequest) -> tuple[str, bool] | None:
+    def of(self, need: SimulationRequest) -> SimulatedDecision | None:
         """Returns the answer to a need, if any."""
         return self.decisions.get((need.action.lower(), need.resource, need.context))
 
 
-def simulate(
-    aws: Aws, documents: Sequence[Document], need_decisions: Iterable[NeedDecision], principal: str, file: str
-) -> CheckResult:
-    """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure.
+@dataclass(frozen=True, slots=True)
+class SimulatedPolicies:
+    """All policies of the principal."""
 
-    `file` names the proposed policy in findings.
-    """
+    documents: Sequence[Document]
+    file: str = ""
+    """Name of the proposed policy in findings."""
+    outer: OuterPolicies = NO_OUTER_POLICIES
+    """Policies that limit the principal, where they are known; a need that they deny is a finding."""
+
+
+def simulate(
+    aws: Aws, policies: SimulatedPolicies, need_decisions: Iterable[NeedDecision], principal: str
+) -> CheckResult:
+    """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure."""
     asked, left_out = _simulation_requests(need_decisions, principal)
-    skipped = (
-        [f"{left_out:,} of the needs name their resource only in part, or in another account."] if left_out else []
-    )
+    skipped = [*policies.outer.unread]
+    if left_out:
+        skipped.append(f"{left_out:,} of the needs name their resource only in part, or in another account.")
     # Largest first, so that the limit skips few needs.
     made = sorted(batches(asked), key=_size, reverse=True)
     if len(made) > _MOST_REQUESTS:
         rest = sum(map(_size, made[_MOST_REQUESTS:]))
         skipped.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
-    texts = [text.text if (text := render_policy(document)) else "" for document in documents]
+    texts = [text.text if (text := render_policy(document)) else "" for document in policies.documents]
     if not all(map(_sendable, texts)):
         return CheckResult(
             SIMULATION, 0, (), ("A policy that AWS could not be sent as it is keeps it from simulating.",)
@@ -102,16 +122,16 @@ def simulate(
     answers, failure = _Answers(), ""
     try:
         for batch in made[:_MOST_REQUESTS]:
-            _simulate_batch(aws, texts, batch, answers)
+            _simulate_batch(aws, (texts, policies.outer), batch, answers)
     except AwsError as error:
         failure = str(error)
     if answers.unknown:
         skipped.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
     decided = [(need, answer) for need in asked if (answer := answers.of(need))]
-    unsure = sum(not sure for _, (_, sure) in decided)
+    unsure = sum(not answer.sure for _, answer in decided)
     if unsure:
         skipped.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
-    findings = _disagreements(decided, file)
+    findings = (*_disagreements(decided, policies.file), *_denied_outside(decided, policies.file))
     return CheckResult(SIMULATION, len(decided), findings, tuple(skipped), failure)
 
 
@@ -173,7 +193,10 @@ def _sendable(text: str) -> bool:
     return bool(text) and all(char in "\t\n\r" or " " <= char <= "\u00ff" for char in text)
 
 
-def _simulate_batch(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> None:
+_Texts = tuple[Sequence[str], OuterPolicies]
+
+
+def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch, answers: _Answers) -> None:
     """Simulates one batch; finds an action that the simulator rejects by halving.
 
     Raises AwsError if AWS does not answer or rejects the policies.
@@ -190,11 +213,12 @@ def _simulate_batch(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answ
             _simulate_batch(aws, texts, half, answers)
         return
     for result in results:
-        for resource, decision, sure in _decisions(result, batch):
-            answers.decisions[result["EvalActionName"].lower(), resource, batch.context] = decision, sure
+        for resource, decision in _decisions(result, batch):
+            answers.decisions[result["EvalActionName"].lower(), resource, batch.context] = decision
 
 
-def _simulate_once(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str, Any]]:
+def _simulate_once(aws: Aws, texts: _Texts, batch: Batch) -> list[Mapping[str, Any]]:
+    own, outer = texts
     entries = [
         {
             "ContextKeyName": key,
@@ -203,48 +227,72 @@ def _simulate_once(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping
         }
         for key, values in batch.context
     ]
-    resources = {} if batch.resources == ("*",) else {"ResourceArns": list(batch.resources)}
+    more: dict[str, Any] = {} if batch.resources == ("*",) else {"ResourceArns": list(batch.resources)}
+    if outer.boundary:
+        more["PermissionsBoundaryPolicyInputList"] = [outer.boundary]
+    if outer.scps:
+        levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
+        more["OrderedOrganizationPolicyInputList"] = levels
     with translate_errors("having the replay simulated", _ACTION):
         pages = (
             aws.client("iam")
             .get_paginator("simulate_custom_policy")
-            .paginate(PolicyInputList=list(texts), ActionNames=list(batch.actions), ContextEntries=entries, **resources)
+            .paginate(PolicyInputList=list(own), ActionNames=list(batch.actions), ContextEntries=entries, **more)
         )
         return [result for page in pages for result in page.get("EvaluationResults", ())]
 
 
-def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str, bool]]:
-    """Yields each resource with its decision, and whether no condition key was missing.
+def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, SimulatedDecision]]:
+    """Yields each resource with its decision.
 
     `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); in older answers it
     is the resource.
     """
-    organisation = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
     for each in result.get("ResourceSpecificResults", ()):
-        sure = not each.get("MissingContextValues") and organisation
-        yield each["EvalResourceName"], each["EvalResourceDecision"], sure
+        yield each["EvalResourceName"], _decision(each["EvalResourceDecision"], each, result)
     if not result.get("ResourceSpecificResults"):
         named = result.get("EvalResourceName", "")
         whole = batch.resources[0] if len(batch.resources) == 1 else named
-        yield whole, result["EvalDecision"], not result.get("MissingContextValues") and organisation
+        yield whole, _decision(result["EvalDecision"], result, result)
+
+
+def _decision(decision: str, each: Mapping[str, Any], result: Mapping[str, Any]) -> SimulatedDecision:
+    in_organization = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
+    boundary = each.get("PermissionsBoundaryDecisionDetail", result.get("PermissionsBoundaryDecisionDetail", {}))
+    outer = "" if boundary.get("AllowedByPermissionsBoundary", True) else "the permissions boundary of the principal"
+    outer = outer if in_organization else "a service control policy of the organization"
+    return SimulatedDecision(decision, not each.get("MissingContextValues"), outer)
 
 
 def _disagreements(
-    decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str
+    decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
 ) -> tuple[CheckFinding, ...]:
     """Returns findings where AWS and our replay are both certain and disagree."""
     findings: dict[CheckFinding, None] = {}
-    for need, (decision, sure) in decided:
+    for need, answer in decided:
         if (
-            sure
+            answer.sure
+            and not answer.outer
             and need.replay_effect in ("allowed", *_NEVER)
-            and (need.replay_effect == "allowed") != (decision == "allowed")
+            and (need.replay_effect == "allowed") != (answer.decision == "allowed")
         ):
             text = (
                 f"{need.action} on {need.resource}: our replay says {_words(need.replay_effect)}, AWS's simulation "
-                f"{_words(decision)}."
+                f"{_words(answer.decision)}."
             )
             findings[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None
+    return tuple(findings)
+
+
+def _denied_outside(
+    decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
+) -> tuple[CheckFinding, ...]:
+    """Returns findings on needs that the principal's own policies allow and a policy outside of them denies."""
+    findings: dict[CheckFinding, None] = {}
+    for need, answer in decided:
+        if answer.sure and answer.outer and need.replay_effect == "allowed" and answer.decision != "allowed":
+            text = f"{need.action} on {need.resource} is used, and {answer.outer} denies it now: no grant helps."
+            findings[CheckFinding(Severity.WARNING, "DENIED_OUTSIDE", text, file)] = None
     return tuple(findings)
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
+from leastpriv.aws_checks.outer_policies import read_outer_policies
 from leastpriv.aws_checks.rendered_policy import TrustPolicy, trust_policies
-from leastpriv.aws_checks.simulate import simulate
+from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.config.settings import Settings
 from leastpriv.errors import LeastprivError
@@ -91,7 +92,10 @@ def check_proposal(
     checked = CheckedProposal(proposal, files, trusts)
     try:
         aws = session.aws()
-        found = run_free_checks(aws, checked, context.proof, attached, context.principal)
+        boundary = context.live.boundary if context.live else ""
+        outer = read_outer_policies(aws, settings.principal, boundary)
+        policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
+        found = run_free_checks(aws, checked, context.proof, policies, context.principal)
         return (*found, *(run_paid_checks(aws, checked, settings.options.never_add) if paid else ()))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
@@ -118,17 +122,17 @@ class CheckedProposal:
 
 
 def run_free_checks(
-    aws: Aws, checked: CheckedProposal, proof: Proof, attached: Sequence[Document], principal: str
+    aws: Aws, checked: CheckedProposal, proof: Proof, policies: SimulatedPolicies, principal: str
 ) -> tuple[CheckResult, ...]:
     """Runs ValidatePolicy and SimulateCustomPolicy; an AwsError becomes the failure of its result.
 
-    `attached` are the principal's other policies, which the simulation evaluates together with the proposed ones.
+    `policies` are all that the simulation evaluates: the proposed ones, others of the principal, and those around them.
     """
     _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
     files = checked.files
     results = (
         validate(aws, files, checked.proposal.committed, checked.trust_policies()),
-        simulate(aws, [*files.values(), *attached], proof.need_decisions, principal, next(iter(files), "")),
+        simulate(aws, policies, proof.need_decisions, principal),
     )
     for result in results:
         if result.failure:

@@ -13,7 +13,7 @@ from leastpriv.aws import session as door
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.custom_checks import Check, paid_checks, run_checks
 from leastpriv.aws_checks.rendered_policy import read_trust_policy
-from leastpriv.aws_checks.simulate import simulate
+from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.models import ChangeKind, Permission
 from leastpriv.policy.document import parse
@@ -49,7 +49,11 @@ def _run_paid_check(aws: Aws, operation: str) -> CheckResult:
 def _run_check(name: str, aws: Aws, *, many: bool) -> CheckResult:
     if name == "ValidatePolicy":
         return validate(aws, {"p.json": DOUBTFUL if many else POLICY}, None)
-    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _run_paid_check(aws, name)
+    return (
+        simulate(aws, SimulatedPolicies([POLICY], "p.json"), NEEDS, ROLE)
+        if name.startswith("Simulate")
+        else _run_paid_check(aws, name)
+    )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")

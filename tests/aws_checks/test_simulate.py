@@ -8,7 +8,7 @@ import pytest
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import simulate as door
-from leastpriv.aws_checks.simulate import Batch, SimulationRequest, batches, simulate
+from leastpriv.aws_checks.simulate import Batch, SimulatedPolicies, SimulationRequest, batches, simulate
 from leastpriv.diff.compare import ReplayEffect
 from leastpriv.models import Condition, Permission
 from leastpriv.policy.document import Document, parse
@@ -141,4 +141,4 @@ def _policy(actions: list[str], resource: str) -> Document:
 
 
 def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[NeedDecision]) -> CheckResult:
-    return simulate(Aws.open(aws.environment()), documents, needs, ROLE, "p.json")
+    return simulate(Aws.open(aws.environment()), SimulatedPolicies(documents, "p.json"), needs, ROLE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.simulate import simulate
+from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
 from leastpriv.proposal.proof import NeedDecision
 from tests.end_to_end.lab.lab import Lab
 from tests.test_cases import CASES, run_case
@@ -25,7 +25,7 @@ def test_an_independent_evaluator_agrees_on_every_replayed_need(lab: Lab, tmp_pa
         subject = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path / path.stem).context
         needs = [each for each in subject.proof.need_decisions if _can_decide(each)]
         documents = [*subject.proposal.documents, *subject.attached_documents]
-        found = simulate(aws, documents, needs, subject.principal, subject.policy_file)
+        found = simulate(aws, SimulatedPolicies(documents, subject.policy_file), needs, subject.principal)
         assert (found.failure, [remark.text for remark in found.findings]) == ("", []), path.name
         asked += found.asked
     assert asked > 150

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.policy.syntax_tree import Node
@@ -105,8 +106,16 @@ class PolicyChecks(FakeAws):
         unknown = [name for name in given["ActionNames"] if name.lower() in _UNKNOWN_TO_THE_SIMULATOR]
         if unknown:
             raise RefusedError("InvalidInput", f"Invalid Action: {unknown[0]}")
+        limits = _Limits(
+            [_parsed(text) for text in given.get("PermissionsBoundaryPolicyInputList", ())],
+            [
+                [_parsed(text) for text in level["ServiceControlPolicyInputList"]]
+                for level in given.get("OrderedOrganizationPolicyInputList", ())
+            ],
+        )
         results = [
-            self._simulated(policies, action, given.get("ResourceArns"), context) for action in given["ActionNames"]
+            limits.limited(self._simulated(policies, action, given.get("ResourceArns"), context), context)
+            for action in given["ActionNames"]
         ]
         start = int(given.get("Marker", "0"))
         cut = start + _PAGE < len(results)
@@ -142,6 +151,37 @@ class PolicyChecks(FakeAws):
             "MissingContextValues": sorted({key for _, _, missing in every for key in missing}),
             **({"ResourceSpecificResults": specific} if resources else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """A permissions boundary, and the SCPs of each level from the root to the account."""
+
+    boundary: Sequence[Policy]
+    levels: Sequence[Sequence[Policy]]
+
+    def limited(self, result: Mapping[str, Any], context: Mapping[str, list[str]]) -> Mapping[str, Any]:
+        """A result of the principal's own policies, under the limits."""
+        action = result["EvalActionName"]
+        specific = result.get("ResourceSpecificResults", ())
+        names = [each["EvalResourceName"] for each in specific] or ["*"]
+        organization = all(
+            decide(level, action, name, context)[0] == "allowed" for level in self.levels for name in names
+        )
+        within = {
+            name: not self.boundary or decide(self.boundary, action, name, context)[0] == "allowed" for name in names
+        }
+
+        def answer(key: str, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+            found = dict(own) if organization and within[name] else {**own, key: "implicitDeny"}
+            detail = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": within[name]}}
+            return {**found, **(detail if self.boundary else {})}
+
+        shown = [answer("EvalResourceDecision", each["EvalResourceName"], each) for each in specific]
+        worst = next((name for name in names if not within[name]), names[0])
+        whole = answer("EvalDecision", worst, result) | ({"ResourceSpecificResults": shown} if shown else {})
+        detail = {"OrganizationsDecisionDetail": {"AllowedByOrganizations": organization}}
+        return {**whole, **(detail if self.levels else {})}
 
 
 def decide(

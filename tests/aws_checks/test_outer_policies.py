@@ -1,0 +1,122 @@
+"""A proposal is simulated under the account's SCPs and the role's boundary, where the reader may read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.outer_policies import OuterPolicies, read_outer_policies
+from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
+from leastpriv.models import Permission
+from leastpriv.policy.document import parse
+from leastpriv.proposal.models import CheckResult, Severity
+from leastpriv.proposal.proof import NeedDecision
+from tests.fakes.aws.organization import FULL_ACCESS, Organization
+from tests.fakes.aws.policy_checks import PolicyChecks
+from tests.fakes.aws.server import Asked, RefusedError
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+BOUNDARY = "arn:aws:iam::111122223333:policy/limit"
+QUEUE, TOPIC = "arn:aws:sqs:eu-west-1:111122223333:orders", "arn:aws:sns:eu-west-1:111122223333:orders"
+NO_QUEUES = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}]}
+ONLY_QUEUES = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
+NEEDS = [NeedDecision(Permission(action, arn), "eu-west-1", "allowed", None, None) for action, arn in
+         (("sqs:SendMessage", QUEUE), ("sns:Publish", TOPIC))]  # fmt: skip
+LEVELS = ["r-abcd", "ou-abcd-11111111", "111122223333"]
+
+
+@pytest.fixture
+def organization() -> Organization:
+    return Organization(policies={"p-FullAWSAccess": FULL_ACCESS, "p-noqueues": NO_QUEUES})
+
+
+@pytest.fixture
+def aws(organization: Organization) -> Iterator[PolicyChecks]:
+    with PolicyChecks() as running:
+        running.operations |= organization.operations()
+        running.operations |= {"iam:GetPolicy": _policy, "iam:GetPolicyVersion": _version}
+        yield running
+
+
+def _policy(_: Asked) -> Mapping[str, Any]:
+    return {"Policy": {"DefaultVersionId": "v2", "Arn": BOUNDARY}}
+
+
+def _version(asked: Asked) -> Mapping[str, Any]:
+    assert asked.parameters["VersionId"] == "v2"
+    return {"PolicyVersion": {"Document": json.dumps(ONLY_QUEUES), "VersionId": "v2"}}
+
+
+def outer(aws: PolicyChecks, boundary: str = "") -> OuterPolicies:
+    return read_outer_policies(Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary)
+
+
+def simulated(aws: PolicyChecks, policies: OuterPolicies) -> CheckResult:
+    document = parse(json.dumps(FULL_ACCESS).encode(), "p.json")
+    return simulate(Aws.open(aws.environment()), SimulatedPolicies([document], "p.json", policies), NEEDS, ROLE)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_used_action_that_an_scp_of_any_level_denies_is_reported(
+    aws: PolicyChecks, organization: Organization, level: str
+) -> None:
+    organization.attached = {level: ["p-noqueues"]}
+    policies = outer(aws)
+    assert [len(each) for each in policies.scps] == [1 + (each == level) for each in LEVELS]
+    found = simulated(aws, policies)
+    assert [(each.severity, each.text) for each in found.findings] == [
+        (
+            Severity.WARNING,
+            f"sqs:SendMessage on {QUEUE} is used, and a service control policy of the organization denies it now: "
+            "no grant helps.",
+        )
+    ]
+    (request,) = aws.asked("SimulateCustomPolicy")[:1]
+    assert len(request["OrderedOrganizationPolicyInputList"]) == 3
+
+
+def test_a_used_action_outside_the_boundary_is_reported(aws: PolicyChecks) -> None:
+    found = simulated(aws, outer(aws, BOUNDARY))
+    assert [each.text for each in found.findings] == [
+        f"sns:Publish on {TOPIC} is used, and the permissions boundary of the principal denies it now: no grant helps."
+    ]
+
+
+def test_within_the_limits_there_is_no_finding(aws: PolicyChecks) -> None:
+    assert simulated(aws, outer(aws)).findings == ()
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "AWSOrganizationsNotInUseException"])
+def test_a_member_account_does_without_scps(aws: PolicyChecks, code: str) -> None:
+    def refuse(_: Asked) -> Mapping[str, Any]:
+        raise RefusedError(code, "no")
+
+    aws.operations["organizations:ListParents"] = refuse
+    policies = outer(aws)
+    assert policies == OuterPolicies()
+    assert simulated(aws, policies).findings == ()
+    assert "OrderedOrganizationPolicyInputList" not in aws.asked("SimulateCustomPolicy")[0]
+
+
+def test_an_scp_that_may_not_be_read_leaves_out_all(aws: PolicyChecks) -> None:
+    aws.refuse("DescribePolicy", "AccessDeniedException", "no")
+    assert outer(aws).scps == ()
+
+
+def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
+    aws.refuse("GetPolicyVersion", "AccessDenied", "no", 403)
+    policies = outer(aws, BOUNDARY)
+    assert policies.boundary == ""
+    assert policies.unread[0].startswith("The permissions boundary is not known: AWS refused iam:GetPolicyVersion")
+    assert simulated(aws, policies).skipped_sources == policies.unread
+
+
+def test_throttled_requests_are_repeated(aws: PolicyChecks) -> None:
+    aws.refuse("ListParents", "TooManyRequestsException", "slow down", times=1)
+    found = read_outer_policies(Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "")
+    assert len(found.scps) == 3

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
-from leastpriv.evidence.aws_findings.models import AccessReport, GeneratedPolicy, Recommendation, UnusedAccess
+from leastpriv.evidence.aws_findings.models import (
+    AccessReport,
+    GeneratedPolicy,
+    InternalAccess,
+    Recommendation,
+    UnusedAccess,
+)
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
@@ -21,6 +27,7 @@ from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, day, joined, plural
 
 _MOST_QUESTIONS = 40
+_MOST_RESOURCES = 10
 _WHY = {
     UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "
     "or not at all?",
@@ -97,6 +104,7 @@ def findings_section(context: ReportContext) -> Iterator[str]:
     lines = [
         *(_last_accessed(hints.access, context) if hints.access else ()),
         *(line for unused in hints.unused for line in _unused(unused, context)),
+        *_internal_access(hints.inside),
     ]
     if lines:
         yield "### AWS's own word on the use\n\n" + "\n".join(lines)
@@ -152,6 +160,16 @@ def _dropped_services(context: ReportContext, idle: frozenset[str]) -> list[str]
     gone = {action.partition(":")[0] for change in changes if change.granted > 1 for action in change.removed_actions}
     used = {usage.need.permission.action.partition(":")[0] for usage in context.evidence.usages}
     return sorted((gone & idle) - used)
+
+
+def _internal_access(found: Sequence[InternalAccess]) -> Iterator[str]:
+    """Lists the monitored resources that the role reaches as deployed: what an attacker of its jobs would reach."""
+    for each in found[:_MOST_RESOURCES]:
+        actions = f": {codes(each.actions, 6)}" if each.actions else ""
+        found_by = f"the analyzer {code(each.analyzer)} finds that the role reaches"
+        yield f"- **Internal access**: {found_by} {code(each.resource)}{actions}."
+    if len(found) > _MOST_RESOURCES:
+        yield f"- … and {plural(len(found) - _MOST_RESOURCES, 'more monitored resource')}."
 
 
 def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:

@@ -6,7 +6,13 @@ from datetime import datetime
 
 from leastpriv import __version__
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.aws_findings.models import AccessReport, GeneratedPolicy, LastAccess, UnusedAccess
+from leastpriv.evidence.aws_findings.models import (
+    AccessReport,
+    GeneratedPolicy,
+    InternalAccess,
+    LastAccess,
+    UnusedAccess,
+)
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import Pattern
@@ -176,6 +182,10 @@ def suggested_action_value(suggestion: SuggestedAction) -> dict[str, object]:
     }
 
 
+def _inside(found: InternalAccess) -> dict[str, object]:
+    return {"analyzer": found.analyzer, "resource": found.resource, "actions": list(found.actions)}
+
+
 def aws_findings_value(context: ReportContext) -> dict[str, object]:
     """AWS's findings by source; null without an answer, for which `unasked` gives the reason."""
     hints = context.evidence.aws_findings
@@ -194,6 +204,7 @@ def aws_findings_value(context: ReportContext) -> dict[str, object]:
             {"principal": each.principal, "public": each.is_public, "conditions": dict(each.conditions)}
             for each in hints.outside
         ],
+        **({"inside_access": [_inside(each) for each in hints.inside]} if hints.inside else {}),
         "resource_types": {
             "asked": list(hints.declared.types),
             "untold": list(hints.declared.untold),

@@ -1,4 +1,4 @@
-"""Reads findings of the existing IAM Access Analyzers about a role or user: unused access and external access.
+"""Reads findings of the existing IAM Access Analyzers about a role or user: unused, external and internal access.
 
 Reading findings is free. An unused-access analyzer costs a charge for each role and user that it monitors, so none is
 created (data/costs.tsv).
@@ -14,7 +14,7 @@ from typing import Any
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.aws_findings.models import ExternalAccess, Recommendation, UnusedAccess
+from leastpriv.evidence.aws_findings.models import ExternalAccess, InternalAccess, Recommendation, UnusedAccess
 from leastpriv.evidence.aws_findings.policy_generation import grants_of
 
 _log = logging.getLogger(__name__)
@@ -55,15 +55,20 @@ def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -
     Raises:
         AwsError: AWS denied the request, or failed.
     """
-    wanted = {"resource": {"eq": [resource]}, "status": {"eq": ["ACTIVE"]}}
+    for each in _listed(client, analyzer, {"resource": {"eq": [resource]}}):
+        # Check the filter again: a finding about another role would be a false statement about this one.
+        if each.get("findingType") in kinds and each["resource"] == resource:
+            yield _whole(client, analyzer, str(each["id"]))
+
+
+def _listed(client: Any, analyzer: Analyzer, criteria: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields the summaries of active findings."""
+    wanted = {**criteria, "status": {"eq": ["ACTIVE"]}}
     token: dict[str, str] = {}
     while True:
         with translate_errors(f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"):
             page = client.list_findings_v2(analyzerArn=analyzer.arn, filter=wanted, **token)
-        for each in page["findings"]:
-            # Check the filter again: a finding about another role would be a false statement about this one.
-            if each.get("findingType") in kinds and each["resource"] == resource and each["status"] == "ACTIVE":
-                yield _whole(client, analyzer, str(each["id"]))
+        yield from (each for each in page["findings"] if each["status"] == "ACTIVE")
         if not page.get("nextToken"):
             return
         token = {"nextToken": page["nextToken"]}
@@ -194,3 +199,30 @@ def _read(details: dict[str, Any]) -> ExternalAccess:
     is_public = bool(details.get("isPublic")) or principals == ["AWS *"]
     conditions = {str(key): str(value) for key, value in (details.get("condition") or {}).items()}
     return ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)
+
+
+_INTERNAL_KINDS = ("ACCOUNT_INTERNAL_ACCESS", "ORGANIZATION_INTERNAL_ACCESS")
+_MOST_INTERNAL = 100
+"""Most findings that are read, with a request each."""
+
+
+def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, ...]:
+    """Reads which monitored resources the principal reaches, from the internal-access analyzers in the client's region.
+
+    Raises:
+        AwsError: AWS denied the request, or failed.
+    """
+    found: dict[tuple[str, str], set[str]] = {}
+    count = 0
+    for analyzer in (analyzer for kind in _INTERNAL_KINDS for analyzer in list_analyzers(client, kind)):
+        for summary in _listed(client, analyzer, {"principal.AWS": {"eq": [principal]}}):
+            if summary.get("findingType") != "InternalAccess" or count == _MOST_INTERNAL:
+                continue
+            count += 1
+            for detail in _whole(client, analyzer, str(summary["id"]))["findingDetails"]:
+                inside = detail.get("internalAccessDetails") or {}
+                # Check the filter again: the summary has no principal.
+                if principal in (inside.get("principal") or {}).values():
+                    actions = found.setdefault((analyzer.name, str(summary.get("resource") or "")), set())
+                    actions.update(map(str, inside.get("action") or ()))
+    return tuple(InternalAccess(*key, tuple(sorted(actions))) for key, actions in found.items())

@@ -6,12 +6,17 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
-from leastpriv.evidence.aws_findings.access_analyzer import read_external_access, read_unused_access
+from leastpriv.evidence.aws_findings.access_analyzer import (
+    read_external_access,
+    read_internal_access,
+    read_unused_access,
+)
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, generate_policy
 from leastpriv.models import Principal
@@ -51,7 +56,7 @@ def collect_aws_findings(
         asked.append(source)
         return found
 
-    report = unused = outside = generated = None
+    report = unused = outside = inside = generated = None
     soon = replace(waiting, longest=min(waiting.longest, _SOON))
     if access:
         home = aws.region or home_region("iam", principal.partition)
@@ -63,10 +68,16 @@ def collect_aws_findings(
             "unused access findings", lambda: read_unused_access(aws.client("accessanalyzer"), principal.arn, soon)
         )
         if principal.kind == "role":
-            outside = tried(
-                "external access findings", lambda: read_external_access(aws.client("accessanalyzer"), principal.arn)
+            analyzer = partial(aws.client, "accessanalyzer")
+            both = tried(
+                "external access findings",
+                lambda: (
+                    read_external_access(analyzer(), principal.arn),
+                    read_internal_access(analyzer(), principal.arn),
+                ),
             )
-            if outside is None and "external access findings" in asked:
+            outside, inside = both or (None, ())
+            if both and outside is None:
                 unasked.append(SkippedSource("external access findings", f"there is no such analyzer in {aws.region}."))
     if generation:
         # Last, because it takes minutes.
@@ -76,7 +87,7 @@ def collect_aws_findings(
             "policy generation",
             lambda: generate_policy(aws.client("accessanalyzer", region), principal.arn, settings, start, waiting),
         )
-    return AwsFindings(report, generated, unused or (), outside or (), tuple(unasked), tuple(asked))
+    return AwsFindings(report, generated, unused or (), outside or (), inside or (), tuple(unasked), tuple(asked))
 
 
 def costs(source: str) -> Iterator[str]:

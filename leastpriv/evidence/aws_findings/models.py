@@ -185,6 +185,15 @@ def _names_one(values: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class InternalAccess:
+    """A resource that an internal-access analyzer monitors and that the principal reaches."""
+
+    analyzer: str
+    resource: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedSource:
     """A source that returned no findings, and why."""
 
@@ -201,6 +210,7 @@ class AwsFindings:
     generated: GeneratedPolicy | None = None
     unused: tuple[UnusedAccess, ...] = ()
     outside: tuple[ExternalAccess, ...] = ()
+    inside: tuple[InternalAccess, ...] = ()
     skipped_sources: tuple[SkippedSource, ...] = ()
     asked: tuple[str, ...] = ()
     """Sources that answered, even with an empty result."""

@@ -13,7 +13,7 @@ from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
-from leastpriv.evidence.aws_findings.models import AwsFindings, ExternalAccess, Recommendation
+from leastpriv.evidence.aws_findings.models import AwsFindings, ExternalAccess, InternalAccess, Recommendation
 from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
@@ -161,6 +161,22 @@ def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door:
         ("AWS arn:aws:iam::999999999999:root", False),
         ("Federated token.actions.githubusercontent.com", True),
     ]
+
+
+def test_the_monitored_resources_that_the_role_reaches_are_read(account: Account, aws: FakeAws, door: Aws) -> None:
+    bucket = "arn:aws:s3:::secrets"
+
+    def reached(principal: str, *actions: str) -> dict[str, object]:
+        return {"internalAccessDetails": {"action": list(actions), "principal": {"AWS": principal}}}
+
+    account.analyzer.analyzers["ACCOUNT_INTERNAL_ACCESS/inside"] = [
+        Finding("i1", bucket, "InternalAccess", [reached(ROLE, "s3:GetObject"), reached(ROLE, "s3:PutObject")]),
+        Finding("i2", bucket, "InternalAccess", [reached(OTHER, "s3:GetObject")]),
+        Finding("i3", bucket, "InternalAccess", [reached(ROLE, "s3:DeleteObject")], status="RESOLVED"),
+    ]
+    hints = account.aws_findings(door)
+    assert hints.inside == (InternalAccess("inside", bucket, ("s3:GetObject", "s3:PutObject")),)
+    assert not hints.skipped_sources
 
 
 def test_unused_credentials_of_a_user_are_read(account: Account, aws: FakeAws, door: Aws) -> None:

@@ -167,11 +167,7 @@ class AccessAnalyzer:
 
     def _list_findings(self, asked: Asked) -> Mapping[str, Any]:
         wanted = asked.parameters["filter"]
-        rows = [
-            self._about(finding)
-            for finding in self._of(asked)
-            if finding.resource in wanted["resource"]["eq"] and finding.status in wanted["status"]["eq"]
-        ]
+        rows = [self._about(finding) for finding in self._of(asked) if _fits(finding, wanted)]
         return _paged(asked, "findings", rows)
 
     def _about(self, finding: Finding) -> dict[str, Any]:
@@ -213,6 +209,17 @@ class AccessAnalyzer:
             error = {"code": self.unrecommended, "message": "The recommendation failed."}
             return {**about, "status": "FAILED", "error": error}
         return {**about, "status": "SUCCEEDED", **_paged(asked, "recommendedSteps", finding.steps)}
+
+
+def _fits(finding: Finding, wanted: Mapping[str, Any]) -> bool:
+    """Whether a finding has the resource, the status and the principal of a filter."""
+    details = [detail.get("internalAccessDetails", {}) for detail in finding.details]
+    names = [name for detail in details for name in detail.get("principal", {}).values()]
+    return (
+        finding.resource in wanted.get("resource", {}).get("eq", [finding.resource])
+        and finding.status in wanted["status"]["eq"]
+        and ("principal.AWS" not in wanted or any(name in wanted["principal.AWS"]["eq"] for name in names))
+    )
 
 
 def _first(job: Job) -> datetime:

@@ -108,7 +108,8 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     pull = runner.pull_request_event()
     base = github.fork_point(pull.base, pull.head)
     files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
-    if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
+    declares = target.settings.templates or target.settings.plans
+    if not declares and all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _unchanged(target, github, pull, runner, console)
     from leastpriv.pipeline.review import EditedVersions, report_review, review_outputs, run_review
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need
 from leastpriv.pipeline.context import Target
+from leastpriv.proposal.preflight import DeclaredChange
 
 if TYPE_CHECKING:
     from leastpriv.evidence.declared.models import Declaration
+
+ReadFile = Callable[[str], bytes | None]
+"""Content of a file by its path; None where there is none."""
 
 
 def declarations_of(target: Target) -> tuple[Declaration, ...]:
@@ -57,3 +61,42 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
         unread=tuple(sorted({name for declaration in declarations for name in declaration.unknown_types})),
     )
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
+
+
+def declared_change(target: Target, before: ReadFile, after: ReadFile) -> DeclaredChange | None:
+    """Reads what a change of templates and plans needs; None where the inputs name none.
+
+    Args:
+        target: the target.
+        before: a file by its path, without the change; a template that it lacks is new.
+        after: the same with the change; what it lacks is read in the workspace, as `cdk.out` and plans are.
+
+    Raises:
+        InputError: a template or plan cannot be read.
+    """
+    settings = target.settings
+    if not (settings.templates or settings.plans):
+        return None
+    from leastpriv.evidence.declared.changes import changed_resources
+    from leastpriv.evidence.declared.models import Place
+    from leastpriv.evidence.declared.needs import needs_of
+    from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
+
+    place = Place.of(target.role, settings.aws_regions)
+    committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
+    others = [name for name in settings.templates if name not in committed]
+    changes = [
+        changed_resources(
+            read_stack(name, before, place) if before(split_stack(name)[1]) is not None else None,
+            read_stack(name, after, place),
+        )
+        for name in committed
+    ]
+    built = read_declarations(others, settings.plans, target.role, place, target.workspace)
+    changes += [changed_resources(None, each) for each in built]
+    return DeclaredChange(
+        sources=tuple(change.made.source for change in changes),
+        made=tuple(need for change in changes for need in needs_of(change.made, place)),
+        kept=tuple(need for change in changes for need in needs_of(change.kept, place)),
+        unread=tuple(sorted({name for change in changes for name in change.made.unknown_types})),
+    )

@@ -12,6 +12,7 @@ from leastpriv.github_actions.output_files import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.collect_evidence import read_target
 from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.declared import declared_change
 from leastpriv.pipeline.load_policies import (
     holds_policy,
     managed_policies,
@@ -22,6 +23,7 @@ from leastpriv.pipeline.load_policies import (
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location
+from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.report.context import ReviewContext
@@ -61,9 +63,14 @@ class ReviewResult:
         return self.context.review.breaks
 
     @property
+    def lacks_permissions(self) -> bool:
+        """Whether a template or plan needs permissions that the role lacks."""
+        return bool(self.context.preflight and self.context.preflight.missing)
+
+    @property
     def has_changes(self) -> bool:
-        """Whether any permission changes."""
-        return self.context.review.verdict is not ReviewVerdict.UNCHANGED
+        """Whether any permission changes, or the infrastructure changes."""
+        return self.context.review.verdict is not ReviewVerdict.UNCHANGED or self.context.preflight is not None
 
 
 def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
@@ -83,13 +90,15 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
         [*_attached(read, named, settings), *managed.documents] for read in (edited.before, edited.after)
     )
     named = (*named, *managed.names)
+    change = declared_change(target, edited.before, edited.after)
     reading = read_target(run, target)
     evidence = with_account_gaps(reading.evidence, managed)
+    head = PolicyVersion(after, beside_after)
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
         review=review(
-            PolicyVersion(before, beside_before), PolicyVersion(after, beside_after), evidence, settings.options
+            PolicyVersion(before, beside_before), head, evidence, settings.options, change.needs if change else ()
         ),
         evidence=evidence,
         attached=named,
@@ -97,6 +106,8 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
         run_url=run.run_url,
         missing_calls="" if evidence.usages else reading.missing_calls,
         fails_without_calls=settings.fails_without_calls,
+        preflight=preflight(change, head.documents, evidence, settings.options) if change else None,
+        declares=change is not None,
     )
     title = review_title(context)
     _log.info(title)
@@ -104,14 +115,17 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
 
 
 def report_review(result: ReviewResult, console: Console) -> int:
-    """Returns the exit code 0, or 3 where recorded calls would be denied; reports that."""
+    """Returns the exit code 0, or 3 where recorded calls would be denied or permissions are missing; reports that."""
     if result.context.missing_calls:
         show = console.error if result.context.fails_without_calls else console.warning
         show(result.context.missing_calls)
         return 1 if result.context.fails_without_calls else 0
+    name = result.context.policy_file
+    if not result.breaks and result.lacks_permissions:
+        console.error(f"{name} lacks permissions ({result.title}): exit code {DENIES_EXIT_CODE}.")
+        return DENIES_EXIT_CODE
     if not result.breaks:
         return 0
-    name = result.context.policy_file
     console.error(f"{name} would refuse recorded calls ({result.title}): exit code {DENIES_EXIT_CODE}.")
     return DENIES_EXIT_CODE
 

@@ -15,7 +15,8 @@ from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff, PolicyDiff, dif
 from leastpriv.diff.statement_coverage import EXCLUDED
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage
-from leastpriv.permissions.patterns import resource_overlaps
+from leastpriv.permissions.patterns import resource_covers, resource_overlaps
+from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
@@ -137,8 +138,22 @@ class PolicyVersion:
         return [*([self.document] if self.document else []), *self.attached]
 
 
-def review(base: PolicyVersion, head: PolicyVersion, evidence: Evidence, options: Options = _DEFAULTS) -> Review:
-    """Compares a policy at the pull request's base with the one at its head."""
+def review(
+    base: PolicyVersion,
+    head: PolicyVersion,
+    evidence: Evidence,
+    options: Options = _DEFAULTS,
+    declared: Sequence[Need] = (),
+) -> Review:
+    """Compares a policy at the pull request's base with the one at its head.
+
+    Args:
+        base: the version before.
+        head: the version after.
+        evidence: recorded calls of the role.
+        options: the user's limits.
+        declared: what the templates and plans of the same pull request need; no evidence, but a reason.
+    """
     found = diff_policies(base.document, head.document, head.attached)
     documents_before, documents_after = base.documents, head.documents
     changes = access_changes(evidence, documents_before, documents_after)
@@ -147,7 +162,9 @@ def review(base: PolicyVersion, head: PolicyVersion, evidence: Evidence, options
     context = guard_context(evidence, options, then.missing, policies=documents_before)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
-        additions=tuple(_addition(edit, _entry(edit, now, evidence), changes, context) for edit in found.added),
+        additions=tuple(
+            _addition(edit, _entry(edit, now, evidence), changes, (context, declared)) for edit in found.added
+        ),
         denies_removed=tuple(
             DenyChange(edit, (), _decided_by(edit, changes.granted, documents_before, evidence.principal))
             for edit in found.denies_removed
@@ -236,7 +253,10 @@ def _evidence_guard(candidate: RemovalCandidate, context: GuardContext) -> Guard
     return None
 
 
-def _addition(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext) -> Addition:
+def _addition(
+    edit: EntryDiff, entry: Entry, changes: AccessChanges, reasons: tuple[GuardContext, Sequence[Need]]
+) -> Addition:
+    context, declared = reasons
     asked = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
     others = set(edit.actions).difference(*never.values())
@@ -245,6 +265,8 @@ def _addition(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gu
         for action in edit.actions
         if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
     )
+    named = {action: need.because for action in unproven if (need := _declared_for(action, edit.on, declared))}
+    unproven = tuple(action for action in unproven if action not in named)
     in_use = {
         action for action in unproven if any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
     }
@@ -253,9 +275,18 @@ def _addition(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gu
         asked=asked,
         elsewhere=tuple(action for action in unproven if action not in asked and action in in_use),
         unproven=unproven,
+        declared=named,
         sensitive=_by_reason(sorted(others), sensitivity),
         forbidden=never,
     )
+
+
+def _declared_for(action: str, on: Sequence[str], declared: Sequence[Need]) -> Need | None:
+    """A declared need of an action, if such needs together name all resources of an addition."""
+    own = [need for need in declared if need.permission.action.lower() == action.lower()]
+    places = [place for place in on if fits(action, place)]
+    is_named = all(any(resource_covers(need.permission.resource, place) for need in own) for place in places)
+    return own[0] if own and places and is_named else None
 
 
 def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff
@@ -60,6 +60,8 @@ class Addition:
     """Reason -> actions that no proposal would add."""
     sensitive: Mapping[str, tuple[str, ...]]
     """Reason -> other actions that a security reviewer should check."""
+    declared: Mapping[str, str] = field(default_factory=dict)
+    """Action without evidence -> the resource of a template or plan that needs all of the addition."""
 
     @property
     def is_proven(self) -> bool:

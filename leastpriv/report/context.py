@@ -14,6 +14,7 @@ from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import Boundary
 from leastpriv.proposal.escalation_paths import Escalation
 from leastpriv.proposal.models import Change, CheckResult, History, Proposal
+from leastpriv.proposal.preflight import Preflight
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
@@ -120,6 +121,10 @@ class ReviewContext:
     missing_calls: str = ""
     """Why the evidence has no call, in sentences; empty where it has calls."""
     fails_without_calls: bool = True
+    preflight: Preflight | None = None
+    """What the change of the infrastructure needs; None where it needs nothing, or nothing declares it."""
+    declares: bool = False
+    """Whether templates or plans were given."""
 
     @property
     def policy_path(self) -> str:

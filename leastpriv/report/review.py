@@ -32,6 +32,7 @@ from leastpriv.report.phrases import (
     run_links,
     times,
 )
+from leastpriv.report.preflight import preflight_sections, preflight_title, preflight_verdict
 from leastpriv.report.proof import replay_sentences
 
 _NO_EVIDENCE = "no evidence"
@@ -174,6 +175,9 @@ def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
 
 
 def _silence(addition: Addition, actions: Sequence[str]) -> str:
+    declared = [addition.declared[action] for action in actions if action in addition.declared]
+    if len(declared) == len(actions):
+        return f"declared: {prose(declared[0])}; never seen"
     used = [action for action in actions if action in addition.elsewhere]
     if not used:
         return _NO_EVIDENCE
@@ -274,7 +278,10 @@ def review_marker(principal: str, policy_file: str) -> str:
 def review_title(context: ReviewContext) -> str:
     """One line of fixed words, figures and the role's name."""
     review = context.review
+    needed = [*preflight_title(context)]
     match review.verdict:
+        case ReviewVerdict.UNCHANGED if needed:
+            found = ""
         case ReviewVerdict.BREAKS:
             found = f"refuses {plural(_calls(review.newly_denied), 'recorded call')}"
         case ReviewVerdict.NEW_ACCESS:
@@ -285,7 +292,7 @@ def review_title(context: ReviewContext) -> str:
             found = "allows less"
         case _:
             found = "no change of permissions"
-    return f"Policy review for {name(context.role)}: {found}"
+    return f"Policy review for {name(context.role)}: {', '.join(filter(None, [found, *needed]))}"
 
 
 def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
@@ -293,8 +300,10 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
 
     A comment that is too long loses the ends of its longest sections, never verdict or replay.
     """
-    before, after = [review_verdict(context)], [_replay(context), review_marker(context.principal, context.policy_file)]
+    before = [*preflight_verdict(context), *([review_verdict(context)] if _says_edit(context) else [])]
+    after = [_replay(context), review_marker(context.principal, context.policy_file)]
     sections = [
+        *preflight_sections(context),
         *security_section(context),
         *removals_section(context),
         *additions_section(context),
@@ -306,6 +315,11 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
         return whole
     remaining = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
     return _page([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
+
+
+def _says_edit(context: ReviewContext) -> bool:
+    """Whether the verdict on the policy is part of the comment: not where only the infrastructure changes."""
+    return context.preflight is None or context.review.verdict is not ReviewVerdict.UNCHANGED
 
 
 def _page(sections: Sequence[str]) -> str:

@@ -70,11 +70,13 @@ class Declaration:
     """Types of which no table knows the permissions, sorted."""
     trusts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Address of a role -> the services that may assume it."""
+    around: tuple[DeclaredResource, ...] = ()
+    """Further resources that references may name."""
 
     @cached_property
     def by_address(self) -> Mapping[str, DeclaredResource]:
         """The resources by address."""
-        return {each.address: each for each in self.resources}
+        return {each.address: each for each in (*self.around, *self.resources)}
 
     def with_phases(self, *phases: Phase) -> Declaration:
         """Returns the declaration with these phases for every resource, and without the calls of the tool."""

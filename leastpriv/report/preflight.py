@@ -1,0 +1,114 @@
+"""The part of a review about the infrastructure: what its change needs, what the role lacks, what was ever used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from leastpriv.models import Need
+from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.proposal.preflight import Covered, Preflight, as_json
+from leastpriv.report.context import ReviewContext
+from leastpriv.report.escape import block, code, name, prose
+from leastpriv.report.phrases import codes, day, latest_use, plural, times
+
+_MOST_ROWS = 40
+_MOST_NAMED = 6
+
+
+def preflight_title(context: ReviewContext) -> Iterator[str]:
+    """The part of the title; nothing without a template or plan."""
+    found = context.preflight
+    if found and found.missing:
+        yield f"this change needs {plural(len(found.missing_actions), 'permission')} that {name(context.role)} lacks"
+    elif found:
+        yield "the role may do what this change needs"
+    elif context.declares:
+        yield "the infrastructure stays as it is"
+
+
+def preflight_verdict(context: ReviewContext) -> Iterator[str]:
+    """The first sentences for the reviewer."""
+    found = context.preflight
+    if found is None:
+        return
+    sources = codes(found.change.sources, 3)
+    role = code(context.role)
+    if not found.missing:
+        seen = sum(bool(each.usages) for each in found.covered)
+        yield (
+            f"**{role} may do what this change of {sources} needs**: {plural(len(found.covered), 'permission')}, "
+            f"{seen:,} of them in use."
+        )
+        return
+    actions, sensitive = found.missing_actions, found.sensitive_actions
+    more = f", and {len(actions) - _MOST_NAMED:,} more" if len(actions) > _MOST_NAMED else ""
+    careful = f", {len(sensitive):,} of them sensitive" if sensitive else ""
+    yield (
+        f"**This change needs {plural(len(actions), 'permission')} that {role} lacks**: "
+        f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without them its deployment fails. {sources} declares them; "
+        "no run shows them yet, and this comment adds nothing."
+    )
+
+
+def preflight_sections(context: ReviewContext) -> Iterator[str]:
+    """What is missing, the statements to paste, and what is covered."""
+    found = context.preflight
+    if found is None:
+        return
+    if found.missing:
+        yield _missing(found)
+    if found.statements:
+        statements = block(as_json(found.statements), "json")
+        yield f"### To paste\n\nInto the statements of {code(context.policy_file)}:\n\n{statements}"
+    if found.covered:
+        yield _covered(context, found.covered)
+    if found.change.unread:
+        yield f"### Not known\n\n- No table knows what {codes(found.change.unread, 8)} need."
+
+
+def _missing(found: Preflight) -> str:
+    rows = [
+        f"| {code(need.permission.action)} | {code(need.permission.resource)}{_only_if(need)} | "
+        f"{prose(need.because)} | {_warning(need, found)} |"
+        for need in found.missing[:_MOST_ROWS]
+    ]
+    if len(found.missing) > _MOST_ROWS:
+        rows.append(f"| and {len(found.missing) - _MOST_ROWS:,} more, in the job's summary | | | |")
+    return "### Needs what the role lacks\n\n| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(
+        rows
+    )
+
+
+def _only_if(need: Need) -> str:
+    """The conditions of a need, after its resource."""
+    conditions = (f"{code(each.key)} is {' or '.join(map(code, each.values))}" for each in need.permission.conditions)
+    text = ", ".join(conditions)
+    return f", only if {text}" if text else ""
+
+
+def _warning(need: Need, found: Preflight) -> str:
+    result = found.never_written.get(need)
+    if result:
+        return f"**not in the statements**: {prose(result.reason)}"
+    reason = sensitivity(need.permission.action)
+    return f"**sensitive**: {prose(reason)}" if reason else ""
+
+
+def _covered(context: ReviewContext, covered: Sequence[Covered]) -> str:
+    """The permissions that the policies allow: those in use with their count, those never seen by name."""
+    seen: dict[str, Covered] = {}
+    never: dict[str, None] = {}
+    for each in covered:
+        if each.usages:
+            seen.setdefault(each.need.permission.action, each)
+        else:
+            never[each.need.permission.action] = None
+    lines = [
+        f"- {code(action)}: seen {times(each.usages, context.evidence)}, last on {day(latest_use(each.usages))}"
+        for action, each in list(seen.items())[:_MOST_ROWS]
+    ]
+    left = [action for action in never if action not in seen]
+    if left:
+        lines.append(f"- never seen: {codes(left, 20)}")
+    count = plural(len({*seen, *never}), "permission")
+    return f"<details><summary>{count} that the role has</summary>\n\n" + "\n".join(lines) + "\n\n</details>"

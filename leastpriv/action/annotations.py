@@ -113,7 +113,13 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
         return _unchanged(target, github, pull, runner, console)
     from leastpriv.pipeline.review import EditedVersions, report_review, review_outputs, run_review
 
-    edited = EditedVersions(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
+    before, after = base, pull.head
+    edited = EditedVersions(
+        lambda path: github.read(before, path),
+        lambda path: github.read(after, path),
+        lambda folder: github.paths(before, folder),
+        lambda folder: github.paths(after, folder),
+    )
     with console.group("Review of the policy"):
         result = run_review(run, edited)
     write_outputs(runner.output_file, review_outputs(result))

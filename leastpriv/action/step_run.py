@@ -152,6 +152,8 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         inside(Location.of(settings.trust_policy).path, "trust-policy")
     if settings.boundary_file:
         inside(settings.boundary_file, "boundary-file")
+    if settings.terraform_plan:
+        inside(settings.terraform_plan, "terraform-plan")
     for name, values in (("templates", settings.templates), ("plans", settings.plans)):
         for value in values:
             inside(value.partition("=")[2] or value, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -86,6 +87,7 @@ def _print(result: RunResult, run: RunContext, form: str, stdout: TextIO) -> Non
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
     from leastpriv.pipeline.review import EditedVersions, report_review, run_review
+    from leastpriv.pipeline.terraform_folder import paths_on_disk
 
     (target,) = run.targets
     repository, disk = target.repository, Path(target.settings.policy.path)
@@ -99,6 +101,12 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
         file = disk if path == target.policy_path else Path(path)
         return file.read_bytes() if file.is_file() else None
 
-    result = run_review(run, EditedVersions(lambda path: repository.read(base, path), on_disk))
+    edited = EditedVersions(
+        lambda path: repository.read(base, path),
+        on_disk,
+        lambda folder: repository.paths(base, folder),
+        partial(paths_on_disk, Path()),
+    )
+    result = run_review(run, edited)
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return report_review(result, console)

@@ -162,6 +162,10 @@ INPUTS: tuple[Input, ...] = (
         "trust-policy",
         help="the role's trust policy, or file#pointer: AWS validates it together with the proposal; never edited",
     ),
+    Input(
+        "terraform-plan",
+        help="output of `terraform show -json PLAN`: the values of a Terraform policy's expressions",
+    ),
     Input("github-token", step_only=True, help="opens and updates the pull request"),
     Input("labels", "leastpriv", several=True, step_only=True, help="labels of the pull request"),
     Input("reviewers", several=True, step_only=True, help="people asked to review"),

@@ -90,6 +90,8 @@ class Settings:
     """What keeps the usage history between runs: in a step a branch, in a command a folder; empty: none."""
     custom_policy_checks: bool = False
     """Whether Access Analyzer's custom policy checks, which AWS charges, check the proposal."""
+    terraform_plan: str = ""
+    """Output of `terraform show -json`, a file."""
     trust_policy: str = ""
     """The role's trust policy in the repository, as `file` or `file#pointer`; AWS checks it with the proposal."""
     sarif_file: str = ""
@@ -241,6 +243,7 @@ def parse_settings(given: GivenInputs) -> Settings:
         boundary_file=_boundary_file(text, labels),
         history_location=text["evidence-branch"],
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
+        terraform_plan=text["terraform-plan"],
         trust_policy=text["trust-policy"],
         sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),
         page_file=_report_file(text, labels, "page-file", ("policy-file", "sarif-file")),

@@ -224,7 +224,7 @@ def entry_names_action(statement: Statement, pattern: str, action: str) -> bool:
 @lru_cache(maxsize=65_536)
 def _fits_resources(action: str, resources: tuple[str, ...]) -> bool:
     """Returns whether any resource fits the action; `*` alone fits an action without resource types."""
-    return not resources or any("${" in resource or fits(action, resource) for resource in resources)
+    return not resources or any(fits(action, resource) for resource in resources)
 
 
 def _uses(

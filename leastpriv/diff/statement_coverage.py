@@ -110,7 +110,7 @@ def actions_on_resource(
     A literal that fits none of its statement's resources fits each.
     """
     found = catalogue_actions(action_entry)
-    if resource == "*" or isinstance(resource, tuple) or "${" in resource:
+    if resource == "*" or isinstance(resource, tuple):
         return found
     nowhere = not is_pattern(action_entry) and not any(_fits_any_resource(action, comparable) for action in found)
     return found if nowhere else _fitting_actions(action_entry, resource)
@@ -124,7 +124,7 @@ _MANY = 1_000
 def _fitting_actions(action_entry: ActionEntry, resource: str) -> frozenset[str]:
     found = catalogue_actions(action_entry)
     service = resource.split(":", 3)[2] if resource.count(":") > 2 else "*"
-    if len(found) > _MANY and not set(service) & set("*?"):
+    if len(found) > _MANY and not set(service) & set("*?$"):
         found &= _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
     return frozenset(action for action in found if fits(action, resource))
 

@@ -40,6 +40,8 @@ _WILDCARDS = {wildcard.value: wildcard for wildcard in Wildcard}
 _RESOURCE_TOKEN = re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|.", re.DOTALL)
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
+VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
+"""A policy variable or the placeholder of a template, as a whole."""
 _SPECIAL = re.compile(r"[*?]|\$(?=[{$*?])")
 _ESCAPE_LENGTH = len("${*}")
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -116,6 +118,11 @@ def has_wildcard(pattern: str) -> bool:
 def has_variable(pattern: str) -> bool:
     """Tell whether a resource pattern or condition value holds a policy variable (escapes are none)."""
     return _VARIABLE.search(pattern) is not None
+
+
+def with_any_text(pattern: str) -> str:
+    """Returns an action entry with a wildcard in the place of each part that only the rendered template knows."""
+    return VARIABLE_IN_POLICY.sub("*", pattern)
 
 
 def escape_observed(text: str) -> str:

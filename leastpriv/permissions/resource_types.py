@@ -9,7 +9,14 @@ from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.patterns import escape_observed, has_wildcard, resource_overlaps, unescape
+from leastpriv.permissions.patterns import (
+    VARIABLE_IN_POLICY,
+    escape_observed,
+    has_variable,
+    has_wildcard,
+    resource_overlaps,
+    unescape,
+)
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A variable of an ARN template, `${QueueName}`."""
@@ -22,8 +29,13 @@ _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instanc
 
 
 def fits(action: str, resource: str) -> bool:
-    """Whether a resource ARN or pattern can be one of the action's resource types (promise 2)."""
+    """Whether a resource ARN or pattern can be one of the action's resource types (promise 2).
+
+    A policy variable inside an ARN is one part of it; one that begins the text can be any ARN.
+    """
     known = action_of(action)
+    if has_variable(resource):
+        resource = _with_stand_ins(resource)
     if known is None or resource == "*":
         return True
     if not known.resource_types:
@@ -33,6 +45,23 @@ def fits(action: str, resource: str) -> bool:
         if _can_be(prefix, kind, resource) and not _is_another(known, prefix, resource):
             return True
     return any(shape_overlaps(template, resource) for template in _uris(known.name))
+
+
+_STAND_INS = {1: "aws", 3: "us-east-1", 4: "111122223333", 5: "placeholder"}
+"""Number of the field of an ARN -> a text for an unknown part of it."""
+
+
+@lru_cache(maxsize=4_096)
+def _with_stand_ins(resource: str) -> str:
+    """Returns an ARN with a text for each variable; `*` if a variable can be its service or all of it."""
+    result, at = "", 0
+    for found in VARIABLE_IN_POLICY.finditer(resource):
+        result += resource[at : found.start()]
+        stand_in = _STAND_INS.get(min(result.count(":"), _COLONS))
+        if stand_in is None:
+            return "*"
+        result, at = result + stand_in, found.end()
+    return result + resource[at:]
 
 
 def _can_be(prefix: str, kind: catalog.ResourceType, resource: str) -> bool:

@@ -38,13 +38,18 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
         "pull-request.md": f"# {content.title}\n\n{content.body}".encode(),
         "proposal.json": proposal_json(context, content.title, content.body).encode(),
     }
+    if context.proposal.to_paste and context.proposal.committed:
+        from leastpriv.proposal.editability import text_to_paste
+
+        contents["policy.tf"] = text_to_paste(context.proposal.committed, context.proposal.to_paste).encode()
     if not context.proposal.document.editable:
         from leastpriv.policy.hcl_writer import policy_hcl
 
         contents["policy.tf"] = policy_hcl(context.proposal.document).encode()
     elif context.proposal.changes or context.proposal.committed:
         contents[_written_name(context)] = context.proposal.content
-        contents["patch.json"] = json_patch(context.proposal.committed, context.proposal.document).encode()
+        if context.proposal.document.source.format != "hcl":
+            contents["patch.json"] = json_patch(context.proposal.committed, context.proposal.document).encode()
     if context.further:
         contents |= {Path(path).name: text for path, text in context.contents.items()}
     if context.boundary and context.boundary.content:
@@ -114,7 +119,7 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
 def _written_name(context: ReportContext) -> str:
     """Returns the name of the changed file: `policy.json`, or its own name where the policy is a part of it."""
     source = context.proposal.document.source
-    return "policy.json" if source.format != "yaml" and not source.embedded else Path(context.policy_path).name
+    return "policy.json" if source.format == "json" and not source.embedded else Path(context.policy_path).name
 
 
 _OPERATIONS = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED, PullRequestOperation.CLOSED)

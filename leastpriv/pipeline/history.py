@@ -26,7 +26,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import RunContext, Target, TargetHistory
-from leastpriv.pipeline.load_policies import changed_at, policy_before, read_policy
+from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.proposal.addition_rules import origins_by_majority, run_origins
 from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
@@ -302,7 +302,7 @@ def _granted(usage: Usage, principal: Principal, document: Document | None) -> b
 def _policy_at(repository: Repository, commit: str, target: Target) -> Document | None:
     raw = repository.read(commit, target.policy_path) if commit else None
     try:
-        return read_policy(raw, target) if raw is not None else None
+        return read_policy(raw, target, folder_of(target, commit)) if raw is not None else None
     except PolicyFileError:
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target
+from leastpriv.pipeline.terraform_folder import folder_on_disk, read_plan, terraform_folder
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.size import numbered_file, numbered_files
-from leastpriv.policy.source import Location, is_hcl
+from leastpriv.policy.source import Location, TerraformFolder, is_hcl
 from leastpriv.pull_request.models import Repository
 
 _log = logging.getLogger(__name__)
+_NO_FOLDER = TerraformFolder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,22 @@ def committed_policy(target: Target, base: str) -> Document | None:
         raw = None
     if raw is None and (target.pointer or is_hcl(path)):
         raise InputError(f"The input policy-file names a policy in {path!r}, which does not exist; create that first.")
-    document = None if raw is None else read_policy(raw, target)
+    document = None if raw is None else read_policy(raw, target, folder_of(target, base))
     if document and not document.editable and target.settings.mode is Mode.PULL_REQUEST:
         raise InputError(
-            f"The input policy-file is {target.policy_name!r}: Terraform's own language is read, not edited. Set "
-            "mode: report, which shows what to copy."
+            f"The input policy-file is {target.policy_name!r}: a data source in Terraform's JSON is read, not edited. "
+            "Set mode: report, which shows what to copy."
         )
     return document
+
+
+def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:
+    """Returns what a Terraform file can refer to, in the commit `base` or on disk; by default the policy file."""
+    path, plan = path or target.policy_path, read_plan(target)
+    repository = target.base_repository or (target.repository if target.folder is None else None)
+    if repository is None:
+        return folder_on_disk(path, target.folder or Path(), plan)
+    return terraform_folder(path, partial(repository.paths, base), partial(repository.read, base), plan)
 
 
 def changed_at(target: Target, base: str) -> datetime | None:
@@ -91,7 +103,8 @@ def policy_before(target: Target, base: str, time: datetime) -> Document | None:
         found = _repository_history(target, base)
         raw = found[0].read_at(found[1], target.policy_path, time) if found else None
     try:
-        return read_attached(raw, target.policy_name, target.settings.principal) if raw is not None else None
+        folder = folder_of(target, base)
+        return read_attached(raw, target.policy_name, target.settings.principal, folder) if raw is not None else None
     except PolicyFileError:
         return None  # The file was no policy then: there is nothing to compare.
 
@@ -131,14 +144,22 @@ def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
     return tuple(islice((name for name in names if not file_exists(target, base, name)), wanted))
 
 
-def read_attached(raw: bytes, name: str, principal: Principal) -> Document:
+def read_attached(raw: bytes, name: str, principal: Principal, folder: TerraformFolder = _NO_FOLDER) -> Document:
     """Parses a policy of the role; its name may be `file#pointer`, its stack is in the account of the role.
+
+    Of a Terraform file without an address it reads all policies that the file's folder attaches to the role.
 
     Raises:
         PolicyFileError: it is no identity-based policy.
     """
-    location = Location.of(name)
-    return parse(raw, location.path, location.pointer, stack_values(principal))
+    location, values = Location.of(name), stack_values(principal)
+    pointer = location.pointer
+    if is_hcl(location.path) and not pointer:
+        from leastpriv.policy.hcl import attached_policies as find_attached
+
+        text = raw.decode("utf-8", "replace")
+        pointer = find_attached(text, location.path, principal.name, folder, values)
+    return parse(raw, location.path, pointer, values, folder)
 
 
 def stack_values(principal: Principal) -> dict[str, str]:
@@ -147,13 +168,13 @@ def stack_values(principal: Principal) -> dict[str, str]:
     return {"AWS::Partition": partition, "AWS::AccountId": account}
 
 
-def read_policy(raw: bytes, target: Target) -> Document:
+def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER) -> Document:
     """Parses the policy of a target, which IAM must accept: one that cannot be attached has no use.
 
     Raises:
         PolicyFileError: it is no such policy.
     """
-    document = read_attached(raw, target.policy_name, target.settings.principal)
+    document = read_attached(raw, target.policy_name, target.settings.principal, folder)
     for statement in document.statements:
         if not (statement.resources or statement.not_resources):
             raise PolicyFileError(
@@ -202,7 +223,12 @@ def attached_policies(
     assumed = tuple(continuation_files(target, base))
     named = (*settings.attached_files, *assumed)
     files = tuple(
-        read_attached(read_other(target, base, Location.of(name).path, "also-attached"), name, settings.principal)
+        read_attached(
+            read_other(target, base, Location.of(name).path, "also-attached"),
+            name,
+            settings.principal,
+            folder_of(target, base, Location.of(name).path),
+        )
         for name in named
     )
     found = managed_policies(settings, aws)

@@ -20,9 +20,10 @@ from leastpriv.pipeline.load_policies import (
     read_policy,
     with_account_gaps,
 )
+from leastpriv.pipeline.terraform_folder import read_plan, terraform_folder
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import numbered_files
-from leastpriv.policy.source import Location
+from leastpriv.policy.source import Location, TerraformFolder
 from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import ReviewVerdict
@@ -44,6 +45,14 @@ class EditedVersions:
 
     before: Read
     after: Read
+    paths_before: Callable[[str], Sequence[str]] = lambda _folder: ()
+    """Paths of the files in a folder and below."""
+    paths_after: Callable[[str], Sequence[str]] = lambda _folder: ()
+
+    def folders(self, path: str, plan: str = "") -> tuple[TerraformFolder, TerraformFolder]:
+        """Returns what a Terraform file can refer to in both versions; a plan is of the version after."""
+        before = terraform_folder(path, self.paths_before, self.before)
+        return before, terraform_folder(path, self.paths_after, self.after, plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +95,7 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     _insist_on(edited, named)
     managed = managed_policies(settings, run.aws)
-    beside_before, beside_after = (
-        [*_attached(read, named, settings), *managed.documents] for read in (edited.before, edited.after)
-    )
+    beside_before, beside_after = ([*_attached(edited, place, named, settings), *managed.documents] for place in (0, 1))
     named = (*named, *managed.names)
     change = declared_change(target, edited.before, edited.after)
     reading = read_target(run, target)
@@ -144,10 +151,11 @@ def _both(edited: EditedVersions, target: Target) -> tuple[Document | None, Docu
     """Reads the policy in both versions; one of them may lack it."""
     found: list[Document | None] = []
     lacks: list[NoPolicyError] = []
-    for read in (edited.before, edited.after):
+    folders = edited.folders(target.policy_path, read_plan(target))
+    for read, folder in zip((edited.before, edited.after), folders, strict=True):
         raw = read(target.policy_path)
         try:
-            found.append(None if raw is None else read_policy(raw, target))
+            found.append(None if raw is None else read_policy(raw, target, folder))
         except NoPolicyError as error:
             found.append(None)
             lacks.append(error)
@@ -173,7 +181,12 @@ def _insist_on(edited: EditedVersions, names: Sequence[str]) -> None:
             raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
 
 
-def _attached(read: Read, names: Sequence[str], settings: Settings) -> list[Document]:
+def _attached(edited: EditedVersions, place: int, names: Sequence[str], settings: Settings) -> list[Document]:
     """Parses the other policies of one version; one that the version lacks grants nothing."""
-    found = ((name, read(Location.of(name).path)) for name in names)
-    return [read_attached(raw, name, settings.principal) for name, raw in found if raw is not None]
+    read = (edited.before, edited.after)[place]
+    paths = {name: Location.of(name).path for name in names}
+    return [
+        read_attached(raw, name, settings.principal, edited.folders(path)[place])
+        for name, path in paths.items()
+        if (raw := read(path)) is not None
+    ]

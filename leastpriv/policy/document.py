@@ -15,7 +15,7 @@ from types import MappingProxyType
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import PolicySource, format_names, rendered_source
+from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
 from leastpriv.policy.syntax_tree import Node, json_value
 from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
 
@@ -136,6 +136,7 @@ _MAX_BYTES = 4 * 1024 * 1024
 """A policy has about 10 KB, an account-wide export that contains one some hundreds."""
 
 _NO_VALUES: Mapping[str, str] = MappingProxyType({})
+_NO_FOLDER = TerraformFolder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,14 @@ class Statement:
     other texts are spelled as in that version."""
     line: int
     """1-based line on which the statement begins."""
+    unknown_actions: tuple[str, ...] = ()
+    """Those of `actions` of which only the rendered template knows the whole text; each may name any action."""
+    fixed: tuple[tuple[str, str], ...] = ()
+    """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and the reason."""
+
+    def fixed_reason(self, entry: str) -> str:
+        """Returns why an entry, or the whole statement, cannot be edited; empty if it can."""
+        return next((reason for text, reason in self.fixed if text in ("", entry)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +207,20 @@ class Document:
 
     @property
     def editable(self) -> bool:
-        """Whether edits can be written into the file; a policy in HCL is only rendered as JSON."""
-        return self.source.format != "hcl"
+        """Whether edits can be written into the file; a data source in Terraform's JSON is only rendered."""
+        return not self.is_rendered
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether `text` is JSON rendered from the file."""
+        return bool(self.source.lines)
+
+    def as_json(self) -> Document:
+        """Returns the policy rendered as JSON, in which every statement can be edited."""
+        text = json.dumps(json_value(self.policy), indent=2, ensure_ascii=False)
+        lines = tuple(statement.line for statement in self.statements)
+        source = rendered_source(text, self.where, self.pointer, lines or (1,))
+        return _document(self.raw, self.where, source, self.pseudo_parameters)
 
     def to_bytes(self) -> bytes:
         """Returns the unchanged bytes of the file."""
@@ -219,12 +240,11 @@ class Document:
         source, embedded = self.source, self.source.embedded
         if text == self.text:
             return self
-        if not self.editable:
-            return _document(
-                text.encode(), self.where, rendered_source(text, self.where, self.pointer), self.pseudo_parameters
-            )
+        if self.is_rendered:
+            source = rendered_source(text, self.where, self.pointer, source.lines)
+            return _document(text.encode(), self.where, source, self.pseudo_parameters)
         outer = embedded.replace_text(self.text, text) if embedded else text
-        return parse(outer.encode(), self.where, source.pointer, self.pseudo_parameters)
+        return parse(outer.encode(), self.where, source.pointer, self.pseudo_parameters, source.folder)
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
@@ -240,7 +260,13 @@ class Document:
         return self.source.line(index, found)
 
 
-def parse(raw: bytes, where: str, pointer: str = "", pseudo_parameters: Mapping[str, str] = _NO_VALUES) -> Document:
+def parse(
+    raw: bytes,
+    where: str,
+    pointer: str = "",
+    pseudo_parameters: Mapping[str, str] = _NO_VALUES,
+    folder: TerraformFolder = _NO_FOLDER,
+) -> Document:
     """Parses an identity-based policy from the bytes of a UTF-8 file, with or without byte order mark.
 
     Keys of the policy language are case-insensitive, as in IAM.
@@ -251,6 +277,7 @@ def parse(raw: bytes, where: str, pointer: str = "", pseudo_parameters: Mapping[
             `.tf.json`), else JSON.
         pointer: location of the policy; empty searches the top of the file and the keys of the AWS CLI's output.
         pseudo_parameters: values of CloudFormation's pseudo parameters, such as `AWS::Partition`.
+        folder: the files near a Terraform file.
 
     Raises:
         PolicyFileError: the file cannot be read, has no policy at the pointer, or has one with a principal or that
@@ -262,7 +289,7 @@ def parse(raw: bytes, where: str, pointer: str = "", pseudo_parameters: Mapping[
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    return _document(raw, where, locate(text, where, pointer), pseudo_parameters)
+    return _document(raw, where, locate(text, where, pointer, folder, pseudo_parameters), pseudo_parameters)
 
 
 def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:
@@ -309,7 +336,23 @@ class _Reader:
             conditions_readable=readable,
             variables=variables or escaped,
             line=self.source.line(index, node),
+            unknown_actions=tuple(
+                text for text, parts in zip(texts["Action"], lists["Action"], strict=True) if _has_placeholder(parts)
+            ),
+            fixed=tuple(self.fixed(node)),
         )
+
+    def fixed(self, node: Node) -> Iterator[tuple[str, str]]:
+        """Yields what of a statement is not written in this file for it alone."""
+        if node.fixed:
+            yield "", node.fixed
+        for key in ("Action", "NotAction", "Resource"):
+            value = node.get_any_case(key)
+            for item in _items(value) if value else ():
+                parts = self.parts(item) or ()
+                reason = item.fixed or (value.fixed if value else "")
+                if reason or (key == "Action" and _has_placeholder(parts)):
+                    yield joined_text(parts), reason or "only the rendered template knows this action"
 
     def string(self, node: Node, key: str) -> str:
         value = node.get_any_case(key)

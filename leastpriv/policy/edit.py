@@ -111,6 +111,10 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
 
 
 def _writer_for(document: Document) -> Writer:
+    if document.source.format == "hcl" and not document.is_rendered:
+        from leastpriv.policy.hcl_writer import writer_of
+
+        return writer_of(document)
     value = document.policy.get_any_case("Statement")
     is_empty = value is not None and not (value.items or value.members)
     in_blocks = value is not None and (value.block or (is_empty and document.policy.block))
@@ -157,7 +161,7 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
         if isinstance(edit, DropStatement):
             return None
         if isinstance(edit, ReplaceResources):
-            splices.append(writer.rewrite_list(index, "Resource", _resource_changes(document, edit)))
+            splices += writer.rewrite_list(index, "Resource", _resource_changes(document, edit))
         elif isinstance(edit, ReplaceNotAction):
             splices.append(_replaced_not_action(document, edit, writer))
         else:
@@ -168,7 +172,7 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
         _keep_sorted(changes, entries)
         if not (kept or any(changes.after.values())):
             return None
-        splices.append(writer.rewrite_list(index, "Action", changes))
+        splices += writer.rewrite_list(index, "Action", changes)
     return splices
 
 

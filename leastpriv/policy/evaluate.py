@@ -24,6 +24,7 @@ from leastpriv.permissions.patterns import (
     has_variable,
     resource_covers,
     resource_overlaps,
+    with_any_text,
 )
 from leastpriv.policy.conditions import Context, Truth, all_of, condition_holds, resolve_variables
 from leastpriv.policy.document import Document, Statement
@@ -45,13 +46,23 @@ class _Index:
     anywhere: tuple[_Wildcard, ...]
     """Wildcards that do not name one service."""
     not_actions: tuple[Statement, ...]
+    unknown: tuple[Statement, ...]
+    """Statements with an action that only the rendered template knows."""
 
 
 def names_action(statement: Statement, action: str) -> bool:
-    """Returns whether a statement names an action, whatever its effect, resources and conditions."""
+    """Returns whether a statement names an action, or may name it, whatever its effect, resources and conditions."""
+    return _action_truth(statement, action) is not False
+
+
+def _action_truth(statement: Statement, action: str) -> Truth:
+    """Returns whether a statement names an action; None if an entry that only the template knows may name it."""
     if statement.not_actions:
         return not any(action_matches(pattern, action) for pattern in statement.not_actions)
-    return any(action_matches(pattern, action) for pattern in statement.actions)
+    if any(action_matches(pattern, action) for pattern in statement.actions):
+        return True
+    unknown = map(with_any_text, statement.unknown_actions)
+    return None if any(action_matches(entry, action) for entry in unknown) else False
 
 
 @lru_cache(maxsize=32_768)
@@ -64,7 +75,7 @@ def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     wildcards = (*index.of_service.get(name.partition(":")[0], ()), *index.anywhere)
     found = {place for pattern, place in wildcards if action_matches(pattern, name)}
     found |= index.literal.get(name, frozenset())
-    found |= {statement.index for statement in index.not_actions if names_action(statement, name)}
+    found |= {each.index for each in (*index.not_actions, *index.unknown) if names_action(each, name)}
     return tuple(document.statements[place] for place in sorted(found))
 
 
@@ -88,6 +99,7 @@ def _index(document: Document) -> _Index:
         {service: tuple(wildcards) for service, wildcards in of_service.items()},
         tuple(anywhere),
         tuple(statement for statement in document.statements if statement.not_actions),
+        tuple(statement for statement in document.statements if statement.unknown_actions),
     )
 
 
@@ -166,7 +178,7 @@ def grants(statement: Statement, request: Request) -> GrantAnswer:
         return "no"
     context = _context(request)
     coverage = _resource_coverage(statement, request, context)
-    truth = _conditions_hold(statement, request, context)
+    truth = all_of((_action_truth(statement, request.action), _conditions_hold(statement, request, context)))
     if coverage == "none" or truth is False:
         return "no"
     return "yes" if coverage == "all" and truth else "maybe"
@@ -200,7 +212,8 @@ def _applies(statement: Statement, request: Request, context: Context) -> Truth:
     coverage = _resource_coverage(statement, request, context)
     if coverage == "none" or (coverage == "part" and statement.effect == "Allow"):
         return False
-    return all_of((True if coverage == "all" else None, _conditions_hold(statement, request, context)))
+    named = _action_truth(statement, request.action)
+    return all_of((named, True if coverage == "all" else None, _conditions_hold(statement, request, context)))
 
 
 def _resource_coverage(statement: Statement, request: Request, context: Context) -> _Coverage:

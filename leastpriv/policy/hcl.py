@@ -1,162 +1,124 @@
-"""Reads policies in HCL: `aws_iam_policy_document`, `jsonencode(…)` and heredocs.
+"""Finds policies in Terraform's own language, by address or by the role that they are attached to.
 
-An address such as `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy` names the policy. It is
-rendered as JSON, for comparison only, whose strings keep Terraform's expressions; python-hcl2 reads the syntax.
-
-The data source (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,
-read 2026-11-24) defaults to `version` 2012-10-17 and `effect` Allow, and writes `&{` for the `${` of a policy variable.
+An address such as `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy` names a policy; several,
+separated by commas, are read as one policy that grants what they grant together.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.source import PolicySource, format_names, rendered_source
-from leastpriv.policy.syntax_tree import line_of, read_json
+from leastpriv.policy.hcl_document import document_node, json_block, normalized, policy_node
+from leastpriv.policy.hcl_evaluate import Scope, known_value, relocated
+from leastpriv.policy.hcl_functions import is_known, plain_text
+from leastpriv.policy.hcl_references import known_arns
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression
+from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
+from leastpriv.policy.syntax_tree import Member, Node, json_value, line_of, position, read_json
 
-if TYPE_CHECKING:
-    from hcl2.rules.base import BlockRule, BodyRule
+_DATA_SOURCE = "aws_iam_policy_document"
+_PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[(\d{1,4})\])?")
+_POLICY_KEYS = ("policy", "inline_policy", "json")
+_SEPARATOR = ","
+_USE_A_PLAN = "name the output of `terraform show -json PLAN` in terraform-plan"
 
 
-_LISTS = {
-    "actions": "Action",
-    "not_actions": "NotAction",
-    "resources": "Resource",
-    "not_resources": "NotResource",
-}
-_ELSEWHERE = ("source_policy_documents", "override_policy_documents", "source_json", "override_json")
+def read_hcl(
+    text: str, where: str, pointer: str, folder: TerraformFolder, parameters: Mapping[str, str]
+) -> PolicySource:
+    """Reads the policies at one or several addresses.
 
-
-def policy_json(block: object, where: str, pointer: str) -> str:
-    """Renders a data source as JSON whose strings keep Terraform's expressions.
-
-    Raises PolicyFileError if a part of the policy is outside the block.
+    Raises PolicyFileError if there is no readable policy at an address; the message lists the policies of the file.
     """
-    body = block if isinstance(block, Mapping) else {}
-    _check_complete(body, where, pointer)
-    policy: dict[str, object] = {"Version": body.get("version", "2012-10-17")}
-    if "policy_id" in body:
-        policy["Id"] = body["policy_id"]
-    policy["Statement"] = [_statement(each) for each in _each_block(body.get("statement"))]
-    return json.dumps(policy, indent=2, ensure_ascii=False) + "\n"
+    reader = _Reader(text, where, pointer, _scope(text, where, folder, parameters))
+    found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
+    policy = found[0] if len(found) == 1 else _joined(found)
+    return PolicySource("hcl", pointer, text, policy, "terraform", text, folder=folder)
 
 
-def _check_complete(body: Mapping[str, object], where: str, pointer: str) -> None:
-    for key in _ELSEWHERE:
-        if body.get(key):
-            raise PolicyFileError(
-                f"{where}: {pointer} has {key}, so that the policy stands elsewhere too; save what Terraform renders "
-                "as a JSON file and name that."
-            )
-    if body.get("dynamic"):
-        raise PolicyFileError(
-            f"{where}: {pointer} has dynamic blocks, which only Terraform can write out; save what it renders as a "
-            "JSON file and name that."
-        )
+def render_data_source(source: PolicySource, where: str, parameters: Mapping[str, str]) -> PolicySource:
+    """Renders a data source in Terraform's JSON."""
+    text = source.outer
+    scope = _scope(text, where, source.folder, parameters)
+    block = json_block(text, source.policy, ("data", _DATA_SOURCE, ""))
+    policy = normalized(document_node(scope, posixpath.basename(where.replace("\\", "/")), block))
+    statements = policy.get("Statement")
+    lines = tuple(line_of(text, node.start) for node in statements.items) if statements else ()
+    rendered = json.dumps(json_value(policy), indent=2, ensure_ascii=False) + "\n"
+    return rendered_source(rendered, where, source.pointer, lines or (1,))
 
 
-def _statement(block: Mapping[str, object]) -> dict[str, object]:
-    made: dict[str, object] = {"Sid": block["sid"]} if block.get("sid") else {}
-    made["Effect"] = block.get("effect", "Allow")
-    for key, name in _LISTS.items():
-        # The provider omits an empty list too.
-        if block.get(key):
-            made[name] = _with_policy_variables(block[key])
-    for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
-        if key in block:
-            made[name] = _principals(block[key])
-    conditions = _conditions(block)
-    return {**made, "Condition": conditions} if conditions else made
+def attached_policies(text: str, where: str, role: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> str:
+    """Returns the addresses of the policies that a folder attaches to a role, as a pointer; empty for none."""
+    scope = _scope(text, where, folder, parameters)
+    return _SEPARATOR.join(dict.fromkeys(_attached(scope, role)))
 
 
-def _principals(blocks: object) -> object:
-    """Renders principals as the provider does: `*` for all principals, else identifiers grouped by type."""
-    found: dict[str, list[object]] = {}
-    for each in _each_block(blocks):
-        found.setdefault(str(each.get("type", "")), []).extend(
-            _as_list(_with_policy_variables(each.get("identifiers", [])))
-        )
-    return "*" if found == {"*": ["*"]} else {kind: who[0] if len(who) == 1 else who for kind, who in found.items()}
+def references_of(source: PolicySource, where: str, parameters: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns the ARNs of resources that the module defines, and the references by which its policy can name them.
 
-
-def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Renders the condition blocks; values of equal test and variable are joined in order, as in the provider.
-
-    https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read 2026-11-24.
+    A resource that depends on the policy, or on the role whose block has it, is left out: Terraform refuses cycles.
     """
-    found: dict[str, dict[str, object]] = {}
-    for each in _each_block(block.get("condition")):
-        keys, key = found.setdefault(str(each.get("test", "")), {}), str(each.get("variable", ""))
-        values = _with_policy_variables(each.get("values", []))
-        keys[key] = [*_as_list(keys[key]), *_as_list(values)] if key in keys else values
+    scope = _scope(source.outer, where, source.folder, parameters)
+    own = {tuple(_PART.sub(r"\1", part) for part in address.split(".")) for address in source.pointer.split(_SEPARATOR)}
+    targets = {address for address in scope.definitions if any(each[: len(address)] == address for each in own)}
+    targets |= {address for address, found in scope.definitions.items() if targets & _references(scope, found.block)}
+    return {
+        arn: f"{'.'.join(address)}.arn"
+        for arn, address in known_arns(scope).items()
+        if not targets & _reached(scope, address)
+    }
+
+
+def _reached(scope: Scope, address: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """Returns an address and all that its definition depends on."""
+    found, rest = {address}, [address]
+    while rest:
+        new = _references(scope, scope.definitions[rest.pop()].block) - found
+        found |= new
+        rest += new
     return found
 
 
-def _as_list(value: object) -> list[object]:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+def _references(scope: Scope, block: Block) -> set[tuple[str, ...]]:
+    """Returns the addresses that a block's expressions name."""
+    paths = {path for attribute in block.attributes.values() for path in _paths(attribute.value)}
+    found = {path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions}
+    return found.union(*(_references(scope, each) for each in block.blocks)) if block.blocks else found
 
 
-def _each_block(value: object) -> Iterator[Mapping[str, object]]:
-    """Yields one block, or each block of a list."""
-    for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-        if isinstance(each, Mapping):
-            yield each
+def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> Scope:
+    name = posixpath.basename(where.replace("\\", "/"))
+    return Scope(TerraformFolder({**folder.files, name: text}, folder.plan), parameters)
 
 
-def _with_policy_variables(value: object) -> object:
-    if isinstance(value, str):
-        return value.replace("&{", "$${")
-    return [_with_policy_variables(item) for item in value] if isinstance(value, Sequence) else value
-
-
-_DATA_SOURCE = "aws_iam_policy_document"
-_ATTRIBUTES = ("policy", "inline_policy", "assume_role_policy")
-_REFERENCE = re.compile(r"\$\{data\.aws_iam_policy_document\.([A-Za-z0-9_-]+)\.(?:minified_)?json\}")
-_ESCAPE = re.compile(r'\\(?:([nrt"\\])|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5}))')
-_PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[(\d{1,4})\])?")
+def _joined(policies: Sequence[Node]) -> Node:
+    """Returns one policy with the statements of several; its first member is the first policy's version."""
+    first = policies[0]
+    values = [policy.get_any_case("Statement") for policy in policies]
+    items = [item for value in values if value for item in (value.items if value.kind == "array" else (value,))]
+    listed = Node("array", first.start, first.end, items=tuple(items))
+    kept = tuple(member for member in first.members if member.key.casefold() != "statement")
+    return replace(first, members=(*kept, Member("Statement", first.start, first.end, listed)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Rendered:
-    """A policy as JSON, and the lines of its statements."""
+class _Reader:
+    """Resolves addresses; `pointer` names the policy in messages."""
 
     text: str
-    lines: tuple[int, ...]
+    where: str
+    pointer: str
+    scope: Scope
 
-
-def read_hcl(text: str, where: str, pointer: str) -> PolicySource:
-    """Reads the policy at an address.
-
-    Raises PolicyFileError if the file is not HCL or has no complete policy at the address; the message lists the
-    policies of the file.
-    """
-    import hcl2
-    from lark.exceptions import LarkError, UnexpectedInput
-
-    try:
-        body = hcl2.parses(text.removeprefix("\ufeff").replace("\r\n", "\n")).body
-    except UnexpectedInput as error:
-        at = f"line {error.line}, column {error.column}"
-        raise PolicyFileError(f"{where}: {at}: this is not HCL; correct it.") from error
-    except (LarkError, RuntimeError, RecursionError) as error:
-        raise PolicyFileError(f"{where}: this HCL cannot be read; name the JSON that Terraform renders.") from error
-    found = _Reader(body, where, pointer).rendered(pointer)
-    return rendered_source(found.text, where, pointer, found.lines)
-
-
-class _Reader:
-    """Resolves an address; `pointer` is the address in messages."""
-
-    def __init__(self, body: BodyRule, where: str, pointer: str) -> None:
-        self.body = body
-        self.where = where
-        self.pointer = pointer
+    @property
+    def file(self) -> str:
+        return posixpath.basename(self.where.replace("\\", "/"))
 
     def error(self, problem: str) -> PolicyFileError:
         return PolicyFileError(f"{self.where}: {self.pointer or 'the file'} {problem}.")
@@ -164,147 +126,246 @@ class _Reader:
     def missing(self, problem: str) -> NoPolicyError:
         return NoPolicyError(f"{self.where}: {self.pointer or 'the file'} {problem}.")
 
-    def rendered(self, address: str) -> _Rendered:
+    def policy(self, address: str) -> Node:
+        """Returns the policy at one address, with what a plan knows of it."""
         parts = [(found[1], found[2]) for part in address.split(".") if (found := _PART.fullmatch(part))]
         tokens = [name for name, _ in parts]
         if tokens[:2] == ["data", _DATA_SOURCE] and len(tokens) == 3:
-            return self.data_source(tokens[2])
-        body, rest = self.container(tokens)
-        for place, name in enumerate(rest[:-1]):
-            index = parts[len(parts) - len(rest) + place][1]
-            blocks = [block for block in _blocks(body) if _labels(block)[0] == name]
-            body = self.block_at(blocks, int(index or 0), name).body
-        attributes = {_name(each): each for each in body.children if hasattr(each, "expression")}
-        attribute = attributes.get(rest[-1] if rest else "policy")
+            file, block = self.container(tuple(tokens))
+            self.check(file, block)
+            node = normalized(document_node(self.scope, file, block))
+        else:
+            file, node = self.attribute_policy(parts)
+        if file != self.file:
+            node = relocated(node, 0, 0, f"it is in {file}")
+        return with_rendered(node, self.rendered(address))
+
+    def attribute_policy(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, Node]:
+        tokens = tuple(name for name, _ in parts)
+        own = next((tokens[:length] for length in (3, 2) if self.defined(tokens[:length])), ())
+        file, body = self.container(own)
+        rest = list(parts[len(own) :])
+        if own[:1] == ("local",):
+            rest = [(tokens[1], None)]
+        while len(rest) > 1:
+            name, index = rest.pop(0)
+            blocks = list(body.named(name))
+            if int(index or 0) >= len(blocks):
+                raise self.missing(f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address")
+            body = blocks[int(index or 0)]
+        attribute = body.attributes.get(rest[0][0] if rest else "policy")
         if attribute is None:
             raise self.unknown_address()
-        return self.expression(attribute)
+        self.check(file, body)
+        node = policy_node(self.scope, file, attribute.value)
+        rendered = self.rendered(".".join(f"{name}[{index}]" if index else name for name, index in parts))
+        if rendered and (node is None or _is_unknown(node)):
+            return file, relocated(rendered, attribute.start, attribute.end, "an expression makes it")
+        if node is None or _is_unknown(node):
+            raise self.error(self.unreadable(file, attribute))
+        return file, node
 
-    def block_at(self, blocks: Sequence[BlockRule], index: int, name: str) -> BlockRule:
-        if index >= len(blocks):
-            raise self.missing(f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address")
-        return blocks[index]
+    def unreadable(self, file: str, attribute: Attribute) -> str:
+        if attribute.value.kind in {"heredoc", "template"} and file == self.file:
+            return f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}"
+        return f"is an expression that only Terraform can work out; {_USE_A_PLAN}"
 
-    def container(self, tokens: list[str]) -> tuple[BodyRule, list[str]]:
-        """Returns the body of a resource, module or locals block, and the rest of the address."""
-        for block in _blocks(self.body):
-            labels = _labels(block)
-            own = ["local"] if labels == ["locals"] else labels[1:] if labels[0] == "resource" else labels
-            is_own = bool(own) and tokens[: len(own)] == own
-            # A file may have several blocks of locals.
-            has_it = own != ["local"] or {*tokens[1:2]} <= {_name(each) for each in block.body.children}
-            if is_own and has_it:
-                return block.body, tokens[len(own) :]
-        raise self.unknown_address()
+    def defined(self, address: tuple[str, ...]) -> bool:
+        return address in self.scope.definitions
+
+    def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
+        found = self.scope.definitions.get(address)
+        if found is None:
+            raise self.unknown_address()
+        return found.file, found.block
+
+    def check(self, file: str, block: Block) -> None:
+        if block.error >= 0 and file == self.file:
+            raise self.not_hcl(block.error)
+
+    def not_hcl(self, offset: int) -> PolicyFileError:
+        return PolicyFileError(f"{self.where}: {position(self.text, offset)}: this is not HCL; correct it.")
 
     def unknown_address(self) -> PolicyFileError:
-        known = list(self.addresses())
+        root = self.scope.files[self.file]
+        known = [
+            address
+            for address, found in self.scope.definitions.items()
+            if found.file == self.file and _has_policy(address, found.block)
+        ]
         if not known:
+            if root.error >= 0:
+                return self.not_hcl(root.error)
             return self.missing("leads nowhere, and the file has no policy; name another file")
         problem = "leads nowhere" if self.pointer else "is HCL"
-        return self.missing(f"{problem}: name one of its policies by its address ({format_names(known)})")
+        names = [".".join(name if name[0] == "data" else (*name, "policy")) for name in known]
+        return self.missing(f"{problem}: name one of its policies by its address ({format_names(names)})")
 
-    def addresses(self) -> Iterator[str]:
-        for block in _blocks(self.body):
-            labels = _labels(block)
-            if labels[:2] == ["data", _DATA_SOURCE]:
-                yield ".".join(labels)
-            elif labels[0] == "resource" and any(_name(each) == "policy" for each in block.body.children):
-                yield ".".join([*labels[1:], "policy"])
-
-    def data_source(self, name: str) -> _Rendered:
-        blocks = [block for block in _blocks(self.body) if _labels(block) == ["data", _DATA_SOURCE, name]]
-        if not blocks:
-            raise self.unknown_address()
-        body = blocks[0].body
-        lines = tuple(_line(block) for block in _blocks(body) if _labels(block)[0] == "statement")
-        return _Rendered(policy_json(_terraform_value(body.serialize(_options())), self.where, self.pointer), lines)
-
-    def expression(self, attribute: Any) -> _Rendered:
-        """Renders an attribute's policy: an object in `jsonencode`, JSON text, or the output of a data source."""
-        term = _without_term(attribute.expression)
-        if type(term).__name__ == "FunctionCallRule" and _function_name(term) == "jsonencode":
-            value = _without_term(term.arguments.arguments[0])
-            if type(value).__name__ == "ObjectRule":
-                text = json.dumps(_terraform_value(value.serialize(_options())), indent=2, ensure_ascii=False) + "\n"
-                return _Rendered(text, tuple(_statement_lines(value)))
-        text = _terraform_value(attribute.expression.serialize(_options()))
-        reference = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
-        if reference:
-            return self.data_source(reference[1])
-        if isinstance(text, str) and text.lstrip().startswith("{"):
-            return self.heredoc(text, _line(attribute), is_heredoc="Heredoc" in type(term).__name__)
-        raise self.error(
-            "is an expression that only Terraform can work out; save what it renders as JSON and name that"
-        )
-
-    def heredoc(self, text: str, line: int, *, is_heredoc: bool) -> _Rendered:
+    def rendered(self, address: str) -> Node | None:
+        """Returns the policy at an address as the plan renders it."""
+        data = address.startswith("data.")
+        *path, key = [*address.split("."), "json"] if data else address.split(".")
+        length = 3 if data else 2
+        if len(address.split(".")) == length and not data:
+            path, key = address.split("."), "policy"
+        values = self.scope.planned_values.get(".".join(path[:length]))
+        node: Node | None = None
+        if values and len(path) == length:
+            node = values.get(key)
+        elif values and (found := _PART.fullmatch(path[length])):
+            listed = values.get(found[1])
+            place = int(found[2] or 0)
+            node = listed.items[place].get(key) if listed and place < len(listed.items) else None
+        text = plain_text(node) if node and node.kind == "string" else None
         try:
-            root = read_json(text, self.where)
-        except PolicyFileError as error:
-            raise self.error("is text that is no JSON before Terraform renders it; save what it renders") from error
-        statements = root.get_any_case("Statement")
-        nodes = () if statements is None else statements.items if statements.kind == "array" else (statements,)
-        return _Rendered(text, tuple(line + (line_of(text, node.start) if is_heredoc else 0) for node in nodes))
+            return known_value(read_json(text, self.where)) if text else None
+        except PolicyFileError:
+            return None
 
 
-def _options() -> Any:
-    from hcl2.utils import SerializationOptions
-
-    return SerializationOptions(with_comments=False, explicit_blocks=False, preserve_heredocs=False)
-
-
-def _blocks(body: Any) -> list[BlockRule]:
-    return [child for child in body.children if hasattr(child, "labels")]
+def _has_policy(address: tuple[str, ...], block: Block) -> bool:
+    return address[:2] == ("data", _DATA_SOURCE) or (
+        address[0] not in {"local", "var"} and "policy" in block.attributes
+    )
 
 
-def _labels(block: BlockRule) -> list[str]:
-    return [str(label.serialize()).strip('"') for label in block.labels]
+def _is_unknown(policy: Node) -> bool:
+    """Returns whether all that is known of a policy is an expression."""
+    statement = policy.get_any_case("Statement")
+    return (
+        statement is not None
+        and len(statement.items) == 1
+        and statement.items[0].get("Action") == statement.items[0].get("Resource")
+    )
 
 
-def _name(child: Any) -> str:
-    identifier = getattr(child, "identifier", None)
-    return str(identifier.serialize()) if identifier else ""
+def with_rendered(policy: Node, rendered: Node | None) -> Node:
+    """Returns the policy of the file with what the plan knows in the place of unknown values."""
+    value, other = policy.get_any_case("Statement"), rendered.get_any_case("Statement") if rendered else None
+    if value is None or other is None or is_known(policy):
+        return policy
+    rest = list(other.items if other.kind == "array" else (other,))
+    items = list(value.items if value.kind == "array" else (value,))
+    for item in items:
+        same = next((each for each in rest if is_known(item) and _meaning(each) == _meaning(item)), None)
+        if same:
+            rest.remove(same)
+    open_places = [place for place, item in enumerate(items) if not is_known(item)]
+    if len(open_places) == len(rest):
+        for place, known in zip(open_places, rest, strict=True):
+            items[place] = _with_known(items[place], known)
+    else:
+        at = items[open_places[0]] if open_places else policy
+        items = [item for item in items if is_known(item)]
+        items += [relocated(each, at.start, at.end, "an expression makes it") for each in rest]
+    listed = replace(value, kind="array", members=(), items=tuple(items))
+    members = [replace(each, value=listed) if each.value is value else each for each in policy.members]
+    return replace(policy, members=tuple(members))
 
 
-def _line(rule: Any) -> int:
-    return int(rule.to_lark().meta.line)
+def _meaning(statement: Node) -> str:
+    """Returns a statement's JSON with sorted lists."""
+
+    def ordered(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: ordered(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return sorted((ordered(each) for each in value), key=str) if len(value) > 1 else ordered(value[0])
+        return str(value)
+
+    return json.dumps({"Sid": "", **dict(_pairs(ordered(json_value(statement))))}, sort_keys=True)
 
 
-def _without_term(expression: Any) -> Any:
-    """Returns the expression inside a term and its parentheses."""
-    while type(expression).__name__ == "ExprTermRule":
-        expression = expression.expression
-    return expression
+def _pairs(value: object) -> Iterator[tuple[str, object]]:
+    yield from value.items() if isinstance(value, dict) else ()
 
 
-def _function_name(term: Any) -> str:
-    return "::".join(str(identifier.serialize()) for identifier in term.identifiers)
+def _with_known(statement: Node, known: Node) -> Node:
+    """Returns a statement with the plan's values in the place of unknown ones."""
+    members = []
+    for member in statement.members:
+        value, other = member.value, known.get_any_case(member.key)
+        if other is None or is_known(value):
+            members.append(member)
+            continue
+        written = [item for item in (value.items if value.kind == "array" else ()) if is_known(item)]
+        texts = {item.text for item in written}
+        entries = [item for item in (other.items if other.kind == "array" else (other,)) if item.text not in texts]
+        made = [relocated(item, value.start, value.end, "an expression makes it") for item in entries]
+        if other.kind == "object":
+            members.append(replace(member, value=relocated(other, value.start, value.end, "an expression makes it")))
+        else:
+            members.append(replace(member, value=replace(value, kind="array", text="", items=(*written, *made))))
+    return replace(statement, members=tuple(members))
 
 
-def _statement_lines(value: Any) -> Iterator[int]:
-    for element in value.elements:
-        if str(element.key.serialize()).strip('"').casefold() == "statement":
-            held = _without_term(element.expression)
-            yield from (_line(each) for each in getattr(held, "elements", ()) if type(held).__name__ == "TupleRule")
-            if type(held).__name__ == "ObjectRule":
-                yield _line(element)
+def _attached(scope: Scope, role: str) -> Iterator[str]:
+    """Yields the addresses of the policies that are attached to a role."""
+    roles = {
+        address
+        for address, found in scope.definitions.items()
+        if address[0] == "aws_iam_role" and _text(scope, found.file, found.block, "name") == role
+    }
+    for address, found in scope.definitions.items():
+        kind, attributes = address[0], found.block.attributes
+        if address in roles:
+            for place, inline in enumerate(found.block.named("inline_policy")):
+                yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{place}].policy")
+            if "managed_policy_arns" in attributes:
+                yield from _managed(scope, attributes["managed_policy_arns"].value)
+        elif kind == "aws_iam_role_policy" and _names_role(scope, found.file, attributes.get("role"), role, roles):
+            yield _document(scope, found.block, f"{'.'.join(address)}.policy")
+        elif kind in {"aws_iam_role_policy_attachment", "aws_iam_policy_attachment"}:
+            named = attributes.get("role") or attributes.get("roles")
+            if _names_role(scope, found.file, named, role, roles) and "policy_arn" in attributes:
+                yield from _managed(scope, attributes["policy_arn"].value)
+        elif kind == "module":
+            yield from _passed(scope, address, found.file, found.block, role, roles)
 
 
-def _terraform_value(value: Any) -> Any:
-    """Converts the library's value to Terraform's text: strings without quotes, expressions as `${…}`."""
-    if isinstance(value, Mapping):
-        return {_terraform_value(key): _terraform_value(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_terraform_value(each) for each in value]
-    if isinstance(value, str) and value.startswith('"') and value.endswith('"') and len(value) > 1:
-        return _ESCAPE.sub(_unescape, value[1:-1])
-    return value
+def _passed(
+    scope: Scope, address: tuple[str, ...], file: str, block: Block, role: str, roles: set[tuple[str, ...]]
+) -> Iterator[str]:
+    """Yields the policies that a module receives together with the role."""
+    if any(_names_role(scope, file, attribute, role, roles) for attribute in block.attributes.values()):
+        for name, attribute in block.attributes.items():
+            node = policy_node(scope, file, attribute.value)
+            if node and not _is_unknown(node):
+                yield f"{'.'.join(address)}.{name}"
 
 
-def _unescape(found: re.Match[str]) -> str:
-    point = int(found[2] or found[3] or "0", 16)
-    return _ESCAPES.get(found[1], found[1]) if found[1] else chr(point) if point <= sys.maxunicode else found[0]
+def _text(scope: Scope, file: str, block: Block, key: str) -> str:
+    attribute = block.attributes.get(key)
+    return (plain_text(scope.value(attribute.value, file)) if attribute else None) or ""
 
 
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+def _names_role(scope: Scope, file: str, attribute: Attribute | None, role: str, roles: set[tuple[str, ...]]) -> bool:
+    """Returns whether an attribute is the role's name, a list with it, or a reference to the role's block."""
+    if attribute is None:
+        return False
+    node = scope.value(attribute.value, file)
+    if any(plain_text(item) == role for item in (node, *node.items)):
+        return True
+    return any(path[:2] in roles for path in _paths(attribute.value))
+
+
+def _managed(scope: Scope, expression: Expression) -> Iterator[str]:
+    for path in _paths(expression):
+        if path[0] == "aws_iam_policy" and path[:2] in scope.definitions:
+            yield _document(scope, scope.definitions[path[:2]].block, f"{'.'.join(path[:2])}.policy")
+
+
+def _document(scope: Scope, block: Block, address: str) -> str:
+    """Returns the address of the data source that alone makes a block's policy, else the given one."""
+    attribute = block.attributes.get("policy")
+    path = next(_paths(attribute.value), ()) if attribute and attribute.value.kind == "access" else ()
+    readers = scope.uses[_DATA_SOURCE, path[2]] if path[:2] == ("data", _DATA_SOURCE) and len(path) > 2 else 0
+    return ".".join(path[:3]) if readers == 1 else address
+
+
+def _paths(expression: Expression) -> Iterator[tuple[str, ...]]:
+    """Yields the references in an expression."""
+    if expression.kind == "access" and expression.parts[0].kind == "name":
+        yield tuple(part.text for part in expression.parts if part.kind in {"name", "attribute"})
+    for part in expression.parts:
+        yield from _paths(part)

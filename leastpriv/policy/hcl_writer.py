@@ -1,14 +1,34 @@
-"""Writes a policy as HCL that a person can copy."""
+"""Writes edits into HCL, and policies as HCL that a person can copy."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
-from leastpriv.policy.syntax_tree import json_value
+from leastpriv.policy.hcl import references_of
+from leastpriv.policy.hcl_format import aligned
+from leastpriv.policy.hcl_functions import is_unknown
+from leastpriv.policy.hcl_lists import list_text, rewrite_tuple
+from leastpriv.policy.hcl_syntax import Block, Expression, read_blocks
+from leastpriv.policy.json_writer import (
+    ListChanges,
+    Splice,
+    apply_splices,
+    indentation,
+    json_style_of,
+    rewrite_list,
+    statement_text,
+)
+from leastpriv.policy.syntax_tree import Member, Node, json_string, json_value
+from leastpriv.policy.template_functions import joined_text, parts_of, template_escape
+from leastpriv.policy.writers import Writer
 
 _BLOCK_NAMES = {
     "Sid": "sid",
@@ -22,9 +42,23 @@ _WRITTEN_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\
 _WIDE = 0x10000
 """The first code point that needs more than four hexadecimal digits."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_EXPRESSION = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})+)\}")
+_EXPRESSION = re.compile(r"(?<!\$)\$\{((?:[^{}]|\{[^{}]*\})+)\}")
 _UNSAFE = re.compile(r'["\\@`|<]|[^ -~]')
 """Characters that the report's Markdown would change; HCL can write them as escapes."""
+_PLACEHOLDER = re.compile(r"\$\{[^:*?$}]+\}")
+"""An unknown part of a text; the name of a policy variable has a colon."""
+_LISTS = ("Action", "NotAction", "Resource", "NotResource")
+_UNIT = "  "
+
+
+def statements_hcl(document: Document, indexes: Sequence[int]) -> str:
+    """Writes some statements in the form of their file: blocks of a data source, else objects."""
+    blocks = document.pointer.startswith(("data.", "/data/"))
+    found: list[str] = []
+    for index in indexes:
+        value: Any = json_value(document.statement_nodes[index])
+        found.append(aligned("\n".join(_block(value) if blocks else _value(value, ""))))
+    return "\n".join(found) + "\n"
 
 
 def policy_hcl(document: Document) -> str:
@@ -33,8 +67,8 @@ def policy_hcl(document: Document) -> str:
     if document.pointer.startswith(("data.", "/data/")):
         found: Any = next((each for key, each in value.items() if key.casefold() == "statement"), [])
         statements = found if isinstance(found, list) else [found]
-        return "\n".join("\n".join(_block(statement)) for statement in statements) + "\n"
-    return "\n".join(_value(value, "")) + "\n"
+        return "\n".join(aligned("\n".join(_block(statement))) for statement in statements) + "\n"
+    return aligned("\n".join(_value(value, ""))) + "\n"
 
 
 def _block(statement: Mapping[str, Any]) -> Iterator[str]:
@@ -46,10 +80,12 @@ def _block(statement: Mapping[str, Any]) -> Iterator[str]:
             listed = [value] if is_text else value
             first, *rest = _value(listed, "  ")
             yield from (f"  {name} = {first}", *rest)
-    for operator, keys in statement.get("Condition", {}).items():
+    for operator, keys in (
+        statement.get("Condition", {}).items() if isinstance(statement.get("Condition"), dict) else ()
+    ):
         for key, values in keys.items():
             first, *rest = _value(values if isinstance(values, list) else [values], "    ")
-            yield from ("  condition {", f"    test = {_string(operator)}", f"    variable = {_string(key)}")
+            yield from ("", "  condition {", f"    test = {_string(operator)}", f"    variable = {_string(key)}")
             yield from (f"    values = {first}", *rest, "  }")
     yield "}"
 
@@ -96,3 +132,365 @@ def _escaped(text: str) -> str:
 
 def _unicode_escape(point: int) -> str:
     return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
+
+
+def writer_of(document: Document) -> Writer:
+    """Returns the writer of a policy in HCL."""
+    return _HclWriter(document)
+
+
+def can_add_statements(document: Document) -> bool:
+    """Returns whether the file has a place for new statements."""
+    return _HclWriter(document).place_for_statements(set()) is not None
+
+
+class _HclWriter:
+    """Writes statements of data sources, of objects in HCL, and of JSON in heredocs; see `Writer`."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.text = document.text
+        self.root = read_blocks(self.text)
+        self.newline = "\r\n" if "\r\n" in self.text else "\n"
+        self.escape = template_escape("terraform")
+        self.json_style = replace(json_style_of(document), spell=json_string, spell_key=json_string)
+
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
+        """Edits an Action or a Resource: each list in the file that has some of its entries."""
+        node = self.document.statement_nodes[index]
+        member = node.member_any_case(key)
+        if member is None:
+            raise ValueError(f"the statement has no {key}")
+        value, is_json = member.value, self.is_json(node)
+        after = {place: [self.spelled(entry, is_json) for entry in found] for place, found in changes.after.items()}
+        if value.kind != "array":
+            written = [] if changes.drop else [self.text[value.start : value.end]]
+            return [(value.start, value.end, self.entries_text([*written, *after.get(0, [])], member, key, node))]
+        if is_json:
+            texts = [self.text[item.start : item.end] for item in value.items]
+            new = rewrite_list(self.text, value, texts, ListChanges(changes.drop, after), self.json_style)
+            return [(value.start, value.end, new)]
+        return [self.tuple_splice(*each) for each in self.by_tuple(value, ListChanges(changes.drop, after))]
+
+    def entries_text(self, entries: Sequence[str], member: Member, key: str, node: Node) -> str:
+        if len(entries) == 1 and key in _LISTS and not self.is_block(node):
+            return entries[0]
+        indent = indentation(self.text, member.start)
+        if "\n" not in self.text[node.start : node.end]:
+            return f"[{', '.join(entries)}]"
+        if self.is_json(node):
+            separator = f",{self.newline}{indent}  "
+            return f"[{self.newline}{indent}  {separator.join(entries)}{self.newline}{indent}]"
+        return list_text(entries, indent, self.newline, one_line=len(entries) == 1)
+
+    def by_tuple(self, value: Node, changes: ListChanges) -> list[tuple[Expression, ListChanges]]:
+        """Groups changes by the list of the file that has the entries."""
+        found: dict[int, tuple[Expression, ListChanges]] = {}
+        homes = [self.home(item) for item in value.items]
+        places = {part.start: number for home in homes if home for number, part in enumerate(home.parts)}
+        first = next((home for home in homes if home), None) or self.empty_list(value)
+        for place in sorted(changes.drop | {*changes.after}):
+            # -1 is before the first entry.
+            home = homes[max(place, 0)] if homes else None
+            own = home or first
+            if own is None:
+                raise self.error(value, "no list of this statement can be edited; write its entries as a list")
+            group = found.setdefault(own.start, (own, ListChanges()))[1]
+            at = places[value.items[max(place, 0)].start] + min(place, 0) if home else len(own.parts) - 1
+            group.drop |= {at} if home and place in changes.drop else set()
+            group.after[at] += changes.after.get(place, [])
+        return list(found.values())
+
+    def home(self, item: Node) -> Expression | None:
+        """Returns the list in the file that has an entry."""
+        if item.fixed:
+            return None
+        found = [each for each in self.tuples if any(part.start == item.start for part in each.parts)]
+        return found[-1] if found else None
+
+    def empty_list(self, value: Node) -> Expression | None:
+        """Returns the first list within the expression of a value."""
+        return next((each for each in self.tuples if value.start <= each.start and each.end <= value.end), None)
+
+    @cached_property
+    def tuples(self) -> list[Expression]:
+        """All lists that the file writes out, outer ones first."""
+        return [each for each in _expressions(self.root) if each.kind == "tuple"]
+
+    def tuple_splice(self, found: Expression, changes: ListChanges, texts: Sequence[str] = ()) -> Splice:
+        items = tuple(Node("string", part.start, part.end) for part in found.parts)
+        written = texts or [self.text[part.start : part.end] for part in found.parts]
+        node = Node("array", found.start, found.end, items=items)
+        return found.start, found.end, rewrite_tuple(self.text, node, written, changes)
+
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a key and writes its list in the file's style."""
+        node = next(each for each in self.document.statement_nodes if member in each.members)
+        texts = [self.spelled(entry, self.is_json(node)) for entry in entries]
+        name = self.key(key, node, member)
+        between = self.text[member.key_end : member.value.start]
+        return member.start, member.value.end, name + between + self.entries_text(texts, member, key, node)
+
+    def key(self, key: str, node: Node, like: Member | None = None) -> str:
+        if self.is_block(node):
+            return _BLOCK_NAMES[key]
+        quoted = like is not None and self.text[like.start : like.start + 1] == '"'
+        return json_string(key) if quoted or self.is_json(node) else key
+
+    def rewrite_policy(
+        self, splices: Mapping[int, Sequence[Splice]], dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""
+        inside = {splice for found in splices.values() for splice in found}
+        text = apply_splices(self.text, 0, len(self.text), sorted(inside))
+        if dropped or appended:
+            # The edited text has the same statements in the same order.
+            text = _HclWriter(self.document.with_text(text)).rewrite_statements(dropped, appended)
+        return aligned(text) if aligned(self.text) == self.text else text
+
+    def rewrite_statements(self, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
+        """Returns the whole text without dropped and with appended statements."""
+        nodes = self.document.statement_nodes
+        changes: dict[int, ListChanges] = {}
+        for gone in dropped:
+            changes[gone] = ListChanges({0})
+        edits: list[Splice] = []
+        place = self.place_for_statements(dropped) if appended else None
+        if place is not None and place < 0:
+            edits.append(self.first_blocks(appended))
+        elif place is not None:
+            change = changes.setdefault(place, ListChanges())
+            change.after[0] += [self.statement(each, nodes[place]) for each in appended]
+        for found in self.lists_of_statements():
+            numbers = {each: self.number_in(found, nodes[each]) for each in changes}
+            merged = ListChanges()
+            for each, number in numbers.items():
+                if number >= 0:
+                    change = changes[each]
+                    merged.drop |= {number} if change.drop else set()
+                    merged.after[number] += change.after[0]
+            if merged.drop or any(merged.after.values()):
+                edits.append(self.list_splice(found, merged))
+                changes = {each: change for each, change in changes.items() if numbers[each] < 0}
+        edits += [self.alone(nodes[each], change) for each, change in changes.items()]
+        return apply_splices(self.text, 0, len(self.text), sorted(edits))
+
+    def place_for_statements(self, dropped: set[int]) -> int | None:
+        """Returns the statement behind which new ones are written: the last one that the file itself writes.
+
+        -1 stands for the end of a data source without such a statement; None: there is no place.
+        """
+        found = [place for place, node in enumerate(self.document.statement_nodes) if not node.fixed]
+        kept = [place for place in found if place not in dropped]
+        policy = self.document.policy
+        is_block = self.text.startswith("data", policy.start) and not policy.fixed
+        return (kept or found)[-1] if found else -1 if is_block else None
+
+    def first_blocks(self, appended: Sequence[Mapping[str, object]]) -> Splice:
+        """Writes statements at the end of a data source that writes none itself."""
+        policy = self.document.policy
+        indent = indentation(self.text, policy.start) + _UNIT
+        at = policy.end - 1
+        begin = at - len(indentation(self.text, at))
+        texts = [f"{self.newline}{self.block_text(each, indent)}{self.newline}" for each in appended]
+        return begin, begin, "".join(texts)
+
+    def lists_of_statements(self) -> list[Node]:
+        """Returns the lists of the file that have statements, in HCL or in JSON."""
+        found: list[Node] = []
+        nodes = [node for node in self.document.statement_nodes if not node.fixed]
+        for each in self.tuples:
+            if any(part.start == node.start for part in each.parts for node in nodes):
+                items = tuple(Node("object", part.start, part.end) for part in each.parts)
+                found.append(Node("array", each.start, each.end, items=items))
+        for heredoc in self.heredocs:
+            items = tuple(node for node in nodes if heredoc.start < node.start < heredoc.end)
+            start = self.text.rfind("[", heredoc.start, items[0].start) if items else -1
+            if start >= 0 and not self.text[start + 1 : items[0].start].strip():
+                found.append(Node("array", start, self.text.index("]", items[-1].end) + 1, items=items))
+        return found
+
+    def number_in(self, found: Node, node: Node) -> int:
+        return next((number for number, item in enumerate(found.items) if item.start == node.start), -1)
+
+    def list_splice(self, found: Node, changes: ListChanges) -> Splice:
+        written = [self.text[item.start : item.end] for item in found.items]
+        if not self.is_json(found):
+            return found.start, found.end, rewrite_tuple(self.text, found, written, changes)
+        if len(changes.drop) == len(written) and not any(changes.after.values()):
+            return found.start, found.end, "[]"
+        return found.start, found.end, rewrite_list(self.text, found, written, changes, self.json_style)
+
+    def alone(self, node: Node, changes: ListChanges) -> Splice:
+        """Edits a statement outside lists: a block, or the only object."""
+        new = changes.after[0]
+        if not self.is_block(node):
+            if changes.drop and len(new) == 1:
+                return node.start, node.end, new[0]
+            if changes.drop:
+                raise self.error(node, "the only statement of a policy cannot be removed")
+            indent = indentation(self.text, node.start)
+            texts = [self.text[node.start : node.end], *new]
+            return node.start, node.end, list_text(texts, indent, self.newline, one_line=True)
+        indent = indentation(self.text, node.start)
+        begin = node.start - len(indent)
+        end = self.text.find("\n", node.end) + 1 or len(self.text)
+        gap = self.newline if self.has_blank_lines(node) else ""
+        if not changes.drop:
+            return end, end, "".join(gap + indent + each + self.newline for each in new)
+        if new:
+            return begin, end, gap.join(indent + each + self.newline for each in new)
+        blank = re.compile(r"[ \t]*\r?\n").match(self.text, end)
+        before = self.text[:begin].rstrip(" \t")
+        if blank and (before.endswith(("{\n", "{\r\n", "\n\n", "\r\n\r\n"))):
+            return begin, blank.end(), ""
+        if before.endswith(("\n\n", "\r\n\r\n")) and self.text[end:].lstrip().startswith("}"):
+            return begin - len(self.newline), end, ""
+        return begin, end, ""
+
+    def has_blank_lines(self, node: Node) -> bool:
+        """Returns whether blank lines separate the blocks around a statement."""
+        blocks = [each for each in self.document.statement_nodes if self.is_block(each) and not each.fixed]
+        between = [self.text[one.end : other.start] for one, other in pairwise(blocks)]
+        return any(re.search(r"\n[ \t]*\r?\n", gap) for gap in between) if between else node.end > 0
+
+    def statement(self, statement: Mapping[str, Any], like: Node) -> str:
+        """Writes a new statement in the form of another one."""
+        indent = indentation(self.text, like.start)
+        if self.is_json(like):
+            spelled = {key: value if key == "Condition" else self.plain(value) for key, value in statement.items()}
+            return statement_text(spelled, indent, self.json_style)
+        if self.is_block(like):
+            return self.block_text(statement, indent).lstrip()
+        return aligned(self.newline.join(self.object_lines(statement, like))).lstrip()
+
+    def block_text(self, statement: Mapping[str, Any], indent: str) -> str:
+        return aligned(self.newline.join(self.block_lines(statement, indent)))
+
+    def plain(self, value: Any) -> Any:
+        """Returns a value for JSON inside a heredoc."""
+        if isinstance(value, str):
+            return json.loads(self.spelled(value, is_json=True))
+        return [self.plain(each) for each in value]
+
+    def block_lines(self, statement: Mapping[str, Any], indent: str) -> Iterator[str]:
+        inner = indent + _UNIT
+        yield f"{indent}statement {{"
+        effects = [each.get("Effect") for each in self.document.statement_nodes]
+        writes_allow = any(each and each.end > each.start and each.text == "Allow" for each in effects)
+        for key in ("Sid", "Effect", *_LISTS):
+            if key not in statement or (key == "Effect" and statement[key] == "Allow" and not writes_allow):
+                continue
+            value = statement[key]
+            if key in _LISTS:
+                entries = [self.spelled(each, is_json=False) for each in ([value] if isinstance(value, str) else value)]
+                text = list_text(entries, inner, self.newline, one_line=len(entries) == 1)
+            else:
+                text = _string(self.escape(value))
+            yield f"{inner}{_BLOCK_NAMES[key]} = {text}"
+        for operator, keys in statement.get("Condition", {}).items():
+            for key, values in keys.items():
+                listed = [_string(str(each)) for each in (values if isinstance(values, list) else [values])]
+                yield from ("", f"{inner}condition {{", f"{inner}  test = {_string(operator)}")
+                yield from (
+                    f"{inner}  variable = {_string(key)}",
+                    f"{inner}  values = [{', '.join(listed)}]",
+                    f"{inner}}}",
+                )
+        yield f"{indent}}}"
+
+    def object_lines(self, statement: Mapping[str, Any], like: Node) -> Iterator[str]:
+        indent = indentation(self.text, like.start)
+        first = like.members[0]
+        quoted = self.text[first.start : first.start + 1] == '"'
+        between = self.text[first.key_end : first.value.start].strip()
+        comma = "," if re.match(r"[ \t]*,[ \t]*\r?\n", self.text[first.value.end :]) else ""
+        yield f"{indent}{{"
+        for key, value in statement.items():
+            name = f'"{key}"' if quoted else key
+            equal = ": " if between == ":" else " = "
+            if key == "Condition":
+                text = self.newline.join(_value(value, indent + _UNIT))
+            elif isinstance(value, str):
+                text = self.spelled(value, is_json=False)
+            else:
+                entries = [self.spelled(each, is_json=False) for each in value]
+                single = len(entries) == 1
+                text = entries[0] if single else list_text(entries, indent + _UNIT, self.newline, one_line=False)
+            yield f"{indent}{_UNIT}{name}{equal}{text}{comma}"
+        yield f"{indent}}}"
+
+    def spelled(self, entry: str, is_json: bool) -> str:
+        """Writes a string: as the file already writes it, as a reference to a resource, else as a text."""
+        if not is_json and entry in self.written:
+            return self.written[entry]
+        reference = self.references.get(entry, "")
+        for arn, path in self.references.items():
+            if entry.startswith((f"{arn}/", f"{arn}:")):
+                rest = self.escape(entry[len(arn) :])
+                return json_string(f"${{{path}}}{rest}") if is_json else f'"${{{path}}}{_escaped(rest)}"'
+        if reference:
+            return json_string(f"${{{reference}}}") if is_json else reference
+        if _PLACEHOLDER.search(entry) and not is_json:
+            raise self.error(
+                self.document.policy, "a resource that an expression makes cannot be written a second time"
+            )
+        return json_string(self.escape(entry)) if is_json else f'"{_escaped(self.escape(entry))}"'
+
+    @cached_property
+    def references(self) -> Mapping[str, str]:
+        """ARNs of resources that the module defines, the longest first, and the references to them."""
+        found = references_of(self.document.source, self.document.where, self.document.pseudo_parameters)
+        return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+
+    @cached_property
+    def written(self) -> Mapping[str, str]:
+        """Texts with unknown parts, as IAM's syntax and as the file writes them."""
+        found: dict[str, str] = {}
+        for node in self.document.statement_nodes:
+            for member in node.members:
+                for item in member.value.items or (member.value,):
+                    parts = parts_of(item, "terraform", {}) if item.kind == "string" and not item.fixed else None
+                    if parts and "${" in item.text and not self.is_json(node):
+                        found.setdefault(joined_text(parts), self.text[item.start : item.end])
+        return found
+
+    @cached_property
+    def heredocs(self) -> list[Expression]:
+        return [each for each in _expressions(self.root) if each.kind == "heredoc"]
+
+    def is_json(self, node: Node) -> bool:
+        return any(each.start < node.start < each.end for each in self.heredocs)
+
+    def is_block(self, node: Node) -> bool:
+        return self.text.startswith("statement", node.start)
+
+    def error(self, node: Node, problem: str) -> PolicyFileError:
+        where = f"{self.document.where}: {self.document.source.position(node.start)}"
+        return PolicyFileError(f"{where}: {problem}.")
+
+
+def can_add_entries(document: Document, index: int, key: str) -> bool:
+    """Returns whether entries can be added to a statement's Action or Resource in HCL."""
+    writer = _HclWriter(document)
+    node = document.statement_nodes[index]
+    member = node.member_any_case(key)
+    if member is None or node.fixed:
+        return False
+    value = member.value
+    if value.kind != "array":
+        return not value.fixed and not is_unknown(value)
+    return writer.is_json(node) or any(writer.home(item) for item in value.items) or bool(writer.empty_list(value))
+
+
+def _expressions(block: Block) -> Iterator[Expression]:
+    for attribute in block.attributes.values():
+        yield from _inner(attribute.value)
+    for each in block.blocks:
+        yield from _expressions(each)
+
+
+def _inner(expression: Expression) -> Iterator[Expression]:
+    yield expression
+    for part in expression.parts:
+        yield from _inner(part)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from types import MappingProxyType
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.policy.embedded_json import open_embedded_json
 from leastpriv.policy.source import (
     Format,
     PolicySource,
+    TerraformFolder,
     describe_kind,
     follow_pointer,
     format_addresses,
     format_names,
     is_hcl,
     policy_pointers,
-    rendered_source,
 )
-from leastpriv.policy.syntax_tree import Node, json_value, line_of, read_json
+from leastpriv.policy.syntax_tree import Node, read_json
 from leastpriv.policy.template_functions import Language
 from leastpriv.policy.yaml_reader import read_yaml
 
@@ -25,12 +28,22 @@ _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
 """Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`, `get-role-policy` and
 similar commands, which people commit unchanged."""
 
+_NO_FOLDER = TerraformFolder()
+_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _YAML_NAMES = (".yaml", ".yml", ".template")
 _TERRAFORM_NAMES = (".tf.json", ".tofu.json")
 
 
-def locate(text: str, where: str, pointer: str) -> PolicySource:
+def locate(
+    text: str,
+    where: str,
+    pointer: str,
+    folder: TerraformFolder = _NO_FOLDER,
+    parameters: Mapping[str, str] = _NO_PARAMETERS,
+) -> PolicySource:
     """Finds the policy at `pointer`; empty searches the top of the file and the keys of the AWS CLI's output.
+
+    `folder` and `parameters` give the values of Terraform's expressions.
 
     Raises PolicyFileError if the file cannot be read or has no policy there; the message lists the policies of the
     file.
@@ -38,7 +51,7 @@ def locate(text: str, where: str, pointer: str) -> PolicySource:
     if is_hcl(where):
         from leastpriv.policy.hcl import read_hcl
 
-        return read_hcl(text, where, pointer)
+        return read_hcl(text, where, pointer, folder, parameters)
     form, root = _parse(text, where)
     terraform = where.lower().endswith(_TERRAFORM_NAMES)
     found, policy = (pointer, follow_pointer(root, pointer, where)) if pointer else _policy_in_wrapper(root, where)
@@ -46,7 +59,9 @@ def locate(text: str, where: str, pointer: str) -> PolicySource:
     language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
     source = PolicySource(form, found, text, policy, language, text, resource_type=_resource_type(root, found, where))
     if terraform and "/aws_iam_policy_document/" in found:
-        return _data_source(source, where)
+        from leastpriv.policy.hcl import render_data_source
+
+        return render_data_source(replace(source, folder=folder), where, parameters)
     return _embedded_policy(source, root, where)
 
 
@@ -114,16 +129,6 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))
     return found
-
-
-def _data_source(source: PolicySource, where: str) -> PolicySource:
-    """Renders a Terraform data source in JSON like one in HCL."""
-    from leastpriv.policy.hcl import policy_json
-
-    statements = source.policy.get("statement")
-    nodes = () if statements is None else statements.items if statements.kind == "array" else (statements,)
-    text = policy_json(json_value(source.policy), where, source.pointer)
-    return rendered_source(text, where, source.pointer, tuple(line_of(source.text, node.start) for node in nodes))
 
 
 def _no_policy(source: PolicySource, root: Node, where: str) -> str:

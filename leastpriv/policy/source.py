@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from leastpriv.errors import NoPolicyError
@@ -140,6 +140,16 @@ Format = Literal["json", "yaml", "hcl"]
 
 
 @dataclass(frozen=True, slots=True)
+class TerraformFolder:
+    """What the expressions of a Terraform file can refer to."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Name relative to the folder of the policy file -> text of its other files."""
+    plan: str = ""
+    """Output of `terraform show -json`; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySource:
     """A located policy."""
 
@@ -157,6 +167,8 @@ class PolicySource:
     """Type of the CloudFormation resource that contains the policy, `AWS::IAM::UserPolicy`."""
     lines: tuple[int, ...] = ()
     """Lines of the statements in the file, if the policy was rendered as JSON."""
+    folder: TerraformFolder = TerraformFolder()
+    """The files near an HCL file."""
 
     def offset(self, offset: int) -> int:
         """Returns the file offset of an offset in `text`."""
@@ -164,11 +176,13 @@ class PolicySource:
 
     def position(self, offset: int) -> str:
         """Returns the position of an offset in words; for a rendered policy, its address."""
-        return self.pointer if self.format == "hcl" else position(self.outer, self.offset(offset))
+        return self.pointer if self.lines else position(self.outer, self.offset(offset))
 
     def line(self, index: int, node: Node) -> int:
         """Returns the 1-based line of the file on which a statement begins."""
-        return self.lines[index] if self.lines else line_of(self.outer, self.offset(node.start))
+        return (
+            self.lines[min(index, len(self.lines) - 1)] if self.lines else line_of(self.outer, self.offset(node.start))
+        )
 
 
 def rendered_source(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> PolicySource:

@@ -41,6 +41,8 @@ class Node:
     """Quotes of a YAML string: `'`, `"`, `|` or `>`; empty for a plain one."""
     anchor: str = ""
     """Name by which YAML aliases repeat the value."""
+    fixed: str = ""
+    """Why no edit can write into the value; empty if one can."""
 
     def get(self, key: str) -> Node | None:
         """Returns the value of the member `key`, in exactly this spelling."""

@@ -78,6 +78,12 @@ def placeholder_for(text: str, kind: str = "expression") -> Placeholder:
     return Placeholder(f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
 
 
+def is_one_expression(text: str) -> bool:
+    """Returns whether a text of Terraform is one expression alone, whose value may be a list."""
+    found = _TERRAFORM.fullmatch(text)
+    return found is not None and found[2] is not None
+
+
 def _function(node: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
     member = node.members[0]
     key, value = member.key, member.value

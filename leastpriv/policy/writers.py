@@ -37,7 +37,7 @@ class BlockWriter:
         self.text = document.text
         self.style = yaml_writer.yaml_style_of(document)
 
-    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
         """Edits an Action or a Resource; a string becomes a list if necessary."""
         member = _editable(self.document, index, key, changes)
         value, list_style = member.value, yaml_writer.with_quotes_of(self.style, member.value)
@@ -47,21 +47,21 @@ class BlockWriter:
         if value.kind == "array" and value.block:
             indent = " " * column(self.text, value.start)
             lines = {place: [f"{indent}- {entry}" for entry in found] for place, found in after.items()}
-            return list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)
+            return [list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)]
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         if value.kind == "array":
             new = rewrite_list(
                 self.text, value, written, ListChanges(changes.drop, after), json_style_of(self.document)
             )
-            return value.start, value.end, new
+            return [(value.start, value.end, new)]
         entries = ([] if changes.drop else written) + after.get(0, [])
         if len(entries) == 1:
-            return value.start, value.end, entries[0]
+            return [(value.start, value.end, entries[0])]
         if not self.document.statement_nodes[index].block:
-            return value.start, value.end, f"[{', '.join(entries)}]"
+            return [(value.start, value.end, f"[{', '.join(entries)}]")]
         if self.style.flow and not changes.drop:
             entries[0] = yaml_writer.flow_text(self.text, value, list_style)
-        return member.key_end, value.end, yaml_writer.list_text(entries, member, self.text, self.style)
+        return [(member.key_end, value.end, yaml_writer.list_text(entries, member, self.text, self.style))]
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
@@ -131,7 +131,20 @@ class BlockWriter:
 
 def can_add_entries(document: Document, index: int, key: str) -> bool:
     """Returns whether entries can be added to a statement's Action or Resource, which it has."""
+    if document.source.format == "hcl":
+        from leastpriv.policy import hcl_writer
+
+        return hcl_writer.can_add_entries(document, index, key)
     return _accepts_entries(document, _member(document, index, key).value)
+
+
+def can_add_statements(document: Document) -> bool:
+    """Returns whether a new statement can be written into the file."""
+    if document.source.format != "hcl" or document.is_rendered:
+        return True
+    from leastpriv.policy import hcl_writer
+
+    return hcl_writer.can_add_statements(document)
 
 
 class BracketWriter:
@@ -143,18 +156,18 @@ class BracketWriter:
         self.style = _with_yaml_strings(document, json_style_of(document))
         self.escape = template_escape(document.source.language)
 
-    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
         """Edits an Action or a Resource; a string becomes a list if necessary."""
         value = _editable(self.document, index, key, changes).value
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         after = {place: self.spelled(found) for place, found in changes.after.items()}
         if value.kind == "array":
             new = rewrite_list(self.text, value, written, ListChanges(changes.drop, after), self.style)
-            return value.start, value.end, new
+            return [(value.start, value.end, new)]
         entries = ([] if changes.drop else written) + after.get(0, [])
         if len(entries) == 1:
-            return value.start, value.end, entries[0]
-        return value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.style)
+            return [(value.start, value.end, entries[0])]
+        return [(value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.style))]
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
@@ -258,7 +271,7 @@ StatementSplices = Mapping[int, Sequence[Splice]]
 class Writer(Protocol):
     """Writes edits as text."""
 
-    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
         """Edits an Action or a Resource of a statement; `changes` has plain strings."""
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:

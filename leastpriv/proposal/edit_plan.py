@@ -161,7 +161,8 @@ class _EditPlan:
         if not stay:
             self.closed.add(statement.index)
             first = max(_group_grants(grants), key=lambda grant: len(grant.actions), default=None)
-            if first is None:
+            if first is None or any(map(statement.fixed_reason, statement.resources)):
+                self.moved.extend(grants)
                 self.emptied[statement.index] = frozenset(gone)
                 return
             # The statement remains, with the restricted resources.

@@ -227,6 +227,13 @@ class Proposal:
     """Used actions that remain granted on `*`, with the guard."""
     packed: PackedPolicy | None = None
     """How `document` was brought within AWS's quotas; None if it was not changed."""
+    to_paste: tuple[Change, ...] = ()
+    """Changes that are held back only because the file cannot take them."""
+
+    def held_back_as(self, guard: str) -> tuple[HeldBackChange, ...]:
+        """Returns what one guard holds back."""
+        every = (*self.held_back, *self.held_back_additions, *self.held_back_restrictions)
+        return tuple(held for held in every if held.guard_result.guard == guard)
 
     @property
     def documents(self) -> tuple[Document, ...]:

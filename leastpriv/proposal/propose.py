@@ -20,6 +20,8 @@ from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.declared_additions import declared_additions
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
+from leastpriv.proposal.editability import held_back as not_editable
+from leastpriv.proposal.editability import split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
@@ -86,7 +88,10 @@ def propose(
             for change in narrowed
         )
         narrowed = []
-    changes = (*added, *narrowed, *restricted)
+    written, left = split_editable(document, (*added, *narrowed, *restricted))
+    changes = tuple(written)
+    for change, reason in left:
+        (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(not_editable(change, reason))
     edited = apply_edits(document, plan_edits(document, changes)) if changes else document
     packed = _packed(document, edited, evidence.principal, attached) if changes and packs else PackedPolicy(edited)
     return Proposal(
@@ -98,6 +103,7 @@ def propose(
         tuple(held_back_additions),
         tuple(held_back_restrictions),
         packed,
+        tuple(change for change, _ in left),
     )
 
 
@@ -132,7 +138,8 @@ def _fewer_operations(
     may_call = context.may_call
     if not narrowed or not isinstance(may_call, CallableOperations) or _removes_everything(document, narrowed):
         return None
-    return may_call.differs_in((apply_edits(document, plan_edits(document, narrowed)), *others))
+    written = split_editable(document, narrowed)[0]
+    return may_call.differs_in((apply_edits(document, plan_edits(document, written)), *others))
 
 
 def _restrictions_within_limit(

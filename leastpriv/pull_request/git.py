@@ -118,6 +118,13 @@ class LocalRepository:
         entry = _file_entry(self._entries(tree), name, path)
         return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
 
+    def paths(self, commit: str, folder: str) -> tuple[str, ...]:
+        """Returns the paths of the files in a folder and below; a path that is not UTF-8 is left out."""
+        output = self._run("ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", commit)
+        start = f"{folder}/" if folder else ""
+        found = (path.decode("utf-8", "ignore") for path in output.split(b"\0")[:-1])
+        return tuple(path for path in found if path.startswith(start))
+
     def last_changed(self, commit: str, path: str) -> datetime | None:
         """Returns when the file at `path` was last changed, as of `commit` (aware, UTC); None if it never existed.
 

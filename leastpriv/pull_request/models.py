@@ -157,6 +157,9 @@ class Repository(Protocol):
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file in a commit; None if the commit lacks it."""
 
+    def paths(self, commit: str, folder: str) -> Sequence[str]:
+        """Returns the paths of the regular files in a folder and below; empty for the whole repository."""
+
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty without one."""
 

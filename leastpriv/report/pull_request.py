@@ -52,20 +52,35 @@ _LONGEST = 20_000
 
 
 def hcl_section(context: ReportContext) -> Iterator[str]:
-    """The section with statements to copy, if the policy file cannot be edited (HCL) and has changes."""
-    document = context.proposal.document
+    """The section with statements to copy, if the policy file cannot take them."""
+    document, left = context.proposal.document, context.proposal.to_paste
+    committed = context.proposal.committed
+    if left and committed:
+        from leastpriv.proposal.editability import text_to_paste
+
+        reasons = sorted({held.guard_result.reason for held in context.proposal.held_back_as("not-editable")})
+        yield (
+            f"### To paste\n\n{code(context.policy_file)} does not write these statements for this policy alone: "
+            f"they remain ({prose('; '.join(reasons))}). In their place:\n\n"
+            f"{_shortened(text_to_paste(committed, left))}"
+        )
     if document.editable or not context.proposal.changes:
         return
     name = code(context.policy_file)
     from leastpriv.policy.hcl_writer import policy_hcl
 
-    text = block(policy_hcl(document), "hcl")
-    if len(text) > _LONGEST:
-        text = "*It is too long for this page: `policy.tf` beside this report has it.*"
+    text = _shortened(policy_hcl(document))
     what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
     yield (
-        f"### To copy\n\n{name} is Terraform's own language, which is read here and not edited. In place of {what} "
-        f"there, the proposal is:\n\n{text}"
+        f"### To copy\n\n{name} is a data source in Terraform's JSON, which is read here and not edited. "
+        f"In place of {what} there, the proposal is:\n\n{text}"
+    )
+
+
+def _shortened(text: str) -> str:
+    shown = block(text, "hcl")
+    return (
+        shown if len(shown) <= _LONGEST else "*It is too long for this page: `policy.tf` next to this report has it.*"
     )
 
 

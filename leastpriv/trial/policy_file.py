@@ -12,6 +12,7 @@ from leastpriv.atomic_file import read_regular
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import Principal
 from leastpriv.pipeline.load_policies import holds_policy, read_attached
+from leastpriv.pipeline.terraform_folder import folder_on_disk
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import numbered_files
@@ -40,10 +41,11 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
         if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
             raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
         return PolicyFile(path, None, parse(create_policy(()), location.path))
-    document = read_attached(raw, str(location), principal)
+    document = read_attached(raw, str(location), principal, folder_on_disk(location.path, Path()))
     if not document.editable:
         raise InputError(
-            f"--policy-file is {str(location)!r}: Terraform's own language is read, not edited; name a JSON file."
+            f"--policy-file is {str(location)!r}: a data source in Terraform's JSON is read, not edited; name another "
+            "file."
         )
     return PolicyFile(path, raw, document)
 

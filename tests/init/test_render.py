@@ -17,6 +17,7 @@ from leastpriv.config.settings import from_environment
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
 from leastpriv.init.render import CLOUDFORMATION, PATH, TERRAFORM, action_inputs, deploy_command, render_files
+from leastpriv.policy.hcl_syntax import read_blocks
 from tests.fakes.command import leastpriv
 
 KNOWN = {known.name for known in INPUTS}
@@ -50,10 +51,9 @@ def test_terraform_accepts_the_same_subjects() -> None:
 
 
 def test_the_terraform_file_is_valid_hcl() -> None:
-    import hcl2
-
-    found = hcl2.loads(render_files(known_sources(), parse_options(repository="acme/shop"))[TERRAFORM])
-    assert {"variable", "data", "resource", "output"} <= set(found)
+    root = read_blocks(render_files(known_sources(), parse_options(repository="acme/shop"))[TERRAFORM])
+    assert root.error < 0
+    assert {"variable", "data", "resource", "output"} <= {block.labels[0] for block in root.blocks}
 
 
 def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_one_used() -> None:

@@ -177,25 +177,108 @@ def test_a_review_of_a_new_policy_has_no_former_policy(repository: Path) -> None
 ADDRESS = "main.tf#data.aws_iam_policy_document.deploy"
 
 
-def test_terraforms_own_language_is_compared_and_the_proposal_shown_to_be_copied(folder: Path) -> None:
+MAIN_TF_PROPOSED = """data "aws_iam_policy_document" "deploy" {
+  statement {
+    sid       = "Queues"
+    actions   = ["sqs:CreateQueue", "lambda:UpdateFunctionCode"]
+    resources = [aws_sqs_queue.q.arn, "${aws_lambda_function.f.arn}"]
+  }
+
+  statement {
+    sid       = "AllowCloudwatchPutMetricAlarm"
+    actions   = ["cloudwatch:PutMetricAlarm"]
+    resources = ["arn:aws:cloudwatch:eu-west-1:111122223333:alarm:orders"]
+  }
+}
+"""
+
+
+def test_terraforms_own_language_is_edited_in_its_file(folder: Path) -> None:
     told = propose(ADDRESS, "--output-dir", "out")
     assert told.code == 0, told.err
-    assert "which is read here and not edited" in told.out
-    shown = told.out.split("```hcl\n")[1].split("```")[0]
-    assert shown.startswith('statement {\n  sid = "Queues"\n')
-    assert "sqs:PurgeQueue" not in shown
-    assert "aws_sqs_queue.q.arn,\n" in shown
-    assert "cloudwatch:PutMetricAlarm" in shown
-    assert (folder / "out/policy.tf").read_text() == shown
-    assert not {path.name for path in (folder / "out").iterdir()} & {"policy.json", "patch.json"}
-    assert "**Copy** the text above" in told.out
-    assert "**Merge** changes" not in told.out
+    assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
+    assert not {path.name for path in (folder / "out").iterdir()} & {"policy.json", "patch.json", "policy.tf"}
 
 
-def test_terraforms_own_language_is_bad_input_where_it_would_have_to_be_edited(repository: Path) -> None:
+def test_the_branch_has_the_terraform_file_with_the_policys_lines_changed(repository: Path) -> None:
     told = propose(ADDRESS, "--mode", "pull-request")
-    assert told.code == 2
-    assert "Terraform's own language is read, not edited. Set mode: report" in told.err
+    assert told.code == 0, told.err
+    assert git(repository, "show", "leastpriv/ci-deploy:main.tf") == MAIN_TF_PROPOSED
+
+
+def test_a_terraform_file_without_an_address_means_the_policies_that_its_folder_attaches_to_the_role(
+    folder: Path,
+) -> None:
+    attached = """
+resource "aws_iam_role" "deploy" {
+  name = "ci-deploy"
+}
+
+resource "aws_iam_role_policy" "deploy" {
+  role   = aws_iam_role.deploy.id
+  policy = data.aws_iam_policy_document.deploy.json
+}
+"""
+    (folder / "role.tf").write_text(attached)
+    for name, files in (("main.tf", {"main.tf"}), ("role.tf", set[str]())):
+        told = propose(name, "--output-dir", "out")
+        assert told.code == 0, told.err
+        assert {path.name for path in (folder / "out").glob("main.tf")} == files
+        if files:
+            assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
+        else:
+            assert "it is in `main.tf`" in told.out
+            assert "### To paste" in told.out
+        for path in (folder / "out").iterdir():
+            path.unlink()
+
+
+def test_a_shared_list_is_left_alone_and_the_statement_to_paste_is_shown(folder: Path) -> None:
+    shared = """data "aws_iam_policy_document" "deploy" {
+  statement {
+    sid       = "Queues"
+    actions   = local.queues
+    resources = [aws_sqs_queue.q.arn]
+  }
+}
+
+data "aws_iam_policy_document" "other" {
+  statement {
+    actions   = local.queues
+    resources = ["*"]
+  }
+}
+
+locals {
+  queues = ["sqs:CreateQueue", "sqs:PurgeQueue"]
+}
+"""
+    (folder / "main.tf").write_text(shared)
+    told = propose(ADDRESS, "--output-dir", "out")
+    assert told.code == 0, told.err
+    assert "2 expressions use `local.queues`" in told.out
+    pasted = told.out.split("```hcl\n")[1].split("```")[0]
+    assert 'sid    = "Queues"' in pasted
+    assert "sqs:CreateQueue" in pasted
+    assert "sqs:PurgeQueue" not in pasted
+    assert (folder / "out/policy.tf").read_text() == pasted
+    assert 'queues = ["sqs:CreateQueue", "sqs:PurgeQueue"]' in (folder / "out/main.tf").read_text()
+
+
+@pytest.mark.parametrize("actions", ["var.actions", 'concat(["a:B"], var.actions)', "yamldecode(file(local.x)).a"])
+def test_what_an_unknown_list_of_actions_may_grant_is_never_added(folder: Path, actions: str) -> None:
+    text = f"""data "aws_iam_policy_document" "deploy" {{
+  statement {{
+    actions   = {actions}
+    resources = ["*"]
+  }}
+}}
+"""
+    (folder / "main.tf").write_text(text)
+    told = propose(ADDRESS, "--output-dir", "out")
+    assert told.code == 0, told.err
+    changes = json.loads((folder / "out/proposal.json").read_text())["changes"]
+    assert not [change for change in changes if change["kind"] == "add" and change["basis"] == "observed"]
 
 
 def commands(*names: str) -> Sequence[Sequence[str]]:
@@ -234,11 +317,34 @@ def test_the_pull_request_on_github_changes_the_template(tmp_path: Path) -> None
         assert hub.file("iam/template.yaml", "leastpriv/ci-deploy").decode() == PROPOSED
 
 
-def test_in_a_step_terraforms_own_language_needs_another_mode(tmp_path: Path) -> None:
+def test_in_a_step_a_terraform_file_gets_a_branch_of_its_own(tmp_path: Path) -> None:
     job = Job(tmp_path).repository()
     (job.workspace / "iam/main.tf").write_text(MAIN_TF)
     job.git("add", "iam")
     job.git("commit", "-q", "-m", "Terraform")
     step = job.step(policy_file=f"iam/{ADDRESS}", mode="pull-request")
-    assert (step.code, "Set mode: report" in step.annotations("error")[0]) == (2, True)
-    assert "### To copy" in job.step(policy_file=f"iam/{ADDRESS}").summary
+    assert step.code == 0
+    assert step.outputs["policy"] == MAIN_TF_PROPOSED
+
+
+def test_the_pull_request_on_github_changes_the_terraform_file(tmp_path: Path) -> None:
+    files = {"iam/main.tf": MAIN_TF.replace('"sqs:CreateQueue"', "local.create"), "iam/locals.tf": LOCALS_TF}
+    with FakeGitHub("octo-org/shop", files=files) as hub:
+        hub.add_run(17650000002, "main", created_at="2026-10-15T09:00:00Z", updated_at="2026-10-15T09:30:00Z")
+        step = Job(tmp_path, hub).step(policy_file=f"iam/{ADDRESS}", mode="pull-request", github_token=hub.token)
+        assert step.code == 0, step.log
+        proposed = MAIN_TF_PROPOSED.replace('"sqs:CreateQueue"', "local.create")
+        assert hub.file("iam/main.tf", "leastpriv/ci-deploy").decode() == proposed
+
+
+LOCALS_TF = 'locals {\n  create = "sqs:CreateQueue"\n}\n'
+
+
+def test_a_review_compares_both_versions_of_the_terraform_folder(repository: Path) -> None:
+    (repository / "locals.tf").write_text(LOCALS_TF)
+    (repository / "main.tf").write_text(MAIN_TF.replace('"sqs:PurgeQueue"', '"sqs:GetQueueUrl", local.create'))
+    told = propose(ADDRESS, "--mode", "review")
+    assert told.code == 0, told.err
+    assert "sqs:PurgeQueue" in told.out
+    assert "sqs:GetQueueUrl" in told.out
+    assert "local.create" not in told.out

@@ -45,8 +45,9 @@ def jsonencode(entries: Sequence[str]) -> str:
 
 
 def data_source(entries: Sequence[str]) -> str:
-    lists = f"actions = {json.dumps(entries)}\n resources = {json.dumps(entries)}"
-    return f'data "aws_iam_policy_document" "p" {{\n statement {{\n {lists}\n }}\n}}\n'
+    listed = "".join(f'\n      # why {entry}\n      "{entry}",' for entry in entries)
+    lists = f"    actions = [{listed}\n    ]\n    resources = [{listed}\n    ]"
+    return f'data "aws_iam_policy_document" "p" {{\n  statement {{\n{lists}\n  }}\n}}\n'
 
 
 FORMS: dict[Callable[[Sequence[str]], str], tuple[str, str]] = {

@@ -66,6 +66,8 @@ def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 
 def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
     """Keeps an action that the catalogue lacks: its use cannot be ruled out."""
+    if candidate.action in candidate.entry.statement.unknown_actions:
+        return "only the rendered template knows this action"
     if catalog.spelling(candidate.action) is None:
         prefix = candidate.action.partition(":")[0]
         meant = did_you_mean(candidate.action, catalog.actions(prefix) if prefix in catalog.services() else ())

@@ -42,6 +42,7 @@ class Branches:
         self._connection = connection
         self._repository = connection.repository
         self._contents: dict[tuple[str, str], bytes | None] = {}
+        self._paths: dict[str, tuple[str, ...]] = {}
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
         """Returns name and commit of the branch `base`, or of the default branch.
@@ -74,6 +75,18 @@ class Branches:
         if (commit, path) not in self._contents:
             self._contents[commit, path] = self._fetch(commit, path)
         return self._contents[commit, path]
+
+    def paths(self, commit: str, folder: str) -> tuple[str, ...]:
+        """Returns the paths of the regular files in a folder and below, requested once for the whole commit.
+
+        GitHub leaves some out of a tree of more than 100,000 entries.
+        """
+        if commit not in self._paths:
+            with translate_github_errors("listing the files of the repository"):
+                tree = self._repository.get_git_tree(commit, recursive=True).tree
+                self._paths[commit] = tuple(each.path for each in tree if each.type == "blob")
+        start = f"{folder}/" if folder else ""
+        return tuple(path for path in self._paths[commit] if path.startswith(start))
 
     def last_changed(self, commit: str, path: str) -> datetime | None:
         """Returns when a file was last changed, as of a commit (aware, UTC); None if it never existed.

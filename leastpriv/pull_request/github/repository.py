@@ -87,6 +87,10 @@ class GitHubRepository:
         """Returns the content of a file in a commit, as `Branches.read`."""
         return self._branches.read(commit, path)
 
+    def paths(self, commit: str, folder: str) -> tuple[str, ...]:
+        """Returns the paths of the files in a folder and below, as `Branches.paths`."""
+        return self._branches.paths(commit, folder)
+
     def last_changed(self, commit: str, path: str) -> datetime | None:
         """Returns when a file was last changed, as `Branches.last_changed`."""
         return self._branches.last_changed(commit, path)

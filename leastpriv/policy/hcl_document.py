@@ -1,0 +1,412 @@
+"""Builds the policy that HCL describes: `aws_iam_policy_document`, `jsonencode`, heredocs and JSON text.
+
+The nodes have IAM's keys and the offsets of the HCL that makes them. What is unknown may cover anything: an unknown
+statement allows what its expression may allow, and a statement that may be absent has an unknown condition.
+
+The data source (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,
+read 2026-11-27) defaults to `version` 2012-10-17 and `effect` Allow, and writes `&{` for the `${` of a policy variable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from leastpriv.errors import PolicyFileError
+from leastpriv.policy.hcl_evaluate import Evaluator, Scope, relocated, unknown
+from leastpriv.policy.hcl_functions import is_known, is_unknown, plain_text
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, read_blocks
+from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
+
+_LISTS = {
+    "actions": "Action",
+    "not_actions": "NotAction",
+    "resources": "Resource",
+    "not_resources": "NotResource",
+}
+_SOURCES = ("source_policy_documents", "source_json")
+_OVERRIDES = ("override_policy_documents", "override_json")
+
+
+def document_node(scope: Scope, file: str, block: Block) -> Node:
+    """Returns the policy of a data source."""
+    reader = _BlockReader(Evaluator(scope, file))
+    statements = reader.statements_of(block, _SOURCES)
+    statements = _overridden(statements, reader.statements(block))
+    statements = _overridden(statements, reader.statements_of(block, _OVERRIDES))
+    version = reader.text(block, "version") or Node("string", block.start, block.start, "2012-10-17")
+    members = [Member("Version", block.start, block.start, version)]
+    if identifier := reader.text(block, "policy_id"):
+        members.append(Member("Id", block.start, block.start, identifier))
+    listed = Node("array", block.start, block.end, items=tuple(statements))
+    return Node(
+        "object", block.start, block.end, members=(*members, Member("Statement", block.start, block.end, listed))
+    )
+
+
+_BLOCK_TYPES = ("statement", "condition", "principals", "not_principals", "content")
+
+
+def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
+    """Returns an object of Terraform's JSON as the block that it stands for."""
+    attributes: dict[str, Attribute] = {}
+    blocks: list[Block] = []
+    for member in node.members:
+        items = member.value.items if member.value.kind == "array" else (member.value,)
+        if member.key in _BLOCK_TYPES:
+            blocks += [json_block(text, item, (member.key,)) for item in items]
+        elif member.key == "dynamic":
+            inner = [each for item in items for each in item.members]
+            blocks += [json_block(text, each.value, ("dynamic", each.key)) for each in inner]
+        else:
+            # JSON is HCL too; blanks keep the offsets.
+            start, end = member.value.start, member.value.end
+            value = read_blocks(" " * (start - 4) + "x = " + text[start:end]).attributes["x"].value
+            attributes[member.key] = Attribute(member.key, member.start, end, value)
+    return Block(labels, node.start, node.end, attributes, tuple(blocks))
+
+
+def policy_node(scope: Scope, file: str, expression: Expression) -> Node | None:
+    """Returns the policy that an expression makes; None if it surely makes none."""
+    evaluator = Evaluator(scope, file)
+    if expression.kind == "heredoc":
+        node = _template_node(evaluator, expression)
+    else:
+        node = evaluator.value(expression)
+        if node.kind == "string" and not is_unknown(node):
+            reason = node.fixed or "it is a text in quotes; write it with jsonencode"
+            found = _json_node([(node.text, -1)], reason)
+            node = relocated(found, expression.start, expression.end, reason) if found else node
+    if node is None:
+        return None
+    if is_unknown(node):
+        everything = Node("array", node.start, node.end, items=(node,))
+        return normalized(
+            Node("object", node.start, node.end, members=(Member("Statement", node.start, node.end, everything),))
+        )
+    return normalized(node) if node.kind == "object" and node.get_any_case("Statement") else None
+
+
+def normalized(policy: Node) -> Node:
+    """Returns a policy whose unknown statements, effects and NotActions are written as what they may allow."""
+    members = []
+    for member in policy.members:
+        value = member.value
+        if member.key.casefold() == "statement":
+            items = value.items if value.kind == "array" else (value,)
+            found = [each for item in items for each in _statements(item)]
+            single = value.kind == "object" and len(found) == 1
+            value = found[0] if single else replace(value, kind="array", text="", members=(), items=tuple(found))
+        members.append(replace(member, value=value))
+    return replace(policy, members=tuple(members))
+
+
+def _statements(node: Node) -> Iterator[Node]:
+    if node.kind == "string":
+        yield _unknown_statement(node)
+        return
+    effect = node.get_any_case("Effect")
+    not_action = node.get_any_case("NotAction")
+    if not_action and not is_known(not_action):
+        hidden = replace(
+            unknown(minified(not_action), not_action.start, not_action.end),
+            fixed="what its NotAction excludes is unknown",
+        )
+        node = _with_member(node, "NotAction", "Action", hidden)
+    if effect and not is_known(effect):
+        for known in ("Allow", "Deny"):
+            made = _with_member(node, "Effect", "Effect", replace(effect, text=known))
+            yield _maybe(made, effect, "its effect is an expression")
+        return
+    yield node
+
+
+def _unknown_statement(node: Node) -> Node:
+    members = [("Effect", replace(node, text="Allow")), ("Action", node), ("Resource", node)]
+    return Node(
+        "object",
+        node.start,
+        node.end,
+        members=tuple(Member(key, node.start, node.start, value) for key, value in members),
+        fixed=node.fixed or "an expression makes it",
+    )
+
+
+def _with_member(node: Node, old: str, key: str, value: Node) -> Node:
+    members = [
+        replace(each, key=key, value=value) if each.key.casefold() == old.casefold() else each for each in node.members
+    ]
+    return replace(node, members=tuple(members))
+
+
+def _maybe(node: Node, cause: Node, reason: str) -> Node:
+    """Returns a statement that an expression may leave out."""
+    condition = Member(
+        "Condition", node.start, node.start, unknown(cause.text or minified(cause), node.start, node.end)
+    )
+    kept = tuple(member for member in node.members if member.key.casefold() != "condition")
+    return replace(node, members=(*kept, condition), fixed=node.fixed or reason)
+
+
+def _overridden(before: Sequence[Node], after: Iterable[Node]) -> list[Node]:
+    """Merges statements as the provider does: one with the Sid of an earlier one takes its place."""
+    found = list(before)
+    for node in after:
+        sid = node.get("Sid")
+        same = [place for place, other in enumerate(found) if sid and sid.text and _sid(other) == sid.text]
+        if same:
+            found[same[0]] = node
+        else:
+            found.append(node)
+    return found
+
+
+def _sid(node: Node) -> str:
+    sid = node.get_any_case("Sid")
+    return sid.text if sid else ""
+
+
+class _BlockReader:
+    """Converts the blocks of a data source."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+
+    def statements_of(self, block: Block, keys: Sequence[str]) -> list[Node]:
+        """Returns the statements of other documents."""
+        found: list[Node] = []
+        for key in keys:
+            attribute = block.attributes.get(key)
+            if attribute is None:
+                continue
+            node = self.evaluator.value(attribute.value)
+            for item in node.items if node.kind == "array" else (node,):
+                if item.kind == "string" and not is_unknown(item):
+                    reason = item.fixed or "it is a text"
+                    text = _json_node([(item.text, -1)], reason)
+                    item = relocated(text, item.start, item.end, reason) if text else item
+                inner = item.get_any_case("Statement")
+                if item.kind == "object" and inner:
+                    found += inner.items if inner.kind == "array" else (inner,)
+                elif item.kind == "string" and item.text:
+                    found.append(_unknown_statement(item))
+        return found
+
+    def statements(self, block: Block) -> Iterator[Node]:
+        """Yields the statements of a block's own `statement` and `dynamic` blocks."""
+        for reader, each, cause in self.each_block(block, "statement"):
+            for node in _statements(reader.statement(each)):
+                if reader is self:
+                    yield node
+                    continue
+                made = relocated(node, each.start, each.end, "a dynamic block makes it")
+                yield _maybe(made, cause, made.fixed) if cause else made
+
+    def each_block(self, body: Block, name: str) -> Iterator[tuple[_BlockReader, Block, Node | None]]:
+        """Yields blocks of a type with their readers; a node for those of which it is unknown how many there are."""
+        for block in body.blocks:
+            if block.labels == (name,):
+                yield self, block, None
+            elif block.labels == ("dynamic", name):
+                yield from self.dynamic(block, name)
+
+    def dynamic(self, block: Block, name: str) -> Iterator[tuple[_BlockReader, Block, Node | None]]:
+        content = next(block.named("content"), None)
+        each = block.attributes.get("for_each")
+        if content is None or each is None:
+            return
+        iterator = block.attributes.get("iterator")
+        label = iterator.value.text if iterator else name
+        node = self.evaluator.value(each.value)
+        values = [(member.key, member.value) for member in node.members]
+        values += [(str(place), item) for place, item in enumerate(node.items or ((node,) if is_unknown(node) else ()))]
+        for key, value in values:
+            known_key = Node("string", 0, 0, key) if not is_unknown(value) else unknown(f"{label}.key", 0, 0)
+            members = (Member("key", 0, 0, known_key), Member("value", 0, 0, value))
+            names = {label: Node("object", 0, 0, members=members)}
+            yield _BlockReader(self.evaluator.with_names(names)), content, value if is_unknown(value) else None
+
+    def statement(self, block: Block) -> Node:
+        members: list[Member] = []
+        sid = self.text(block, "sid")
+        if sid and sid.text:
+            members.append(_member("Sid", block.attributes["sid"], sid))
+        effect = self.text(block, "effect")
+        if effect:
+            members.append(_member("Effect", block.attributes["effect"], effect))
+        else:
+            members.append(
+                Member("Effect", block.start, block.start, Node("string", block.start, block.start, "Allow"))
+            )
+        for key, name in _LISTS.items():
+            attribute = block.attributes.get(key)
+            value = self.listed(attribute.value) if attribute else None
+            if attribute and value:
+                members.append(_member(name, attribute, value))
+        for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
+            if value := self.principals(block, key):
+                members.append(Member(name, block.start, block.start, value))
+        if condition := self.conditions(block):
+            members.append(Member("Condition", block.start, block.start, condition))
+        return Node("object", block.start, block.end, members=tuple(members))
+
+    def text(self, block: Block, key: str) -> Node | None:
+        attribute = block.attributes.get(key)
+        node = self.evaluator.value(attribute.value) if attribute else None
+        return None if node is None or node.text == "null" else node
+
+    def listed(self, expression: Expression) -> Node | None:
+        """Returns a list of texts; None for an empty one, which the provider omits."""
+        node = self.evaluator.value(expression)
+        if node.kind == "literal" or (expression.kind == "tuple" and not expression.parts):
+            return None
+        if node.kind != "string" and not (node.items and all(item.kind == "string" for item in node.items)):
+            # An empty list from an input has entries where the module is used.
+            node = self.evaluator.unknown(expression)
+        return with_policy_variables(node)
+
+    def principals(self, block: Block, key: str) -> Node | None:
+        """Returns principals as the provider does: `*` for all principals, else identifiers grouped by type."""
+        found: dict[str, list[Node]] = {}
+        for reader, each, _ in self.each_block(block, key):
+            kind = reader.text(each, "type")
+            listed = reader.listed(each.attributes["identifiers"].value) if "identifiers" in each.attributes else None
+            found.setdefault(kind.text if kind else "", []).extend(_items(listed) if listed else ())
+        if not found:
+            return None
+        if [*found] == ["*"] and [node.text for node in found["*"]] == ["*"]:
+            return Node("string", block.start, block.start, "*")
+        members = tuple(
+            Member(kind, 0, 0, nodes[0] if len(nodes) == 1 else Node("array", 0, 0, items=tuple(nodes)))
+            for kind, nodes in found.items()
+        )
+        return Node("object", block.start, block.start, members=members)
+
+    def conditions(self, block: Block) -> Node | None:
+        """Returns the condition blocks; values of equal test and variable are joined in order, as in the provider.
+
+        https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read
+        2026-11-24.
+        """
+        found: dict[str, dict[str, list[Node]]] = {}
+        for reader, each, cause in self.each_block(block, "condition"):
+            test, variable = reader.text(each, "test"), reader.text(each, "variable")
+            operator, key = plain_text(test) if test else None, plain_text(variable) if variable else None
+            attribute = each.attributes.get("values")
+            values = reader.listed(attribute.value) if attribute else None
+            if cause or operator is None or key is None or values is None:
+                return self.evaluator.unknown(Expression("other", each.start, each.end))
+            found.setdefault(operator, {}).setdefault(key, []).extend(_items(values))
+        if not found:
+            return None
+        operators = [
+            (operator, tuple((key, Node("array", 0, 0, items=tuple(nodes))) for key, nodes in keys.items()))
+            for operator, keys in found.items()
+        ]
+        return _object((operator, _object(keys)) for operator, keys in operators)
+
+
+def _object(members: Iterable[tuple[str, Node]]) -> Node:
+    return Node("object", 0, 0, members=tuple(Member(key, 0, 0, value) for key, value in members))
+
+
+def _member(key: str, attribute: Attribute, value: Node) -> Member:
+    return Member(key, attribute.start, attribute.start + len(attribute.name), value)
+
+
+def _items(node: Node) -> tuple[Node, ...]:
+    return node.items if node.kind == "array" else (node,)
+
+
+def with_policy_variables(node: Node) -> Node:
+    """Returns texts with the data source's `&{` as a policy variable."""
+    return replace(
+        node,
+        text=node.text.replace("&{", "$${"),
+        items=tuple(map(with_policy_variables, node.items)),
+    )
+
+
+_Piece = tuple[str, int]
+"""A part of JSON text, and its offset in the file; -1 if an expression makes it."""
+
+_EXPRESSION = re.compile(r"(?<!\$)(\$\{[^{}]*\})")
+_JSON_STRING = re.compile(r'\\.|"', re.DOTALL)
+
+
+def _template_node(evaluator: Evaluator, expression: Expression) -> Node | None:
+    """Returns the JSON value of a heredoc with its offsets in the file."""
+    pieces: list[_Piece] = []
+    inside = False
+    for part in expression.parts:
+        if part.kind == "text":
+            pieces.append((part.text, part.start))
+            inside = _is_inside(part.text, inside)
+            continue
+        node = evaluator.value(part.parts[0])
+        text = minified(node) if node.kind in {"array", "object"} else node.text
+        pieces.append((f'"{text}"' if not inside and is_unknown(node) else text, -1 - part.start))
+    text = "".join(text for text, _ in pieces)
+    return _json_node(pieces)
+
+
+def _is_inside(text: str, inside: bool) -> bool:
+    """Returns whether the end of a text is inside a JSON string."""
+    quotes = sum(1 for found in _JSON_STRING.finditer(text) if found[0] == '"')
+    return inside != bool(quotes % 2)
+
+
+def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it") -> Node | None:
+    """Parses JSON text of several pieces; None if it is not JSON."""
+    text = "".join(text for text, _ in pieces)
+    if not text.lstrip().startswith("{"):
+        return None
+    if len(pieces) == 1 and pieces[0][1] < 0:
+        text = _with_quotes(text)
+    try:
+        root = read_json(text, "")
+    except PolicyFileError:
+        return None
+    starts = [0]
+    for piece, _ in pieces:
+        starts.append(starts[-1] + len(piece))
+
+    def moved(node: Node) -> Node:
+        begin, made = _offset(node.start, pieces, starts)
+        end = begin if made else _offset(node.end - 1, pieces, starts)[0] + 1
+        return replace(
+            node,
+            start=begin,
+            end=end,
+            fixed=reason if made else "",
+            items=tuple(map(moved, node.items)),
+            members=tuple(
+                Member(
+                    each.key,
+                    _offset(each.start, pieces, starts)[0],
+                    _offset(each.key_end, pieces, starts)[0],
+                    moved(each.value),
+                )
+                for each in node.members
+            ),
+        )
+
+    return moved(root)
+
+
+def _with_quotes(text: str) -> str:
+    """Puts unknown values outside JSON strings in quotes."""
+    result, inside = "", False
+    for place, part in enumerate(_EXPRESSION.split(text)):
+        result += f'"{part}"' if place % 2 and not inside else part
+        inside = inside if place % 2 else _is_inside(part, inside)
+    return result
+
+
+def _offset(at: int, pieces: Sequence[_Piece], starts: Sequence[int]) -> tuple[int, bool]:
+    """Returns the file offset of a place in JSON text, and whether an expression makes that place."""
+    for (_, offset), start, end in zip(pieces, starts, starts[1:], strict=False):
+        if start <= at < end:
+            return (offset + at - start, False) if offset >= 0 else (-1 - offset, True)
+    return (0, True)

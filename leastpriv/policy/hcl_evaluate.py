@@ -1,0 +1,455 @@
+"""Evaluates HCL expressions to the nodes of `syntax_tree`; what cannot be known is a typed unknown.
+
+A text keeps Terraform's spelling: an unknown part is `${…}`, a plain `${` is `$${`. A value that the edited file does
+not write itself, or writes for several readers, carries the reason in `Node.fixed`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+
+from leastpriv.errors import PolicyFileError
+from leastpriv.policy.hcl_functions import FUNCTIONS, is_known, plain_text, text_node
+from leastpriv.policy.hcl_references import resolve
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, read_blocks, read_expression
+from leastpriv.policy.source import TerraformFolder
+from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
+from leastpriv.policy.template_functions import is_one_expression, placeholder_for
+
+Names = Mapping[str, Node]
+"""Variables of `for`, `dynamic` and `templatefile`."""
+
+_NO_NAMES: Names = MappingProxyType({})
+
+
+def relocated(node: Node, start: int, end: int, reason: str) -> Node:
+    """Returns a value as one that an expression at this place makes, so that no edit writes into it."""
+    return replace(
+        node,
+        start=start,
+        end=end,
+        fixed=node.fixed or reason,
+        items=tuple(relocated(item, start, end, reason) for item in node.items),
+        members=tuple(
+            Member(each.key, start, start, relocated(each.value, start, end, reason)) for each in node.members
+        ),
+    )
+
+
+def unknown(text: str, start: int, end: int) -> Node:
+    """Returns a value of which only the expression is known."""
+    source = " ".join(text.split())
+    whole = f"${{{source}}}"
+    if not is_one_expression(whole):
+        whole = f"${{{placeholder_for(source).name}}}"
+    return Node("string", start, end, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A block or attribute, and the file that has it."""
+
+    file: str
+    block: Block
+    attribute: Attribute | None = None
+
+
+@dataclass
+class Scope:
+    """What the expressions of one folder can refer to."""
+
+    folder: TerraformFolder
+    parameters: Mapping[str, str]
+    """Values of `AWS::Partition` and `AWS::AccountId`."""
+    inputs: Mapping[str, Node] = field(default_factory=dict)
+    """Arguments of the call of this module."""
+    depth: int = 0
+
+    @cached_property
+    def files(self) -> Mapping[str, Block]:
+        """The parsed files of the folder itself."""
+        return {
+            name: read_blocks(text)
+            for name, text in self.folder.files.items()
+            if "/" not in name and name.endswith((".tf", ".tofu", ".hcl"))
+        }
+
+    @cached_property
+    def definitions(self) -> Mapping[tuple[str, ...], Definition]:
+        """Address in parts -> definition."""
+        found: dict[tuple[str, ...], Definition] = {}
+        for file, body in self.files.items():
+            for block in body.blocks:
+                if block.labels[0] == "locals":
+                    for name, attribute in block.attributes.items():
+                        found["local", name] = Definition(file, block, attribute)
+                elif block.labels[0] == "variable":
+                    found["var", *block.labels[1:]] = Definition(file, block, block.attributes.get("default"))
+                elif block.labels[0] == "provider":
+                    alias = block.attributes.get("alias")
+                    chosen = plain_text(self.value(alias.value, file)) if alias else ""
+                    found["provider", block.labels[1], chosen or ""] = Definition(file, block)
+                else:
+                    labels = block.labels[1:] if block.labels[0] == "resource" else block.labels
+                    found[labels] = Definition(file, block)
+        return found
+
+    @cached_property
+    def uses(self) -> Counter[tuple[str, str]]:
+        """How many expressions refer to each local value or data source."""
+        return Counter(name for body in self.files.values() for name in _references(body))
+
+    @cached_property
+    def variables(self) -> Mapping[str, Node]:
+        """Values of variables in `*.tfvars`; files that Terraform loads only by name count if they agree."""
+        loaded: dict[str, Node] = {}
+        named: dict[str, list[Node]] = {}
+        for name, text in sorted(self.folder.files.items()):
+            if "/" in name or not name.endswith((".tfvars", ".tfvars.json")):
+                continue
+            automatic = name.startswith("terraform.tfvars") or ".auto.tfvars" in name
+            for key, value in _tfvars(name, text, self):
+                if automatic:
+                    loaded[key] = value
+                else:
+                    named.setdefault(key, []).append(value)
+        for key, values in named.items():
+            same = len({minified(value) for value in values}) == 1
+            loaded.setdefault(key, values[0] if same else unknown(f"var.{key}", 0, 0))
+        return loaded
+
+    def value(self, expression: Expression, file: str, names: Names = _NO_NAMES) -> Node:
+        """Evaluates an expression of a file."""
+        return Evaluator(self, file, names).value(expression)
+
+    @cached_property
+    def planned(self) -> Node | None:
+        """The output of `terraform show -json`."""
+        try:
+            return read_json(self.folder.plan, "terraform-plan") if self.folder.plan and not self.inputs else None
+        except PolicyFileError:
+            return None
+
+    @cached_property
+    def planned_variables(self) -> Mapping[str, Node]:
+        """Values of the plan's variables."""
+        variables = self.planned.get("variables") if self.planned else None
+        found = ((member.key, member.value.get("value")) for member in (variables.members if variables else ()))
+        return {name: known_value(value) for name, value in found if value}
+
+    @cached_property
+    def planned_values(self) -> Mapping[str, Mapping[str, Node]]:
+        """Address of a resource or data source -> its attributes that the plan knows."""
+        found: dict[str, Mapping[str, Node]] = {}
+        for path in (("prior_state", "values"), ("planned_values",)):
+            node: Node | None = self.planned
+            for key in (*path, "root_module", "resources"):
+                node = node.get(key) if node else None
+            for resource in node.items if node else ():
+                address, values = resource.get("address"), resource.get("values")
+                if address and values:
+                    known = {member.key: known_value(member.value) for member in values.members}
+                    found[address.text] = {
+                        **found.get(address.text, {}),
+                        **{key: value for key, value in known.items() if value.text != "null"},
+                    }
+        return found
+
+    @contextmanager
+    def deeper(self) -> Iterator[None]:
+        """Counts references through definitions, so that a cycle ends."""
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
+    def child(self, definition: Definition) -> Scope | None:
+        """Returns the scope of a module in a folder below, with the arguments of its call."""
+        attributes = definition.block.attributes
+        source = plain_text(self.value(attributes["source"].value, definition.file)) if "source" in attributes else None
+        if source is None or not source.startswith("./"):
+            return None
+        prefix = posixpath.normpath(source) + "/"
+        files = {name.removeprefix(prefix): text for name, text in self.folder.files.items() if name.startswith(prefix)}
+        arguments = {name: self.value(each.value, definition.file) for name, each in attributes.items()}
+        return Scope(TerraformFolder(files), self.parameters, arguments, self.depth + 1) if files else None
+
+
+def known_value(node: Node) -> Node:
+    """Returns a value of a JSON file in Terraform's spelling."""
+    text = text_node(node.text).text if node.kind == "string" else node.text
+    return replace(
+        node,
+        text=text,
+        items=tuple(map(known_value, node.items)),
+        members=tuple(replace(member, value=known_value(member.value)) for member in node.members),
+    )
+
+
+def _tfvars(name: str, text: str, scope: Scope) -> Iterator[tuple[str, Node]]:
+    if name.endswith(".json"):
+        try:
+            root = read_json(text, name)
+        except PolicyFileError:
+            return
+        yield from ((member.key, known_value(member.value)) for member in root.members)
+        return
+    for key, attribute in read_blocks(text).attributes.items():
+        yield key, relocated(scope.value(attribute.value, name), 0, 0, f"it is in {name}")
+
+
+def _references(block: Block) -> Iterator[tuple[str, str]]:
+    for attribute in block.attributes.values():
+        yield from _names(attribute.value)
+    for each in block.blocks:
+        yield from _references(each)
+
+
+def _names(expression: Expression) -> Iterator[tuple[str, str]]:
+    if expression.kind == "access" and expression.parts[0].kind == "name":
+        path = [part.text for part in expression.parts]
+        if path[0] == "local" and len(path) > 1:
+            yield "local", path[1]
+        if path[0] == "data" and len(path) > 2:
+            yield path[1], path[2]
+    for part in expression.parts:
+        yield from _names(part)
+
+
+class Evaluator:
+    """Evaluates the expressions of one file; no failure raises: it is an unknown."""
+
+    def __init__(self, scope: Scope, file: str, names: Names = _NO_NAMES, text: str | None = None) -> None:
+        self.scope = scope
+        self.file = file
+        self.names = names
+        self.text = scope.folder.files.get(file, "") if text is None else text
+
+    def with_names(self, names: Names) -> Evaluator:
+        """Returns the evaluator of the same file with more variables."""
+        return Evaluator(self.scope, self.file, {**self.names, **names}, self.text)
+
+    def value(self, expression: Expression) -> Node:
+        """Evaluates an expression."""
+        made: Callable[[Expression], Node | None] | None = getattr(self, f"_{expression.kind}", None)
+        found = made(expression) if made else None
+        return self.unknown(expression) if found is None else found
+
+    def unknown(self, expression: Expression) -> Node:
+        """Returns the unknown that an expression is."""
+        text = self.text[expression.start : expression.end]
+        for name, value in self.names.items():
+            # Two unknowns are equal only if they are spelled alike.
+            text += f" {name}={minified(value)}" if re.search(rf"\b{name}\b", text) else ""
+        return unknown(text, expression.start, expression.end)
+
+    def made(self, expression: Expression, node: Node) -> Node:
+        """Returns a value that an expression computes."""
+        return self.relocated(node, expression, "an expression makes it")
+
+    def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
+        """Returns a value at the place of an expression that only refers to it."""
+        return relocated(node, expression.start, expression.end, reason)
+
+    def _text(self, expression: Expression) -> Node:
+        return Node("string", expression.start, expression.end, expression.text)
+
+    def _number(self, expression: Expression) -> Node:
+        return Node("number", expression.start, expression.end, expression.text)
+
+    def _literal(self, expression: Expression) -> Node:
+        return Node("literal", expression.start, expression.end, expression.text)
+
+    def _template(self, expression: Expression) -> Node:
+        parts = expression.parts
+        if len(parts) == 1 and parts[0].kind == "interpolation":
+            # An interpolation alone keeps the type of its value.
+            return replace(self.value(parts[0].parts[0]), start=expression.start, end=expression.end)
+        return Node("string", expression.start, expression.end, "".join(map(self.template_text, parts)))
+
+    _heredoc = _template
+
+    def template_text(self, part: Expression) -> str:
+        """Returns the text of a part of a template."""
+        if part.kind == "text":
+            return part.text
+        node = self.value(part.parts[0])
+        if node.kind in {"object", "array"}:
+            # jsonencode is the value itself here.
+            return minified(node) if part.parts[0].kind == "call" else self.unknown(part.parts[0]).text
+        return node.text
+
+    def _tuple(self, expression: Expression) -> Node:
+        items = tuple(map(self.value, expression.parts))
+        return Node("array", expression.start, expression.end, items=items)
+
+    def _object(self, expression: Expression) -> Node | None:
+        members: dict[str, Member] = {}
+        for key, value in zip(expression.parts[::2], expression.parts[1::2], strict=True):
+            name = plain_text(self.value(key))
+            if name is None:
+                return None
+            members[name] = Member(name, key.start, key.end, self.value(value))
+        return Node("object", expression.start, expression.end, members=tuple(members.values()))
+
+    def _call(self, expression: Expression) -> Node | None:
+        arguments = list(map(self.value, expression.parts))
+        if expression.spread and arguments:
+            last = arguments.pop()
+            if last.kind != "array":
+                return None
+            arguments += last.items
+        if expression.text == "templatefile":
+            return self._templatefile(expression, arguments)
+        if expression.text == "file":
+            found = self._file(arguments)
+            return found and self.relocated(text_node(found[1]), expression, f"it is in {found[0]}")
+        function = FUNCTIONS.get(expression.text)
+        try:
+            found_node = function(arguments) if function else None
+        except (ValueError, IndexError, TypeError, ZeroDivisionError):
+            return None
+        if found_node is None:
+            return None
+        if found_node.kind == "array":
+            # Functions on lists pass on the entries, which remain where they are written.
+            return replace(found_node, start=expression.start, end=expression.end)
+        if any(found_node is argument for argument in arguments):
+            return found_node
+        return self.made(expression, found_node)
+
+    def _file(self, arguments: Sequence[Node]) -> tuple[str, str] | None:
+        name = plain_text(arguments[0]) if arguments else None
+        path = posixpath.normpath(name) if name else ""
+        return (path, self.scope.folder.files[path]) if path in self.scope.folder.files else None
+
+    def _templatefile(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
+        found = self._file(arguments)
+        if found is None or len(arguments) != 2 or arguments[1].kind != "object":
+            return None
+        names = {member.key: member.value for member in arguments[1].members}
+        text = f"<<END_OF_TEMPLATE\n{found[1]}\nEND_OF_TEMPLATE"
+        template = read_expression(text)
+        inner = Evaluator(self.scope, found[0], names, f"x = {text}\n")
+        whole = "".join(map(inner.template_text, template.parts)).removesuffix("\n")
+        return relocated(
+            Node("string", 0, 0, whole), expression.start, expression.end, f"it is in the template {found[0]}"
+        )
+
+    def _conditional(self, expression: Expression) -> Node | None:
+        test, yes, no = map(self.value, expression.parts)
+        if test.text in {"true", "false"} and test.kind != "string":
+            return self.made(expression, yes if test.text == "true" else no)
+        return self.made(expression, yes) if minified(yes) == minified(no) else None
+
+    def _operation(self, expression: Expression) -> Node | None:
+        values = [self.value(part) for part in expression.parts]
+        if not all(map(is_known, values)):
+            return None
+        if expression.text in {"==", "!="} and len(values) == 2:
+            same = minified(values[0]) == minified(values[1])
+            return self.made(expression, _boolean(same == (expression.text == "==")))
+        truths = [value.text == "true" for value in values]
+        if any(value.text not in {"true", "false"} for value in values):
+            return None
+        results = {"!": not truths[0], "&&": all(truths), "||": any(truths)}
+        return self.made(expression, _boolean(results[expression.text])) if expression.text in results else None
+
+    def _for(self, expression: Expression) -> Node | None:
+        collection = self.value(expression.parts[0])
+        if collection.kind not in {"array", "object"} or (collection.kind == "object" and not is_known(collection)):
+            return None
+        made: list[tuple[str, Node]] = []
+        for key, value in _elements(collection):
+            bound = {expression.names[-1]: value} | ({expression.names[0]: key} if len(expression.names) > 1 else {})
+            inner = self.with_names(bound)
+            tests = [inner.value(part) for part in expression.parts[3:]]
+            if any(test.text == "false" and test.kind == "literal" for test in tests):
+                continue
+            result = inner.value(expression.parts[2])
+            if any(test.kind != "literal" for test in tests):
+                result = inner.unknown(expression.parts[2])
+            name = plain_text(inner.value(expression.parts[1])) if expression.text == "{" else ""
+            if name is None:
+                return None
+            made.append((name, result))
+        if expression.text == "[":
+            return self.made(expression, Node("array", 0, 0, items=tuple(result for _, result in made)))
+        return self._for_object(expression, made)
+
+    def _for_object(self, expression: Expression, made: Sequence[tuple[str, Node]]) -> Node:
+        members: dict[str, Node] = {}
+        for name, result in made:
+            if expression.spread:
+                before = members[name].items if name in members else ()
+                members[name] = Node("array", 0, 0, items=(*before, result))
+            else:
+                members[name] = result
+        found = tuple(Member(name, 0, 0, value) for name, value in members.items())
+        return self.made(expression, Node("object", 0, 0, members=found))
+
+    def _name(self, expression: Expression) -> Node | None:
+        return self.names.get(expression.text)
+
+    def _access(self, expression: Expression) -> Node | None:
+        base, steps = expression.parts[0], expression.parts[1:]
+        if base.kind == "name" and base.text not in self.names:
+            found = resolve(self, expression)
+            if found is None:
+                return None
+            node, steps = found[0], tuple(found[1])
+        else:
+            node = self.value(base)
+        for place, step in enumerate(steps):
+            if step.kind == "splat":
+                if node.kind != "array":
+                    return None
+                rest = steps[place + 1 :]
+                items = [self._steps(item, rest) for item in node.items]
+                if any(item is None for item in items):
+                    return None
+                return self.made(expression, Node("array", 0, 0, items=tuple(item for item in items if item)))
+            inner = self._steps(node, [step])
+            if inner is None:
+                return None
+            node = inner
+        return node if not steps else self.made(expression, node)
+
+    def _steps(self, node: Node, steps: Sequence[Expression]) -> Node | None:
+        for step in steps:
+            found: Node | None = None
+            if step.kind == "attribute":
+                found = node.get(step.text) if node.kind == "object" else None
+            elif step.kind == "index":
+                index = self.value(step.parts[0])
+                if node.kind == "object":
+                    found = node.get(plain_text(index) or "")
+                elif node.kind == "array" and all(map(_is_one, node.items)) and index.text.isdecimal():
+                    found = node.items[int(index.text)] if int(index.text) < len(node.items) else None
+            if found is None:
+                return None
+            node = found
+        return node
+
+
+def _is_one(node: Node) -> bool:
+    """Returns whether a node is surely one element; an unknown may be several."""
+    return node.kind != "string" or not is_one_expression(node.text)
+
+
+def _boolean(value: bool) -> Node:
+    return Node("literal", 0, 0, "true" if value else "false")
+
+
+def _elements(node: Node) -> list[tuple[Node, Node]]:
+    if node.kind == "array":
+        return [(Node("number", 0, 0, str(place)), item) for place, item in enumerate(node.items)]
+    return [(text_node(member.key), member.value) for member in sorted(node.members, key=lambda member: member.key)]

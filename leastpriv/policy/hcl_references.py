@@ -1,0 +1,261 @@
+"""Resolves references such as `local.x`, `var.x`, `aws_s3_bucket.assets.arn` and `data.aws_region.current.name`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from leastpriv.permissions.fact_tables import table
+from leastpriv.policy.hcl_functions import is_known, plain_text, text_node
+from leastpriv.policy.hcl_syntax import Block, Expression, read_expression
+from leastpriv.policy.syntax_tree import Node
+
+if TYPE_CHECKING:
+    from leastpriv.policy.hcl_evaluate import Definition, Evaluator, Scope
+
+Resolved = tuple[Node, Sequence[Expression]]
+"""A value, and the steps behind it that are still to be taken."""
+
+_VARIABLE = re.compile(r"\$\{(/?)(\w+)(?:=([^}]*))?\}")
+_PROVIDER_PARTS = {
+    "Partition": "${data.aws_partition.current.partition}",
+    "Region": "${data.aws_region.current.name}",
+    "Account": "${data.aws_caller_identity.current.account_id}",
+}
+"""Unknown parts, as a module would write them."""
+_MOST_REFERENCES = 40
+"""References through more definitions than these are a cycle."""
+
+
+@cache
+def _templates() -> Mapping[tuple[str, str], str]:
+    rows = table("terraform_attributes", "leastpriv.policy")
+    return {(row["type"], row["attribute"]): row["template"] for row in rows}
+
+
+def known_arns(scope: Scope) -> Mapping[str, tuple[str, ...]]:
+    """Returns the ARNs of the module's own resources that are known, and their addresses."""
+    found: dict[str, tuple[str, ...]] = {}
+    for address, definition in scope.definitions.items():
+        repeated = {"count", "for_each"} & {*definition.block.attributes}
+        if (address[0], "arn") in _templates() and len(address) == 2 and not repeated:
+            expression = read_expression(f"{'.'.join(address)}.arn")
+            text = plain_text(scope.value(expression, definition.file))
+            if text:
+                found.setdefault(text, address)
+    return found
+
+
+def resolve(evaluator: Evaluator, expression: Expression) -> Resolved | None:
+    """Resolves a reference; None if its value cannot be known.
+
+    The value is relocated if the edited file does not write it for this reference alone.
+    """
+    return _Reference(evaluator, expression).resolve()
+
+
+class _Reference:
+    """One reference in an expression."""
+
+    def __init__(self, evaluator: Evaluator, expression: Expression) -> None:
+        self.evaluator = evaluator
+        self.scope = evaluator.scope
+        self.expression = expression
+        self.path: list[str] = []
+        for part in expression.parts:
+            if part.kind not in {"name", "attribute"}:
+                break
+            self.path.append(part.text)
+
+    def resolve(self) -> Resolved | None:
+        if self.scope.depth > _MOST_REFERENCES:
+            return None
+        root = self.path[0]
+        made = {
+            "local": self.local,
+            "var": self.variable,
+            "path": self.folder,
+            "data": self.data,
+            "module": self.module,
+        }
+        return made.get(root, self.resource)()
+
+    def rest(self, taken: int) -> Sequence[Expression]:
+        return self.expression.parts[taken:]
+
+    def fixed(self, node: Node, reason: str) -> Node:
+        return self.evaluator.relocated(node, self.expression, reason)
+
+    def local(self) -> Resolved | None:
+        name = tuple(self.path[:2])
+        found = self.scope.definitions.get(name)
+        if found is None or found.attribute is None:
+            return None
+        with self.scope.deeper():
+            node = self.scope.value(found.attribute.value, found.file)
+        label = ".".join(name)
+        readers = self.scope.uses["local", name[1]]
+        if found.file != self.evaluator.file:
+            node = self.fixed(node, f"{label} is in {found.file}")
+        elif readers > 1:
+            node = self.fixed(node, f"{readers} expressions use {label}")
+        return node, self.rest(2)
+
+    def variable(self) -> Resolved | None:
+        name = self.path[1] if len(self.path) > 1 else ""
+        found = self.scope.definitions.get(("var", name))
+        node = self.scope.inputs.get(name) or self.scope.planned_variables.get(name) or self.scope.variables.get(name)
+        if node is None and found and found.attribute:
+            node = self.scope.value(found.attribute.value, found.file)
+        return None if node is None else (self.fixed(node, f"var.{name} is an input of the module"), self.rest(2))
+
+    def folder(self) -> Resolved | None:
+        return (text_node("."), self.rest(2)) if self.path[1:] in (["module"], ["root"]) else None
+
+    def data(self) -> Resolved | None:
+        if len(self.path) < 3:
+            return None
+        kind, name = self.path[1:3]
+        if kind == "aws_iam_policy_document":
+            return self.document(name)
+        steps = self.attribute_steps(3)
+        if steps is None:
+            return None
+        attribute, rest = steps
+        found = self.scope.definitions.get(("data", kind, name))
+        values = {
+            ("aws_caller_identity", "account_id"): "Account",
+            ("aws_caller_identity", "id"): "Account",
+            ("aws_partition", "partition"): "Partition",
+            ("aws_region", "name"): "Region",
+            ("aws_region", "region"): "Region",
+            ("aws_region", "id"): "Region",
+        }
+        node = self.planned(f"data.{kind}.{name}", attribute)
+        if node is None and (kind, attribute) in values:
+            text = self.provider_value(values[kind, attribute], found.block if found else None)
+            node = text_node(text) if text else None
+        elif node is None:
+            node = self.attribute(kind, attribute, found)
+        return None if node is None else (self.fixed(node, f"data.{kind}.{name} gives it"), rest)
+
+    def document(self, name: str) -> Resolved | None:
+        from leastpriv.policy.hcl_document import document_node
+
+        found = self.scope.definitions.get(("data", "aws_iam_policy_document", name))
+        steps = self.attribute_steps(3)
+        if found is None or steps is None or steps[0] not in {"json", "minified_json"}:
+            return None
+        if {"count", "for_each"} & {*found.block.attributes}:
+            return None
+        with self.scope.deeper():
+            node = document_node(self.scope, found.file, found.block)
+        label = f"data.aws_iam_policy_document.{name}"
+        readers = self.scope.uses["aws_iam_policy_document", name]
+        if found.file != self.evaluator.file:
+            node = self.fixed(node, f"{label} is in {found.file}")
+        elif readers > 1:
+            node = self.fixed(node, f"{readers} expressions use {label}")
+        return node, steps[1]
+
+    def module(self) -> Resolved | None:
+        found = self.scope.definitions.get(("module", *self.path[1:2]))
+        steps = self.attribute_steps(2)
+        inner = self.scope.child(found) if found and steps else None
+        if found is None or steps is None or inner is None:
+            return None
+        output = inner.definitions.get(("output", steps[0]))
+        value = output.block.attributes.get("value") if output else None
+        if output is None or value is None:
+            return None
+        return self.fixed(inner.value(value.value, output.file), f"module.{self.path[1]} makes it"), steps[1]
+
+    def resource(self) -> Resolved | None:
+        if len(self.path) < 2 or "_" not in self.path[0]:
+            return None
+        kind, name = self.path[:2]
+        steps = self.attribute_steps(2)
+        if steps is None:
+            return None
+        node = self.planned(f"{kind}.{name}", steps[0])
+        if node is None:
+            node = self.attribute(kind, steps[0], self.scope.definitions.get((kind, name)))
+        return None if node is None else (self.fixed(node, f"{kind}.{name} gives it"), steps[1])
+
+    def attribute_steps(self, taken: int) -> tuple[str, Sequence[Expression]] | None:
+        """Returns the attribute behind the address, and the steps behind it; an index of the address is skipped."""
+        steps = list(self.rest(taken))
+        if steps and steps[0].kind == "index":
+            del steps[0]
+        if not steps or steps[0].kind != "attribute":
+            return None
+        return steps[0].text, steps[1:]
+
+    def index(self) -> str:
+        """Returns the index in the address as Terraform writes it, `[0]` or `["key"]`."""
+        found = next((part for part in self.expression.parts if part.kind == "index"), None)
+        node = self.evaluator.value(found.parts[0]) if found else None
+        text = plain_text(node) if node else None
+        if node is None or text is None:
+            return ""
+        return f"[{text}]" if node.kind == "number" else f'["{text}"]'
+
+    def planned(self, address: str, attribute: str) -> Node | None:
+        values = self.scope.planned_values.get(address + self.index())
+        return values.get(attribute) if values else None
+
+    def attribute(self, kind: str, attribute: str, found: Definition | None) -> Node | None:
+        """Returns an attribute of a resource by the table of attributes, or as its block sets it."""
+        template = _templates().get((kind, attribute))
+        if template is None:
+            return self.set_attribute(attribute, found)
+        block = found.block if found else None
+
+        def fill(match: re.Match[str]) -> str:
+            slash, name, default = match.groups()
+            text = self.provider_value(name, block) if name[0].isupper() else ""
+            if not text and not name[0].isupper():
+                node = self.set_attribute(name, found)
+                given = block is not None and name in block.attributes
+                text = node.text if node else default if default and block and not given else ""
+            if not text:
+                return self.part(name, found)
+            return f"/{text.removeprefix('/')}" if slash else text
+
+        return Node("string", 0, 0, _VARIABLE.sub(fill, template))
+
+    def part(self, name: str, found: Definition | None) -> str:
+        """Returns an unknown part of an attribute; `name_prefix` is a known beginning."""
+        address = ".".join(part.text for part in self.expression.parts if part.kind in {"name", "attribute"})
+        owner = ".".join(address.split(".")[: 3 if self.path[0] == "data" else 2]) + re.sub(r'"', "", self.index())
+        if name[0].isupper():
+            return _PROVIDER_PARTS[name]
+        prefix = self.set_attribute(f"{name}_prefix", found)
+        start = prefix.text if prefix and is_known(prefix) else ""
+        return f"{start}${{{re.sub(r'[^A-Za-z0-9_.-]', '-', owner)}.{name}}}"
+
+    def set_attribute(self, name: str, found: Definition | None) -> Node | None:
+        """Returns an attribute that a block sets; of a repeated block only one that does not depend on the instance."""
+        given = found.block.attributes.get(name) if found else None
+        if found is None or given is None:
+            return None
+        with self.scope.deeper():
+            node = self.scope.value(given.value, found.file)
+        repeated = {"count", "for_each"} & {*found.block.attributes}
+        return None if node.text == "null" or (repeated and not is_known(node)) else node
+
+    def provider_value(self, name: str, block: Block | None) -> str:
+        """Returns the partition, account or region of a block's provider; empty if it cannot be known."""
+        chosen = block.attributes.get("provider") if block else None
+        alias = chosen.value.parts[1].text if chosen and len(chosen.value.parts) > 1 else ""
+        provider = self.scope.definitions.get(("provider", "aws", alias))
+        if name == "Region":
+            region = provider.block.attributes.get("region") if provider else None
+            node = self.scope.value(region.value, provider.file) if provider and region else None
+            return (node and plain_text(node)) or ""
+        other_account = provider is not None and bool(alias) and any(provider.block.named("assume_role"))
+        if name == "Account" and other_account:
+            return ""
+        return self.scope.parameters.get({"Account": "AWS::AccountId", "Partition": "AWS::Partition"}[name], "")

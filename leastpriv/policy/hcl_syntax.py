@@ -1,0 +1,315 @@
+"""Parses HCL into blocks, attributes and expressions with text offsets, so that a file can be edited as text.
+
+tree-sitter tolerates what it does not know: such a part is an expression of the kind `other`, and its block is broken.
+Grammar: https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md, read 2026-11-27.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tree_sitter import Node as TreeNode
+    from tree_sitter import Parser
+
+ExpressionKind = Literal[
+    "text",
+    "template",
+    "heredoc",
+    "number",
+    "literal",
+    "tuple",
+    "object",
+    "for",
+    "call",
+    "name",
+    "attribute",
+    "index",
+    "splat",
+    "access",
+    "interpolation",
+    "conditional",
+    "operation",
+    "other",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One expression; `start` and `end` are offsets in the file."""
+
+    kind: ExpressionKind
+    start: int
+    end: int
+    text: str = ""
+    """A text decoded; a number, constant, name or operator as written; the bracket of a `for`."""
+    parts: tuple[Expression, ...] = ()
+    """Operands in order: of an object keys and values in turn, of an access its base and its steps, of a `for` the
+    collection, the key (a name without text for none), the value and the condition, if any."""
+    names: tuple[str, ...] = ()
+    """The variables of a `for`."""
+    spread: bool = False
+    """Whether the last argument of a call, or the value of a `for`, has `...` behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`name = value`."""
+
+    name: str
+    start: int
+    end: int
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block, or a whole file without labels."""
+
+    labels: tuple[str, ...]
+    """The type, and the labels behind it."""
+    start: int
+    end: int
+    attributes: Mapping[str, Attribute] = field(hash=False)
+    blocks: tuple[Block, ...]
+    error: int = -1
+    """Offset of the first part that is not HCL; -1 for none."""
+
+    def named(self, *labels: str) -> Iterator[Block]:
+        """Yields the direct blocks whose labels begin with `labels`."""
+        for block in self.blocks:
+            if block.labels[: len(labels)] == labels:
+                yield block
+
+
+@lru_cache(maxsize=128)
+def read_blocks(text: str) -> Block:
+    """Parses a file; a byte order mark and carriage returns keep their offsets."""
+    source = (" " + text[1:] if text.startswith("\ufeff") else text).replace("\r\n", " \n").encode()
+    return _Reader(source).body(_parser().parse(source).root_node, ())
+
+
+def read_expression(text: str) -> Expression:
+    """Parses one expression."""
+    return read_blocks(f"x = {text}\n").attributes["x"].value
+
+
+@cache
+def _parser() -> Parser:
+    import tree_sitter
+    import tree_sitter_hcl
+
+    return tree_sitter.Parser(tree_sitter.Language(tree_sitter_hcl.language()))
+
+
+_ESCAPE = re.compile(r'\\(?:([nrt"\\])|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5}))')
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_STEPS = {"get_attr", "index", "splat"}
+_OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!"])
+_CONTENT = {"literal_value", "template_expr", "collection_value", "for_expr", "function_call", "conditional"}
+
+
+def _unescape(found: re.Match[str]) -> str:
+    point = int(found[2] or found[3] or "0", 16)
+    return _ESCAPES.get(found[1], found[1]) if found[1] else chr(point) if point <= sys.maxunicode else found[0]
+
+
+class _Reader:
+    """Converts the library's nodes, whose offsets count bytes."""
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        self.ascii = source.isascii()
+        self.offsets: dict[int, int] = {}
+        if not self.ascii:
+            at = 0
+            for number, char in enumerate(source.decode()):
+                self.offsets[at] = number
+                at += len(char.encode())
+            self.offsets[at] = len(self.offsets)
+
+    def offset(self, byte: int) -> int:
+        return byte if self.ascii else self.offsets[byte]
+
+    def text(self, node: TreeNode) -> str:
+        return self.source[node.start_byte : node.end_byte].decode()
+
+    def body(self, node: TreeNode, labels: tuple[str, ...]) -> Block:
+        attributes: dict[str, Attribute] = {}
+        blocks: list[Block] = []
+        found = [child for each in node.children if each.type == "body" for child in each.children]
+        for child in found:
+            if child.type == "attribute":
+                name, value = self.text(child.children[0]), self.expression(child.children[-1])
+                attributes[name] = Attribute(name, self.offset(child.start_byte), self.offset(child.end_byte), value)
+            elif child.type == "block":
+                named = [each for each in child.children if each.type in {"identifier", "string_lit"}]
+                blocks.append(self.body(child, tuple(self.label(each) for each in named)))
+        start, end = self.offset(node.start_byte), self.offset(node.end_byte)
+        return Block(labels, start, end, attributes, tuple(blocks), self.error(node) if node.has_error else -1)
+
+    def error(self, node: TreeNode) -> int:
+        """Returns the offset of the first error in a node that has one."""
+        for child in node.children:
+            if child.is_error or child.is_missing:
+                return self.offset(child.start_byte)
+            if child.has_error:
+                return self.error(child)
+        return self.offset(node.start_byte)
+
+    def label(self, node: TreeNode) -> str:
+        return self.text(node).strip('"')
+
+    def expression(self, node: TreeNode) -> Expression:
+        if node.has_error:
+            return self.make("other", node)
+        return self.operand([child for child in node.children if child.type != "comment"], node)
+
+    def operand(self, nodes: Sequence[TreeNode], whole: TreeNode) -> Expression:
+        """Converts a base and the steps behind it."""
+        inner = [node for node in nodes if node.type not in {"(", ")"}]
+        if not inner:
+            return self.make("other", whole)
+        base, *steps = inner
+        found = self.base(base)
+        if not steps:
+            return found
+        if any(step.type not in _STEPS for step in steps):
+            return self.make("other", whole)
+        parts = [found]
+        for step in steps:
+            parts += self.step(step)
+        return Expression("access", found.start, self.offset(steps[-1].end_byte), "", tuple(parts))
+
+    def base(self, node: TreeNode) -> Expression:
+        kind = node.type
+        if kind == "expression":
+            return self.expression(node)
+        if kind == "variable_expr":
+            return self.make("name", node, self.text(node))
+        if kind in {"literal_value", "template_expr", "collection_value", "for_expr"} and node.children:
+            return self.base(node.children[0])
+        made = getattr(self, f"make_{kind}", None)
+        return made(node) if made else self.make("other", node)
+
+    def make(
+        self, kind: ExpressionKind, node: TreeNode, text: str = "", parts: Sequence[Expression] = ()
+    ) -> Expression:
+        return Expression(kind, self.offset(node.start_byte), self.offset(node.end_byte), text, tuple(parts))
+
+    def step(self, node: TreeNode) -> list[Expression]:
+        if node.type == "get_attr":
+            return [self.make("attribute", node, self.text(node.children[-1]))]
+        inner = node.children[0]
+        if node.type == "splat":
+            return [self.make("splat", inner), *(each for step in inner.children[1:] for each in self.step(step))]
+        found = [child for child in inner.children if child.type == "expression"]
+        if found:
+            return [self.make("index", node, "", [self.expression(found[0])])]
+        return [self.make("index", node, "", [self.make("number", node, self.text(node).lstrip("."))])]
+
+    def make_numeric_lit(self, node: TreeNode) -> Expression:
+        return self.make("number", node, self.text(node))
+
+    def make_bool_lit(self, node: TreeNode) -> Expression:
+        return self.make("literal", node, self.text(node))
+
+    make_null_lit = make_bool_lit
+
+    def make_string_lit(self, node: TreeNode) -> Expression:
+        parts = [self.literal(child) for child in node.children if child.type == "template_literal"]
+        return self.make("template", node, "", parts)
+
+    def literal(self, node: TreeNode) -> Expression:
+        return self.make("text", node, _ESCAPE.sub(_unescape, self.text(node)))
+
+    def make_quoted_template(self, node: TreeNode) -> Expression:
+        return self.template("template", node, node.children[0].end_byte, node.children[-1].start_byte)
+
+    def make_heredoc_template(self, node: TreeNode) -> Expression:
+        line = self.source.find(b"\n", node.start_byte) + 1
+        last = node.children[-1].start_byte
+        return self.template("heredoc", node, line, self.source.rfind(b"\n", line - 1, last) + 1)
+
+    def template(self, kind: ExpressionKind, node: TreeNode, begin: int, end: int) -> Expression:
+        """Converts the parts of a template; the library leaves out white space between them."""
+        parts: list[Expression] = []
+        at = begin
+        for child in node.children:
+            if child.type in {"template_interpolation", "template_directive"}:
+                parts += self.plain(at, child.start_byte, kind)
+                found = [each for each in child.children if each.type == "expression"]
+                plain = child.type == "template_interpolation" and len(found) == 1
+                inner = self.expression(found[0]) if plain else self.make("other", child)
+                parts.append(self.make("interpolation", child, "", [inner]))
+                at = child.end_byte
+        parts += self.plain(at, end, kind)
+        return self.make(kind, node, "", parts)
+
+    def plain(self, start: int, end: int, kind: ExpressionKind) -> Iterator[Expression]:
+        if start >= end:
+            return
+        text = self.source[start:end].decode()
+        text = _ESCAPE.sub(_unescape, text) if kind == "template" else text
+        yield Expression("text", self.offset(start), self.offset(end), text)
+
+    def make_tuple(self, node: TreeNode) -> Expression:
+        return self.make(
+            "tuple", node, "", [self.expression(each) for each in node.children if each.type == "expression"]
+        )
+
+    def make_object(self, node: TreeNode) -> Expression:
+        parts: list[Expression] = []
+        for element in node.children:
+            if element.type == "object_elem":
+                key, value = (each for each in element.children if each.type == "expression")
+                name = self.expression(key)
+                # A bare name is a text; one in parentheses is a reference.
+                bare = name.kind == "name" and name.start == self.offset(key.start_byte)
+                if bare and self.text(key)[:1] != "(":
+                    name = self.make("text", key, name.text)
+                parts += [name, self.expression(value)]
+        return self.make("object", node, "", parts)
+
+    def make_for_tuple_expr(self, node: TreeNode) -> Expression:
+        intro = next(child for child in node.children if child.type == "for_intro")
+        condition = [child for child in node.children if child.type == "for_cond"]
+        results = [self.expression(child) for child in node.children if child.type == "expression"]
+        key = results[0] if len(results) > 1 else self.make("name", intro)
+        collection = next(child for child in intro.children if child.type == "expression")
+        tests = [self.expression(each) for part in condition for each in part.children if each.type == "expression"]
+        names = tuple(self.text(child) for child in intro.children if child.type == "identifier")
+        spread = any(child.type == "ellipsis" for child in node.children)
+        start, end = self.offset(node.start_byte), self.offset(node.end_byte)
+        parts = (self.expression(collection), key, results[-1], *tests)
+        return Expression("for", start, end, self.text(node)[:1], parts, names, spread)
+
+    make_for_object_expr = make_for_tuple_expr
+
+    def make_function_call(self, node: TreeNode) -> Expression:
+        name = self.text(node.children[0])
+        inside = [each for child in node.children if child.type == "function_arguments" for each in child.children]
+        arguments = tuple(self.expression(each) for each in inside if each.type == "expression")
+        spread = any(each.type == "ellipsis" for each in inside)
+        return Expression(
+            "call", self.offset(node.start_byte), self.offset(node.end_byte), name, arguments, spread=spread
+        )
+
+    def make_conditional(self, node: TreeNode) -> Expression:
+        return self.make(
+            "conditional", node, "", [self.expression(each) for each in node.children if each.type == "expression"]
+        )
+
+    def make_operation(self, node: TreeNode) -> Expression:
+        inner = node.children[0]
+        operator = next((child for child in inner.children if child.type in _OPERATORS), None)
+        if operator is None:
+            return self.make("other", node)
+        place = inner.children.index(operator)
+        sides = (inner.children[:place], inner.children[place + 1 :])
+        return self.make("operation", node, operator.type, [self.operand(side, inner) for side in sides if side])

@@ -42,7 +42,8 @@ def test_case(path: Path, tmp_path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     result = run_case(case, tmp_path)
     found = outcome(result)
-    expected = {key: sorted(value) if isinstance(value, list) else value for key, value in case["expect"].items()}
+    lists = {key for key, value in case["expect"].items() if isinstance(value, list)} - {"policy"}
+    expected = {key: sorted(value) if key in lists else value for key, value in case["expect"].items()}
     assert {key: found[key] for key in expected} == expected
 
 
@@ -109,7 +110,12 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     for number, document in enumerate(case.get("also-attached", [])):
         attached.append(str(folder / f"attached-{number}.json"))
         Path(attached[-1]).write_text(json.dumps(document), encoding="utf-8")
-    policy = folder / "policy.json"
+    policy, pointer = folder / "policy.json", ""
+    for name, lines in case.get("terraform", {}).items():
+        (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if "terraform" in case:
+        name, _, pointer = case["policy-file"].partition("#")
+        policy = folder / name
     if case.get("policy") is not None:
         policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
     given = {"minimum-days": 30, "aws-regions": regions(found), **case.get("options", {})}
@@ -117,7 +123,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     principal = case.get("principal", ROLE)
     inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
     settings = from_options({**inputs, "also-attached": tuple(attached), "job-logs": tuple(case.get("job-logs", ()))})
-    target = Target(settings, "policy.json", folder, writes_store=False)
+    target = Target(settings, policy.name, folder, pointer=pointer, writes_store=False)
     if "policy-before" in case:
         before = json.dumps(case["policy-before"]).encode()
         changed = datetime.fromisoformat(case["policy-changed"])
@@ -271,7 +277,9 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
         "runs": len(evidence.runs),
         "replay": f"{replay.allowed} of {replay.recorded}",
-        "policy": json.loads(draft.content),
+        "policy": draft.content.decode().splitlines()
+        if draft.document.source.format == "hcl"
+        else json.loads(draft.content),
         "needs-security": sorted(change.action for change in draft.changes if change.security),
         "conditional": sorted({usage.need.permission.action for usage in result.context.difference.conditional}),
     }

@@ -1,4 +1,4 @@
-"""Aligns `=` and trailing comments of consecutive lines as `terraform fmt` does.
+"""Indents lines, and aligns `=` and trailing comments of consecutive lines, as `terraform fmt` does.
 
 https://github.com/hashicorp/hcl/blob/main/hclwrite/format.go, read 2026-11-27: an assignment takes part only if its
 line opens no bracket that stays open.
@@ -24,15 +24,56 @@ class _Line:
     lead: str
     assign: str = ""
     comment: str = ""
+    brackets: int = 0
+    """Brackets that it opens, less those that it closes."""
+    verbatim: bool = False
+    """Whether it belongs to a heredoc or a block comment."""
+
+
+def formatted_like(before: str, after: str) -> str:
+    """Returns an edited file formatted as far as the file before the edit was."""
+    for change in (_formatted, aligned):
+        if change(before) == before:
+            return change(after)
+    return after
 
 
 def aligned(text: str) -> str:
     """Returns a text of HCL with aligned cells; lines of heredocs and of block comments remain as they are."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    lines = _lines(text.split(newline))
+    return newline.join(_aligned(_lines(text.split(newline))))
+
+
+def _formatted(text: str) -> str:
+    """Returns a whole file with indented lines and aligned cells."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = _lines(text.removeprefix("\ufeff").split(newline))
+    _indent(lines)
+    return text[: text.startswith("\ufeff")] + newline.join(_aligned(lines))
+
+
+def _indent(lines: Sequence[_Line]) -> None:
+    """Indents each line by two blanks for each earlier line whose brackets are open."""
+    opened: list[int] = []
+    for line in lines:
+        if line.verbatim:
+            continue
+        closed = -line.brackets
+        while closed > 0 and opened:
+            taken = min(closed, opened[-1])
+            opened[-1] -= taken
+            closed -= taken
+            if not opened[-1]:
+                opened.pop()
+        line.lead = "  " * len(opened) + line.lead.lstrip(" \t") if line.lead.strip() else line.lead
+        if line.brackets > 0:
+            opened.append(line.brackets)
+
+
+def _aligned(lines: Sequence[_Line]) -> list[str]:
     _align(lines, lambda line: bool(line.assign), lambda line: len(line.lead), _set_lead)
     _align(lines, lambda line: bool(line.comment), lambda line: len(line.lead + line.assign), _set_code)
-    return newline.join(line.lead + line.assign + line.comment for line in lines)
+    return [line.lead + line.assign + line.comment for line in lines]
 
 
 def _set_lead(line: _Line, width: int) -> None:
@@ -71,11 +112,11 @@ def _lines(texts: Sequence[str]) -> list[_Line]:
     for text in texts:
         if until:
             until = "" if text.strip() == until else until
-            found.append(_Line(text))
+            found.append(_Line(text, verbatim=True))
             continue
         if in_comment:
             in_comment = "*/" not in text
-            found.append(_Line(text))
+            found.append(_Line(text, verbatim=True))
             continue
         line, heredoc, in_comment = _cells(text)
         until = heredoc
@@ -94,12 +135,16 @@ def _cells(text: str) -> tuple[_Line, str, bool]:
     until = found[1] if found else ""
     equal = next((each.start() for each in _EQUAL.finditer(masked) if masked[: each.start()].strip()), -1)
     rest = masked[equal:] if equal >= 0 else ""
-    is_open = sum((char in _OPENING) - (char in _CLOSING) for char in rest)
+    is_open, net = _balance(rest), _balance(masked)
     if is_open:
         code = f"{code[:equal].rstrip()} {code[equal:]}"
     if equal < 0 or is_open:
-        return _Line(code.rstrip() if end else code, "", end), until, False
-    return _Line(code[:equal].rstrip(), code[equal:].rstrip() if end else code[equal:], end), until, False
+        return _Line(code.rstrip() if end else code, "", end, net), until, False
+    return _Line(code[:equal].rstrip(), code[equal:].rstrip() if end else code[equal:], end, net), until, False
+
+
+def _balance(code: str) -> int:
+    return sum((char in _OPENING) - (char in _CLOSING) for char in code)
 
 
 def _masked(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
 from leastpriv.policy.hcl import references_of
-from leastpriv.policy.hcl_format import aligned
+from leastpriv.policy.hcl_format import aligned, formatted_like
 from leastpriv.policy.hcl_functions import is_unknown
 from leastpriv.policy.hcl_lists import list_text, rewrite_tuple
 from leastpriv.policy.hcl_syntax import Block, Expression, read_blocks
@@ -246,7 +246,7 @@ class _HclWriter:
         if dropped or appended:
             # The edited text has the same statements in the same order.
             text = _HclWriter(self.document.with_text(text)).rewrite_statements(dropped, appended)
-        return aligned(text) if aligned(self.text) == self.text else text
+        return formatted_like(self.text, text)
 
     def rewrite_statements(self, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
         """Returns the whole text without dropped and with appended statements."""

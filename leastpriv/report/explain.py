@@ -132,6 +132,8 @@ def _usage(usage: Usage) -> Iterator[str]:
     yield f"    events:     {_shown(', '.join(usage.events))}"
     if usage.denial and usage.denial.message:
         yield f"    refusal:    {_shown(usage.denial.message)}"
+    if usage.denial and usage.denial.judged_by:
+        yield f"    judged by:  {_shown(', '.join(usage.denial.judged_by))}"
 
 
 def _outcome(usage: Usage) -> str:

@@ -373,5 +373,7 @@ def held_value(held: HeldBackChange) -> dict[str, object]:
 
 def usage_value(usage: Usage) -> dict[str, object]:
     """A usage of any outcome."""
-    log = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
+    log: dict[str, object] = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
+    if usage.denial and usage.denial.judged_by:
+        log["judged_by"] = list(usage.denial.judged_by)
     return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}

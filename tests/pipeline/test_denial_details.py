@@ -61,3 +61,5 @@ def test_a_denied_call_adds_all_that_aws_judged_it_by(
     proposal = json.loads((tmp_path / "out" / "proposal.json").read_text())
     found = {change["action"] for change in proposal["changes"] if change["kind"] == "add"}
     assert ("iam:ListUsers" in found, requests) == (added, 2 if added else 0)
+    judged = {key for change in proposal["changes"] for usage in change["usages"] for key in usage.get("judged_by", ())}
+    assert judged == ({"aws:principalarn", "aws:userid"} if added else set())

@@ -16,6 +16,7 @@ from ministack.services import sts
 
 from tests.end_to_end.lab import as_aws, event_names, pass_role, tagging, wording
 from tests.end_to_end.lab.checks import Checks
+from tests.end_to_end.lab.details import DETAILS, Check
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 
 _OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
@@ -145,18 +146,36 @@ def _enforce(
         return result
     denials = (policy_denial(access_key_id, iam_action, each, region, service_context) for each in further)
     denial = next(filter(None, denials), None) if result is None else None
+    whole = (iam_action, (resource_arn, *further))
     if denial is not None:
-        exchange.action, exchange.refusal = iam_action, denial
+        exchange.action, exchange.refusal = iam_action, _with_id(exchange, denial, whole)
         return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     exchange.action = exchange.action or iam_action
     if isinstance(result, iam_evaluator.EvalResult):
-        exchange.refusal = _explained(exchange, result, iam_action, resource_arn, service_context)
+        explained = _explained(exchange, result, iam_action, resource_arn, service_context)
+        exchange.refusal = _with_id(exchange, explained, whole)
         return result
     if result is None and exchange.refusal is None and not _is_read(exchange):
-        exchange.refusal = pass_role_denial(exchange) or _tagging_denial(exchange, resource_arn)
-        if exchange.refusal is not None:
+        inner = pass_role_denial(exchange) or _tagging_denial(exchange, resource_arn)
+        if inner is not None:
+            exchange.refusal = _with_id(exchange, inner, whole)
             return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     return result
+
+
+def _with_id(exchange: Exchange, denied: Refusal, whole: tuple[str, tuple[str, ...]]) -> Refusal:
+    """The denial with an id, under which all checks of the call are kept."""
+    principal = iam_evaluator.resolve_principal(exchange.access_key, get_account_id())
+    if isinstance(principal, iam_evaluator.AuthError) or principal.policies is None:
+        return denied
+    action, resources = whole
+    account = get_account_id()
+    checks = [Check(action, resource) for resource in resources]
+    passed = pass_role.passed_roles(exchange, account)
+    checks += [Check("iam:PassRole", each.arn, {"iam:PassedToService": each.service}) for each in passed]
+    tagged = tagging.tag_checks(exchange, resources[0], account)
+    checks += [Check(each.action, each.resource, each.context or {}) for each in tagged]
+    return DETAILS.with_id(exchange, denied, checks, _layers(exchange.access_key, principal))
 
 
 def _as_aws(exchange: Exchange | None, action: str, resource: str) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from ministack import app as ministack
 
 from tests.end_to_end.lab import identities
+from tests.end_to_end.lab.details import DETAILS, PATH
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Message, read_exchange
 from tests.end_to_end.lab.records import Answer, further_records, record_of
 from tests.end_to_end.lab.response_elements import answer_of
@@ -44,6 +45,10 @@ class Gateway:
         body = await _read(receive)
         if scope["path"].startswith("/_lab/"):
             await _answer(send, self._control(scope["path"].rpartition("/")[2], body))
+            return
+        if scope["path"].startswith(PATH):
+            found = DETAILS.of(scope["path"].removeprefix(PATH))
+            await _answer(send, found or {"message": "There are no such details."}, 200 if found else 404)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope.get("query_string", b"").decode()
@@ -137,7 +142,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _answer(send: Send, body: dict[str, Any]) -> None:
+async def _answer(send: Send, body: dict[str, Any], status: int = 200) -> None:
     headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    headers += [(b"x-amzn-errortype", b"ResourceNotFoundException")] if status == 404 else []
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

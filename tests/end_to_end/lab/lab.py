@@ -63,6 +63,7 @@ class Lab:
         port: int = 0,
         region: str = "us-east-1",
         checks: bool = False,
+        details: bool = False,
     ) -> Lab:
         """Start an empty lab and wait until it answers.
 
@@ -70,7 +71,8 @@ class Lab:
         services make (CloudFormation for the caller or as the stack's role) are recorded, `data_events` whether those
         on objects, items and invocations are, `lookups_per_second` the limit of LookupEvents (0: none; AWS has 2),
         `flush_every` the interval of automatic writes, `port` 0 selects a free one, `checks` records every
-        authorization check in `checks.jsonl` (`checks.py`).
+        authorization check in `checks.jsonl` (`checks.py`), `details` gives IAM's denials an authorization id
+        (`details.py`).
 
         Raises:
             LabError: its environment is missing, or it does not start.
@@ -85,7 +87,7 @@ class Lab:
             "port": port, "folder": str(folder.resolve()), "account": ACCOUNT, "region": region, "delay": delay,
             "service_events": service_events, "data_events": data_events, "lookups_per_second": lookups_per_second,
             "flush_every": flush_every, "root_key": _ROOT_KEY[0], "root_secret": _ROOT_KEY[1],
-            "checks": str(folder.resolve() / "checks.jsonl") if checks else "",
+            "checks": str(folder.resolve() / "checks.jsonl") if checks else "", "details": details,
         }  # fmt: skip
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         with (folder / "lab.log").open("wb") as log:

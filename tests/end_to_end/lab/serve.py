@@ -29,6 +29,8 @@ class Options:
     root_secret: str
     checks: str = ""
     """File for every authorization check (`checks.py`); empty for none."""
+    details: bool = False
+    """Whether IAM's denials have an authorization id (`details.py`)."""
 
 
 def main(arguments: list[str]) -> int:
@@ -37,12 +39,14 @@ def main(arguments: list[str]) -> int:
     _surroundings(options)
     # ministack reads its environment when it is imported.
     from tests.end_to_end.lab import enforcement, own_services, stacks
+    from tests.end_to_end.lab.details import DETAILS
     from tests.end_to_end.lab.gateway import Gateway
     from tests.end_to_end.lab.trail import Trail
 
     logging.disable(logging.INFO)
     trail = Trail(Path(options.folder) / "records", options.account, options.delay)
     enforcement.install(options.checks)
+    DETAILS.kept = options.details
     own_services.install(trail, options)
     stacks.install(trail, options)
     asyncio.run(_serve(Gateway(trail, options), options))

@@ -101,7 +101,14 @@ def one_line(text: str) -> str:
 
 def _without_labels(lines: list[str]) -> list[str]:
     """Removes a tool's label from each line if the line before or after has the same, whatever numbers are in it."""
-    found = [_LABEL.match(line) for line in lines]
+    # Most neighbours begin differently, which is cheaper to see than whether a line has a label.
+    begins = ["", *(line.lstrip()[:2] for line in lines), ""]
+    found = [
+        _LABEL.match(line) if begins[at] and begins[at] in (begins[at - 1], begins[at + 1]) else None
+        for at, line in enumerate(lines, start=1)
+    ]
+    if not any(found):
+        return lines
     keys = ["", *(re.sub(r"\d+", "0", label[0]) if label else "" for label in found), ""]
     return [
         line[label.end() :] if label and keys[at] in (keys[at - 1], keys[at + 1]) else line

@@ -34,7 +34,7 @@ from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import find_resources
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
-_ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
+ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
 """A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole: arn:…`."""
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
 _NOT_PASSED = "not-passed"
@@ -131,7 +131,7 @@ def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, st
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
         yield value, "role ARN in the request"
     elif form == "text":
-        for role in _ROLE_IN_TEXT.finditer(value):
+        for role in ROLE_IN_TEXT.finditer(value):
             if role["account"] == call.account:
                 yield role[1], "role ARN in a document of the request"
     elif form == "name" and _ROLE_NAME.fullmatch(value):

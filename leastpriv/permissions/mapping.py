@@ -37,7 +37,7 @@ from leastpriv.permissions.request import (
 )
 from leastpriv.permissions.resources import find_resources
 
-_STATEMENT = re.compile(
+STATEMENT = re.compile(
     r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
     r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
     re.IGNORECASE | re.DOTALL,
@@ -70,7 +70,7 @@ def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
         verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
         action = _actions_in_items("statement").get(verb[1].lower()) if verb else None
         if action:
-            match = _STATEMENT.match(value)
+            match = STATEMENT.match(value)
             yield action, match["table"] if match else "", (match["index"] or "") if match else ""
 
 
@@ -133,6 +133,8 @@ class EventPlan:
     shows_conditions: bool
     reads: Reads
     """Keys of a request that decide what the call needs."""
+    keys: frozenset[str]
+    """The same, in lower case, also where texts under any key may hold a role."""
     trigger_keys: frozenset[str] | None
     """Keys of the triggers; None where one is caused without any key."""
     inner_keys: frozenset[str] | None
@@ -172,6 +174,7 @@ def plan_of(source: str, name: str) -> EventPlan:
         is_of_two_apis=bool(second) and len(second) != len(event.actions),
         shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
         reads=Reads(None if is_read_whole else keys),
+        keys=frozenset(keys),
         trigger_keys=_keys_of([row["parameter"] for row in triggers]),
         inner_keys=None if facts.roles == "text" else _keys_of([each for _, own in inner for each in own or ("",)]),
     )

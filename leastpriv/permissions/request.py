@@ -15,7 +15,7 @@ MOST_VALUES = 2_000
 FREE_MAPS = frozenset(
     {
         "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments", "defaultarguments",
-        "hyperparameters", "input", "metadata", "options",
+        "hyperparameters", "input", "metadata", "options", "encryptioncontext",
     }
 )  # fmt: skip
 """Maps whose keys or values people choose: their texts name no resource and no role that is passed."""
@@ -26,7 +26,8 @@ NAMED_BY_KEY = frozenset({"requestitems"})
 _WRAPPER = re.compile(r"(request|input)$|^target$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:
 `target` of Organizations' invitations."""
-_NUMBERED = frozenset({"tag", "content"})
+NUMBERED = frozenset({"tag", "content"})
+"""Members of an object in a numbered list of EC2, whose content has the key of the list."""
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
 DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
@@ -151,7 +152,7 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
-            value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
+            value = _content(found) if type(found) is dict and len(found) <= len(NUMBERED) else found
             if type(value) is str:
                 if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY)):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
@@ -190,7 +191,7 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
+            value = _content(found) if type(found) is dict and len(found) <= len(NUMBERED) else found
             if type(value) is str:
                 if value:
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
@@ -223,7 +224,7 @@ def _plain_arn(text: str) -> str:
 def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
     return (
-        value["content"] if len(value) <= len(_NUMBERED) and "content" in value and value.keys() <= _NUMBERED else value
+        value["content"] if len(value) <= len(NUMBERED) and "content" in value and value.keys() <= NUMBERED else value
     )
 
 
@@ -248,7 +249,7 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
     if not creates(event) or not isinstance(answer, Mapping):
         return ()
     noun = noun_of(event).partition("with")[0]
-    own = _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id")
+    own, _ = id_keys(event)
     named = (value for key, value in request_values(answer, skip=FREE_MAPS) if key == own)
     return (*named, *(value for key, value in read_request(noun, answer).outer if key == "id"))
 
@@ -257,6 +258,12 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
 def _keys_of_ids() -> Mapping[str, str]:
     """Operation -> key of the answer with the new id, in lower case, where it is not the noun and `Id`."""
     return {row["operation"].partition(":")[2]: row["id"].lower() for row in table("made_types") if row["id"]}
+
+
+def id_keys(event: str) -> tuple[str, str]:
+    """Returns the keys, in lower case, under which an answer may hold the id of what an event makes."""
+    noun = noun_of(event).partition("with")[0]
+    return _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id"), "id"
 
 
 class Presence:

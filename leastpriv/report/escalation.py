@@ -36,7 +36,7 @@ def reach_section(context: ReportContext) -> Iterator[str]:
     others = [path for path in context.escalation.after if not (path.leads_to_administrator or path.known)]
     if others:
         rows = "\n".join(f"- {_path_line(path)}" for path in others)
-        summary = f"{plural(len(others), 'path')} to permissions of named roles and resources, or under a condition"
+        summary = "Paths to permissions of named roles and resources"
         yield f"<details><summary>{summary}</summary>\n\n{rows}\n\n</details>"
 
 

@@ -93,7 +93,7 @@ def record(call: Record, time: datetime, session: str, principal: str = ROLE) ->
         "eventName": name,
         "awsRegion": call.get("region", "eu-west-1"),
         "requestParameters": call.get("parameters"),
-        "responseElements": None,
+        "responseElements": call.get("response"),
         "eventID": _event_id(f"{principal} {session} {time} {call}"),
         "readOnly": name.startswith(("Get", "List", "Describe")),
         "eventType": "AwsApiCall",

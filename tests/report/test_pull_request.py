@@ -29,7 +29,7 @@ MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32
 THIRD = FIRST + timedelta(days=14, minutes=5)
 """During the third run."""
 DETAILS = [
-    "<details><summary>1 path to permissions of named roles and resources, or under a condition</summary>\n",
+    "<details><summary>Paths to permissions of named roles and resources</summary>\n",
     "</details>\n",
     "<details><summary>What the runs show of how much more there is</summary>\n",
     "</details>\n",
@@ -82,7 +82,7 @@ def test_empty_findings_have_no_section(settled: ReportContext) -> None:
     assert headings(text) == ["What this run could not see", "Proof"]
     assert "Merge" not in text
     assert re.findall("<summary>(.*)</summary>", text) == [
-        "1 path to permissions of named roles and resources, or under a condition",
+        "Paths to permissions of named roles and resources",
         "What the runs show of how much more there is",
     ]
 

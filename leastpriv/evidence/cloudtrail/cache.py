@@ -1,15 +1,18 @@
 """Caches the results of log files between runs, so that a daily run reads only the files of the last day.
 
-The cache holds the targets' calls and what each file shows of all principals, but no permissions: those are derived
-again, so a better mapping applies to old calls too (docs: decision 22). CloudTrail never writes a file twice; a changed
-ETag in a bucket, or a changed size or time on disk, means another file.
+The cache holds the targets' calls, reduced to what their needs depend on (`permissions/essential.py`), and what each
+file shows of all principals, but no permissions: those are derived again (docs: decision 22). A cache serves one
+version of the program, since another one may read more of a call. CloudTrail never writes a file twice; a changed ETag
+in a bucket, or a changed size or time on disk, means another file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
 from leastpriv import __version__
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.error_codes import call_outcome
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
@@ -30,6 +33,7 @@ from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
+from leastpriv.permissions.essential import essential_call
 
 if TYPE_CHECKING:
     import sqlite3
@@ -92,12 +96,12 @@ class FileResults:
             yield item
 
     def close(self) -> None:
-        """Writes pending results."""
+        """Writes pending results, and removes those of files whose records are all before the window."""
         if self._cache:
-            self._cache.close()
+            self._cache.close(self._window.start)
 
 
-_FORMAT = 6
+_FORMAT = 7
 _PENDING = 200
 """Number of objects after which results are committed."""
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
@@ -118,11 +122,12 @@ class ObjectCache:
         name = hashlib.sha256(
             "\n".join([__version__, str(_FORMAT), bucket, *whose]).encode("utf-8", "surrogateescape")
         ).hexdigest()
-        self._path = folder / f"objects-{name[:24]}.sqlite"
+        self._path = folder / f"calls-{_FORMAT}-{__version__}-{name[:24]}.sqlite"
         self._pending = 0
         self._is_refused = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _remove_other_versions(folder)
             if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
                 raise InputError(f"cache-dir: {str(self._path)!r} is not a regular file: remove it.")
             self._database = self._opened()
@@ -145,8 +150,8 @@ class ObjectCache:
             return
         try:
             content = zlib.compress(json.dumps(_written(reading), default=_time).encode())
-            row = (stored.key, stored.etag, content)
-            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", row)
+            row = (stored.key, stored.etag, _last_time(reading), content)
+            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
             self._pending += 1
             if self._pending >= _PENDING:
                 self._database.commit()
@@ -158,9 +163,11 @@ class ObjectCache:
         except (UnicodeError, RecursionError):
             pass
 
-    def close(self) -> None:
-        """Commits pending results."""
+    def close(self, start: datetime | None = None) -> None:
+        """Commits pending results, and removes those of objects without a record since `start`."""
         with suppress(*_database_errors()):
+            if start:
+                self._database.execute("DELETE FROM objects WHERE last < ?", (start.timestamp(),))
             self._database.commit()
             self._database.close()
 
@@ -183,19 +190,38 @@ def _database_errors() -> tuple[type[Exception], type[Exception]]:
 def _connected(path: Path) -> sqlite3.Connection:
     import sqlite3
 
+    is_new = not path.exists()
     database = sqlite3.connect(path)
     database.execute("PRAGMA synchronous = OFF")
-    database.execute("CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, etag TEXT, content BLOB) WITHOUT ROWID")
+    if is_new:
+        # It shrinks as rows are removed; on an existing database the setting would wait for other runs.
+        database.execute("PRAGMA page_size = 1024")
+        database.execute("PRAGMA auto_vacuum = FULL")
+    database.execute(
+        "CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, etag TEXT, last REAL, content BLOB) WITHOUT ROWID"
+    )
     return database
+
+
+def _remove_other_versions(folder: Path) -> None:
+    """Removes the caches of other versions, which may hold more of a call than this one."""
+    for path in folder.glob("*.sqlite"):
+        own = path.name.startswith(f"calls-{_FORMAT}-{__version__}-")
+        if not own and re.fullmatch(r"(objects|calls-\d+-.+)-[0-9a-f]{24}\.sqlite", path.name):
+            path.unlink()
+
+
+def _last_time(reading: FileResult) -> float:
+    """Returns the time of the last record of a file in seconds; infinity where it has none."""
+    times = [item.time for item in reading.items if isinstance(item, Call)]
+    times += [reading.statistics.last] if reading.statistics.last else []
+    return max(times).timestamp() if times else float("inf")
 
 
 def _written(reading: FileResult) -> Mapping[str, Any]:
     statistics = reading.statistics
     return {
-        "calls": [
-            [getattr(item, each) for each in _CALL_FIELDS] if isinstance(item, Call) else _gap_written(item)
-            for item in reading.items
-        ],
+        "calls": [_call_written(item) if isinstance(item, Call) else _gap_written(item) for item in reading.items],
         "counts": {name: getattr(statistics, name) for name in _COUNTS},
         "skipped": dict(statistics.skipped),
         "callers": dict(statistics.callers),
@@ -213,8 +239,27 @@ def _written(reading: FileResult) -> Mapping[str, Any]:
     }
 
 
-# The outcome is derived again.
-_CALL_FIELDS = tuple(name for name in Call.__struct_fields__ if name != "outcome")
+_CALL_FIELDS = Call.__struct_fields__
+"""The first is the id of the event."""
+_PACKED = 23
+
+
+def _call_written(call: Call) -> list[object]:
+    reduced = essential_call(call)
+    return [_packed_id(call.event_id), *(getattr(reduced, each) for each in _CALL_FIELDS[1:])]
+
+
+def _packed_id(text: str) -> str:
+    """Packs a UUID, which no compression shortens, into 23 characters."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return text
+    return f"~{b64encode(found.bytes).decode()[:22]}" if str(found) == text else text
+
+
+def _unpacked_id(text: str) -> str:
+    return str(UUID(bytes=b64decode(f"{text[1:]}=="))) if text.startswith("~") and len(text) == _PACKED else text
 
 
 def _gap_written(gap: Gap) -> Mapping[str, Any]:
@@ -256,9 +301,9 @@ def _item(kept: Any) -> Call | Gap:
         scope = Scope(services=services, actions=actions, regions=regions)
         return Gap(GapKind(kept["kind"]), scope, str(kept["detail"]), int(kept["count"]))
     values = dict(zip(_CALL_FIELDS, kept, strict=True))
-    values |= {"time": _moment(values["time"]), "resources": tuple(values["resources"])}
-    known = call_outcome(values["error_code"], values["error_message"])
-    return Call(**values, outcome=Outcome.UNKNOWN if values["caller_doubt"] else known)
+    time, outcome = _moment(values["time"]), Outcome(values["outcome"])
+    values["event_id"] = _unpacked_id(values["event_id"])
+    return Call(**values | {"time": time, "resources": tuple(values["resources"]), "outcome": outcome})
 
 
 def _counted(kept: Mapping[str, Any]) -> Counter[str]:

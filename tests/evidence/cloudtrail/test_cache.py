@@ -21,6 +21,7 @@ from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind
+from leastpriv.permissions.essential import essential_call
 from tests.fakes.aws.s3_server import FakeS3
 from tests.hypothesis_profiles import examples
 
@@ -70,11 +71,15 @@ def s3(server: FakeS3) -> FakeS3:
 def read(
     s3: FakeS3, cache: Path | None, role: str = ROLES[0], window: Window | None = None
 ) -> tuple[list[Call | Gap], ReadStatistics, int]:
-    """What is found, the figures, and how many objects were fetched for it."""
+    """What is found, reduced as the cache reduces it, the figures, and how many objects were fetched for it."""
     before = s3.gets()
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
     found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
-    own = [item for item in found if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN]
+    own = [
+        essential_call(item) if isinstance(item, Call) else item
+        for item in found
+        if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN
+    ]
     return own, source.statistics, s3.gets() - before
 
 
@@ -196,3 +201,31 @@ def test_whatever_windows_are_read_in_turn_the_cache_changes_no_answer(s3: FakeS
             begin = START + timedelta(minutes=start)
             window = Window(begin, begin + timedelta(minutes=minutes))
             assert read(s3, Path(folder), window=window)[:2] == read(s3, None, window=window)[:2]
+
+
+def test_what_lies_before_the_window_leaves_the_cache(s3: FakeS3, tmp_path: Path) -> None:
+    read(s3, tmp_path)
+    late = START + timedelta(hours=8)
+    read(s3, tmp_path, window=Window(late))
+    [file] = tmp_path.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    kept = [key for (key,) in database.execute("SELECT key FROM objects ORDER BY key")]
+    database.close()
+    assert [int(key.rpartition("_")[2].partition(".")[0]) for key in kept] == [8, 9, 10, 11]
+    assert read(s3, tmp_path)[0] == read(s3, None)[0]
+
+
+def test_caches_of_other_versions_are_removed_and_other_files_are_not(s3: FakeS3, tmp_path: Path) -> None:
+    old = [f"objects-{'a' * 24}.sqlite", f"calls-6-0.0.9-{'b' * 24}.sqlite"]
+    for name in (*old, "notes.sqlite", "objects.txt"):
+        (tmp_path / name).write_bytes(b"")
+    read(s3, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"notes.sqlite", "objects.txt"}
+    assert not {path.name for path in tmp_path.iterdir()} & {*old}
+
+
+def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) -> None:
+    ids = ["4bb1eb5e-98b3-42f3-9a1f-5c0a1e4a3c11", "4BB1EB5E-98B3-42F3-9A1F-5C0A1E4A3C11", "~x", "~" + "a" * 22, ""]
+    deliver(s3, 3, *(record(3, 5 + number, "deploy", eventID=each) for number, each in enumerate(ids[:3])))
+    first = read(s3, tmp_path)
+    assert read(s3, tmp_path) == (first[0], first[1], 0)

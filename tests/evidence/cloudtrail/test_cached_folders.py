@@ -17,6 +17,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.evidence.cloudtrail import prefetch
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call, Gap
+from leastpriv.permissions.essential import essential_call
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 1, 2, 8, tzinfo=UTC)
@@ -64,7 +65,8 @@ def read(
     principals: Principals = DEPLOY,
 ) -> tuple[list[Call | Gap], Any]:
     source = TrailFolder(logs, cache=cache, survey=survey)
-    found = list(source.read(window or Window(), principals))
+    items = source.read(window or Window(), principals)
+    found = [essential_call(item) if isinstance(item, Call) else item for item in items]
     return found, source.statistics if survey else None
 
 

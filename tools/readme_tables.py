@@ -1,4 +1,4 @@
-"""Write docs/inputs.md from action.yml, and the policies in docs/reader-role.md; `--check` only compares."""
+"""Write docs/inputs.md and the generated parts of docs/reader-role.md and docs/guards.md; `--check` compares."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+import leastpriv.proposal
 from leastpriv.init.options import InitOptions
 from leastpriv.init.reader_role import DEFAULT_SOURCES, ISSUER, reader_grants, reader_policy, subjects
+from leastpriv.permissions.fact_tables import table as fact_table
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUTS_PAGE = ROOT / "docs/inputs.md"
 READER_PAGE = ROOT / "docs/reader-role.md"
+GUARDS_PAGE = ROOT / "docs/guards.md"
 
 Entries = Mapping[str, Mapping[str, object]]
 
@@ -121,16 +124,29 @@ _HOW_TO_READ_OUTPUTS = (
 
 
 def with_reader(page: str) -> str:
-    """Return `page` with the policies of the reader role between its markers.
+    """Return docs/reader-role.md with the policies of the reader role; raises ValueError if a marker is missing."""
+    return _between_markers(page, "reader", reader())
 
-    Raises:
-        ValueError: a marker is missing or occurs twice.
-    """
-    begin, end = "<!-- reader: written by `make readme` -->\n", "<!-- reader: end -->\n"
+
+def with_guards(page: str) -> str:
+    """Return docs/guards.md with the tables of guards; raises ValueError if a marker is missing."""
+    for group in ("removal", "resource", "addition"):
+        rows = [
+            f"| `{row['name']}` | {row['holds']} | {row['remedy']} |"
+            for row in fact_table("guards", leastpriv.proposal.__name__)
+            if row["group"] == group
+        ]
+        head = "| Guard | Applies while | Remedy |\n| --- | --- | --- |\n"
+        page = _between_markers(page, f"{group} guards", head + "\n".join(rows) + "\n")
+    return page
+
+
+def _between_markers(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- {name}: written by `make readme` -->\n", f"<!-- {name}: end -->\n"
     if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"docs/reader-role.md needs these markers exactly once: {begin.strip()} … {end.strip()}")
+        raise ValueError(f"A page needs these markers exactly once: {begin.strip()} … {end.strip()}")
     before, rest = page.split(begin)
-    return before + begin + "\n" + reader() + "\n" + end + rest.split(end)[1]
+    return before + begin + "\n" + text + "\n" + end + rest.split(end)[1]
 
 
 def reader() -> str:
@@ -173,7 +189,11 @@ def table(entries: Entries, name: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with `--check` compare them; 1 when one is stale."""
     action = YAML(typ="safe", pure=True).load(ROOT / "action.yml")
-    pages = {INPUTS_PAGE: inputs_page(action), READER_PAGE: with_reader(READER_PAGE.read_text(encoding="utf-8"))}
+    pages = {
+        INPUTS_PAGE: inputs_page(action),
+        READER_PAGE: with_reader(READER_PAGE.read_text(encoding="utf-8")),
+        GUARDS_PAGE: with_guards(GUARDS_PAGE.read_text(encoding="utf-8")),
+    }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if arguments == ["--check"]:
         for path in stale:

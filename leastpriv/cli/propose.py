@@ -37,7 +37,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     report_published(result, console)
     for note in run_notes(result):
         console.warning(note, title=None if result.single else "Several targets")
-    _print(result, run, options.format, stdout)
+    _print(result, run, options, stdout)
     if run.settings.mode is Mode.CHECK and result.single:
         annotate_drift(result.contexts[0], console)
     report_failures(result, console)
@@ -70,10 +70,12 @@ def _check_targets_options(options: Namespace, values: Mapping[str, object]) -> 
         raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
 
 
-def _print(result: RunResult, run: RunContext, form: str, stdout: TextIO) -> None:
+def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
     from leastpriv.pipeline.summary import drift_section, run_summary
+    from leastpriv.report.first_screen import first_screen, markdown
     from leastpriv.report.proposal_json import proposal_json
 
+    form, folder = options.format, options.output_dir
     content = result.single.content if result.single else None
     if content is None:
         print_text(stdout, run_summary(result, run.settings))
@@ -81,7 +83,9 @@ def _print(result: RunResult, run: RunContext, form: str, stdout: TextIO) -> Non
         print_text(stdout, proposal_json(content.context, content.title, content.body))
     else:
         section = drift_section(content.context, run.settings.mode)
-        print_markdown(stdout, f"# {content.title}\n\n{section}{content.body}")
+        text = f"{markdown(first_screen(content.context))}\n" if folder else content.body
+        rest = f"\nThe whole proposal is in {folder}; start with pull-request.md.\n" if folder else ""
+        print_markdown(stdout, f"# {content.title}\n\n{section}{text}{rest}")
 
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:

@@ -84,3 +84,16 @@ def _writes(name: str) -> bool:
     if not level:
         return not _READS.match(name.partition(":")[2])
     return not {part.strip() for part in level.split(",")} <= {"Read", "List"}
+
+
+def removal_rank(name: str) -> int:
+    """Returns how much the removal of an action closes, 0 first: power over permissions, deletion, writes, reads.
+
+    By the table of sensitive actions, then by AWS's access level.
+    """
+    if sensitivity(name):
+        return 0
+    if name.partition(":")[2].startswith(("Delete", "Terminate", "Purge")):
+        return 1
+    level = catalog.access_level(name)
+    return {"Write": 2, "Tagging": 3, "Read": 4, "List": 5}.get(level, 2)

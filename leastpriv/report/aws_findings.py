@@ -45,12 +45,11 @@ def outside_access_section(context: ReportContext) -> Iterator[str]:
     for each in found:
         conditions = [f"{code(key)} matches {code(value)}" for key, value in list(each.conditions.items())[:6]]
         only_if = f", only if {joined(conditions)}" if conditions else ", without any condition"
-        who = "anybody" if each.is_public else code(each.principal)
+        who = "any principal" if each.is_public else code(each.principal)
         rows.append(f"- {who}{only_if}")
     yield (
-        "### The role is open to outsiders\n\nIAM Access Analyzer found that others than its account or organization "
-        f"may assume {code(context.role)}. Nothing in this change alters that: look at the role's trust policy.\n\n"
-        + "\n".join(rows)
+        "**Outside access:** IAM Access Analyzer found that principals outside the account or organization can assume "
+        f"{code(context.role)}. This change does not alter it: check the trust policy.\n\n" + "\n".join(rows)
     )
 
 
@@ -68,14 +67,14 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
     )
     agreed = f"The proposal grants {comparison.agreed:,} of its actions as well."
     if not comparison.questions:
-        yield f"### Second opinion\n\n{head} {agreed} It names nothing that the proposal lacks."
+        yield f"#### Second opinion\n\n{head} {agreed} It names nothing that the proposal lacks."
         return
     lines = [_question(each) for each in comparison.questions[:_MOST_QUESTIONS]]
     more = len(comparison.questions) - len(lines)
     rest = [f"- … and {more:,} more"] if more else []
     yield (
-        f"### Questions: IAM Access Analyzer names more\n\n{head} {agreed} The others are not written into the policy; "
-        "add by hand what you know to be needed.\n\n" + "\n".join([*lines, *rest])
+        f"#### Second opinion: IAM Access Analyzer names more\n\n{head} {agreed} The others are not "
+        "written; add what you know to be needed.\n\n" + "\n".join([*lines, *rest])
     )
 
 
@@ -107,7 +106,7 @@ def findings_section(context: ReportContext) -> Iterator[str]:
         *_internal_access(hints.inside),
     ]
     if lines:
-        yield "### AWS's own word on the use\n\n" + "\n".join(lines)
+        yield "#### What IAM reports\n\n" + "\n".join(lines)
 
 
 def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str]:

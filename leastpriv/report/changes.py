@@ -1,16 +1,18 @@
-"""Sections about changes: restricted resources, wildcards, lifecycle counterparts, suggested actions and conditions."""
+"""Sections about changes: restricted resources, name patterns, kept actions, suggested actions and conditions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
+from leastpriv.permissions import catalog
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
+from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
 
 
@@ -19,12 +21,12 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
     changes = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     if changes:
         rows = "\n".join(_row(change) for change in changes)
-        head = "| Action | Was on | Is on | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
+        head = "| Action | From | To | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
         risk = (
-            "Every use names its resource, and what the earlier half of the runs used covers the later half. A run "
-            "that needs another resource will be refused: keep `*` where you plan one (`keep`, or `resources: keep`)."
+            "What the earlier half of the runs used covers the later half. A run that needs another resource will be "
+            "denied: to keep `*`, use `keep` or `resources: keep`."
         )
-        yield f"### Narrows resources\n\n{risk}\n\n{head}\n{rows}"
+        yield f"#### Narrowed to the resources that were used\n\n{risk}\n\n{head}\n{rows}"
     yield from _held_back_restrictions(context)
 
 
@@ -45,9 +47,9 @@ def _held_back_restrictions(context: ReportContext) -> Iterator[str]:
             f"| {codes((held.action for held in group), 12)} | {code(result.guard)}: {prose(result.reason)} |"
             for result, group in groups.items()
         )
-        count = plural(len(context.proposal.held_back_restrictions), "used action stays", "used actions stay")
+        count = plural(len(context.proposal.held_back_restrictions), "used action")
         head = "| Action | Because |\n| --- | --- |"
-        yield f"<details><summary>{count} on `*`</summary>\n\n{head}\n{table}\n\n</details>"
+        yield f"#### {count} on every resource\n\n{head}\n{table}"
 
 
 _MOST_ROWS = 30
@@ -71,104 +73,73 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
         for name, (actions, covers, reasons) in sorted(seen.items())
     ]
     more = f"\n\n{len(rows) - _MOST_ROWS:,} more are in `proposal.json`." if len(rows) > _MOST_ROWS else ""
-    count = plural(len(rows), "pattern stands", "patterns stand")
     yield (
-        f"<details><summary>{count} for more than what was seen</summary>\n\n"
-        "Whatever has such a name is granted, also what others made in this account: where another team's things are "
-        "named so, write the names instead (`resources: exact`).\n\n"
-        "| Pattern | For | Seen on | Open because |\n| --- | --- | --- | --- |\n"
-        + "\n".join(rows[:_MOST_ROWS])
-        + f"{more}\n\n</details>"
+        f"#### {plural(len(rows), 'name pattern')}\n\n"
+        "These patterns also match resources that other teams create in this account; `resources: exact` writes names "
+        "instead.\n\n"
+        "| Pattern | Actions | Seen | Because |\n| --- | --- | --- | --- |\n" + "\n".join(rows[:_MOST_ROWS]) + more
     )
 
 
-HEADING = "### Lifecycle counterparts"
-_MOST_COUNTERPARTS = 20
+_MOST_KEPT = 5
 
 
-def lifecycle_counterparts(context: ReportContext) -> Iterator[str]:
-    """Lifecycle counterparts by the used action: those that remain granted and those that no policy grants."""
-    yield from counterparts_section(
-        context.kept_counterparts, [each for each in context.suggested_actions if each.basis is Basis.LIFECYCLE]
-    )
+def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
+    """Returns the number of unused actions that remain granted, and a list of them by guard, the largest first.
 
-
-def counterparts_section(kept: Sequence[SuggestedAction], suggestions: Sequence[SuggestedAction]) -> Iterator[str]:
-    """The section, if there is any counterpart."""
-    kept_by, suggested_by = _by_used_action(kept), _by_used_action(suggestions)
-    used_actions = sorted({*kept_by, *suggested_by})
-    if not used_actions:
-        return
-    rows = [
-        f"| {code(action)} | {_names(kept_by.get(action, ()))} | {_names(suggested_by.get(action, ()))} |"
-        for action in used_actions[:_MOST_COUNTERPARTS]
+    `proposal.json` has the reason for each action; `details` adds the reasons of a guard that has few.
+    """
+    kept: dict[str, dict[str, str]] = {}
+    for change in context.changes(ChangeKind.NARROW):
+        for action, result in (change.kept or {}).items():
+            kept.setdefault(result.guard, {})[action] = result.reason
+    for held in context.proposal.held_back:
+        kept.setdefault(held.guard_result.guard, {})[held.action] = held.guard_result.reason
+    counts = {guard: sum(len(catalog.expand(each)) or 1 for each in actions) for guard, actions in kept.items()}
+    lines = [
+        f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {codes(sorted(actions), _MOST_KEPT)}"
+        + (_details(actions.values()) if details else "")
+        for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]])
     ]
-    if len(used_actions) > _MOST_COUNTERPARTS:
-        rows.append(f"| and {len(used_actions) - _MOST_COUNTERPARTS:,} more, in `proposal.json` | | |")
-    yield (
-        f"{HEADING}\n\nA later run updates, tags or deletes what this role makes, though no run has shown it yet. What "
-        "the policy grants for that stays; the rest is offered, not written: `proposal.json` has statements to copy "
-        "for what is not for a security reviewer (†).\n\n"
-        "| Used | Stays | Offered |\n| --- | --- | --- |\n" + "\n".join(rows)
-    )
+    return sum(counts.values()), ["\n".join(lines)] if lines else []
 
 
-def _by_used_action(suggestions: Sequence[SuggestedAction]) -> dict[str, list[SuggestedAction]]:
-    found: dict[str, list[SuggestedAction]] = {}
-    for suggestion in suggestions:
-        found.setdefault(suggestion.because, []).append(suggestion)
-    return found
+def _details(reasons: Iterable[str]) -> str:
+    """The full reasons of a guard, if there are so few that they fit a line."""
+    distinct = list(dict.fromkeys(reasons))
+    return f": {prose('; '.join(distinct))}" if len(distinct) <= _MOST_DETAILS else ""
 
 
-def _names(suggestions: Sequence[SuggestedAction]) -> str:
-    """Actions with equal resources together; † marks those with an action for a security reviewer."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for suggestion in suggestions:
-        groups.setdefault(suggestion.resources, []).append(suggestion.action)
-    parts = []
-    for resources, actions in groups.items():
-        careful = " †" if any(map(sensitivity, actions)) else ""
-        on = f" on {codes(resources, 3)}" if resources else ""
-        parts.append(f"{codes(actions, 8)}{careful}{on}")
-    return "; ".join(parts)
-
-
-_MOST_SUGGESTIONS = 12
+_MOST_DETAILS = 2
+_MOST_SUGGESTIONS = 3
 """Lines; the changes themselves come first."""
-_WORDS = {
-    Basis.DECLARED: "declared by",
-}
+_WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
 
 
 def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
-    """The section of suggested actions, or on resource types that could not be read.
-
-    Lifecycle counterparts have their own section.
-    """
-    groups = _grouped([suggestion for suggestion in suggestions if suggestion.basis is not Basis.LIFECYCLE])
+    """The section of suggested actions, or on resource types that could not be read."""
+    groups = _grouped(suggestions)
     lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
     if len(groups) > _MOST_SUGGESTIONS:
         lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more, in `proposal.json`.")
     lines.extend(_unknown_resource_types(declared))
     if lines:
         yield (
-            "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
-            "update, a deletion, a rollback, or calls that only data events show, may need them. `proposal.json` "
-            "has all of them, and statements to copy for those that show a resource here and are not for a security "
-            "reviewer.\n\n" + "\n".join(lines)
+            "#### For later runs\n\nAn update, deletion or rollback may need them; `proposal.json` has statements to "
+            "copy.\n\n" + "\n".join(lines)
         )
 
 
 def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
     """What is unknown about resource types."""
     if declared.failure:
-        yield f"- What resource types need is not known whole. {prose(declared.failure)}"
+        yield f"- The needs of resource types are known only in part. {prose(declared.failure)}"
     if declared.untold:
-        yield f"- CloudFormation's registry does not know {codes(declared.untold, 8)}, nor what their resources need."
+        yield f"- CloudFormation's registry does not list {codes(declared.untold, 8)}."
     if declared.unread:
-        yield f"- No table knows what {codes(declared.unread, 8)} of the templates and plans need."
+        yield f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need."
     if declared.unknown:
-        yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
+        yield f"- Resource types name actions that the catalogue lacks: {codes(declared.unknown, 8)}."
 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
@@ -192,9 +163,9 @@ def _grouped(suggestions: Sequence[SuggestedAction]) -> list[list[SuggestedActio
 
 def _line(group: Sequence[SuggestedAction]) -> str:
     suggestion = group[0]
-    on = f" on {codes(suggestion.resources, 3)}" if suggestion.resources else ""
-    careful = " (for a security reviewer)" if any(sensitivity(each.action) for each in group) else ""
-    actions = codes((each.action for each in group), 8)
+    on = f" on {codes(suggestion.resources, 1)}" if suggestion.resources else ""
+    careful = ", for a security review" if any(sensitivity(each.action) for each in group) else ""
+    actions = codes((each.action for each in group), 5)
     return f"- {actions}{on}: {_WORDS[suggestion.basis]} {code(suggestion.because)}{careful}."
 
 
@@ -207,13 +178,10 @@ def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     lines = [
         f"- In {f'statement {code(each.sid)}' if each.sid else f'statement {each.statement + 1}'}: "
         f"{code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} "
-        f"({code(each.condition.operator)}) for {codes(each.actions, 8)}, in {plural(each.runs, 'run')} or more."
+        f"for {codes(each.actions, 4)} ({plural(each.runs, 'run')})."
         for each in suggested[:_MOST_CONDITIONS]
     ]
     if len(suggested) > _MOST_CONDITIONS:
         lines.append(f"- and {len(suggested) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
     if lines:
-        yield (
-            "### Conditions that would fit, not written\n\nEvery recorded call of these actions met them. A statement "
-            "that grants other actions as well has to be split first.\n\n" + "\n".join(lines)
-        )
+        yield ("#### Conditions that every recorded call met\n\n" + "\n".join(lines))

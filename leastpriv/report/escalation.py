@@ -13,6 +13,7 @@ from leastpriv.report.phrases import codes, joined, plural
 from leastpriv.report.tables import conditions_value
 
 _MOST_LINES = 5
+_MOST_OTHERS = 3
 _ANY = re.compile(r"\{([^}]*)\}")
 
 
@@ -31,13 +32,34 @@ def escalation_section(context: ReportContext) -> Iterator[str]:
         yield f"The proposal closes {plural(len(ended), 'path')} to administrator, by {names}."
 
 
+def escalation_line(context: ReportContext) -> str:
+    """The line of the first screen on the most direct path to administrator; empty without one."""
+    after = context.escalation.after
+    leading = [path for path in after if path.leads_to_administrator or path.known]
+    if not leading:
+        return ""
+    what = "Administrator in effect" if is_administrator(after) else "Escalation"
+    more = f"; and {plural(len(leading) - 1, 'further path')}" if len(leading) > 1 else ""
+    return f"**{what}:** an attacker in one run can gain more permissions by {_path_line(leading[0])}{more}."
+
+
+def escalation_title(context: ReportContext) -> str:
+    """The title of the fold: how many paths lead to administrator, how many to named roles and resources."""
+    after = context.escalation.after
+    leading = sum(path.leads_to_administrator or bool(path.known) for path in after)
+    others = len(after) - leading
+    return f"Escalation: {plural(leading, 'path')} to administrator, {others:,} to named roles and resources"
+
+
 def reach_section(context: ReportContext) -> Iterator[str]:
     """Lists the paths that lead to named roles and resources, or that are open under a condition only."""
     others = [path for path in context.escalation.after if not (path.leads_to_administrator or path.known)]
     if others:
-        rows = "\n".join(f"- {_path_line(path)}" for path in others)
-        summary = "Paths to permissions of named roles and resources"
-        yield f"<details><summary>{summary}</summary>\n\n{rows}\n\n</details>"
+        lines = [f"- {_path_line(path)}" for path in others[:_MOST_OTHERS]]
+        if len(others) > _MOST_OTHERS:
+            lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}, in `proposal.json`")
+        rows = "\n".join(lines)
+        yield f"#### To named roles and resources, or under a condition\n\n{rows}"
 
 
 def boundary_section(context: ReportContext) -> Iterator[str]:
@@ -49,18 +71,17 @@ def boundary_section(context: ReportContext) -> Iterator[str]:
     condition = json_text({"Condition": conditions_value([boundary.condition])}, indent=2)
     if boundary.content:
         draft = (
-            f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need, deploy it, then "
+            f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need. Deploy it, then "
         )
     elif boundary.path:
         draft = f"{code(boundary.path)} exists: "
     else:
-        draft = "Set the input `boundary-file` to have one drafted, deploy it, then "
+        draft = "The input `boundary-file` drafts one. Deploy it, then "
     yield "\n\n".join(
         [
-            "### A permissions boundary for the roles that it creates, not written",
-            "The role creates identities with policies of its choice, so it is as strong as an administrator, whatever "
-            f"else is narrowed. A permissions boundary limits what they can do. {draft}add the boundary to the "
-            "templates of these roles, and this condition to the statements that grant the actions:",
+            "#### A permissions boundary for the roles that it creates",
+            f"A permissions boundary limits the roles that this role creates. {draft}add it to the templates of these "
+            "roles, and this condition to the statements that grant the actions:",
             block(condition, "json"),
             "\n".join(rows),
         ]

@@ -11,7 +11,6 @@ from leastpriv.models import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
 from leastpriv.proposal.models import HeldBackChange
-from leastpriv.proposal.suggestions import GUARD
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.coverage import coverage_sentences
@@ -19,28 +18,28 @@ from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import by_guard_result, codes, plural
 
 _GAPS = {
-    GapKind.UNREADABLE_FILE: "Damaged trail files",
+    GapKind.UNREADABLE_FILE: "Damaged log files",
     GapKind.UNREADABLE_RECORD: "Damaged records",
-    GapKind.UNMAPPED_EVENT: "Events that nobody can map to an action",
+    GapKind.UNMAPPED_EVENT: "Events that no action is known for",
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
     GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
     GapKind.UNREADABLE_LOG: "Job logs that could not be read",
-    GapKind.UNNAMED_DENIAL: "Refusals in job logs that name no action",
-    GapKind.ENCODED_DENIAL: "Refusals that EC2 encoded",
-    GapKind.DENIAL_OF_OTHER_PRINCIPAL: "Refusals in job logs that name another principal",
-    GapKind.DENIAL_DETAILS: "Refusals of which AWS gave no authorization details",
-    GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
-    GapKind.FUTURE_RECORDS: "A clock that is wrong, here or where the records were made",
+    GapKind.UNNAMED_DENIAL: "Denials in job logs that name no action",
+    GapKind.ENCODED_DENIAL: "Denials that EC2 encoded",
+    GapKind.DENIAL_OF_OTHER_PRINCIPAL: "Denials in job logs that name another principal",
+    GapKind.DENIAL_DETAILS: "Denials for which AWS gave no authorization details",
+    GapKind.MAPPING_DISAGREES: "Calls denied for an action or resource that their event is not known to need",
+    GapKind.FUTURE_RECORDS: "Records that are dated in the future: a clock is wrong",
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",
-    GapKind.NOT_VALIDATED: "Trail files that are not as CloudTrail's digest files say, whose calls do not count",
+    GapKind.NOT_VALIDATED: "Log files that CloudTrail's digest files do not confirm; their calls do not count",
     GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
     GapKind.SILENCE: "Days without records in a region that has some on most days",
-    GapKind.SETTINGS_UNKNOWN: "What a trail is set to log, so its records alone tell",
+    GapKind.SETTINGS_UNKNOWN: "The settings of a trail, so only its records show what it logs",
     GapKind.SOURCE_FAILED: "Sources that could not be read to their end",
     GapKind.NO_DATA_EVENTS: "Data events, in sources that have none",
     GapKind.EVENTS_LATE: "Events that CloudTrail had not delivered yet",
-    GapKind.LIVE_ROLE_UNREAD: "The role as it is in the account",
+    GapKind.LIVE_ROLE_UNREAD: "The role in the account",
 }
 
 
@@ -51,27 +50,23 @@ def gaps_section(context: ReportContext) -> Iterator[str]:
     )
     if context.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
-        lines.append(f"- Conditions: allowed only where one holds that the record does not show: {codes(actions, 8)}.")
+        lines.append(f"- Conditions that decide {codes(actions, 8)} and that no record shows.")
     if context.assumed:
         lines.append(
-            f"- Taken as attached too, for nothing but the name: {codes(context.assumed, 8)}. Where that is wrong, "
-            "what it grants is missing here: give the file another name."
+            f"- Whether {codes(context.assumed, 8)} is attached too, as its name suggests. If not, give the file "
+            "another name."
         )
     lines.extend(skipped_source_lines(context))
     lines.extend(_unknown_branches(context))
-    if lines:
-        yield f"{_HEADING}\n\n" + "\n".join(lines)
-
-
-_HEADING = "### What this run could not see"
+    yield "\n".join([*lines, *(f"- {line}" for line in coverage_sentences(context.evidence.coverage))])
 
 
 def limits_sections(evidence: Evidence, *, has_attached: bool) -> Iterator[str]:
     """The gaps and the coverage of the evidence alone, with their headings."""
     lines = list(_gap_lines(evidence, has_attached))
     if lines:
-        yield f"{_HEADING}\n\n" + "\n".join(lines)
-    yield "### What was recorded\n\n" + "\n".join(f"- {line}" for line in coverage_sentences(evidence.coverage))
+        yield "### Could not be seen\n\n" + "\n".join(lines)
+    yield "### Recorded\n\n" + "\n".join(f"- {line}" for line in coverage_sentences(evidence.coverage))
 
 
 def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
@@ -81,37 +76,18 @@ def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
             shown = codes((gap.detail for gap in gaps), 6)
             yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
     if not has_attached:
-        yield (
-            "- Other policies of the role: none was named (`also-attached`), so what is missing is measured "
-            "against this file alone."
-        )
+        yield ("- Other policies of the role: `also-attached` names none.")
 
 
 def _unknown_branches(context: ReportContext) -> Iterator[str]:
     """Additions need reviewed code; if the branch is unknown, the reader must check it."""
     added = context.changes(ChangeKind.ADD)
     if added and not context.history.origins:
-        yield "- The branch that each run deployed from: look whether additions come from runs that you trust."
+        yield "- The branch that each run deployed from: check that additions come from runs that you trust."
         return
     unknown = [change.action for change in added if has_unknown_origin(change.usages, context.history.origins)]
     if unknown:
-        yield f"- The branch of the runs behind {codes(unknown, 8)}: look whether they ran code that you trust."
-
-
-def held_back_section(context: ReportContext) -> Iterator[str]:
-    """Changes that a guard held back, by guard and reason; lifecycle counterparts have their own section."""
-    named = {suggestion.action.lower() for suggestion in context.kept_counterparts}
-    groups = by_guard_result(
-        held
-        for held in context.proposal.held_back
-        if held.guard_result.guard != GUARD or held.action.lower() not in named
-    )
-    if groups:
-        table = "\n".join(
-            f"| {code(result.guard)} | {codes((held.action for held in group), 12)} | {prose(result.reason)} |"
-            for result, group in groups.items()
-        )
-        yield f"### Held back\n\n| Guard | Entries | Why |\n| --- | --- | --- |\n{table}"
+        yield f"- The branch of the runs behind {codes(unknown, 8)}: check that they ran code that you trust."
 
 
 def not_added_section(context: ReportContext) -> Iterator[str]:
@@ -122,7 +98,7 @@ def not_added_section(context: ReportContext) -> Iterator[str]:
         if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
     ]
     if shown:
-        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in shown))
+        yield "#### Denied, not added\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in shown))
 
 
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
@@ -140,7 +116,8 @@ def implied_needs_section(context: ReportContext) -> Iterator[str]:
             f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
             for result, group in groups.items()
         ]
-        yield "### Needed next, not written\n\nNothing names the resource: add what you know of.\n\n" + "\n".join(lines)
+        head = "#### Needed next by denied calls\n\nNo record names the resource: add what you know.\n\n"
+        yield head + "\n".join(lines)
 
 
 def not_added_line(held: HeldBackChange) -> str:
@@ -160,7 +137,7 @@ _WHO = {
     TrustKind.SERVICE: "the service",
     TrustKind.FEDERATED: "the identity provider",
     TrustKind.PRINCIPAL: "",
-    TrustKind.ANYONE: "anybody:",
+    TrustKind.ANYONE: "any principal:",
 }
 
 
@@ -172,12 +149,12 @@ def live_role_section(context: ReportContext) -> Iterator[str]:
     lines = [*_drift(context.drift, context.policy_file)]
     if live.boundary:
         lines.append(
-            f"- Its permissions boundary {code(live.boundary)} is not modelled: what it refuses, no grant here allows."
+            f"- Its permissions boundary {code(live.boundary)} is not evaluated: what it denies, no grant here allows."
         )
     if live.trust:
-        lines.append(f"- It may be taken by {'; '.join(map(_trusted, live.trust[:6]))}.")
+        lines.append(f"- It can be assumed by {'; '.join(map(_trusted, live.trust[:6]))}.")
     if lines:
-        yield "### The role in the account\n\n" + "\n".join(lines)
+        yield "#### The role in the account\n\n" + "\n".join(lines)
 
 
 def live_role_value(context: ReportContext) -> dict[str, object] | None:
@@ -202,18 +179,18 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     if drift is None:
         return
     if drift.unknown:
-        yield f"- Whether it is what {code(file)} says is not known: {prose(drift.unknown)}."
+        yield f"- It could not be compared with {code(file)}: {prose(drift.unknown)}."
     elif drift.missing:
-        yield f"- **Nothing attached is like {code(file)}**, so nothing is narrowed: deploy the file first."
+        yield f"- **No attached policy resembles {code(file)}**, so nothing is narrowed: deploy the file first."
     elif drift.differs and not drift.files_without_counterpart:
         yield (
-            f"- **{code(drift.counterpart)} is not what {code(file)} says**, so nothing is narrowed: deploy the file, "
-            "or commit what was changed in the account, first."
+            f"- **{code(drift.counterpart)} differs from {code(file)}**, so nothing is narrowed: first deploy the "
+            "file, or commit what was changed in the account."
         )
     elif not drift.files_without_counterpart:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
     for name in drift.files_without_counterpart:
-        yield f"- **Nothing attached is like {code(name)}**, so nothing is narrowed: deploy it, or leave it out, first."
+        yield f"- **No attached policy resembles {code(name)}**, so nothing is narrowed: deploy it, or leave it out."
     for found, what in (
         (drift.live_allows, "Only the account allows"),
         (drift.file_allows, "Only the file allows"),

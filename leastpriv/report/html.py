@@ -18,14 +18,16 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
 from leastpriv.proposal.models import Change
+from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.coverage import CoveredRegion, coverage_picture
 from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import plain
-from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
+from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section
+from leastpriv.report.first_screen import first_screen, markdown
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
-from leastpriv.report.proof import chance_sentence, proof_lines
-from leastpriv.report.pull_request import proposal_verdict, title
+from leastpriv.report.proof import proof_lines
+from leastpriv.report.pull_request import title
 from leastpriv.report.role_chain import RoleChainPolicies
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
@@ -195,9 +197,8 @@ class TargetView:
 
     anchor: str
     title: str
-    verdict: str
-    """Markdown, as are the further sections of this type."""
-    chance: str
+    first: str
+    """The first screen in Markdown."""
     principal: str
     policy_file: str
     facts: tuple[tuple[str, str], ...]
@@ -212,7 +213,8 @@ class TargetView:
     items: tuple[Item, ...]
     left_out: int
     """Number of evidence rows beyond the page's limit."""
-    sections: tuple[str, ...]
+    sections: tuple[tuple[str, str], ...]
+    """(heading, Markdown)."""
 
 
 def target_view(context: ReportContext, number: int) -> TargetView:
@@ -222,8 +224,7 @@ def target_view(context: ReportContext, number: int) -> TargetView:
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
-        verdict=proposal_verdict(context),
-        chance=" ".join(chance_sentence(context)),
+        first=markdown(first_screen(context)),
         principal=context.principal,
         policy_file=context.policy_file,
         facts=_facts(context),
@@ -234,19 +235,19 @@ def target_view(context: ReportContext, number: int) -> TargetView:
         drawing=drawing(context.chained),
         items=items,
         left_out=left_out,
-        sections=tuple(
-            section
-            for part in (
-                escalation_section,
-                proof_lines,
-                not_added_section,
-                live_role_section,
-                gaps_section,
-                held_back_section,
-                reach_section,
-            )
-            for section in part(context)
-        ),
+        sections=tuple((heading, "\n\n".join(parts)) for heading, parts in _sections(context) if any(parts)),
+    )
+
+
+def _sections(context: ReportContext) -> tuple[tuple[str, list[str]], ...]:
+    count, kept = kept_section(context)
+    return (
+        ("Escalation", [*escalation_section(context), *reach_section(context)]),
+        (f"Kept although unused: {plural(count, 'action')}", kept),
+        ("Denied, not added", [part.partition("\n\n")[2] for part in not_added_section(context)]),
+        ("The role in the account", [part.partition("\n\n")[2] for part in live_role_section(context)]),
+        ("Could not be seen", list(gaps_section(context))),
+        ("Proof", list(proof_lines(context))),
     )
 
 
@@ -294,7 +295,7 @@ def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
 
 def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
     x = 10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length
-    outcome = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
+    outcome = f"{plural(run.denied, 'call')} denied" if run.denied else "no denial"
     return Dot(
         round(x, 1),
         f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {outcome}",
@@ -337,13 +338,12 @@ def _place(change: Change) -> str:
 def _sentence(change: Change, evidence: Evidence) -> str:
     if change.kind is ChangeKind.ADD:
         seen = plural(len(runs_of(change.usages)), "run")
-        return f"{change.basis or 'observed'}; seen in {seen}, last {day(latest_use(change.usages))}"
+        return f"{change.basis or 'observed'} in {seen}, last {day(latest_use(change.usages))}"
     if change.restricted_to:
-        return "used on these resources alone, granted on every one so far"
+        return "restricted to the resources that were used"
     if change.kind is ChangeKind.NARROW:
-        return (
-            f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
-        )
+        removed = len(change.removed_actions)
+        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {removed:,} removed"
     return f"no call in {evidence_span(evidence)}"
 
 

@@ -86,7 +86,18 @@ def joined(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-_CUT = "\n\n*Cut here, {rest:,} more lines: {place} has all of them.*"
+def share(chance: float) -> str:
+    """`8 %`; below one percent only an upper bound."""
+    return "1 % or less" if chance < 0.015 else f"{100 * chance:.0f} %"
+
+
+def fold(title: str, sections: Iterable[str]) -> list[str]:
+    """One collapsed section with its answer in the title; none if `sections` has no text."""
+    text = "\n\n".join(filter(None, sections))
+    return [f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"] if text else []
+
+
+_CUT = "\n\n*{rest:,} more lines are in {place}.*"
 _LONGEST_CUT = len(_CUT) + 40 + 2 * len("\n\n</details>")
 """Includes the ends of collapsed sections; they nest at most once."""
 

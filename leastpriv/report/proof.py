@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
-from leastpriv.proposal.confidence import Confidence
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import Proof, Replay
 from leastpriv.report.context import ReportContext
-from leastpriv.report.coverage import coverage_sentences
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, joined, plural
 
@@ -24,19 +22,19 @@ _KINDS = {
 
 
 def proof_lines(context: ReportContext) -> Iterator[str]:
-    """The section with its heading."""
-    yield "### Proof\n\n" + "\n".join(f"- {line}" for line in proof_sentences(context))
+    """The sentences as a list."""
+    yield "\n".join(f"- {line}" for line in proof_sentences(context))
 
 
 def proof_sentences(context: ReportContext) -> Iterator[str]:
-    """Replay, new access, left-out runs, coverage, sizes and open questions, one line each; Markdown."""
+    """Replay, new access, left-out runs, sizes and open questions, one line each; Markdown."""
     proof = context.proof
     replay = proof.replay
     sentences = [next(replay_sentences(replay, "the result"))]
     if replay.denied:
         events = codes((group.event for group in replay.denied), 6)
         sentences.append(
-            f"**{plural(sum(group.count for group in replay.denied), 'call')} would be refused**: {events}."
+            f"**{plural(sum(group.count for group in replay.denied), 'call')} would be denied**: {events}."
         )
     yield " ".join(sentences)
     if proof.new_access:
@@ -46,15 +44,16 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     if proof.left_out:
         yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
-    yield _limits_sentence(context)
-    yield from coverage_sentences(context.evidence.coverage)
+    unsure = " ".join(_unsure(proof.replay, "the result"))
+    if unsure:
+        yield f"Left open: {unsure}"
 
 
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
     """How many calls `by` (`the result`) allows again, and with which certainty."""
     yield (
         f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls replayed and allowed by {by}, "
-        f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not modelled."
+        f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not evaluated."
     )
     yield from _unsure(replay, by)
 
@@ -77,7 +76,7 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
         every = f"every one of {plural(found.runs - found.untried, 'run')}"
         return f"Leaving one run out: a policy made from the others would have allowed {every}.{untried}"
     return (
-        f"Leaving one run out: a policy made from the others would have refused **{len(found.denied):,} of "
+        f"Leaving one run out: a policy made from the others would have denied **{len(found.denied):,} of "
         f"{plural(found.runs - found.untried, 'run')}**: {codes(found.actions, 6)}. The more runs, the safer.{untried}"
     )
 
@@ -90,9 +89,7 @@ def _sizes(context: ReportContext) -> str:
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
-        sentences.append(
-            f"**Split**: attach {files} as well, a managed policy each; without it calls would be refused."
-        )
+        sentences.append(f"**Split**: attach {files} as well, a managed policy each; without it calls would be denied.")
     if packed and packed.merged:
         sentences.append(f"Made part of another statement, for the size: {codes(packed.merged, 6)}.")
     if packed and packed.wildcards:
@@ -108,70 +105,26 @@ def _over(proof: Proof) -> str:
         return ""
     over = proof.size_after + proof.other_policies_size - quota(proof.kind)
     if over > 0:
-        return f": **over the limit by {over:,}**, IAM will refuse it"
+        return f": **over the limit by {over:,}**, IAM will reject it"
     return f": **more than the {max_managed_policies()} managed policies that a role may have**"
 
 
-def _limits_sentence(context: ReportContext) -> str:
-    """What the proof cannot show."""
-    sentences = list(_unsure(context.proof.replay, "the result"))
-    gaps = sum(gap.count for gap in context.evidence.gaps)
-    if gaps:
-        sentences.append(f"{plural(gaps, 'gap')} in the evidence, listed above.")
-    return f"Left open: {' '.join(sentences)}" if sentences else "Left open: what no record shows, listed above."
-
-
-_MOST_ROWS = 30
-"""Services in the table, the least certain first."""
-
-
-def chance_sentence(context: ReportContext) -> Iterator[str]:
-    """The sentence below the verdict; empty if no run used a permission."""
-    known = context.proof.confidence
-    if known is None or not known.whole.runs:
-        return
-    yield (
-        f"Chance that the next deploy needs something this policy lacks: **about {share(context.proof.chance)}**, "
-        f"judged by {plural(context.proof.chance_runs, 'run')}."
-    )
+_MOST_SERVICES = 4
 
 
 def confidence_table(context: ReportContext) -> Iterator[str]:
-    """The estimates, in total and per service, collapsed; empty if no run used a permission."""
+    """One line with the confidence of each service, the lowest first; empty if no run used a permission."""
     known = context.proof.confidence
     if known is None or not known.whole.runs:
         return
-    services = sorted(known.by_service.items(), key=lambda item: (-item[1].chance, item[0]))
     actions = context.proof.by_action or known
-    rows = [_confidence_row("in all", known.whole, actions.whole)]
-    rows += [
-        _confidence_row(code(service), found, actions.of(f"{service}:")) for service, found in services[:_MOST_ROWS]
-    ]
-    if len(services) > _MOST_ROWS:
-        rows.append(f"| and {len(services) - _MOST_ROWS:,} more | | | | | | | |")
+    services = sorted((actions.of(f"{service}:").percent, service) for service in known.by_service)
+    shown = ", ".join(f"{code(service)} {percent} %" for percent, service in services[:_MOST_SERVICES])
+    more = f" and {len(services) - _MOST_SERVICES:,} more" if len(services) > _MOST_SERVICES else ""
     yield (
-        "<details><summary>What the runs show of how much more there is</summary>\n\n"
-        "Each run is a sample. *New* are runs that used something which no other run did: as many of the runs to come "
-        "may. *Coverage* is the share of the next run's uses that are of permissions already seen, *unseen* the least "
-        "number of permissions that are needed now and then and no run has shown. *Chance of something new* is that "
-        "the next run needs what no run has shown, whether the policy grants it or not; the chance that it lacks "
-        "something stands below the verdict. *Confidence* is that no new action is needed, on whatever resource: "
-        "`minimum-confidence` looks at it.\n\n"
-        "| Service | Runs | Permissions | New | Coverage | Unseen | Chance of something new | Confidence |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows) + "\n\n</details>"
+        f"Confidence that the next run needs no new action (`minimum-confidence`): {actions.whole.percent} % in all; "
+        f"by service {shown}{more}."
     )
-
-
-def _confidence_row(name: str, found: Confidence, actions: Confidence) -> str:
-    return (
-        f"| {name} | {found.runs:,} | {found.permissions:,} | {found.own:,} | {100 * found.coverage:.1f} % "
-        f"| ≥ {found.unseen:.1f} | {share(found.chance)} | {actions.percent} % |"
-    )
-
-
-def share(chance: float) -> str:
-    """`8 %`; below one percent only an upper bound."""
-    return "1 % or less" if chance < 0.015 else f"{100 * chance:.0f} %"
 
 
 _MOST = 30
@@ -206,7 +159,7 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     shown = [
         finding for check_result in check_results for finding in check_result.findings if finding.severity is not _LOUD
     ]
-    yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(shown)
+    yield "#### Checks by AWS\n\n" + "\n".join(lines) + _table(shown)
 
 
 _LOUD = Severity.DISAGREES

@@ -1,41 +1,42 @@
-"""Title and body of the pull request: the verdict first, the evidence last, and only that is truncated."""
+"""Title and body of the pull request: the first screen, then one fold for each question of a reviewer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
+from leastpriv.permissions.sensitive import removal_rank
 from leastpriv.proposal.addition_rules import origin_mark
 from leastpriv.proposal.models import Change
-from leastpriv.proposal.suggestions import GUARD
 from leastpriv.report import escape
 from leastpriv.report.aws_findings import findings_section, generated_policy_section, outside_access_section
 from leastpriv.report.changes import (
-    lifecycle_counterparts,
+    kept_section,
     restrictions_section,
     suggested_actions_section,
     suggested_conditions_section,
     wildcards_section,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import boundary_section, escalation_section, reach_section
+from leastpriv.report.escalation import boundary_section, escalation_section, escalation_title, reach_section
 from leastpriv.report.escape import block, code, prose
 from leastpriv.report.evidence_limits import (
     gaps_section,
-    held_back_section,
     implied_needs_section,
     is_sensitive_job_log_denial,
     live_role_section,
     not_added_line,
     not_added_section,
 )
+from leastpriv.report.first_screen import first_screen, markdown, service_counts
 from leastpriv.report.phrases import (
     codes,
     day,
     evidence_span,
     fit_sections,
+    fold,
     joined,
     latest_use,
     oldest_first,
@@ -44,11 +45,13 @@ from leastpriv.report.phrases import (
     runs_of,
     times,
 )
-from leastpriv.report.proof import chance_sentence, checks_section, confidence_table, disagreements, proof_lines
+from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
 
 _LONGEST = 20_000
 """Characters; more would leave no room for the evidence. A large policy has 10,000."""
+_MOST_NAMES = 8
+"""Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""
 
 
 def hcl_section(context: ReportContext) -> Iterator[str]:
@@ -60,8 +63,8 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
 
         reasons = sorted({held.guard_result.reason for held in context.proposal.held_back_as("not-editable")})
         yield (
-            f"### To paste\n\n{code(context.policy_file)} does not write these statements for this policy alone: "
-            f"they remain ({prose('; '.join(reasons))}). In their place:\n\n"
+            f"{code(context.policy_file)} does not write these statements for this policy alone: they "
+            f"remain ({prose('; '.join(reasons))}). In their place:\n\n"
             f"{_shortened(text_to_paste(committed, left))}"
         )
     if document.editable or not context.proposal.changes:
@@ -72,8 +75,8 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     text = _shortened(policy_hcl(document))
     what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
     yield (
-        f"### To copy\n\n{name} is a data source in Terraform's JSON, which is read here and not edited. "
-        f"In place of {what} there, the proposal is:\n\n{text}"
+        f"{name} is a data source in Terraform's JSON, which is read and not edited. To apply the "
+        f"proposal, replace {what} there by:\n\n{text}"
     )
 
 
@@ -87,9 +90,9 @@ def _shortened(text: str) -> str:
 LONGEST_BODY = 58_000
 """GitHub accepts 65,536 characters; headers and escapes count (Renovate uses the same limit)."""
 _WORDS = {
-    Basis.OBSERVED: "observed: allowed, though no known policy grants it",
+    Basis.OBSERVED: "used: allowed, though no known policy grants it",
     Basis.INFERRED: "inferred from an allowed call",
-    Basis.DENIED: "refused by AWS",
+    Basis.DENIED: "denied by AWS",
     Basis.DECLARED: "declared",
 }
 
@@ -111,50 +114,26 @@ def title(context: ReportContext) -> str:
 
 
 def body(context: ReportContext, reserved: int = 0) -> str:
-    """The whole body in Markdown, at most 58,000 characters less the `reserved` ones.
+    """Returns the whole body in Markdown, at most 58,000 characters less the `reserved` ones.
 
-    A body that is too long loses the evidence first, then the ends of its longest sections, never verdict or proof.
+    If it is too long, the longest folds lose their ends, and never the first screen.
     """
+    first = [*disagreements(context.check_results), markdown(first_screen(context)), *_security(context)]
+    folds = [
+        *fold(f"Text to copy into {escape.name(context.policy_path)}", hcl_section(context)),
+        *fold(_changes_title(context), _changes(context)),
+        *fold(_evidence_title(context), _evidence(context)),
+        *fold(escalation_title(context), _escalation(context)),
+        *_kept_fold(context),
+        *_limits_fold(context),
+        *fold(_proof_title(context), _proof(context)),
+        *fold("What happens next", _next_steps(context)),
+    ]
     mark = proposal_marker(context.fingerprint)
-    before = [
-        proposal_verdict(context),
-        *escalation_section(context),
-        *disagreements(context.check_results),
-        *chance_sentence(context),
-    ]
-    proof = [*proof_lines(context), *confidence_table(context)]
-    after = [*hcl_section(context), *proof, *checks_section(context.check_results), *_next_steps(context)]
-    sections = [
-        *_security(context),
-        *outside_access_section(context),
-        *_additions(context),
-        *wildcards_section(context),
-        *_narrowed(context),
-        *restrictions_section(context),
-        *_removals(context),
-        *not_added_section(context),
-        *(chain_section(context.chained) if context.chained else ()),
-        *live_role_section(context),
-        *implied_needs_section(context),
-        *generated_policy_section(context),
-        *findings_section(context),
-        *gaps_section(context),
-        *held_back_section(context),
-        *lifecycle_counterparts(context),
-        *boundary_section(context),
-        *reach_section(context),
-        *suggested_conditions_section(context),
-        *suggested_actions_section(context.suggested_actions, context.evidence.aws_findings.declared),
-    ]
-    evidence = _evidence(context)
-    whole = _page([*before, *sections, *after, evidence, mark])
-    longest = LONGEST_BODY - reserved
-    if len(whole) <= longest:
-        return whole
-    evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
-    rest = [*before, *after, evidence, mark]
-    remaining = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
-    return _page([*before, *fit_sections(sections, remaining), *after, evidence, mark])
+    remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in (*first, mark)) - 2 * len(folds)
+    if sum(map(len, folds)) > remaining:
+        folds = fit_sections(folds, remaining)
+    return _page([*first, *folds, mark])
 
 
 def proposal_marker(fingerprint: str) -> str:
@@ -167,77 +146,8 @@ def _page(sections: Sequence[str]) -> str:
 
 
 def proposal_verdict(context: ReportContext) -> str:
-    """The one sentence that a reviewer reads first."""
-    evidence = context.evidence
-    basis = f"in {evidence_span(evidence)}"
-    if context.proposal.committed is None and any(
-        held.guard_result.guard == "declined" for held in context.proposal.held_back_additions
-    ):
-        return f"**The first draft was declined** for {code(context.role)}, so there is none: see below."
-    if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
-        return (
-            f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read: "
-            "is the ARN right, and the trail?"
-        )
-    if context.proposal.committed is None and not context.proposal.changes:
-        return f"**Nothing to draft**: no call of {code(context.role)} {basis} needed a permission that can be written."
-    declared = [change for change in context.changes(ChangeKind.ADD) if change.basis is Basis.DECLARED]
-    if context.proposal.committed is None and declared:
-        return _declared_draft(context, len(declared))
-    if context.proposal.committed is None:
-        return (
-            f"**A first draft** of {code(context.policy_file)} from what {code(context.role)} used {basis}: "
-            f"{plural(len(context.proposal.changes), 'action')}. Nothing is removed by it: attach it beside the role's "
-            "present grants, watch some runs, then detach the wide one."
-        )
-    removed = context.changes(ChangeKind.REMOVE)
-    narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
-    restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
-    added = context.changes(ChangeKind.ADD)
-    parts = []
-    if added:
-        refused_ones = sum(any(usage.need.basis is Basis.DENIED for usage in change.usages) for change in added)
-        why = (
-            " that AWS refused" if refused_ones == len(added) else f" ({refused_ones} refused)" if refused_ones else ""
-        )
-        parts.append(f"adds {plural(len(added), 'action')}{why}")
-    if narrowed:
-        grants = sum(change.granted for change in narrowed)
-        used = sum(len(change.used) for change in narrowed)
-        entries = plural(len(narrowed), "wildcard")
-        left = grants - sum(len(change.removed_actions) for change in narrowed)
-        parts.append(f"narrows {entries} ({grants:,} → {left:,} actions granted, {used:,} used)")
-    if restricted:
-        parts.append(f"narrows the resources of {plural(len(restricted), 'action')}")
-    if removed:
-        parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
-    sentence = joined(parts) or "changes nothing"
-    role = f"{code(context.role)} did {basis}" if evidence.counts.calls else f"job logs tell of {code(context.role)}"
-    return f"**{sentence[0].upper()}{sentence[1:]}** in {code(context.policy_file)}: what {role}."
-
-
-def _declared_draft(context: ReportContext, declared: int) -> str:
-    """The verdict of a first draft that rests on templates or plans."""
-    sources = context.evidence.aws_findings.declared.sources
-    seen = len(context.proposal.changes) - declared
-    used = f", {plural(seen, 'action')} seen in {evidence_span(context.evidence)}" if seen else ""
-    return (
-        f"**A first draft** of {code(context.policy_file)} from {codes(sources, 3)}: {plural(declared, 'action')} that "
-        f"the declared resources need, of which no run shows the use{used}. A run may need what no template shows. "
-        f"After the first runs the proposal removes what they did not use.{_later(context)}"
-    )
-
-
-def _later(context: ReportContext) -> str:
-    """What later changes of the declared resources need besides, as a sentence; empty where that is nothing."""
-    later = {need.permission.action for need in context.evidence.aws_findings.declared.later_needs}
-    left = later - {change.action for change in context.changes(ChangeKind.ADD)}
-    if not left:
-        return ""
-    return (
-        f" Updates and deletions of these resources need {plural(len(left), 'further action')}, which are offered "
-        "below; `declared-phases: all` writes them."
-    )
+    """The sentence that a reviewer reads first."""
+    return first_screen(context).verdict
 
 
 def _security(context: ReportContext) -> Iterator[str]:
@@ -248,10 +158,29 @@ def _security(context: ReportContext) -> Iterator[str]:
     if sensitive or logged:
         rows = [
             f"- {code(change.action)} on {codes(change.resources)}{only_if(change)}: {change.security}"
-            for change in sensitive
+            for change in sensitive[:_MOST_CAREFUL]
         ]
-        rows += [f"{line} **Not written.**" for line in logged]
-        yield "### Needs a security reviewer\n\n" + "\n".join(rows)
+        rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
+        more = max(len(sensitive) - _MOST_CAREFUL, 0) + max(len(logged) - _MOST_CAREFUL, 0)
+        rows += [f"- and {more:,} more, below"] if more else []
+        yield "**For a security review:**\n\n" + "\n".join(rows)
+
+
+_MOST_CAREFUL = 8
+
+
+def _changes_title(context: ReportContext) -> str:
+    return "Changes: " + (title(context).partition(": ")[2] or "first draft")
+
+
+def _changes(context: ReportContext) -> Iterator[str]:
+    yield from outside_access_section(context)
+    yield from _additions(context)
+    yield from wildcards_section(context)
+    yield from _narrowed(context)
+    yield from restrictions_section(context)
+    yield from _removals(context)
+    yield from not_added_section(context)
 
 
 def _additions(context: ReportContext) -> Iterator[str]:
@@ -259,12 +188,17 @@ def _additions(context: ReportContext) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"| {code(change.action)} | {codes(change.resources, 4)}{only_if(change)} | {basis_text(context, change)} | "
-        f"{times(change.usages, context.evidence)} | {len(runs_of(change.usages))} | {day(latest_use(change.usages))} |"
+        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: {basis_text(context, change)}, "
+        f"{times(change.usages, context.evidence)} in {plural(len(runs_of(change.usages)), 'run')}, last "
+        f"{_latest_run(context, change)}{day(latest_use(change.usages))}"
         for change in added
     ]
-    head = "| Action | Resource | Basis | Times | Runs | Last seen |\n| --- | --- | --- | ---: | ---: | --- |"
-    yield f"### Adds\n\n{head}\n" + "\n".join(rows)
+    yield "#### Added\n\n" + "\n".join(rows)
+
+
+def _latest_run(context: ReportContext, change: Change) -> str:
+    runs = run_links(oldest_first(runs_of(change.usages), context.evidence.runs)[-1:], context.run_url)
+    return f"in {runs} on " if runs else ""
 
 
 def only_if(change: Change) -> str:
@@ -280,7 +214,7 @@ def basis_text(context: ReportContext, change: Change) -> str:
     doubt = origin_mark(change.usages, origins) if origins else ""
     mark += f" ({doubt})" if doubt else ""
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
-        return f"observed{mark}"
+        return f"used{mark}"
     return f"{_basis_text(change)}{mark}"
 
 
@@ -294,7 +228,7 @@ def _basis_text(change: Change) -> str:
     if not denials or len(denials) < len(change.usages):
         return words
     if change.basis is Basis.INFERRED:
-        words = "what the refused call will need next"
+        words = "needed next by the denied call"
     if all(denial.log for denial in denials):
         return f"{words}, from the job log {codes(dict.fromkeys(denial.log for denial in denials), 2)}"
     return f"{words} in a rehearsal" if all(denial.denied_by is DeniedBy.SESSION for denial in denials) else words
@@ -305,43 +239,22 @@ def _narrowed(context: ReportContext) -> Iterator[str]:
         change for change in context.gravest_first if change.kind is ChangeKind.NARROW and not change.restricted_to
     ]
     if narrowed:
-        yield "### Narrows\n\n" + "\n\n".join(_narrowed_entry(change, context.evidence) for change in narrowed)
+        yield "#### Narrowed\n\n" + "\n".join(_narrowed_entry(change) for change in narrowed)
 
 
-def _narrowed_entry(change: Change, evidence: Evidence) -> str:
-    lines = [
-        f"**{code(change.action)}** in {_place(change)} granted {plural(change.granted, 'action')} on "
-        f"{codes(change.resources, 3)}; {plural(len(change.used), 'action')} used.",
-        "",
-        "| Stays | Because | Times | Runs | Last seen |",
-        "| --- | --- | ---: | ---: | --- |",
-    ]
-    for action in change.used:
-        usages = [usage for usage in change.usages if usage.need.permission.action == action]
-        runs, latest = len(runs_of(usages)), day(latest_use(usages))
-        lines.append(f"| {code(action)} | used | {times(usages, evidence)} | {runs} | {latest} |")
-    lines.extend(
-        f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |"
-        for guard, reason, actions in _kept_actions(change)
+def _narrowed_entry(change: Change) -> str:
+    left = change.granted - len(change.removed_actions)
+    return (
+        f"- {code(change.action)} in {_place(change)}, on {codes(change.resources, 2)}: {change.granted:,} → {left:,} "
+        f"actions, {len(change.used):,} used. Removed: {_removed_names(change.removed_actions)}."
     )
-    counterparts = sum(guard_result.guard == GUARD for guard_result in (change.kept or {}).values())
-    if counterparts:
-        lines.append(f"| {plural(counterparts, 'lifecycle counterpart')}, listed below | {code(GUARD)} | | | |")
-    lines += ["", f"Goes ({len(change.removed_actions)}): {codes(change.removed_actions, 150)}."]
-    folded = [entry for entry in change.replacement if "*" in entry]
-    if folded:
-        lines += ["", f"What stays unused is written in part as {codes(folded, 20)}, which grants no action that goes."]
-    return "\n".join(lines)
 
 
-def _kept_actions(change: Change) -> list[tuple[str, str, list[str]]]:
-    """(guard, reason, actions) of unused actions that remain granted, without lifecycle counterparts."""
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for action, guard_result in (change.kept or {}).items():
-        if guard_result.guard == GUARD:
-            continue
-        grouped.setdefault((guard_result.guard, guard_result.reason), []).append(action)
-    return [(guard, reason, sorted(actions)) for (guard, reason), actions in sorted(grouped.items())]
+def _removed_names(actions: Sequence[str]) -> str:
+    """The names, the riskiest first; of a wildcard over many services, the number by service first."""
+    names = codes(sorted(actions, key=lambda action: (removal_rank(action), action)), _MOST_NAMES)
+    services = {action.partition(":")[0] for action in actions}
+    return names if len(services) == 1 else f"{service_counts(actions)}. The riskiest: {names}"
 
 
 def _removals(context: ReportContext) -> Iterator[str]:
@@ -351,10 +264,9 @@ def _removals(context: ReportContext) -> Iterator[str]:
     by_place: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for change in removed:
         by_place.setdefault((_place(change), change.resources), []).append(change.action)
-    rows = [f"| {codes(actions, 40)} | {place} | {codes(on, 3)} |" for (place, on), actions in by_place.items()]
-    evidence = context.evidence
-    seen = f"No call in {evidence_span(evidence)}, though CloudTrail would have shown it."
-    yield f"### Removes\n\n{seen}\n\n| Entry | Statement | On |\n| --- | --- | --- |\n" + "\n".join(rows)
+    rows = [f"- {_removed_names(actions)} in {place}, on {codes(on, 2)}" for (place, on), actions in by_place.items()]
+    seen = f"No call in {evidence_span(context.evidence)}, and CloudTrail would have shown it."
+    yield f"#### Removed\n\n{seen}\n\n" + "\n".join(rows)
 
 
 def _place(change: Change) -> str:
@@ -363,36 +275,94 @@ def _place(change: Change) -> str:
     )
 
 
+def _evidence_title(context: ReportContext) -> str:
+    evidence = context.evidence
+    return f"Evidence: {plural(evidence.counts.calls, 'call')} in {evidence_span(evidence)}"
+
+
+def _evidence(context: ReportContext) -> Iterator[str]:
+    """The runs with links, then the used actions by the day of their last use."""
+    evidence = context.evidence
+    if evidence.runs:
+        latest = run_links([run.id for run in evidence.runs], context.run_url)
+        yield f"Latest runs: {latest}."
+    yield from _uses(context.proposal.changes, evidence)
+    yield from findings_section(context)
+    yield from generated_policy_section(context)
+    if context.chained:
+        yield from chain_section(context.chained)
+
+
+def _uses(changes: Iterable[Change], evidence: Evidence) -> Iterator[str]:
+    used: dict[str, list[str]] = {}
+    for change in changes:
+        for action in change.used if change.kind is ChangeKind.NARROW else ():
+            usages = [usage for usage in change.usages if usage.need.permission.action == action]
+            used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
+    if used:
+        days = sorted(used.items(), reverse=True)
+        lines = [f"- {when}: {', '.join(names[:_MOST_NAMES])}" for when, names in days[:_MOST_DAYS]]
+        if len(days) > _MOST_DAYS:
+            lines.append(f"- earlier: {plural(sum(len(names) for _, names in days[_MOST_DAYS:]), 'action')}")
+        yield "Used actions of narrowed wildcards, by last use:\n\n" + "\n".join(lines)
+
+
+_MOST_DAYS = 12
+
+
+def _escalation(context: ReportContext) -> Iterator[str]:
+    yield from escalation_section(context)
+    yield from reach_section(context)
+    yield from boundary_section(context)
+
+
+def _kept_fold(context: ReportContext) -> Iterator[str]:
+    count, sections = kept_section(context, details=True)
+    unwritten = [
+        *suggested_actions_section(context.suggested_actions, context.evidence.aws_findings.declared),
+        *implied_needs_section(context),
+        *suggested_conditions_section(context),
+    ]
+    kept = f"Kept although unused: {plural(count, 'action')}" if count else "Kept although unused: none"
+    yield from fold(kept, sections)
+    yield from fold(f"Offered, not written: {_offered(context)}", unwritten)
+
+
+def _offered(context: ReportContext) -> str:
+    counts = (
+        plural(len(context.suggested_actions), "action") if context.suggested_actions else "",
+        plural(len(context.suggested_conditions), "condition") if context.suggested_conditions else "",
+    )
+    return joined(list(filter(None, counts))) or "needs of denied calls"
+
+
+def _limits_fold(context: ReportContext) -> Iterator[str]:
+    lines = list(gaps_section(context))
+    count = sum(section.count("\n- ") + section.startswith("- ") for section in lines)
+    yield from fold(f"Could not be seen: {plural(count, 'limit')}", [*live_role_section(context), *lines])
+
+
+def _proof_title(context: ReportContext) -> str:
+    replay = context.proof.replay
+    access = "new access" if context.proof.new_access else "no new access"
+    return f"Proof: {replay.allowed:,} of {plural(replay.recorded, 'call')} allowed, {access} beyond the additions"
+
+
+def _proof(context: ReportContext) -> Iterator[str]:
+    yield from proof_lines(context)
+    yield from confidence_table(context)
+    yield from checks_section(context.check_results)
+
+
 def _next_steps(context: ReportContext) -> Iterator[str]:
     if not context.proposal.changes:
         return
     file = code(context.policy_file)
     lines = [
-        f"- **Merge** changes {file}, not the account: apply it the way you apply it today.",
-        "- **Edit** the branch and it is yours: it will not be touched again while it has commits of others.",
+        f"- **Merge** to change {file}; then apply it to the account as you do today.",
+        "- **Edit** the branch, and the action leaves it to you.",
+        "- **Close** to decline: these changes are not proposed again.",
     ]
     if not context.proposal.document.editable:
-        lines = [
-            f"- **Copy** the text above into {file} and apply it the way you apply it today: nothing was written there."
-        ]
-    yield "\n".join(["### What happens next", "", *lines, "- To keep an action for good, name it in the input `keep`."])
-
-
-def _evidence(context: ReportContext) -> str:
-    rows = [_evidence_row(context, change) for change in context.proposal.changes if change.usages]
-    if not rows:
-        return ""
-    head = "| Action | Events | First seen | Last seen | Runs |\n| --- | --- | --- | --- | --- |"
-    table = "\n".join(row for block in rows for row in block)
-    return f"<details><summary>Evidence for each action</summary>\n\n{head}\n{table}\n\n</details>"
-
-
-def _evidence_row(context: ReportContext, change: Change) -> list[str]:
-    rows = []
-    for action in change.used:
-        usages = [usage for usage in change.usages if usage.need.permission.action == action]
-        events = dict.fromkeys(event for usage in usages for event in usage.events)
-        first = min((usage.first_seen for usage in usages), default=None)
-        runs = run_links(oldest_first(runs_of(usages), context.evidence.runs), context.run_url)
-        rows.append(f"| {code(action)} | {codes(events, 4)} | {day(first)} | {day(latest_use(usages))} | {runs} |")
-    return rows
+        lines = [f"- **Copy** the text above into {file} and apply it as you do today: nothing was written there."]
+    yield "\n".join([*lines, "- The input `keep` names actions that are never removed."])

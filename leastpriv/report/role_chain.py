@@ -49,8 +49,8 @@ class RoleChainPolicies:
 
 
 _NAME_THEM = (
-    "Name them as targets in a `config` file, or have `leastpriv propose --discover` draft their policies, so that "
-    "their permissions are looked after as well (docs/several-roles.md)."
+    "`leastpriv propose --discover` drafts their policies; name them as targets in a `config` file "
+    "(docs/several-roles.md)."
 )
 
 
@@ -65,7 +65,7 @@ def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
     chain = chained.chain
     if not chain.links:
         return
-    lines = ["### Roles that this leads to", "", *_drawn(chained)]
+    lines = ["#### Roles that this one leads to", "", *_drawn(chained)]
     if chain.left_out:
         lines += ["", f"And {plural(chain.left_out, 'further role')}, not followed."]
     lines += _others(chained)
@@ -123,8 +123,6 @@ def _drawn(chained: RoleChainPolicies) -> list[str]:
     more = len(chained.chain.links) - _MOST_DRAWN
     if more > 0:
         lines += ["", f"{plural(more, 'further link')} not drawn."]
-    if any(role not in chained.committed for role in chained.chain.roles):
-        lines += ["", "A round end: no committed policy of that role is known here."]
     return lines
 
 
@@ -141,7 +139,7 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
         if other and are_told and role in chained.committed:
             found.append(f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}.")
     if found:
-        yield from ("", "Used by others too, with keys that nobody here handed out:", "", *found)
+        yield from ("", "Also used with access keys that no principal of this chain issued:", "", *found)
 
 
 def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
@@ -150,11 +148,9 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     if not lacking:
         return
     known = {each.role: each for each in chained.without_policy}
-    yield from ("", "**Without a committed policy**, though what this does depends on them:", "")
-    yield "| Role | Reached | Would need |"
-    yield "| --- | --- | --- |"
+    yield from ("", "Without a committed policy:", "")
     for role in lacking:
-        yield f"| {code(_short(role))} | {_reached_roles(chain.to(role))} | {_needs(known.get(role))} |"
+        yield f"- {code(_short(role))}, {_reached_roles(chain.to(role))}: {_needs(known.get(role))}"
     if chained.advice:
         yield from ("", chained.advice)
 
@@ -165,12 +161,12 @@ def _reached_roles(links: tuple[RoleLink, ...]) -> str:
 
 def _needs(unwritten: UncommittedRole | None) -> str:
     if unwritten is None:
-        return "not looked at"
+        return "its needs were not read"
     if unwritten.failure:
         return f"not known: {code(unwritten.failure)}"
     if not unwritten.actions:
         return f"nothing that can be written ({plural(unwritten.calls, 'call')})"
-    more = [f"{plural(unwritten.denied, 'action')} refused or not written"] if unwritten.denied else []
+    more = [f"{plural(unwritten.denied, 'action')} denied or not written"] if unwritten.denied else []
     seen = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
     return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"
 

@@ -165,8 +165,8 @@ class TestRemovedAndRefused:
         second = step([*usual_deploys(), *refused])
         assert "sqs:PurgeQueue" in json.loads(second.outputs["added-actions"])
         body = str(hub.pull(int(second.outputs["pull-request-number"])).body)
-        rows = [line for line in body.partition("### Adds")[2].splitlines() if line.startswith("| `")]
-        assert rows[0].startswith("| `sqs:PurgeQueue`")
+        rows = [line for line in body.partition("#### Added")[2].splitlines() if line.startswith("- `")]
+        assert rows[0].startswith("- `sqs:PurgeQueue`")
         assert f"**removed by #{number}**" in rows[0]
         proposal = json.loads(Path(second.outputs["proposal-file"]).read_text())
         assert proposal["changes"][0]["removed_by"] == number

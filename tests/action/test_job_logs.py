@@ -62,8 +62,8 @@ def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(tmp_path: Path
     assert step.code == 0, step.log
     assert added(step) == ["cloudwatch:PutMetricAlarm", "sqs:GetQueueAttributes"]
     body = hub.pull(int(step.outputs["pull-request-number"])).body or ""
-    assert "refused by AWS, from the job log `deploy:2`" in body
-    security = body.partition("### Needs a security reviewer")[2].partition("###")[0]
+    assert "denied by AWS, from the job log `deploy:2`" in body
+    security = body.partition("**For a security review:**")[2].partition("<details>")[0]
     assert "`iam:PassRole`" in security
     assert "**Not written.**" in security
     assert "iam:PassRole" not in step.outputs["policy"]

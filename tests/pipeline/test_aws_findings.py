@@ -141,7 +141,7 @@ def test_a_recent_grant_is_kept_without_an_attempt(
 ) -> None:
     result = propose(last_accessed="true", changed=changed)
     assert "sns:*: unseen-service" in outcome(result)["held-back"]
-    told = result.body.partition("### AWS's own word on the use")[2].partition("\n### ")[0]
+    told = result.body.partition("#### What IAM reports")[2].partition("\n#### ")[0]
     assert why in told.replace("`", "")
     assert "may be younger" not in propose(last_accessed="true").body
 
@@ -149,8 +149,8 @@ def test_a_recent_grant_is_kept_without_an_attempt(
 def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Proposed], account: Account) -> None:
     details = {"externalAccessDetails": {"principal": {"AWS": "*"}, "condition": {}}}
     account.analyzer.analyzers = {"ACCOUNT/outside": [Finding("1", ROLE, "ExternalAccess", [details])]}
-    assert "### The role is open to outsiders" in propose(last_accessed="true").body
-    assert "### The role is open to outsiders" not in propose(last_accessed="true", reach={}).body
+    assert "**Outside access:**" in propose(last_accessed="true").body
+    assert "**Outside access:**" not in propose(last_accessed="true", reach={}).body
 
 
 def test_a_run_without_the_input_sends_aws_no_request(propose: Callable[..., Proposed], aws: FakeAws) -> None:
@@ -164,7 +164,7 @@ def test_without_credentials_no_request_is_sent_and_no_message_logged(
     said = progress.LINES
     result = propose(reach={}, last_accessed="true")
     assert not aws.requests
-    assert "AWS's own word" not in result.body
+    assert "What IAM reports" not in result.body
     assert not [line for line in said if "AWS" in line]
 
 
@@ -175,7 +175,7 @@ def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
     aws.refuse(action.partition(":")[2], "AccessDenied", f"User: x is not authorized to perform: {action}", 403)
     refused = propose(last_accessed="true")
     assert outcome(refused)["changes"] == outcome(propose())["changes"]
-    assert f"`{action}`" in refused.body.partition("### What this run could not see")[2]
+    assert f"`{action}`" in refused.body.partition("Could not be seen")[2]
 
 
 def test_credentials_of_another_account_are_reported(
@@ -204,7 +204,7 @@ def test_a_generated_policy_is_asked_about_and_never_written(
     assert [change for change in told["changes"] if change.startswith("add ")] == []
     assert "acm:ListCertificates: access-analyzer" in told["held-back"]
     assert set(told["changes"]) == set(before["changes"]) - {"remove acm:ListCertificates"}
-    questions = result.body.partition("### Questions: IAM Access Analyzer names more")[2].partition("###")[0]
+    questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[2].partition("###")[0]
     assert "which it calls incomplete" in questions
     assert "`sqs:GetQueueUrl` on `arn:aws:sqs:eu-west-1:111122223333:orders`" in questions
     assert (
@@ -264,9 +264,9 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
         Finding("3", ROLE, "ExternalAccess", [outside("AWS", "*")]),
     ]
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
-    warning = body.partition("### The role is open to outsiders")[2].partition("\n### ")[0]
+    warning = body.partition("**Outside access:**")[2].partition("\n#### ")[0]
     assert f"`Federated {github}`, only if `{github}:aud` matches `sts.amazonaws.com`" in warning
-    assert "- anybody, without any condition" in warning
+    assert "- any principal, without any condition" in warning
     assert ":sub" not in warning
 
 

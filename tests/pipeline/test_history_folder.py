@@ -35,11 +35,11 @@ def propose(folder: Path, trail: str, *more: str) -> Told:
 
 def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
     memory = ("--evidence-folder", str(folder / "memory"))
-    assert "| `sqs:PurgeQueue`" in propose(folder, "late").out.partition("### Removes")[2]
+    assert "- `sqs:PurgeQueue`" in propose(folder, "late").out.partition("#### Removed")[2]
     assert propose(folder, "early", *memory).code == 0
     later = propose(folder, "late", *memory)
     assert "`remembered`" in later.out
-    assert "sqs:PurgeQueue" not in later.out.partition("### Removes")[2].partition("###")[0]
+    assert "sqs:PurgeQueue" not in later.out.partition("#### Removed")[2].partition("###")[0]
 
 
 @pytest.mark.parametrize("content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'])
@@ -49,7 +49,7 @@ def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(fol
     file.write_bytes(content)
     told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert told.code == 0
-    assert "### Removes" not in told.out
+    assert "#### Removed" not in told.out
     assert "mend it, or delete it to begin anew" in told.err
     assert file.read_bytes() == content
 

@@ -4,7 +4,7 @@ from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.suggestions import SuggestedAction
-from leastpriv.report.changes import counterparts_section, statements_to_copy, suggested_actions_section
+from leastpriv.report.changes import statements_to_copy, suggested_actions_section
 from leastpriv.report.proof import checks_section, disagreements
 from tests.fakes.markdown import read, table_widths
 
@@ -71,7 +71,6 @@ def test_hostile_text_of_a_finding_is_inert() -> None:
         "\n\n".join(checks_section(found)),
         "\n\n".join(disagreements(found)),
         "\n\n".join(suggested_actions_section(offers, DeclaredNeeds())),
-        *counterparts_section(offers, offers),
     ):
         page = read(text)
         assert page.acts() == []
@@ -88,12 +87,10 @@ def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
     text = "\n".join(
         suggested_actions_section(offers, DeclaredNeeds(failure="AWS refused cloudformation:DescribeType."))
     )
-    siblings = "\n".join(counterparts_section((), offers[:2]))
-    assert f"| `sqs:CreateQueue` |  | `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}` |" in siblings
-    assert "sqs:DeleteQueue" not in text
-    assert "- `iam:PassRole`: declared by `AWS::Lambda::Function` (for a security reviewer)." in text
+    assert f"- `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}`: counterpart of `sqs:CreateQueue`." in text
+    assert "- `iam:PassRole`: declared by `AWS::Lambda::Function`, for a security review." in text
     assert "`cloudformation:DescribeType`" in text
-    assert "statements to copy for those that show a resource here and are not for a security reviewer" in text
+    assert "`proposal.json` has statements to copy" in text
     assert statements_to_copy([*offers, SuggestedAction("iam:PassRole", Basis.LIFECYCLE, "x:Y", (ROLE,))]) == [
         {"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:TagQueue"], "Resource": [queue]}
     ]
@@ -101,16 +98,4 @@ def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
 
 def test_very_many_suggestions_are_truncated_visibly() -> None:
     offers = [SuggestedAction(f"sqs:A{number}", Basis.DECLARED, f"sqs:B{number}") for number in range(40)]
-    assert "- and 28 more, in `proposal.json`." in "\n".join(suggested_actions_section(offers, DeclaredNeeds()))
-    siblings = [SuggestedAction(f"sqs:A{number}", Basis.LIFECYCLE, f"sqs:B{number:02}") for number in range(40)]
-    assert "| and 20 more, in `proposal.json` | | |" in "\n".join(counterparts_section(siblings, ()))
-
-
-def test_kept_and_suggested_counterparts_share_a_table() -> None:
-    kept = [SuggestedAction("sqs:DeleteQueue", Basis.LIFECYCLE, "sqs:CreateQueue")]
-    offered = [SuggestedAction("iam:DeleteRole", Basis.LIFECYCLE, "iam:CreateRole", (ROLE,))]
-    text = "\n".join(counterparts_section(kept, offered))
-    assert text.startswith("### Lifecycle counterparts")
-    assert "| `sqs:CreateQueue` | `sqs:DeleteQueue` |  |" in text
-    assert f"| `iam:CreateRole` |  | `iam:DeleteRole` † on `{ROLE}` |" in text
-    assert list(counterparts_section((), ())) == []
+    assert "- and 37 more, in `proposal.json`." in "\n".join(suggested_actions_section(offers, DeclaredNeeds()))

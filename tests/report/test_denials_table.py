@@ -39,6 +39,7 @@ def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
             "mendable": True,
             "inferred": False,
             "why": None,
+            "authorization_id": None,
             "message": f"{SENTENCE} because no identity-based policy allows the sqs:ListQueues action",
         }
     ]

@@ -41,12 +41,13 @@ def reported(context: ReportContext, before: Document, after: Document) -> Repor
     return replace(context, escalation=found)
 
 
-def test_a_policy_of_everything_is_called_administrator_below_the_verdict(usual: ReportContext) -> None:
+def test_a_policy_of_everything_is_called_administrator_on_the_first_screen(usual: ReportContext) -> None:
     everything = document(statement(["*"]))
     text = body(reported(usual, everything, everything))
-    first = text.split("\n\n")[1]
-    assert first.startswith("**Administrator in effect.**")
-    assert "- and by " in text.split("\n\n")[2]
+    assert "- **Administrator in effect:** an attacker in one run" in text.partition("<details>")[0]
+    fold = text.partition("<summary>Escalation")[2].partition("</details>")[0]
+    assert "**Administrator in effect.**" in fold
+    assert "- and by " in fold
 
 
 def test_any_role_for_one_service_is_a_path_to_the_strongest(usual: ReportContext) -> None:
@@ -112,7 +113,7 @@ def test_the_condition_of_the_boundary_closes_the_path_that_it_is_offered_for() 
 @pytest.mark.parametrize(
     ("path", "exists", "words"),
     [
-        ("", False, "Set the input `boundary-file`"),
+        ("", False, "The input `boundary-file` drafts one"),
         ("iam/app.json", True, "`iam/app.json` exists"),
         ("iam/app.json", False, "drafts one as `iam/app.json`"),
     ],

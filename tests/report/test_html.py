@@ -62,7 +62,7 @@ def test_the_page_has_every_change_with_its_evidence(usual: ReportContext) -> No
     changes = [each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")]
     assert len(changes) == len(usual.proposal.changes)
     [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
-    assert "cloudwatch:PutMetricAlarm denied; seen in 1 run, last 2026-10-15" in added
+    assert "cloudwatch:PutMetricAlarm denied in 1 run, last 2026-10-15" in added
     assert ALARM in added
 
 
@@ -81,7 +81,7 @@ def test_a_run_with_a_denied_call_has_another_shape(usual: ReportContext) -> Non
     root = parsed(page([usual]))
     [time] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "time"]
     assert (len(list(time.iter(f"{SVG}circle"))), len(list(time.iter(f"{SVG}path")))) == (5, 1)
-    assert "6 runs from 2026-10-01 to 2026-11-05, 1 with refused calls" in time.get("aria-label", "")
+    assert "6 runs from 2026-10-01 to 2026-11-05, 1 with denied calls" in time.get("aria-label", "")
 
 
 def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
@@ -125,7 +125,7 @@ def test_evidence_beyond_the_limit_is_counted(usual: ReportContext) -> None:
 
 def test_a_first_draft_and_an_unchanged_policy_have_a_page(tmp_path: Path) -> None:
     draft = proposal(tmp_path, None).context
-    assert "A first draft" in all_text(parsed(page([draft])))
+    assert "Safe to merge? After a security review." in all_text(parsed(page([draft])))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

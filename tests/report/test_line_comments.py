@@ -34,7 +34,7 @@ def test_additions_are_noted_in_the_proposed_file_and_removals_in_the_committed_
 
 def test_a_note_holds_the_evidence(usual: ReportContext) -> None:
     added = line_notes(usual)[0].text
-    assert "refused by AWS, 1×, last 2026-10-15; runs `17650000002`." in added
+    assert "denied by AWS, 1×, last 2026-10-15; runs `17650000002`." in added
 
 
 def test_changes_that_share_a_line_share_a_note(tmp_path: Path) -> None:

@@ -51,12 +51,12 @@ def test_roles_without_a_committed_policy_are_listed_with_their_needs() -> None:
     lost = UncommittedRole(ABROAD, failure="no source shows the account 444455556666")
     text = section(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}), (needs, lost), advice="Name them."))
     assert (
-        "| `role/cfn-exec` | passed to CloudFormation 12× by `role/cdk_deploy` | 2 actions (40 calls in 6 runs and "
-        "1 action refused or not written): `lambda:CreateFunction`, `sqs:CreateQueue` |" in text
+        "- `role/cfn-exec`, passed to CloudFormation 12× by `role/cdk_deploy`: 2 actions (40 calls in 6 runs and "
+        "1 action denied or not written): `lambda:CreateFunction`, `sqs:CreateQueue`" in text
     )
-    assert "| `role/publish` | assumed 3× by `role/ci/ci-deploy` | not known: `no source shows the account" in text
+    assert "- `role/publish`, assumed 3× by `role/ci/ci-deploy`: not known: `no source shows the account" in text
     assert text.endswith("Name them.")
-    assert "role/cdk_deploy` |" not in text.replace("by `role/cdk_deploy` |", "")
+    assert "- `role/cdk_deploy`" not in text
 
 
 def test_a_role_that_other_principals_use_is_listed() -> None:

@@ -54,7 +54,7 @@ def test_an_input_without_a_group_and_an_example_is_an_error(tables: ModuleType)
 
 
 def test_a_page_without_the_markers_of_the_reader_role_is_an_error(tables: ModuleType) -> None:
-    with pytest.raises(ValueError, match="needs these markers"):
+    with pytest.raises(ValueError, match="markers exactly once"):
         tables.with_reader("# Nothing")
 
 

@@ -1,0 +1,258 @@
+"""The first screen of every result: safe to merge or not and why, what changes, and what remains too wide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import leastpriv.proposal
+from leastpriv.models import Basis, ChangeKind, GapKind
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.sensitive import removal_rank
+from leastpriv.proposal.addition_rules import has_unknown_origin
+from leastpriv.proposal.models import Change
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import escalation_line
+from leastpriv.report.escape import code
+from leastpriv.report.phrases import codes, evidence_span, joined, oldest_first, plural, run_links, runs_of, share
+
+MOST_SHOWN = 5
+"""Names in one line; a first screen has no longer list."""
+_HIGH_CHANCE = 0.2
+_LOW_CHANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FirstScreen:
+    """The lines of the first screen, each in Markdown with all names escaped; empty lines are left out."""
+
+    verdict: str
+    """The answer to "Safe to merge?" with its reason."""
+    reasons: tuple[str, ...]
+    """Chance, replay and limits, a sentence each."""
+    changes: tuple[str, ...]
+    """What is added, removed and narrowed."""
+    too_wide: tuple[str, ...]
+    """What remains granted without use, and what an attacker could do with it."""
+
+    def lines(self) -> Iterator[str]:
+        """Yields all lines in their order."""
+        yield self.verdict
+        yield from self.reasons
+        yield from self.changes
+        yield from self.too_wide
+
+
+def first_screen(context: ReportContext) -> FirstScreen:
+    """Returns the first screen of a proposal."""
+    return FirstScreen(
+        _verdict(context),
+        tuple(_reasons(context)),
+        tuple(line for line in (_adds(context), _removes(context), _narrows(context)) if line),
+        tuple(line for line in (_too_wide(context), escalation_line(context)) if line),
+    )
+
+
+def markdown(screen: FirstScreen) -> str:
+    """Returns the first screen as Markdown: the verdict, then a list."""
+    verdict, *rest = screen.lines()
+    return "\n\n".join([verdict, "\n".join(f"- {line}" for line in rest)]).strip()
+
+
+def _verdict(context: ReportContext) -> str:
+    proposal, evidence = context.proposal, context.evidence
+    declined = any(held.guard_result.guard == "declined" for held in proposal.held_back_additions)
+    if proposal.committed is None and declined:
+        return f"**The first draft was declined** for {code(context.role)}, so there is none."
+    if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
+        return (
+            f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read. Check "
+            "the ARN and the trail."
+        )
+    if not proposal.changes:
+        draft = proposal.committed is None
+        what = "No permission that can be written was used" if draft else "The policy has what the role used"
+        return f"**Nothing to {'draft' if draft else 'change'}.** {what} in {evidence_span(evidence)}."
+    answer, why = _answer(context)
+    return f"**Safe to merge? {answer}.** {why}"
+
+
+def _answer(context: ReportContext) -> tuple[str, str]:
+    """The answer and its reason."""
+    proof, role = context.proof, code(context.role)
+    if any(each.disagreements for each in context.check_results):
+        return "No", "AWS contradicts the proof of this proposal: see below."
+    if proof.new_access or not proof.fits:
+        what = "It grants more than the listed additions" if proof.new_access else "It is larger than IAM accepts"
+        return "No", f"{what}: see *Proof*."
+    if proof.replay.denied:
+        return "No", f"It would deny {plural(sum(each.count for each in proof.replay.denied), 'recorded call')}."
+    if any(change.security for change in context.changes(ChangeKind.ADD)):
+        return "After a security review", "It adds actions that give power over permissions, keys or code."
+    if context.proposal.committed is None:
+        return "Yes", f"A new file changes nothing until it is attached to {role} and the wide policy is detached."
+    if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
+        return "Yes", "It removes nothing; look at what it adds."
+    if proof.chance > _HIGH_CHANCE:
+        return "Not yet", "Later deploys often needed something new: rehearse it first, or wait for more runs."
+    if proof.chance > _LOW_CHANCE:
+        return "Probably", f"Everything that {role} did in {evidence_span(context.evidence)} remains allowed."
+    return "Yes", f"Everything that {role} did in {evidence_span(context.evidence)} remains allowed."
+
+
+def _reasons(context: ReportContext) -> Iterator[str]:
+    proof = context.proof
+    if not context.evidence.counts.calls:
+        return
+    if context.proposal.changes and proof.confidence is not None and proof.confidence.whole.runs:
+        yield (
+            f"**Chance** that the next deploy needs something this policy lacks: about {share(proof.chance)}, from "
+            f"{plural(proof.chance_runs, 'run')}."
+        )
+    replay = proof.replay
+    unsure = f", {replay.conditional:,} of them if a condition holds that is not recorded" if replay.conditional else ""
+    allowed = replay.allowed + replay.conditional
+    every = "all" if allowed == replay.recorded else f"{allowed:,} of"
+    yield f"**Replay:** {every} {plural(replay.recorded, 'recorded call')} allowed{unsure}."
+    limits = list(_limits(context))
+    if limits:
+        more = f", and {len(limits) - 3} more" if len(limits) > 3 else ""
+        yield f"**Not covered:** {'; '.join(limits[:3])}{more}."
+
+
+def _limits(context: ReportContext) -> Iterator[str]:
+    """What the evidence could not show, a few words each."""
+    if not context.evidence.coverage.data:
+        yield "data events (objects, items, messages), which were not recorded"
+    kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
+    names = {
+        GapKind.MAY_PASS_ROLE: "roles that a call passes without naming them",
+        GapKind.SILENCE: "days without records",
+        GapKind.UNREADABLE_FILE: "damaged files",
+        GapKind.UNREADABLE_RECORD: "damaged records",
+        GapKind.UNMAPPED_EVENT: "events that no action is known for",
+        GapKind.SOURCE_FAILED: "a source that could not be read",
+        GapKind.EVENTS_LATE: "events that CloudTrail had not delivered yet",
+    }
+    yield from (names[kind] for kind in kinds if kind in names)
+    rest = [kind for kind in kinds if kind not in names]
+    if rest:
+        yield plural(len(rest), "further gap")
+    added = context.changes(ChangeKind.ADD)
+    if added and (
+        not context.history.origins or any(has_unknown_origin(each.usages, context.history.origins) for each in added)
+    ):
+        yield "the branch that the runs deployed from"
+
+
+def _adds(context: ReportContext) -> str:
+    added = sorted(context.changes(ChangeKind.ADD), key=lambda change: not change.security)
+    if not added:
+        return ""
+    if context.proposal.committed is None and any(change.basis is Basis.DECLARED for change in added):
+        return _declared_draft(context)
+    if context.proposal.committed is None:
+        services = dict.fromkeys(change.action.partition(":")[0] for change in added)
+        careful = [change.action for change in added if change.security]
+        look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
+        return f"**Grants {plural(len(added), 'action')}** of {plural(len(services), 'service')}{look}."
+    shown = [_added(change, context) for change in added[:3]]
+    more = f"; and {len(added) - 3:,} more" if len(added) > 3 else ""
+    return f"**Adds {len(added):,}:** {'; '.join(shown)}{more}."
+
+
+def _declared_draft(context: ReportContext) -> str:
+    """What a first draft grants that rests on templates or plans."""
+    added, declared = context.changes(ChangeKind.ADD), context.evidence.aws_findings.declared
+    unseen = [change for change in added if change.basis is Basis.DECLARED]
+    later = {need.permission.action for need in declared.later_needs} - {change.action for change in added}
+    offered = (
+        f" Updates and deletions need {plural(len(later), 'further action')}; `declared-phases: all` writes them."
+        if later
+        else ""
+    )
+    return (
+        f"**Grants {plural(len(added), 'action')}** from {codes(declared.sources, 3)}, {len(unseen):,} of them never "
+        "seen in a run. After the first runs the proposal removes what they did not use." + offered
+    )
+
+
+def _added(change: Change, context: ReportContext) -> str:
+    runs = run_links(oldest_first(runs_of(change.usages), context.evidence.runs)[-1:], context.run_url)
+    how = {Basis.DENIED: "denied by AWS", Basis.OBSERVED: "used", Basis.INFERRED: "needed by a recorded call"}
+    review = ", **for a security review**" if change.security else ""
+    where = f" in {runs}" if runs else ""
+    basis = how.get(change.basis or Basis.OBSERVED, str(change.basis))
+    return f"{code(change.action)} on {codes(change.resources, 1)} ({basis}{where}{review})"
+
+
+def _removes(context: ReportContext) -> str:
+    entries = context.changes(ChangeKind.REMOVE)
+    narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
+    actions = {action for change in (*entries, *narrowed) for action in change.removed_actions}
+    if not actions and not entries:
+        return ""
+    counted = [plural(len(entries), "unused entry", "unused entries")] if entries else []
+    inside = sum(len(change.removed_actions) for change in narrowed)
+    counted += [plural(inside, "unused action") + " of wildcards"] if inside else []
+    riskiest = sorted(actions, key=lambda action: (removal_rank(action), action))[:MOST_SHOWN]
+    names = codes(riskiest) if len(actions) <= MOST_SHOWN else f"the riskiest are {codes(riskiest)}"
+    return f"**Removes** {joined(counted)}: {names}."
+
+
+def _narrows(context: ReportContext) -> str:
+    changes = context.changes(ChangeKind.NARROW)
+    wildcards = [change for change in changes if not change.restricted_to]
+    restricted = [change for change in changes if change.restricted_to]
+    parts = []
+    if wildcards:
+        granted = sum(change.granted for change in wildcards)
+        left = granted - sum(len(change.removed_actions) for change in wildcards)
+        used = sum(len(change.used) for change in wildcards)
+        shown = codes((change.action for change in wildcards), 3)
+        parts.append(f"{shown} from {granted:,} to {left:,} actions ({used:,} used)")
+    if restricted:
+        parts.append(f"{plural(len(restricted), 'action')} from `*` to the resources that were used")
+    return f"**Narrows** {joined(parts)}." if parts else ""
+
+
+def _too_wide(context: ReportContext) -> str:
+    """What remains granted without use, the largest entry first, and the most frequent reason."""
+    if context.proposal.committed is None or not context.evidence.counts.calls:
+        return ""
+    left: Counter[str] = Counter()
+    guards: Counter[str] = Counter()
+    for change in context.changes(ChangeKind.NARROW):
+        left.update({change.action: len(change.kept or {})} if change.kept else {})
+        guards.update(result.guard for result in (change.kept or {}).values())
+    for held in context.proposal.held_back:
+        count = len(catalog.expand(held.action)) or 1
+        left.update({held.action: count})
+        guards.update({held.guard_result.guard: count})
+    parts = [f"{code(entry)} {count:,}" for entry, count in left.most_common(3)]
+    rest = left.total() - sum(count for _, count in left.most_common(3))
+    more = f" and {rest:,} in {plural(len(left) - 3, 'more entry', 'more entries')}" if len(left) > 3 else ""
+    text = ""
+    if parts:
+        mostly = "mostly because" if len(guards) > 1 else "because"
+        reason = kept_because(guards.most_common(1)[0][0])
+        text = f"{plural(left.total(), 'unused action')} kept, {mostly} {reason}: {', '.join(parts)}{more}."
+    everywhere = len({held.action for held in context.proposal.held_back_restrictions})
+    if everywhere:
+        text += f"{' ' if text else ''}{plural(everywhere, 'used action')} on every resource."
+    return f"**Still too wide:** {text}" if text else ""
+
+
+def kept_because(guard: str) -> str:
+    """Returns the reason of a guard as Markdown that completes "kept because …"; the name of a guard without one."""
+    rows = table("guards", leastpriv.proposal.__name__)
+    return next((row["reason"] for row in rows if row["name"] == guard), code(guard))
+
+
+def service_counts(actions: Sequence[str], most: int = 12) -> str:
+    """Returns how many of `actions` belong to each service, the largest first: "`s3` 53, `lambda` 32"."""
+    counts = Counter(action.partition(":")[0] for action in sorted(actions))
+    shown = ", ".join(f"{code(service)} {count:,}" for service, count in counts.most_common(most))
+    return shown if len(counts) <= most else f"{shown} and {len(counts) - most:,} more services"

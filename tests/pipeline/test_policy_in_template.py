@@ -228,7 +228,7 @@ resource "aws_iam_role_policy" "deploy" {
             assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
         else:
             assert "it is in `main.tf`" in told.out
-            assert "### To paste" in told.out
+            assert "<summary>Text to copy into" in told.out
         for path in (folder / "out").iterdir():
             path.unlink()
 

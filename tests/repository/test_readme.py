@@ -166,6 +166,7 @@ OF_OTHERS = (
     "Resource not accessible by integration",
     "Container action is only supported on Linux",
     "***",
+    "docker",
     "GitHub protects the branch",
 )
 """Messages of GitHub, the runner and credentials actions."""

@@ -227,8 +227,9 @@ resource "aws_iam_role_policy" "deploy" {
         if files:
             assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
         else:
-            assert "it is in `main.tf`" in told.out
-            assert "<summary>Text to copy into" in told.out
+            text = (folder / "out/pull-request.md").read_text()
+            assert "it is in `main.tf`" in text
+            assert "<summary>Text to copy into" in text
         for path in (folder / "out").iterdir():
             path.unlink()
 
@@ -256,8 +257,9 @@ locals {
     (folder / "main.tf").write_text(shared)
     told = propose(ADDRESS, "--output-dir", "out")
     assert told.code == 0, told.err
-    assert "2 expressions use `local.queues`" in told.out
-    pasted = told.out.split("```hcl\n")[1].split("```")[0]
+    text = (folder / "out/pull-request.md").read_text()
+    assert "2 expressions use `local.queues`" in text
+    pasted = text.split("```hcl\n")[1].split("```")[0]
     assert 'sid    = "Queues"' in pasted
     assert "sqs:CreateQueue" in pasted
     assert "sqs:PurgeQueue" not in pasted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,16 @@ _DEFAULTS = {
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts background processes with ignored SIGINT: tests of Ctrl-C would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure() -> None:
+    """Collect garbage less often: each pass visits the catalogue and the API models, which stay until the end."""
+    gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_unconfigure() -> None:
+    """Leave to the system at the end what one last pass would visit for seconds."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,7 @@ def test_there_are_enough_cases_and_each_has_a_reason() -> None:
 
 
 UNREACHED = {"wildcard-action", "resource-type", "other-account"}
-"""Guards that no case reaches: earlier guards hold the change back, or no case has a template; `tests/proposal` tests them."""
+"""Guards that no case reaches: earlier ones hold the change back, or it needs a template; see `tests/proposal`."""
 
 
 def test_every_guard_of_the_guide_has_a_case() -> None:

@@ -1,8 +1,9 @@
 """Prints the experiment with the real deploy tools as a table: rounds until clean, by tool and by recorded events.
 
-    .venv/bin/python bench/seed_experiment.py [NAME …]
+    .venv/bin/python bench/seed_experiment.py [--fresh] [NAME …]
 
-NAME is a part of a tool's name (`CDK`). It takes some ten minutes; every deploy runs in the lab, no account is needed.
+NAME is a part of a tool's name (`CDK`). With `--fresh` each deploy gives its resources other names. It takes some
+ten minutes; every deploy runs in the lab, no account is needed.
 """
 
 from __future__ import annotations
@@ -29,15 +30,26 @@ _WAYS = (
 
 def main(names: list[str]) -> None:
     """Prints a row per tool and variant."""
+    fresh = "--fresh" in names
+    names = [each for each in names if each != "--fresh"]
     print("| tool | seen | data events | offers taken | actions | extensions | added by refusals | clean | seconds |")
     print("| --- | --- | --- | --- | ---: | ---: | --- | --- | ---: |")
     for deploy in ALL:
         for seen, data_events, until, accept in _WAYS:
-            if until and not deploy.template:  # nothing would be declared
+            if (until and not deploy.template) or (fresh and (until or accept)):  # nothing would be declared
                 continue
             if not names or any(name in deploy.name for name in names):
                 with tempfile.TemporaryDirectory() as folder:
-                    told = experiment(deploy, Path(folder), data_events=data_events, until=until, accept_offers=accept)
+                    told = experiment(
+                        deploy,
+                        Path(folder),
+                        data_events=data_events,
+                        until=until,
+                        accept_offers=accept,
+                        fresh_names=fresh,
+                    )
+                if fresh and not told.clean:
+                    print(told.log[-3_000:])
                 _print(told, seen, data_events=data_events, accept=accept)
 
 

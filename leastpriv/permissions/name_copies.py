@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations
 
-from leastpriv.permissions.volatility import is_kept, literal_letters, parts_of, service_of
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.volatility import common_ends, is_kept, literal_letters, parts_of, service_of
 
 _LEAST_SHAPES = 3
 """Resources that two copies share, but for the word."""
@@ -26,6 +27,8 @@ _LEAST_LITERAL = 3
 _LEAST_LITERAL_BEHIND = 6
 """Letters and digits that remain literal of a name that begins with the word of its copy."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_TOKEN = re.compile(r"[A-Za-z0-9]+")
+"""Words without a sign between them: a random number has no others."""
 _GAP = "\0"
 _Span = tuple[int, int]
 
@@ -73,6 +76,19 @@ def pattern_of_words(resource: str, words: Collection[str]) -> str:
     return opened
 
 
+def words_that_differ(one: str, other: str) -> str:
+    """The words of the first of two resources that differ only there, and where both have a digit; else empty."""
+    begin, end = common_ends([one, other])
+    for start, stop in sorted(_spans(one), key=lambda span: span[1] - span[0]):
+        fits = start <= len(begin) and stop >= len(one) - len(end)
+        if fits and resource_covers(_replaced(one, [(start, stop)], "*"), other):
+            rest = other[start : len(other) - (len(one) - stop)]
+            has_digits = all(re.search("[0-9]", text) for text in (one[start:stop], rest))
+            if has_digits and not {*rest} & {*"/:*?"}:
+                return one[start:stop]
+    return ""
+
+
 def _pairs(shapes: _Shapes, created: Mapping[str, frozenset[str]]) -> Mapping[tuple[str, str], list[str]]:
     """Two words -> the shapes that have both, created by different runs."""
     number: dict[str, int] = {}
@@ -111,18 +127,18 @@ def _shapes_of(resource: str) -> Iterator[tuple[str, str]]:
 @lru_cache(maxsize=16_384)
 def _spans(resource: str) -> tuple[_Span, ...]:
     """Places of runs of one to four words in the variable parts of an ARN, none across a `/` or a wildcard."""
-    found: list[_Span] = []
+    found: set[_Span] = set()
     for part in parts_of(service_of(resource), resource):
         text = resource[part.start : part.end]
         is_bucket = part.variable == "BucketName" and part.end == len(resource)
         if is_kept(resource, part.variable, text) and not is_bucket:
             continue
         for piece in re.finditer(r"[^/*?${}:]+", text):
-            words = [found.span() for found in _WORD.finditer(text, *piece.span())]
-            for first, (start, _) in enumerate(words):
-                for _, end in words[first : first + _MOST_WORDS]:
-                    found.append((part.start + start, part.start + end))
-    return tuple(found)
+            for kind in (_WORD, _TOKEN):
+                words = [word.span() for word in kind.finditer(text, *piece.span())]
+                for first, (start, _) in enumerate(words):
+                    found |= {(part.start + start, part.start + end) for _, end in words[first : first + _MOST_WORDS]}
+    return tuple(sorted(found))
 
 
 def _replaced(resource: str, spans: Iterable[_Span], text: str) -> str:

@@ -16,6 +16,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.needs import logged_needs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document
@@ -23,6 +24,7 @@ from leastpriv.policy.edit import apply_edits
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options
+from leastpriv.trial.next_names import NextNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class RoundResult:
     document: Document
     """The extended candidate."""
     added: tuple[Change, ...] = ()
+    denied: tuple[Change, ...] = ()
+    """The additions before their names were generalized: what the round was denied."""
     unresolved: tuple[UnresolvedDenial, ...] = ()
 
 
@@ -156,13 +160,21 @@ def extend_candidate(
         History(),
         candidate.document,
     )
+    next_names = NextNames(candidate.document, identity.target, tuple(options.never_add))
+    denied, added = added, next_names.generalize(added)
     for denial in held_back:
         resource = _resources_text(denial.resources)
         unresolved.setdefault(
             (denial.action, resource), UnresolvedDenial(denial.action, resource, denial.guard_result.reason)
         )
     extended = _extend_document(candidate.document, added)
-    return RoundResult(extended, tuple(added), tuple(unresolved.values()))
+    return RoundResult(extended, tuple(added), tuple(denied), tuple(unresolved.values()))
+
+
+def kind_of(action: str, resource: str) -> tuple[str, str]:
+    """The action and the resource's type; the resource itself where the type is not known."""
+    kinds = sorted(types_of_arn(action.partition(":")[0], resource))
+    return action, kinds[0] if kinds else resource
 
 
 def _extend_document(document: Document, added: Sequence[Change]) -> Document:

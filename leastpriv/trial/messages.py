@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import policy_kind, quota
@@ -25,7 +26,7 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
     """
     outcome = "the command succeeded" if exit_code == 0 else f"the command failed with exit code {exit_code}"
     denied = [
-        *(_change_text(change) for change in result.added),
+        *(_change_text(change) for change in result.denied),
         *(_denial_text(denial) for denial in result.unresolved),
     ]
     if not denied:
@@ -37,6 +38,19 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
     added = "" if exit_code == 0 else f"; added {len(result.added)}"
     left = f"; {len(result.unresolved)} not mended" if result.unresolved else ""
     return f"Round {number} ({seconds:.0f} s): {outcome}; refused: {listed}{added}{left}."
+
+
+def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
+    """Returns what is going on if two rounds were denied one action on two resources of a type."""
+    patterns = sorted(
+        {each for change in added if change.action == action for each in change.resources if has_wildcard(each)}
+    )
+    remedy = (
+        f"the policy now has {plain(', '.join(patterns))}"
+        if patterns
+        else "give it a fixed name, or write a pattern of its names into the policy"
+    )
+    return f"  {plain(action)} was refused in two rounds on two of {plain(kind)}, as each round creates one: {remedy}."
 
 
 def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TextIO
@@ -24,10 +24,11 @@ from leastpriv.trial.extend import (
     TrialIdentity,
     UnresolvedDenial,
     extend_candidate,
+    kind_of,
     logged_denials,
     recorded_denials,
 )
-from leastpriv.trial.messages import offered_lines, outcome_line, round_line, unresolved_lines
+from leastpriv.trial.messages import offered_lines, outcome_line, repeated_line, round_line, unresolved_lines
 from leastpriv.trial.options import TrialSettings
 from leastpriv.trial.process import CommandResult, child_environment, run_command
 from leastpriv.trial.records import TrialRecords
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 _POLL, _POLL_HISTORY = 1.0, 15.0
 """Seconds between requests for new records: event history allows two requests a second per account."""
+_ROUNDS_OF_A_KIND = 2
 _SIGNAL_CHECK = 0.5
 """Seconds between checks for a signal while waiting for records."""
 
@@ -69,6 +71,8 @@ class TrialRun:
     added: list[Change] = field(default_factory=list)
     marks: list[tuple[str, str]] = field(default_factory=list)
     """Session name and access key of each round; no key where the name is the trial's."""
+    kinds: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Action and resource type -> number of rounds that were denied it on another resource."""
     reported_gaps: set[str] = field(default_factory=set)
     """What the sources cannot show, each logged once."""
 
@@ -121,7 +125,16 @@ class TrialRun:
         _log.info(
             round_line(number, command_result.exit_code, round_result, seconds, is_fully_read=not command_result.unread)
         )
+        self._log_lines(self._repeated_lines(round_result))
         return command_result, round_result
+
+    def _repeated_lines(self, round_result: RoundResult) -> Iterator[str]:
+        """Yields a line for each action that two rounds were denied, each time on another resource of one type."""
+        denied = {kind_of(change.action, resource) for change in round_result.denied for resource in change.resources}
+        for kind in sorted(denied):
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            if self.kinds[kind] == _ROUNDS_OF_A_KIND:
+                yield repeated_line(*kind, round_result.added)
 
     def _result(self, command_result: CommandResult) -> RoundResult:
         """Extends the candidate by a round's output and records; waits for records only if they are needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,13 @@ def _script(app: Path, lab: Lab) -> tuple[Step, ...]:
     path = {"PATH": f"{tools.awscli().parent}:/usr/bin:/bin"}
     orders = (("first deploy", "up", "1"), ("deploy of a change", "up", "2"), ("take down", "down", "2"))
     return tuple(Step(label, ("sh", "deploy.sh", what, release), path) for label, what, release in orders)
+
+
+def _boto3(app: Path, lab: Lab) -> tuple[Step, ...]:
+    shutil.copytree(APPS / "boto3", app, dirs_exist_ok=True)
+    _zip(app, APPS / "cloudformation" / "function" / "worker.py")
+    orders = (("first deploy", "up", "1"), ("deploy of a change", "up", "2"), ("take down", "down", "2"))
+    return tuple(Step(label, (sys.executable, "deploy.py", what, release)) for label, what, release in orders)
 
 
 def _cloudformation(app: Path, lab: Lab) -> tuple[Step, ...]:
@@ -98,15 +106,24 @@ def _sam(app: Path, lab: Lab) -> tuple[Step, ...]:
     sam = tools.sam()
     shutil.copytree(APPS / "sam", app, dirs_exist_ok=True)
     lab.client("s3").create_bucket(Bucket=_BUCKET)
-    deploy = (*sam, "deploy", "--stack-name", "orders", "--s3-bucket", _BUCKET, "--capabilities", "CAPABILITY_IAM")
+    deploy = (
+        *sam,
+        "deploy",
+        "--stack-name",
+        "orders{FRESH}",
+        "--s3-bucket",
+        _BUCKET,
+        "--capabilities",
+        "CAPABILITY_IAM",
+    )
     deploy += ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar", "--parameter-overrides")
     quiet = {"SAM_CLI_TELEMETRY": "0"}
     return (
         Step("validate", (*sam, "validate"), quiet),
         Step("build", (*sam, "build"), quiet),
-        Step("first deploy", (*deploy, "Release=1"), quiet),
-        Step("deploy of a change", (*deploy, "Release=2"), quiet),
-        Step("delete", (*sam, "delete", "--stack-name", "orders", "--no-prompts"), quiet),
+        Step("first deploy", (*deploy, "Release=1", "Fresh={FRESH}"), quiet),
+        Step("deploy of a change", (*deploy, "Release=2", "Fresh={FRESH}"), quiet),
+        Step("delete", (*sam, "delete", "--stack-name", "orders{FRESH}", "--no-prompts"), quiet),
     )
 
 
@@ -135,9 +152,10 @@ def _zip(app: Path, source: Path) -> None:
 
 
 SCRIPT = Deploy("awscli script", _script)
+BOTO3 = Deploy("boto3", _boto3)
 CLOUDFORMATION = Deploy("aws cloudformation deploy", _cloudformation, "template.yaml")
 CDK_WITH_ROLES = Deploy("CDK, bootstrap roles", _cdk_with_roles, "cdk.out/Orders.template.json")
 CDK_WITH_KEYS = Deploy("CDK, CLI credentials", _cdk_with_keys, "cdk.out/Orders.template.json")
 SAM = Deploy("SAM", _sam, ".aws-sam/build/template.yaml")
 TERRAFORM = Deploy("Terraform", _terraform)
-ALL = (SCRIPT, CLOUDFORMATION, CDK_WITH_ROLES, CDK_WITH_KEYS, SAM, TERRAFORM)
+ALL = (SCRIPT, BOTO3, CLOUDFORMATION, CDK_WITH_ROLES, CDK_WITH_KEYS, SAM, TERRAFORM)

@@ -47,19 +47,27 @@ class Told:
 
 
 def experiment(
-    deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False
+    deploy: Deploy,
+    folder: Path,
+    *,
+    data_events: bool,
+    until: str = "",
+    accept_offers: bool = False,
+    fresh_names: bool = False,
 ) -> Told:
     """Runs it for one tool; `data_events` says whether the trail records S3 objects and similar data events.
 
     `until` is the label of the administrator's last step: empty for all. With `accept_offers` a person accepts the
-    offers of the proposal, including the permissions that the handlers of the app's resource types declare.
+    offers of the proposal, including the permissions that the handlers of the app's resource types declare. With
+    `fresh_names` each deploy writes another word into its names.
     """
+    fresh = {"FRESH_NAMES": "1"} if fresh_names else {}
     begin = time.monotonic()
     file, place = folder / "ci-deploy.json", folder / "administrator"
     with Lab.start(place, data_events=data_events) as lab:
         arn = lab.admin_role(ROLE)
         steps = deploy.prepare(place / "app", lab)
-        log, code = deployed(_until(steps, until), place, lab.assume(arn, "1001"))
+        log, code = deployed(_until(steps, until), place, {**lab.assume(arn, "1001"), **fresh})
         assert code == 0, f"the administrator's deploy failed:\n{log[-3_000:]}"
         lab.flush()
         template = place / "app" / deploy.template if accept_offers and deploy.template else None
@@ -69,7 +77,7 @@ def experiment(
     place = folder / "trial"
     with Lab.start(place, data_events=data_events, flush_every=0.2) as lab:
         arn = lab.role(ROLE, None)
-        log, code = tried(arn, file, deploy.prepare(place / "app", lab), place, lab)
+        log, code = tried(arn, file, deploy.prepare(place / "app", lab), place, lab, fresh)
     rounds = [int(found[1]) for line in log.splitlines() if (found := _ROUND.match(line))]
     added = tuple(f"{found[1]} on {found[2]}" for line in log.splitlines() if (found := _ADDED.match(line)))
     return Told(deploy.name, policy, max(rounds, default=1) - 1, added, code == 0, time.monotonic() - begin, log)
@@ -85,11 +93,13 @@ def deployed(steps: Sequence[Step], folder: Path, keys: Environment) -> tuple[st
     return _run(_command(steps, folder), folder, keys)
 
 
-def tried(arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab) -> tuple[str, int]:
+def tried(
+    arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab, variables: Mapping[str, str]
+) -> tuple[str, int]:
     """Tries the policy file on the steps with a temporary role; returns output and exit code."""
     command = [*_LEASTPRIV, "trial", "--role-arn", arn, "--policy-file", str(file), "--strategy", "trial-role"]
     command += ["--trails", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
-    return _run([*command, "--", *_command(steps, folder)], folder, lab.root)
+    return _run([*command, "--", *_command(steps, folder)], folder, {**lab.root, **variables})
 
 
 def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None, variables: Mapping[str, str]) -> Any:

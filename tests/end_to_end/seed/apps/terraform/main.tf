@@ -12,6 +12,10 @@ variable "release" {
   default = "1"
 }
 
+variable "fresh" {
+  default = ""
+}
+
 variable "endpoint" {}
 
 provider "aws" {
@@ -23,6 +27,7 @@ provider "aws" {
   endpoints {
     dynamodb = var.endpoint
     iam      = var.endpoint
+    kms      = var.endpoint
     lambda   = var.endpoint
     s3       = var.endpoint
     ssm      = var.endpoint
@@ -31,7 +36,7 @@ provider "aws" {
 }
 
 resource "aws_iam_role" "worker" {
-  name = "orders-worker"
+  name = "orders${var.fresh}-worker"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -43,7 +48,7 @@ resource "aws_iam_role" "worker" {
 }
 
 resource "aws_s3_bucket" "site" {
-  bucket = "orders-site"
+  bucket = "orders${var.fresh}-site"
 }
 
 resource "aws_s3_bucket_object" "index" {
@@ -53,13 +58,13 @@ resource "aws_s3_bucket_object" "index" {
 }
 
 resource "aws_ssm_parameter" "limit" {
-  name  = "/orders/limit"
+  name  = "/orders${var.fresh}/limit"
   type  = "String"
   value = var.release
 }
 
 resource "aws_lambda_function" "worker" {
-  function_name = "orders-worker"
+  function_name = "orders${var.fresh}-worker"
   role          = aws_iam_role.worker.arn
   runtime       = "python3.8"
   handler       = "worker.handler"
@@ -72,11 +77,17 @@ resource "aws_lambda_function" "worker" {
 }
 
 resource "aws_dynamodb_table" "orders" {
-  name         = "orders"
+  name         = "orders${var.fresh}"
   hash_key     = "id"
   billing_mode = "PAY_PER_REQUEST"
   attribute {
     name = "id"
     type = "S"
   }
+}
+
+resource "aws_kms_key" "orders" {
+  count               = var.fresh == "" ? 0 : 1
+  description         = "orders"
+  enable_key_rotation = true
 }

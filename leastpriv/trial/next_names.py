@@ -1,0 +1,193 @@
+"""Generalizes the resources of a round's additions: the next round creates resources of other names and ids.
+
+The candidate shows what changes: a pattern that covers the resource, another id under the same action, or a name that
+differs from a granted one in one word. The word of the earlier run is open in all entries that contain it, and an id in
+all entries of its type, since the next denials would be of these. Sensitive actions get no pattern of a whole type, and
+none that covers the principal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from leastpriv.evidence.created_resources import created_types
+from leastpriv.models import Basis, ChangeKind, Condition
+from leastpriv.permissions.generalize import Pattern, least_literal
+from leastpriv.permissions.name_copies import pattern_of_words, words_that_differ
+from leastpriv.permissions.patterns import has_wildcard, resource_covers
+from leastpriv.permissions.resource_types import fits, types_of_arn
+from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.volatility import WildcardPart, literal_letters, open_parts, service_of
+from leastpriv.policy.document import Document, Statement
+from leastpriv.proposal.models import Change
+
+_IN_CANDIDATE = "the policy has this pattern for other actions"
+_OTHER_ID = "each run gets another id"
+_OTHER_NAME = "each run writes another word here"
+_LEAST_WORD = 4
+"""Shorter words are open in the name that shows them only: `1` is part of many names."""
+_WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """A pattern, and what it says of other entries of the candidate."""
+
+    pattern: str
+    reason: str
+    word: str = ""
+    """The word of an earlier run, which is open in all entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextNames:
+    """What may be learned from a candidate."""
+
+    document: Document
+    principal: str
+    never_add: tuple[str, ...] = ()
+
+    def generalize(self, added: Sequence[Change]) -> list[Change]:
+        """Returns the additions with patterns for what changes, and those that the next rounds would be denied."""
+        changes: list[Change] = []
+        learned: dict[str, _Learned] = {}
+        for change in added:
+            own = {each: self._learn(change.action, each) for each in change.resources}
+            learned |= {found.pattern: found for found in own.values() if found}
+            changes += _with_patterns(change, own, self.principal)
+        changes += [each for found in learned.values() for each in self._further(found)]
+        return _distinct(changes)
+
+    def _learn(self, action: str, resource: str) -> _Learned | None:
+        found: Iterable[_Learned | None] = ()
+        if not has_wildcard(resource) and resource != "*":
+            found = (rule(action, resource) for rule in (self._covering, self._other_id, self._other_name))
+        return next((each for each in found if each and self._may_write(action, each.pattern)), None)
+
+    def _may_write(self, action: str, pattern: str) -> bool:
+        if not fits(action, pattern) or forbidden(action, self.never_add):
+            return False
+        whole_type = literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0 and ":s3:::" not in pattern
+        return not (sensitivity(action) and (whole_type or resource_covers(pattern, self.principal)))
+
+    def _covering(self, action: str, resource: str) -> _Learned | None:
+        """The narrowest pattern of the same service in the candidate that covers the resource."""
+        entries = {
+            entry
+            for statement in self._statements()
+            for entry in statement.resources
+            if has_wildcard(entry) and entry.startswith(resource[: resource.find(":", len("arn:aws:")) + 1])
+            if not _WHOLE_BUCKET.fullmatch(entry) and resource_covers(entry, resource) and fits(action, entry)
+        }
+        narrowest = (each for each in sorted(entries) if all(resource_covers(other, each) for other in entries))
+        return next((_Learned(each, _IN_CANDIDATE) for each in narrowest), None)
+
+    def _other_id(self, action: str, resource: str) -> _Learned | None:
+        """Every id of the type, where the candidate grants the action on another id or creates such resources."""
+        pattern, _ = open_parts(resource, made=True)
+        if pattern == resource or open_parts(resource, made=False)[0] == pattern:
+            return None
+        prefix = service_of(resource)
+        kinds = types_of_arn(prefix, resource)
+        for statement in self._statements():
+            for granted in statement.actions:
+                if granted == action and any(resource_covers(pattern, entry) for entry in statement.resources):
+                    return _Learned(pattern, _OTHER_ID)
+                service, _, name = granted.partition(":")
+                if service == prefix and not kinds.isdisjoint({*kinds} & _created(prefix, name)):
+                    return _Learned(pattern, _OTHER_ID)
+        return None
+
+    def _other_name(self, action: str, resource: str) -> _Learned | None:
+        """The name with the word open in which it differs from one that the candidate grants the action on."""
+        least = least_literal(action)
+        found: list[_Learned] = []
+        for statement in self._statements():
+            for entry in statement.resources if action in statement.actions else ():
+                word = words_that_differ(*map(_bucket_or_whole, (entry, resource)))
+                pattern = _with_open_word(entry, word) if word else entry
+                name = _bucket_or_whole(pattern).removesuffix(":*").rpartition(":")[2]
+                if resource_covers(pattern, resource) and pattern != entry and literal_letters(name) >= least:
+                    found.append(_Learned(pattern, _OTHER_NAME, word if len(word) >= _LEAST_WORD else ""))
+        return max(found, key=lambda each: len(each.pattern), default=None)
+
+    def _further(self, learned: _Learned) -> Iterator[Change]:
+        """The same pattern, or the same word open, for all that the candidate grants on what it stands for."""
+        for statement in self._statements():
+            for entry in statement.resources:
+                if learned.word:
+                    wide = _with_open_word(entry, learned.word)
+                elif learned.reason == _OTHER_ID and resource_covers(learned.pattern, entry):
+                    wide = learned.pattern
+                else:
+                    continue
+                for action in statement.actions if wide != entry else ():
+                    if "*" not in action and self._may_write(action, wide) and not self._grants(action, wide):
+                        yield self._addition(action, entry, _Learned(wide, learned.reason), statement.conditions)
+
+    def _addition(self, action: str, entry: str, learned: _Learned, conditions: Sequence[Condition]) -> Change:
+        pattern = Pattern(learned.pattern, (entry,), (WildcardPart("name", learned.reason),))
+        return Change(
+            ChangeKind.ADD,
+            action,
+            (learned.pattern,),
+            used=(action,),
+            basis=Basis.DENIED,
+            security=sensitivity(action),
+            patterns=(pattern,),
+            conditions=_in_own_account(learned.pattern, conditions, self.principal),
+        )
+
+    def _grants(self, action: str, resource: str) -> bool:
+        return any(
+            action in statement.actions and any(resource_covers(each, resource) for each in statement.resources)
+            for statement in self._statements()
+        )
+
+    def _statements(self) -> Iterator[Statement]:
+        for statement in self.document.statements:
+            if statement.effect == "Allow" and statement.resources and not statement.not_actions:
+                yield statement
+
+
+def _created(prefix: str, name: str) -> frozenset[str]:
+    return frozenset(created_types(prefix, name))
+
+
+def _with_patterns(change: Change, learned: Mapping[str, _Learned | None], principal: str) -> Iterator[Change]:
+    """Yields a change with patterns; objects of buckets that a pattern names have a condition, and a change apart."""
+    groups: dict[tuple[Condition, ...], dict[str, Pattern | None]] = {}
+    for resource, found in learned.items():
+        written = found.pattern if found else resource
+        pattern = Pattern(written, (resource,), (WildcardPart("name", found.reason),)) if found else None
+        groups.setdefault(_in_own_account(written, change.conditions, principal), {})[written] = pattern
+    for conditions, written_patterns in groups.items():
+        patterns = (*change.patterns, *filter(None, written_patterns.values()))
+        yield replace(change, resources=tuple(written_patterns), patterns=patterns, conditions=conditions)
+
+
+def _bucket_or_whole(resource: str) -> str:
+    return resource.partition("/")[0] if ":s3:::" in resource else resource
+
+
+def _with_open_word(entry: str, word: str) -> str:
+    """The entry with a word open, also in the bucket of an object."""
+    bucket = _bucket_or_whole(entry)
+    return pattern_of_words(bucket, {word}) + pattern_of_words(entry, {word})[len(bucket) :]
+
+
+def _in_own_account(resource: str, conditions: Sequence[Condition], principal: str) -> tuple[Condition, ...]:
+    """The conditions, and that of the account: an ARN of an object does not show whose bucket a pattern matches."""
+    bucket, slash, _ = resource.partition("/")
+    if not slash or ":s3:::" not in bucket or not has_wildcard(bucket):
+        return tuple(conditions)
+    return (*conditions, Condition("StringEquals", "aws:ResourceAccount", (principal.split(":")[4],)))
+
+
+def _distinct(changes: Iterable[Change]) -> list[Change]:
+    found: dict[tuple[object, ...], Change] = {}
+    for change in changes:
+        found.setdefault((change.action, change.resources, change.conditions), change)
+    return list(found.values())

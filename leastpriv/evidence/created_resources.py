@@ -19,6 +19,7 @@ from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
+    CERTAIN,
     COPY,
     NAMED_ANEW,
     OWN_WORD,
@@ -28,7 +29,7 @@ from leastpriv.permissions.generalize import (
     families_of,
     generated_families,
 )
-from leastpriv.permissions.name_copies import copies_of, pattern_of_words
+from leastpriv.permissions.name_copies import copies_of, numbered_words, pattern_of_words
 from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.volatility import WildcardPart, open_parts, service_of
@@ -166,6 +167,18 @@ class CreatedResources:
         """Describes the resources of usages for `patterns_of`."""
         return [self.observe(usage, usage.need.permission.resource) for usage in usages]
 
+    def objects_of_next_buckets(self, seen: Iterable[ObservedResource]) -> Iterator[tuple[ObservedResource, str]]:
+        """Yields objects in buckets whose next copy has another word or a drawn end, each with the pattern of these.
+
+        An ARN of an object does not show whose bucket it is, so the pattern needs the condition of the account.
+        """
+        for each in seen:
+            bucket, slash, _ = each.resource.partition("/")
+            family = self.families.get(bucket) if slash and ":s3:::" in bucket else None
+            if family and family.opening.reason in CERTAIN:
+                own = self.families.get(each.resource)
+                yield each, f"{family.pattern}/{(own.pattern if own else each.resource).partition('/')[2]}"
+
     def expected_objects(self, seen: Iterable[ObservedResource]) -> Iterator[ObservedResource]:
         """Yields objects of the newest bucket of a name pattern, for actions observed on such objects of older buckets.
 
@@ -214,12 +227,13 @@ def find_created_resources(
     objects = (
         each for each in teachers if _is_object(each.need.permission.resource) and each.outcome is Outcome.ALLOWED
     )
+    own_words = _merged(words_of_runs(runs, known), _words_of_short_lived(creations, teachers))
     generated = generated_families((each.need.permission.resource for each in creations), by_stacks)
     families = {
         **{resource: family for made in by_action.values() for resource, family in families_of(made).items()},
         **generated,
         **_of_copies(creations, teachers, generated),
-        **_with_own_words([*creations, *objects], words_of_runs(runs, known)),
+        **_with_own_words([*creations, *objects], own_words),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
     return CreatedResources(
@@ -249,6 +263,31 @@ def _of_copies(
         for resource, name in opened.items()
         if name in patterns
     }
+
+
+_LEAST_SHORT_LIVED = 3
+"""Resources that one run created and deleted, with one word in their names."""
+
+
+def _words_of_short_lived(creations: Sequence[Usage], usages: Iterable[Usage]) -> Mapping[str, frozenset[str]]:
+    """Run -> words with a digit in the names of several resources that this run created and deleted again."""
+    created = {(run, usage.need.permission.resource) for usage in creations for run in usage.runs}
+    found: dict[str, dict[str, set[str]]] = {}
+    for usage in usages:
+        resource = usage.need.permission.resource
+        for run in usage.runs if deletes(usage.need.permission.action) and usage.succeeded else ():
+            if (run, resource) in created:
+                for word in numbered_words(resource):
+                    found.setdefault(run, {}).setdefault(word, set()).add(resource)
+    return {
+        run: frozenset(word for word, names in words.items() if len(names) >= _LEAST_SHORT_LIVED)
+        for run, words in found.items()
+    }
+
+
+def _merged(*words: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+    runs = {run for each in words for run in each}
+    return {run: frozenset().union(*(each.get(run, frozenset()) for each in words)) for run in runs}
 
 
 def _with_own_words(usages: Iterable[Usage], words: Mapping[str, frozenset[str]]) -> Mapping[str, NamePattern]:

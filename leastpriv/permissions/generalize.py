@@ -46,9 +46,9 @@ NAMED_ANEW = "this role's own runs make such things under other names"
 GENERATED = "the deploying tool draws this end for each resource"
 COPY = "copies of this app differ in this word"
 OWN_WORD = "the run wrote its own branch, number or id into this name"
-_CERTAIN = frozenset({GENERATED, COPY, OWN_WORD})
+CERTAIN = frozenset({GENERATED, COPY, OWN_WORD})
 """Reasons that also open the names of sensitive actions: without them a stack made again has no permission."""
-_OF_OWN_RUNS = _CERTAIN | {MADE, NAMED_ANEW}
+_OF_OWN_RUNS = CERTAIN | {MADE, NAMED_ANEW}
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
 _Place = tuple[str, str, str, str, str, str]
 """Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0 (only similar pieces
@@ -118,7 +118,7 @@ def patterns_of(
     opened: dict[str, _Group] = {}
     for each in seen:
         if is_sensitive:
-            certain = each.family if each.family and each.family.opening.reason in _CERTAIN else None
+            certain = each.family if each.family and each.family.opening.reason in CERTAIN else None
             opened.setdefault(each.resource, _Group()).add(replace(each, family=certain), ())
         else:
             pattern, openings = open_parts(each.resource, each.made)

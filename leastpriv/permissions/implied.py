@@ -96,6 +96,8 @@ def implied_needs(
     needs = list(_passed_roles(call, facts, request)) if request.arns or facts.roles else []
     if facts.tags and (facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)):
         needs += _tagging_needs(call, facts, request, presence)
+    if facts.operation == "cloudformation:CreateChangeSet":
+        needs += serverless_transform(call)
     if facts.operation == "ec2:RunInstances":
         needs += (*_image_alias(call), *_root_volume(call, observed))
     return needs
@@ -404,6 +406,17 @@ def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
             derivation="a new volume, as the answer says",
             because=f"ec2:{call.name} makes the root volume of an image on Amazon EBS",
         )
+
+
+def serverless_transform(call: Call) -> Iterator[Need]:
+    """AWS SAM's CLI deploys a template with a transform, of which the request has the address alone.
+
+    It names its change sets so (`changeset_prefix` of samcli/lib/deploy/deployer.py, github.com/aws/aws-sam-cli).
+    """
+    if str(call.parameters.get("changeSetName", "")).startswith("samcli-deploy"):
+        arn = f"arn:{partition(call)}:cloudformation:{call.region}:aws:transform/Serverless-2016-10-31"
+        derivation = "transform of AWS SAM's templates"
+        yield Need(Permission("cloudformation:CreateChangeSet", arn), Basis.INFERRED, derivation, "SAM deploys with it")
 
 
 def _image_alias(call: Call) -> Iterator[Need]:

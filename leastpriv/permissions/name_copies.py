@@ -76,6 +76,16 @@ def pattern_of_words(resource: str, words: Collection[str]) -> str:
     return opened
 
 
+def numbered_words(resource: str) -> frozenset[str]:
+    """The words of a name, in lower case, that have letters and digits: `a1b2c3` of `orders-a1b2c3`."""
+    words = {resource[slice(*span)].lower() for span in _spans(resource)}
+    return frozenset(word for word in words if _TOKEN.fullmatch(word) and word.isalnum() and not _is_plain(word))
+
+
+def _is_plain(word: str) -> bool:
+    return word.isalpha() or word.isdecimal()
+
+
 def words_that_differ(one: str, other: str) -> str:
     """The words of the first of two resources that differ only there, and where both have a digit; else empty."""
     begin, end = common_ends([one, other])

@@ -15,10 +15,12 @@ MOST_VALUES = 2_000
 FREE_MAPS = frozenset(
     {
         "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments", "defaultarguments",
-        "hyperparameters", "input", "metadata", "options", "encryptioncontext",
+        "hyperparameters", "input", "metadata", "options", "encryptioncontext", "aliastarget",
     }
 )  # fmt: skip
-"""Maps whose keys or values people choose: their texts name no resource and no role that is passed."""
+"""Maps whose keys or values people choose: they name no resource and no role that is passed. The zone of an alias
+target is the target's (https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html, read 2026-11-27).
+"""
 NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).

@@ -8,7 +8,7 @@ from dataclasses import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
-from leastpriv.permissions.generalize import ObservedResource, Pattern, least_literal, patterns_of
+from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
@@ -101,6 +101,7 @@ def additions(
             _with_committed_resources(change, committed) if options.keep_forms else change, history.declined
         )
         changes.extend([change] if change.resources else [])
+        changes += _in_next_buckets(change, created, evidence, options)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
     return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), held_back
@@ -194,6 +195,30 @@ def _change(
         security=security,
         patterns=patterns,
     )
+
+
+def _in_next_buckets(
+    change: Change, created: CreatedResources, evidence: Evidence, options: Options
+) -> Iterator[Change]:
+    """Yields the same addition for objects of the next bucket of a name pattern, in the account of the role only."""
+    if options.exact_resources or change.security:
+        return
+    seen = created.seen(usage for usage in change.usages if not usage.denial)
+    objects = [ObservedResource(pattern, each.runs) for each, pattern in created.objects_of_next_buckets(seen)]
+    patterns = patterns_of(objects, least_literal(change.action))
+    if patterns:
+        opening = WildcardPart("BucketName", NAMED_ANEW)
+        yield replace(
+            change,
+            resources=tuple(found.pattern for found in patterns),
+            patterns=tuple(replace(found, openings=(*found.openings, opening)) for found in patterns),
+            conditions=(*change.conditions, own_account(evidence.principal)),
+        )
+
+
+def own_account(principal: str) -> Condition:
+    """The condition of resources in the principal's account: an ARN of a bucket or object does not show whose it is."""
+    return Condition("StringEquals", "aws:ResourceAccount", (principal.split(":")[4],))
 
 
 def _without_own_role(seen: Iterable[ObservedResource], principal: str) -> list[ObservedResource]:

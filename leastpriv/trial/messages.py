@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from leastpriv.models import Basis
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
@@ -118,6 +119,8 @@ def trial_resource_lines(resources: Sequence[OrphanedResource], *, clean_up: boo
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     for change in added:
         reason = f" (sensitive: {plain(change.security)})" if change.security else ""
+        if change.basis is Basis.LIFECYCLE:
+            reason += " (not refused yet: the command creates it, and the trail does not record this use)"
         yield f"  + {_change_text(change)}{reason}"
 
 

@@ -9,18 +9,22 @@ none that covers the principal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leastpriv.evidence.created_resources import created_types
 from leastpriv.models import Basis, ChangeKind, Condition
-from leastpriv.permissions.generalize import Pattern, least_literal
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import Pattern, deletes, least_literal
+from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.name_copies import pattern_of_words, words_that_differ
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.sensitive import forbidden, is_read, sensitivity
+from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import WildcardPart, literal_letters, open_parts, service_of
 from leastpriv.policy.document import Document, Statement
+from leastpriv.proposal.additions import own_account
 from leastpriv.proposal.models import Change
 
 _IN_CANDIDATE = "the policy has this pattern for other actions"
@@ -28,6 +32,7 @@ _OTHER_ID = "each run gets another id"
 _OTHER_NAME = "each run writes another word here"
 _LEAST_WORD = 4
 """Shorter words are open in the name that shows them only: `1` is part of many names."""
+_UNRECORDED = "the trail does not record its use on what the command creates"
 _WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
 
 
@@ -58,6 +63,12 @@ class NextNames:
             learned |= {found.pattern: found for found in own.values() if found}
             changes += _with_patterns(change, own, self.principal)
         changes += [each for found in learned.values() for each in self._further(found)]
+        denied = {
+            change.action.partition(":")[0]
+            for change in added
+            if visibility(change.action).visibility is Visibility.DATA
+        }
+        changes += self._unrecorded(denied) if denied else ()
         return _distinct(changes)
 
     def _learn(self, action: str, resource: str) -> _Learned | None:
@@ -73,7 +84,15 @@ class NextNames:
         return not (sensitivity(action) and (whole_type or resource_covers(pattern, self.principal)))
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
-        """The narrowest pattern of the same service in the candidate that covers the resource."""
+        """The narrowest pattern of the same service in the candidate that covers the resource, or its bucket."""
+        found = self._narrowest(action, resource)
+        bucket, slash, key = resource.partition("/")
+        if found or not slash or ":s3:::" not in bucket:
+            return found
+        found = self._narrowest("s3:CreateBucket", bucket)
+        return replace(found, pattern=f"{found.pattern}/{key}") if found else None
+
+    def _narrowest(self, action: str, resource: str) -> _Learned | None:
         entries = {
             entry
             for statement in self._statements()
@@ -96,7 +115,7 @@ class NextNames:
                 if granted == action and any(resource_covers(pattern, entry) for entry in statement.resources):
                     return _Learned(pattern, _OTHER_ID)
                 service, _, name = granted.partition(":")
-                if service == prefix and not kinds.isdisjoint({*kinds} & _created(prefix, name)):
+                if service == prefix and not kinds.isdisjoint(created_types(prefix, name)):
                     return _Learned(pattern, _OTHER_ID)
         return None
 
@@ -127,6 +146,30 @@ class NextNames:
                     if "*" not in action and self._may_write(action, wide) and not self._grants(action, wide):
                         yield self._addition(action, entry, _Learned(wide, learned.reason), statement.conditions)
 
+    def _unrecorded(self, denied: Collection[str]) -> Iterator[Change]:
+        """Actions on what the candidate creates whose use the trail does not record, as a denial of one shows.
+
+        Without data events the next denials would be of these, one in each round: in a service that was denied one
+        all that a deployment usually does with such items, in others what reads a resource after its creation.
+        """
+        for statement in self._statements():
+            for creating in statement.actions:
+                prefix, _, name = creating.partition(":")
+                kinds = created_types(prefix, name)
+                on = {(action, "") for action in siblings_of({creating} if kinds else ()) if is_read(action)}
+                if prefix in denied:
+                    on |= _item_actions(prefix, kinds)
+                for action, below in sorted(on):
+                    if visibility(action).visibility is Visibility.DATA:
+                        yield from self._on_created(action, below, statement)
+
+    def _on_created(self, action: str, below: str, statement: Statement) -> Iterator[Change]:
+        for entry in statement.resources:
+            wide = f"{entry}{below}"
+            if entry != "*" and self._may_write(action, wide) and not self._grants(action, wide):
+                change = self._addition(action, entry, _Learned(wide, _UNRECORDED), statement.conditions)
+                yield replace(change, basis=Basis.LIFECYCLE)
+
     def _addition(self, action: str, entry: str, learned: _Learned, conditions: Sequence[Condition]) -> Change:
         pattern = Pattern(learned.pattern, (entry,), (WildcardPart("name", learned.reason),))
         return Change(
@@ -152,8 +195,15 @@ class NextNames:
                 yield statement
 
 
-def _created(prefix: str, name: str) -> frozenset[str]:
-    return frozenset(created_types(prefix, name))
+def _item_actions(prefix: str, kinds: Collection[str]) -> set[tuple[str, str]]:
+    """What a deployment does with the items of a resource that it created, each with the end of the ARN."""
+    found: set[tuple[str, str]] = set()
+    for row in table("item_level"):
+        if row["prefix"] == prefix and row["type"] in kinds:
+            own = row["actions"].split(",")
+            emptied = siblings_of(own) if row["below"] else ()
+            found |= {(action, row["below"]) for action in (*own, *filter(deletes, emptied))}
+    return found
 
 
 def _with_patterns(change: Change, learned: Mapping[str, _Learned | None], principal: str) -> Iterator[Change]:
@@ -183,7 +233,7 @@ def _in_own_account(resource: str, conditions: Sequence[Condition], principal: s
     bucket, slash, _ = resource.partition("/")
     if not slash or ":s3:::" not in bucket or not has_wildcard(bucket):
         return tuple(conditions)
-    return (*conditions, Condition("StringEquals", "aws:ResourceAccount", (principal.split(":")[4],)))
+    return (*conditions, own_account(principal))
 
 
 def _distinct(changes: Iterable[Change]) -> list[Change]:

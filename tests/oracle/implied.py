@@ -26,6 +26,7 @@ from msgspec import structs
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.implied import serverless_transform
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import action_of, fits
 from tests.oracle.arn_templates import NAMED, Resource, from_uri, partition, wildcard
@@ -338,6 +339,8 @@ def implied_needs(
     elif not call.read_only:
         yield from passed_roles(call, operation, texts.values)
         yield from tagging_needs(call, operation, presence)
+        if operation == "cloudformation:CreateChangeSet":
+            yield from serverless_transform(call)
         yield from _image_alias(call, operation)
         yield from _root_volume(call, operation, observed)
 

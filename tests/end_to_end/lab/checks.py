@@ -47,7 +47,7 @@ def is_allowed(check: Check, policies: list[Any]) -> bool:
         region=check["region"],
         source_ip="127.0.0.1",
         secure_transport=True,
-        service_context=dict(check["context"]),
+        service_context={"aws:resourceaccount": principal.split(":")[4], **check["context"]},
     )
     return bool(iam_evaluator.evaluate(asked, policies).decision == "Allow")
 

@@ -41,6 +41,11 @@ def install(checks: str = "") -> None:
     iam_actions.access_denied_response = _access_denied_response
 
 
+_RESOURCE_ACCOUNT = "aws:resourceaccount"
+"""All resources of the lab are in its account
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read 2026-11-27)."""
+
+
 def policy_denial(
     access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None = None
 ) -> Refusal | None:
@@ -55,7 +60,11 @@ def policy_denial(
         action=action,
         resource_arn=resource,
         region=region,
-        service_context={"aws:tagkeys": None, **{name.lower(): value for name, value in (context or {}).items()}},
+        service_context={
+            "aws:tagkeys": None,
+            _RESOURCE_ACCOUNT: get_account_id(),
+            **{name.lower(): value for name, value in (context or {}).items()},
+        },
         principal_keys=principal.keys,
     )
     return _decide(asked, _layers(access_key, principal))
@@ -129,6 +138,7 @@ def _enforce(
     resource_arn: str = "*",
     service_context: dict[str, Any] | None = None,
 ) -> Any:
+    service_context = {**(service_context or {}), _RESOURCE_ACCOUNT: get_account_id()}
     if iam_action == "secretsmanager:CreateSecret":
         resource_arn += wording.DRAWN
     resource_arn = _OF_NO_ACCOUNT.sub(r"\1::\2", resource_arn)

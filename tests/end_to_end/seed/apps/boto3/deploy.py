@@ -1,4 +1,4 @@
-"""Deploys a queue, a table, a bucket, a key and a function with boto3.
+"""Deploys a queue, a table, a bucket, a key and a function with boto3; the key remains when it takes them down.
 
 usage: deploy.py up|down RELEASE
 """
@@ -66,7 +66,6 @@ def up() -> None:
 
 
 def down() -> None:
-    key = json.loads(STATE.read_text())["key"]
     functions.delete_function(FunctionName=f"{name}-worker")
     iam.delete_role_policy(RoleName=f"{name}-worker", PolicyName="queue")
     iam.delete_role(RoleName=f"{name}-worker")
@@ -77,7 +76,6 @@ def down() -> None:
         s3.delete_object(Bucket=f"{name}-site", Key=each["Key"], VersionId=each["VersionId"])
     s3.delete_bucket(Bucket=f"{name}-site")
     kms.delete_alias(AliasName=f"alias/{name}")
-    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
     STATE.unlink()
 
 

@@ -34,7 +34,7 @@ class Orders extends Stack {
     new ssm.StringParameter(this, "Limit", { parameterName: `/orders${fresh}/limit`, stringValue: release });
     new assets.Asset(this, "Prices", { path: path.join(__dirname, "prices.csv") });
     if (fresh) {
-      new kms.Key(this, "Key", { enableKeyRotation: true, removalPolicy: RemovalPolicy.DESTROY });
+      new kms.Key(this, "Key", { enableKeyRotation: true, removalPolicy: RemovalPolicy.RETAIN });
       new s3.Bucket(this, "Lake", { removalPolicy: RemovalPolicy.DESTROY });
     }
     new CfnOutput(this, "Url", { value: orders.queueUrl });

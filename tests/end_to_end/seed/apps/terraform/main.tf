@@ -26,8 +26,8 @@ provider "aws" {
   skip_region_validation  = true
   endpoints {
     dynamodb = var.endpoint
+    ec2      = var.endpoint
     iam      = var.endpoint
-    kms      = var.endpoint
     lambda   = var.endpoint
     s3       = var.endpoint
     ssm      = var.endpoint
@@ -86,8 +86,7 @@ resource "aws_dynamodb_table" "orders" {
   }
 }
 
-resource "aws_kms_key" "orders" {
-  count               = var.fresh == "" ? 0 : 1
-  description         = "orders"
-  enable_key_rotation = true
+resource "aws_vpc" "orders" {
+  count      = var.fresh == "" ? 0 : 1
+  cidr_block = "10.0.0.0/16"
 }

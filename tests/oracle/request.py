@@ -19,7 +19,7 @@ MOST_VALUES = 2_000
 FREE_MAPS = frozenset(
     {
         "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments", "defaultarguments",
-        "hyperparameters", "input", "metadata", "options", "aliastarget", "encryptioncontext",
+        "hyperparameters", "input", "metadata", "options", "aliastarget",
     }
 )  # fmt: skip
 """Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""

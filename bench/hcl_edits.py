@@ -49,6 +49,7 @@ _RESOURCES = (
     "arn:aws:sqs:*:*:orders",
     "arn:aws:s3:::${*}",
 )
+_RESOURCES_WITH_POLICY = ("aws_iam_policy", "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy")
 _PROVIDER = """terraform {
   required_providers {
     aws = {
@@ -217,7 +218,8 @@ def _statement_edit(document: Document, statement: Statement, choose: random.Ran
         return [ReplaceResources(index, frozenset(), choose.choice([_RESOURCES[1:2], _RESOURCES[2:4]]))]
     if free:
         gone = frozenset(choose.sample(free, choose.randint(1, len(free))))
-        insert = ((choose.choice(sorted(gone)), new),) if choose.random() < 0.6 else ()
+        keeps_one = len(document.statements) > 1 or len(gone) < len(statement.actions)
+        insert = ((choose.choice(sorted(gone)), new),) if choose.random() < 0.6 or not keeps_one else ()
         return [ReplaceActions(index, gone, insert)]
     return []
 
@@ -236,7 +238,9 @@ def untouched(before: Document, after: Document, edits: Sequence[Edit]) -> bool:
 
 def meaning(policy: Any) -> Any:
     """The statements of a policy with lists in order, as texts."""
-    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    # Terraform writes null for a data source without statements.
+    found = policy["Statement"] or []
+    statements = found if isinstance(found, list) else [found]
     return sorted(
         json.dumps(_sorted({k: v for k, v in each.items() if v != ""}), sort_keys=True) for each in statements
     )
@@ -301,7 +305,7 @@ def policies_of(text: str) -> Iterator[str]:
         labels = block.labels
         if labels[:2] == ("data", "aws_iam_policy_document"):
             yield ".".join(labels)
-        elif labels[0] == "resource" and labels[1:2] and labels[1] in ("aws_iam_policy", "aws_iam_role_policy"):
+        elif labels[0] == "resource" and labels[1:2] and labels[1] in _RESOURCES_WITH_POLICY:
             yield f"{'.'.join(labels[1:])}.policy"
 
 

@@ -12,7 +12,7 @@ from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis
 from leastpriv.pipeline.context import RunContext, RunResult, Target, TargetResult
 from leastpriv.pipeline.summary import annotate_drift
-from leastpriv.policy.source import Location
+from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
@@ -108,6 +108,10 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     pull = runner.pull_request_event()
     base = github.fork_point(pull.base, pull.head)
     files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
+    for path in filter(is_hcl, sorted(files)):
+        # An expression may refer to any file of the folder.
+        folder = path.rpartition("/")[0]
+        files |= {other for commit in (base, pull.head) for other in github.paths(commit, folder) if may_decide(other)}
     declares = target.settings.templates or target.settings.plans
     if not declares and all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _unchanged(target, github, pull, runner, console)

@@ -64,6 +64,12 @@ def compare_with_live_role(
         reason = "parts of the file are known only once its template is rendered"
         compared = Drift(found.name if found else "", files_without_counterpart=tuple(unlike), unknown=reason)
         return compared, tuple(each for each in left if each is not found)
+    if committed.has_several_policies:
+        own = [policy for policy in left if ":iam::aws:policy/" not in policy.name]
+        compared = _compare_several(committed, [policy.document for policy in own], live)
+        return replace(compared, files_without_counterpart=tuple(unlike)), tuple(
+            each for each in left if each not in own
+        )
     found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
     rest = tuple(policy for policy in left if policy is not found)
     if found is None:
@@ -83,6 +89,17 @@ def _compare(committed: Document, found: LivePolicy, other_documents: Sequence[D
         file_allows=_first_access(check_containment([found.document], [committed]).smallest),
         live_denies=_first_denied(lost_denies([found.document], [committed, *other_documents])),
         file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
+    )
+
+
+def _compare_several(committed: Document, own: Sequence[Document], live: LiveRole) -> Drift:
+    """Compares several policies of one folder with all policies of the role that AWS does not manage."""
+    return Drift(
+        "the role",
+        live_allows=_first_access(check_containment([committed], own).smallest),
+        file_allows=_first_access(check_containment(own, [committed]).smallest) if live.is_known else None,
+        live_denies=_first_denied(lost_denies(own, [committed])),
+        file_denies=_first_denied(lost_denies([committed], own)) if live.is_known else None,
     )
 
 

@@ -215,6 +215,11 @@ class Document:
         """Whether `text` is JSON rendered from the file."""
         return bool(self.source.lines)
 
+    @property
+    def has_several_policies(self) -> bool:
+        """Whether it is several policies of one Terraform folder, read together."""
+        return self.source.format == "hcl" and "," in self.pointer
+
     def as_json(self) -> Document:
         """Returns the policy rendered as JSON, in which every statement can be edited."""
         text = json.dumps(json_value(self.policy), indent=2, ensure_ascii=False)

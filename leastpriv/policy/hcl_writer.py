@@ -403,12 +403,12 @@ class _HclWriter:
         indent = indentation(self.text, like.start)
         first = like.members[0]
         quoted = self.text[first.start : first.start + 1] == '"'
-        between = self.text[first.key_end : first.value.start].strip()
+        between = self.text[first.key_end : first.value.start]
         comma = "," if re.match(r"[ \t]*,[ \t]*\r?\n", self.text[first.value.end :]) else ""
         yield f"{indent}{{"
         for key, value in statement.items():
             name = f'"{key}"' if quoted else key
-            equal = ": " if between == ":" else " = "
+            equal = between if ":" in between and "\n" not in between else " = "
             if key == "Condition":
                 text = self.newline.join(_value(value, indent + _UNIT))
             elif isinstance(value, str):

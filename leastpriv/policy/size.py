@@ -155,8 +155,10 @@ def pack(
         may_write_wildcard: decides whether a wildcard may replace actions.
     """
     limit = max(quota(kind) - used_by_others, 0)
-    if policy_size(document) <= limit:
+    if policy_size(document) <= limit or document.has_several_policies:
         return PackedPolicy(document)
+    if any(statement.fixed for statement in document.statements):
+        return PackedPolicy(document, fits=False)
     shorter, merged = merge_statements(document, limit)
     shortest, wildcards = shorten_actions(shorter, may_write_wildcard, limit)
     ways = (PackedPolicy(document), PackedPolicy(shorter, (), merged), PackedPolicy(shortest, (), merged, wildcards))

@@ -46,6 +46,11 @@ def is_hcl(path: str) -> bool:
     return path.lower().endswith(_ADDRESSED)
 
 
+def may_decide(path: str) -> bool:
+    """Returns whether a file of a Terraform folder may decide what a policy of the folder grants."""
+    return is_hcl(path) or path.lower().endswith((".tfvars", ".json", ".tftpl", ".tpl"))
+
+
 def follow_pointer(root: Node, pointer: str, where: str) -> Node:
     """Follows a JSON pointer.
 

@@ -5,9 +5,10 @@ A first draft alone has them: an existing policy changes by evidence only, and a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from leastpriv.diff.compare import replay_need
+from leastpriv.evidence.declared.arns import widest
 from leastpriv.models import Basis, ChangeKind, Condition, Need
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.sensitive import forbidden, sensitivity
@@ -46,7 +47,7 @@ def declared_additions(
         Change(
             kind=ChangeKind.ADD,
             action=action,
-            resources=_widest(need.permission.resource for need in found),
+            resources=widest(need.permission.resource for need in found),
             used=(action,),
             basis=Basis.DECLARED,
             security=sensitivity(action),
@@ -83,8 +84,3 @@ def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
         and any(resource_covers(each, permission.resource) for each in change.resources)
         for change in observed
     )
-
-
-def _widest(resources: Iterable[str]) -> tuple[str, ...]:
-    unique = list(dict.fromkeys(resources))
-    return tuple(each for each in unique if not any(other != each and resource_covers(other, each) for other in unique))

@@ -160,6 +160,27 @@ def test_a_pull_request_that_does_not_touch_the_file_is_not_reviewed(tmp_path: P
     assert "nothing to review" in step.log
 
 
+def test_a_change_of_the_infrastructure_alone_has_a_comment_on_what_the_role_lacks(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
+    """The comment is edited once the pull request grants it; neither run commits anything."""
+    table = {"Carts": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": "carts"}}}
+    number = edited(hub, {"Resources": table}, path="t.json")
+    step = review(tmp_path / "1", hub, number, templates="shop=t.json", aws_regions="eu-west-1")
+    assert step.code == 3
+    [comment] = hub.comments(number)
+    assert "permissions that `ci-deploy` lacks" in comment
+    assert "| `dynamodb:CreateTable` |" in comment
+    statements = json.loads(comment.partition("```json\n")[2].partition("```")[0])
+    granted = {**POLICY, "Statement": [*POLICY["Statement"], *statements]}
+    hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(granted, indent=2)})
+    step = review(tmp_path / "2", hub, number, templates="shop=t.json", aws_regions="eu-west-1")
+    assert step.code == 0, step.log
+    [comment] = hub.comments(number)
+    assert "may do what this change of `t.json` needs" in comment
+    assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
+
+
 def test_what_others_merged_meanwhile_is_not_this_pull_requests_edit(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(with_grant("sns:Publish", "*"), indent=2)})
     number = hub.open_pull_as("kim", BRANCH)

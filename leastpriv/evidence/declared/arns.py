@@ -40,7 +40,7 @@ class Arns:
         needed = [kind for kind in known.resource_types if kind.required or kind.name in own]
         alike = [] if needed else [kind for kind in known.resource_types if _is_named_like(kind, resource.kind)]
         if alike:
-            return _widest(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
+            return widest(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
         found: list[str] = []
         is_named = True
         for kind in needed or known.resource_types:
@@ -51,9 +51,9 @@ class Arns:
         if needed:
             found.extend(arn for kind in named for arn in self._referred(action, kind, resource))
         if found:
-            return _widest(_without_alternatives(found, resource)), is_named
+            return widest(_without_alternatives(found, resource)), is_named
         found = [self._filled(kind, {}) + end_of(action, kind.name) for kind in needed or known.resource_types]
-        return _widest(found), False
+        return widest(found), False
 
     def own_arn(self, resource: DeclaredResource) -> str:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
@@ -229,7 +229,13 @@ def _without_alternatives(arns: Sequence[str], resource: DeclaredResource) -> li
     return whole or list(arns)
 
 
-def _widest(arns: Iterable[str]) -> tuple[str, ...]:
-    """The ARNs without those that another covers."""
+def widest(arns: Iterable[str]) -> tuple[str, ...]:
+    """Returns the ARNs without those that another covers, in order."""
     unique = list(dict.fromkeys(arns))
-    return tuple(each for each in unique if not any(other != each and resource_covers(other, each) for other in unique))
+    # What stands before its first wildcard decides for most pairs.
+    patterns = [(each, each.partition(UNKNOWN)[0]) for each in unique if UNKNOWN in each]
+
+    def is_covered(arn: str) -> bool:
+        return any(arn.startswith(start) and arn != wide and resource_covers(wide, arn) for wide, start in patterns)
+
+    return tuple(each for each in unique if not is_covered(each))

@@ -81,6 +81,7 @@ def _stack(
 
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
     made = read_template(_bytes(folder / file), source, Stack(name, parameters, tagged), place, nested)
+    made = replace(made, region=place.region)
     because = f"the stack {name}"
     if role == roles.execution:
         return made

@@ -36,8 +36,8 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     is_empty = not (made or kept)
     calls = () if is_empty else after.calls
     return ChangedResources(
-        Declaration(after.source, tuple(made), calls, after.unknown_types, after.trusts, after.resources),
-        Declaration(after.source, tuple(kept), (), (), after.trusts, (*after.resources, *before.resources)),
+        replace(after, resources=tuple(made), calls=calls, around=after.resources),
+        replace(after, resources=tuple(kept), calls=(), around=(*before.resources, *after.resources)),
     )
 
 

@@ -70,6 +70,8 @@ class Declaration:
     """Types of which no table knows the permissions, sorted."""
     trusts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Address of a role -> the services that may assume it."""
+    region: str = ""
+    """Where the declaration itself knows it."""
     around: tuple[DeclaredResource, ...] = ()
     """Further resources that references may name."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from leastpriv.evidence.declared.arns import Arns, leaves, own_types
@@ -32,7 +33,7 @@ _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 
 def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     """Returns the needs of a declaration, one for each action, resource and conditions, in order of first use."""
-    arns = Arns(declaration, place)
+    arns = Arns(declaration, replace(place, region=declaration.region or place.region))
     found: dict[Permission, Need] = {}
     because: dict[Permission, list[str]] = {}
     for resource in declaration.resources:

@@ -1,0 +1,154 @@
+"""The promises of needs from Terraform plans: only what the change needs, on names and references of the plan."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.declared.models import Place
+from leastpriv.evidence.declared.needs import needs_of
+from leastpriv.evidence.declared.plan import backend_calls, read_plan
+
+PLACE = Place("aws", "111122223333", "eu-west-1")
+ACCOUNT = "111122223333"
+
+
+def change(kind: str, actions: list[str], after: Any = None, before: Any = None, **unknown: bool) -> dict[str, Any]:
+    return {
+        "address": f"{kind}.main",
+        "mode": "managed",
+        "type": kind,
+        "name": "main",
+        "provider_name": "registry.terraform.io/hashicorp/aws",
+        "change": {"actions": actions, "before": before, "after": after, "after_unknown": unknown},
+    }
+
+
+def plan(*changes: dict[str, Any], configuration: Any = None, **more: Any) -> bytes:
+    whole = {"format_version": "1.2", "planned_values": {}, "resource_changes": list(changes), **more}
+    return json.dumps({**whole, "configuration": {"root_module": configuration or {}}}).encode()
+
+
+def needed(raw: bytes) -> dict[str, set[str]]:
+    """Action -> resources."""
+    found: dict[str, set[str]] = {}
+    for need in needs_of(read_plan(raw, "plan.json"), PLACE):
+        found.setdefault(need.permission.action, set()).add(need.permission.resource)
+    return found
+
+
+QUEUE = {
+    "name": "orders",
+    "fifo_queue": False,
+    "tags": None,
+    "tags_all": {},
+    "arn": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
+}
+
+
+def test_a_plan_that_creates_needs_creation_and_reads() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {}})))
+    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"}
+    assert "sqs:GetQueueAttributes" in found
+    assert {"sqs:DeleteQueue", "sqs:TagQueue"}.isdisjoint(found)
+
+
+def test_tags_need_the_permission_to_tag() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {"a": "b"}})))
+    assert "sqs:TagQueue" in found
+
+
+def test_a_plan_that_deletes_needs_deletion_of_the_resource_in_the_state() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["delete"], None, QUEUE)))
+    assert found["sqs:DeleteQueue"] == {QUEUE["arn"]}
+    assert "sqs:CreateQueue" not in found
+
+
+def test_a_replacement_needs_both() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "baskets"}, QUEUE)))
+    assert {"sqs:DeleteQueue", "sqs:CreateQueue"} <= set(found)
+
+
+def test_an_update_needs_what_its_changed_attributes_need() -> None:
+    after = {**QUEUE, "delay_seconds": 5}
+    found = needed(plan(change("aws_sqs_queue", ["update"], after, QUEUE)))
+    assert "sqs:SetQueueAttributes" in found
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(found)
+
+
+def test_what_does_not_change_is_read() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["no-op"], QUEUE, QUEUE)))
+    assert found["sqs:GetQueueAttributes"] == {QUEUE["arn"]}
+    assert "sqs:SetQueueAttributes" not in found
+
+
+def test_a_role_that_the_plan_makes_is_passed_by_its_reference() -> None:
+    trust = json.dumps({"Statement": [{"Principal": {"Service": "lambda.amazonaws.com"}}]})
+    function = {
+        "address": "aws_lambda_function.main",
+        "expressions": {"role": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}},
+    }
+    raw = plan(
+        change("aws_iam_role", ["create"], {"name": "worker", "path": "/", "assume_role_policy": trust}, arn=True),
+        change("aws_lambda_function", ["create"], {"function_name": "worker"}, role=True, arn=True),
+        configuration={"resources": [function]},
+    )
+    (passed,) = [need for need in needs_of(read_plan(raw, "p"), PLACE) if need.permission.action == "iam:PassRole"]
+    assert passed.permission.resource == f"arn:aws:iam::{ACCOUNT}:role/worker"
+    assert passed.permission.conditions[0].values == ("lambda.amazonaws.com",)
+
+
+def test_a_prefix_opens_the_end_of_a_name() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["create"], {"name_prefix": "orders-"}, name=True)))
+    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders-*"}
+
+
+def test_a_name_is_no_id_that_aws_gives() -> None:
+    found = needed(plan(change("aws_security_group", ["create"], {"name": "web", "ingress": [], "vpc_id": "vpc-1"})))
+    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:security-group/*" in found["ec2:CreateSecurityGroup"]
+
+
+def test_a_rule_of_an_event_bus_has_its_own_name() -> None:
+    found = needed(
+        plan(change("aws_cloudwatch_event_rule", ["create"], {"name": "nightly", "event_bus_name": "default"}))
+    )
+    assert f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly" in found["events:PutRule"]
+
+
+def test_a_data_source_is_read() -> None:
+    state = {"values": {"root_module": {"resources": [
+        {"mode": "data", "type": "aws_sqs_queue", "address": "data.aws_sqs_queue.q", "values": {"name": "orders"}},
+        {"mode": "data", "type": "aws_caller_identity", "address": "data.aws_caller_identity.me", "values": {}},
+    ]}}}  # fmt: skip
+    raw = plan(prior_state=state)
+    assert "sqs:GetQueueAttributes" in needed(raw)
+    assert read_plan(raw, "p").unknown_types == ()
+
+
+def test_other_providers_are_left_out_and_unknown_types_named() -> None:
+    other = {
+        **change("google_storage_bucket", ["create"], {}),
+        "provider_name": "registry.terraform.io/hashicorp/google",
+    }
+    found = read_plan(plan(other, change("aws_newer_type", ["create"], {})), "p")
+    assert [each.kind.name for each in found.resources] == ["aws_newer_type"]
+    assert found.unknown_types == ("aws_newer_type",)
+
+
+def test_the_backend_in_s3_needs_state_and_lock() -> None:
+    config = {"bucket": "state", "key": "app.tfstate", "use_lockfile": True, "dynamodb_table": "locks"}
+    found = backend_calls(json.dumps({"backend": {"type": "s3", "config": config}}).encode(), PLACE)
+    on = {(need.permission.action, need.permission.resource) for need in found}
+    assert ("s3:PutObject", "arn:aws:s3:::state/app.tfstate") in on
+    assert ("s3:DeleteObject", "arn:aws:s3:::state/app.tfstate.tflock") in on
+    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/locks") in on
+    assert backend_calls(b'{"backend": {"type": "local"}}', PLACE) == ()
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[]", b"{}", b'{"planned_values": {}, "resource_changes": 3}'])
+def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
+    with pytest.raises(InputError, match="terraform show -json"):
+        read_plan(raw, "plan.json")

@@ -76,8 +76,8 @@ INPUTS: tuple[Input, ...] = (
         "declared-phases",
         "change",
         help=(
-            "change or all: draft from templates and plans what their change needs (create and roll back), or what any "
-            "later change needs too"
+            "change, all or plan: draft from templates and plans what their change needs (create and roll back), what "
+            "any later change needs too, or only what a role that plans reads"
         ),
     ),
     Input("lookback-days", "90", help="days of evidence to read; folders are read whole"),

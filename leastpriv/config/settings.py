@@ -44,6 +44,17 @@ class Mode(StrEnum):
     REVIEW = "review"
 
 
+class DeclaredPhases(StrEnum):
+    """Which needs of templates and plans count."""
+
+    CHANGE = "change"
+    """Those of their change, with a rollback."""
+    ALL = "all"
+    """Those of later updates and deletions too."""
+    PLAN = "plan"
+    """Reads alone, for a role that plans and does not apply."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The checked inputs of one run; paths are text, since only the caller knows where they start."""
@@ -100,8 +111,8 @@ class Settings:
     """CloudFormation templates as `[STACK=]FILE`, and folders with a cloud assembly."""
     plans: tuple[str, ...] = ()
     """Terraform plans in JSON."""
-    drafts_all_phases: bool = False
-    """Whether a draft from templates and plans also has what later updates and deletions need."""
+    declared_phases: DeclaredPhases = DeclaredPhases.CHANGE
+    """Which needs of templates and plans count."""
 
     @property
     def event_history(self) -> bool:
@@ -249,7 +260,9 @@ def parse_settings(given: GivenInputs) -> Settings:
         page_file=_report_file(text, labels, "page-file", ("policy-file", "sarif-file")),
         templates=templates,
         plans=plans,
-        drafts_all_phases=_one_of(text, labels, "declared-phases", ["change", "all"]) == "all",
+        declared_phases=DeclaredPhases(
+            _one_of(text, labels, "declared-phases", [each.value for each in DeclaredPhases])
+        ),
     )
 
 

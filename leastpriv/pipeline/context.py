@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import Mode, Settings
+from leastpriv.config.settings import DeclaredPhases, Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.logged_usage import LoggedDenials
@@ -83,6 +83,11 @@ class Target:
     def role(self) -> str:
         """ARN of the role or user."""
         return self.settings.principal.arn
+
+    @property
+    def only_plans(self) -> bool:
+        """Whether the role shows changes and does not make them."""
+        return self.settings.declared_phases is DeclaredPhases.PLAN
 
     @property
     def policy_name(self) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from leastpriv.config.settings import DeclaredPhases
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Need
+from leastpriv.models import Need, Outcome
 from leastpriv.pipeline.context import Target
 from leastpriv.proposal.preflight import DeclaredChange
 
@@ -31,13 +32,15 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     from leastpriv.evidence.declared.read import read_declarations
 
     place = Place.of(target.role, settings.aws_regions)
-    return read_declarations(settings.templates, settings.plans, target.role, place, target.workspace)
+    found = read_declarations(settings.templates, settings.plans, target.role, place, target.workspace)
+    return tuple(each.to_plan() for each in found) if target.only_plans else found
 
 
 def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], target: Target) -> Evidence:
     """Returns the evidence with the needs of declarations, and the types that no table knows."""
     if not declarations:
         return evidence
+    from leastpriv.evidence.declared.exercised import exercised_actions
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.needs import needs_of
     from leastpriv.permissions.tool_lifecycle import Phase
@@ -47,16 +50,24 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
     later: dict[Need, None] = {}
     for declaration in declarations:
         needs.update(dict.fromkeys(needs_of(declaration, place)))
+        if target.only_plans:
+            continue
         later.update(dict.fromkeys(needs_of(declaration.with_phases(Phase.UPDATE, Phase.DELETE), place)))
     known = {need.permission for need in needs}
     further = tuple(need for need in later if need.permission not in known)
+    drafts_all = target.settings.declared_phases is DeclaredPhases.ALL
     found = evidence.aws_findings.declared
-    actions = {**found.actions, **{need.permission.action: (need.because,) for need in later}}
+    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    exercised = exercised_actions(declarations, used)
+    due = {need.permission.action: (need.because,) for need in later if need.permission.action not in exercised}
+    actions = {**found.actions, **due}
     merged = replace(
         found,
         actions=actions,
-        needs=(*needs, *(further if target.settings.drafts_all_phases else ())),
-        later_needs=() if target.settings.drafts_all_phases else further,
+        needs=(*needs, *(further if drafts_all else ())),
+        later_needs=() if drafts_all else further,
+        only_plans=target.only_plans,
+        exercised=exercised,
         sources=tuple(declaration.source for declaration in declarations),
         unread=tuple(sorted({name for declaration in declarations for name in declaration.unknown_types})),
     )
@@ -77,7 +88,7 @@ def declared_change(target: Target, before: ReadFile, after: ReadFile) -> Declar
     settings = target.settings
     if not (settings.templates or settings.plans):
         return None
-    from leastpriv.evidence.declared.changes import changed_resources
+    from leastpriv.evidence.declared.changes import ChangedResources, changed_resources
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.needs import needs_of
     from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
@@ -94,6 +105,8 @@ def declared_change(target: Target, before: ReadFile, after: ReadFile) -> Declar
     ]
     built = read_declarations(others, settings.plans, target.role, place, target.workspace)
     changes += [changed_resources(None, each) for each in built]
+    if target.only_plans:
+        changes = [ChangedResources(each.made.to_plan(), each.kept.to_plan()) for each in changes]
     return DeclaredChange(
         sources=tuple(change.made.source for change in changes),
         made=tuple(need for change in changes for need in needs_of(change.made, place)),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
-from leastpriv.permissions.sensitive import removal_rank
+from leastpriv.permissions.catalog import expand
+from leastpriv.permissions.sensitive import is_read, removal_rank
 from leastpriv.proposal.addition_rules import origin_mark
 from leastpriv.proposal.models import Change
 from leastpriv.report import escape
@@ -118,7 +119,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
 
     If it is too long, the longest folds lose their ends, and never the first screen.
     """
-    first = [*disagreements(context.check_results), markdown(first_screen(context)), *_security(context)]
+    first = [*disagreements(context.check_results), markdown(first_screen(context)), *_security(context), *_writes_of_plan_role(context)]
     folds = [
         *fold(f"Text to copy into {escape.name(context.policy_path)}", hcl_section(context)),
         *fold(_changes_title(context), _changes(context)),
@@ -148,6 +149,25 @@ def _page(sections: Sequence[str]) -> str:
 def proposal_verdict(context: ReportContext) -> str:
     """The sentence that a reviewer reads first."""
     return first_screen(context).verdict
+
+
+def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
+    """What a role that only plans may write, apart from what its tool needs (the lock of the state)."""
+    declared = context.evidence.aws_findings.declared
+    if not declared.only_plans:
+        return
+    needed = {need.permission.action for need in declared.needs}
+    statements = (each for document in context.proposal.documents for each in document.statements)
+    entries = dict.fromkeys(
+        entry for statement in statements if statement.effect == "Allow" for entry in statement.actions
+    )
+    writes = [entry for entry in entries if entry not in needed and any(not is_read(each) for each in expand(entry))]
+    if writes:
+        yield (
+            f"### A plan role that can write\n\n{code(context.role)} shows changes and does not make them "
+            f"(`declared-phases: plan`), and its policy grants writes: {codes(writes, 20)}. Move them to the role that "
+            "applies."
+        )
 
 
 def _security(context: ReportContext) -> Iterator[str]:

@@ -117,3 +117,38 @@ def test_a_folder_without_a_manifest_is_bad_input(place: Path) -> None:
     (place / "cdk.out").mkdir()
     told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out")
     assert (told.code, "run `cdk synth`" in told.err) == (2, True), told.err
+
+
+def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> None:
+    policy, _ = draft({"Orders": QUEUE}, "--declared-phases", "plan")
+    assert "sqs:GetQueueAttributes" in actions(policy)
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue", "cloudformation:ExecuteChangeSet"}.isdisjoint(actions(policy))
+    wide = {"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:GetQueueAttributes"], "Resource": "*"}
+    Path("iam").mkdir()
+    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [wide]}))
+    _, proposal = draft({"Orders": QUEUE}, "--declared-phases", "plan")
+    section = proposal["body"].partition("### A plan role that can write")[2].partition("###")[0]
+    assert "`sqs:DeleteQueue`" in section
+    assert "`sqs:GetQueueAttributes`" not in section
+
+
+def test_a_declared_permission_without_use_goes_once_its_phases_were_seen(place: Path) -> None:
+    """Runs made and updated the topic and listed no tags; they deleted none, so that this permission is kept."""
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders"}}
+    arn = "arn:aws:sns:eu-west-1:111122223333:orders"
+    used = {"sns:CreateTopic", "sns:SetTopicAttributes", "sns:GetTopicAttributes"}
+    granted = [*sorted(used), "sns:ListTagsForResource", "sns:DeleteTopic"]
+    own = {"Effect": "Allow", "Action": granted, "Resource": arn}
+    Path("iam").mkdir()
+    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    calls = [
+        {"event": "sns:CreateTopic", "parameters": {"name": "orders"}},
+        {"event": "sns:SetTopicAttributes", "parameters": {"topicArn": arn}},
+        {"event": "sns:GetTopicAttributes", "parameters": {"topicArn": arn}},
+    ]
+    trail = write_trail(place / "trail", deploys(calls, times=8, days=2))
+    limits = ("--minimum-days", "1", "--minimum-runs", "1", "--minimum-confidence", "0", "--grace-days", "0")
+    policy, _ = draft({"Orders": topic}, "--trails", str(trail), *limits)
+    assert set(actions(policy)) == {*used, "sns:DeleteTopic"}
+    policy, _ = draft({"Other": QUEUE}, "--trails", str(trail), *limits)
+    assert "sns:ListTagsForResource" in actions(policy)

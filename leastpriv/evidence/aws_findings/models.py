@@ -31,6 +31,10 @@ class DeclaredNeeds:
     """Needs of templates and plans, with their resources."""
     later_needs: tuple[Need, ...] = ()
     """What later updates and deletions of the same resources need besides."""
+    only_plans: bool = False
+    """The role shows changes and does not make them."""
+    exercised: frozenset[str] = frozenset()
+    """Actions of templates and plans, all of whose phases the runs went through: unused, they are not needed later."""
     sources: tuple[str, ...] = ()
     """The templates and plans that were read."""
     unread: tuple[str, ...] = ()

@@ -89,10 +89,12 @@ def _stack(
         calls = [*_deployment(because, name, roles, place)]
         calls += [] if roles.deploy else _published(because, assets, place)
         resources = () if roles.execution else made.resources
-        return replace(made, resources=resources, calls=tuple(calls))
+        plan_calls = tuple(tool_calls("diff", because, place, stack=name))
+        return replace(made, resources=resources, calls=tuple(calls), plan_calls=plan_calls)
     assumed = dict.fromkeys((roles.deploy, roles.lookup, *_publishing_roles(assets, place)))
     needed = (need for each in assumed if each for need in tool_calls("assume", because, place, role=each))
-    return replace(made, resources=(), calls=tuple(needed))
+    look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
+    return replace(made, resources=(), calls=tuple(needed), plan_calls=tuple(look_up))
 
 
 def _roles(properties: Mapping[str, Any], place: Place) -> _Roles:

@@ -66,6 +66,8 @@ class Declaration:
     resources: tuple[DeclaredResource, ...] = ()
     calls: tuple[Need, ...] = ()
     """What the tool itself calls."""
+    plan_calls: tuple[Need, ...] = ()
+    """What it calls to show the change alone."""
     unknown_types: tuple[str, ...] = ()
     """Types of which no table knows the permissions, sorted."""
     trusts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -79,6 +81,11 @@ class Declaration:
     def by_address(self) -> Mapping[str, DeclaredResource]:
         """The resources by address."""
         return {each.address: each for each in (*self.around, *self.resources)}
+
+    def to_plan(self) -> Declaration:
+        """Returns what a role needs that shows the change and does not make it: reads of every resource."""
+        read = (replace(each, phases=(Phase.READ,), changed=None) for each in self.resources)
+        return replace(self, resources=tuple(read), calls=self.plan_calls)
 
     def with_phases(self, *phases: Phase) -> Declaration:
         """Returns the declaration with these phases for every resource, and without the calls of the tool."""

@@ -64,11 +64,17 @@ def read_plan(raw: bytes, source: str) -> Declaration:
         if each.properties.get("assume_role_policy")
     }
     unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
-    return Declaration(source, tuple(resources), (), tuple(unknown), trusts)
+    return Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts)
 
 
-def backend_calls(raw: bytes, place: Place) -> tuple[Need, ...]:
-    """Returns what an S3 backend needs, from the `.terraform/terraform.tfstate` that `terraform init` writes."""
+def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Need, ...]:
+    """Returns what an S3 backend needs, from the `.terraform/terraform.tfstate` that `terraform init` writes.
+
+    Args:
+        raw: that file.
+        place: of the target.
+        applies: whether the state is written, too; a plan locks it and reads it.
+    """
     try:
         backend = json.loads(raw).get("backend", {})
     except (ValueError, AttributeError):
@@ -77,14 +83,16 @@ def backend_calls(raw: bytes, place: Place) -> tuple[Need, ...]:
     if not config.get("bucket"):
         return ()
     because, key = "the backend in S3", str(config.get("key") or UNKNOWN)
-    found = [*tool_calls("state", because, place, bucket=config["bucket"], key=key)]
-    prefix = str(config.get("workspace_key_prefix") or "env:")
-    found += tool_calls("state", because, place, bucket=config["bucket"], key=f"{prefix}/{UNKNOWN}/{key}")
+    workspaces = f"{config.get('workspace_key_prefix') or 'env:'}/{UNKNOWN}/{key}"
+    found: list[Need] = []
+    for step in ("state", *(("write",) if applies else ())):
+        for each in (key, workspaces):
+            found += tool_calls(step, because, place, bucket=config["bucket"], key=each)
     if config.get("use_lockfile"):
         found += tool_calls("lock", because, place, bucket=config["bucket"], key=key)
     if config.get("dynamodb_table"):
         found += tool_calls("table", because, place, table=config["dynamodb_table"])
-    if config.get("kms_key_id", "").startswith("arn:"):
+    if str(config.get("kms_key_id") or "").startswith("arn:"):
         found += tool_calls("key", because, place, key=config["kms_key_id"])
     return tuple(dict.fromkeys(found))
 

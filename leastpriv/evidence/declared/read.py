@@ -67,7 +67,7 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
 
         calls += tool_calls("transform", because, place)
         calls += tool_calls("publish", because, place, bucket=MANAGED_BUCKET, object=UNKNOWN)
-    return replace(made, calls=tuple(calls))
+    return replace(made, calls=tuple(calls), plan_calls=tuple(tool_calls("diff", because, place, stack=stack.name)))
 
 
 def split_stack(name: str) -> tuple[str, str]:
@@ -92,4 +92,6 @@ def _plan(name: str, read: ReadFile, place: Place) -> Declaration:
         raise InputError(f"The input plans names {name!r}, which is no file.")
     made = read_plan(raw, name)
     state = read((PurePath(name).parent / _STATE).as_posix())
-    return replace(made, calls=(*made.calls, *(backend_calls(state, place) if state else ())))
+    if state is None:
+        return made
+    return replace(made, calls=backend_calls(state, place), plan_calls=backend_calls(state, place, applies=False))

@@ -111,7 +111,7 @@ class _Template:
             )
             if "AssumeRolePolicyDocument" in properties:
                 trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])
-        return Declaration(self.source, tuple(found), (), tuple(sorted(unknown)), trusts)
+        return Declaration(self.source, tuple(found), unknown_types=tuple(sorted(unknown)), trusts=trusts)
 
     def _add_nested(
         self,

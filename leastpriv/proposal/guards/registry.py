@@ -190,6 +190,8 @@ def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) ->
     """Keeps an action that updates or deletes what this role creates."""
     if dropped_with_service(candidate, context):
         return ""
+    if candidate.action in context.evidence.aws_findings.declared.exercised:
+        return ""
     used = context.counterparts.get(candidate.action)
     return f"lifecycle counterpart of {used}" if used else ""
 

@@ -119,7 +119,12 @@ def body(context: ReportContext, reserved: int = 0) -> str:
 
     If it is too long, the longest folds lose their ends, and never the first screen.
     """
-    first = [*disagreements(context.check_results), markdown(first_screen(context)), *_security(context), *_writes_of_plan_role(context)]
+    first = [
+        *disagreements(context.check_results),
+        markdown(first_screen(context)),
+        *_security(context),
+        *_writes_of_plan_role(context),
+    ]
     folds = [
         *fold(f"Text to copy into {escape.name(context.policy_path)}", hcl_section(context)),
         *fold(_changes_title(context), _changes(context)),

@@ -50,7 +50,7 @@ def test_a_template_alone_gives_a_first_draft(place: Path) -> None:
         "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*"
     ]
     assert {change["basis"] for change in proposal["changes"]} == {"declared"}
-    assert "of which no run shows the use" in proposal["body"]
+    assert "of them never seen in a run" in proposal["body"]
     assert "declared: `AWS::SQS::Queue` Orders (create); never seen" in proposal["body"]
 
 
@@ -127,7 +127,7 @@ def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> Non
     Path("iam").mkdir()
     Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [wide]}))
     _, proposal = draft({"Orders": QUEUE}, "--declared-phases", "plan")
-    section = proposal["body"].partition("### A plan role that can write")[2].partition("###")[0]
+    section = proposal["body"].partition("### A plan role that can write")[2].partition("<details>")[0]
     assert "`sqs:DeleteQueue`" in section
     assert "`sqs:GetQueueAttributes`" not in section
 

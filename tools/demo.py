@@ -43,6 +43,7 @@ Without a token the proposal becomes a branch of the repository in the workspace
 _PERSON = {"NAME": "Kim", "EMAIL": "kim@example.com", "DATE": "2026-10-01T09:00:00Z"}
 _COMMITTER = {f"GIT_{part}_{key}": text for part in ("AUTHOR", "COMMITTER") for key, text in _PERSON.items()}
 _LOG_LINES = 40
+_DIFF_LINES = 10
 _WIDTH = 100
 
 
@@ -90,7 +91,7 @@ def main(arguments: list[str]) -> int:
         return 2
     set_up(stage)
     code = run_action(stage)
-    for part in (log_lines, output_lines, _pull_request, _change, _pointers):
+    for part in (log_lines,) if code else (_pull_request, _change, _pointers):
         print("\n".join(part(stage)), end="\n\n")
     if code:
         print(f"The entry point ended with exit code {code}.", file=sys.stderr)
@@ -223,7 +224,7 @@ def collapsed(markdown: str) -> str:
     innermost = re.compile(r"<details>((?:(?!<details>).)*?)</details>", re.DOTALL)
     while innermost.search(text):
         text = innermost.sub(lambda match: f"▸ {_summary_of(match[1])}", text)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    return re.sub(r"(▸ .*)\n\n(?=▸ )", r"\1\n", re.sub(r"\n{3,}", "\n\n", text)).strip()
 
 
 def _summary_of(details: str) -> str:
@@ -288,16 +289,17 @@ def _change(stage: Stage) -> Iterator[str]:
     if not branch:
         yield "No branch was written."
         return
-    yield git(stage, "diff", "--no-color", f"main..{branch}", "--", POLICY_FILE).rstrip()
+    diff = git(stage, "diff", "--no-color", "--unified=0", f"main..{branch}", "--", POLICY_FILE).splitlines()[4:]
+    yield from diff[:_DIFF_LINES]
+    if len(diff) > _DIFF_LINES:
+        yield f"… {len(diff) - _DIFF_LINES} more lines: git -C {shown(stage.workspace)} diff main..{branch}"
 
 
 def _pointers(stage: Stage) -> Iterator[str]:
-    yield heading("Look yourself")
-    branch = read_outputs(stage.outputs.read_text(encoding="utf-8")).get("pull-request-branch", "")
-    if branch:
-        yield f"git -C {shown(stage.workspace)} log --stat main..{branch}"
-    yield from (f"less {shown(path)}" for path in sorted(stage.results.glob("*")))
-    yield f"less {shown(stage.summary)}"
+    yield heading("The rest")
+    names = ", ".join(path.name for path in sorted(stage.results.glob("*")))
+    yield f"{shown(stage.results)}: {names}"
+    yield f"{shown(stage.log)}, {shown(stage.outputs)}, {shown(stage.summary)}: what the runner got"
 
 
 def shown(path: Path) -> str:

@@ -26,6 +26,10 @@ _MOST_NAMED = 20
 _SPECIAL = re.compile(r"[\\\[\]]")
 
 _RULES = {
+    "unused-statement": (
+        "The role has not used any action of a statement",
+        "CloudTrail would have shown a use, and shows none. Remove the statement, or name its actions in `keep`.",
+    ),
     "unused-entry": (
         "The policy grants an action that the role has not used",
         "CloudTrail would have shown a use of it, and shows none. Remove the entry, or name it in `keep`.",
@@ -85,18 +89,48 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
     committed = context.proposal.committed
     if committed is None:
         return
-    for change in (change for change in context.proposal.changes if change.kind is not ChangeKind.ADD):
-        place = {
-            "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": committed.line_of_entry(change.statement, change.action)},
-        }
-        yield {
-            "ruleId": _rule(change),
-            "ruleIndex": list(_RULES).index(_rule(change)),
-            "message": {"text": _text(_sentence(change, context))},
-            "locations": [{"physicalLocation": place}],
-            "partialFingerprints": {"leastprivChange/v1": entry_id(change.action, change.sid, change.resources)},
-        }
+    unused = unused_statements(context)
+    for changes in unused.values():
+        first = changes[0]
+        name = f"statement {first.sid}" if first.sid else "a statement"
+        sentence = (
+            f"Every action of {name} is granted, and {context.role} has not used any in "
+            f"{evidence_span(context.evidence)}: {_some(tuple(change.action for change in changes))}."
+        )
+        fingerprint = entry_id("\n".join(sorted(change.action for change in changes)), first.sid, first.resources)
+        yield _result("unused-statement", sentence, context, first.line, fingerprint)
+    for change in context.proposal.changes:
+        if change.kind is not ChangeKind.ADD and change.statement not in unused:
+            line = committed.line_of_entry(change.statement, change.action)
+            fingerprint = entry_id(change.action, change.sid, change.resources)
+            yield _result(_rule(change), _sentence(change, context), context, line, fingerprint)
+
+
+def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
+    """Returns the statements of several entries of which the proposal removes every one, with their changes."""
+    committed = context.proposal.committed
+    removed: dict[int, list[Change]] = {}
+    for change in context.changes(ChangeKind.REMOVE):
+        removed.setdefault(change.statement, []).append(change)
+    return {
+        number: changes
+        for number, changes in removed.items()
+        if committed and len(changes) == len(committed.statements[number].actions) > 1
+    }
+
+
+def _result(rule: str, sentence: str, context: ReportContext, line: int, fingerprint: str) -> Mapping[str, object]:
+    place = {
+        "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
+        "region": {"startLine": line},
+    }
+    return {
+        "ruleId": rule,
+        "ruleIndex": list(_RULES).index(rule),
+        "message": {"text": _text(sentence)},
+        "locations": [{"physicalLocation": place}],
+        "partialFingerprints": {"leastprivChange/v1": fingerprint},
+    }
 
 
 def _rule(change: Change) -> str:

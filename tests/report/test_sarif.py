@@ -97,3 +97,15 @@ def test_paths_are_relative_to_the_repository(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").context
     place = results(context)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert place == {"uri": "iam/deploy%20role%20%5B1%5D.json", "uriBaseId": "%SRCROOT%"}
+
+
+def test_a_statement_without_any_use_is_one_alert(tmp_path: Path) -> None:
+    unused = {"Sid": "Topics", "Effect": "Allow", "Action": ["sns:CreateTopic", "sns:Subscribe"], "Resource": "*"}
+    policy = {**POLICY, "Statement": [*POLICY["Statement"][:2], unused]}
+    context = proposal(tmp_path, policy).context
+    found = [result for result in results(context) if result["ruleId"] == "unused-statement"]
+    assert [result["message"]["text"] for result in found] == [
+        "Every action of statement Topics is granted, and ci-deploy has not used any in 35 days and 6 runs: "
+        "sns:CreateTopic, sns:Subscribe."
+    ]
+    assert "Topics" in json.dumps(policy, indent=2).split("\n")[line(found[0])]

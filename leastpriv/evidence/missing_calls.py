@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -43,18 +44,26 @@ def _slip(principal: Principal, read: ReadStatistics, gaps: Sequence[Gap]) -> st
 
 
 def _others(principal: Principal, callers: Mapping[str, int]) -> str:
-    found = {arn: other for arn in callers if (other := principal_of(arn))}
-    own = {arn: other for arn, other in found.items() if other.account == principal.account}
+    # A session's ARN lacks the path of its role.
+    arns: dict[tuple[str, str, str], str] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for arn, calls in callers.items():
+        other = principal_of(arn) or principal_of(f"{arn}/session")
+        if other and ":role/aws-service-role/" not in other.arn:
+            key = (other.account, other.kind, other.name)
+            arns[key] = max(arns.get(key, ""), other.arn, key=len)
+            counts[key] += calls
+    own = sorted((key for key in counts if key[0] == principal.account), key=lambda key: (-counts[key], arns[key]))
     if not own:
-        accounts = ", ".join(sorted({other.account for other in found.values()})[:_MOST_NAMED])
-        return f"The calls in this trail are of account {accounts}: check the account in role-arn, and trails."
-    names = {other.name: arn for arn, other in own.items()}
+        accounts = ", ".join(sorted({account for account, _, _ in counts})[:_MOST_NAMED])
+        whose = f"of account {accounts}: check the account in role-arn, and" if accounts else "of services: check"
+        return f"The calls in this trail are {whose} trails."
+    names = {name: (account, kind, name) for account, kind, name in own}
     close = [names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)]
-    frequent = sorted(own, key=lambda arn: (-callers[arn], arn))
-    shown = list(dict.fromkeys([*close, *frequent]))[:_MOST_NAMED]
-    listed = ", ".join(f"{_name(arn)} ({callers[arn]:,} call{'' if callers[arn] == 1 else 's'})" for arn in shown)
+    shown = list(dict.fromkeys([*close, *own]))[:_MOST_NAMED]
+    listed = ", ".join(f"{_name(arns[key])} ({counts[key]:,} call{'' if counts[key] == 1 else 's'})" for key in shown)
     more = f" and {len(own) - len(shown)} more" if len(own) > len(shown) else ""
-    meant = f" Did you mean {_name(close[0])}?" if close else ""
+    meant = f" Did you mean {_name(arns[close[0]])}?" if close else ""
     return f"Roles and users in this trail: {listed}{more}.{meant}"
 
 

@@ -74,6 +74,18 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     )
 
 
+def caller_arn(record: Mapping[str, object]) -> str:
+    """Returns the ARN of a record's caller, without the session; empty where there is none."""
+    identity = _object(record, "userIdentity")
+    issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
+    return without_session(issuer or _text(identity, "arn"))
+
+
+def without_session(arn: str) -> str:
+    """Returns a caller's ARN without the session name, so that sessions of one role are equal."""
+    return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
+
+
 def access_key_in(fields: Mapping[str, object]) -> str:
     """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no valid one."""
     key = _text(fields, "accessKeyId")

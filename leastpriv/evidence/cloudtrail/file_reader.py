@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
-from leastpriv.evidence.cloudtrail.caller import caller_of
+from leastpriv.evidence.cloudtrail.caller import caller_arn
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
@@ -194,7 +194,7 @@ class FileReader:
         if isinstance(found, SkipReason):
             self._statistics.skipped[found.value] += 1
             if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
-                self._statistics.note_caller(caller_of(record))
+                self._statistics.note_caller(caller_arn(record))
         else:
             yield from self._new((found,))
 

@@ -15,7 +15,7 @@ from itertools import compress
 from msgspec import Raw
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.caller import Caller, MissingCaller, caller_of, is_access_key
+from leastpriv.evidence.cloudtrail.caller import Caller, is_access_key, without_session
 from leastpriv.evidence.cloudtrail.record import (
     EMPTY_OBJECT,
     LOGIN_EVENTS,
@@ -36,6 +36,7 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
     identity_fields,
 )
 from leastpriv.evidence.cloudtrail.statistics import CoverageCounter, ReadStatistics
+from leastpriv.evidence.coverage import folder_of
 from leastpriv.models import Call, Gap
 
 _REMEMBERED = 2_000
@@ -48,7 +49,7 @@ _PLAIN = re.compile(r"[\w.-]{3,}", re.ASCII)
 class _OtherCaller:
     """A caller that is no target, with the number of its calls since the last survey."""
 
-    caller: Caller | MissingCaller
+    arn: str
     count: int = 0
 
 
@@ -63,11 +64,13 @@ class RecordReader:
         self._is_bounded = window != Window()
         self._survey = survey
         self._callers: dict[tuple[object, ...], Caller | _OtherCaller | str | None] = {}
+        self._others_by_role: dict[str, _OtherCaller] = {}
         self._others: list[_OtherCaller] = []
         """Other callers with a call since the last survey."""
         self._shapes: dict[tuple[object, ...], EventFields] = {}
         self._covers: dict[tuple[object, ...], CoverageCounter] = {}
         self._touched: list[CoverageCounter] = []
+        self._folders: dict[bytes, tuple[str, ...]] = {}
 
     def read(self, block: bytes, statistics: ReadStatistics, *, checked: bool) -> list[Call | Gap] | None:
         """Returns the calls and gaps of a block in order; `None` and no counts where a record does not decode.
@@ -101,7 +104,7 @@ class RecordReader:
             cover.add_to(statistics)
         self._touched.clear()
         for other in self._others:
-            statistics.note_caller(other.caller, other.count)
+            statistics.note_caller(other.arn, other.count)
             other.count = 0
         self._others.clear()
         if len(self._covers) > _REMEMBERED:
@@ -188,10 +191,15 @@ class RecordReader:
         """Returns the caller, or why there is none; `None` where the whole record is needed for the reason."""
         if len(self._callers) >= _REMEMBERED:
             self._callers.clear()
+            self._others_by_role.clear()
         fields = identity_fields(row)
         found = find_caller(fields, self.principals.wants, self.principals.include)
         if found is SkipReason.NOT_WANTED:
-            return _OtherCaller(caller_of(fields))
+            # A role may have many sessions: one counter for all of them.
+            identity = row.userIdentity
+            issuer = identity and identity.sessionContext and identity.sessionContext.sessionIssuer
+            name = without_session((issuer and issuer.arn) or (identity and identity.arn) or "")
+            return self._others_by_role.setdefault(name, _OtherCaller(name))
         return None if isinstance(found, Gap) else found.value if isinstance(found, SkipReason) else found
 
     def _cover(self, rows: list[DecodedRecord], times: list[datetime]) -> None:
@@ -204,9 +212,32 @@ class RecordReader:
                 cover = covers[key] = CoverageCounter.of(identity_fields(row), self.principals)
             if not cover.count:
                 self._touched.append(cover)
-            cover.note(time, row.eventName)
-            if cover.data and cover.own:
-                cover.note_resources(time, row.eventName, _resource_arns(row))
+            # As `note`, whose call would take a tenth of the time of a record.
+            cover.count += 1
+            cover.names.add(row.eventName)
+            cover.days.add(time.toordinal())
+            if cover.first is None or cover.last is None:
+                cover.first = cover.last = time
+            elif time > cover.last:
+                cover.last = time
+            elif time < cover.first:
+                cover.first = time
+            if cover.data and cover.own and row.resources is not NULL:
+                cover.note_folders(time, row.eventName, self._folders_of(row))
+
+    def _folders_of(self, row: DecodedRecord) -> Iterable[str]:
+        """Returns the folders of a data event's resources; those of objects in one folder are decoded once."""
+        raw = bytes(row.resources)
+        end = raw.rfind(b"/")
+        start = raw.rfind(b":s3:::", 0, max(end, 0))
+        is_object = start >= 0 and raw.find(b'"', start, end) < 0
+        key = raw[:end] + raw[raw.find(b'"', end) :] if is_object else raw
+        found = self._folders.get(key)
+        if found is None:
+            if len(self._folders) >= _REMEMBERED:
+                self._folders.clear()
+            found = self._folders[key] = tuple(map(folder_of, _resource_arns(row)))
+        return found
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
@@ -215,8 +246,6 @@ def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
 
 
 def _resource_arns(row: DecodedRecord) -> Iterable[str]:
-    if row.resources is NULL:
-        return ()
     found = decode_resource_arns(row.resources)
     return resources_of(decode_value(row.resources)) if found is None else found
 

@@ -9,7 +9,6 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.caller import Caller
 from leastpriv.evidence.cloudtrail.record import (
     account_of,
     is_data_event,
@@ -58,7 +57,7 @@ class ReadStatistics:
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
     callers: Counter[str] = field(default_factory=Counter)
-    """Number of calls of other roles and users, by ARN."""
+    """Number of calls of other callers, by ARN without the session."""
     kinds: Counter[str] = field(default_factory=Counter)
     """All records by kind: `management-read`, `management-write`, `data-read`, `data-write`."""
     regions: set[str] = field(default_factory=set)
@@ -99,10 +98,10 @@ class ReadStatistics:
         for kind in LOGGED_KINDS:
             _add_days(self.logged, (region, kind), days)
 
-    def note_caller(self, caller: object, times: int = 1) -> None:
+    def note_caller(self, arn: str, times: int = 1) -> None:
         """Counts calls of a role or user that is no target: a message about a wrong name lists them."""
-        if isinstance(caller, Caller) and (caller.principal in self.callers or len(self.callers) < _DISTINCT):
-            self.callers[caller.principal] += times
+        if arn and (arn in self.callers or len(self.callers) < _DISTINCT):
+            self.callers[arn] += times
 
     def absorb(self, other: ReadStatistics) -> None:
         """Adds the counters of another reading."""
@@ -149,7 +148,6 @@ class CoverageCounter:
     count: int = 0
     first: datetime | None = None
     last: datetime | None = None
-
     days: set[int] = field(default_factory=set)
     streams: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     """Event name and prefix of data events -> their days."""
@@ -177,13 +175,18 @@ class CoverageCounter:
             elif time > self.last:
                 self.last = time
 
-    def note_resources(self, time: datetime | None, name: str, arns: Iterable[str]) -> None:
-        """Counts the resources of a data event: event selectors may name a prefix."""
+    def note_folders(self, time: datetime | None, name: str, folders: Iterable[str]) -> None:
+        """Counts the folders of a data event's resources: event selectors may name a prefix."""
         if time is None:
             return
-        day = time.toordinal()
-        for arn in arns:
-            self.streams.setdefault((name, folder_of(arn)), set()).add(day)
+        day, streams = time.toordinal(), self.streams
+        for folder in folders:
+            key = (name, folder)
+            known = streams.get(key)
+            if known is None:
+                streams[key] = {day}
+            else:
+                known.add(day)
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
@@ -266,7 +269,7 @@ def count_coverage(
     found, name = CoverageCounter.of(record, principals), str(record.get("eventName") or "")
     found.note(time, name, times)
     if found.data and found.own:
-        found.note_resources(time, name, resources_of(record.get("resources")))
+        found.note_folders(time, name, map(folder_of, resources_of(record.get("resources"))))
     found.add_to(statistics)
 
 
@@ -281,7 +284,7 @@ class RecordGroup:
     days: Iterable[datetime] = ()
     names: Iterable[str] = ()
     streams: Iterable[tuple[datetime, str, str]] = ()
-    """Day, event name and resource of data events."""
+    """Day, event name and folder of data events."""
 
 
 def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Principals) -> None:
@@ -293,8 +296,8 @@ def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Prin
     found.days.update(day.toordinal() for day in group.days)
     found.names.update(group.names)
     if found.data and found.own:
-        for day, name, arn in group.streams:
-            found.note_resources(day, name, (arn,))
+        for day, name, folder in group.streams:
+            found.note_folders(day, name, (folder,))
     found.add_to(statistics)
 
 

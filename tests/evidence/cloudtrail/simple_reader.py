@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.caller import caller_of
+from leastpriv.evidence.cloudtrail.caller import caller_arn
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import (
     SkipReason,
@@ -27,7 +27,7 @@ from leastpriv.evidence.cloudtrail.record import (
 )
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
-from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of
+from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _K = TypeVar("_K")
@@ -93,7 +93,7 @@ class SimpleReader:
         if isinstance(found, SkipReason):
             self.statistics.skipped[found.value] += 1
             if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
-                self.statistics.note_caller(caller_of(record))
+                self.statistics.note_caller(caller_arn(record))
         elif isinstance(found, Gap):
             self._fold(found)
         else:
@@ -138,10 +138,9 @@ class SimpleReader:
             for name in () if data else {source, kind if reads is not None else ""} & LOGGED_KINDS:
                 statistics.logged.setdefault((region, name), set()).add(time.toordinal())
         for arn in resources_of(record.get("resources")) if data and time else ():
-            told = "" if reads is None else "read" if reads else "write"
-            _stretch(
-                statistics.data, DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn)), time
-            )
+            told = kind.removeprefix("data-") if reads is not None else ""
+            stream = DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn))
+            statistics.data[stream] = statistics.data.get(stream, 0) | mask_of([time.toordinal()])
 
 
 def _stretch(spans: dict[_K, tuple[datetime, datetime]], name: _K, time: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from leastpriv.aws.arns import Window, parse_principal
@@ -96,7 +96,37 @@ def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) 
     for pattern in found:
         if ":" not in pattern and pattern != "*":
             raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
+        meant = _action_meant(pattern)
+        if meant:
+            raise InputError(f"{labels[name]} holds {pattern!r}, which is no action (did you mean {meant}?).")
     return found
+
+
+def _action_meant(pattern: str) -> str:
+    """Returns the known action that a mistyped name means; an action newer than the catalogue is no such name."""
+    from leastpriv.permissions import catalog
+
+    prefix, _, name = pattern.partition(":")
+    if not {"*", "?"}.isdisjoint(prefix):
+        return ""
+    services = catalog.services()
+    if prefix.lower() not in services:
+        service = _letters_meant(prefix.lower(), services)
+        return f"{service}:{name}" if service else ""
+    if not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
+        return ""
+    known = {action.partition(":")[2].lower(): action for action in catalog.actions(prefix.lower())}
+    return known.get(_letters_meant(name.lower(), known), "")
+
+
+def _letters_meant(text: str, known: Collection[str]) -> str:
+    """Returns the known name of which letters are swapped or one is missing."""
+    if text in known:
+        return ""
+    letters = sorted(text)
+    swapped = (each for each in known if len(each) == len(text) and sorted(each) == letters)
+    shorter = (each for each in known if text in {each[:at] + each[at + 1 :] for at in range(len(each))})
+    return next(swapped, "") or next(shorter, "")
 
 
 def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -105,30 +135,19 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
     Raises:
         InputError: one is no name of a region.
     """
+    from leastpriv.evidence.aws_findings.access_advisor import tracked_regions
+
     found = entries(values.get("aws-regions", ()))
     for region in found:
         if not _REGION.fullmatch(region):
             raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
-        meant = _region_meant(region)
+        meant = _letters_meant(region, tracked_regions())
         if meant:
             raise InputError(
                 f"{labels['aws-regions']} holds {region!r}, which is no region (did you mean {meant}?): "
                 "write regions like eu-central-1."
             )
     return found
-
-
-def _region_meant(region: str) -> str:
-    """Returns the known region of which two letters are swapped or one is missing; a new region is no such name."""
-    from leastpriv.evidence.aws_findings.access_advisor import tracked_regions
-
-    known = tracked_regions()
-    if region in known:
-        return ""
-    letters = sorted(region)
-    swapped = (each for each in known if sorted(each) == letters)
-    shorter = (each for each in known if region in {each[:at] + each[at + 1 :] for at in range(len(each))})
-    return next(swapped, "") or next(shorter, "")
 
 
 def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
-from leastpriv.errors import AwsError, LeastprivError
+from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
@@ -97,6 +97,9 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
     _log.info(f"Read {records:,} records in {where or 'no file'}: {_found(found)}")
 
+    for evidence in found.values():
+        _check_regions(settings, evidence)
+
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
         missing = ""
@@ -108,6 +111,16 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         return TargetEvidence(with_coverage(evidence, coverage), files, records, missing)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
+
+
+def _check_regions(settings: Settings, evidence: Evidence) -> None:
+    """Raises InputError where `aws-regions` names none of the regions of the calls."""
+    named = set(settings.aws_regions)
+    if named and evidence.regions and named.isdisjoint(evidence.regions):
+        raise InputError(
+            f"aws-regions names {', '.join(sorted(named))}, but all calls of {evidence.principal.split(':', 5)[5]} are "
+            f"in {', '.join(evidence.regions)}: name the regions in which it works."
+        )
 
 
 def _asked_window(run: RunContext, settings: Settings) -> Window:

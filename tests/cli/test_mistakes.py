@@ -177,3 +177,49 @@ def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy
     (tmp_path / "trail" / "one.json.gz").write_bytes(gzip.compress(b'{"Records": []}'))
     told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail")
     assert told.code in (1, 2)
+
+
+def test_a_wrong_name_of_one_of_two_trails_fails(trail: str, policy: str, tmp_path: Path) -> None:
+    missing = tmp_path / "trial"
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--trails", missing)
+    assert told.code == 2
+    assert f"there is no file or folder '{missing}'" in told.err
+
+
+def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(trail: str, policy: str) -> None:
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--aws-regions", "eu-west-2"
+    )
+    assert told.code == 2
+    assert "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in told.err
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "meant"),
+    [
+        ("--keep", "s3:GetObjcet", "s3:GetObject"),
+        ("--keep", "dynamdob:*", "dynamodb:*"),
+        ("--never-add", "iam:PasRole", "iam:PassRole"),
+        ("--never-add", "lamda:*", "lambda:*"),
+        ("--keep", "ec2:DescribeInstance", "ec2:DescribeInstances"),
+    ],
+)
+def test_a_mistyped_action_of_an_input_ends_with_2(trail: str, policy: str, option: str, text: str, meant: str) -> None:
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, text)
+    assert told.code == 2
+    assert f"which is no action (did you mean {meant}?)" in told.err
+
+
+@pytest.mark.parametrize("text", ["s3:PutObjectAnnotationsOfTomorrow", "s3:*", "*", "s3:get*", "newservice:DoIt"])
+def test_an_action_newer_than_the_catalogue_may_be_kept(trail: str, policy: str, text: str) -> None:
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text)
+    assert told.code == 0
+
+
+def test_callers_that_are_services_are_no_roles_of_the_trail(tmp_path: Path, policy: str) -> None:
+    made = dict(record(UPDATE, FIRST, "1"))
+    made["userIdentity"] = {"type": "AWSService", "invokedBy": "lambda.amazonaws.com"}
+    trail = write_trail(tmp_path / "trail", [made])
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
+    assert told.code == 1
+    assert "1 records were read: check role-arn and trails." in told.err

@@ -73,11 +73,10 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
 
     Raises:
         LeastprivError: none of them can be opened; if others can, the one that cannot is a gap.
-        InputError: a folder does not exist.
+        InputError: a folder does not exist, or has no CloudTrail file.
     """
-    missing = next((path for path in folders if not path.exists()), None)
-    if missing is not None:
-        raise InputError(f"trails: there is no file or folder {str(missing)!r}: name a folder of CloudTrail files.")
+    for path in folders:
+        TrailFolder(path).check()
     options = SourceOptions(
         settings.lookback_days if settings.window.start is None else None,
         cache_dir=settings.cache_dir,

@@ -179,11 +179,14 @@ def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy
     assert told.code in (1, 2)
 
 
-def test_a_wrong_name_of_one_of_two_trails_fails(trail: str, policy: str, tmp_path: Path) -> None:
-    missing = tmp_path / "trial"
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--trails", missing)
+@pytest.mark.parametrize("second", ["missing", "empty"])
+def test_a_wrong_name_of_one_of_two_trails_fails(trail: str, policy: str, second: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--trails", tmp_path / second
+    )
     assert told.code == 2
-    assert f"there is no file or folder '{missing}'" in told.err
+    assert f"'{tmp_path / second}'" in told.err
 
 
 def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(trail: str, policy: str) -> None:

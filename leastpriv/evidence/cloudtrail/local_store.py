@@ -48,11 +48,13 @@ class TrailFolder:
                 no
                 CloudTrail record (while reading).
         """
-        self._check()
+        self.check()
         self.statistics = ReadStatistics()
         return self._read(window, principals)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises InputError where the path is no folder of CloudTrail files, and no such file."""
+
         def refuse(folder: Path, error: OSError) -> None:
             if folder == self.path:
                 raise InputError(

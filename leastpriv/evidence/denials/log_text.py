@@ -28,12 +28,18 @@ _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"
     r"(?:(?:\[Container\] )?\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]?)?"
 )
-_LABEL = re.compile(
-    r"[ \t]*(?:[\w@./-]{1,60}[ \t]*\|[ \t]|==> [\w.-]{1,60}: |#\d{1,4} \d{1,6}\.\d{1,3} |//+ |[!-] "
-    r"|(?:\d\d:\d\d:\d\d\.\d{1,6} )?STD(?:ERR|OUT) +(?:\[[^\]\n\v]{1,200}\] )?(?:\w{1,40}: )?"
-    r"|(?:(?:[a-z@][\w@./-]{0,60}:){1,2}|ERROR:|WARN:|INFO:|STDERR:) )"
+_WORD = re.compile(r"[ \t]*[^ \t]+")
+_DIGITS = re.compile(r"\d+")
+_LABEL_WORDS, _LABEL_LENGTH = 5, 60
+_LEVEL = re.compile(r"\W*(?:error|err|warn|warning|info|debug|trace|fatal|notice|stderr|stdout)\W*", re.IGNORECASE)
+_OF_MESSAGE = re.compile(
+    r"arn:|://|user|authoriz|denied|forbidden|operation|\Aapi\Z|error|(?:ing|ed)\b|(?-i:[a-z][A-Z]|[A-Z]_[A-Z])"
+    r"|\A(?:GET|PUT|HEAD|POST|DELETE)\Z",
+    re.IGNORECASE,
 )
-"""What a tool writes before each line of another's output: a container, a task, a stage of a build, a level."""
+"""A word of a message, which ends a label."""
+_FRAME_WORD = re.compile(r"[|│┃║╷╵>#,*\"'{]+")
+_LABEL_END = re.compile(r".*[:|\])$>]|[\d.:,+-]+|[^\w\s]{1,3}")
 _DECORATION = re.compile(r"[ \t]*(?:##\[\w{1,20}\]|::\w{1,20}(?: [^:\n\v]{0,200})?::)?[ \t│┃║|╷╵>#,]*")
 _FRAME = " \t│┃║"
 
@@ -100,20 +106,37 @@ def one_line(text: str) -> str:
 
 
 def _without_labels(lines: list[str]) -> list[str]:
-    """Removes a tool's label from each line if the line before or after has the same, whatever numbers are in it."""
+    """Removes what a tool writes before each line of another's output: a time, a container, a task, a level.
+
+    A label is removed only where the line before or after begins with the same, whatever numbers are in it.
+    """
     # Most neighbours begin differently, which is cheaper to see than whether a line has a label.
-    begins = ["", *(line.lstrip()[:2] for line in lines), ""]
-    found = [
-        _LABEL.match(line) if begins[at] and begins[at] in (begins[at - 1], begins[at + 1]) else None
-        for at, line in enumerate(lines, start=1)
-    ]
-    if not any(found):
-        return lines
-    keys = ["", *(re.sub(r"\d+", "0", label[0]) if label else "" for label in found), ""]
-    return [
-        line[label.end() :] if label and keys[at] in (keys[at - 1], keys[at + 1]) else line
-        for at, (line, label) in enumerate(zip(lines, found, strict=True), start=1)
-    ]
+    begins = [line.lstrip()[:1] for line in lines]
+    alike = [0] * len(lines)
+    for at in range(len(lines) - 1):
+        one, other = begins[at], begins[at + 1]
+        if one and (one == other or (one.isdigit() and other.isdigit())):
+            first, second = _labels(lines[at], lines[at + 1])
+            alike[at], alike[at + 1] = max(alike[at], first), second
+    return [line[end:] for line, end in zip(lines, alike, strict=True)] if any(alike) else lines
+
+
+def _labels(one: str, other: str) -> tuple[int, int]:
+    """Returns the lengths of the equal labels of two lines; zeros without one."""
+    found = (0, 0)
+    words = zip(_WORD.finditer(one, 0, 2 * _LABEL_LENGTH), _WORD.finditer(other, 0, 2 * _LABEL_LENGTH), strict=False)
+    for number, (first, second) in enumerate(words):
+        word = first[0].strip()
+        same = _DIGITS.sub("0", word) == _DIGITS.sub("0", second[0].strip())
+        if number == _LABEL_WORDS or not same or (not number and _FRAME_WORD.fullmatch(word)):
+            break
+        if _OF_MESSAGE.search(word) and not _LEVEL.fullmatch(word):
+            break
+        ends = (first.end(), second.end())
+        is_column = all(text.startswith("  ", end) for text, end in zip((one, other), ends, strict=True))
+        if max(ends) <= _LABEL_LENGTH and (_LABEL_END.fullmatch(word) or is_column):
+            found = ends
+    return found if one[found[0] :].strip() and other[found[1] :].strip() else (0, 0)
 
 
 def _without(pattern: re.Pattern[str], text: str) -> str:

@@ -188,6 +188,9 @@ def _unescaped(word: str) -> str:
 
 def _usable(name: str) -> str:
     """Returns a name; empty for an ARN that is truncated before its resource."""
+    if name.startswith("_arn:") and name.endswith("_"):
+        # Italics of chat programs.
+        name = name[1:-1]
     return "" if _CUT_ARN.fullmatch(name) or not re.search(r"[\w*]", name) else name
 
 

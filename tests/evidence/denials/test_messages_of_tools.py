@@ -67,8 +67,23 @@ def test_a_label_is_removed_only_where_the_line_before_or_after_has_it_too(label
     assert alone == ("one\ntwo" if label.startswith("[Container]") else f"{label.removeprefix('#')}one\ntwo")
 
 
-def test_a_subject_is_no_label() -> None:
-    text = "User: arn:aws:iam::111122223333:user/a\nUser: arn:aws:iam::111122223333:user/b"
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "User: arn:aws:iam::111122223333:user/",
+        "operation error S3: PutObject, https response error StatusCode: 403, RequestID: ",
+        "An error occurred (AccessDenied) when calling the PutObject operation: ",
+        "Error loading state: ",
+        "creating S3 Bucket (logs): AccessDenied: ",
+        "upload failed: ./",
+        "S3 PutObject: ",
+        "AccessDenied: ",
+        "CREATE_FAILED            AWS::S3::Bucket    ",
+        "HEAD https://logs.s3.eu-west-1.amazonaws.com/a : ",
+    ],
+)
+def test_a_beginning_that_two_messages_share_is_no_label(begin: str) -> None:
+    text = f"{begin}one\n{begin}two"
     assert clean_log_text(text).text == text
 
 

@@ -32,7 +32,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Before the first deploy", "templates plans declared-phases"),
     ("When a permission is removed", "minimum-days minimum-runs minimum-confidence grace-days unseen-services keep"),
     ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
-    ("Checks by AWS", "custom-policy-checks"),
+    ("Checks by AWS", "organization-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (
         "The pull request",

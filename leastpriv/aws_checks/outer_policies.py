@@ -1,24 +1,21 @@
 """Reads the policies that limit a principal from outside: its permissions boundary, and the account's SCPs.
 
 SCPs can be read in the organization's management account and by delegated administrators (AWS Organizations API
-reference, ListPoliciesForTarget, read 2026-11-27); elsewhere AWS denies the requests, and the checks do without.
+reference, ListPoliciesForTarget, read 2026-11-27).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, LeastprivError
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.live_role import read_managed_policy
 from leastpriv.models import Principal
 from leastpriv.permissions.visibility import home_region
-
-_log = logging.getLogger(__name__)
 
 _SCP = "SERVICE_CONTROL_POLICY"
 _DEEPEST = 8
@@ -39,11 +36,14 @@ class OuterPolicies:
 NO_OUTER_POLICIES = OuterPolicies()
 
 
-def read_outer_policies(aws: Aws, principal: Principal, boundary: str) -> OuterPolicies:
-    """Reads the boundary with this ARN (empty: none) and the SCPs of the account. Never raises a `LeastprivError`."""
+def read_outer_policies(aws: Aws, principal: Principal, boundary: str, *, scps: bool) -> OuterPolicies:
+    """Reads the boundary with this ARN (empty: none), and the SCPs of the account where asked. Never raises.
+
+    What cannot be read is a sentence of the result.
+    """
     unread: list[str] = []
     text = ""
-    scps: tuple[tuple[str, ...], ...] = ()
+    levels: tuple[tuple[str, ...], ...] = ()
     if boundary:
         try:
             document = read_managed_policy(aws, boundary, home_region("iam", principal.partition))
@@ -51,11 +51,11 @@ def read_outer_policies(aws: Aws, principal: Principal, boundary: str) -> OuterP
         except LeastprivError as error:
             unread.append(f"The permissions boundary is not known: {error}")
     try:
-        scps = _scps(aws.client("organizations", home_region("iam", principal.partition)), principal.account)
-    except AwsError as error:
-        # In a member account AWS denies this; that is no fault of the reader role.
-        _log.info(f"The organization's service control policies are not read: {error}")
-    return OuterPolicies(text, scps, tuple(unread))
+        if scps:
+            levels = _scps(aws.client("organizations", home_region("iam", principal.partition)), principal.account)
+    except LeastprivError as error:
+        unread.append(f"The service control policies of the account are not known: {error}")
+    return OuterPolicies(text, levels, tuple(unread))
 
 
 def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:

@@ -154,6 +154,11 @@ INPUTS: tuple[Input, ...] = (
         ),
     ),
     Input(
+        "organization-policies",
+        "false",
+        help="true or false: whether AWS simulates the proposal under the account's service control policies",
+    ),
+    Input(
         "custom-policy-checks",
         "false",
         help="true has Access Analyzer's custom policy checks, which cost money, validate the proposal",

@@ -85,6 +85,8 @@ class Settings:
     """Whether files of trails in S3 count only if CloudTrail's digest files list them."""
     access_analyzer: GenerationSettings | None = None
     """None: IAM Access Analyzer is not asked."""
+    organization_policies: bool = False
+    """Whether the simulation of a proposal includes the account's SCPs."""
     denial_details: bool = False
     """Whether AWS reports the authorization details of denials, where there are credentials."""
     last_accessed: bool = False
@@ -246,6 +248,7 @@ def parse_settings(given: GivenInputs) -> Settings:
         cache_dir=text["cache-dir"],
         validate_digests=_validate_digests(text, labels),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
+        organization_policies=_boolean(text, labels, "organization-policies"),
         denial_details=_boolean(text, labels, "denial-details"),
         last_accessed=_boolean(text, labels, "last-accessed"),
         fails_without_calls=_one_of(text, labels, "when-no-calls", ["fail", "report"]) == "fail",

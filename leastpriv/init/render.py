@@ -300,6 +300,8 @@ def action_inputs(sources: Sequence[str]) -> dict[str, str]:
     if "digests" in sources and "athena" not in sources:
         # Athena reads files without validation.
         found["validate-digests"] = "true"
+    if "organization-policies" in sources:
+        found["organization-policies"] = "true"
     if "custom-policy-checks" in sources:
         found["custom-policy-checks"] = "true"
     if "job-logs" in sources:

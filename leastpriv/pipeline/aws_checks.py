@@ -93,7 +93,7 @@ def check_proposal(
     try:
         aws = session.aws()
         boundary = context.live.boundary if context.live else ""
-        outer = read_outer_policies(aws, settings.principal, boundary)
+        outer = read_outer_policies(aws, settings.principal, boundary, scps=settings.organization_policies)
         policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
         found = run_free_checks(aws, checked, context.proof, policies, context.principal)
         return (*found, *(run_paid_checks(aws, checked, settings.options.never_add) if paid else ()))

@@ -18,7 +18,7 @@ from leastpriv.proposal.models import CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.organization import FULL_ACCESS, Organization
 from tests.fakes.aws.policy_checks import PolicyChecks
-from tests.fakes.aws.server import Asked, RefusedError
+from tests.fakes.aws.server import Asked
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 BOUNDARY = "arn:aws:iam::111122223333:policy/limit"
@@ -53,7 +53,7 @@ def _version(asked: Asked) -> Mapping[str, Any]:
 
 
 def outer(aws: PolicyChecks, boundary: str = "") -> OuterPolicies:
-    return read_outer_policies(Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary)
+    return read_outer_policies(Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary, scps=True)
 
 
 def simulated(aws: PolicyChecks, policies: OuterPolicies) -> CheckResult:
@@ -92,20 +92,22 @@ def test_within_the_limits_there_is_no_finding(aws: PolicyChecks) -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AWSOrganizationsNotInUseException"])
-def test_a_member_account_does_without_scps(aws: PolicyChecks, code: str) -> None:
-    def refuse(_: Asked) -> Mapping[str, Any]:
-        raise RefusedError(code, "no")
-
-    aws.operations["organizations:ListParents"] = refuse
+def test_scps_that_may_not_be_read_are_said_and_the_simulation_does_without(aws: PolicyChecks, code: str) -> None:
+    aws.refuse("ListParents", code, "no")
     policies = outer(aws)
-    assert policies == OuterPolicies()
+    assert (policies.scps, policies.unread[0].startswith("The service control policies of the account")) == ((), True)
     assert simulated(aws, policies).findings == ()
     assert "OrderedOrganizationPolicyInputList" not in aws.asked("SimulateCustomPolicy")[0]
 
 
-def test_an_scp_that_may_not_be_read_leaves_out_all(aws: PolicyChecks) -> None:
+def test_one_scp_that_may_not_be_read_leaves_out_all(aws: PolicyChecks) -> None:
     aws.refuse("DescribePolicy", "AccessDeniedException", "no")
     assert outer(aws).scps == ()
+
+
+def test_without_the_input_no_request_is_made(aws: PolicyChecks) -> None:
+    found = read_outer_policies(Aws.open(aws.environment()), parse_principal(ROLE), "", scps=False)
+    assert (found, aws.requests) == (OuterPolicies(), [])
 
 
 def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
@@ -118,5 +120,5 @@ def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
 
 def test_throttled_requests_are_repeated(aws: PolicyChecks) -> None:
     aws.refuse("ListParents", "TooManyRequestsException", "slow down", times=1)
-    found = read_outer_policies(Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "")
+    found = read_outer_policies(Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "", scps=True)
     assert len(found.scps) == 3

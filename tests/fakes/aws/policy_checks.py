@@ -42,9 +42,8 @@ class PolicyChecks(FakeAws):
 
     @property
     def judged(self) -> list[str]:
-        """The operations of all requests that judge something."""
-        others = ("GetCallerIdentity", "ListParents")
-        return [each.operation for each in self.requests if each.operation not in others]
+        """The operations of all requests except GetCallerIdentity."""
+        return [each.operation for each in self.requests if each.operation != "GetCallerIdentity"]
 
     def _who(self, _: Asked) -> Mapping[str, Any]:
         return {"UserId": "AIDAEXAMPLE", "Account": self.caller.split(":")[4], "Arn": self.caller}

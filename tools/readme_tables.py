@@ -80,6 +80,7 @@ EXAMPLES: Mapping[str, str] = {
     "unknown-refs": "refuse",
     "break-glass": "break-glass-*",
     "max-changes": "20",
+    "organization-policies": "true",
     "custom-policy-checks": "true",
     "github-token": "${{ steps.app-token.outputs.token }}",
     "base": "main",

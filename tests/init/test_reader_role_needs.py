@@ -13,17 +13,22 @@ from typing import Any
 
 import pytest
 
-from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.outer_policies import read_outer_policies
+from leastpriv.evidence.cloudtrail.log_group import LogGroup
+from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions
 from leastpriv.evidence.live_role import list_matching_roles, read_live_role
 from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy
 from tests.evidence.aws_findings.test_collect import Account
 from tests.evidence.cloudtrail.test_athena import Stand
 from tests.evidence.cloudtrail.test_digest_validation import fill, read
 from tests.fakes.aws.athena import FakeAthena
+from tests.fakes.aws.log_groups import LogGroups
+from tests.fakes.aws.organization import Organization
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import ACCOUNT, Asked, FakeAws, Operation
-from tests.fakes.deploys import write_trail
+from tests.fakes.deploys import usual_deploys, write_trail
 from tests.fakes.digests import listed_keys
 from tests.fakes.own_calls import changes, records_of, used
 
@@ -32,6 +37,7 @@ KIM = f"arn:aws:iam::{ACCOUNT}:user/kim"
 OWN, TEAM = f"arn:aws:iam::{ACCOUNT}:policy/own", f"arn:aws:iam::{ACCOUNT}:policy/team"
 VALUES = {
     "Partition": "aws", "Account": ACCOUNT, "TargetRoleArn": KIM, "WorkGroup": "primary",
+    "LogGroup": "logs",
     "AnalyzerRoleArn": f"arn:aws:iam::{ACCOUNT}:role/analyzer",
 }  # fmt: skip
 
@@ -74,6 +80,27 @@ def test_reader_role_allows_reading_digest_keys(tmp_path: Path) -> None:
         read(Aws.open(s3.environment(others=aws.endpoint)))
     requests = [each for each in aws.requests if each.operation == "ListPublicKeys"]
     _hold(requests, list(reader_grants(["digests"])), tmp_path)
+
+
+def test_reader_role_allows_reading_a_log_group(tmp_path: Path) -> None:
+    trail = {
+        "TrailARN": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/main",
+        "S3BucketName": "logs",
+        "HomeRegion": "eu-west-1",
+        "CloudWatchLogsLogGroupArn": f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:logs:*",
+    }
+    groups = LogGroups({"logs": usual_deploys()}, [trail])
+    with FakeAws(groups.operations()) as aws:
+        source = LogGroup(Aws.open(aws.environment()), "log-group:logs", S3TrailOptions())
+        assert list(source.read(Window(), Principals()))
+    _hold(aws.requests, list(reader_grants(["log-group"])), tmp_path)
+
+
+def test_reader_role_allows_reading_service_control_policies(tmp_path: Path) -> None:
+    with FakeAws(Organization().operations()) as aws:
+        found = read_outer_policies(Aws.open(aws.environment()), parse_principal(READER), "", scps=True)
+    assert len(found.scps) == 3
+    _hold(aws.requests, list(reader_grants(["organization-policies"])), tmp_path)
 
 
 def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:

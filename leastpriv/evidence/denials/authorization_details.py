@@ -39,6 +39,15 @@ _CHECKS = {
     "VPC_ENDPOINT": DeniedBy.VPCE,
     "RESOURCE": DeniedBy.RESOURCE,
 }
+_POLICIES = {
+    "IDENTITY_BASED_POLICY": DeniedBy.IDENTITY,
+    "SESSION_POLICY": DeniedBy.SESSION,
+    "PERMISSIONS_BOUNDARY": DeniedBy.BOUNDARY,
+    "SERVICE_CONTROL_POLICY": DeniedBy.SCP,
+    "RESOURCE_CONTROL_POLICY": DeniedBy.RCP,
+    "VPC_ENDPOINT_POLICY": DeniedBy.VPCE,
+    "RESOURCE_BASED_POLICY": DeniedBy.RESOURCE,
+}
 _EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
 DERIVATION = "AWS's authorization details name it"
 
@@ -51,7 +60,7 @@ class Evaluation:
     resource: str
     """`*` for an action without resources."""
     denied_by: tuple[DeniedBy, ...] = ()
-    """The policy types that denied, in AWS's order; empty for an allowed action."""
+    """The policy types that denied, in AWS's order; empty for an allowed action, and where AWS shows no check."""
     explicit: bool = False
     policies: tuple[str, ...] = ()
     """Policies that denied, or that a denying check found without an allowing statement."""
@@ -102,28 +111,38 @@ def _evaluation(
 ) -> Evaluation:
     effect = told.get("evaluatedEffect")
     checks = [each for each in told.get("checks") or () if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)]
-    denying = [each for each in checks if each["evaluatedEffect"] == effect]
-    types = dict.fromkeys(_CHECKS.get(str(each.get("checkType")), DeniedBy.UNKNOWN) for each in denying)
+    # Older answers have no checks, and the matching policies in the evaluation itself.
+    denying = [each for each in checks if each["evaluatedEffect"] == effect] or ([told] if effect == _EXPLICIT else [])
+    types = dict.fromkeys(_denying_type(each, policies) for each in denying)
     return Evaluation(
         action=str(told["action"]),
         resource=str(told.get("resource") or "*"),
-        denied_by=() if effect == _ALLOW else tuple(types) or (DeniedBy.UNKNOWN,),
+        denied_by=() if effect == _ALLOW else tuple(types),
         explicit=effect == _EXPLICIT,
-        policies=tuple(dict.fromkeys(name for each in denying for name in _policy_names(each, told, policies))),
+        policies=tuple(dict.fromkeys(name for each in denying for name in _policy_names(each, policies))),
         context={**context, **_values(told.get("context") or {})},
         allowed=effect == _ALLOW,
     )
 
 
-def _policy_names(
-    check: Mapping[str, Any], evaluation: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    """Yields the policies behind a denying check; an inline policy has the name of what it is attached to."""
-    matched = [
+def _denying_type(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> DeniedBy:
+    """Returns the policy type of a denying check, or of the first policy that denied in an answer without checks."""
+    matched = _denying_policies(check)
+    kind = policies.get(str(matched[0].get("uri")), {}).get("type") if matched else ""
+    return _CHECKS.get(str(check.get("checkType")), _POLICIES.get(str(kind), DeniedBy.UNKNOWN))
+
+
+def _denying_policies(check: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
         each
-        for each in check.get("matchedPolicies") or evaluation.get("matchedPolicies") or ()
+        for each in check.get("matchedPolicies") or ()
         if any(one.get("evaluatedEffect") == "DENY" for one in each.get("matchedStatements") or ())
     ]
+
+
+def _policy_names(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yields the policies behind a denying check; an inline policy has the name of what it is attached to."""
+    matched = _denying_policies(check)
     for each in matched:
         policy = policies.get(str(each.get("uri")), {})
         attached = ", ".join(str(one.get("arn")) for one in policy.get("attachedTo") or ())
@@ -319,10 +338,16 @@ def _denied_usages(details: AuthorizationDetails, template: Usage, principal: st
 
 def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -> Denial:
     """Returns the recorded denial with the action, resource and policy types of an evaluation."""
-    others = tuple(one for one in each.denied_by if one is not DeniedBy.IDENTITY)
+    stated = each.denied_by
+    if not stated and not each.explicit:
+        # AWS shows no check: the message of the denial names the policy type.
+        stated = (recorded.denied_by,)
+    others = [one for one in stated if one is not DeniedBy.IDENTITY]
     named = f" ({', '.join(each.policies)})" if each.policies else ""
     if each.explicit:
         why = f"an explicit deny refused it, which no grant outweighs{named}"
+    elif not each.denied_by:
+        why = recorded.why
     elif others:
         why = " and ".join(
             why_no_grant_helps(one) or "a policy of a type that AWS does not name refused it" for one in others
@@ -335,7 +360,7 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
         actions=(each.action,),
         resource="" if each.resource == "*" else each.resource,
         principal=recorded.principal or details.principal,
-        denied_by=(others or each.denied_by)[0],
+        denied_by=(*others, *stated, DeniedBy.UNKNOWN)[0],
         explicit=each.explicit,
         mendable=not why,
         why=why,

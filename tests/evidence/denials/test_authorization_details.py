@@ -213,7 +213,6 @@ def test_a_malformed_id_from_a_log_does_not_stop_the_others(account: Account) ->
         ),
         ([check("SESSION", "IMPLICIT_DENY")], DeniedBy.SESSION, "the session policy refused it"),
         ([check("RESOURCE", "IMPLICIT_DENY")], DeniedBy.RESOURCE, "the policy of the resource refused it"),
-        ([], DeniedBy.UNKNOWN, "a policy of a type that AWS does not name refused it"),
     ],
 )  # fmt: skip
 def test_what_another_policy_denies_is_not_mendable_and_names_the_policy(
@@ -232,6 +231,29 @@ def test_what_another_policy_denies_is_not_mendable_and_names_the_policy(
     (usage,) = account.read(evidence(denied("iam:CreateRole", APP))).usages
     assert usage.denial
     assert (usage.denial.denied_by, usage.denial.mendable, usage.denial.why) == (denied_by, False, why)
+
+
+@pytest.mark.parametrize(
+    ("effect", "statement", "denied_by", "mendable"),
+    [
+        ("IMPLICIT_DENY", "ALLOW", DeniedBy.IDENTITY, True),
+        ("EXPLICIT_DENY", "DENY", DeniedBy.SCP, False),
+    ],
+)
+def test_an_answer_without_checks_is_read_by_its_policies(
+    account: Account, effect: str, statement: str, denied_by: DeniedBy, *, mendable: bool
+) -> None:
+    matched = {"uri": SCP, "matchedStatements": [{"sid": "S", "evaluatedEffect": statement}]}
+    account.accounts.requests[ID] = Denied(
+        NOON - timedelta(hours=1),
+        CONTEXT,
+        [{**evaluation("iam:CreateRole", APP, effect), "matchedPolicies": [matched]}],
+        [{"uri": SCP, "type": "SERVICE_CONTROL_POLICY", "inline": False, "attachedTo": [{"arn": ROOT}]}],
+    )
+    (usage,) = account.read(evidence(denied("iam:CreateRole", APP))).usages
+    assert usage.denial
+    assert (usage.denial.denied_by, usage.denial.mendable) == (denied_by, mendable)
+    assert (SCP in usage.denial.why) == (not mendable)
 
 
 def test_a_rehearsal_s_session_policy_is_the_proposal_and_mendable(account: Account) -> None:

@@ -121,6 +121,8 @@ class Evidence:
     regions: tuple[str, ...] = ()
     """Regions of the principal's calls."""
     coverage: Coverage = _NO_COVERAGE
+    own_policies: tuple[str, ...] = ()
+    """ARNs of managed policies that the principal has, as far as they are known."""
     live_role_drift: str = ""
     """How the deployed role differs from the policy file, in words; empty where it is equal or was not read."""
     logged_runs: tuple[Run, ...] = ()

@@ -302,7 +302,9 @@ def with_account_gaps(evidence: Evidence, found: AttachedPolicies, *, by_session
         )
         for name in unseen
     )
-    return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_role_drift=differs)
+    live = [policy.name for policy in found.live.policies] if found.live else []
+    own = tuple(dict.fromkeys(name for name in (*found.names, *live) if name.startswith("arn:")))
+    return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_role_drift=differs, own_policies=own)
 
 
 def drift_sentence(found: Drift) -> str:

@@ -260,7 +260,7 @@ def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -
     asked = any(origin.where for origin in origins.values())
     if not refuses and not (asked and options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE and sensitivity(action)):
         return None
-    if not has_unknown_origin([usage], origins):
+    if not has_unknown_origin(usage, origins):
         return None
     places = dict.fromkeys(origins[run].where for run in usage.runs if run in origins)
     where = f"only runs without a known branch need it: {', '.join(places)}" if places else "no run is known to need it"
@@ -268,20 +268,35 @@ def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -
 
 
 def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
-    """Runs whose created resources may widen a pattern: all without unreviewed code; None if no origin is known."""
-    return {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED} if origins else None
+    """Runs whose created resources may widen a pattern; None if no origin is known.
+
+    They are the proved ones; where no run is proved, all without unreviewed code, whose additions are marked.
+    """
+    proved = {run for run, origin in origins.items() if origin.trust is Trust.TRUSTED and not origin.mark}
+    reviewed = {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED}
+    return (proved or reviewed) if origins else None
 
 
-def has_unknown_origin(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> bool:
-    """Whether no run of these usages is known to come from reviewed code."""
-    return not any(run in origins and origins[run].trust is Trust.TRUSTED for usage in usages for run in usage.runs)
+def has_unknown_origin(usage: Usage, origins: Mapping[str, Origin]) -> bool:
+    """Whether no run of a usage is known to come from reviewed code."""
+    return not any(run in origins and origins[run].trust is Trust.TRUSTED for run in usage.runs)
 
 
-def origin_mark(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> str:
-    """What a reviewer must know of the runs behind an addition; empty if one of them is proved to be reviewed code."""
-    known = (origins[run] for usage in usages for run in usage.runs if run in origins)
+def origin_mark(usage: Usage, origins: Mapping[str, Origin]) -> str:
+    """What a reviewer must know of the runs behind a usage; empty if one of them is proved to be reviewed code."""
+    known = (origins[run] for run in usage.runs if run in origins)
     marks = {origin.mark for origin in known if origin.trust is Trust.TRUSTED}
     return "" if "" in marks else min(marks, default="branch unknown")
+
+
+def origin_marks(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> Mapping[str, tuple[str, ...]]:
+    """Marks of an addition, each with the resources that only runs with the mark needed."""
+    found: dict[str, tuple[str, ...]] = {}
+    for usage in usages:
+        mark = origin_mark(usage, origins)
+        if mark:
+            found[mark] = tuple(dict.fromkeys((*found.get(mark, ()), usage.need.permission.resource)))
+    return found
 
 
 def origins_by_majority(runs: Sequence[Run], ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:

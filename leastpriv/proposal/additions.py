@@ -98,7 +98,8 @@ def additions(
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
         change, declined = _without_declined(
-            _with_committed_resources(change, committed) if options.keep_forms else change, history.declined
+            _with_committed_resources(change, committed) if options.keep_forms and not change.security else change,
+            history.declined,
         )
         changes.extend([change] if change.resources else [])
         changes += _in_next_buckets(change, created, evidence, options)

@@ -35,9 +35,11 @@ _CHANGES_A_PRINCIPAL = frozenset(
         ("Put", "PermissionsBoundary"),
         ("Delete", "PermissionsBoundary"),
     )
-) | {"iam:UpdateAssumeRolePolicy", "iam:AddUserToGroup"}
+) | {"iam:UpdateAssumeRolePolicy", "iam:AddUserToGroup", "iam:RemoveUserFromGroup"}
 """Actions on a role or user that extend its permissions, or remove a policy that may deny."""
-_CHANGES_A_GROUP = frozenset({"iam:AttachGroupPolicy", "iam:PutGroupPolicy"})
+_CHANGES_ITS_TAGS = frozenset({"iam:TagRole", "iam:UntagRole", "iam:TagUser", "iam:UntagUser"})
+"""Actions that change the tags by which conditions on `aws:PrincipalTag` allow or deny."""
+_CHANGES_A_GROUP = frozenset(f"iam:{verb}GroupPolicy" for verb in ("Attach", "Put", "Detach", "Delete"))
 _CHANGES_A_POLICY = frozenset({"iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"})
 _USES_A_ROLE = ("iam:PassRole", "sts:AssumeRole")
 _MANY_DENIALS = 20
@@ -55,6 +57,10 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
     if is_change and usage.denial and _may_use(permission.resource, evidence, document):
         reason = "the principal may pass or assume that role, so it could extend its own permissions through it"
         return GuardResult(SELF_WIDENING, reason)
+    if permission.action in _CHANGES_A_POLICY and any(
+        resource_matches(permission.resource, own) for own in evidence.own_policies
+    ):
+        return GuardResult(SELF_WIDENING, "the principal has the policy, so it could extend its own permissions")
     if usage.denial and permission.action in _CHANGES_A_POLICY:
         return GuardResult(SELF_WIDENING, "the policy may be one of the principal's own: no record says who has it")
     if permission.action in _CHANGES_A_GROUP and ":user/" in evidence.principal:
@@ -63,8 +69,8 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
 
 
 def widens_itself(permission: Permission, principal: str) -> bool:
-    """Whether a permission lets the principal change its own policies, boundary or trust."""
-    return permission.action in _CHANGES_A_PRINCIPAL and _is_own(permission.resource, principal)
+    """Whether a permission lets the principal change its own policies, boundary, trust or tags."""
+    return permission.action in _CHANGES_A_PRINCIPAL | _CHANGES_ITS_TAGS and _is_own(permission.resource, principal)
 
 
 def _is_own(resource: str, principal: str) -> bool:

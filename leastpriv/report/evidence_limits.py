@@ -85,7 +85,11 @@ def _unknown_branches(context: ReportContext) -> Iterator[str]:
     if added and not context.history.origins:
         yield "- The branch that each run deployed from: check that additions come from runs that you trust."
         return
-    unknown = [change.action for change in added if has_unknown_origin(change.usages, context.history.origins)]
+    unknown = [
+        change.action
+        for change in added
+        if any(has_unknown_origin(usage, context.history.origins) for usage in change.usages)
+    ]
     if unknown:
         yield f"- The branch of the runs behind {codes(unknown, 8)}: check that they ran code that you trust."
 

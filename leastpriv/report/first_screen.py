@@ -142,7 +142,8 @@ def _limits(context: ReportContext) -> Iterator[str]:
         yield plural(len(rest), "further gap")
     added = context.changes(ChangeKind.ADD)
     if added and (
-        not context.history.origins or any(has_unknown_origin(each.usages, context.history.origins) for each in added)
+        not context.history.origins
+        or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
     ):
         yield "the branch that the runs deployed from"
 

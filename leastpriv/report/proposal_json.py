@@ -13,10 +13,11 @@ from leastpriv.evidence.aws_findings.models import (
     LastAccess,
     UnusedAccess,
 )
-from leastpriv.models import Outcome, Usage
+from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.size import quota
+from leastpriv.proposal.addition_rules import origin_marks
 from leastpriv.proposal.confidence import Confidence, Confidences
 from leastpriv.proposal.guards.second_opinion import compare_with_generated_policy
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
@@ -276,7 +277,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "fingerprint": context.fingerprint,
         "title": name,
         "body": text,
-        "changes": [change_value(change) for change in proposal.changes],
+        "changes": [{**change_value(change), "marks": _marks(change, context)} for change in proposal.changes],
         "held_back": [held_value(held) for held in proposal.held_back],
         "stays_on_all": [held_value(held) for held in proposal.held_back_restrictions],
         "refused": [held_value(held) for held in proposal.held_back_additions],
@@ -319,6 +320,14 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "offered_statements": statements_to_copy(context.suggested_actions),
     }
     return json_text(value, indent=2) + "\n"
+
+
+def _marks(change: Change, context: ReportContext) -> dict[str, list[str]]:
+    """What a reviewer must know of the runs behind an addition, with the resources that it is about."""
+    origins = context.history.origins
+    is_addition = change.kind is ChangeKind.ADD and bool(origins)
+    found = origin_marks(change.usages, origins) if is_addition else {}
+    return {mark: list(resources) for mark, resources in found.items()}
 
 
 def change_value(change: Change) -> dict[str, object]:

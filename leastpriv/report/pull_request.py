@@ -9,7 +9,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
 from leastpriv.permissions.catalog import expand
 from leastpriv.permissions.sensitive import is_read, removal_rank
-from leastpriv.proposal.addition_rules import origin_mark
+from leastpriv.proposal.addition_rules import origin_mark, origin_marks
 from leastpriv.proposal.models import Change
 from leastpriv.report import escape
 from leastpriv.report.aws_findings import findings_section, generated_policy_section, outside_access_section
@@ -236,8 +236,10 @@ def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
     origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
-    doubt = origin_mark(change.usages, origins) if origins else ""
-    mark += f" ({doubt})" if doubt else ""
+    doubts = origin_marks(change.usages, origins) if origins else {}
+    of_all = len(doubts) == 1 and all(origin_mark(usage, origins) for usage in change.usages)
+    words = [doubt if of_all else f"{doubt}: {codes(resources, 4)}" for doubt, resources in doubts.items()]
+    mark += f" ({'; '.join(words)})" if words else ""
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
         return f"used{mark}"
     return f"{_basis_text(change)}{mark}"

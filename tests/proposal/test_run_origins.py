@@ -11,6 +11,7 @@ from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trus
 from leastpriv.proposal.addition_rules import (
     has_unknown_origin,
     origin_mark,
+    origin_marks,
     origins_by_majority,
     reviewed_runs,
     run_origins,
@@ -48,7 +49,7 @@ def test_one_trusted_run_suffices_and_unknown_origins_are_marked(
     known = {str(number): origin for number, origin in enumerate(origins)}
     guard_result = untrusted_ref(used, known)
     assert (guard_result is not None) is refused
-    assert has_unknown_origin([used], known) is unknown
+    assert has_unknown_origin(used, known) is unknown
     if guard_result:
         assert (guard_result.guard, "feature/x" in guard_result.reason) == ("untrusted-ref", True)
 
@@ -101,10 +102,26 @@ def test_origins_of_creating_runs_are_read_after_those_of_additions() -> None:
 
 def test_an_addition_has_the_mark_of_its_best_known_run() -> None:
     by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
-    assert origin_mark([usage(1)], {"1": MAIN}) == ""
-    assert origin_mark([usage(1, 2)], {"1": by_name, "2": MAIN}) == ""
-    assert origin_mark([usage(1, 2)], {"1": by_name, "2": NOBODY}) == "branch by session name"
-    assert origin_mark([usage(1)], {"1": NOBODY}) == origin_mark([usage(1)], {}) == "branch unknown"
+    assert origin_mark(usage(1), {"1": MAIN}) == ""
+    assert origin_mark(usage(1, 2), {"1": by_name, "2": MAIN}) == ""
+    assert origin_mark(usage(1, 2), {"1": by_name, "2": NOBODY}) == "branch by session name"
+    assert origin_mark(usage(1), {"1": NOBODY}) == origin_mark(usage(1), {}) == "branch unknown"
+
+
+def test_each_resource_of_an_addition_has_its_own_mark() -> None:
+    """One proved resource is no proof for another one of the same action."""
+    by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
+    other = replace(usage(2), need=replace(NEED, permission=Permission("sqs:CreateQueue", "arn:aws:sqs:x:1:mine")))
+    assert origin_marks([usage(1), other], {"1": MAIN, "2": by_name}) == {
+        "branch by session name": ("arn:aws:sqs:x:1:mine",)
+    }
+    assert origin_marks([usage(1)], {"1": MAIN}) == {}
+
+
+def test_runs_that_nothing_proves_widen_no_pattern_beside_proved_ones() -> None:
+    by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
+    assert reviewed_runs({"1": MAIN, "2": by_name, "3": NOBODY, "4": FEATURE}) == {"1"}
+    assert reviewed_runs({"2": by_name, "3": NOBODY, "4": FEATURE}) == {"2", "3"}
 
 
 def test_a_run_without_what_most_runs_have_is_not_trusted() -> None:

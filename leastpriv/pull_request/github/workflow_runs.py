@@ -33,6 +33,9 @@ BY_SESSION_NAME = "branch by session name"
 """Mark of an origin that no login in the evidence proves."""
 BY_LOGIN = "branch by login, workflow run unknown"
 """Mark of an origin whose commit is not known."""
+OTHER_BRANCH = "run of another protected branch than the base"
+"""Mark of an origin whose commit is not on the base branch: who creates a branch that a rule for names protects, pushes
+its first commits without a review."""
 _GITHUB_PROVIDER = "token.actions.githubusercontent.com"
 _SERVER_PROVIDER = "/_services/token"
 """Identity providers of github.com and its enterprises, and of GitHub Enterprise Server (docs.github.com, "OpenID
@@ -116,7 +119,9 @@ class WorkflowRuns:
         if login.ref_name != workflow_run.head_branch:
             name = f"a session named {run.session}, a workflow run of {workflow_run.head_branch}"
             return Origin(Trust.UNTRUSTED, f"{name}, with a login of {login.ref_name}")
-        return origin
+        # A tag moves, and an unprotected branch has other commits than that of the workflow run.
+        is_proved = login.branch and (login.branch == self._base or self._is_protected(login.branch))
+        return origin if is_proved else replace(origin, mark=BY_SESSION_NAME)
 
     def _by_login(self, login: GitHubLogin | None) -> Origin:
         """Judges a session that names no workflow run by the branch of its login."""
@@ -125,7 +130,7 @@ class WorkflowRuns:
         if not login.branch:
             return Origin(Trust.UNKNOWN, "a login whose subject names no branch")
         if login.branch == self._base or self._is_protected(login.branch):
-            return Origin(Trust.TRUSTED, login.branch, mark=BY_LOGIN)
+            return Origin(Trust.TRUSTED, login.branch, BY_LOGIN if login.branch == self._base else OTHER_BRANCH)
         return Origin(Trust.UNTRUSTED, f"the branch {login.branch}, which is not protected")
 
     def _workflow_run(self, number: int) -> WorkflowRun | Origin:
@@ -173,7 +178,7 @@ class WorkflowRuns:
         if self._branch_contains(self._base, workflow_run.head_sha):
             return Origin(Trust.TRUSTED, self._base)
         if branch and self._is_protected(branch) and self._branch_contains(branch, workflow_run.head_sha):
-            return Origin(Trust.TRUSTED, branch)
+            return Origin(Trust.TRUSTED, branch, OTHER_BRANCH)
         return Origin(Trust.UNTRUSTED, f"the branch {branch}, which is not protected")
 
     def _branch_contains(self, branch: str, commit: str) -> bool:

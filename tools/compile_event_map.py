@@ -1,9 +1,9 @@
-"""Compiles AWS's service reference and our tables into the event map that ships with the package.
+"""Takes what AWS's service reference says of operations into `tools/facts/event_map/`.
 
     python tools/compile_event_map.py [REFERENCE]
 
 REFERENCE is an archive, a folder or an address of AWS's service reference (tools/service_reference.py). Writes one file
-for each service under `leastpriv/permissions/data/event_map/` and prints what changed.
+for each service and prints what changed; `compile_services.py` makes the facts that ship with the package of them.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 from api_models import Member, members_of, source_of
+from event_facts import REFERENCE, made_by
+from event_rules import event_by_rules
+from raw_tables import table
 from service_reference import Operation, ServiceReference, load
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, event_by_rules
-from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import made_by
+from leastpriv.permissions.event_table import Verdict
 
-FACTS = Path(__file__).parent / "facts"
-TARGET = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data" / "event_map"
 _TAGS_ITSELF = re.compile(r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging")
 _TAG_MEMBER = re.compile(
     r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
@@ -72,7 +70,7 @@ def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compil
             prefix, _, name = event.operation.partition(":")
             entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
             _add(entry, operation, client, event.operation, [mapped.action for mapped in event.actions], event.verdict)
-    for row in _rows("documented_inner"):
+    for row in table("documented_inner"):
         prefix, _, name = row["operation"].partition(":")
         for action in _spelled(row["actions"].split(",")):
             entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
@@ -126,7 +124,7 @@ def _primary(operation: Operation, mapped: Sequence[str], authorized: Sequence[s
 @cache
 def _primary_rows() -> Mapping[str, str]:
     """Operation -> its actions by comma; `-` where ours are right and the reference's are only checked besides."""
-    return {row["operation"]: row["actions"] for row in _rows("primary_actions")}
+    return {row["operation"]: row["actions"] for row in table("primary_actions")}
 
 
 def _spelled(actions: Sequence[str]) -> list[str]:
@@ -155,7 +153,7 @@ def _trigger(operation: str, action: str, members: Sequence[Member]) -> tuple[st
     """How an inner action is caused: (`add` or `keep`, parameters); no parameters where the cause is unknown."""
     if (operation, action) in _triggered_by_table():
         return "known", []
-    for row in _rows("inner_triggers"):
+    for row in table("inner_triggers"):
         if re.fullmatch(row["operations"], operation) and re.fullmatch(row["actions"], action):
             return row["mode"], [each for each in row["parameters"].split(",") if each]
     return "keep", _by_name(operation, action, members)
@@ -204,15 +202,6 @@ def _flat(name: str) -> str:
     return "".join(_words(name))
 
 
-@cache
-def _rows(name: str) -> tuple[Mapping[str, str], ...]:
-    """Rows of a table of `tools/facts/`."""
-    lines = [line for line in (FACTS / f"{name}.tsv").read_text(encoding="utf-8").splitlines() if line]
-    lines = [line for line in lines if not line.startswith("#")]
-    columns = lines[0].split("\t")
-    return tuple(dict(zip(columns, [*line.split("\t"), *[""] * len(columns)], strict=False)) for line in lines[1:])
-
-
 def _plain(entry: Compiled) -> dict[str, object]:
     """One operation as the file has it, without empty parts."""
     inner = {
@@ -231,7 +220,7 @@ def _plain(entry: Compiled) -> dict[str, object]:
 
 
 def _write(compiled: Mapping[str, Mapping[str, Compiled]]) -> None:
-    TARGET.mkdir(exist_ok=True)
+    REFERENCE.mkdir(exist_ok=True)
     texts = {}
     for prefix, operations in sorted(compiled.items()):
         rows = {name: row for name, entry in sorted(operations.items()) if (row := _plain(entry))}
@@ -240,18 +229,18 @@ def _write(compiled: Mapping[str, Mapping[str, Compiled]]) -> None:
                 f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}" for name, row in rows.items()
             )
             texts[f"{prefix}.json"] = f"{{\n{lines}\n}}\n"
-    for path in TARGET.glob("*.json"):
+    for path in REFERENCE.glob("*.json"):
         if path.name not in texts:
             path.unlink()
     for name, text in texts.items():
-        (TARGET / name).write_text(text, encoding="utf-8")
+        (REFERENCE / name).write_text(text, encoding="utf-8")
 
 
 def _read() -> dict[str, object]:
     """Operation -> row of the map as it is on disk."""
     return {
         f"{path.stem}:{name}": row
-        for path in sorted(TARGET.glob("*.json"))
+        for path in sorted(REFERENCE.glob("*.json"))
         for name, row in json.loads(path.read_text(encoding="utf-8")).items()
     }
 

@@ -16,11 +16,10 @@ from typing import Any
 
 import botocore
 import botocore.session
+from raw_tables import table
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import map_event
-from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import tags_of
+from leastpriv.permissions.event_table import facts_of, map_event
 
 _TAGGING = re.compile(r"\b(Tag[A-Z]\w*|AddTags\w*|CreateTags)\b")
 _MAY = re.compile(r"permissions?\b|authori[sz]")
@@ -52,7 +51,11 @@ def facts() -> Iterator[tuple[str, str, str]]:
 def about_tags(key: str, operation: Mapping[str, Any], members: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Sentences of a creating operation on a tagging action and permission."""
     tags = {name: member for name, member in members.items() if "tag" in name.lower()}
-    if not tags or tags_of(key) or not re.match("Create|Put|Register|Run|Start|Import|Request", key.partition(":")[2]):
+    if (
+        not tags
+        or facts_of(key).tags
+        or not re.match("Create|Put|Register|Run|Start|Import|Request", key.partition(":")[2])
+    ):
         return
     texts = [operation.get("documentation", ""), *(member.get("documentation", "") for member in tags.values())]
     for sentence in (each for text in texts for each in sentences(text)):

@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from api_models import source_of
+from event_facts import imported_tags
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.permissions.property_rules import deciding_properties, kind_of, words_of
+from leastpriv.permissions.service_facts import ResourceType
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
 OPERATIONS = Path(__file__).parent / "facts" / "terraform_operations.tsv.gz"
@@ -264,7 +266,7 @@ def _tags_of_the_type(row: Row) -> tuple[list[str], set[str]]:
     return (fitting, {*row.tags} - {*fitting}) if fitting else (row.tags, set())
 
 
-def _types(action: str) -> Sequence[catalog.ResourceType]:
+def _types(action: str) -> Sequence[ResourceType]:
     known = catalog.action(action)
     return known.resource_types if known else ()
 
@@ -278,10 +280,10 @@ def _of_operation(name: str) -> tuple[Sequence[str], Sequence[str]]:
         return (), ()
     actions = [known for mapped in event.actions if (known := catalog.spelling(mapped.action))]
     facts = facts_of(event.operation)
-    actions += [action for action, (mode, *parameters) in facts.inner.items() if mode == "add" and not parameters]
-    if facts.roles:
+    actions += [each.action for each in facts.triggers if not each.parameter]
+    if facts.passes_role:
         actions.append("iam:PassRole")
-    return actions, tuple(facts.tags)
+    return actions, imported_tags(event.operation)
 
 
 def _known(entries: Iterable[str], kind: str, left_out: Counter[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import botocore
+from raw_tables import table
 from service_reference import ServiceReference, load
 from trail_events import (
     Answer,
@@ -44,9 +45,7 @@ from trail_events import (
 )
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import facts_of, map_event, triggers_of
-from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import implied_facts, tags_of
+from leastpriv.permissions.event_table import facts_of, map_event
 from leastpriv.permissions.mapping import actions_of_operation
 from leastpriv.permissions.visibility import DOCUMENTATION
 
@@ -324,12 +323,9 @@ def is_triggered(operation: str, action: str, members: Mapping[str, bool]) -> bo
     """Whether the mapping knows which parameter of the operation causes the action."""
     facts = facts_of(operation)
     if action == "iam:PassRole":
-        forms = set(implied_facts(operation).roles.values())
-        return bool(forms) or facts.roles == "key" or members.get(operation, False)
-    mode, *parameters = facts.inner.get(action, ("keep",))
-    if parameters or mode == "add" or action in facts.tags:
-        return True
-    return any(row["action"] == action for row in (*triggers_of(operation), *tags_of(operation)))
+        return bool(facts.roles) or facts.passes_role == "key" or members.get(operation, False)
+    named = (each.action for each in facts.triggers), (rule.action for rule in facts.tags)
+    return bool(facts.inner.get(action)) or any(action in names for names in named)
 
 
 @cache

@@ -6,9 +6,11 @@ A wildcard entry is one grant, with the catalogue actions that it grants and tho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import structs
 
 from leastpriv.diff.statement_coverage import catalogue_actions
 from leastpriv.evidence.models import Evidence
@@ -169,10 +171,10 @@ def _grants_part(statement: Statement, need: Need, principal: str, region: str) 
     if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
     other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
-    permission = replace(need.permission, resource=other)
+    permission = structs.replace(need.permission, resource=other)
     return (
         bool(other)
-        and grants(statement, replay_request(replace(need, permission=permission), principal, region)) != "no"
+        and grants(statement, replay_request(structs.replace(need, permission=permission), principal, region)) != "no"
     )
 
 

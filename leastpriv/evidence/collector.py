@@ -256,7 +256,9 @@ class UsageCollector:
         permission = need.permission
         if permission.resource == "*":
             return need
-        seen = self._resources.setdefault(permission.action, set())
+        seen = self._resources.get(permission.action)
+        if seen is None:
+            seen = self._resources[permission.action] = set()
         if permission.resource in seen or len(seen) < _MOST_RESOURCES_PER_ACTION:
             seen.add(permission.resource)
             return need
@@ -265,7 +267,7 @@ class UsageCollector:
                 seen.add(parent)
                 break
         folded = Permission(permission.action, parent, permission.conditions)
-        return replace(need, permission=folded, derivation="folded: too many resources", exact=False)
+        return structs.replace(need, permission=folded, derivation="folded: too many resources", exact=False)
 
 
 def _parents(resource: str) -> Iterable[str]:
@@ -289,16 +291,15 @@ def _usages(groups: Mapping[GroupKey, CallTotals], runs: _RunIds) -> list[Usage]
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
     usages = [
-        replace(_usage(need, outcome, tally, runs), doubt=told if outcome is Outcome.UNKNOWN else "")
+        _usage((need, outcome), tally, runs, told if outcome is Outcome.UNKNOWN else "")
         for (need, outcome, told), tally in merged.items()
     ]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
-def _usage(need: Need, outcome: Outcome, tally: CallTotals, runs: _RunIds) -> Usage:
+def _usage(used: tuple[Need, Outcome], tally: CallTotals, runs: _RunIds, doubt: str) -> Usage:
     return Usage(
-        need=need,
-        outcome=outcome,
+        *used,
         count=tally.count,
         first_seen=tally.first,
         last_seen=tally.last,
@@ -310,6 +311,7 @@ def _usage(need: Need, outcome: Outcome, tally: CallTotals, runs: _RunIds) -> Us
         forwarded_by=tuple(sorted(tally.forwarded)),
         direct=tally.direct,
         made=tuple(sorted(tally.made)),
+        doubt=doubt,
     )
 
 
@@ -327,6 +329,8 @@ class PrincipalCollectors:
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._names: dict[str, str] = {}
         """ARN without the path -> ARN with the longest path seen: a session ARN has no role path."""
+        self._short_names: dict[str, str] = {}
+        """ARN -> ARN without the path."""
         self._keys = IssuedKeys()
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
@@ -352,11 +356,15 @@ class PrincipalCollectors:
 
     def _without_path(self, arn: str) -> str:
         """Returns the ARN without its path, under which all calls of a role are counted; names are unique."""
+        known_short = self._short_names.get(arn)
+        if known_short:
+            return known_short
         head, _, name = arn.rpartition("/")
         short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
         known = self._names.get(short)
         if known is None or len(arn) > len(known):
             self._names[short] = arn
+        self._short_names[arn] = short
         return short
 
     def close(self, shared: list[Gap] | None = None) -> Iterator[tuple[str, Evidence]]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
 from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
 from leastpriv.evidence.models import CallTotals, GroupKey
@@ -75,7 +77,7 @@ def with_path(need: Need, paths: Mapping[str, str]) -> Need:
     arn = paths.get(need.permission.resource) if need.derivation in _WITHOUT_PATH else None
     if arn is None:
         return need
-    return replace(need, permission=replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE)
+    return structs.replace(need, permission=structs.replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE)
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
@@ -110,7 +112,7 @@ def _sum(pattern: str, usages: Sequence[Usage]) -> Usage:
     runs = {run: usage.first_seen for usage in sorted(usages, key=lambda usage: usage.first_seen) for run in usage.runs}
     return replace(
         first,
-        need=replace(first.need, permission=replace(first.need.permission, resource=pattern)),
+        need=structs.replace(first.need, permission=structs.replace(first.need.permission, resource=pattern)),
         count=sum(usage.count for usage in usages),
         first_seen=min(usage.first_seen for usage in usages),
         last_seen=max(usage.last_seen for usage in usages),

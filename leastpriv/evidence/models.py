@@ -145,5 +145,4 @@ _MOST_IDS = 1_000
 
 
 def _union(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    new = [each for each in others if each not in known]
-    return (*known, *new) if new else known
+    return known if known == others else tuple(dict.fromkeys((*known, *others)))

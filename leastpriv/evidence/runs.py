@@ -173,7 +173,10 @@ def _parts(spans: Iterable[_Span], separation: timedelta = RUN_SEPARATION) -> It
     """Splits spans where none of them lasts for longer than the separation."""
     part: list[_Span] = []
     last = datetime.max.replace(tzinfo=UTC)
-    for span in sorted(spans, key=lambda span: (span.first, span.last)):
+    ordered = list(spans)
+    if len(ordered) > 1:
+        ordered.sort(key=lambda span: (span.first, span.last))
+    for span in ordered:
         if part and span.first - last > separation:
             yield part
             part = []
@@ -259,7 +262,10 @@ class IssuedKeys:
             self._is_whole = False
         else:
             signed.count += 1
-            signed.first, signed.last = min(signed.first, call.time), max(signed.last, call.time)
+            if call.time < signed.first:
+                signed.first = call.time
+            elif call.time > signed.last:
+                signed.last = call.time
         if (
             call.name in (_ASSUME_ROLE, _SCOPE)
             and call.source == "sts.amazonaws.com"

@@ -143,7 +143,7 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
     root = workspace.resolve()
     if not path.parts or path.is_absolute():
         raise InputError(f"The input {input_name} is {value!r}: write a path relative to the repository's root.")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Cf"} for character in value):
+    if not value.isprintable() and any(unicodedata.category(each) in {"Cc", "Cs", "Cf"} for each in value):
         raise InputError(f"The input {input_name} is {value!r}: remove the characters that do not show.")
     if ".git" in (part.lower() for part in path.parts):
         raise InputError(f"The input {input_name} is {value!r}: files of git itself are out of bounds.")

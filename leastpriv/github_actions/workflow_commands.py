@@ -135,5 +135,6 @@ class Console:
 
 
 def _printable(text: str) -> str:
-    characters = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return "".join(characters).replace("##[", "## [")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text.replace("##[", "## [")

@@ -21,6 +21,7 @@ from leastpriv.models import Call
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
+from leastpriv.permissions.service_facts import ActionType, ResourceTemplate, Variable
 
 MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
@@ -51,6 +52,9 @@ _DERIVATIONS: Mapping[int, str] = {
 _CALLER = "<caller>"
 _COLONS = 5
 """Between the fields of an ARN."""
+_SEPARATOR = re.compile("[/:]")
+_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
+_FIELD = re.compile(r"\{([\w-]+)\}")
 PLAIN_KEYS = frozenset({"name", "names", "id", "ids", "identifier", "identifiers"})
 """Keys that count only as the request's own members: deeper ones may be about something else."""
 
@@ -63,51 +67,6 @@ class Resource(Struct, frozen=True, gc=False):
     exact: bool
     fits: bool = False
     """It was found by its type, or made of a name without separators: it surely fits its action."""
-
-
-class Variable(Struct, frozen=True, gc=False):
-    """Which keys of a request fill one variable of a resource type's ARN template; with their plurals."""
-
-    name: str
-    same: Mapping[str, str]
-    """Key that surely fills it -> transform of its text."""
-    stem: frozenset[str] = frozenset()
-    kind: frozenset[str] = frozenset()
-    plain: frozenset[str] = frozenset()
-    nouns: frozenset[str] = frozenset()
-    """What the event has to be about for `plain` to count."""
-    vague: bool = False
-    """It says nothing of its own, like `${ResourceId}`."""
-    wanted: frozenset[str] = frozenset()
-    """All of these keys."""
-
-
-class ResourceTemplate(Struct, frozen=True, gc=False):
-    """A resource type of a service and what fills its ARN template."""
-
-    name: str
-    """As the catalogue has it."""
-    arn: str
-    variables: tuple[Variable, ...] = ()
-    own_names: tuple[tuple[str, str], ...] = ()
-    """(variable, regular expression) of names that only AWS gives: their ARNs have no account."""
-    simple: bool = False
-    """A name without separators always gives an ARN of this type."""
-
-
-class ActionType(Struct, frozen=True, gc=False):
-    """A resource type of one action."""
-
-    template: ResourceTemplate
-    required: bool
-    end: str = ""
-    """What a policy writes behind the ARN: `:*` of a log group."""
-    defaults: Mapping[str, tuple[str, ...]] = {}
-    """Variable -> what AWS takes where the request does not name it."""
-    choices: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, value, `this`, `other` or `only`): what decides whether the type is meant."""
-    other_keys: frozenset[str] = frozenset()
-    """Keys by which a request means resources of the type without naming them."""
 
 
 class Named(Struct, frozen=True, gc=False):
@@ -264,7 +223,9 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     arn = _joined(pieces, chosen) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
         return Resource(arn, IN_PART if likeness <= NameMatch.PLAIN else _LIKE_IN_PART, False)
-    is_simple = template.simple and chosen[0].isascii() and chosen[0].replace("-", "").replace("_", "").isalnum()
+    is_simple = template.simple
+    for text in chosen if is_simple else ():
+        is_simple = is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
     return Resource(arn, _DERIVATIONS[likeness], likeness <= NameMatch.PLAIN, is_simple)
 
 
@@ -278,7 +239,7 @@ def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
 
 
 def _without_prefix(text: str, before: str) -> str:
-    return text.removeprefix(re.split("[/:]", before)[-1])
+    return text.removeprefix(_SEPARATOR.split(before)[-1])
 
 
 @lru_cache(maxsize=16_384)
@@ -330,9 +291,8 @@ def may_be_whole(kind: ActionType, request: CallRequest) -> bool:
 
 
 def _has_key(variable: Variable, request: CallRequest) -> bool:
-    for key in request.keys:
-        if key in variable.same or key in variable.stem or key in variable.kind:
-            return True
+    if not variable.sure.isdisjoint(request.keys):
+        return True
     return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
 
 
@@ -350,7 +310,7 @@ def is_chosen(kind: ActionType, request: CallRequest) -> bool:
 def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
     parameter, wanted, means = choice
     named = request.outer if means == "only" else request.values
-    values = [re.split("[/:]", text)[-1] for key, text in named if key == parameter]
+    values = [_SEPARATOR.split(text)[-1] for key, text in named if key == parameter]
     if means == "only":
         return bool(values) and wanted in ("*", *values)
     return all(value == wanted for value in values or [wanted]) == (means == "this")
@@ -382,11 +342,11 @@ def _partition(principal: str) -> str:
 
 def from_uri(call: Call, template: str) -> Resource:
     """Fills a template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`, by member names."""
-    named = {re.sub(r"[^a-z0-9]", "", key): value for key, value in reversed(request_values(call.parameters))}
+    named = {_NOT_ALPHANUMERIC.sub("", key): value for key, value in reversed(request_values(call.parameters))}
     open_names = []
 
     def value(match: re.Match[str]) -> str:
-        name = re.sub(r"[^a-z0-9]", "", match[1].lower())
+        name = _NOT_ALPHANUMERIC.sub("", match[1].lower())
         fixed = {"partition": partition(call), "region": call.region}.get(name)
         if fixed or name in named:
             return fixed or escape_observed(quote(named[name], safe="") if "arn" in name else named[name])
@@ -395,7 +355,7 @@ def from_uri(call: Call, template: str) -> Resource:
 
     # The URI of version 2 begins with /v2, the resource does not
     # (https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html, read 2026-11-24).
-    filled = re.sub(r"\{([\w-]+)\}", value, template.replace("::/v2/", "::/"))
+    filled = _FIELD.sub(value, template.replace("::/v2/", "::/"))
     return Resource(filled, "URI of the operation, filled from the request", not open_names)
 
 

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.event_table import Verdict
-from leastpriv.permissions.implied import ROLE_IN_TEXT, made_by
+from leastpriv.permissions.implied import ROLE_IN_TEXT
 from leastpriv.permissions.mapping import STATEMENT, EventPlan, plan_of
 from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_keys, key_of, request_values
 
@@ -47,8 +47,7 @@ def essential_call(call: Call) -> Call:
 def _request_keys(source: str, name: str) -> frozenset[str]:
     plan = plan_of(source, name)
     uris = [variable for _, mapped in plan.actions for variable in re.findall(r"\{([\w-]+)\}", mapped.resource)]
-    tagged = [made_by(plan.implies.operation, row["action"]) for row in plan.implies.tags]
-    places = [key.lower() for made in tagged for key in (made.region, made.under) if key]
+    places = [key.lower() for rule in plan.implies.tags for key in (rule.region, rule.under) if key]
     return plan.keys | _ALWAYS | {re.sub(r"[^a-z0-9]", "", uri.lower()) for uri in uris} | {*places}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,20 +18,19 @@ def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...
     return tuple(_rows(name, package))
 
 
-def _rows(name: str, package: str) -> Iterator[Mapping[str, str]]:
+def _rows(name: str, package: str) -> Sequence[Mapping[str, str]]:
     # Not by importlib.resources, which takes a third of Python's own start to load.
     room = Path(str(sys.modules[package].__file__)).parent
     plain = room / "data" / f"{name}.tsv"
     content = (
         plain.read_bytes() if plain.exists() else zlib.decompress(plain.with_suffix(".tsv.gz").read_bytes(), _GZIP)
     )
-    yield from read_rows(content.decode())
+    return read_rows(content.decode())
 
 
-def read_rows(text: str) -> Iterator[Mapping[str, str]]:
-    """Yield the rows of a table's text, missing trailing cells as empty strings."""
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    columns = next(lines).split("\t")
-    for line in lines:
-        cells = line.split("\t")
-        yield dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=True))
+def read_rows(text: str) -> Sequence[Mapping[str, str]]:
+    """Returns the rows of a table's text, missing trailing cells as empty strings."""
+    head, *lines = [line for line in text.splitlines() if line and line[0] != "#"]
+    columns = head.split("\t")
+    missing = "\t" * len(columns)
+    return [dict(zip(columns, (line + missing).split("\t"), strict=False)) for line in lines]

@@ -7,11 +7,11 @@ make it seldom does; where it does, CloudTrail shows an event of its own under t
 
 AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The role
 mostly stands in the request: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, nearly all
-under a key that says so; `data/roles.tsv` has the others.
+under a key that says so; `tools/facts/roles.tsv` has the others.
 
 Tags set while a thing is made: AWS checks the tagging action too, and CloudTrail has no event for it.
 
-Only where a page of AWS says so: `data/tags_on_create.tsv`. What the call makes: `data/made_types.tsv`.
+Only where a page of AWS says so: `tools/facts/tags_on_create.tsv`. What the call makes: `made_types.tsv`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from functools import cache, lru_cache
 from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
-from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
 from leastpriv.permissions.event_table import facts_of
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import CallRequest, Presence, key_in, noun_of, read_request, request_values
+from leastpriv.permissions.request import CallRequest, Presence, key_in, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import find_resources
+from leastpriv.permissions.service_facts import TagRule, facts_of_action
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
 ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
@@ -58,7 +57,7 @@ class ImpliedFacts:
     """Parameter, or `*` -> service that the role is passed to, by our table."""
     services: tuple[str, ...]
     """Those that AWS's service reference names."""
-    tags: tuple[Mapping[str, str], ...]
+    tags: tuple[TagRule, ...]
     tag_keys: frozenset[str]
 
 
@@ -66,20 +65,17 @@ class ImpliedFacts:
 def implied_facts(operation: str) -> ImpliedFacts:
     """Returns what calls of an operation (`lambda:CreateFunction`) need besides what their event names."""
     facts = facts_of(operation)
-    of_any = f"{operation.partition(':')[0]}:*"
-    compiled = {"*": "text"} if facts.roles == "text" else {}
-    forms = {**compiled, **_roles().get(of_any, {}), **_roles().get(operation, {})}
-    tags = tags_of(operation)
+    forms = facts.roles
     return ImpliedFacts(
         operation=operation,
         roles=forms,
         role_is_sure=any(form in ("arn", "text") for key, form in forms.items() if key != "*"),
         unnamed=tuple(key for key, form in forms.items() if form in ("profile", "unnamed")),
-        role_anywhere=facts.roles == "text",
-        passed_to=_passed_to().get(operation, {}),
-        services=facts.passed_to,
-        tags=tags,
-        tag_keys=frozenset(key_in(row["parameter"]) for row in tags),
+        role_anywhere=facts.passes_role == "text",
+        passed_to=facts.passed_to,
+        services=facts.services,
+        tags=facts.tags,
+        tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
     )
 
 
@@ -151,41 +147,21 @@ def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
     return facts.services
 
 
-@cache
-def _roles() -> Mapping[str, Mapping[str, str]]:
-    return _by_operation("roles", "form")
-
-
-@cache
-def _passed_to() -> Mapping[str, Mapping[str, str]]:
-    return _by_operation("passed_to", "service")
-
-
-def _by_operation(name: str, column: str) -> Mapping[str, Mapping[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for row in table(name):
-        found.setdefault(row["operation"], {})[row["parameter"].lower()] = row[column]
-    return found
-
-
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")
-_SHORTEST = 3
-"""Letters of a type's name that may stand in the name of what makes it."""
 _TYPE_AND_ID = 2
 """Parts of `agent/*`, which names nothing."""
-_TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
 
 
 def _tagging_needs(call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence) -> Iterator[Need]:
     """The tagging actions of a creating call that carries tags, on what it makes and nothing else."""
-    for row in facts.tags:
-        if not _carries_tags(call, row, presence):
+    for rule in facts.tags:
+        if not _carries_tags(call, rule, presence):
             continue
         name = facts.operation.partition(":")[2]
-        conditions = (Condition("StringEquals", row["condition"], (name,)),) if row["condition"] else ()
-        for resource in _tagged(call, facts.operation, row, request):
+        conditions = (Condition("StringEquals", rule.condition, (name,)),) if rule.condition else ()
+        for resource in _tagged(call, facts.operation, rule, request):
             yield Need(
-                permission=Permission(row["action"], resource.pattern, conditions),
+                permission=Permission(rule.action, resource.pattern, conditions),
                 basis=Basis.INFERRED,
                 derivation=resource.derivation,
                 because=f"{call.source.partition('.')[0]}:{call.name} sets tags on what it makes",
@@ -193,82 +169,40 @@ def _tagging_needs(call: Call, facts: ImpliedFacts, request: CallRequest, presen
             )
 
 
-def _carries_tags(call: Call, row: Mapping[str, str], presence: Presence) -> bool:
-    if row["action"] == "ec2:CreateTags" and _specifications(call, row["parameter"]):
+def _carries_tags(call: Call, rule: TagRule, presence: Presence) -> bool:
+    if rule.action == "ec2:CreateTags" and _specifications(call, rule.parameter):
         return True
-    return presence.has(row["parameter"]) if row["empty"] == "yes" else presence.is_filled(row["parameter"])
+    return presence.has(rule.parameter) if rule.empty else presence.is_filled(rule.parameter)
 
 
-@lru_cache(maxsize=16_384)
-def tags_of(operation: str) -> tuple[Mapping[str, str], ...]:
-    """Rows of the table for one operation (`ecs:RunTask`); empty for an operation that tags or reads."""
-    prefix, _, name = operation.partition(":")
-    if _TAGS_ITSELF.match(name):
-        return ()
-    rows = (*_rows().get(operation, ()), *_rows().get(f"{prefix}:*", ()))
-    known = {row["action"] for row in rows}
-    return (
-        *rows,
-        *(
-            _compiled(parameter, action)
-            for action, held in facts_of(operation).tags.items()
-            for parameter in held
-            if action not in known
-        ),
-    )
-
-
-def _compiled(parameter: str, action: str) -> Mapping[str, str]:
-    """A row of the event map in the form of the table."""
-    return {"parameter": parameter, "action": action, "condition": "", "resource": "", "empty": ""}
-
-
-@cache
-def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
-    found: dict[str, tuple[Mapping[str, str], ...]] = {}
-    for row in table("tags_on_create"):
-        found[row["operation"]] = (*found.get(row["operation"], ()), row)
-    return found
-
-
-def _tagged(call: Call, operation: str, row: Mapping[str, str], request: CallRequest) -> Iterator[Resource]:
-    if row["action"] == "ec2:CreateTags" and operation.startswith("ec2:"):
+def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> Iterator[Resource]:
+    if rule.action == "ec2:CreateTags" and operation.startswith("ec2:"):
         templates = _ec2_templates()
-        for kind in _specifications(call, row["parameter"]):
+        for kind in _specifications(call, rule.parameter):
             if kind in templates:
-                # Exact: a new thing has no id yet, and EC2 checks the request on `instance/*` itself (its refusals
+                # Exact: a new resource has no id yet, and EC2 checks the request on `instance/*` itself (its denials
                 # name that, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
                 yield Resource(wildcard(templates[kind], call), f"a new {kind}, as the request's tags say", True)
         return
-    if row["resource"]:
-        asked = from_uri(call, row["resource"].replace("{account}", call.account))
+    if rule.resource:
+        asked = from_uri(call, rule.resource.replace("{account}", call.account))
         yield structs.replace(asked, derivation="as AWS asks for it")
         return
-    made = made_by(operation, row["action"])
-    under = _under(call, row["action"], made)
+    under = _under(call, rule)
     if under:
         yield under
         return
-    new, own = _about_the_new(call, made, request)
-    for resource in find_resources(new, tagged_facts(operation, row["action"]), own):
-        yield structs.replace(resource, exact=resource.exact or (made.asked and _is_named_in_part(resource)))
+    new, own = _about_the_new(call, rule, request)
+    for resource in find_resources(new, facts_of_action(rule.of, rule.types), own):
+        yield structs.replace(resource, exact=resource.exact or (rule.asked and _is_named_in_part(resource)))
 
 
-@lru_cache(maxsize=16_384)
-def tagged_facts(operation: str, action: str) -> ActionFacts:
-    """Returns what tells the resources that an operation makes and its tagging action is authorized on."""
-    made = made_by(operation, action)
-    # Which of several types is made the tables tell of the creating action.
-    by_creating = len(made.types) > 1 and {*made.types} <= {*_types(operation)}
-    return facts_of_action(operation if by_creating else action, made.types)
-
-
-def _about_the_new(call: Call, made: CreatedResource, request: CallRequest) -> tuple[Call, CallRequest]:
+def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Call, CallRequest]:
     """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
     if not made.region and not any(str(name).lower().startswith(_OTHERS) for name in call.parameters):
         return call, request
     named = {str(key).lower(): value for key, value in call.parameters.items()}
-    own = {re.sub("^target", "", key): value for key, value in named.items() if not key.startswith("source")}
+    own = {key.removeprefix("target"): value for key, value in named.items() if not key.startswith("source")}
     region = named.get(made.region.lower())
     new = structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
     return new, read_request(request.noun, own)
@@ -286,14 +220,14 @@ def _ec2_templates() -> Mapping[str, str]:
     return {arn.split(":", 5)[5].partition("/")[0]: arn for arn in arns}
 
 
-def _under(call: Call, action: str, made: CreatedResource) -> Resource | None:
-    """A thing whose ARN goes on from that of its parent: `listener/app/web/5…` gives `listener-rule/app/web/5…/*`."""
-    for key, value in request_values(call.parameters) if made.under else ():
+def _under(call: Call, rule: TagRule) -> Resource | None:
+    """A resource whose ARN continues that of its parent: `listener/app/web/5…` gives `listener-rule/app/web/5…/*`."""
+    for key, value in request_values(call.parameters) if rule.under else ():
         head, slash, path = escape_observed(value).partition("/")
-        if key == made.under.lower() and slash and value.startswith("arn:"):
-            pattern = f"{head.rpartition(':')[0]}:{made.types[0].partition('/')[0]}/{path}/*"
-            if fits(action, pattern):
-                return Resource(pattern, f"named in part by {key} of the request", made.asked)
+        if key == rule.under.lower() and slash and value.startswith("arn:"):
+            pattern = f"{head.rpartition(':')[0]}:{rule.types[0].partition('/')[0]}/{path}/*"
+            if fits(rule.action, pattern):
+                return Resource(pattern, f"named in part by {key} of the request", rule.asked)
     return None
 
 
@@ -301,48 +235,6 @@ def _is_named_in_part(resource: Resource) -> bool:
     """Whether the request names all but the id that AWS gives: `targetgroup/web/*`, not `targetgroup/*/*`."""
     path = resource.pattern.split(":", 5)[5].split("/")
     return len(path) > _TYPE_AND_ID and path[-1] == "*" and "*" not in path[:-1]
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedResource:
-    """What a creating operation makes."""
-
-    types: tuple[str, ...]
-    """Resource types in lower case; empty where nothing tells them apart."""
-    asked: bool = False
-    """AWS asks for `*` in place of the new thing's id (its refusals show it)."""
-    region: str = ""
-    """Key of the request that holds the new thing's region; empty where that is the call's."""
-    under: str = ""
-    """Key of the request that holds the ARN of the thing's parent, whose path its own goes on from."""
-
-
-@lru_cache(maxsize=4_096)
-def made_by(operation: str, tagging: str) -> CreatedResource:
-    """What an `operation` (`rds:CreateDBInstance`) makes of the types that its `tagging` action takes.
-
-    By `data/made_types.tsv`, the type with the operation's noun, or the only type that both actions take.
-    """
-    row = next((row for row in table("made_types") if row["operation"] == operation), None)
-    if row:
-        return CreatedResource(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
-    types = _types(tagging)
-    noun = noun_of(operation.partition(":")[2])
-    flat = {name: re.sub("resource$|[^a-z0-9]", "", name).removesuffix("s") for name in types}
-    named = [name for name in types if flat[name] == noun.removesuffix("s")]
-    common = [name for name in types if name in _types(operation)]
-    if named or len(common) == 1:
-        return CreatedResource(tuple(named or common))
-    # `CreateCustomRoutingAccelerator` makes an accelerator, `CreateFileSystemFromBackup` a file system.
-    within = [name for name in types if len(flat[name]) >= _SHORTEST and flat[name] in noun.partition("from")[0]]
-    longest = max((len(flat[name]) for name in within), default=0)
-    within = [name for name in within if len(flat[name]) == longest]
-    return CreatedResource(tuple(within if len(within) == 1 else types))
-
-
-def _types(action: str) -> tuple[str, ...]:
-    known = action_of(action)
-    return tuple(dict.fromkeys(kind.name.lower() for kind in known.resource_types)) if known else ()
 
 
 def _specifications(call: Call, parameter: str) -> tuple[str, ...]:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, facts_of, map_event, triggers_of
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.mapping import CallNeeds
 
 _MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
@@ -158,7 +157,7 @@ def _parse(action: str) -> _Name:
 
 
 _OF_ANY_CALL = frozenset({"iam:PassRole", "iam:CreateServiceLinkedRole"})
-"""Checked by any service that is handed a role or makes its own: data/roles.tsv and data/dependents.tsv."""
+"""Checked by any service that is handed a role or makes its own: the roles of operations, and data/dependents.tsv."""
 
 
 def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[str, ...]) -> tuple[str, ...]:
@@ -180,9 +179,10 @@ def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[s
 def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
     """All that may be checked besides; of AWS KMS anything, since any service may use a key in the caller's name."""
     yield from _OF_ANY_CALL
-    yield from facts_of(operation).inner
-    yield from (row["action"] for row in triggers_of(operation))
-    yield from (row["action"] for row in tags_of(operation))
+    facts = facts_of(operation)
+    yield from facts.inner
+    yield from (each.action for each in facts.triggers)
+    yield from (rule.action for rule in facts.tags)
     for action in (operation, *needed):
         yield from _dependents().get(action.lower(), ())
 

@@ -16,15 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
-from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import partition
-from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, facts_of, map_event, triggers_of
+from leastpriv.permissions.event_table import MappedEvent, Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs, tagged_facts
+from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
 from leastpriv.permissions.patterns import unescape
 from leastpriv.permissions.request import (
     CallRequest,
@@ -36,6 +35,7 @@ from leastpriv.permissions.request import (
     request_values,
 )
 from leastpriv.permissions.resources import find_resources
+from leastpriv.permissions.service_facts import ActionFacts, MappedAction, facts_of_action
 
 STATEMENT = re.compile(
     r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
@@ -94,8 +94,7 @@ def _part(call: Call, name: str, index: str) -> Call:
     return structs.replace(call, parameters=parameters, resources=listed)
 
 
-@dataclass(frozen=True, slots=True)
-class CallNeeds:
+class CallNeeds(Struct, frozen=True, gc=False):
     """What one call needs."""
 
     verdict: Verdict
@@ -109,7 +108,7 @@ class CallNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Trigger:
+class TriggeredAction:
     """An action that a parameter of the request causes, besides or instead of another."""
 
     parameter: str
@@ -125,7 +124,7 @@ class EventPlan:
     event: MappedEvent
     noun: str
     actions: tuple[tuple[ActionFacts, MappedAction], ...]
-    triggers: tuple[Trigger, ...]
+    triggers: tuple[TriggeredAction, ...]
     inner: tuple[tuple[str, tuple[str, ...]], ...]
     """Action that AWS may authorize inside, with the parameters any of which causes it; none: unknown."""
     implies: ImpliedFacts
@@ -147,17 +146,15 @@ def plan_of(source: str, name: str) -> EventPlan:
     event = map_event(source, name)
     facts = facts_of(event.operation)
     second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
-    triggers = triggers_of(event.operation)
-    names = [mapped.action for mapped in event.actions] + [row["action"] for row in triggers]
+    names = [mapped.action for mapped in event.actions] + [each.action for each in facts.triggers]
     implied = implied_facts(event.operation)
-    inner = tuple((action, tuple(parameters)) for action, (_, *parameters) in facts.inner.items())
-    asked = [row["parameter"] for row in (*triggers, *implied.tags)] + [
-        each for _, parameters in inner for each in parameters
-    ]
+    inner = tuple(facts.inner.items())
+    asked = [each.parameter for each in facts.triggers] + [rule.parameter for rule in facts.tags]
+    asked += [each for _, parameters in inner for each in parameters]
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
         *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys_read()),
-        *(key for row in implied.tags for key in tagged_facts(event.operation, row["action"]).keys_read()),
+        *(key for rule in facts.tags for key in facts_of_action(rule.of, rule.types).keys_read()),
     }
     is_read_whole = implied.role_anywhere or "*" in implied.roles or event.verdict is Verdict.BY_REQUEST
     return EventPlan(
@@ -165,9 +162,8 @@ def plan_of(source: str, name: str) -> EventPlan:
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
         triggers=tuple(
-            Trigger(row["parameter"], facts_of_action(found), row["mode"] == "instead", row["replaces"])
-            for row in triggers
-            if (found := catalog.spelling(row["action"]))
+            TriggeredAction(each.parameter, facts_of_action(each.action), bool(each.replaces), each.replaces)
+            for each in facts.triggers
         ),
         inner=inner,
         implies=implied,
@@ -175,8 +171,10 @@ def plan_of(source: str, name: str) -> EventPlan:
         shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
-        trigger_keys=_keys_of([row["parameter"] for row in triggers]),
-        inner_keys=None if facts.roles == "text" else _keys_of([each for _, own in inner for each in own or ("",)]),
+        trigger_keys=_keys_of([each.parameter for each in facts.triggers]),
+        inner_keys=None
+        if facts.passes_role == "text"
+        else _keys_of([each for _, own in inner for each in own or ("",)]),
     )
 
 
@@ -212,9 +210,7 @@ def needs_of(call: Call) -> CallNeeds:
 
 
 def _each_once(needs: Sequence[Need]) -> tuple[Need, ...]:
-    if len({(need.permission.action, need.permission.resource) for need in needs}) == len(needs):
-        return tuple(needs)
-    return tuple(dict.fromkeys(needs))
+    return tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
 
 
 _LONGEST_ARN = 2_048

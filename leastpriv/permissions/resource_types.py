@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
@@ -17,7 +16,9 @@ from leastpriv.permissions.patterns import (
     resource_overlaps,
     unescape,
 )
+from leastpriv.permissions.service_facts import Action, ResourceType, rules_of
 
+action_of = catalog.action
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A variable of an ARN template, `${QueueName}`."""
 _PLACES = frozenset({"Partition", "Region", "Account"})
@@ -44,7 +45,7 @@ def fits(action: str, resource: str) -> bool:
     for kind in known.resource_types:
         if _can_be(prefix, kind, resource) and not _is_another(known, prefix, resource):
             return True
-    return any(shape_overlaps(template, resource) for template in _uris(known.name))
+    return any(shape_overlaps(template, resource) for template in rules_of(known.name).arns)
 
 
 _STAND_INS = {1: "aws", 3: "us-east-1", 4: "111122223333", 5: "placeholder"}
@@ -64,7 +65,7 @@ def _with_stand_ins(resource: str) -> str:
     return result + resource[at:]
 
 
-def _can_be(prefix: str, kind: catalog.ResourceType, resource: str) -> bool:
+def _can_be(prefix: str, kind: ResourceType, resource: str) -> bool:
     """Whether a pattern can name a resource of a type, in any form of its ARN."""
     for template in (kind.arn, *_forms(prefix, kind.name)):
         if shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource):
@@ -96,7 +97,7 @@ def _texts(prefix: str, kind: str) -> Mapping[str, re.Pattern[str]]:
     return {row["variable"]: re.compile(row["text"], re.DOTALL) for row in sorted(rows, key=lambda row: row["type"])}
 
 
-def _is_another(action: catalog.Action, prefix: str, resource: str) -> bool:
+def _is_another(action: Action, prefix: str, resource: str) -> bool:
     """Whether a whole ARN is of other types of the service only: a volume has the shape of no instance."""
     if has_wildcard(resource):
         return False
@@ -141,23 +142,6 @@ def with_any_path(arn: str) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def action_of(name: str) -> catalog.Action | None:
-    """The catalogue's action; a cell of AWS's page that holds two ARNs of one type gives two (13 types, 2026-10)."""
-    known = catalog.action(name)
-    if known is None:
-        return None
-    kinds = [replace(kind, arn=arn) for kind in known.resource_types for arn in kind.arn.split(", ")]
-    return replace(known, resource_types=tuple(kinds))
-
-
-@cache
-def _uris(action: str) -> tuple[str, ...]:
-    """Templates of the events table; the catalogue lacks some resources of API Gateway (`/apis`, 2026-10)."""
-    rows = (row for row in table("events") if row["resource"] and row["actions"] == action)
-    return tuple(re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/")) for row in rows)
-
-
-@lru_cache(maxsize=16_384)
 def _type_names(action: str) -> frozenset[str]:
     """Names of an action's resource types in lower case."""
     known = action_of(action)
@@ -195,7 +179,7 @@ def _shape_overlaps(template: str, resource: str) -> bool:
     return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
 
 
-def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
+def is_of(action: Action, prefix: str, arn: str) -> bool:
     """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
     if not is_whole_arn(arn):
         return False
@@ -230,24 +214,13 @@ _Form = tuple[str, str, _TextRules, int]
 """A type in lower case, a template of its ARNs, its rules, its characters that are no variable."""
 
 
-@lru_cache(maxsize=4_096)
 def is_named_when_meant(action: str, kind: str) -> bool:
     """Whether the record of a call that was authorised on a resource of this type, in lower case, would name it.
 
-    So that a call whose record names another resource was authorised on that one alone (`named_when_meant.tsv`).
+    So that a call whose record names another resource was authorised on that one alone.
     """
-    prefix, _, name = action.partition(":")
-    rows = [row for row in table("named_when_meant") if row["prefix"] == prefix]
-    choices = table("type_choices")
-    return any(_is_for(row["actions"], name) and kind in (row["types"] or kind).split(",") for row in rows) or any(
-        (row["prefix"], row["type"], row["action"]) == (prefix, kind, name) for row in choices
-    )
-
-
-def _is_for(actions: str, name: str) -> bool:
-    """Whether a row is for an action: of those that it names, or of all but those behind a `-`; none: of all."""
-    named = actions.removeprefix("-").split(",") if actions else []
-    return (name in named) is not actions.startswith("-") if named else True
+    rules = rules_of(action).types.get(kind)
+    return rules is not None and rules.named_when_meant
 
 
 @cache
@@ -278,12 +251,10 @@ def services_of_arns(prefix: str) -> frozenset[str]:
     return frozenset("*" if "$" in field or "*" in field else field for field in fields)
 
 
-@lru_cache(maxsize=16_384)
 def end_of(action: str, kind: str) -> str:
     """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log group, mostly."""
-    prefix, _, name = action.partition(":")
-    rows = (row for row in table("arn_ends") if (row["prefix"], row["type"]) == (prefix, kind))
-    return next((row["end"] for row in rows if not row["actions"] or name in row["actions"].split(",")), "")
+    rules = rules_of(action).types.get(kind)
+    return rules.end if rules else ""
 
 
 def is_of_type(prefix: str, text: str, kind: str) -> bool:
@@ -333,20 +304,18 @@ def ends_in_a_word(arn: str) -> bool:
 def is_of_other_form(prefix: str, arn: str) -> bool:
     """Whether an ARN has a form that the catalogue lacks, like ECS's service ARNs without their cluster."""
     kinds = types_of_arn(prefix, arn)
-    own = [
-        template for kind in catalog.resource_types(prefix) if kind.name in kinds for template in kind.arn.split(", ")
-    ]
+    own = [kind.arn for kind in catalog.resource_types(prefix) if kind.name in kinds]
     return bool(kinds) and not any(_template_regex(template).fullmatch(arn) for template in own)
 
 
 @cache
-def _templates(prefix: str) -> tuple[tuple[catalog.ResourceType, str], ...]:
+def _templates(prefix: str) -> tuple[tuple[ResourceType, str], ...]:
     """Every form of the ARNs of every type of a service."""
-    return tuple(
-        (kind, template)
-        for kind in catalog.resource_types(prefix)
-        for template in (*kind.arn.split(", "), *_forms(prefix, kind.name))
+    kinds = catalog.resource_types(prefix)
+    forms = (
+        (kind, form) for kind in {each.name: each for each in kinds}.values() for form in _forms(prefix, kind.name)
     )
+    return (*((kind, kind.arn) for kind in kinds), *forms)
 
 
 @cache

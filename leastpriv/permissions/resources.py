@@ -16,10 +16,8 @@ from urllib.parse import unquote
 from msgspec import structs
 
 from leastpriv.models import Call
-from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
-    ActionType,
     Resource,
     fill,
     fill_with,
@@ -46,6 +44,7 @@ from leastpriv.permissions.resource_types import (
     variables_of_arn,
     with_open_parts,
 )
+from leastpriv.permissions.service_facts import ActionFacts, ActionType, facts_of_action
 
 _WITH_ENDS = ("logs", "secretsmanager")
 """Services whose ARNs policies write with another end than records."""

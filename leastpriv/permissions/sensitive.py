@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
@@ -68,9 +69,9 @@ def _reason(facts: str, name: str) -> str:
 @cache
 def _rows_by_service(facts: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
     """Return the rows of a table by the service of their patterns, `*` for any service."""
-    rows: dict[str, list[Mapping[str, str]]] = {}
+    rows: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in table(facts):
-        rows.setdefault(row["pattern"].partition(":")[0].lower(), []).append(row)
+        rows[row["pattern"].partition(":")[0]].append(row)
     return rows
 
 

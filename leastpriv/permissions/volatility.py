@@ -169,17 +169,26 @@ def is_open_anyway(resource: str) -> bool:
 
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
-    return next((row for row in _rows(prefix, variable) if _is_about(row, prefix, resource, variable, text)), {})
+    for regex, row in _rows(prefix, variable):
+        if regex.fullmatch(text) and (not row["type"] or row["type"] in _kinds(prefix, resource, variable)):
+            return row
+    return _NO_ROW
 
 
-def _is_about(row: Mapping[str, str], prefix: str, resource: str, variable: str, text: str) -> bool:
-    kinds = {name.lower() for name, parts in parts_of_arn(prefix, resource) if variable in {each[0] for each in parts}}
-    return (not row["type"] or row["type"] in kinds) and re.fullmatch(row["text"] or ".*", text, re.DOTALL) is not None
+_NO_ROW: Mapping[str, str] = {}
+
+
+def _kinds(prefix: str, resource: str, variable: str) -> set[str]:
+    """Resource types, in lower case, that a resource may be of by a template with a variable."""
+    return {
+        name.lower() for name, parts in parts_of_arn(prefix, resource) if any(variable == each[0] for each in parts)
+    }
 
 
 @lru_cache(maxsize=4_096)
-def _rows(prefix: str, variable: str) -> tuple[Mapping[str, str], ...]:
-    return tuple(row for row in table("volatile") if row["prefix"] == prefix and row["variable"] in (variable, "*"))
+def _rows(prefix: str, variable: str) -> tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]:
+    rows = (row for row in table("volatile") if row["prefix"] == prefix and row["variable"] in (variable, "*"))
+    return tuple((re.compile(row["text"] or ".*", re.DOTALL), row) for row in rows)
 
 
 @lru_cache(maxsize=16_384)

@@ -11,6 +11,8 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import product
 
+from msgspec import structs
+
 from leastpriv.models import Condition, Permission
 from leastpriv.permissions.patterns import escape_observed, has_variable, resource_covers, resource_overlaps, unescape
 from leastpriv.policy.conditions import (
@@ -63,7 +65,9 @@ def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
 def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadable: str) -> ConditionSet:
     """Builds the condition set of a Condition block; see `in_2012_spelling` for `variables`."""
     spelled = (
-        replace(each, key=each.key.lower(), values=tuple(in_2012_spelling(value, variables) for value in each.values))
+        structs.replace(
+            each, key=each.key.lower(), values=tuple(in_2012_spelling(value, variables) for value in each.values)
+        )
         for each in conditions
     )
     return ConditionSet(tuple(sorted(set(spelled))), unreadable)
@@ -87,7 +91,7 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
     )
     if alone or len(condition.values) < 2:
         return (condition,)
-    return tuple(replace(condition, values=(value,)) for value in condition.values)
+    return tuple(structs.replace(condition, values=(value,)) for value in condition.values)
 
 
 def _depends_on_effect(condition: Condition) -> bool:

@@ -56,7 +56,10 @@ class Node:
     def member_any_case(self, key: str) -> Member | None:
         """Returns the first member whose key is `key` in any case."""
         wanted = key.casefold()
-        return next((member for member in self.members if member.key.casefold() == wanted), None)
+        for member in self.members:
+            if member.key.casefold() == wanted:
+                return member
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def minified(node: Node) -> str:
 
 
 def _as_itself(text: str) -> str:
-    lone_surrogate = any("\ud800" <= char <= "\udfff" for char in text)
+    lone_surrogate = not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
     return json.dumps(text, ensure_ascii=lone_surrogate)
 
 

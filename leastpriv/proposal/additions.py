@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
@@ -140,7 +142,7 @@ def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
             bases = filter(None, (known.basis, change.basis))
             found[key] = replace(
                 known,
-                conditions=(replace(alone, values=values),),
+                conditions=(structs.replace(alone, values=values),),
                 usages=(*known.usages, *change.usages),
                 basis=_strongest(bases),
             )

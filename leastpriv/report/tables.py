@@ -85,7 +85,7 @@ def conditions_value(conditions: Sequence[Condition]) -> dict[str, dict[str, lis
 
 def time_value(time: datetime | None) -> str | None:
     """A time as CloudTrail writes it."""
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None
+    return f"{time.replace(tzinfo=None).isoformat(timespec='seconds')}Z" if time else None
 
 
 Row = Mapping[str, object]

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from msgspec import structs
+
 from leastpriv.aws.arns import same_arn, session_of
 from leastpriv.diff.compare import ReplayEffect, replay_need
 from leastpriv.errors import LeastprivError
@@ -260,7 +262,7 @@ def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
 def _usage(trial_denial: TrialDenial, now: datetime) -> Usage:
     """Returns a denial as usage; `mendable`, since the candidate does not allow it and a grant there resolves it."""
     denial = replace(trial_denial.denial, mendable=True, why="")
-    need = replace(trial_denial.need, basis=Basis.DENIED)
+    need = structs.replace(trial_denial.need, basis=Basis.DENIED)
     return Usage(need, Outcome.DENIED, 1, now, now, (), (), trial_denial.regions, denial, succeeded=False)
 
 

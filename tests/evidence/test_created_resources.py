@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from leastpriv.evidence.created_resources import created_by_own_runs, created_types, creating_usages
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
@@ -65,7 +66,7 @@ def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
     assert not created_by_own_runs([making, strange])(strange)
     once = replace(making, runs=("1",))
     assert not created_by_own_runs([once, using])(using)
-    elsewhere = replace(making, need=replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
+    elsewhere = replace(making, need=structs.replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
     assert not created_by_own_runs([elsewhere, using])(using)
 
 

@@ -11,9 +11,9 @@ from random import Random
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import map_event
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.request import key_in
 from leastpriv.permissions.resource_types import VARIABLE, own_variables
+from tests.fakes.tables import table
 
 _KEYS = (
     *("name", "id", "arn", "identifier", "resourceArn", "tags", "path", "key", "bucketName", "roleArn"),

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from leastpriv.models import Call
 from leastpriv.permissions.catalog import ResourceType
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.resource_types import VARIABLE, end_of, is_of_type, own_variables, variables_of_arn
+from tests.fakes.tables import table
 from tests.oracle.arn_variables import Likeness, Named, is_vague, keys_for, values_for
 from tests.oracle.request import RequestTexts, request_values
 

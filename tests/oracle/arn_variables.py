@@ -16,9 +16,9 @@ from enum import IntEnum
 from functools import lru_cache
 
 from leastpriv.permissions.catalog import ResourceType
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import is_of_type, own_variables
+from tests.fakes.tables import table
 from tests.oracle.request import RequestTexts
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from leastpriv.models import Call, Condition
-from leastpriv.permissions.fact_tables import table
+from tests.fakes.tables import table
 from tests.oracle.arn_templates import partition
 
 _NAME = re.compile(r"[a-z0-9.-]{1,128}")

@@ -24,12 +24,12 @@ from functools import cache, lru_cache
 from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
-from leastpriv.permissions.event_table import facts_of
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import serverless_transform
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import action_of, fits
+from tests.fakes.tables import table
 from tests.oracle.arn_templates import NAMED, Resource, from_uri, partition, wildcard
+from tests.oracle.event_table import facts_of
 from tests.oracle.request import Presence, RequestTexts, key_in, noun_of, request_values
 from tests.oracle.resources import resources_of
 

@@ -20,10 +20,10 @@ from msgspec import structs
 
 from leastpriv.models import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, facts_of, map_event, triggers_of
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import unescape
+from tests.fakes.tables import table
 from tests.oracle.condition_keys import shown_conditions
+from tests.oracle.event_table import MappedAction, MappedEvent, Verdict, facts_of, map_event, triggers_of
 from tests.oracle.implied import implied_needs, passes_unnamed_role
 from tests.oracle.request import Presence, RequestTexts, request_values, texts_of
 from tests.oracle.resources import resources_of

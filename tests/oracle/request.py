@@ -12,7 +12,7 @@ from functools import cache, cached_property, lru_cache
 from urllib.parse import unquote
 
 from leastpriv.models import Call, Outcome
-from leastpriv.permissions.fact_tables import table
+from tests.fakes.tables import table
 
 MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""

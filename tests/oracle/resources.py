@@ -18,7 +18,6 @@ from msgspec import structs
 
 from leastpriv.models import Call
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
 from leastpriv.permissions.resource_types import (
     action_of,
@@ -34,6 +33,7 @@ from leastpriv.permissions.resource_types import (
     variables_of_arn,
     with_open_parts,
 )
+from tests.fakes.tables import table
 from tests.oracle.arn_templates import (
     MOST_RESOURCES,
     Resource,
@@ -79,11 +79,11 @@ def resources_of(
     if _is_on_all(known.name, call):
         return (Resource("*", "AWS authorizes it on all resources alone", exact=True),)
     prefix = action.partition(":")[0]
-    known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
+    known = structs.replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
     texts = without(texts or texts_of(call.name, call.parameters), _told_only(known.name))
     chosen = tuple([kind for kind in known.resource_types if is_chosen(known.name, kind.name, texts)])
     if chosen and chosen != known.resource_types:
-        known = replace(known, resource_types=chosen)
+        known = structs.replace(known, resource_types=chosen)
     account = owner(prefix, texts.values)
     if account:
         call = structs.replace(call, account=account)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import needs_of
 from tests.fakes.calls import a_call
+from tests.fakes.tables import table
 
 
 def strange(event: str, *refused: str, parameters: dict[str, object] | None = None) -> tuple[str, ...]:

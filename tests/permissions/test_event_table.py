@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import MappedEvent, Verdict, facts_of, map_event
-from leastpriv.permissions.fact_tables import table
+from tests.fakes.tables import table
 
 
 def names(event: MappedEvent) -> set[str]:
@@ -136,6 +136,6 @@ def test_any_text_gets_an_answer_and_only_known_or_unverified_names(source: str,
         assert not re.search(r"[*?$\s]", "".join(names(found)))
 
 
-@pytest.mark.parametrize("service", ["a" * 2_000, "../event_map/sqs", ""])
+@pytest.mark.parametrize("service", ["a" * 2_000, "../services/sqs", ""])
 def test_a_service_name_that_no_file_can_have_has_no_facts(service: str) -> None:
     assert facts_of(f"{service}:CreateQueue") == facts_of("sqs:NoSuchOperation")

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
     NAMED_ANEW,
     NamePattern,
@@ -25,6 +24,7 @@ from leastpriv.permissions.generalize import (
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from leastpriv.permissions.volatility import WildcardPart
+from tests.fakes.tables import table
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"

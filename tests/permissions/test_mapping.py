@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from leastpriv.models import Basis
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
 from leastpriv.permissions.resource_types import fits
 from tests.fakes.calls import a_call
+from tests.fakes.tables import table
 
 
 def needs(service: str, name: str, parameters: Mapping[str, object] | None = None) -> CallNeeds:

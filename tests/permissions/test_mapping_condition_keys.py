@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.models import Call
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import needs_of
 from tests.fakes.calls import a_call
+from tests.fakes.tables import table
 
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 

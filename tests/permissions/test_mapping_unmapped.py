@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Gap, GapKind, Scope
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import scope_of_unmapped
 from leastpriv.proposal.guards.visibility import could_hide
+from tests.fakes.tables import table
 
 
 def hides(source: str, name: str, action: str, prefix: str = "") -> bool:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Outcome
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.request import Presence, read_request
 from tests.fakes.calls import a_call
+from tests.fakes.tables import table
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from msgspec import structs
 
 from leastpriv.permissions.event_table import Verdict, map_event
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.resource_types import fits
 from tests.fakes.calls import a_call
+from tests.fakes.tables import table
 
 HERE = "eu-west-1:111122223333"
 ORG = "arn:aws:organizations::111122223333"

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import (
     Visibility,
     carriers_of,
@@ -18,6 +17,7 @@ from leastpriv.permissions.visibility import (
     own_operations,
     visibility,
 )
+from tests.fakes.tables import table
 
 ACTIONS = [action for prefix in sorted(catalog.services()) for action in catalog.actions(prefix)]
 _CATALOGUE_OF_THE_TABLE = 22_000

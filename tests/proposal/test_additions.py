@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
@@ -34,7 +35,7 @@ def usage(action: str, resource: str, *, denied_by: DeniedBy | None = None, **ne
     basis = Basis.DENIED if denied_by else Basis.OBSERVED
     mendable = denied_by is DeniedBy.IDENTITY
     denial = Denial((action,), resource, ROLE, denied_by, False, mendable) if denied_by else None
-    found = replace(Need(Permission(action, resource), basis, "from the record"), **need)  # type: ignore[arg-type]
+    found = structs.replace(Need(Permission(action, resource), basis, "from the record"), **need)  # type: ignore[arg-type]
     outcome = Outcome.DENIED if denied_by else Outcome.ALLOWED
     return Usage(found, outcome, 1, TIME, TIME, ("17650001",), ("e",), ("eu-west-1",), denial)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Condition, Usage
@@ -42,8 +43,8 @@ def under(key: str, *values: str) -> tuple[Condition, ...]:
 
 def created_by(action: str, resource: str, *values: str, key: str = "ec2:CreateAction") -> Usage:
     found = usage(action, resource)
-    permission = replace(found.need.permission, conditions=under(key, *values))
-    return replace(found, need=replace(found.need, permission=permission))
+    permission = structs.replace(found.need.permission, conditions=under(key, *values))
+    return replace(found, need=structs.replace(found.need, permission=permission))
 
 
 def added(*usages: Usage) -> list[Change]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
@@ -257,7 +258,7 @@ def test_a_permission_with_several_bases_is_listed_once() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
     policy = document({"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}})
     passed = [usage("iam:PassRole", role), usage("iam:PassRole", f"{role}-2")]
-    again = replace(passed[0], need=replace(passed[0].need, because="another call hands it over"))
+    again = replace(passed[0], need=structs.replace(passed[0].need, because="another call hands it over"))
     expected = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
     assert [(each.permission.resource, each.statement is not None) for each in expected] == [
         (role, True),

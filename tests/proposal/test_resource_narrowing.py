@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from leastpriv.diff.compare import compare
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
@@ -134,7 +135,7 @@ def test_a_creating_action_counts_the_runs_that_used_its_resources() -> None:
 
 def part(action: str, resource: str, derivation: str) -> Usage:
     found = usage(action, resource, exact=False)
-    return replace(found, need=replace(found.need, derivation=derivation))
+    return replace(found, need=structs.replace(found.need, derivation=derivation))
 
 
 def test_a_stack_name_is_exact_and_a_similar_name_is_not() -> None:
@@ -154,7 +155,7 @@ def test_the_suffix_of_a_log_group_arn_is_no_wildcard() -> None:
 def test_a_role_name_is_exact_if_a_run_created_it_without_a_path() -> None:
     role, action = "arn:aws:iam::111122223333:role/worker", "iam:GetRole"
     using, making = usage(action, role), usage("iam:CreateRole", role, [0])
-    named = [replace(each, need=replace(each.need, derivation=NAMED)) for each in (using, making)]
+    named = [replace(each, need=structs.replace(each.need, derivation=NAMED)) for each in (using, making)]
     assert guards(draft(document(action), named[:1])) == {action: "unknown-resource"}
     assert onto(draft(document(action), named)) == {action: (role,)}
     in_vain = [named[0], replace(named[1], succeeded=False)]

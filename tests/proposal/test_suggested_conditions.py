@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
+
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Permission, Usage
 from leastpriv.policy.document import parse
@@ -52,9 +54,9 @@ def test_a_resource_that_names_its_region_and_a_global_service_need_no_condition
 
 def test_the_services_that_a_role_was_passed_to_are_suggested() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
-    states = replace(PASSED, values=("states.amazonaws.com",))
+    states = structs.replace(PASSED, values=("states.amazonaws.com",))
     both = [usage("iam:PassRole", PASSED, resource=role), usage("iam:PassRole", states, resource=role)]
-    together = replace(PASSED, values=("lambda.amazonaws.com", "states.amazonaws.com"))
+    together = structs.replace(PASSED, values=("lambda.amazonaws.com", "states.amazonaws.com"))
     assert offered({"Action": "iam:PassRole"}, *both) == [(("iam:PassRole",), together)]
 
 

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
+from msgspec import structs
 
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import Usage
@@ -173,5 +174,5 @@ def _change(change: Change, name: str) -> Change:
 
 
 def _usage(usage: Usage, name: str) -> Usage:
-    permission = replace(usage.need.permission, resource=name)
-    return replace(usage, need=replace(usage.need, permission=permission), events=(name,), runs=(name,))
+    permission = structs.replace(usage.need.permission, resource=name)
+    return replace(usage, need=structs.replace(usage.need, permission=permission), events=(name,), runs=(name,))

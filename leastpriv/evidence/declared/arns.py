@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
@@ -12,6 +11,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
+from leastpriv.permissions.service_facts import ResourceType
 from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions
 
 _PLACES = ("Partition", "Region", "Account")
@@ -73,11 +73,11 @@ class Arns:
             return target.name if is_name else UNKNOWN
         return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else UNKNOWN
 
-    def _all(self, kind: catalog.ResourceType) -> list[str]:
+    def _all(self, kind: ResourceType) -> list[str]:
         """The patterns of all resources of a type; API Gateway has two for some."""
-        return [self._filled(replace(kind, arn=arn), {}) for arn in kind.arn.split(", ")]
+        return [self._filled(kind, {})]
 
-    def _own(self, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
+    def _own(self, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARN of the resource itself, as one of its types."""
         if resource.arn:
             return [resource.arn]
@@ -96,7 +96,7 @@ class Arns:
             name = name.lstrip("/")
         return [self._filled(kind, {**values, chosen: name + _end_of_id(kind)})]
 
-    def _named(self, action: str, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
+    def _named(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type that the properties of a resource name or refer to."""
         found = self._referred(action, kind, resource)
         names = own_variables(kind.arn)
@@ -106,7 +106,7 @@ class Arns:
                 found.append(self._filled(kind, values))
         return found
 
-    def _referred(self, action: str, kind: catalog.ResourceType, resource: DeclaredResource) -> list[str]:
+    def _referred(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type in the properties, and of resources that these refer to."""
         prefix = action.partition(":")[0]
         found: list[str] = []
@@ -131,31 +131,31 @@ class Arns:
                 return text.rpartition("/")[2].rpartition(":")[2] if text.startswith("arn:") else text
         return UNKNOWN
 
-    def _filled(self, kind: catalog.ResourceType, values: Mapping[str, str]) -> str:
+    def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:
         place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
 
 
-def _end_of_id(kind: catalog.ResourceType) -> str:
+def _end_of_id(kind: ResourceType) -> str:
     prefix = kind.arn.split(":")[2]
     rows = table("named_ids", __package__)
     return next((row["end"] for row in rows if (row["prefix"], row["type"]) == (prefix, kind.name)), "")
 
 
-def is_given_id(kind: catalog.ResourceType) -> bool:
+def is_given_id(kind: ResourceType) -> bool:
     """Whether AWS gives the resources of a type an id, so that no name is in their ARN."""
     names = own_variables(kind.arn)
     return bool(names) and all(name.endswith("Id") for name in names) and not _end_of_id(kind)
 
 
-def _is_named_like(kind: catalog.ResourceType, declared: ResourceKind) -> bool:
+def _is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
     """Whether a type has the name of a declared one: `RestApis`, `aws_api_gateway_rest_api`."""
     name = _plain(kind.name).removesuffix("s")
     return len(name) > _SHORTEST and _plain(declared.name).endswith(name)
 
 
-def _is_open(kind: catalog.ResourceType) -> bool:
+def _is_open(kind: ResourceType) -> bool:
     return bool(own_variables(kind.arn))
 
 
@@ -181,9 +181,9 @@ def members(value: object) -> Iterator[tuple[str, object]]:
 
 
 @lru_cache(maxsize=4_096)
-def own_types(kind: ResourceKind) -> tuple[catalog.ResourceType, ...]:
+def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
     """Returns the resource types of the catalogue that a declared type makes, by the noun of its making actions."""
-    found: dict[str, catalog.ResourceType] = {}
+    found: dict[str, ResourceType] = {}
     for action in making_actions(kind):
         known = catalog.action(action)
         name = action.partition(":")[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -12,7 +12,6 @@ from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredRes
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.property_rules import NEVER, Kind, deciding_properties, kind_of, words_of
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
@@ -173,11 +172,7 @@ def _services(resource: DeclaredResource, value: object, declaration: Declaratio
     trusted = declaration.trusts.get(value.address, ()) if isinstance(value, Reference) else ()
     listed: dict[str, None] = {}
     for action in making_actions(resource.kind):
-        listed.update(dict.fromkeys(facts_of(action).passed_to))
-        listed.update({row["service"]: None for row in _passed_to() if row["operation"] == action})
+        facts = facts_of(action)
+        listed.update(dict.fromkeys((*facts.services, *facts.passed_to.values())))
     both = tuple(sorted(service for service in trusted if service in listed))
     return both or tuple(sorted(listed)) or tuple(sorted(each for each in trusted if UNKNOWN not in each))
-
-
-def _passed_to() -> Iterable[Mapping[str, str]]:
-    return table("passed_to", "leastpriv.permissions")

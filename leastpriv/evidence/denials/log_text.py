@@ -80,9 +80,8 @@ def clean_log_text(raw: str) -> LogText:
 
 def breakable(words: str) -> str:
     """Returns a regular expression for literal words: blanks between them may be missing, breaks may occur anywhere."""
-    return "".join(
-        r"[ \n\v]*" if character == " " else re.escape(character) + r"[\n\v]?" for character in words
-    ).removesuffix(r"[\n\v]?")
+    pieces = [r"[ \n\v]*" if character == " " else re.escape(character) + r"[\n\v]?" for character in words]
+    return "".join(pieces).removesuffix(r"[\n\v]?")
 
 
 def any_beginning(words: str) -> str:

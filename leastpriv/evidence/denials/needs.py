@@ -67,7 +67,7 @@ def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]
 
 
 def _observed(mapped: CallNeeds) -> list[Need]:
-    return [replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
+    return [structs.replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
 
 
 def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
@@ -83,7 +83,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     strange = _is_strange(resource, own)
     if _is_certain(own) and not (strange and _is_of_service(name, resource)):
         return own
-    agreed = [replace(need, exact=True) for need in own if need.permission.resource == resource]
+    agreed = [structs.replace(need, exact=True) for need in own if need.permission.resource == resource]
     if agreed:
         return agreed
     takes_arns = known is None or bool(known.resource_types)

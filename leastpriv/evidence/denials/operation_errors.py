@@ -24,8 +24,9 @@ from leastpriv.evidence.denials.wordings import (
     prefixes_of_services,
 )
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import MappedAction, Verdict, map_event
+from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.resource_types import kinds_of
+from leastpriv.permissions.service_facts import MappedAction
 
 _VERBS = {"CREATE": ("Create", "Put", "Register"), "UPDATE": ("Update", "Put", "Modify"), "DELETE": ("Delete",)}
 """The first call of a CloudFormation type's handlers; DELETE after a Put is a `Delete`, too."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
@@ -167,7 +168,7 @@ def test_an_inferred_need_explains_no_attempt_on_its_service(evidence: Evidence)
     seen = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=implied)))
     report = with_report(seen, {"iam": first(evidence) + DAY})
     assert guard_of(guard_result(report, "iam:CreateRole")) == "last-accessed"
-    used = replace(implied, basis=Basis.OBSERVED)
+    used = structs.replace(implied, basis=Basis.OBSERVED)
     called = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=used)))
     assert (
         guard_of(guard_result(with_report(called, {"iam": first(evidence) + DAY}), "iam:CreateRole"))

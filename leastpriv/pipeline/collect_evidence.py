@@ -93,9 +93,9 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         every_region=settings.event_history and not settings.aws_regions,
     )
     files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
-    read = {"files": files, "answers of AWS": sum(each.requests for each in statistics)}
-    where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
-    _log.info(f"Read {records:,} records in {where or 'no file'}: {_found(found)}")
+    read = {"file": files, "answer": sum(each.requests for each in statistics)}
+    where = " and ".join(plural(count, what) for what, count in read.items() if count)
+    _log.info(f"Read {plural(records, 'record')} in {where or 'no file'}: {_found(found)}")
 
     for evidence in found.values():
         _check_regions(settings, evidence)

@@ -66,6 +66,7 @@ def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _policy(name: str, flag: str) -> Document:
+    from leastpriv.pipeline.terraform_folder import folder_on_disk
     from leastpriv.policy.document import parse
     from leastpriv.policy.source import Location
 
@@ -73,7 +74,8 @@ def _policy(name: str, flag: str) -> Document:
     path, mark, pointer = name.partition("#")
     if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
         raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
-    return parse(_bytes_of(location.path, flag), location.path, location.pointer)
+    folder = folder_on_disk(location.path, Path())
+    return parse(_bytes_of(location.path, flag), location.path, location.pointer, folder=folder)
 
 
 def _bytes_of(name: str, flag: str) -> bytes:

@@ -267,3 +267,28 @@ class TestShell:
     def test_an_output_folder_of_a_review_is_bad_input(self, tmp_path: Path) -> None:
         code, _, err = self.review(Job(tmp_path).repository(), "--output-dir", str(tmp_path / "out"))
         assert (code, "--output-dir" in err) == (2, True)
+
+
+TERRAFORM = """data "aws_iam_policy_document" "deploy" {
+  statement {
+    actions   = local.actions
+    resources = ["*"]
+  }
+}
+"""
+
+
+def test_an_edit_of_a_local_value_in_another_file_of_the_folder_is_reviewed(tmp_path: Path) -> None:
+    before = 'locals {\n  actions = ["sqs:CreateQueue", "lambda:UpdateFunctionCode"]\n}\n'
+    files = {"infra/policy.tf": TERRAFORM, "infra/locals.tf": before}
+    with FakeGitHub("octo-org/shop", files=files) as hub:
+        hub.add_user("kim", "write")
+        add_runs(hub)
+        after = before.replace(', "lambda:UpdateFunctionCode"', "")
+        hub.commit_as("kim", BRANCH, {"infra/locals.tf": after})
+        number = hub.open_pull_as("kim", BRANCH)
+        name = "infra/policy.tf#data.aws_iam_policy_document.deploy"
+        step = review(tmp_path, hub, number, policy_file=name)
+        assert step.code == 3, step.log
+        [comment] = hub.comments(number)
+        assert "lambda:UpdateFunctionCode" in comment

@@ -159,3 +159,28 @@ def test_an_escaped_wildcard_is_no_placeholder() -> None:
     committed = policy("s3:GetObject", resource="arn:aws:s3:::assets/a${*}b")
     compared, _ = compare_with_live_role(committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*")))
     assert (compared.unknown, compared.differs) == ("", True)
+
+
+SEVERAL = """data "aws_iam_policy_document" "queues" {
+  statement {
+    actions   = ["sqs:CreateQueue"]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "topics" {
+  policy = jsonencode({ Statement = [{ Effect = "Allow", Action = "sns:Publish", Resource = "*" }] })
+}
+"""
+
+
+def test_several_policies_of_a_terraform_folder_are_compared_with_all_of_the_role() -> None:
+    addresses = "data.aws_iam_policy_document.queues,aws_iam_role_policy.topics.policy"
+    committed = parse(SEVERAL.encode(), "main.tf", addresses)
+    managed = LivePolicy("arn:aws:iam::aws:policy/ReadOnlyAccess", policy("s3:Get*"))
+    both = live(a=policy("sqs:CreateQueue"), b=policy("sns:Publish"))
+    equal, others = compare_with_live_role(committed, [], LiveRole(ROLE, (*both.policies, managed)))
+    assert not equal.differs
+    assert others == (managed,)
+    more, _ = compare_with_live_role(committed, [], live(a=policy("sqs:CreateQueue", "sqs:PurgeQueue")))
+    assert (more.live_allows, more.file_allows) == (("sqs:PurgeQueue", "*"), ("sns:Publish", "*"))

@@ -36,7 +36,10 @@ def read_hcl(
     Raises PolicyFileError if there is no readable policy at an address; the message lists the policies of the file.
     """
     reader = _Reader(text, where, pointer, _scope(text, where, folder, parameters))
-    found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
+    try:
+        found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
+    except RecursionError as error:
+        raise reader.error("is nested too deep; name another") from error
     policy = found[0] if len(found) == 1 else _joined(found)
     return PolicySource("hcl", pointer, text, policy, "terraform", text, folder=folder)
 

@@ -10,7 +10,6 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -27,6 +26,10 @@ Names = Mapping[str, Node]
 """Variables of `for`, `dynamic` and `templatefile`."""
 
 _NO_NAMES: Names = MappingProxyType({})
+_MOST_EVALUATED = 200_000
+"""Expressions in one folder; a large policy has some thousands."""
+_MOST_NODES = 20_000
+"""Entries of one value."""
 
 
 def relocated(node: Node, start: int, end: int, reason: str) -> Node:
@@ -71,6 +74,8 @@ class Scope:
     inputs: Mapping[str, Node] = field(default_factory=dict)
     """Arguments of the call of this module."""
     depth: int = 0
+    """How many modules it is inside of."""
+    evaluated: int = 0
 
     @cached_property
     def files(self) -> Mapping[str, Block]:
@@ -162,14 +167,17 @@ class Scope:
                     }
         return found
 
-    @contextmanager
-    def deeper(self) -> Iterator[None]:
-        """Counts references through definitions, so that a cycle ends."""
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.depth -= 1
+    @cached_property
+    def known_definitions(self) -> dict[tuple[str, ...], Node]:
+        """Values of definitions that have been evaluated."""
+        return {}
+
+    def once(self, address: tuple[str, ...], evaluate: Callable[[], Node]) -> Node:
+        """Evaluates a definition once; one that refers to itself is an unknown."""
+        if address not in self.known_definitions:
+            self.known_definitions[address] = unknown(".".join(address), 0, 0)
+            self.known_definitions[address] = evaluate()
+        return self.known_definitions[address]
 
     def child(self, definition: Definition) -> Scope | None:
         """Returns the scope of a module in a folder below, with the arguments of its call."""
@@ -238,7 +246,10 @@ class Evaluator:
         return Evaluator(self.scope, self.file, {**self.names, **names}, self.text)
 
     def value(self, expression: Expression) -> Node:
-        """Evaluates an expression."""
+        """Evaluates an expression; after too many, each is an unknown."""
+        self.scope.evaluated += 1
+        if self.scope.evaluated > _MOST_EVALUATED:
+            return self.unknown(expression)
         made: Callable[[Expression], Node | None] | None = getattr(self, f"_{expression.kind}", None)
         found = made(expression) if made else None
         return self.unknown(expression) if found is None else found
@@ -256,7 +267,9 @@ class Evaluator:
         return self.relocated(node, expression, "an expression makes it")
 
     def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
-        """Returns a value at the place of an expression that only refers to it."""
+        """Returns a value at the place of an expression that only refers to it; a huge one is an unknown."""
+        if _is_huge(node):
+            return self.unknown(expression)
         return relocated(node, expression.start, expression.end, reason)
 
     def _text(self, expression: Expression) -> Node:
@@ -438,6 +451,15 @@ class Evaluator:
                 return None
             node = found
         return node
+
+
+def _is_huge(node: Node) -> bool:
+    rest, count = [node], 0
+    while rest and count <= _MOST_NODES:
+        each = rest.pop()
+        rest += [*each.items, *(member.value for member in each.members)]
+        count += 1
+    return count > _MOST_NODES
 
 
 def _is_one(node: Node) -> bool:

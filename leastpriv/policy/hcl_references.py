@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 Resolved = tuple[Node, Sequence[Expression]]
 """A value, and the steps behind it that are still to be taken."""
 
-_VARIABLE = re.compile(r"\$\{(/?)(\w+)(?:=([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{((?:\w*/)?)(\w+)(?:=([^}]*))?\}")
 _PROVIDER_PARTS = {
     "Partition": "${data.aws_partition.current.partition}",
     "Region": "${data.aws_region.current.name}",
     "Account": "${data.aws_caller_identity.current.account_id}",
 }
 """Unknown parts, as a module would write them."""
-_MOST_REFERENCES = 40
-"""References through more definitions than these are a cycle."""
+_MOST_MODULES = 10
+"""Modules inside modules."""
 
 
 @cache
@@ -70,7 +70,7 @@ class _Reference:
             self.path.append(part.text)
 
     def resolve(self) -> Resolved | None:
-        if self.scope.depth > _MOST_REFERENCES:
+        if self.scope.depth > _MOST_MODULES:
             return None
         root = self.path[0]
         made = {
@@ -93,8 +93,8 @@ class _Reference:
         found = self.scope.definitions.get(name)
         if found is None or found.attribute is None:
             return None
-        with self.scope.deeper():
-            node = self.scope.value(found.attribute.value, found.file)
+        value = found.attribute.value
+        node = self.scope.once(name, lambda: self.scope.value(value, found.file))
         label = ".".join(name)
         readers = self.scope.uses["local", name[1]]
         if found.file != self.evaluator.file:
@@ -108,7 +108,8 @@ class _Reference:
         found = self.scope.definitions.get(("var", name))
         node = self.scope.inputs.get(name) or self.scope.planned_variables.get(name) or self.scope.variables.get(name)
         if node is None and found and found.attribute:
-            node = self.scope.value(found.attribute.value, found.file)
+            value = found.attribute.value
+            node = self.scope.once(("var", name), lambda: self.scope.value(value, found.file))
         return None if node is None else (self.fixed(node, f"var.{name} is an input of the module"), self.rest(2))
 
     def folder(self) -> Resolved | None:
@@ -150,8 +151,8 @@ class _Reference:
             return None
         if {"count", "for_each"} & {*found.block.attributes}:
             return None
-        with self.scope.deeper():
-            node = document_node(self.scope, found.file, found.block)
+        address = ("data", "aws_iam_policy_document", name)
+        node = self.scope.once(address, lambda: document_node(self.scope, found.file, found.block))
         label = f"data.aws_iam_policy_document.{name}"
         readers = self.scope.uses["aws_iam_policy_document", name]
         if found.file != self.evaluator.file:
@@ -214,15 +215,15 @@ class _Reference:
         block = found.block if found else None
 
         def fill(match: re.Match[str]) -> str:
-            slash, name, default = match.groups()
+            start, name, default = match.groups()
             text = self.provider_value(name, block) if name[0].isupper() else ""
             if not text and not name[0].isupper():
                 node = self.set_attribute(name, found)
                 given = block is not None and name in block.attributes
                 text = node.text if node else default if default and block and not given else ""
             if not text:
-                return self.part(name, found)
-            return f"/{text.removeprefix('/')}" if slash else text
+                return start + self.part(name, found)
+            return start + text.removeprefix(start)
 
         return Node("string", 0, 0, _VARIABLE.sub(fill, template))
 
@@ -241,8 +242,8 @@ class _Reference:
         given = found.block.attributes.get(name) if found else None
         if found is None or given is None:
             return None
-        with self.scope.deeper():
-            node = self.scope.value(given.value, found.file)
+        address = (*found.block.labels, name)
+        node = self.scope.once(address, lambda: self.scope.value(given.value, found.file))
         repeated = {"count", "for_each"} & {*found.block.attributes}
         return None if node.text == "null" or (repeated and not is_known(node)) else node
 

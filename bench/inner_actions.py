@@ -24,12 +24,13 @@ from service_reference import Operation, load  # noqa: E402
 
 from leastpriv.diff.compare import compare  # noqa: E402
 from leastpriv.evidence.collector import UsageCollector  # noqa: E402
-from leastpriv.evidence.models import Coverage, Evidence  # noqa: E402
+from leastpriv.evidence.models import Evidence  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
 from leastpriv.permissions.event_table import map_event  # noqa: E402
 from leastpriv.policy.document import parse  # noqa: E402
 from leastpriv.proposal.models import Options, ProposalInputs  # noqa: E402
 from leastpriv.proposal.propose import propose  # noqa: E402
+from tests.fakes.evidence import complete  # noqa: E402
 from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402
 
 _USAGE = 2
@@ -105,11 +106,7 @@ def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Eviden
     for run in range(_RUNS):
         session = f"{1_765_000_000 + run}"
         book.note(structs.replace(made, time=_FIRST + timedelta(days=4 * run), session=session, event_id=session))
-    days = timedelta(days=44)
-    regions = dict.fromkeys(("eu-west-1", "us-east-1", "us-west-2"), days)
-    sources = frozenset({"kms.amazonaws.com", "rdsdata.amazonaws.com"})
-    logged = dict.fromkeys(("management-read", "management-write", *sources), days)
-    return replace(book.close(), coverage=Coverage(regions=regions, reads=True, sources=sources, logged=logged))
+    return replace(book.close(), coverage=complete("eu-west-1", "us-east-1", "us-west-2", start=_FIRST.date()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER_OF_JSONL_GZ [--list CLASS]`.
+"""Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER [--list CLASS]`.
 
 Some records name the resource a call was authorized on: they list it (`resources[]`), or a denial names it. That truth
 is hidden, the resource is derived from the rest of the record, and both are compared:
@@ -8,7 +8,8 @@ is hidden, the resource is derived from the rest of the record, and both are com
 secret's ARN together with the same with `-??????`, since the request may have named it with or without its end;
 - too wide: it matches, but has a wildcard for a part that the request names;
 - wrong: no derived resource matches, or a derived one of the same type is not the used one;
-- unknown: the true ARN is of no type that the catalogue gives the action, so that no resource could be derived.
+- unknown: the true ARN is of no type that the catalogue gives the action, so that no resource could be derived;
+- elsewhere: the true ARN is in another region or account than the record, as in guides whose records were edited.
 
 Equal cases (event, action, request, truth) count once, since one script may make the same call a thousand times. Prints
 a table by service, the share of type wildcards, and how often a whole account (`*`, `arn:…:SERVICE:…:*`) was derived
@@ -40,7 +41,7 @@ from leastpriv.permissions.request import request_values
 from leastpriv.permissions.resource_types import action_of, fits, is_of, types_of_arn
 
 _USAGE = 2
-CLASSES = ("exact", "pattern", "too wide", "wrong", "unknown")
+CLASSES = ("exact", "pattern", "too wide", "wrong", "unknown", "elsewhere")
 _PLACES = ("Partition", "Region", "Account")
 
 
@@ -127,6 +128,9 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
     prefix = action.partition(":")[0]
     if not all(fits(action, escape_observed(arn)) for arn in truth):
         return "unknown"
+    places = {(arn.split(":")[3] or call.region, arn.split(":")[4] or call.account) for arn in truth}
+    if places != {(call.region, call.account)}:
+        return "elsewhere"
     if all(any(resource_matches(pattern, arn) for pattern in derived) for arn in truth):
         kinds = {kind for arn in truth for kind in types_of_arn(prefix, arn)}
         beside = [
@@ -188,9 +192,9 @@ def main(arguments: list[str]) -> int:
     """Print the figures; 2 where the folder holds no records."""
     shown = arguments[arguments.index("--list") + 1] if "--list" in arguments[:-1] else ""
     folder = Path(arguments[0]) if arguments else Path()
-    files = sorted(folder.glob("*.jsonl.gz")) if arguments else []
+    files = sorted(folder.rglob("*.json*.gz")) if arguments else []
     if not files or (shown and shown not in (*CLASSES, "wildcard")):
-        print(f"Name a folder of *.jsonl.gz files; --list takes {', '.join(CLASSES)} or wildcard.", file=sys.stderr)
+        print(f"Name a folder of *.json*.gz files; --list takes {', '.join(CLASSES)} or wildcard.", file=sys.stderr)
         return _USAGE
     items = [item for file in files for item in TrailFolder(file).read(Window(), Principals())]
     calls = [item for item in items if isinstance(item, Call)]

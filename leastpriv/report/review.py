@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.diff.policy_diff import EntryDiff
-from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Condition, Outcome, Usage
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.addition_rules import denied_elsewhere
@@ -24,7 +23,6 @@ from leastpriv.report.evidence_limits import limits_sections
 from leastpriv.report.phrases import (
     codes,
     day,
-    evidence_span,
     fit_sections,
     joined,
     latest_use,
@@ -34,6 +32,7 @@ from leastpriv.report.phrases import (
 )
 from leastpriv.report.preflight import preflight_sections, preflight_title, preflight_verdict
 from leastpriv.report.proof import replay_sentences
+from leastpriv.report.review_verdict import count_calls, review_verdict
 
 _NO_EVIDENCE = "no evidence"
 
@@ -283,7 +282,7 @@ def review_title(context: ReviewContext) -> str:
         case ReviewVerdict.UNCHANGED if needed:
             found = ""
         case ReviewVerdict.BREAKS:
-            found = f"refuses {plural(_calls(review.newly_denied), 'recorded call')}"
+            found = f"refuses {plural(count_calls(review.newly_denied), 'recorded call')}"
         case ReviewVerdict.NEW_ACCESS:
             found = "new access without evidence"
         case ReviewVerdict.NEEDED_ACCESS:
@@ -326,67 +325,6 @@ def _page(sections: Sequence[str]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def review_verdict(context: ReviewContext) -> str:
-    """The first sentences for the reviewer: the most severe finding, then what else matters before merging."""
-    sentences = [_finding(context), *_reservations(context)]
-    evidence = context.evidence
-    if not evidence.counts.calls:
-        sentences.append(
-            f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read: "
-            "is the ARN right, and the trail?"
-        )
-    return " ".join(sentences)
-
-
-def _finding(context: ReviewContext) -> str:
-    review, basis = context.review, evidence_span(context.evidence)
-    state = " (new)" if review.is_created else " (deleted)" if review.is_deleted else ""
-    file = f"{code(context.policy_file)}{state}"
-    did = f"{code(context.role)} did in {basis}"
-    match review.verdict:
-        case ReviewVerdict.BREAKS:
-            calls = plural(_calls(review.newly_denied), "recorded call")
-            return (
-                f"**Breaks: {calls} of {code(context.role)} would be refused** after this edit of {file}, and are "
-                f"not before it: found in {basis}. Such a deploy would fail."
-            )
-        case ReviewVerdict.NEW_ACCESS:
-            needed = f"what {code(context.role)} needed in {basis}"
-            return f"**New access without evidence** in {file}: {_unproven(context)} beyond {needed}."
-        case ReviewVerdict.NEEDED_ACCESS:
-            return f"**Adds only what was needed** in {file}: it was refused, or used without a known grant."
-        case ReviewVerdict.NARROWS:
-            surely = " for sure" if review.may_be_denied else ""
-            return f"**Allows less** in {file}: no recorded call would be refused{surely}, of all that {did}."
-        case _:
-            return f"**No change of permissions** in {file}: both versions allow and deny the same."
-
-
-def _unproven(context: ReviewContext) -> str:
-    """Counts the added actions without evidence; access that a Deny or a condition blocked is not counted."""
-    additions_section = context.review.additions
-    added = {action for addition in additions_section for action in addition.edit.actions}
-    unproven = {action for addition in additions_section for action in addition.unproven}
-    if not unproven:
-        return "it goes"
-    some = f"{len(unproven):,} of " if len(unproven) < len(added) else ""
-    return f"{some}{plural(len(added), 'added action')} {'goes' if len(unproven) == 1 else 'go'}"
-
-
-def _reservations(context: ReviewContext) -> Iterator[str]:
-    review = context.review
-    if review.verdict is ReviewVerdict.BREAKS and review.has_new_access_without_evidence:
-        yield "It also gives **new access without evidence**."
-    if review.verdict is ReviewVerdict.NEW_ACCESS:
-        yield "No recorded call would be refused."
-    if review.may_be_denied:
-        calls = plural(_calls(review.may_be_denied), "recorded call")
-        yield f"**{calls} may be refused**: the records do not decide it."
-    unseen = {action for removal in review.removals for actions in removal.unseen.values() for action in actions}
-    if unseen:
-        yield f"Of {plural(len(unseen), 'removed action')} a use could have stayed unseen, or is still to come."
-
-
 def _replay(context: ReviewContext) -> str:
     review = context.review
     lines = [
@@ -395,19 +333,17 @@ def _replay(context: ReviewContext) -> str:
     ]
     if review.newly_denied:
         events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
-        lines.append(f"**{plural(_calls(review.newly_denied), 'call')} would be refused for this edit**: {events}.")
+        lines.append(
+            f"**{plural(count_calls(review.newly_denied), 'call')} would be refused for this edit**: {events}."
+        )
     if review.may_be_denied:
         events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
-        calls = plural(_calls(review.may_be_denied), "call")
+        calls = plural(count_calls(review.may_be_denied), "call")
         lines.append(f"{calls} would be allowed less surely than before: {events}.")
     both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(
-            f"{plural(_calls(both), 'call')} by neither version: another policy of the role must have allowed "
-            f"{'it' if _calls(both) == 1 else 'them'} ({codes(dict.fromkeys(group.event for group in both), 4)})."
+            f"{plural(count_calls(both), 'call')} by neither version: another policy of the role must have allowed "
+            f"{'it' if count_calls(both) == 1 else 'them'} ({codes(dict.fromkeys(group.event for group in both), 4)})."
         )
     return "### Replay\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _calls(groups: Sequence[CallGroup]) -> int:
-    return sum(group.count for group in groups)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from leastpriv.proposal.models import GuardResult
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.review import review_body, review_marker, review_title, review_verdict
+from leastpriv.report.review import review_body, review_marker, review_title
+from leastpriv.report.review_verdict import review_verdict
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed

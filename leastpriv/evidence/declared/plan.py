@@ -126,7 +126,7 @@ def _resource(change: Mapping[str, Any], references: Mapping[str, Mapping[str, R
         properties,
         name,
         arn if arn.startswith("arn:") and "create" not in actions else "",
-        bool(after.get("tags_all") or after.get("tags")),
+        bool(after.get("tags_all") or after.get("tags") or (detail.get("after_unknown") or {}).get("tags")),
         changed,
     )
 

@@ -6,16 +6,17 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.evidence.declared.arns import leaves
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
     Tool,
     is_known,
-    making_actions,
     name_property,
     tag_property,
 )
@@ -27,7 +28,10 @@ _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_NESTED = 20
 _NOT_MADE = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitConditionHandle")
-_LOWER_CASE = frozenset({"s3"})
+_LONGEST = 50
+"""Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that are drawn."""
+_CERTAIN = 24
+"""Characters that are left of a stack's name where both have to be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +159,7 @@ class _Template:
             return given
         if not key or isinstance(given, Reference):
             return UNKNOWN
-        made = f"{self.stack.name}-{logical}-{UNKNOWN}"
-        services = {action.partition(":")[0] for action in making_actions(kind)}
-        return made.lower() if services & _LOWER_CASE else made
+        return made_name(kind.name, self.stack.name, logical)
 
     def _resolve(self, value: object, depth: int) -> object:
         """The value without functions: texts with UNKNOWN in place of what the template does not know."""
@@ -302,6 +304,16 @@ class _Template:
             for key in keys[:3]:
                 found = found.get(str(key)) if isinstance(found, dict) else None
         return UNKNOWN if found is None else found
+
+
+def made_name(kind: str, stack: str, logical: str) -> str:
+    """Returns the pattern of the name that CloudFormation makes for a resource without one."""
+    row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))
+    name = row["form"].format(stack=stack, logical=logical)
+    certain = int(row["longest"] or _CERTAIN)
+    if len(name) - 2 > (int(row["longest"]) if row["longest"] else _LONGEST):
+        name = name[:certain].rstrip("-") + UNKNOWN
+    return name.lower() if row["case"] == "lower" else name
 
 
 def trusted_services(document: object) -> tuple[str, ...]:

@@ -114,6 +114,32 @@ def test_a_resource_without_a_name_has_the_pattern_of_the_names_that_cloudformat
     assert declared(template("AWS::S3::Bucket"))["s3:CreateBucket"] == {"arn:aws:s3:::shop-orders-*"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "action", "name"),
+    [
+        ("AWS::SSM::Parameter", "ssm:PutParameter", "ssm:us-east-2:123456789012:parameter/CFN-Orders-*"),
+        ("AWS::ECR::Repository", "ecr:CreateRepository", "ecr:us-east-2:123456789012:repository/shop-orders-*"),
+        (
+            "AWS::SecretsManager::Secret",
+            "secretsmanager:CreateSecret",
+            "secretsmanager:us-east-2:123456789012:secret:*Orders-*-*",
+        ),
+    ],
+)
+def test_names_that_cloudformation_makes_otherwise_are_known(kind: str, action: str, name: str) -> None:
+    assert declared(template(kind))[action] == {f"arn:aws:{name}"}
+
+
+def test_a_name_that_is_cut_has_the_beginning_of_the_stacks() -> None:
+    stack = "a-very-long-name-of-a-stack-in-production-of-a-shop"
+    found = declared(template("AWS::IAM::Role"), stack)
+    assert found["iam:CreateRole"] == {"arn:aws:iam::123456789012:role/a-very-long-name-of-a-st*"}
+    found = declared(template("AWS::ElasticLoadBalancingV2::TargetGroup"), stack)
+    assert found["elasticloadbalancing:CreateTargetGroup"] == {
+        "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/a-ver*/*"
+    }
+
+
 def test_a_resource_that_aws_names_has_the_pattern_of_its_type() -> None:
     found = declared(template("AWS::KMS::Key", "{KeyPolicy: {Statement: []}}"))
     assert found["kms:PutKeyPolicy"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}

@@ -32,6 +32,7 @@ from leastpriv.permissions.property_rules import deciding_properties, kind_of, w
 from leastpriv.permissions.service_facts import ResourceType
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
+MORE = Path(__file__).parent / "facts" / "terraform_more.tsv"
 OPERATIONS = Path(__file__).parent / "facts" / "terraform_operations.tsv.gz"
 PHASES = ("create", "read", "update", "delete", "list")
 COLUMNS = (*PHASES, "tags", "makes", "when", "name", "tagged_by")
@@ -112,7 +113,8 @@ def terraform_table(operations: str) -> str:
     """Returns the table of Terraform types from the text of the table of their operations."""
     left_out: Counter[str] = Counter()
     version = re.search(r"provider (\S+),", operations)
-    rows = [_terraform_row(row, left_out) for row in read_rows(operations)]
+    known = {row["type"]: row for row in (*read_rows(operations), *read_rows(MORE.read_text()))}
+    rows = [_terraform_row(row, left_out) for row in known.values()]
     source = f"the operations of Terraform's AWS provider {version[1] if version else ''} (Apache-2.0)"
     return _table("Actions of the resource types of Terraform's AWS provider.", source, rows, left_out)
 

@@ -350,6 +350,7 @@ def change_value(change: Change) -> dict[str, object]:
             for action, guard_result in (change.kept or {}).items()
         },
         "basis": change.basis,
+        **({"declared_by": list(change.declared_by)} if change.declared_by else {}),
         "conditions": conditions_value(change.conditions),
         "security": change.security,
         "removed_by": change.removed_by or None,

@@ -85,7 +85,7 @@ class Arns:
         if not names:
             return [self._filled(kind, {})]
         chosen = name_variable(names, resource.kind)
-        values = {name: self._by_property(name, resource) for name in names if name != chosen}
+        values = {name: self._by_property(name, kind, resource) for name in names if name != chosen}
         name = resource.name
         if chosen.endswith(_PATHED):
             path = self.text(resource.properties.get("Path", resource.properties.get("path", "/")))
@@ -94,6 +94,8 @@ class Arns:
             name = re.split("[:/]", name)[-1]
         if "WithoutLeadingSlash" in chosen:
             name = name.lstrip("/")
+        # The name of an alias of KMS has the `alias/` of its ARN.
+        name = name.removeprefix(kind.arn.partition("${" + chosen + "}")[0].rpartition(":")[2] or "\0")
         return [self._filled(kind, {**values, chosen: name + _end_of_id(kind)})]
 
     def _named(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
@@ -101,7 +103,7 @@ class Arns:
         found = self._referred(action, kind, resource)
         names = own_variables(kind.arn)
         if not found and names:
-            values = {name: self._by_property(name, resource, action.partition(":")[0]) for name in names}
+            values = {name: self._by_property(name, kind, resource) for name in names}
             if any(value != UNKNOWN for value in values.values()):
                 found.append(self._filled(kind, values))
         return found
@@ -121,14 +123,15 @@ class Arns:
                     found.append(arn)
         return found
 
-    def _by_property(self, variable: str, resource: DeclaredResource, prefix: str = "") -> str:
+    def _by_property(self, variable: str, kind: catalog.ResourceType, resource: DeclaredResource) -> str:
         """The text of the property that a variable of an ARN is named after: `${FunctionName}`, `function_name`."""
-        stem = _plain(variable).removesuffix("name").removesuffix("id")
-        wanted = {_plain(variable), stem, f"{stem}name", f"{stem}id", f"{stem}arn", f"{prefix}{stem}"}
+        stem = _plain(variable.removesuffix(_PATHED)).removesuffix("name").removesuffix("id") or _plain(kind.name)
+        prefix = kind.arn.split(":")[2]
+        wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         for key, value in members(resource.properties):
             if _plain(key) in wanted:
                 text = self.text(value)
-                return text.rpartition("/")[2].rpartition(":")[2] if text.startswith("arn:") else text
+                return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else text
         return UNKNOWN
 
     def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:

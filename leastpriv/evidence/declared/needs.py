@@ -110,6 +110,9 @@ def _is_set(resource: DeclaredResource, path: str, action: str) -> bool:
     if resource.changed is not None and name not in resource.changed:
         return False
     value = resource.properties.get(name)
+    if inner and isinstance(value, str):
+        # The path of a local file, which `aws cloudformation package` uploads and replaces by its place in S3.
+        return bool(value)
     if inner:
         parts = value if isinstance(value, list) else [value]
         return any(_has_value(part.get(inner), action) for part in parts if isinstance(part, Mapping))

@@ -152,3 +152,46 @@ def test_the_backend_in_s3_needs_state_and_lock() -> None:
 def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError, match="terraform show -json"):
         read_plan(raw, "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "action", "resource"),
+    [
+        (
+            "aws_iam_role_policy_attachment",
+            {"role": "worker", "policy_arn": "arn:aws:iam::aws:policy/X"},
+            "iam:AttachRolePolicy",
+            f"arn:aws:iam::{ACCOUNT}:role/worker",
+        ),
+        (
+            "aws_sqs_queue_policy",
+            {"queue_url": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders", "policy": "{}"},
+            "sqs:SetQueueAttributes",
+            f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
+        ),
+        ("aws_kms_alias", {"name": "alias/orders"}, "kms:CreateAlias", f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/orders"),
+        ("aws_s3_bucket_policy", {"bucket": "files"}, "s3:PutBucketPolicy", "arn:aws:s3:::files"),
+        (
+            "aws_cloudwatch_event_target",
+            {"rule": "nightly", "arn": "x"},
+            "events:PutTargets",
+            f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly",
+        ),
+        (
+            "aws_route53_record",
+            {"name": "www", "zone_id": "Z1"},
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/*",
+        ),
+        (
+            "aws_secretsmanager_secret",
+            {"name": "db"},
+            "secretsmanager:CreateSecret",
+            f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:db-*",
+        ),
+    ],
+)
+def test_known_names_of_other_resources_are_in_the_arn(
+    kind: str, after: dict[str, Any], action: str, resource: str
+) -> None:
+    assert resource in needed(plan(change(kind, ["create"], after)))[action]

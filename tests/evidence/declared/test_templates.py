@@ -88,6 +88,7 @@ def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(pipeline:
         ("AWS::S3::Bucket", "{CorsConfiguration: {CorsRules: []}}", "s3:PutBucketCORS"),
         ("AWS::S3::Bucket", "{VersioningConfiguration: {Status: Enabled}}", "s3:PutBucketVersioning"),
         ("AWS::Lambda::Function", "{Code: {S3Bucket: b, S3Key: k}}", "s3:GetObject"),
+        ("AWS::Lambda::Function", "{Code: src/}", "s3:GetObject"),
         ("AWS::Lambda::Function", "{KmsKeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}", "kms:Decrypt"),
         ("AWS::Lambda::Function", "{ReservedConcurrentExecutions: 5}", "lambda:PutFunctionConcurrency"),
         ("AWS::Lambda::Function", "{VpcConfig: {SecurityGroupIds: [sg-1]}}", "ec2:DescribeSecurityGroups"),

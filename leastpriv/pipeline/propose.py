@@ -154,6 +154,11 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     settings = target.settings
     declarations = declarations_of(target)
     committed = committed_policy(target, base)
+    if committed and declarations and not (settings.names_evidence or target.only_plans):
+        raise InputError(
+            f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
+            "What a change of the infrastructure needs is compared with it in the mode review."
+        )
     others = attached_policies(target, base, committed, run.aws)
     found = read()
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)

@@ -103,6 +103,15 @@ def test_an_existing_policy_changes_by_evidence_only(place: Path) -> None:
     assert "sns:CreateTopic" in {offer["action"] for offer in proposal["offers"]}
 
 
+def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_is_bad_input(place: Path) -> None:
+    Path("iam").mkdir()
+    own = {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
+    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    Path("t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--templates", "t.json")
+    assert (told.code, "name trails" in told.err) == (2, True), told.err
+
+
 @pytest.mark.parametrize(
     ("option", "text", "said"),
     [("--templates", "[", "cannot be read as a template"), ("--plans", "{}", "terraform show -json")],

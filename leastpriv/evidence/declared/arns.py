@@ -123,7 +123,7 @@ class Arns:
                     found.append(arn)
         return found
 
-    def _by_property(self, variable: str, kind: catalog.ResourceType, resource: DeclaredResource) -> str:
+    def _by_property(self, variable: str, kind: ResourceType, resource: DeclaredResource) -> str:
         """The text of the property that a variable of an ARN is named after: `${FunctionName}`, `function_name`."""
         stem = _plain(variable.removesuffix(_PATHED)).removesuffix("name").removesuffix("id") or _plain(kind.name)
         prefix = kind.arn.split(":")[2]

@@ -18,7 +18,6 @@ _PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 _PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
-_DEEPEST = 6
 _SHORTEST = 3
 _MOST_VALUES = 500
 
@@ -29,6 +28,8 @@ class Arns:
     def __init__(self, declaration: Declaration, place: Place) -> None:
         self._declaration = declaration
         self._place = place
+        self._resolving: set[str] = set()
+        """Addresses whose ARNs are being derived: an ARN may refer to itself."""
 
     def of_action(self, action: str, resource: DeclaredResource) -> tuple[tuple[str, ...], bool]:
         """Returns the ARNs that an action on a resource is authorized on, and whether a name limits each of them."""
@@ -36,24 +37,40 @@ class Arns:
         if known is None or not known.resource_types:
             return ("*",), True
         own = {kind.name for kind in own_types(resource.kind)}
-        named = [kind for kind in known.resource_types if not kind.required and kind.name not in own]
-        needed = [kind for kind in known.resource_types if kind.required or kind.name in own]
-        alike = [] if needed else [kind for kind in known.resource_types if _is_named_like(kind, resource.kind)]
+        also = {row["type"] for row in table("also_needed", __package__) if row["action"] == action}
+        needed = [kind for kind in known.resource_types if kind.required or kind.name in own | also]
+        if not needed:
+            return self._of_no_required_type(action, known.resource_types, resource)
+        mine: list[str] = []
+        named: list[str] = []
+        open_ones: list[str] = []
+        for kind in needed:
+            end = end_of(action, kind.name)
+            if kind.name in own:
+                mine.extend(arn + end for arn in self._own(kind, resource))
+            elif found := self._named(action, kind, resource):
+                named.extend(arn + end for arn in found)
+            else:
+                open_ones.append(self._filled(kind, {}) + end)
+        optional = (kind for kind in known.resource_types if kind not in needed)
+        named.extend(arn for kind in optional for arn in self._referred(action, kind, resource))
+        whole = [*_without_alternatives(mine, resource), *_without_alternatives(named, resource)]
+        # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
+        whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
+        is_named = has_name(resource) or not any(own_variables(kind.arn) for kind in needed if kind.name in own)
+        return widest(whole), is_named and bool(mine or named)
+
+    def _of_no_required_type(
+        self, action: str, kinds: Sequence[ResourceType], resource: DeclaredResource
+    ) -> tuple[tuple[str, ...], bool]:
+        """The ARNs of an action whose types are alternatives: those that the properties name, else of its own name."""
+        alike = [kind for kind in kinds if _is_named_like(kind, resource.kind)]
         if alike:
             return widest(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
-        found: list[str] = []
-        is_named = True
-        for kind in needed or known.resource_types:
-            is_own = kind.name in own
-            mine = self._own(kind, resource) if is_own else self._named(action, kind, resource)
-            found.extend(arn + end_of(action, kind.name) for arn in mine)
-            is_named = is_named and not (is_own and own_variables(kind.arn) and not has_name(resource))
-        if needed:
-            found.extend(arn for kind in named for arn in self._referred(action, kind, resource))
+        found = [arn + end_of(action, kind.name) for kind in kinds for arn in self._named(action, kind, resource)]
         if found:
-            return widest(_without_alternatives(found, resource)), is_named
-        found = [self._filled(kind, {}) + end_of(action, kind.name) for kind in needed or known.resource_types]
-        return widest(found), False
+            return widest(_without_alternatives(found, resource)), True
+        return widest(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
 
     def own_arn(self, resource: DeclaredResource) -> str:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
@@ -61,14 +78,18 @@ class Arns:
         arns = [arn for kind in kinds for arn in self._own(kind, resource)]
         return arns[0] if len(arns) == 1 else resource.arn or UNKNOWN
 
-    def text(self, value: object, depth: int = 0) -> str:
+    def text(self, value: object) -> str:
         """Returns the text of a property, with UNKNOWN for what only the deployment knows."""
         if isinstance(value, Reference):
             target = self._declaration.by_address.get(value.address)
-            if target is None or depth > _DEEPEST:
+            if target is None or target.address in self._resolving:
                 return UNKNOWN
             if value.attribute.lower().endswith("arn"):
-                return self.own_arn(target)
+                self._resolving.add(target.address)
+                try:
+                    return self.own_arn(target)
+                finally:
+                    self._resolving.remove(target.address)
             is_name = not value.attribute or value.attribute.lower().endswith(("name", "id", "bucket"))
             return target.name if is_name else UNKNOWN
         return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else UNKNOWN
@@ -223,6 +244,12 @@ def _has_shape(template: str, arn: str) -> bool:
 def has_name(resource: DeclaredResource) -> bool:
     """Whether the name of a resource, or a part of it, is known."""
     return bool(resource.arn or re.search("[A-Za-z0-9]", resource.name))
+
+
+def _same_family(one: str, other: str) -> bool:
+    """Whether two ARNs are of one service and begin with the same word: `rule/a` and `rule/*/a`."""
+    first, second = (re.split("[:/]", arn.split(":", 5)[-1])[0] for arn in (one, other))
+    return one.split(":")[2] == other.split(":")[2] and first == second
 
 
 def _without_alternatives(arns: Sequence[str], resource: DeclaredResource) -> list[str]:

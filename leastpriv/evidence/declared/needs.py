@@ -156,18 +156,17 @@ def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
     """The ARN of a role that a property holds as ARN, name or reference, through an instance profile too."""
     if isinstance(value, Reference):
         target = declaration.by_address.get(value.address)
-        if target and not any(kind.name == "role" for kind in own_types(target.kind)):
-            inside = [each for each in leaves(target.properties) if isinstance(each, Reference)]
-            found = (_role_arn(each, declaration, arns) for each in inside if each.address != value.address)
-            return next(filter(None, found), "") if _is_profile(target) else ""
-        if target:
-            return arns.own_arn(target)
+        if target and _makes(target, "instance-profile"):
+            inside = (each for each in leaves(target.properties) if isinstance(each, Reference))
+            roles = (declaration.by_address.get(each.address) for each in inside)
+            target = next((role for role in roles if role and _makes(role, "role")), None)
+        return arns.own_arn(target) if target and _makes(target, "role") else ""
     text = arns.text(value)
     return text if _ROLE_ARN.fullmatch(text) and "/aws-service-role/" not in text else ""
 
 
-def _is_profile(target: DeclaredResource) -> bool:
-    return any(kind.name == "instance-profile" for kind in own_types(target.kind))
+def _makes(resource: DeclaredResource, kind: str) -> bool:
+    return any(each.name == kind for each in own_types(resource.kind))
 
 
 def _services(resource: DeclaredResource, value: object, declaration: Declaration) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ class _Template:
         self.place = place
         self.nested = nested
         self.depth = depth
+        self.naming: set[str] = set()
+        """Logical ids whose names are being resolved: a name may refer to itself."""
 
     def declaration(self) -> Declaration:
         """Returns the resources of the template and of its nested stacks."""
@@ -245,16 +247,24 @@ class _Template:
         """A part of a longer text; a reference gives the name that the template gives to its resource."""
         if isinstance(value, Reference):
             entry = self._section("Resources").get(value.address)
-            if not isinstance(entry, dict):
+            if not isinstance(entry, dict) or value.address in self.naming:
                 return UNKNOWN
-            kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
-            if value.attribute in ("", name_property(kind)):
-                given = entry.get("Properties")
-                own = given.get(name_property(kind)) if isinstance(given, dict) else None
-                name = self._resolve(own, 20) if own is not None else None
-                return self._name(kind, value.address, {name_property(kind): name} if name is not None else {})
-            return UNKNOWN
+            self.naming.add(value.address)
+            try:
+                return self._name_of(value, entry)
+            finally:
+                self.naming.remove(value.address)
         return str(value) if isinstance(value, str | int | float) else UNKNOWN
+
+    def _name_of(self, reference: Reference, entry: Mapping[str, object]) -> str:
+        """The name of a resource that a text refers to; UNKNOWN for another attribute."""
+        kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
+        key = name_property(kind)
+        if reference.attribute not in ("", key):
+            return UNKNOWN
+        given = entry.get("Properties")
+        own = given.get(key) if isinstance(given, dict) else None
+        return self._name(kind, reference.address, {key: self._resolve(own, 20)} if own is not None else {})
 
     def _if(self, argument: object, depth: int) -> object:
         if not isinstance(argument, list) or len(argument) != 3:

@@ -206,6 +206,56 @@ def test_what_is_no_template_is_bad_input(raw: bytes) -> None:
         read_template(raw, "t.yaml", Stack(), PLACE)
 
 
+def test_names_that_refer_to_each_other_are_unknown() -> None:
+    text = (
+        "Conditions: {A: !Not [Condition: A]}\n"
+        "Resources:\n"
+        "  One: {Type: 'AWS::SQS::Queue', Condition: A, Properties: {QueueName: !Sub '${Two.QueueName}-x'}}\n"
+        "  Two: {Type: 'AWS::SQS::Queue', Properties: {QueueName: !Sub '${One.QueueName}-y'}}\n"
+    )
+    queues = {name.rpartition(":")[2] for name in declared(text)["sqs:CreateQueue"]}
+    assert queues == {"*-x-y-x", "*-y-x-y"}
+
+
+def test_arns_that_refer_to_each_other_are_unknown() -> None:
+    service = "Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: !GetAtt Other.ServiceArn}"
+    one, two = (service.replace("Other", other) for other in ("Two", "Orders"))
+    text = f"Resources:\n  Orders: {{{one}}}\n  Two: {{{two}}}\n"
+    assert declared(text)["ecs:CreateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/web/web"}
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        "{QueueName: !GetAtt Orders.Arn}",
+        "{QueueName: {'Fn::Select': [9, [a]]}}",
+        "{QueueName: {'Fn::FindInMap': [A, B, C]}}",
+        "{QueueName: {'Fn::If': [None, a]}}",
+        "{QueueName: {'Fn::Join': [x]}, Tags: {'Fn::Transform': {Name: X}}}",
+        "[a, b]",
+        "text",
+    ],
+)
+def test_odd_properties_end_no_reading(properties: str) -> None:
+    assert "sqs:CreateQueue" in declared(template("AWS::SQS::Queue", properties))
+
+
+def test_an_instance_needs_every_resource_that_its_start_takes() -> None:
+    found = declared(template("AWS::EC2::Instance", "{ImageId: ami-1, SubnetId: subnet-1}"))
+    kinds = {name.split(":")[-1].split("/")[0] for name in found["ec2:RunInstances"]}
+    assert {"image", "instance", "network-interface", "security-group", "subnet", "volume"} <= kinds
+
+
+def test_an_instance_passes_the_role_of_its_profile() -> None:
+    text = (
+        "Resources:\n"
+        "  Server: {Type: 'AWS::EC2::Instance', Properties: {ImageId: ami-1, IamInstanceProfile: !Ref Profile}}\n"
+        "  Profile: {Type: 'AWS::IAM::InstanceProfile', Properties: {Roles: [!Ref Role]}}\n"
+        "  Role: {Type: 'AWS::IAM::Role', Properties: {RoleName: web, AssumeRolePolicyDocument: {}}}\n"
+    )
+    assert declared(text)["iam:PassRole"] == {"arn:aws:iam::123456789012:role/web"}
+
+
 def test_a_missing_template_is_bad_input() -> None:
     with pytest.raises(InputError, match="which is no file"):
         read_stack("shop=none.yaml", lambda _: None, PLACE)

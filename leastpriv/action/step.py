@@ -95,8 +95,10 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
     if context is None:
         console.error(f"{result.target.role}: {result.failure}")
         return result.exit_code
-    if result.lacks_calls:
-        console.error(context.missing_calls)
+    if context.missing_calls:
+        # Without a call no finding is settled.
+        show = console.error if result.lacks_calls else console.warning
+        show(context.missing_calls)
         return result.exit_code
     found = context_findings(context)
     try:

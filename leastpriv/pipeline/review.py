@@ -126,7 +126,8 @@ def report_review(result: ReviewResult, console: Console) -> int:
     if result.context.missing_calls:
         show = console.error if result.context.fails_without_calls else console.warning
         show(result.context.missing_calls)
-        return 1 if result.context.fails_without_calls else 0
+        if result.context.fails_without_calls:
+            return 1
     name = result.context.policy_file
     if not result.breaks and result.lacks_permissions:
         console.error(f"{name} lacks permissions ({result.title}): exit code {DENIES_EXIT_CODE}.")

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
-from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, usual_deploys, write_trail
+from tests.fakes.deploys import (
+    CREATE_QUEUE,
+    FIRST,
+    POLICY,
+    UPDATE,
+    as_committed,
+    deploys,
+    record,
+    usual_deploys,
+    write_trail,
+)
 from tests.fakes.github import FakeGitHub
 
 RIGHTS = {"metadata": "read", "contents": "read", "pull_requests": "read", "actions": "read", "issues": "write"}
@@ -109,6 +119,21 @@ class TestIssue:
 
     def test_without_a_token_drift_fails_the_job_as_ever(self, tmp_path: Path) -> None:
         assert Job(tmp_path).step(mode="check", drift_report="issue").code == 3
+
+    @pytest.mark.parametrize(("when", "code"), [("fail", 1), ("report", 0)])
+    def test_without_a_call_an_issue_is_neither_edited_nor_closed(
+        self, tmp_path: Path, hub: FakeGitHub, when: str, code: int
+    ) -> None:
+        job = Job(tmp_path, hub)
+        job.step(mode="check", drift_report="issue", github_token=hub.token)
+        issue = hub.world.issue(1)
+        body = issue.body
+        write_trail(job.workspace / "others", [record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")])
+        step = job.step(mode="check", drift_report="issue", github_token=hub.token, trails="others", when_no_calls=when)
+        assert step.code == code
+        assert "No calls by role/ci-deploy." in (step.annotations("error" if code else "warning") or [step.log])[0]
+        assert "**Nothing was checked.** No calls by" in step.summary
+        assert (issue.state, issue.body, hub.comments(1)) == ("open", body, [])
 
     def test_another_value_is_bad_input(self, tmp_path: Path) -> None:
         step = Job(tmp_path).step(mode="check", drift_report="mail")

@@ -12,7 +12,7 @@ import pytest
 
 from leastpriv.cli.main import main
 from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
-from tests.fakes.deploys import NOW, POLICY, ROLE, as_committed
+from tests.fakes.deploys import FIRST, NOW, POLICY, ROLE, UPDATE, as_committed, record, write_trail
 from tests.fakes.github import FakeGitHub
 
 BRANCH = "kim/policy"
@@ -263,6 +263,16 @@ class TestShell:
         assert self.review(job, "--base", "main")[0] == 3
         code, _, err = self.review(job, "--base", "nowhere")
         assert (code, "nowhere" in err) == (1, True)
+
+    @pytest.mark.parametrize(("when", "code"), [("fail", 1), ("report", 0)])
+    def test_a_review_by_no_call_fails_unless_it_may_report(self, tmp_path: Path, when: str, code: int) -> None:
+        job = Job(tmp_path).repository()
+        other = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")
+        trail = write_trail(job.workspace / "others", [other])
+        out, err = io.StringIO(), io.StringIO()
+        given = ["--role-arn", ROLE, "--policy-file", str(job.policy), "--mode", "review", "--trails", str(trail)]
+        assert main(["propose", *given, "--when-no-calls", when], out, err, lambda: NOW) == code
+        assert "No calls by role/ci-deploy. Roles and users in this trail: role/ops/backup (1 call)." in err.getvalue()
 
     def test_an_output_folder_of_a_review_is_bad_input(self, tmp_path: Path) -> None:
         code, _, err = self.review(Job(tmp_path).repository(), "--output-dir", str(tmp_path / "out"))

@@ -277,6 +277,18 @@ def test_the_id_of_another_principal_s_denial_says_nothing_about_this_one(accoun
     assert [gap.kind for gap in found.gaps] == [GapKind.DENIAL_OF_OTHER_PRINCIPAL]
 
 
+def test_a_denial_of_a_job_log_remains_one_whatever_its_details_are(account: Account) -> None:
+    account.accounts.requests[ID] = Denied(
+        NOON - timedelta(hours=1), CONTEXT, [evaluation("iam:TagRole", APP, "IMPLICIT_DENY", LACKS)]
+    )
+    logged = denied("iam:TagRole", APP)
+    assert logged.denial
+    logged = replace(logged, denial=replace(logged.denial, log="deploy.log:3"))
+    (usage,) = account.read(evidence(logged)).usages
+    assert usage.denial
+    assert usage.denial.log == "deploy.log:3"
+
+
 def test_only_the_newest_denials_are_asked_for(account: Account) -> None:
     usages = [denied("iam:CreateRole", APP, NOON - timedelta(hours=1, minutes=n), f"{n:032d}") for n in range(60)]
     found = account.read(evidence(*usages))

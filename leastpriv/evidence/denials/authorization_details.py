@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import structs
+
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.aws.error_codes import why_no_grant_helps
 from leastpriv.aws.errors import error_code, required_member, translate_errors
@@ -329,8 +331,8 @@ def _denied_usages(details: AuthorizationDetails, template: Usage, principal: st
     seen: set[Need] = set()
     for denial, conditions in explained_denials(template.denial, details) if template.denial else ():
         for need in logged_needs(denial, principal):
-            permission = replace(need.permission, conditions=conditions)
-            own = replace(need, permission=permission, derivation=DERIVATION if need.exact else need.derivation)
+            permission = structs.replace(need.permission, conditions=conditions)
+            own = structs.replace(need, permission=permission, derivation=DERIVATION if need.exact else need.derivation)
             if own not in seen:
                 seen.add(own)
                 yield replace(template, need=own, denial=denial)

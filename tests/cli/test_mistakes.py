@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,11 @@ def test_callers_that_are_services_are_no_roles_of_the_trail(tmp_path: Path, pol
     told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
     assert told.code == 1
     assert "1 records were read: check role-arn and trails." in told.err
+
+
+def test_a_pipe_is_refused_and_standard_input_is_named(tmp_path: Path) -> None:
+    """`leastpriv denials <(…)` would wait for ever on a pipe that no program writes."""
+    os.mkfifo(tmp_path / "log")
+    told = run("denials", str(tmp_path / "log"))
+    assert told.code == 2
+    assert "pass a pipe as standard input, with the name -" in told.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,3 +188,10 @@ def test_an_action_newer_than_the_catalogue_counts_as_a_write_unless_its_name_re
     assert sensitivity("iam:InventNewPower")
     assert forbidden("organizations:InventNewPower")
     assert sensitivity("iam:GetInventedThing") == ""
+
+
+def test_a_source_that_is_a_page_of_an_operation_names_an_operation_of_the_action() -> None:
+    for row in table("sensitive"):
+        for operation in re.findall(r"/API_(\w+)\.html", row["source"]):
+            assert action_matches(row["pattern"].partition(":")[2], operation), row
+            assert catalog.spelling(f"{row['pattern'].partition(':')[0]}:{operation}"), row

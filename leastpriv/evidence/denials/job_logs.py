@@ -276,7 +276,11 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
             else:
                 yield from _read_path(Path(name))
         except OSError as error:
-            raise InputError(f"{name!r} cannot be read: {error.strerror or error}.") from error
+            raise InputError(f"{name!r} cannot be read: {error.strerror or error}{_advice(Path(name))}.") from error
+
+
+def _advice(path: Path) -> str:
+    return "; pass a pipe as standard input, with the name -" if path.is_fifo() else ""
 
 
 def _read_path(path: Path) -> Iterator[LoggedDenial]:

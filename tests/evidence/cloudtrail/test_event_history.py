@@ -18,7 +18,9 @@ from leastpriv.evidence.cloudtrail import event_history as module
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.coverage import LOGGED_KINDS
+from leastpriv.evidence.runs import IssuedKeys
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
@@ -375,3 +377,22 @@ class TestDelivery:
         gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(minutes=5)))
         assert all("cloudtrail:LookupEvents" in gap.detail for gap in gaps)
         assert len(gaps) == 2
+
+
+def test_a_login_in_event_history_binds_its_key_to_the_subject(history: FakeHistory) -> None:
+    """Additions need the branch of a run, which its login names."""
+    when, subject = NOW - timedelta(days=3), "repo:acme/shop:ref:refs/heads/main"
+    record = login(ROLE, "19000000009", when, "eu-west-1")
+    record["responseElements"] |= {
+        "credentials": {"accessKeyId": "ASIAEXAMPLE0000009", "sessionToken": "secret"},
+        "subjectFromWebIdentityToken": subject,
+        "provider": "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com",
+    }
+    history.events["eu-west-1"].append(record)
+    keys, found = IssuedKeys(), [each for each in read(source(history))[0] if is_login(each)]
+    for each in found:
+        keys.note_login(each)
+    identity = keys.identity_of("ASIAEXAMPLE0000009")
+    assert identity is not None
+    assert identity.subject == subject
+    assert "secret" not in str([each.response for each in found])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import (
@@ -57,7 +58,7 @@ def used(action: str, resource: str, *runs: str, event: str = "", **more: object
 def denied(action: str, resource: str, *runs: str, log: str = "", explicit: bool = False) -> Usage:
     denial = Denial((action,), resource, ROLE, DeniedBy.IDENTITY, explicit, not explicit, log=log)
     found = used(action, resource, *runs)
-    return replace(found, need=replace(found.need, basis=Basis.DENIED), outcome=Outcome.DENIED, denial=denial)
+    return replace(found, need=structs.replace(found.need, basis=Basis.DENIED), outcome=Outcome.DENIED, denial=denial)
 
 
 def added(
@@ -181,7 +182,10 @@ def test_the_value_of_a_condition_that_only_a_borrowed_run_used_is_marked() -> N
         Condition("StringEquals", "iam:PassedToService", (f"{name}.amazonaws.com",)) for name in ("lambda", "ec2")
     ]
     usages = [
-        replace(each, need=replace(each.need, permission=replace(each.need.permission, conditions=(service,))))
+        replace(
+            each,
+            need=structs.replace(each.need, permission=structs.replace(each.need.permission, conditions=(service,))),
+        )
         for each, service in zip(passed, services, strict=True)
     ]
     [change] = added(usages)

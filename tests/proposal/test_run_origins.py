@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage, WebIdentity
 from leastpriv.proposal.addition_rules import (
@@ -111,7 +112,9 @@ def test_an_addition_has_the_mark_of_its_best_known_run() -> None:
 def test_each_resource_of_an_addition_has_its_own_mark() -> None:
     """One proved resource is no proof for another one of the same action."""
     by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
-    other = replace(usage(2), need=replace(NEED, permission=Permission("sqs:CreateQueue", "arn:aws:sqs:x:1:mine")))
+    other = replace(
+        usage(2), need=structs.replace(NEED, permission=Permission("sqs:CreateQueue", "arn:aws:sqs:x:1:mine"))
+    )
     assert origin_marks([usage(1), other], {"1": MAIN, "2": by_name}) == {
         "branch by session name": ("arn:aws:sqs:x:1:mine",)
     }

@@ -224,15 +224,15 @@ def find_created_resources(
         permission = usage.need.permission
         by_action.setdefault(permission.action, []).append(ObservedResource(permission.resource, usage.runs))
     by_stacks = {each.need.permission.resource for each in creations if _CLOUDFORMATION in each.forwarded_by}
-    objects = (
-        each for each in teachers if _is_object(each.need.permission.resource) and each.outcome is Outcome.ALLOWED
-    )
+    allowed = [each for each in teachers if each.outcome is Outcome.ALLOWED and each.succeeded]
+    objects = (each for each in allowed if _is_object(each.need.permission.resource))
     own_words = _merged(words_of_runs(runs, known), _words_of_short_lived(creations, teachers))
     generated = generated_families((each.need.permission.resource for each in creations), by_stacks)
     families = {
         **{resource: family for made in by_action.values() for resource, family in families_of(made).items()},
         **generated,
         **_of_copies(creations, teachers, generated),
+        **_with_own_words(allowed, _long(own_words)),
         **_with_own_words([*creations, *objects], own_words),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
@@ -265,6 +265,7 @@ def _of_copies(
     }
 
 
+_LEAST_WORD = 5
 _LEAST_SHORT_LIVED = 3
 """Resources that one run created and deleted, with one word in their names."""
 
@@ -283,6 +284,11 @@ def _words_of_short_lived(creations: Sequence[Usage], usages: Iterable[Usage]) -
         run: frozenset(word for word, names in words.items() if len(names) >= _LEAST_SHORT_LIVED)
         for run, words in found.items()
     }
+
+
+def _long(words: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+    """The words that no other name has by chance: they are open in all names that the run used, also of a stack."""
+    return {run: frozenset(word for word in own if len(word) >= _LEAST_WORD) for run, own in words.items()}
 
 
 def _merged(*words: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:

@@ -17,8 +17,9 @@ from leastpriv.permissions.volatility import common_ends, is_kept, literal_lette
 
 _LEAST_SHAPES = 3
 """Resources that two copies share, but for the word."""
-_LEAST_SHAPES_OF_THREE = 2
-"""The same where three copies share them, and words name these, not numbers."""
+_LEAST_SHAPES_IF_CERTAIN = 2
+"""The same where three copies share them, or all names that a run created have the word, and the words are no numbers.
+"""
 _MOST_WORDS = 4
 """Words of a branch name: `feature-login-page-2`."""
 _MOST_COPIES = 20
@@ -53,11 +54,13 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Iterable[str] = ()) -
     for text, each in shapes.items():
         for word in each:
             by_word.setdefault(word, set()).add(text)
+    of_all_names = _words_of_all_names(created, by_word)
     found: dict[str, tuple[int, int, str]] = {}
     for (one, other), shared in _pairs(shapes, created).items():
         are_words = not (one.isdecimal() and other.isdecimal())
-        has_third = are_words and any(_has_third(shapes[each], one, other) for each in shared)
-        if len(shared) < (_LEAST_SHAPES_OF_THREE if has_third else _LEAST_SHAPES):
+        has_third = any(_has_third(shapes[each], one, other) for each in shared)
+        is_certain = are_words and (has_third or one in of_all_names or other in of_all_names)
+        if len(shared) < (_LEAST_SHAPES_IF_CERTAIN if is_certain else _LEAST_SHAPES):
             continue
         for text in sorted(by_word[one] & by_word[other]):
             pattern = _pattern(text, shared)
@@ -74,6 +77,19 @@ def pattern_of_words(resource: str, words: Collection[str]) -> str:
         shape = _replaced(opened, spans, _GAP) if spans else opened
         opened = _pattern(shape, (shape,)) or opened
     return opened
+
+
+def _words_of_all_names(created: Mapping[str, frozenset[str]], by_word: Collection[str]) -> frozenset[str]:
+    """The words that are in each of several names that one run created."""
+    of_run: dict[str, list[str]] = {}
+    for resource, runs in created.items():
+        for run in runs:
+            of_run.setdefault(run, []).append(resource)
+    found: set[str] = set()
+    for names in of_run.values():
+        words = ({name[slice(*span)].lower() for span in _spans(name)} for name in names)
+        found |= set.intersection(*words) if len(names) >= _LEAST_SHAPES_IF_CERTAIN else set()
+    return frozenset(found.intersection(by_word))
 
 
 def numbered_words(resource: str) -> frozenset[str]:

@@ -72,10 +72,11 @@ class NextNames:
         return _distinct(changes)
 
     def _learn(self, action: str, resource: str) -> _Learned | None:
-        found: Iterable[_Learned | None] = ()
-        if not has_wildcard(resource) and resource != "*":
-            found = (rule(action, resource) for rule in (self._covering, self._other_id, self._other_name))
-        return next((each for each in found if each and self._may_write(action, each.pattern)), None)
+        if resource == "*":
+            return None
+        found = (rule(action, resource) for rule in (self._covering, self._other_id, self._other_name))
+        wide = (each for each in found if each and each.pattern != resource)
+        return next((each for each in wide if self._may_write(action, each.pattern)), None)
 
     def _may_write(self, action: str, pattern: str) -> bool:
         if not fits(action, pattern) or forbidden(action, self.never_add):

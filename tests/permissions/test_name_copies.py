@@ -53,7 +53,7 @@ def test_a_copy_that_existed_before_the_first_record_counts() -> None:
     "created",
     [
         {**app("orders", "1"), **app("users", "1")},
-        {**app("prod", "1", APP[:2]), **app("qa", "2", APP[:2])},
+        {**app("prod", "1", APP[:2]), **app("qa", "2", APP[:2]), f"arn:aws:sqs:{HERE}:a": frozenset("12")},
         {**app("prod", "1"), **app("qa", "2", APP[:1])},
         {f"arn:aws:kms:{HERE}:key/{word}-{n}": frozenset({word}) for word in ("a1", "b2") for n in range(4)},
         {f"arn:aws:sqs:{HERE}:{word}-{team}": frozenset({word}) for word in ("prod", "qa") for team in ("a", "b", "c")},
@@ -68,6 +68,16 @@ def test_a_copy_that_existed_before_the_first_record_counts() -> None:
 )
 def test_what_is_no_copy_opens_nothing(created: dict[str, frozenset[str]]) -> None:
     assert copies_of(created) == {}
+
+
+def test_two_resources_suffice_where_all_names_of_a_run_have_the_word() -> None:
+    created = {**app("prod", "1", APP[:2]), **app("qa", "2", APP[:2])}
+    assert copies_of(created) == {
+        arn: shape.replace("STAGE", "*")
+        for shape in APP[:2]
+        for arn in app("prod", "", (shape,)) | app("qa", "", (shape,))
+    }
+    assert copies_of({**app("prod", "1", APP[:1]), **app("qa", "2", APP[:1])}) == {}
 
 
 def test_three_copies_need_two_resources() -> None:

@@ -22,7 +22,9 @@ from leastpriv.evidence.denials.needs import (
     denied_needs,
     dependent_needs,
     mapping_contradictions,
+    needs_of_request,
     recorded_denial,
+    with_conditions,
 )
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
@@ -149,7 +151,8 @@ class UsageCollector:
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         denial = self._denial(call)
         self._check_mapping(call, mapped, denial)
-        needs = denied_needs(mapped, denial)
+        implied = needs_of_request(call)
+        needs = with_conditions(denied_needs(mapped, denial), implied)
         self._tally(call, run, needs, call.outcome, denial)
         if denial.actions:
             # A denial of another action (`iam:PassRole`): the call's own action was attempted, with unknown outcome.
@@ -157,7 +160,7 @@ class UsageCollector:
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             self._tally(call, run, own, Outcome.UNKNOWN)
         if denial.mendable:
-            self._tally(call, run, dependent_needs(call, needs), call.outcome, denial)
+            self._tally(call, run, dependent_needs(implied, needs), call.outcome, denial)
 
     def _denial(self, call: Call) -> Denial:
         denial = recorded_denial(call, self._principal, self._decoder)

@@ -29,7 +29,7 @@ def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey,
         need
         for (needs, outcome, *_), tally in groups.items()
         for need in needs
-        if (outcome is Outcome.ALLOWED and tally.succeeded) or need.basis is Basis.DENIED
+        if (outcome is Outcome.ALLOWED and tally.succeeded) or need.basis in (Basis.DENIED, Basis.INFERRED)
     )
     if not paths:
         return groups
@@ -46,7 +46,7 @@ def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
     Names seen under two paths, or created without one, are left out.
 
     Args:
-        needs: needs of calls that succeeded, or that a denial names.
+        needs: needs of calls that succeeded, or that a denial or its request names.
     """
     found = _arns_by_name(needs)
     return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}

@@ -79,7 +79,7 @@ def narrow_resources(
     for usage in allowed:
         if _is_exact(usage, pathless):
             exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
-    known = _ObservedResources(find_created_resources(usages), exact_usages, pathless)
+    known = _ObservedResources(find_created_resources(usages, runs=context.evidence.runs), exact_usages, pathless)
     creators = creators_of(context)
     checked = [
         _check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes)

@@ -51,12 +51,25 @@ def denied_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
     return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
 
 
-def dependent_needs(call: Call, refused: Sequence[Need]) -> tuple[Need, ...]:
+def needs_of_request(call: Call) -> tuple[Need, ...]:
+    """Returns the needs that the request of a denied call implies, as if AWS had allowed it."""
+    allowed = structs.replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
+    return tuple(need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
+
+
+def with_conditions(refused: Sequence[Need], implied: Sequence[Need]) -> tuple[Need, ...]:
+    """Adds the conditions that the request meets: the service to which a denied `iam:PassRole` passes the role."""
+    known = {(need.permission.action, need.permission.resource): need.permission for need in implied}
+    return tuple(
+        replace(need, permission=known.get((need.permission.action, need.permission.resource), need.permission))
+        for need in refused
+    )
+
+
+def dependent_needs(implied: Sequence[Need], refused: Sequence[Need]) -> tuple[Need, ...]:
     """Returns the further needs that the request of a denied call implies, which AWS would check next."""
     named = {need.permission.action for need in refused}
-    allowed = structs.replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
-    found = (need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
-    return tuple(need for need in found if need.permission.action not in named)
+    return tuple(need for need in implied if need.permission.action not in named)
 
 
 def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:

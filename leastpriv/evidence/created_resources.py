@@ -232,8 +232,8 @@ def find_created_resources(
         **{resource: family for made in by_action.values() for resource, family in families_of(made).items()},
         **generated,
         **_of_copies(creations, teachers, generated),
-        **_with_own_words(allowed, _long(own_words)),
-        **_with_own_words([*creations, *objects], own_words),
+        **_with_own_words(allowed, _long(own_words), generated),
+        **_with_own_words([*creations, *objects], own_words, generated),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
     return CreatedResources(
@@ -296,12 +296,14 @@ def _merged(*words: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]
     return {run: frozenset().union(*(each.get(run, frozenset()) for each in words)) for run in runs}
 
 
-def _with_own_words(usages: Iterable[Usage], words: Mapping[str, frozenset[str]]) -> Mapping[str, NamePattern]:
+def _with_own_words(
+    usages: Iterable[Usage], words: Mapping[str, frozenset[str]], generated: Mapping[str, NamePattern]
+) -> Mapping[str, NamePattern]:
     """Resource -> its name with the words of the runs that created it open; the bucket of an object remains literal."""
     found: dict[str, NamePattern] = {}
     for usage in usages if words else ():
         resource = usage.need.permission.resource
-        name = open_parts(resource, made=False)[0]
+        name = generated[resource].pattern if resource in generated else open_parts(resource, made=False)[0]
         pattern = pattern_of_words(name, {word for run in usage.runs for word in words.get(run, ())})
         if pattern != name:
             found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))

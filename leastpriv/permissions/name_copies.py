@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations
 
-from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.volatility import common_ends, is_kept, literal_letters, parts_of, service_of
+from leastpriv.permissions.volatility import is_kept, literal_letters, parts_of, service_of
 
 _LEAST_SHAPES = 3
 """Resources that two copies share, but for the word."""
@@ -103,16 +102,17 @@ def _is_plain(word: str) -> bool:
 
 
 def words_that_differ(one: str, other: str) -> str:
-    """The words of the first of two resources that differ only there, and where both have a digit; else empty."""
-    begin, end = common_ends([one, other])
+    """The words of the first resource or pattern in which a resource differs from it, where both have a digit."""
     for start, stop in sorted(_spans(one), key=lambda span: span[1] - span[0]):
-        fits = start <= len(begin) and stop >= len(one) - len(end)
-        if fits and resource_covers(_replaced(one, [(start, stop)], "*"), other):
-            rest = other[start : len(other) - (len(one) - stop)]
-            has_digits = all(re.search("[0-9]", text) for text in (one[start:stop], rest))
-            if has_digits and not {*rest} & {*"/:*?"}:
-                return one[start:stop]
+        before, after = (_as_regex(text) for text in (one[:start], one[stop:]))
+        match = re.fullmatch(f"{before}([^/:]+){after}", other, re.DOTALL)
+        if match and all(re.search("[0-9]", text) for text in (one[start:stop], match[1])):
+            return one[start:stop]
     return ""
+
+
+def _as_regex(pattern: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
 
 
 def _pairs(shapes: _Shapes, created: Mapping[str, frozenset[str]]) -> Mapping[tuple[str, str], list[str]]:

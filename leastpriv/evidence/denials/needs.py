@@ -61,7 +61,7 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need]) -> tuple[N
     """Adds the conditions that the request meets: the service to which a denied `iam:PassRole` passes the role."""
     known = {(need.permission.action, need.permission.resource): need.permission for need in implied}
     return tuple(
-        replace(need, permission=known.get((need.permission.action, need.permission.resource), need.permission))
+        structs.replace(need, permission=known.get((need.permission.action, need.permission.resource), need.permission))
         for need in refused
     )
 

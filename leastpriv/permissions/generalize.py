@@ -124,7 +124,7 @@ def patterns_of(
             pattern, openings = open_parts(each.resource, each.made)
             opened.setdefault(pattern, _Group()).add(each, openings)
     opened = _named_anew(opened if is_sensitive else _learned(opened, least), least)
-    for step in () if is_sensitive else (_folded, _swallowed):
+    for step in (_swallowed,) if is_sensitive else (_folded, _swallowed):
         opened = step(opened)
     return tuple(
         Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))

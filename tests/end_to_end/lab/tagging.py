@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.end_to_end.lab.exchange import Exchange
 
-_TABLE = Path(__file__).resolve().parents[3] / "leastpriv" / "permissions" / "data" / "tags_on_create.tsv"
+_TABLE = Path(__file__).resolve().parents[3] / "tools" / "facts" / "tags_on_create.tsv"
 """The product's table: each row has its source."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -48,8 +48,12 @@ def main(arguments: Sequence[str]) -> int:
     counts: Counter[str] = Counter()
     lines: list[str] = []
     for operation in load(named[0]).operations.values():
+        prefix = operation.name.partition(":")[0]
+        clients: dict[str, list[str]] = defaultdict(list)
         for client, _ in operation.clients:
-            for kind, detail in judged(operation, client):
+            clients[source_of(client, prefix)].append(client)
+        for source, same in clients.items():
+            for kind, detail in judged(operation, source, same):
                 counts[kind] += 1
                 lines.append(f"  {kind}: {detail}")
     print(f"with all parameters: {counts['gone'] + counts['stays']:,} inner grants, removed: {counts['gone']:,}")
@@ -63,18 +67,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
-    """Yields what becomes of each inner grant of one operation, with and without its parameters."""
-    prefix, _, name = operation.name.partition(":")
-    source = source_of(client, prefix)
+def judged(operation: Operation, source: str, clients: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields what becomes of each inner grant of one operation, with and without its parameters.
+
+    A record does not name the client: the parameters are those of all clients of the event source, of which one may
+    lack the parameter that causes an inner action (Amazon DocumentDB and Neptune share the events of RDS).
+    """
+    name = operation.name.partition(":")[2]
     own = {mapped.action for mapped in map_event(source, name).actions}
     inner = sorted({spelled for each in operation.actions if (spelled := catalog.spelling(each))} - own)
     if not inner or not own:
         return
     granted = [*sorted(own), *inner]
     services = {each.partition(":")[0] for each in inner}
-    caused = [decisions(source, name, each, granted) for each in _variants(client, name, services)]
-    idle = decisions(source, name, parameters_of(client, name, required_only=True), granted)
+    variants = [each for client in clients for each in _variants(client, name, services)]
+    caused = [decisions(source, name, each, granted) for each in variants]
+    idle = decisions(source, name, parameters_of(clients[0], name, required_only=True), granted)
     for action in inner:
         title = f"{source.removesuffix('.amazonaws.com')}:{name}: {action}"
         yield ("gone" if all(found.get(action) == "removed" for found in caused) else "stays"), title
@@ -86,7 +94,10 @@ def _variants(client: str, name: str, services: Collection[str]) -> list[dict[st
     found: list[dict[str, object]] = [{}]
     for each in (parameters_of(client, name, variant=variant) for variant in range(_MOST_VARIANTS)):
         found += [each] if each not in found else []
-    return [*found, *(parameters_of(client, name, arns_of=service) for service in sorted(services))]
+    found += [parameters_of(client, name, arns_of=service) for service in sorted(services)]
+    # A bucket may be named by the ARN of an access point, whatever its model says.
+    arns = [f"arn:aws:{service}:eu-west-1:111122223333:accesspoint/x" for service in sorted(services)]
+    return [*found, *({**each, "bucketName": arn} for each in found[1:2] if "bucketName" in each for arn in arns)]
 
 
 def decisions(source: str, name: str, parameters: Mapping[str, object], granted: Sequence[str]) -> dict[str, str]:

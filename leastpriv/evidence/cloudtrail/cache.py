@@ -33,7 +33,6 @@ from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
-from leastpriv.permissions.essential import essential_call
 
 if TYPE_CHECKING:
     import sqlite3
@@ -245,6 +244,8 @@ _PACKED = 23
 
 
 def _call_written(call: Call) -> list[object]:
+    from leastpriv.permissions.essential import essential_call
+
     reduced = essential_call(call)
     return [_packed_id(call.event_id), *(getattr(reduced, each) for each in _CALL_FIELDS[1:])]
 

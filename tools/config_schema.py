@@ -14,6 +14,8 @@ SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
 _CHOICES = {
     "unseen-services": ["", "keep", "drop"],
+    "unseen-actions": ["keep", "drop"],
+    "lifecycle": ["write", "offer", "off"],
     "resources": ["pattern", "exact", "keep"],
     "unknown-refs": ["", "mark", "refuse"],
     "when-no-calls": ["fail", "report"],

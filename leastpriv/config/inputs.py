@@ -102,6 +102,22 @@ INPUTS: tuple[Input, ...] = (
             "and NotAction, keep in a wildcard that names the service)"
         ),
     ),
+    Input(
+        "unseen-actions",
+        "keep",
+        help=(
+            "keep or drop: what becomes of actions in a wildcard that a deployment may use without a recorded event "
+            "(data events that no trail records)"
+        ),
+    ),
+    Input(
+        "lifecycle",
+        "write",
+        help=(
+            "write, offer or off: what becomes of actions that update, tag or delete what the role makes, before a run "
+            "has used them"
+        ),
+    ),
     Input("resources", "pattern", help="pattern, exact or keep: how resources are written"),
     Input("keep", several=True, help="action pattern that is never removed"),
     Input("never-add", several=True, help="action pattern that is never added"),

@@ -28,7 +28,7 @@ from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
 from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Options, UnknownRefs, UnseenServices
+from leastpriv.proposal.models import Lifecycle, Options, UnknownRefs, UnseenServices
 from leastpriv.pull_request.models import PullRequestOptions, is_branch_name
 
 AUTO_LOGS = "auto"
@@ -312,6 +312,8 @@ def _proposal_options(text: Mapping[str, str], values: Mapping[str, Value], labe
         break_glass=entries(values.get("break-glass", ())),
         max_changes=_integer(text, labels, "max-changes"),
         unseen_services=UnseenServices(_one_of(text, labels, "unseen-services", ["", "keep", "drop"])),
+        drop_unseen_actions=_one_of(text, labels, "unseen-actions", ["keep", "drop"]) == "drop",
+        lifecycle=Lifecycle(_one_of(text, labels, "lifecycle", [each.value for each in Lifecycle])),
         keep=patterns(values, labels, "keep"),
         never_add=patterns(values, labels, "never-add"),
         unknown_refs=UnknownRefs(_one_of(text, labels, "unknown-refs", ["", "mark", "refuse"])),

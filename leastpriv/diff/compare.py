@@ -46,6 +46,11 @@ class Entry:
         return bool(self.statement.not_actions) or bool({"*", "?"} & {*self.pattern.partition(":")[0]})
 
     @property
+    def spans_a_service(self) -> bool:
+        """Whether the entry grants every action of a service, so that no person chose them by name."""
+        return self.spans_services or self.pattern.partition(":")[2] == "*"
+
+    @property
     def resources(self) -> tuple[str, ...]:
         """The statement's resources as a change shows them; `NotResource: arn…` if it excludes them."""
         statement = self.statement

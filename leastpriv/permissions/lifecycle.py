@@ -18,6 +18,14 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import CallNeeds
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    Tool,
+    actions_of_phase,
+    making_actions,
+    tag_actions,
+    types_made_by,
+)
 
 _MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
 _CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"
@@ -195,3 +203,73 @@ def next_actions(action: str) -> tuple[str, ...]:
 @cache
 def _dependents() -> Mapping[str, tuple[str, ...]]:
     return {row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")}
+
+
+def lifecycle_partners(used: Mapping[str, Collection[Tool]]) -> Mapping[str, tuple[str, ...]]:
+    """Maps each unused life-cycle action to the used actions that it belongs to, by what the deploying tools do.
+
+    An action that makes a resource type of the tool has the actions of that type's read, update and delete as partners;
+    any other has its lifecycle counterparts (`siblings_of`).
+
+    Args:
+        used: used action -> the tools that called it.
+    """
+    found: dict[str, set[str]] = {}
+    for action in sorted(used):
+        for partner in _partners_by_tool(action, used[action], frozenset(used)):
+            if partner not in used and _shares_a_type(action, partner):
+                found.setdefault(partner, set()).add(action)
+    return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
+
+
+def _partners_by_tool(action: str, tools: Collection[Tool], used: frozenset[str]) -> Collection[str]:
+    """The partners of one action.
+
+    Reads that come with a phase which the runs have shown were used then. A property that no creation has set needs no
+    permission of its own.
+    """
+    named, prefix = _siblings(action), action.partition(":")[0]
+    kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
+    kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
+    if not kinds:
+        return {each for each in named if _parse(each).kind != "read"}
+    found = set[str]()
+    for kind in kinds:
+        making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
+        unset = {_property(each) for each in making - used if _parse(each).kind != "read"}
+        unset -= {_property(each) for each in making & used}
+        for phase in (Phase.UPDATE, Phase.DELETE):
+            actions = {each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix}
+            writes = {each for each in actions if _parse(each).kind != "read"}
+            if phase is Phase.UPDATE:
+                found |= {each for each in writes & named if _property(each) not in unset or _changes(action, each)}
+            else:
+                found |= {each for each in writes if _parse(each).kind == "end" and _changes(action, each)}
+            if used.isdisjoint(writes - making):
+                found |= {each for each in actions - making if _property(each) not in unset}
+        found |= set(filter(_is_tagging, tag_actions(kind)))
+    return found
+
+
+def _shares_a_type(action: str, partner: str) -> bool:
+    """Whether a partner takes a resource of the action's types, or one of the two takes none."""
+    own, others = (
+        {kind.name for kind in known.resource_types} if known else set()
+        for known in map(catalog.action, (action, partner))
+    )
+    return not own or not others or not own.isdisjoint(others)
+
+
+def _changes(made: str, action: str) -> bool:
+    """Whether an action changes the very resource that another makes: `SetQueueAttributes` that of `CreateQueue`."""
+    return not _is_tagging(action) and _same_thing(_parse(made).noun, _parse(action).noun)
+
+
+def _is_tagging(action: str) -> bool:
+    return _parse(action).kind in ("tag", "service tag")
+
+
+def _property(action: str) -> str:
+    """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and `UntagQueue`."""
+    name = _parse(action)
+    return "tags" if _is_tagging(action) else _stem(name.noun) if name.noun else action

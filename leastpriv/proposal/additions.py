@@ -12,8 +12,8 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, resource_covers
-from leastpriv.permissions.resource_types import fits, widest
-from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.permissions.resource_types import action_of, fits, widest
+from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
@@ -26,7 +26,7 @@ from leastpriv.proposal.addition_rules import (
 from leastpriv.proposal.escalation import denial_result, probing_runs
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
-from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -108,6 +108,34 @@ def additions(
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
     return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), held_back
+
+
+def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
+    """Yields the life-cycle actions of added ones that no policy grants, each on the resources of what it belongs to.
+
+    Sensitive and forbidden actions are left to the reader, who finds them among the suggested ones.
+    """
+    of_action: dict[str, list[Change]] = {}
+    for change in added:
+        of_action.setdefault(change.action, []).append(change)
+    for action, owners in context.partners.items():
+        changes = [change for owner in owners for change in of_action.get(owner, ())]
+        if not changes or action in of_action or sensitivity(action) or forbidden(action, context.options.never_add):
+            continue
+        known = action_of(action)
+        takes_any = known is not None and not known.resource_types
+        resources = dict.fromkeys(each for change in changes for each in change.resources if fits(action, each))
+        names = ("*",) if takes_any else tuple(each for each in resources if each != "*")
+        if names:
+            patterns = {each.pattern: each for change in changes for each in change.patterns if each.pattern in names}
+            yield Change(
+                kind=ChangeKind.ADD,
+                action=action,
+                resources=names,
+                basis=Basis.LIFECYCLE,
+                patterns=tuple(patterns.values()),
+                because=", ".join(sorted({change.action for change in changes})),
+            )
 
 
 def _by_conditions(

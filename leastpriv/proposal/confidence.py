@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
+from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_naming
@@ -115,7 +116,8 @@ def confidences(
     """Computes the confidence of the runs with an allowed call, except those whose ids are in `without`.
 
     All resources that one entry of `documents` grants count as one permission. Without documents the action alone is
-    the permission.
+    the permission, and a run's own action that is a lifecycle counterpart of another run's is no surprise: a removal
+    keeps it.
     """
     found: dict[tuple[str, str], set[str]] = {}
     granting = _GrantingEntries(documents)
@@ -127,7 +129,27 @@ def confidences(
     for (action, _), runs in found.items():
         services.setdefault(action.partition(":")[0], []).append(runs)
     by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
+    if not documents:
+        surprises = _surprises({action: runs for (action, _), runs in found.items()})
+        by_service = {
+            service: replace(each, own=len(surprises.get(service, ()))) for service, each in by_service.items()
+        }
     return Confidences(estimate(found.values()), by_service)
+
+
+def _surprises(runs_of: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
+    """Service -> runs that used an action which no other run used and no other run's actions foresaw."""
+    found: dict[str, set[str]] = {}
+    for action, runs in runs_of.items():
+        if len(runs) == 1 and not any(
+            runs_of[other] - runs and action in siblings_of((other,)) for other in runs_of if _is_like(other, action)
+        ):
+            found.setdefault(action.partition(":")[0], set()).update(runs)
+    return found
+
+
+def _is_like(one: str, other: str) -> bool:
+    return one != other and one.partition(":")[0] == other.partition(":")[0]
 
 
 def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:

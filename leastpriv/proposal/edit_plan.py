@@ -55,8 +55,18 @@ def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list
     )
 
 
+def _joined(condition: str, change: Change) -> str:
+    """A statement's condition block together with the conditions of a restriction."""
+    if not (condition and change.conditions):
+        return condition or _condition(change)
+    block = json.loads(condition, parse_float=str)
+    for operator, keys in json.loads(_condition(change)).items():
+        block[operator] = {**keys, **block.get(operator, {})}
+    return json.dumps(block, separators=(",", ":"))
+
+
 def _condition(change: Change) -> str:
-    """The conditions of an addition as a condition block in the form of `PlannedGrant`."""
+    """The conditions of a change as a condition block in the form of `PlannedGrant`."""
     block: dict[str, dict[str, str | list[str]]] = {}
     for each in change.conditions:
         block.setdefault(each.operator, {})[each.key] = each.values[0] if len(each.values) == 1 else list(each.values)
@@ -148,26 +158,27 @@ class _EditPlan:
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
         """Removes and narrows a statement's entries; grants with restricted resources wait for `place`."""
         self.changed.add(statement.index)
-        restricted = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
-        moved = {action.lower() for action in restricted}
+        restricted = [change for change in changes if change.restricted_to]
+        moved = {_catalogue_action(change).lower() for change in restricted}
         listed = {change.action.lower() for change in changes}
         gone = {entry for entry in statement.actions if entry.lower() in listed}
         becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
-        grants = [(action, resources, condition) for action, resources in restricted.items()]
+        grants = [(_catalogue_action(each), each.restricted_to, _joined(condition, each)) for each in restricted]
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
-            first = max(_group_grants(grants), key=lambda grant: len(grant.actions), default=None)
+            here = (grant for grant in _group_grants(grants) if grant.condition == condition)
+            first = max(here, key=lambda grant: len(grant.actions), default=None)
             if first is None or any(map(statement.fixed_reason, statement.resources)):
-                self.moved.extend(grants)
                 self.emptied[statement.index] = frozenset(gone)
+                self.moved.extend(grants)
                 return
             # The statement remains, with the restricted resources.
             stay = {action.lower() for action in first.actions}
-            grants = [grant for grant in grants if grant[0] not in first.actions]
+            grants = [grant for grant in grants if grant[0] not in first.actions or grant[2] != condition]
             on = first.resources
         self.moved.extend(grants)
         result = frozenset(stay), frozenset(on or (f"not {entry}" for entry in statement.not_resources)), condition

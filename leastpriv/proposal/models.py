@@ -36,6 +36,15 @@ class UnseenServices(StrEnum):
     """An entry that spans services (`*`, NotAction) loses it; an entry that names the service keeps it."""
 
 
+class Lifecycle(StrEnum):
+    """What becomes of actions that no run used and the life cycle of a used resource needs."""
+
+    WRITE = "write"
+    OFFER = "offer"
+    """The report offers them; narrowed wildcards and first drafts lack them."""
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The user's limits for removals and additions."""
@@ -50,6 +59,9 @@ class Options:
     max_changes: int = 0
     """0: no limit."""
     unseen_services: UnseenServices = UnseenServices.BY_ENTRY
+    drop_unseen_actions: bool = False
+    """Whether a wildcard loses actions whose use the evidence may not show."""
+    lifecycle: Lifecycle = Lifecycle.WRITE
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE
@@ -119,6 +131,8 @@ class GuardContext:
     """Catalogue action -> its usages, through any statement."""
     counterparts: Mapping[str, str]
     """Lifecycle counterpart -> the used action that it belongs to."""
+    partners: Mapping[str, tuple[str, ...]]
+    """Life-cycle action of the deploying tools -> the used actions that it belongs to."""
     services: frozenset[str]
     """Prefixes of the services with at least one call."""
     history: History
@@ -182,6 +196,8 @@ class Change:
     """Entries that replace this one (narrow)."""
     kept: Mapping[str, GuardResult] | None = None
     """Unused actions of a narrowed wildcard that remain granted, with the guard that keeps each."""
+    unproven: Mapping[str, GuardResult] | None = None
+    """Removed actions of a narrowed wildcard whose use the evidence may not show, with the guard that doubts."""
     basis: Basis | None = None
     usages: tuple[Usage, ...] = ()
     security: str = ""
@@ -191,9 +207,11 @@ class Change:
     restricted_to: tuple[str, ...] = ()
     """Resources that replace `*` for an action that remains granted."""
     conditions: tuple[Condition, ...] = ()
-    """Conditions of an addition, all of which its calls met."""
+    """Conditions of an addition or of a restriction, all of which its calls met."""
     declared_by: tuple[str, ...] = ()
     """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders (create)`."""
+    because: str = ""
+    """Of a life-cycle addition: the added actions that it belongs to."""
     removed_by: int = 0
     """Of an addition: number of the pull request that had removed it before it was denied; 0: none."""
     closes: tuple[str, ...] = ()

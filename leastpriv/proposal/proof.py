@@ -246,7 +246,8 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
         gone.update([_entry_key(statement, entry) for entry in entries_of(statement) if entry == change.action])
         written.update(_entry_key(statement, entry) for entry in change.replacement)
         name = change.used[0] if change.restricted_to and change.used else change.action
-        written[name.lower(), frozenset(change.restricted_to), frozenset(), statement.conditions] += 1
+        conditions = (*statement.conditions, *change.conditions)
+        written[name.lower(), frozenset(change.restricted_to), frozenset(), conditions] += 1
     for entry, count in gone.items():
         if after[entry] > before[entry] - count + written[entry]:
             yield f"{entry[0]} is still there"

@@ -9,14 +9,15 @@ from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage
-from leastpriv.permissions.lifecycle import siblings_of
+from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
+from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
-from leastpriv.proposal.additions import additions
+from leastpriv.proposal.additions import additions, lifecycle_additions
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.declared_additions import declared_additions
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
@@ -34,6 +35,7 @@ from leastpriv.proposal.models import (
     GuardResult,
     HeldBackChange,
     History,
+    Lifecycle,
     Options,
     Proposal,
     ProposalInputs,
@@ -63,6 +65,9 @@ def propose(
             held_back_additions.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
         else:
+            if options.lifecycle is Lifecycle.WRITE:
+                context = guard_context(evidence, options, difference.missing, history, policies=attached)
+                added.extend([*lifecycle_additions(added, context)])
             declared, held = declared_additions(
                 evidence.aws_findings.declared.needs, evidence.principal, options, added, attached
             )
@@ -193,6 +198,7 @@ def guard_context(
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     counterparts = siblings_of(allowed)
+    partners = lifecycle_partners({action: _tools(used[action]) for action in allowed})
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     runs = count_separate_runs(evidence, break_glass)
     return GuardContext(
@@ -200,6 +206,7 @@ def guard_context(
         options,
         used,
         counterparts,
+        partners,
         services,
         history,
         frozenset(unexplained),
@@ -213,6 +220,16 @@ def guard_context(
         evidence.coverage.whole_days,
         CallableOperations(policies, services),
     )
+
+
+_CLOUDFORMATION = "cloudformation.amazonaws.com"
+
+
+def _tools(usages: Sequence[Usage]) -> frozenset[Tool]:
+    """The tools whose types describe what these calls deploy: CloudFormation's for the calls that it forwarded."""
+    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    stacks = {Tool.CLOUDFORMATION} if any(_CLOUDFORMATION in usage.forwarded_by for usage in allowed) else set()
+    return frozenset(stacks | ({Tool.TERRAFORM} if any(usage.direct for usage in allowed) else set()))
 
 
 def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, int]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.models import ChangeKind, Outcome
@@ -11,6 +12,7 @@ from leastpriv.permissions.patterns import action_covers, overlaps
 from leastpriv.policy.compact import wildcards_for
 from leastpriv.proposal.guards.people_and_history import is_break_glass_use
 from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.guards.wildcards import LIFECYCLE, keeping_result
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
 _MOST_LISTED_ACTIONS = 12
@@ -43,9 +45,14 @@ def _check_literal(entry: Entry, context: GuardContext) -> Change | HeldBackChan
 def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
     used = tuple(action for action in entry.granted if _is_used(entry, action, context))
     unused = [action for action in entry.granted if action not in used]
-    kept = {
+    held = {
         action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))
     }
+    decided = {
+        action: keeping_result(RemovalCandidate(action, entry), found, context) for action, found in held.items()
+    }
+    kept = {action: found for action, found in decided.items() if found}
+    unproven = {action: held[action] for action, found in decided.items() if not found}
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:
@@ -56,8 +63,8 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
         return _held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
     kept = {**kept, **unverified}
     if not used and not kept:
-        return _change(entry, ChangeKind.REMOVE)
-    return _change(entry, ChangeKind.NARROW, used=used, kept=kept)
+        return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
+    return replace(_change(entry, ChangeKind.NARROW, used=used, kept=kept), unproven=unproven)
 
 
 _ALL_SERVICES = GuardResult(
@@ -102,10 +109,16 @@ def _change(
         granted=len(entry.granted),
         removed_actions=tuple(action for action in entry.granted if action not in left),
         used=used,
-        replacement=replacement_entries(used, tuple(kept or ()), entry),
+        replacement=_replacement(used, kept or {}, entry),
         kept=kept,
         usages=usages,
     )
+
+
+def _replacement(used: Sequence[str], kept: Mapping[str, GuardResult], entry: Entry) -> tuple[str, ...]:
+    """Entries that replace `entry`; those whose resources may be narrowed are written in full."""
+    partners = [action for action, found in kept.items() if found.guard == LIFECYCLE]
+    return replacement_entries((*used, *partners), [action for action in kept if action not in partners], entry)
 
 
 def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ action creates is restricted only together with that one.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -17,19 +17,25 @@ from itertools import chain
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
-from leastpriv.models import ChangeKind, Outcome, Usage
+from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
 from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, with_any_path
+from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
+
+
+_MADE_AGAIN = 2
+"""Runs that made a resource under one name show that the name does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class _ObservedResources:
     """Service -> usages that name their resource exactly."""
     pathless: frozenset[str]
     """ARNs of IAM that have no path for sure."""
+    granted_literally: frozenset[str]
+    """Actions that an entry of the policy names."""
 
     def of_type(self, action: str) -> list[ObservedResource]:
         """Observed resources of types that the action accepts, whichever action used them."""
@@ -79,7 +87,9 @@ def narrow_resources(
     for usage in allowed:
         if _is_exact(usage, pathless):
             exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
-    known = _ObservedResources(find_created_resources(usages, runs=context.evidence.runs), exact_usages, pathless)
+    literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
+    created = find_created_resources(usages, runs=context.evidence.runs)
+    known = _ObservedResources(created, exact_usages, pathless, literal)
     creators = creators_of(context)
     checked = [
         _check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes)
@@ -87,7 +97,54 @@ def narrow_resources(
     ]
     restrictions = _hold_with_creators(checked, creators)
     narrowed = [_change(each) for each in restrictions if not each.guard_result]
+    narrowed += _partners_restricted(difference, changes, narrowed, context)
     return narrowed, [_held_back(each, each.guard_result) for each in restrictions if each.guard_result]
+
+
+def _partners_restricted(
+    difference: Difference, changes: Sequence[Change], restricted: Sequence[Change], context: GuardContext
+) -> Iterator[Change]:
+    """Restricts each life-cycle action that a narrowed wildcard on `*` keeps to the resources of what it belongs to.
+
+    It remains on `*` if one of the used actions that it belongs to does, or if it takes no resource of these.
+    """
+    wide = {entry.statement.index: entry for entry in difference.entries if "*" in entry.statement.resources}
+    decided = {(change.statement, change.action) for change in changes if change.kind is not ChangeKind.ADD}
+    unchanged = [
+        entry
+        for entry in difference.entries
+        if "*" in entry.statement.resources and (entry.statement.index, entry.pattern) not in decided
+    ]
+    patterns = {(change.statement, change.used[0]): change.patterns for change in restricted}
+    for change in changes:
+        entry = wide.get(change.statement)
+        if entry is None or not change.kept or not _can_be_copied(entry.statement):
+            continue
+        for action, result in change.kept.items():
+            owners = context.partners.get(action, ())
+            if result.guard != LIFECYCLE or not owners or _grants_any(unchanged, action):
+                continue
+            known = [patterns.get((change.statement, owner)) for owner in owners]
+            own = [each for found in known if found for each in found if fits(action, each.pattern)]
+            if own and all(found is not None for found in known):
+                unique = {each.pattern: each for each in own}
+                yield _partner_change(change, action, result, tuple(unique[name] for name in sorted(unique)))
+
+
+def _partner_change(change: Change, action: str, result: GuardResult, patterns: tuple[Pattern, ...]) -> Change:
+    return replace(
+        change,
+        action=action,
+        granted=1,
+        removed_actions=(),
+        used=(),
+        replacement=(),
+        kept={action: result},
+        unproven=None,
+        usages=(),
+        restricted_to=tuple(each.pattern for each in patterns),
+        patterns=patterns,
+    )
 
 
 def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Iterable[Entry]:
@@ -136,7 +193,7 @@ def _check_action(
     entry: Entry, context: GuardContext, creators: Sequence[str], known: _ObservedResources, escapes: bool
 ) -> _Restriction:
     action = entry.granted[0]
-    guard_result = first_guard_result(RemovalCandidate(action, entry), context)
+    guard_result = _guard_result(RemovalCandidate(action, entry), context)
     if guard_result:
         return _Restriction(entry, (), guard_result)
     if not _can_be_copied(entry.statement):
@@ -151,15 +208,38 @@ def _check_action(
         return _Restriction(entry, (), GuardResult("unknown-resource", reason))
     found = known.created.seen(usages)
     is_creating = creates_its_resource(action)
-    instability = _instability(found, found, context, escapes=escapes, is_creating=is_creating)
+    makers = _makers(entry, known.granted_literally) if is_creating else None
+    instability = _instability(found, found, context, escapes=escapes, makers=makers)
     if instability and instability.guard == "few-runs":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
         of_type = [*found, *known.of_type(action)]
         found = found if is_creating else of_type
-        instability = _instability(found, of_type, context, escapes=escapes, is_creating=is_creating)
+        instability = _instability(found, of_type, context, escapes=escapes, makers=makers)
+    if _has_no_event(action) and instability and not any(each.made or each.family for each in found):
+        # Every call names what it hands over, and the runs make no such resource.
+        instability = None if instability.guard in ("few-runs", "new-resources") else instability
     patterns = _patterns(found, context)
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
     return _Restriction(entry, patterns, instability or before)
+
+
+def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
+    """The guard that holds a restriction back; the calls that a carrier's action is known from name its resource."""
+    is_inner = _has_no_event(candidate.action)
+    if is_inner:
+        gaps = tuple(gap for gap in context.evidence.gaps if gap.kind is not GapKind.MAY_PASS_ROLE)
+        context = replace(context, evidence=replace(context.evidence, gaps=gaps))
+    found = first_guard_result(candidate, context)
+    return None if found and is_inner and found.guard in NO_SIGN else found
+
+
+def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, int]:
+    """Resource -> number of runs that made it; empty for an action that a person granted by its name on `*`."""
+    found: dict[str, set[str]] = {}
+    for usage in entry.uses[entry.granted[0]] if entry.granted[0] not in granted_literally else ():
+        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
+            found.setdefault(usage.need.permission.resource, set()).update(usage.runs)
+    return {resource: len(runs) for resource, runs in found.items()}
 
 
 _CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
@@ -212,15 +292,23 @@ def _instability(
     context: GuardContext,
     *,
     escapes: bool,
-    is_creating: bool,
+    makers: Mapping[str, int] | None,
 ) -> GuardResult | None:
-    """Why a later run may well use another resource; `shown` are the uses that count the runs."""
+    """Why a later run may well use another resource.
+
+    Args:
+        found: the resources that the patterns cover.
+        shown: the uses that count the runs.
+        context: of the guards.
+        escapes: whether the policy's version supports names with `*`, `?` or `$`.
+        makers: of an action that makes its resource: resource -> number of runs that made it; else None.
+    """
     patterns = _patterns(found, context)
     if not escapes and any("${" in pattern.pattern for pattern in patterns):
         return GuardResult("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
     least = context.options.minimum_runs
     for pattern in patterns:
-        if is_creating and not pattern.openings:
+        if makers is not None and not pattern.openings and makers.get(pattern.pattern, 0) < _MADE_AGAIN:
             return GuardResult(
                 "makes-new", f"it makes new things, and no pattern says how they are named: {pattern.pattern}"
             )
@@ -274,7 +362,25 @@ def _change(each: _Restriction) -> Change:
         usages=usages,
         restricted_to=tuple(pattern.pattern for pattern in each.patterns),
         patterns=each.patterns,
+        conditions=_conditions(each.action, usages, entry.statement),
     )
+
+
+def _conditions(action: str, usages: Sequence[Usage], statement: Statement) -> tuple[Condition, ...]:
+    """The condition that all uses of an action without events of its own met: `iam:PassedToService`."""
+    shown = [usage.need.permission.conditions for usage in usages]
+    keys = {(each.operator, each.key) for conditions in shown for each in conditions}
+    if not _has_no_event(action) or len(keys) != 1 or not all(len(conditions) == 1 for conditions in shown):
+        return ()
+    [(operator, key)] = keys
+    if any(each.key.lower() == key.lower() for each in statement.conditions):
+        return ()
+    return (Condition(operator, key, tuple(sorted({value for [each] in shown for value in each.values}))),)
+
+
+def _has_no_event(action: str) -> bool:
+    """Whether an action is known by the parameters of calls that need another action only."""
+    return visibility(action).visibility in (Visibility.CARRIERS, Visibility.PERMISSION_ONLY)
 
 
 def _held_back(each: _Restriction, guard_result: GuardResult) -> HeldBackChange:

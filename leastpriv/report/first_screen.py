@@ -107,9 +107,11 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     if not context.evidence.counts.calls:
         return
     if context.proposal.changes and proof.confidence is not None and proof.confidence.whole.runs:
+        unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
+        more = f" {plural(unproven, 'removed action')} may leave no record: rehearse it first." if unproven else ""
         yield (
             f"**Chance** that the next deploy needs something this policy lacks: about {share(proof.chance)}, from "
-            f"{plural(proof.chance_runs, 'run')}."
+            f"{plural(proof.chance_runs, 'run')}.{more}"
         )
     replay = proof.replay
     unsure = f", {replay.conditional:,} of them if a condition holds that is not recorded" if replay.conditional else ""
@@ -158,7 +160,9 @@ def _adds(context: ReportContext) -> str:
         services = dict.fromkeys(change.action.partition(":")[0] for change in added)
         careful = [change.action for change in added if change.security]
         look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
-        return f"**Grants {plural(len(added), 'action')}** of {plural(len(services), 'service')}{look}."
+        coming = sum(change.basis is Basis.LIFECYCLE for change in added)
+        more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""
+        return f"**Grants {plural(len(added), 'action')}** of {plural(len(services), 'service')}{more}{look}."
     shown = [_added(change, context) for change in added[:3]]
     more = f"; and {len(added) - 3:,} more" if len(added) > 3 else ""
     return f"**Adds {len(added):,}:** {'; '.join(shown)}{more}."

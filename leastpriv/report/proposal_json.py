@@ -349,8 +349,10 @@ def change_value(change: Change) -> dict[str, object]:
             action: {"guard": guard_result.guard, "reason": guard_result.reason}
             for action, guard_result in (change.kept or {}).items()
         },
+        "unproven": {action: guard_result.reason for action, guard_result in (change.unproven or {}).items()},
         "basis": change.basis,
         **({"declared_by": list(change.declared_by)} if change.declared_by else {}),
+        "because": change.because,
         "conditions": conditions_value(change.conditions),
         "security": change.security,
         "removed_by": change.removed_by or None,

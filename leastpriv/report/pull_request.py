@@ -247,6 +247,8 @@ def basis_text(context: ReportContext, change: Change) -> str:
 
 def _basis_text(change: Change) -> str:
     """The basis of an addition."""
+    if change.basis is Basis.LIFECYCLE:
+        return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
     if change.declared_by:
         more = f" and {len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
@@ -273,7 +275,17 @@ def _narrowed_entry(change: Change) -> str:
     left = change.granted - len(change.removed_actions)
     return (
         f"- {code(change.action)} in {_place(change)}, on {codes(change.resources, 2)}: {change.granted:,} → {left:,} "
-        f"actions, {len(change.used):,} used. Removed: {_removed_names(change.removed_actions)}."
+        f"actions, {len(change.used):,} used. Removed: {_removed_names(change.removed_actions)}.{_unproven(change)}"
+    )
+
+
+def _unproven(change: Change) -> str:
+    """The removed actions whose use no record may show, the riskiest first."""
+    if not change.unproven:
+        return ""
+    return (
+        f" Of these, {plural(len(change.unproven), 'action')} may leave no record, and nothing ties them to what the "
+        f"runs did: {_removed_names(tuple(change.unproven))}."
     )
 
 

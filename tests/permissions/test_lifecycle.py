@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.lifecycle import siblings_of
+from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
+from leastpriv.permissions.tool_lifecycle import Tool
 from tests.fakes.tables import table
 
 ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs") for name in catalog.actions(prefix)]
@@ -154,3 +155,44 @@ def test_every_name_of_the_table_is_in_the_catalogue_and_every_row_has_a_source(
 def test_every_pair_of_the_table_reaches_the_answer() -> None:
     for row in table("siblings"):
         assert set(row["siblings"].split(",")) <= set(siblings_of([row["used"]])), row["used"]
+
+
+@pytest.mark.parametrize(
+    ("used", "tool", "partners"),
+    [
+        ("sqs:CreateQueue", Tool.TERRAFORM, "DeleteQueue SetQueueAttributes TagQueue UntagQueue"),
+        ("sqs:CreateQueue", Tool.CLOUDFORMATION, "DeleteQueue SetQueueAttributes TagQueue UntagQueue"),
+        ("dynamodb:CreateTable", Tool.TERRAFORM, "DeleteTable UpdateTable TagResource UntagResource"),
+        ("cloudwatch:PutMetricAlarm", Tool.CLOUDFORMATION, "DeleteAlarms TagResource UntagResource"),
+    ],
+)
+def test_the_life_cycle_is_what_the_tool_does_to_the_type(used: str, tool: Tool, partners: str) -> None:
+    found = lifecycle_partners({used: [tool]})
+    prefix = used.partition(":")[0]
+    writes = {f"{prefix}:{name}" for name in partners.split()}
+    assert writes <= set(found)
+    assert {action for action in found if action.partition(":")[2].startswith(("Put", "Create", "Add"))} <= writes
+    assert all(owners == (used,) for owners in found.values())
+
+
+def test_a_property_that_no_creation_set_has_no_partner() -> None:
+    found = lifecycle_partners({"dynamodb:CreateTable": [Tool.TERRAFORM]})
+    assert "dynamodb:UpdateTimeToLive" not in found
+    assert "dynamodb:UpdateContinuousBackups" not in found
+
+
+def test_reads_of_a_phase_that_the_runs_have_shown_are_no_partners() -> None:
+    seen = lifecycle_partners({name: [Tool.TERRAFORM] for name in ("ec2:CreateVpc", "ec2:DeleteVpc")})
+    assert "ec2:DescribeVpcEndpoints" not in seen
+
+
+def test_partners_take_a_resource_of_the_action_or_none() -> None:
+    found = lifecycle_partners({"s3:CreateBucket": [Tool.TERRAFORM]})
+    assert "s3:DeleteBucket" in found
+    assert "s3:PutObjectLegalHold" not in found
+
+
+def test_an_action_without_a_type_has_its_counterparts_by_name() -> None:
+    assert {"ecs:DeleteService", "ecs:CreateService"} <= set(
+        lifecycle_partners({"ecs:UpdateService": [Tool.TERRAFORM]})
+    )

@@ -36,7 +36,7 @@ from leastpriv.proposal.guards.visibility import (
     other_resource,
     region_not_read,
 )
-from leastpriv.proposal.models import GuardContext, GuardResult, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 
 Guard = Callable[[RemovalCandidate, GuardContext], str]
 
@@ -188,11 +188,11 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that updates or deletes what this role creates."""
-    if dropped_with_service(candidate, context):
+    if dropped_with_service(candidate, context) or context.options.lifecycle is Lifecycle.OFF:
         return ""
     if candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
-    used = context.counterparts.get(candidate.action)
+    used = context.counterparts.get(candidate.action) or next(iter(context.partners.get(candidate.action, ())), "")
     return f"lifecycle counterpart of {used}" if used else ""
 
 

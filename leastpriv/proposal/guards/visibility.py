@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.visibility import (
@@ -20,6 +21,7 @@ from leastpriv.permissions.visibility import (
     read_only_by_name,
     visibility,
 )
+from leastpriv.permissions.volatility import is_open_anyway
 from leastpriv.proposal.guards.aws import (
     home_region_of,
     is_never_attempted,
@@ -186,7 +188,10 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     if known is None or len(known.resource_types) < 2 or not used:
         return ""
     named = {
-        kind for usage in used if usage.need.exact for kind in kinds_of(known.name, usage.need.permission.resource)
+        kind
+        for usage in used
+        if usage.need.exact or is_open_anyway(usage.need.permission.resource)
+        for kind in kinds_of(known.name, usage.need.permission.resource)
     }
     for resource in candidate.entry.statement.resources:
         kinds = [kind for kind in kinds_of(known.name, resource) if kind not in named]
@@ -270,9 +275,17 @@ def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> 
     if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(candidate, context):
         return False
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
-        return True
+        is_default = context.options.unseen_services is UnseenServices.BY_ENTRY
+        is_kept = is_default and not context.options.drop_unseen_actions and candidate.action in _used_without_a_call()
+        return not is_kept or is_never_attempted(candidate, context)
     # A person wrote `rds-db:*` on purpose, and no trail shows its use: a lack of calls proves nothing.
     return prefix in _visible_services(candidate.entry.granted)
+
+
+@lru_cache(maxsize=1)
+def _used_without_a_call() -> frozenset[str]:
+    """Data events that a deployment may cause without any management event of the service (`item_level.tsv`)."""
+    return frozenset(action for row in table("item_level") if row["uncalled"] for action in row["actions"].split(","))
 
 
 def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> bool:

@@ -1,0 +1,106 @@
+"""Decides whether a doubt keeps an unused action of `*`, NotAction or `sqs:*`, which no person chose by its name.
+
+Any other entry keeps every action that a guard doubts. A wildcard over a service grants hundreds of actions, and "its
+use may leave no event" is true of many of them. It keeps what the deploying tool does to the resources in use, and what
+a deployment usually does unseen; the report names the rest as removed without proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.resource_types import types_of_arn
+from leastpriv.permissions.sensitive import forbidden
+from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
+from leastpriv.permissions.volatility import service_of
+from leastpriv.proposal.guards.visibility import dropped_with_service
+from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
+
+LIFECYCLE = "sibling"
+"""Guard of an action that the life cycle of a used resource needs."""
+NO_SIGN = frozenset({"checked-inside", "not-visible", LIFECYCLE, "declared"})
+"""Guards that name no sign of a use."""
+_COVERAGE = frozenset({"gap-in-scope", "region-not-read", "not-recorded", "minimum-confidence"})
+"""Guards that name what the evidence lacks, for many actions at once."""
+
+
+def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> GuardResult | None:
+    """The reason to keep an unused action of a wildcard that a guard found, or None where the doubt is no reason."""
+    if not candidate.entry.spans_a_service:
+        return found
+    if found.guard in NO_SIGN | _COVERAGE and forbidden(candidate.action, context.options.never_add):
+        return None
+    if found.guard not in NO_SIGN:
+        return found
+    if dropped_with_service(candidate, context):
+        return None
+    options, partners = context.options, context.partners.get(candidate.action)
+    is_unseen = not options.drop_unseen_actions and _may_serve_a_deploy(candidate, context)
+    if found.guard != LIFECYCLE and is_unseen:
+        return found
+    if partners and options.lifecycle is Lifecycle.WRITE:
+        more = f" and {len(partners) - 1} more" if len(partners) > 1 else ""
+        return GuardResult(LIFECYCLE, f"lifecycle counterpart of {partners[0]}{more}")
+    return found if found.guard == "declared" and not options.drop_unseen_actions else None
+
+
+def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether a deployment may well use the action without an event of it in this evidence."""
+    action = candidate.action
+    match visibility(action).visibility:
+        case Visibility.DATA:
+            return _is_usual(action, context.services) or _is_on_known_type(action, context)
+        case Visibility.NEVER:
+            return True
+        case Visibility.MANAGEMENT:
+            # A service that calls the API for the principal leaves the event of that call.
+            return False
+        case _:
+            called = any(each.operation in context.called for each in carriers_of(action))
+            return called or action in context.evidence.checked_inside
+
+
+def _is_usual(action: str, services: frozenset[str]) -> bool:
+    """Whether deployments usually do this to the items of a resource."""
+    return any(row["unless"] not in services for row in _usual().get(action, ()))
+
+
+def _is_on_known_type(action: str, context: GuardContext) -> bool:
+    """Whether the action is for a resource type in use whose service has no list of usual actions."""
+    known = catalog.action(action)
+    listed = {row["prefix"] for row in table("item_level")}
+    prefix = action.partition(":")[0]
+    if known is None or prefix in listed:
+        return False
+    return not known.resource_types or not _types_in_use(context).isdisjoint(
+        (prefix, kind.name.lower()) for kind in known.resource_types
+    )
+
+
+def _types_in_use(context: GuardContext) -> frozenset[tuple[str, str]]:
+    resources = {usage.need.permission.resource for usages in context.used.values() for usage in usages}
+    return _types_of(frozenset(resources))
+
+
+@lru_cache(maxsize=64)
+def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
+    return frozenset(_named_types(resources))
+
+
+def _named_types(resources: frozenset[str]) -> Iterator[tuple[str, str]]:
+    for resource in resources - {"*"}:
+        prefix = service_of(resource)
+        for kind in types_of_arn(prefix, resource) if prefix else ():
+            yield prefix, kind.lower()
+
+
+@lru_cache(maxsize=1)
+def _usual() -> Mapping[str, tuple[Mapping[str, str], ...]]:
+    found: dict[str, tuple[Mapping[str, str], ...]] = {}
+    for row in table("item_level"):
+        for action in row["actions"].split(","):
+            found[action] = (*found.get(action, ()), row)
+    return found

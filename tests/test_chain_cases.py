@@ -62,7 +62,8 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Path:
     listed = [entry(arn(name), f"iam/{name}.json") for name in case["targets"]]
     (folder / "leastpriv.yml").write_text(config(listed, **case.get("config", {})))
     with contextlib.chdir(folder):
-        result = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail", "--output-dir", "out")
+        options = ("--trails", "trail", "--output-dir", "out", "--lifecycle", "offer")
+        result = leastpriv("propose", "--config", "leastpriv.yml", *options)
     assert result.code == 0, result.err
     return folder / "out"
 

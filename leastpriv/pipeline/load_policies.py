@@ -22,6 +22,7 @@ from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.terraform_folder import folder_on_disk, read_plan, terraform_folder
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import grants_every_service
 from leastpriv.policy.size import numbered_file, numbered_files
 from leastpriv.policy.source import Location, TerraformFolder, is_hcl
 from leastpriv.pull_request.models import Repository
@@ -44,6 +45,8 @@ class AttachedPolicies:
     gaps: tuple[Gap, ...] = ()
     assumed: tuple[str, ...] = ()
     """Files that no input names: their names continue the policy file's."""
+    replaced: tuple[str, ...] = ()
+    """Policies over all services (AdministratorAccess, PowerUserAccess), which the policy file is made to replace."""
 
 
 def committed_policy(target: Target, base: str) -> Document | None:
@@ -236,6 +239,19 @@ def attached_policies(
     if aws is None or not settings.asks_aws:
         return found
     return with_live_role(found, _live(aws, settings.principal), committed)
+
+
+def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
+    """Moves the policies over all services to `replaced`: with one of them attached no call needs the policy file."""
+    known = list(zip(found.names, found.documents, strict=True))
+    wide = [name for name, document in known if name not in found.assumed and grants_every_service(document)]
+    kept = [(name, document) for name, document in known if name not in wide]
+    return replace(
+        found,
+        names=tuple(name for name, _ in kept),
+        documents=tuple(document for _, document in kept),
+        replaced=tuple(wide),
+    )
 
 
 def managed_policies(settings: Settings, session: AwsSession | None) -> AttachedPolicies:

@@ -32,6 +32,7 @@ from leastpriv.pipeline.load_policies import (
     file_exists,
     free_names,
     with_account_gaps,
+    without_replaced,
 )
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
@@ -159,7 +160,7 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
             "What a change of the infrastructure needs is compared with it in the mode review."
         )
-    others = attached_policies(target, base, committed, run.aws)
+    others = without_replaced(attached_policies(target, base, committed, run.aws))
     found = read()
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
@@ -186,6 +187,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         fingerprint=fingerprint(target.scope, former, *(each.to_bytes() for each in proposal.documents)),
         attached=inputs.others.names,
         assumed=inputs.others.assumed,
+        replaced=inputs.others.replaced,
         files=inputs.found.files,
         records=inputs.found.records,
         missing_calls="" if evidence.usages else inputs.found.missing_calls,

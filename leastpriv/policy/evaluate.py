@@ -379,3 +379,14 @@ def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "aws:principalaccount", (parts[4],)
     if kind == "user":
         yield "aws:username", (name.rpartition("/")[2],)
+
+
+def grants_every_service(document: Document) -> bool:
+    """Whether a document without a Deny allows actions of all services on every resource (`*`, NotAction)."""
+    return all(statement.effect == "Allow" for statement in document.statements) and any(
+        statement.conditions_readable
+        and not statement.conditions
+        and "*" in statement.resources
+        and (bool(statement.not_actions) or any(entry in ("*", "*:*") for entry in statement.actions))
+        for statement in document.statements
+    )

@@ -39,6 +39,8 @@ class ReportContext:
     records: int
     missing_calls: str = ""
     """Why the evidence has no call, in sentences; empty where it has calls or denials."""
+    replaced: tuple[str, ...] = ()
+    """Attached policies over all services, which the policy file is made to replace."""
     assumed: tuple[str, ...] = ()
     """Attached policies that the settings do not name: their file names continue the policy file's."""
     further: tuple[str, ...] = ()

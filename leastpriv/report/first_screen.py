@@ -50,7 +50,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
     return FirstScreen(
         _verdict(context),
         tuple(_reasons(context)),
-        tuple(line for line in (_adds(context), _removes(context), _narrows(context)) if line),
+        tuple(line for line in (_replaces(context), _adds(context), _removes(context), _narrows(context)) if line),
         tuple(line for line in (_too_wide(context), escalation_line(context)) if line),
     )
 
@@ -148,6 +148,13 @@ def _limits(context: ReportContext) -> Iterator[str]:
         or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
     ):
         yield "the branch that the runs deployed from"
+
+
+def _replaces(context: ReportContext) -> str:
+    """What the policy file is made to replace."""
+    if not context.replaced:
+        return ""
+    return f"**Replaces** {codes(context.replaced)}: detach it after the merge; until then nothing is denied."
 
 
 def _adds(context: ReportContext) -> str:

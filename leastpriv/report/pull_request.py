@@ -242,6 +242,8 @@ def basis_text(context: ReportContext, change: Change) -> str:
     mark += f" ({'; '.join(words)})" if words else ""
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
         return f"used{mark}"
+    if change.basis is Basis.OBSERVED and context.replaced:
+        return f"used: only {codes(context.replaced)} grants it{mark}"
     return f"{_basis_text(change)}{mark}"
 
 

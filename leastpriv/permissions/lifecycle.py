@@ -26,6 +26,7 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_actions,
     types_made_by,
 )
+from leastpriv.permissions.visibility import Visibility, visibility
 
 _MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
 _CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"
@@ -229,6 +230,9 @@ def _partners_by_tool(action: str, tools: Collection[Tool], used: frozenset[str]
     permission of its own.
     """
     named, prefix = _siblings(action), action.partition(":")[0]
+    if visibility(action).visibility is Visibility.DATA:
+        # An item, not a resource that a tool manages: its life ends.
+        return {each for each in named if _parse(each).kind == "end" and _changes(action, each)}
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
     if not kinds:

@@ -232,7 +232,7 @@ def _partners_by_tool(action: str, tools: Collection[Tool], used: frozenset[str]
     named, prefix = _siblings(action), action.partition(":")[0]
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends.
-        return {each for each in named if _parse(each).kind == "end" and _changes(action, each)}
+        return {each for each in named if _parse(each).kind == "end" and _property(each) == _property(action)}
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
     if not kinds:

@@ -85,7 +85,8 @@ def _sizes(context: ReportContext) -> str:
     proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
     beside = f", beside {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
-    sentences = [f"Size {proof.size_before:,} → {proof.size_after:,} of at most {limit}{beside}{_over(proof)}."]
+    more = f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
+    sentences = [f"Size {proof.size_before:,} → {proof.size_after:,}{more} of at most {limit}{beside}{_over(proof)}."]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])

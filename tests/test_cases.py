@@ -117,7 +117,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         policy = folder / name
     if case.get("policy") is not None:
         policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
-    lifecycle = "write" if case.get("policy") else "offer"
+    lifecycle = "write" if case.get("policy") or "terraform" in case else "offer"
     given = {"minimum-days": 30, "aws-regions": regions(found), "lifecycle": lifecycle, **case.get("options", {})}
     options = {name: tuple(value) if isinstance(value, list) else str(value) for name, value in given.items()}
     principal = case.get("principal", ROLE)

@@ -222,7 +222,7 @@ class TestReport:
 
     def test_the_summary_is_the_pull_request_text_and_links_to_the_runs(self, report: tuple[Job, Step]) -> None:
         summary = report[1].summary
-        assert summary.startswith("## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Adds 1 action")
+        assert summary.startswith("## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**")
         assert "[17650000005](https://github.com/octo-org/shop/actions/runs/17650000005)" in summary
         assert summary.endswith("-->\n")
 
@@ -248,7 +248,7 @@ class TestReport:
             assert step.code == 0
             assert step.outputs["has-changes"] == "false"
             assert (step.outputs["added-actions"], step.outputs["removed-actions"]) == ("[]", "[]")
-            assert step.summary.startswith("## Least privilege for ci-deploy: nothing to change\n\n**Changes nothing**")
+            assert step.summary.startswith("## Least privilege for ci-deploy: nothing to change\n\n**Nothing to change.**")
             assert step.annotations("notice") == step.annotations("warning") == []
 
     def test_a_policy_that_does_not_exist_yet_is_drafted(self, job: Job) -> None:
@@ -263,7 +263,7 @@ class TestReport:
     ) -> None:
         step = job.step(mode="check")
         assert step.code == 3
-        table = step.summary[step.summary.index("### Drift") : step.summary.index("**Adds 1 action")]
+        table = step.summary[step.summary.index("### Drift") : step.summary.index("**Safe to merge?")]
         assert step.summary.replace(table, "") == report[1].summary
         assert {**step.outputs, "proposal-file": ""} == {**report[1].outputs, "proposal-file": ""}
 
@@ -408,7 +408,7 @@ class TestGitHub:
         assert f"[Open it by hand]({link})" in step.summary
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert "Not published" in step.summary
-        assert "**Adds 1 action" in step.summary
+        assert "- **Adds 1:**" in step.summary
 
     @pytest.mark.parametrize("whose", ["fork", "dependabot"])
     def test_a_run_with_a_read_only_token_only_reports(self, tmp_path: Path, hub: FakeGitHub, whose: str) -> None:

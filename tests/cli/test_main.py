@@ -207,7 +207,7 @@ class TestPropose:
     ) -> None:
         told = self.propose(policy, plain_trail)
         assert told.code == 0
-        assert told.out.startswith("# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Adds 1 action")
+        assert told.out.startswith("# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**")
         assert "Read 13 records in 7 files: 13 calls in 6 runs" in told.err
         assert "Reading" not in told.out
 
@@ -220,9 +220,12 @@ class TestPropose:
             "proposal.json",
             "pull-request.md",
         ]
-        assert (out / "pull-request.md").read_text() == told.out
         proposal = json.loads((out / "proposal.json").read_text())
-        assert told.out == f"# {proposal['title']}\n\n{proposal['body']}"
+        assert (out / "pull-request.md").read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
+        first, where = told.out.split("\n\nThe whole proposal is in ")
+        assert f"# {proposal['title']}\n\n{proposal['body']}".startswith(first)
+        assert "<details>" not in first
+        assert where.startswith(str(out))
         assert f"Wrote {out}" in told.err
 
     def test_the_patch_turns_the_committed_policy_into_the_proposed_one(
@@ -257,7 +260,7 @@ class TestPropose:
     def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
         told = self.propose(policy, plain_trail, "--mode", "check")
         assert told.code == DRIFT_EXIT_CODE == 3
-        assert "narrows 1 wildcard" in told.out
+        assert "- **Narrows** `lambda:*`" in told.out
 
     @pytest.mark.parametrize(
         ("resource", "code"), [("*", DRIFT_EXIT_CODE), ("arn:aws:sqs:eu-west-1:111122223333:x", 0)]

@@ -26,7 +26,7 @@ LINKS = (
     r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
 )
 HTML = (
-    r"<details><summary>[A-Za-z ]+</summary>|</details>|"
+    r"<details><summary>[A-Za-z0-9,.:_ -]+</summary>|</details>|"
     r"<!-- leastpriv(?::[a-z]+)?(?: v=1(?: [a-z]+=[0-9a-f.,]+)*(?: [0-9a-f]{12})*)? -->"
 )
 REFUSED = "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "

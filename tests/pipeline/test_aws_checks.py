@@ -64,7 +64,7 @@ def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(
     with PolicyChecks() as aws:
         result = _run(tmp_path, AwsSession(aws.environment(), NOW))
     assert aws.requests == []
-    assert "What AWS says of it" not in result.body
+    assert "Checks by AWS" not in result.body
 
 
 def test_a_run_that_uses_aws_has_its_proposal_checked(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_run_that_uses_aws_has_its_proposal_checked(tmp_path: Path) -> None:
     assert result.context.proposal.changes
     assert [each.operation for each in result.context.check_results] == ["ValidatePolicy", "SimulateCustomPolicy"]
     assert all(not each.failure for each in result.context.check_results)
-    assert "### What AWS says of it" in result.body
+    assert "#### Checks by AWS" in result.body
     assert "AWS disagrees" not in result.body
 
 
@@ -85,11 +85,12 @@ def test_the_simulation_agrees_with_our_replay_on_every_need(tmp_path: Path) -> 
     assert simulated.disagreements == ()
 
 
-def test_a_disagreement_is_right_below_the_verdict(tmp_path: Path) -> None:
+def test_a_disagreement_comes_before_the_verdict_which_is_no(tmp_path: Path) -> None:
     with PolicyChecks("SimulateCustomPolicy") as aws:
         result = _run(tmp_path, _opened(aws.environment()))
     sections = result.body.split("\n\n")
-    assert sections[1].startswith("> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**")
+    assert sections[0].startswith("> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**")
+    assert "**Safe to merge? No.**" in result.body
     assert "our replay says allowed, AWS's simulation not allowed" in sections[1]
 
 
@@ -227,7 +228,7 @@ def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None
         environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
         result = _run(tmp_path, _opened(environment), policy=STACKS_TOO, records=_own_stack())
     assert types.requests == []
-    assert "What resource types need is not known whole. The AWS credentials are those of account" in result.body
+    assert "The needs of resource types are known only in part. The AWS credentials are those of account" in result.body
 
 
 def _own_stack() -> list[dict[str, Any]]:

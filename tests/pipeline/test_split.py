@@ -101,7 +101,7 @@ def test_a_policy_that_is_attached_by_its_name_alone_is_named_in_the_report(tmp_
     (tmp_path / "iam/ci-deploy-2.json").write_text(json.dumps(everything))
     result = proposal(tmp_path, nearly_full())
     assert result.context.assumed == ("iam/ci-deploy-2.json",)
-    assert "for nothing but the name: `iam/ci-deploy-2.json`" in result.body
+    assert "- Whether `iam/ci-deploy-2.json` is attached too, as its name suggests." in result.body
 
 
 def test_all_of_it_is_one_commit(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class TestOnAShell:
     def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(self, trail: Path) -> None:
         told = proposed(trail, config(TWO))
         assert (
-            "| `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1` | passed to CloudFormation 8× by" in told.out
+            "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in told.out
         )
         assert "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`" in told.out
         chain = index()["chain"]
@@ -121,7 +121,7 @@ class TestOnAShell:
 
     def test_without_follow_no_further_role_is_read(self, trail: Path) -> None:
         told = proposed(trail, config(TWO, follow=False))
-        assert "not looked at" in told.out
+        assert "its needs were not read" in told.out
         assert index()["chain"]["unwritten"] == []
 
     def test_discover_writes_first_files_and_the_config_that_names_them(self, place: Path, trail: Path) -> None:

@@ -103,7 +103,7 @@ def test_policy_file_pull_request_and_json_contain_the_condition(context: Report
     assert {"ec2:CreateAction": "CreateSecurityGroup"} in written
     assert {"iam:PassedToService": "ecs-tasks.amazonaws.com"} in written
     text = body(context)
-    assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup` |" in text
+    assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup`: " in text
     assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
     changes = json.loads(proposal_json(context, "", ""))["changes"]
     conditions = {change["action"]: change["conditions"] for change in changes}

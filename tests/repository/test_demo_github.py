@@ -38,7 +38,7 @@ def test_the_kept_repository_has_one_commit_on_main_with_both_additions(played: 
     change = git(played[0], "diff", f"main..{branch}")
     assert "cloudwatch:PutMetricAlarm" in change
     assert "sns:TagResource" in change
-    assert (played[0] / "pull-request-1.md").read_text(encoding="utf-8").startswith("**Adds 1 action")
+    assert (played[0] / "pull-request-1.md").read_text(encoding="utf-8").startswith("**Safe to merge?")
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -222,7 +222,9 @@ class TestReport:
 
     def test_the_summary_is_the_pull_request_text_and_links_to_the_runs(self, report: tuple[Job, Step]) -> None:
         summary = report[1].summary
-        assert summary.startswith("## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**")
+        assert summary.startswith(
+            "## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**"
+        )
         assert "[17650000005](https://github.com/octo-org/shop/actions/runs/17650000005)" in summary
         assert summary.endswith("-->\n")
 
@@ -248,7 +250,9 @@ class TestReport:
             assert step.code == 0
             assert step.outputs["has-changes"] == "false"
             assert (step.outputs["added-actions"], step.outputs["removed-actions"]) == ("[]", "[]")
-            assert step.summary.startswith("## Least privilege for ci-deploy: nothing to change\n\n**Nothing to change.**")
+            assert step.summary.startswith(
+                "## Least privilege for ci-deploy: nothing to change\n\n**Nothing to change.**"
+            )
             assert step.annotations("notice") == step.annotations("warning") == []
 
     def test_a_policy_that_does_not_exist_yet_is_drafted(self, job: Job) -> None:

@@ -110,7 +110,7 @@ def test_a_policy_with_unknown_parts_is_never_sent(resource: str) -> None:
 def test_findings_about_a_policy_in_hcl_are_on_the_line_of_their_statement() -> None:
     text = render_policy(parse(TERRAFORM, "main.tf", "data.aws_iam_policy_document.deploy"))
     assert text
-    assert text.line({"path": [{"value": "Statement"}, {"index": 1}, {"value": "Action"}]}) == 7
+    assert text.line({"path": [{"value": "Statement"}, {"index": 1}, {"value": "Action"}]}) == 8
 
 
 def test_an_invalid_path_step_keeps_the_node() -> None:

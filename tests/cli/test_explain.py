@@ -97,7 +97,7 @@ def test_the_same_dials_as_of_a_proposal_decide(trail: Path, policy: Path) -> No
 @pytest.mark.parametrize(
     ("dials", "guard"),
     [
-        (("--minimum-confidence", "100"), "minimum-confidence"),
+        (("--minimum-runs", "7"), "minimum-runs"),
         (("--minimum-confidence", "0", "--max-changes", "1"), "max-changes"),
         (("--break-glass", "*"), "minimum-runs"),
     ],

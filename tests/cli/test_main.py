@@ -207,7 +207,9 @@ class TestPropose:
     ) -> None:
         told = self.propose(policy, plain_trail)
         assert told.code == 0
-        assert told.out.startswith("# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**")
+        assert told.out.startswith(
+            "# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**"
+        )
         assert "Read 13 records in 7 files: 13 calls in 6 runs" in told.err
         assert "Reading" not in told.out
 

@@ -91,7 +91,7 @@ def test_a_disagreement_comes_before_the_verdict_which_is_no(tmp_path: Path) -> 
     sections = result.body.split("\n\n")
     assert sections[0].startswith("> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**")
     assert "**Safe to merge? No.**" in result.body
-    assert "our replay says allowed, AWS's simulation not allowed" in sections[1]
+    assert "our replay says allowed, AWS's simulation not allowed" in sections[0]
 
 
 def test_without_a_change_no_check_runs(tmp_path: Path) -> None:

@@ -110,9 +110,7 @@ class TestOnAShell:
 
     def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(self, trail: Path) -> None:
         told = proposed(trail, config(TWO))
-        assert (
-            "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in told.out
-        )
+        assert "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in told.out
         assert "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`" in told.out
         chain = index()["chain"]
         assert chain["roots"] == [CI]

@@ -85,7 +85,7 @@ def test_an_action_newer_than_the_catalogue_is_kept_if_it_was_called(tmp_path: P
     assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {("lambda:*", "gap-in-scope")}
 
 
-def test_not_action_is_reported_as_held_back_and_unchanged(tmp_path: Path) -> None:
+def test_not_action_that_keeps_every_service_is_held_back_and_unchanged(tmp_path: Path) -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*", "s3:*"], "Resource": "*"}
     policy = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
     draft = proposal(tmp_path, policy, unseen_services="keep").context.proposal

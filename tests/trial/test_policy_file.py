@@ -93,13 +93,7 @@ def test_a_new_policy_is_not_created_in_hcl(tmp_path: Path) -> None:
         open_policy(Location(str(tmp_path / "new.tf"), ""), ROLE)
 
 
-@pytest.mark.parametrize(
-    ("name", "pointer"), [("no-folder/policy.json", ""), ("policy.tf", ""), ("none.json", "/Policy"), (".", "")]
-)
-def test_a_policy_that_cannot_be_edited_in_place_is_bad_input(tmp_path: Path, name: str, pointer: str) -> None:
-    if name.endswith(".tf"):
-        statement = '{\n    actions = ["s3:*"]\n    resources = ["*"]\n  }'
-        (tmp_path / name).write_text(f'data "aws_iam_policy_document" "d" {{\n  statement {statement}\n}}\n')
-        pointer = "data.aws_iam_policy_document.d"
+@pytest.mark.parametrize(("name", "pointer"), [("no-folder/policy.json", ""), ("none.json", "/Policy"), (".", "")])
+def test_a_policy_that_cannot_be_opened_is_bad_input(tmp_path: Path, name: str, pointer: str) -> None:
     with pytest.raises(InputError, match="policy-file"):
         open_policy(Location(str(tmp_path / name), pointer), ROLE)

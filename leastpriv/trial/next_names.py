@@ -202,8 +202,9 @@ def _item_actions(prefix: str, kinds: Collection[str]) -> set[tuple[str, str]]:
     for row in table("item_level"):
         if row["prefix"] == prefix and row["type"] in kinds:
             own = row["actions"].split(",")
-            emptied = siblings_of(own) if row["below"] else ()
-            found |= {(action, row["below"]) for action in (*own, *filter(deletes, emptied))}
+            further = siblings_of(own) if row["below"] else ()
+            own += [action for action in further if deletes(action) or is_read(action)]
+            found |= {(action, row["below"]) for action in own}
     return found
 
 

@@ -161,7 +161,7 @@ class NextNames:
                 if prefix in denied:
                     on |= _item_actions(prefix, kinds)
                 for action, below in sorted(on):
-                    if visibility(action).visibility is Visibility.DATA:
+                    if visibility(action).visibility is Visibility.DATA and not sensitivity(action):
                         yield from self._on_created(action, below, statement)
 
     def _on_created(self, action: str, below: str, statement: Statement) -> Iterator[Change]:

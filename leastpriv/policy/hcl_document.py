@@ -49,7 +49,7 @@ _BLOCK_TYPES = ("statement", "condition", "principals", "not_principals", "conte
 
 
 def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
-    """Returns an object of Terraform's JSON as the block that it stands for."""
+    """Returns an object of Terraform's JSON as a block."""
     attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for member in node.members:

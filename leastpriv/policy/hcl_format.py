@@ -1,7 +1,7 @@
 """Indents lines, and aligns `=` and trailing comments of consecutive lines, as `terraform fmt` does.
 
 https://github.com/hashicorp/hcl/blob/main/hclwrite/format.go, read 2026-11-27: an assignment takes part only if its
-line opens no bracket that stays open.
+line leaves no bracket open.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ class _HclWriter:
     def place_for_statements(self, dropped: set[int]) -> int | None:
         """Returns the statement behind which new ones are written: the last one that the file itself writes.
 
-        -1 stands for the end of a data source without such a statement; None: there is no place.
+        -1 is the end of a data source without such a statement; None: there is no place.
         """
         found = [place for place, node in enumerate(self.document.statement_nodes) if not node.fixed]
         kept = [place for place in found if place not in dropped]

@@ -92,7 +92,7 @@ def test_every_way_to_attach_a_policy_to_a_role_is_found() -> None:
         "aws_iam_policy.several.policy",
         "module.role.policy",
     ]
-    assert attached_policies(FOLDER, "main.tf", "nobody", TerraformFolder(), {}) == ""
+    assert attached_policies(FOLDER, "main.tf", "absent", TerraformFolder(), {}) == ""
 
 
 def test_a_local_module_gives_its_outputs() -> None:

@@ -42,7 +42,7 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
         return evidence
     from leastpriv.evidence.declared.exercised import exercised_actions
     from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.needs import needs_of
+    from leastpriv.evidence.declared.resource_needs import needs_of
     from leastpriv.permissions.tool_lifecycle import Phase
 
     place = Place.of(target.role, target.settings.aws_regions)
@@ -88,10 +88,10 @@ def declared_change(target: Target, before: ReadFile, after: ReadFile) -> Declar
     settings = target.settings
     if not (settings.templates or settings.plans):
         return None
-    from leastpriv.evidence.declared.changes import ChangedResources, changed_resources
+    from leastpriv.evidence.declared.changed_resources import ChangedResources, changed_resources
     from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.needs import needs_of
     from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
+    from leastpriv.evidence.declared.resource_needs import needs_of
 
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]

@@ -12,8 +12,8 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, is_read, sensitivity
 from leastpriv.policy.document import VARIABLES_VERSION, Document
-from leastpriv.proposal.escalation import self_widening
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
+from leastpriv.proposal.self_widening import self_widening
 
 OFFERED = "offered"
 """Guard of a need that a denied call implies, on an unknown resource."""

@@ -23,10 +23,10 @@ from leastpriv.proposal.addition_rules import (
     unknown_ref,
     untrusted_ref,
 )
-from leastpriv.proposal.escalation import denial_result, probing_runs
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options
+from leastpriv.proposal.self_widening import denial_result, probing_runs
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:

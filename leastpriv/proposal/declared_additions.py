@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leastpriv.diff.compare import replay_need
-from leastpriv.evidence.declared.arns import widest
+from leastpriv.evidence.declared.resource_arns import widest
 from leastpriv.models import Basis, ChangeKind, Condition, Need
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Document
-from leastpriv.proposal.escalation import widens_itself
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
+from leastpriv.proposal.self_widening import widens_itself
 
 GUARD = "declared"
 """The guard that keeps what deployed resource types need."""

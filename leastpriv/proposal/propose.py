@@ -61,23 +61,8 @@ def propose(
     held_back_additions.extend(denied_elsewhere(usage) for usage in difference.denied_elsewhere)
     held_back_additions.extend(denied_in_part(usage) for usage in difference.denied_in_part)
     if document is None:
-        if DRAFT_ID in history.declined:
-            held_back_additions.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
-            added = []
-        else:
-            if options.lifecycle is Lifecycle.WRITE:
-                context = guard_context(evidence, options, difference.missing, history, policies=attached)
-                added.extend([*lifecycle_additions(added, context)])
-            declared, held = declared_additions(
-                evidence.aws_findings.declared.needs, evidence.principal, options, added, attached
-            )
-            added.extend(declared)
-            held_back_additions.extend(held)
-        whole = parse(create_policy(new_statements(added, ())), "the first draft")
-        first = _within_quota(whole, evidence.principal, attached) if packs else PackedPolicy(whole)
-        return Proposal(
-            None, first.document, first.document.to_bytes(), tuple(added), (), tuple(held_back_additions), packed=first
-        )
+        context = guard_context(evidence, options, difference.missing, history, policies=attached)
+        return _first_draft(added, held_back_additions, context, inputs)
     policies = (document, *attached)
     context = guard_context(evidence, options, difference.missing, history, policies=policies)
     if inputs.confidence:
@@ -109,6 +94,27 @@ def propose(
         tuple(held_back_restrictions),
         packed,
         tuple(change for change, _ in left),
+    )
+
+
+def _first_draft(
+    added: list[Change], held_back: list[HeldBackChange], context: GuardContext, inputs: ProposalInputs
+) -> Proposal:
+    """Writes a first draft from usage and declarations, unless an earlier one was declined."""
+    evidence, options = context.evidence, context.options
+    if DRAFT_ID in inputs.history.declined:
+        number = inputs.history.declined[DRAFT_ID]
+        held_back, added = [*held_back, *(_declined(change, number) for change in added)], []
+    else:
+        if options.lifecycle is Lifecycle.WRITE:
+            added = [*added, *lifecycle_additions(added, context)]
+        needs = evidence.aws_findings.declared.needs
+        declared, held = declared_additions(needs, evidence.principal, options, added, inputs.attached)
+        held_back, added = [*held_back, *held], [*added, *declared]
+    whole = parse(create_policy(new_statements(added, ())), "the first draft")
+    packed = _within_quota(whole, evidence.principal, inputs.attached) if inputs.packs else PackedPolicy(whole)
+    return Proposal(
+        None, packed.document, packed.document.to_bytes(), tuple(added), (), tuple(held_back), packed=packed
     )
 
 

@@ -13,7 +13,7 @@ from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_
 from leastpriv.proposal.models import HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
-from leastpriv.report.coverage import coverage_sentences
+from leastpriv.report.coverage_picture import coverage_sentences
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import by_guard_result, codes, plural
 

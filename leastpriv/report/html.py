@@ -20,7 +20,7 @@ from leastpriv.models import ChangeKind, Run, Usage
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
-from leastpriv.report.coverage import CoveredRegion, coverage_picture
+from leastpriv.report.coverage_picture import CoveredRegion, coverage_picture
 from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section

@@ -26,7 +26,7 @@ from leastpriv.proposal.proof import NeedDecision
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
-from leastpriv.report.coverage import coverage_value
+from leastpriv.report.coverage_picture import coverage_value
 from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import live_role_value

@@ -20,6 +20,7 @@ from leastpriv.proposal.review_models import (
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import limits_sections
+from leastpriv.report.infrastructure_review import preflight_sections, preflight_title, preflight_verdict
 from leastpriv.report.phrases import (
     codes,
     day,
@@ -30,7 +31,6 @@ from leastpriv.report.phrases import (
     run_links,
     times,
 )
-from leastpriv.report.preflight import preflight_sections, preflight_title, preflight_verdict
 from leastpriv.report.proof import replay_sentences
 from leastpriv.report.review_verdict import count_calls, review_verdict
 

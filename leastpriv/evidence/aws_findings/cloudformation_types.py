@@ -49,14 +49,14 @@ _MOST_TYPES = 300
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Stack:
+class DeployedStack:
     """The name of a stack."""
 
     region: str
     name: str
 
 
-def deployed_stacks(evidence: Evidence) -> tuple[Stack, ...]:
+def deployed_stacks(evidence: Evidence) -> tuple[DeployedStack, ...]:
     """Returns the stacks that a principal deployed, if CloudFormation then called AWS on behalf of the principal.
 
     Where it called with the stack's own role, the handlers need no permission of the principal.
@@ -69,10 +69,10 @@ def deployed_stacks(evidence: Evidence) -> tuple[Stack, ...]:
         if usage.outcome is Outcome.ALLOWED and usage.need.permission.action in _DEPLOYS
     )
     found = (_STACK.fullmatch(resource) for resource in resources)
-    return tuple(sorted({Stack(match["region"], match["name"]) for match in found if match}))
+    return tuple(sorted({DeployedStack(match["region"], match["name"]) for match in found if match}))
 
 
-def read_declared_needs(aws: Aws, stacks: Iterable[Stack]) -> DeclaredNeeds:
+def read_declared_needs(aws: Aws, stacks: Iterable[DeployedStack]) -> DeclaredNeeds:
     """Reads from CloudFormation what the types of some stacks need.
 
     Never raises AwsError: the result says what is not known.
@@ -102,7 +102,7 @@ def permissions_in(schema: str) -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
-def _wanted(aws: Aws, stacks: Iterable[Stack], failures: list[str]) -> Mapping[str, Mapping[str, None]]:
+def _wanted(aws: Aws, stacks: Iterable[DeployedStack], failures: list[str]) -> Mapping[str, Mapping[str, None]]:
     """Type -> regions of its stacks, where a private type is registered."""
     wanted: dict[str, dict[str, None]] = {}
     failed = 0
@@ -176,7 +176,7 @@ def _declared(
     return DeclaredNeeds(known, tuple(handlers), untold, tuple(sorted(unknown)), failure)
 
 
-def _types_of_stack(aws: Aws, stack: Stack) -> tuple[str, ...]:
+def _types_of_stack(aws: Aws, stack: DeployedStack) -> tuple[str, ...]:
     with translate_errors(f"listing the resources of the stack {stack.name}", "cloudformation:ListStackResources"):
         pages = aws.client("cloudformation", stack.region).get_paginator("list_stack_resources")
         return _types(

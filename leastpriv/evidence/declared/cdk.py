@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, tool_calls
 from leastpriv.evidence.declared.template import Stack, read_template
-from leastpriv.evidence.declared.tool_calls import tool_calls
 from leastpriv.models import Need
 
 MANIFEST = "manifest.json"

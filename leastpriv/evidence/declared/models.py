@@ -1,12 +1,13 @@
-"""What a template or plan declares, as frozen dataclasses."""
+"""What a template or plan declares, as frozen dataclasses, and the needs of the tool itself (`data/tool_calls.tsv`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from leastpriv.models import Need
+from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind
 
 UNKNOWN = "*"
@@ -91,3 +92,18 @@ class Declaration:
         """Returns the declaration with these phases for every resource, and without the calls of the tool."""
         changed = (replace(each, phases=phases, changed=None) for each in self.resources)
         return replace(self, resources=tuple(changed), calls=())
+
+
+_CLOUDFORMATION = (Condition("StringEquals", "iam:PassedToService", ("cloudformation.amazonaws.com",)),)
+
+
+def tool_calls(step: str, because: str, place: Place, **names: str) -> Iterator[Need]:
+    """Yields the needs of one step of a tool; `names` fill the resources: stack, role, bucket …."""
+    values = {"partition": place.partition, "account": place.account, "region": place.region, **names}
+    for row in table("tool_calls", __package__):
+        if row["step"] != step:
+            continue
+        for action in row["actions"].split(","):
+            conditions = _CLOUDFORMATION if step == "pass" else ()
+            permission = Permission(action, row["resource"].format(**values), conditions)
+            yield Need(permission, Basis.DECLARED, "what the tool itself calls", because)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.evidence.declared.arns import leaves
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.evidence.declared.resource_arns import leaves
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import (
     Phase,

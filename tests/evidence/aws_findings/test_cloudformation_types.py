@@ -14,7 +14,7 @@ from leastpriv.aws import session as door
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.aws_findings import cloudformation_types
 from leastpriv.evidence.aws_findings.cloudformation_types import (
-    Stack,
+    DeployedStack,
     deployed_stacks,
     permissions_in,
     read_declared_needs,
@@ -32,7 +32,7 @@ QUEUE = {
 BUCKET = {"create": ["s3:CreateBucket", "s3:InventedAction"], "update": ["s3:PutBucket*"]}
 TYPES = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SDB::Domain": {}}
 STACKS = {("eu-west-1", "orders"): ["AWS::SQS::Queue", "AWS::SQS::Queue", "AWS::S3::Bucket", "Custom::Thing"]}
-ORDERS = Stack("eu-west-1", "orders")
+ORDERS = DeployedStack("eu-west-1", "orders")
 ARN = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*"
 
 
@@ -70,7 +70,7 @@ def test_stacks_count_only_where_cloudformation_called_in_the_roles_name() -> No
 
 
 def test_a_stack_that_is_gone_spoils_no_other() -> None:
-    found = _declared([Stack("eu-west-1", "gone"), ORDERS])
+    found = _declared([DeployedStack("eu-west-1", "gone"), ORDERS])
     assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
     assert found.failure == ""
 
@@ -82,7 +82,7 @@ def test_a_private_type_is_asked_for_where_its_stack_is() -> None:
     with CloudFormationTypes({**TYPES, **private}, stacks) as aws:
         aws.only_in["Acme::Mail::Box"] = "eu-central-1"
         door = Aws.open(aws.environment(region="us-east-1"))
-        found = read_declared_needs(door, [ORDERS, Stack("eu-central-1", "mail")])
+        found = read_declared_needs(door, [ORDERS, DeployedStack("eu-central-1", "mail")])
     assert found.types == ("AWS::SQS::Queue", "Acme::Mail::Box")
     assert "ses:CreateEmailIdentity" in found.actions
     assert (found.untold, found.failure) == ((), "")
@@ -91,7 +91,7 @@ def test_a_private_type_is_asked_for_where_its_stack_is() -> None:
 def test_one_stack_that_may_not_be_looked_into_hides_no_other() -> None:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         aws.denied.add("hidden")
-        found = read_declared_needs(Aws.open(aws.environment()), [Stack("eu-west-1", "hidden"), ORDERS])
+        found = read_declared_needs(Aws.open(aws.environment()), [DeployedStack("eu-west-1", "hidden"), ORDERS])
     assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
     assert "cloudformation:ListStackResources" in found.failure
 
@@ -107,7 +107,7 @@ def test_a_type_that_fails_does_not_affect_the_others() -> None:
 def test_stacks_beyond_the_limit_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudformation_types, "_MOST_STACKS", 1)
     monkeypatch.setattr(cloudformation_types, "_MOST_TYPES", 1)
-    found = _declared([ORDERS, Stack("eu-west-1", "payments")])
+    found = _declared([ORDERS, DeployedStack("eu-west-1", "payments")])
     assert "1 of 2 stacks" in found.failure
     assert "1 of 2 resource types" in found.failure
 
@@ -137,7 +137,7 @@ def test_a_cloudformation_that_keeps_failing_is_not_asked_hundreds_of_times(oper
     handlers: dict[str, dict[str, list[str]]] = {kind: {} for [kind] in stacks.values()}
     with CloudFormationTypes(handlers, stacks) as aws:
         aws.refuse(operation, "InternalFailure", "oops", 500)
-        found = read_declared_needs(Aws.open(aws.environment(attempts=1)), [Stack(*key) for key in stacks])
+        found = read_declared_needs(Aws.open(aws.environment(attempts=1)), [DeployedStack(*key) for key in stacks])
     assert found.failure
     assert len(aws.asked(operation)) == 3
 
@@ -179,6 +179,6 @@ def _refused(operation: str) -> str:
     return f"User: {who} is not authorized to perform: cloudformation:{operation} on resource: *"
 
 
-def _declared(stacks: list[Stack]) -> DeclaredNeeds:
+def _declared(stacks: list[DeployedStack]) -> DeclaredNeeds:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         return read_declared_needs(Aws.open(aws.environment()), stacks)

@@ -10,8 +10,8 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import Place
-from leastpriv.evidence.declared.needs import needs_of
 from leastpriv.evidence.declared.read import read_declarations
+from leastpriv.evidence.declared.resource_needs import needs_of
 
 PLACE = Place("aws", "111122223333")
 ROLES = "arn:aws:iam::111122223333:role/cdk-hnb659fds"

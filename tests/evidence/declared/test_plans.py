@@ -9,8 +9,8 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import Place
-from leastpriv.evidence.declared.needs import needs_of
 from leastpriv.evidence.declared.plan import backend_calls, read_plan
+from leastpriv.evidence.declared.resource_needs import needs_of
 
 PLACE = Place("aws", "111122223333", "eu-west-1")
 ACCOUNT = "111122223333"

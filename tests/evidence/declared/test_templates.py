@@ -9,8 +9,8 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import Declaration, Place
-from leastpriv.evidence.declared.needs import needs_of
 from leastpriv.evidence.declared.read import read_stack
+from leastpriv.evidence.declared.resource_needs import needs_of
 from leastpriv.evidence.declared.template import Stack, read_template
 from leastpriv.models import Condition, Need
 from leastpriv.permissions import catalog

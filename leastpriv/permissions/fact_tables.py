@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,14 @@ _GZIP = 31
 
 @cache
 def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...]:
-    """All rows of `data/<name>.tsv` or `data/<name>.tsv.gz` of a room, missing trailing cells as empty strings."""
+    """Returns the rows of a package's `data/<name>.tsv`, plain or compressed, missing trailing cells as empty strings."""
     return tuple(_rows(name, package))
 
 
 def _rows(name: str, package: str) -> Sequence[Mapping[str, str]]:
     # Not by importlib.resources, which takes a third of Python's own start to load.
-    room = Path(str(sys.modules[package].__file__)).parent
-    plain = room / "data" / f"{name}.tsv"
+    folder = Path(str(sys.modules[package].__file__)).parent
+    plain = folder / "data" / f"{name}.tsv"
     content = (
         plain.read_bytes() if plain.exists() else zlib.decompress(plain.with_suffix(".tsv.gz").read_bytes(), _GZIP)
     )
@@ -33,4 +34,5 @@ def read_rows(text: str) -> Sequence[Mapping[str, str]]:
     head, *lines = [line for line in text.splitlines() if line and line[0] != "#"]
     columns = head.split("\t")
     missing = "\t" * len(columns)
-    return [dict(zip(columns, (line + missing).split("\t"), strict=False)) for line in lines]
+    cells = csv.reader([line + missing for line in lines], delimiter="\t", quoting=csv.QUOTE_NONE)
+    return [dict(zip(columns, row, strict=False)) for row in cells]

@@ -89,17 +89,17 @@ def tag_property(kind: ResourceKind) -> tuple[str, bool]:
 
 def types_made_by(action: str) -> tuple[ResourceKind, ...]:
     """Returns the types of both tools whose resource an action makes, sorted; empty for an action that makes none."""
-    return _makers().get(action, ())
+    return _makers(action.partition(":")[0]).get(action, ())
 
 
 @cache
-def _makers() -> Mapping[str, tuple[ResourceKind, ...]]:
+def _makers(service: str) -> Mapping[str, tuple[ResourceKind, ...]]:
+    start = f"{service}:"
+    kinds = [ResourceKind(tool, name) for tool in Tool for name, row in _rows(tool).items() if start in row["makes"]]
     found: dict[str, list[ResourceKind]] = {}
-    for tool in Tool:
-        for name in _rows(tool):
-            kind = ResourceKind(tool, name)
-            for action in making_actions(kind):
-                found.setdefault(action, []).append(kind)
+    for kind in kinds:
+        for action in making_actions(kind):
+            found.setdefault(action, []).append(kind)
     return {action: tuple(sorted(kinds)) for action, kinds in found.items()}
 
 

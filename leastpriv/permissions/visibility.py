@@ -143,16 +143,8 @@ def _reasons() -> Mapping[str, Mapping[str, str]]:
 @cache
 def _service(prefix: str) -> Mapping[str, tuple[str, Mapping[str, str] | None]]:
     """Name of an action in lower case -> its spelling and row."""
-    rows = _rows_by_service().get(prefix, ())
+    rows = [row for row in table("visibility") if row["service"] == prefix]
     return {name.lower(): (name, row) for row in rows for name in row["actions"].split(",")}
-
-
-@cache
-def _rows_by_service() -> Mapping[str, tuple[Mapping[str, str], ...]]:
-    found: dict[str, tuple[Mapping[str, str], ...]] = {}
-    for row in table("visibility"):
-        found[row["service"].lower()] = (*found.get(row["service"].lower(), ()), row)
-    return found
 
 
 @cache

@@ -85,9 +85,24 @@ def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[Esc
         documents: all identity-based policies of the principal, as far as known.
         principal: ARN of the role or user.
     """
-    policies = _Policies(tuple(documents), principal)
-    found = (path for row in table("escalation", catalog.__package__) if (path := _open_path(row, policies)))
+    policies, rows = _Policies(tuple(documents), principal), table("escalation", catalog.__package__)
+    services = _allowed_services(documents)
+    if services is not None:
+        rows = tuple({row["id"]: row for row in rows for service in services if service in row["actions"]}.values())
+    found = (path for row in rows if (path := _open_path(row, policies)))
     return tuple(sorted(found, key=lambda path: path.rank))
+
+
+def _allowed_services(documents: Sequence[Document]) -> frozenset[str] | None:
+    """Returns the services that Allow statements name, as `sqs:`; None if a statement may name any service."""
+    found: set[str] = set()
+    for document in documents:
+        for statement in document.statements:
+            if statement.effect == "Allow":
+                if statement.not_actions or statement.unknown_actions:
+                    return None
+                found.update([entry.lower().partition(":")[0] + ":" for entry in statement.actions])
+    return None if has_wildcard("".join(found)) else frozenset(found)
 
 
 def is_administrator(paths: Sequence[EscalationPath]) -> bool:

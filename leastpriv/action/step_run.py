@@ -14,8 +14,6 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
 from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
-from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
-from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import check_report_files
@@ -187,6 +185,8 @@ def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
         raise InputError(
             "The input job-logs is 'auto', which reads the logs of this workflow run: give the input github-token."
         )
+    from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
+
     run = WorkflowRunLogs(
         runner.api_url, runner.repository, runner.run_id, runner.run_attempt, settings.github_token, time.sleep
     )
@@ -216,5 +216,7 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> State
             "The input evidence-branch is set, and everybody may read this repository: what the role uses would be "
             f"public. Leave the input out, or write {PUBLIC_PREFIX}{branch} to have it so."
         )
+    from leastpriv.evidence.history.file import LONGEST_FILE
+
     title = f"Remember what {escaped_name(settings.principal.name)} used"
     return github.state_store(branch, history_path(settings.principal), title, LONGEST_FILE)

@@ -24,7 +24,6 @@ from leastpriv.config.validators import (
 )
 from leastpriv.errors import InputError, did_you_mean
 from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, parse_generation
-from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
 from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
@@ -275,8 +274,11 @@ def parse_settings(given: GivenInputs) -> Settings:
 
 
 def _athena_table(name: str, label: str) -> str:
-    if name and not is_table_name(name):
-        raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+    if name:
+        from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
+
+        if not is_table_name(name):
+            raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
     return name
 
 

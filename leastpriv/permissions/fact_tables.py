@@ -15,7 +15,7 @@ _GZIP = 31
 
 @cache
 def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...]:
-    """Returns the rows of a package's `data/<name>.tsv`, plain or compressed, missing trailing cells as empty strings."""
+    """Returns the rows of a package's table, plain or compressed, missing trailing cells as empty strings."""
     return tuple(_rows(name, package))
 
 

@@ -11,11 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from leastpriv.aws.session import Aws, AwsSession
-from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
-from leastpriv.aws_checks.outer_policies import read_outer_policies
-from leastpriv.aws_checks.rendered_policy import TrustPolicy, trust_policies
-from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
-from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.config.settings import Settings
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
@@ -31,6 +26,7 @@ from leastpriv.report.context import ReportContext
 
 if TYPE_CHECKING:
     from leastpriv.aws_checks.rendered_policy import TrustPolicy
+    from leastpriv.aws_checks.simulate import SimulatedPolicies
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +83,9 @@ def check_proposal(
             _log.info("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
         return ()
 
+    from leastpriv.aws_checks.outer_policies import read_outer_policies
+    from leastpriv.aws_checks.simulate import SimulatedPolicies
+
     proposal, attached = context.proposal, context.attached_documents
     files = dict(zip((context.policy_file, *context.further), proposal.documents, strict=True))
     checked = CheckedProposal(proposal, files, trusts)
@@ -115,6 +114,8 @@ class CheckedProposal:
 
     def trust_policies(self) -> list[TrustPolicy]:
         """Returns the trust policies of the proposed documents' templates and the named ones, without duplicates."""
+        from leastpriv.aws_checks.rendered_policy import trust_policies
+
         found = [trust for file, document in self.files.items() for trust in trust_policies(document, file)]
         texts = {trust.rendered.text for trust in found if trust.rendered}
         named = self.named_trust_policies
@@ -128,6 +129,9 @@ def run_free_checks(
 
     `policies` are all that the simulation evaluates: the proposed ones, others of the principal, and those around them.
     """
+    from leastpriv.aws_checks.simulate import simulate
+    from leastpriv.aws_checks.validate_policy import validate
+
     _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
     files = checked.files
     results = (
@@ -142,5 +146,7 @@ def run_free_checks(
 
 def run_paid_checks(aws: Aws, checked: CheckedProposal, never_add: Sequence[str]) -> tuple[CheckResult, ...]:
     """Runs Access Analyzer's custom policy checks; logs their price first."""
+    from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
+
     checks, skipped = paid_checks(checked.proposal, checked.files, never_add, checked.trust_policies())
     return run_checks(aws, checks, skipped)

@@ -19,9 +19,7 @@ from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
-from leastpriv.evidence.denials.authorization_details import denied_requests, read_details, with_details
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
-from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.gaps import with_coverage
 from leastpriv.evidence.models import Evidence
@@ -138,6 +136,8 @@ def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
     """
     found: list[LoggedDenials] = []
     if job_logs and job_logs.files:
+        from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+
         denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
         limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} refusals count")
         named = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
@@ -313,8 +313,12 @@ class RunEvidence:
 
 def with_denial_details(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
     """Replaces denials by AWS's account of them, where the settings ask for it and there are credentials."""
-    requests = denied_requests(evidence) if settings.denial_details else []
-    if not requests or session is None or not session.has_credentials:
+    if not settings.denial_details or session is None:
+        return evidence
+    from leastpriv.evidence.denials.authorization_details import denied_requests, read_details, with_details
+
+    requests = denied_requests(evidence)
+    if not requests or not session.has_credentials:
         return evidence
     polling = Polling(_passing(session.now), time.sleep, _DETAILS_TAKE)
     found, gaps = read_details(lambda region: session.aws().client("iam-toolbox", region), requests, polling)

@@ -10,10 +10,10 @@ from leastpriv.config.settings import DeclaredPhases
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome
 from leastpriv.pipeline.context import Target
-from leastpriv.proposal.preflight import DeclaredChange
 
 if TYPE_CHECKING:
     from leastpriv.evidence.declared.models import Declaration
+    from leastpriv.proposal.preflight import DeclaredChange
 
 ReadFile = Callable[[str], bytes | None]
 """Content of a file by its path; None where there is none."""
@@ -92,6 +92,7 @@ def declared_change(target: Target, before: ReadFile, after: ReadFile) -> Declar
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
     from leastpriv.evidence.declared.resource_needs import needs_of
+    from leastpriv.proposal.preflight import DeclaredChange
 
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]

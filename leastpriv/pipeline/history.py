@@ -11,7 +11,6 @@ from typing import TypeVar
 from leastpriv.diff.compare import replay_need
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
 from leastpriv.evidence.created_resources import creating_usages
-from leastpriv.evidence.history.file import parse_history, serialize_history
 from leastpriv.evidence.history.models import (
     DeclinedPullRequest,
     KeepDecision,
@@ -51,6 +50,8 @@ def load_history(store: StateStore | None, principal: str, now: datetime) -> His
     """Loads the usage history of a principal; one that cannot be read holds removals back."""
     if store is None:
         return HistoryState()
+    from leastpriv.evidence.history.file import parse_history
+
     try:
         raw = store.read()
         found = parse_history(raw, principal, now) if raw is not None else None
@@ -70,6 +71,8 @@ def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistor
     """Saves what this run has learned; returns a sentence where that failed."""
     if store is None:
         return ""
+    from leastpriv.evidence.history.file import parse_history, serialize_history
+
     added = merge(history_from_evidence(evidence), news)
 
     def with_news(raw: bytes | None) -> bytes:

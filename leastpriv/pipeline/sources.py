@@ -96,13 +96,14 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
         openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))
     if settings.athena_table:
         openers.append(partial(_athena_table, settings, session, options))
-    from leastpriv.evidence.cloudtrail.log_group import is_log_group
+    if settings.bucket_trails:
+        from leastpriv.evidence.cloudtrail.log_group import is_log_group
 
-    openers.extend(
-        partial(bucket_trail, name, session, options)
-        for name in settings.bucket_trails
-        if is_log_group(name) or not settings.athena_table
-    )
+        openers.extend(
+            partial(bucket_trail, name, session, options)
+            for name in settings.bucket_trails
+            if is_log_group(name) or not settings.athena_table
+        )
     return open_all(openers)
 
 

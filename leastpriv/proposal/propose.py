@@ -19,7 +19,6 @@ from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, s
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions, lifecycle_additions
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.declared_additions import declared_additions
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.editability import held_back as not_editable
 from leastpriv.proposal.editability import split_editable
@@ -101,6 +100,8 @@ def _first_draft(
     added: list[Change], held_back: list[HeldBackChange], context: GuardContext, inputs: ProposalInputs
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
+    from leastpriv.proposal.declared_additions import declared_additions
+
     evidence, options = context.evidence, context.options
     if DRAFT_ID in inputs.history.declined:
         number = inputs.history.declined[DRAFT_ID]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from leastpriv.diff.compare import Difference
-from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.live_role import LiveRole
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
@@ -14,11 +13,15 @@ from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import Boundary
 from leastpriv.proposal.escalation_paths import Escalation
 from leastpriv.proposal.models import Change, CheckResult, History, Proposal
-from leastpriv.proposal.preflight import Preflight
 from leastpriv.proposal.proof import Proof
-from leastpriv.proposal.review_models import Review
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.report.role_chain import RoleChainPolicies
+
+if TYPE_CHECKING:
+    from leastpriv.diff.live_role_drift import Drift
+    from leastpriv.evidence.live_role import LiveRole
+    from leastpriv.proposal.preflight import Preflight
+    from leastpriv.proposal.review_models import Review
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,6 @@ from typing import TypeVar
 from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
-from leastpriv.evidence.aws_findings.access_analyzer import (
-    read_external_access,
-    read_internal_access,
-    read_unused_access,
-)
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, generate_policy
 from leastpriv.models import Principal
@@ -62,6 +57,12 @@ def collect_aws_findings(
         home = aws.region or home_region("iam", principal.partition)
         report = tried("access advisor", lambda: read_last_accessed(aws.client("iam", home), principal.arn, soon))
     if access or generation:
+        from leastpriv.evidence.aws_findings.access_analyzer import (
+            read_external_access,
+            read_internal_access,
+            read_unused_access,
+        )
+
         for line in costs("findings"):
             _log.info(line)
         unused = tried(

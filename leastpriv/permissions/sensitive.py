@@ -87,14 +87,24 @@ def _writes(name: str) -> bool:
     return not {part.strip() for part in level.split(",")} <= {"Read", "List"}
 
 
-def removal_rank(name: str) -> int:
-    """Returns how much the removal of an action closes, 0 first: power over permissions, deletion, writes, reads.
+def removal_rank(name: str) -> tuple[int, int]:
+    """Returns how much the removal of an action closes, the most first in ascending order.
 
-    By the table of sensitive actions, then by AWS's access level.
+    Steps of paths to administrator (in the order of `escalation.tsv`), further sensitive actions, deletions, writes, reads.
     """
+    step = _escalation_actions().get(name.lower())
+    if step is not None:
+        return 0, step
     if sensitivity(name):
-        return 0
+        return 1, 0
     if name.partition(":")[2].startswith(("Delete", "Terminate", "Purge")):
-        return 1
+        return 2, 0
     level = catalog.access_level(name)
-    return {"Write": 2, "Tagging": 3, "Read": 4, "List": 5}.get(level, 2)
+    return {"Write": 3, "Tagging": 4, "Read": 5, "List": 6}.get(level, 3), 0
+
+
+@cache
+def _escalation_actions() -> Mapping[str, int]:
+    rows = [row["actions"] for row in table("escalation")]
+    named = [action.strip("@ ").lower() for actions in rows for action in re.split(r"[,|]", actions)]
+    return {action: number for number, action in reversed(list(enumerate(named)))}

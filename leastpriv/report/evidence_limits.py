@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
@@ -10,7 +10,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
-from leastpriv.proposal.models import HeldBackChange
+from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.coverage_picture import coverage_sentences
@@ -101,8 +101,22 @@ def not_added_section(context: ReportContext) -> Iterator[str]:
         for held in context.proposal.held_back_additions
         if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
     ]
-    if shown:
-        yield "#### Denied, not added\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in shown))
+    groups = by_guard_result(shown)
+    lines = [
+        _not_added_group(result, group) if len(group) > _MOST_ALONE else "\n".join(map(not_added_line, group))
+        for result, group in groups.items()
+    ]
+    if lines:
+        yield "#### Denied, not added\n\n" + "\n".join(dict.fromkeys(lines))
+
+
+_MOST_ALONE = 4
+"""Denials of one reason on lines of their own; more share a line."""
+
+
+def _not_added_group(result: GuardResult, group: Sequence[HeldBackChange]) -> str:
+    actions = dict.fromkeys(held.action for held in group)
+    return f"- {plural(len(actions), 'action')}, {codes(actions, 12)}: {prose(result.reason)}."
 
 
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:

@@ -11,7 +11,7 @@ from leastpriv.models import Basis, ChangeKind, GapKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.sensitive import removal_rank
-from leastpriv.proposal.addition_rules import has_unknown_origin
+from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import escalation_line
@@ -50,7 +50,11 @@ def first_screen(context: ReportContext) -> FirstScreen:
     return FirstScreen(
         _verdict(context),
         tuple(_reasons(context)),
-        tuple(line for line in (_replaces(context), _adds(context), _removes(context), _narrows(context)) if line),
+        tuple(
+            line
+            for line in (_replaces(context), _adds(context), _not_added(context), _removes(context), _narrows(context))
+            if line
+        ),
         tuple(line for line in (_too_wide(context), escalation_line(context)) if line),
     )
 
@@ -114,6 +118,9 @@ def _reasons(context: ReportContext) -> Iterator[str]:
             f"{plural(proof.chance_runs, 'run')}.{more}"
         )
     replay = proof.replay
+    if not replay.recorded:
+        yield "**Replay:** no successful call was recorded, so there is nothing to replay."
+        return
     unsure = f", {replay.conditional:,} of them if a condition holds that is not recorded" if replay.conditional else ""
     allowed = replay.allowed + replay.conditional
     every = "all" if allowed == replay.recorded else f"{allowed:,} of"
@@ -200,6 +207,16 @@ def _added(change: Change, context: ReportContext) -> str:
     return f"{code(change.action)} on {codes(change.resources, 1)} ({basis}{where}{review})"
 
 
+def _not_added(context: ReportContext) -> str:
+    """What was denied and is not added, with the most frequent reason."""
+    held = [each for each in context.proposal.held_back_additions if each.guard_result.guard != OFFERED]
+    actions = dict.fromkeys(each.action for each in held)
+    if not actions:
+        return ""
+    guard = Counter(each.guard_result.guard for each in held).most_common(1)[0][0]
+    return f"**Denied, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}."
+
+
 def _removes(context: ReportContext) -> str:
     entries = context.changes(ChangeKind.REMOVE)
     narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
@@ -257,10 +274,16 @@ def _too_wide(context: ReportContext) -> str:
     return f"**Still too wide:** {text}" if text else ""
 
 
-def kept_because(guard: str) -> str:
-    """Returns the reason of a guard as Markdown that completes "kept because …"; the name of a guard without one."""
-    rows = table("guards", leastpriv.proposal.__name__)
-    return next((row["reason"] for row in rows if row["name"] == guard), code(guard))
+def kept_because(guard: str, group: str = "removal") -> str:
+    """Returns the reason of a guard as Markdown that completes "kept because …"; the name of a guard without one.
+
+    Args:
+        guard: its name.
+        group: `removal`, `resource` or `addition`; a guard of one name may have a reason in several.
+    """
+    rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
+    rows.sort(key=lambda row: row["group"] != group)
+    return rows[0]["reason"] if rows else code(guard)
 
 
 def service_counts(actions: Sequence[str], most: int = 12) -> str:

@@ -213,17 +213,21 @@ def _additions(context: ReportContext) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: {basis_text(context, change)}, "
-        f"{times(change.usages, context.evidence)} in {plural(len(runs_of(change.usages)), 'run')}, last "
-        f"{_latest_run(context, change)}{day(latest_use(change.usages))}"
+        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: {basis_text(context, change)}"
+        f"{_seen(context, change)}"
         for change in added
     ]
     yield "#### Added\n\n" + "\n".join(rows)
 
 
-def _latest_run(context: ReportContext, change: Change) -> str:
-    runs = run_links(oldest_first(runs_of(change.usages), context.evidence.runs)[-1:], context.run_url)
-    return f"in {runs} on " if runs else ""
+def _seen(context: ReportContext, change: Change) -> str:
+    """How often and when the calls behind an addition were made; empty without a call."""
+    if not change.usages:
+        return ""
+    runs = runs_of(change.usages)
+    latest = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
+    where = f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}" if runs else ", last"
+    return f", {times(change.usages, context.evidence)}{where} on {day(latest_use(change.usages))}"
 
 
 def only_if(change: Change) -> str:

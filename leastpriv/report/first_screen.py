@@ -101,6 +101,11 @@ def _answer(context: ReportContext) -> tuple[str, str]:
         return "Yes", "It removes nothing; look at what it adds."
     if proof.chance > _HIGH_CHANCE:
         return "Not yet", "Later deploys often needed something new: rehearse it first, or wait for more runs."
+    if any(change.unproven for change in context.proposal.changes):
+        return (
+            "Probably",
+            "All recorded calls remain allowed; some removed actions may leave no record: rehearse it first.",
+        )
     if proof.chance > _LOW_CHANCE:
         return "Probably", f"Everything that {role} did in {evidence_span(context.evidence)} remains allowed."
     return "Yes", f"Everything that {role} did in {evidence_span(context.evidence)} remains allowed."

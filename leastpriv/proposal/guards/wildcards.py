@@ -1,8 +1,9 @@
 """Decides whether a doubt keeps an unused action of `*`, NotAction or `sqs:*`, which no person chose by its name.
 
-Any other entry keeps every action that a guard doubts. A wildcard over a service grants hundreds of actions, and "its
-use may leave no event" is true of many of them. It keeps what the deploying tool does to the resources in use, and what
-a deployment usually does unseen; the report names the rest as removed without proof.
+Any other entry keeps every action that a guard doubts. A wildcard grants hundreds of actions, and "its use may leave no
+event" is true of many of them. It keeps what the deploying tool does to the resources in use, and what a deployment
+usually does unseen; the wildcard of one service also keeps unrecorded actions on the resource types in use.
+The report names the rest as removed without proof.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
 def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether a deployment may well use the action without an event of it in this evidence."""
     action = candidate.action
+    # A person chose the service of `s3:*`: silence removes no action on its resources in use that leaves no event.
+    chosen = not candidate.entry.spans_services and action.partition(":")[0] in context.services
     match visibility(action).visibility:
+        case Visibility.DATA | Visibility.UNKNOWN if chosen:
+            return action.partition(":")[0] in _item_services() or _has_type_in_use(action, context)
         case Visibility.DATA:
             return _is_usual(action, context.services) or _is_on_known_type(action, context)
         case Visibility.NEVER:
@@ -70,11 +75,15 @@ def _is_usual(action: str, services: frozenset[str]) -> bool:
 
 def _is_on_known_type(action: str, context: GuardContext) -> bool:
     """Whether the action is for a resource type in use whose service has no list of usual actions."""
+    return action.partition(":")[0] not in _item_services() and _has_type_in_use(action, context)
+
+
+def _has_type_in_use(action: str, context: GuardContext) -> bool:
+    """Whether the action is for a type of which the role uses a resource, or for no resource."""
     known = catalog.action(action)
-    listed = {row["prefix"] for row in table("item_level")}
-    prefix = action.partition(":")[0]
-    if known is None or prefix in listed:
+    if known is None:
         return False
+    prefix = action.partition(":")[0]
     return not known.resource_types or not _types_in_use(context).isdisjoint(
         (prefix, kind.name.lower()) for kind in known.resource_types
     )
@@ -95,6 +104,12 @@ def _named_types(resources: frozenset[str]) -> Iterator[tuple[str, str]]:
         prefix = service_of(resource)
         for kind in types_of_arn(prefix, resource) if prefix else ():
             yield prefix, kind.lower()
+
+
+@lru_cache(maxsize=1)
+def _item_services() -> frozenset[str]:
+    """Services whose resources hold items, such as the objects of a bucket, whose use no management event shows."""
+    return frozenset(row["prefix"] for row in table("item_level"))
 
 
 @lru_cache(maxsize=1)

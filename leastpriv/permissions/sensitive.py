@@ -90,8 +90,7 @@ def _writes(name: str) -> bool:
 def removal_rank(name: str) -> tuple[int, int]:
     """Returns how much the removal of an action closes, the most first in ascending order.
 
-    First come steps of paths to administrator, in the order of `escalation.tsv`, then other sensitive actions, deletions,
-    writes and reads.
+    Steps of paths to administrator (`escalation.tsv`) come first, then sensitive actions, deletions, writes and reads.
     """
     step = _escalation_actions().get(name.lower())
     if step is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.action.annotations import annotate_targets, review_step, warn_if_public, warn_of_pull_requests
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
-from leastpriv.config.settings import Mode, Settings
+from leastpriv.config.settings import Mode, Settings, step_inputs
 from leastpriv.errors import PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.exit_code import exit_code_of
@@ -39,13 +39,14 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     Raises:
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written nevertheless.
     """
-    settings = step_settings(environment, runner, console)
+    given = step_inputs(environment)
+    settings = step_settings(given, runner, console)
     run = checkout_context(settings, environment, runner, clock())
     if settings.mode is Mode.REVIEW:
         return review_step(run, connect_github(settings, runner, console), runner, console)
     with console.group("Least privilege from evidence"):
         github = connect_github(settings, runner, console)
-        run = with_repository(run, environment, runner, github)
+        run = with_repository(run, given, runner, github)
         files = _ResultFiles(settings, runner)
         result = propose(run, files.write_proposals)
     report_published(result, console)

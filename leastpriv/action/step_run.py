@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
+from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
@@ -32,13 +32,12 @@ PUBLIC_PREFIX = "public:"
 """Before the name of an evidence branch in a public repository. No branch's name can begin so."""
 
 
-def step_settings(environment: Mapping[str, str], runner: Runner, console: Console) -> Settings:
+def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Settings:
     """Returns the settings of the run; a token that cannot write turns the mode pull-request into report.
 
     Raises:
         InputError: an input is wrong.
     """
-    given = step_inputs(environment)
     if given.values["config"]:
         repository_path(runner.workspace, str(given.values["config"]), "config")
         settings = run_settings(given)
@@ -72,16 +71,13 @@ def checkout_context(settings: Settings, environment: Mapping[str, str], runner:
     return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
 
 
-def with_repository(
-    run: RunContext, environment: Mapping[str, str], runner: Runner, github: GitHubRepository | None
-) -> RunContext:
+def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github: GitHubRepository | None) -> RunContext:
     """Adds repository and usage history, and the targets of the input `config`.
 
     Raises:
         InputError: the targets file or an input is wrong.
         PullRequestError: the repository cannot be read.
     """
-    given = step_inputs(environment)
     target_of = partial(_target, runner=runner, github=github)
     target = target_of(run.settings)
     if not given.values["config"]:

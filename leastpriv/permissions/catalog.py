@@ -80,6 +80,9 @@ def resource_types(prefix: str) -> tuple[ResourceType, ...]:
 @cache
 def expand(pattern: str) -> tuple[str, ...]:
     """All catalogue actions that an `Action` entry of a policy grants, sorted."""
+    if pattern.isascii() and "*" not in pattern and "?" not in pattern:
+        known = spelling(pattern)
+        return (known,) if known else ()
     prefix = pattern.partition(":")[0].lower()
     if not re.search(r"[*?]", prefix):
         found = [name for name in actions(prefix) if action_matches(pattern, name)]

@@ -52,11 +52,11 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
 
     Only ASCII letters have a case here; IAM's own names have no others.
     """
-    if ignore_case:
-        pattern, text = folded(pattern), folded(text)
     if "*" not in pattern and "?" not in pattern:
         # A policy may name thousands of actions: more than there are compiled patterns kept.
-        return pattern == text
+        return len(pattern) == len(text) and (pattern == text or (ignore_case and folded(pattern) == folded(text)))
+    if ignore_case:
+        pattern, text = folded(pattern), folded(text)
     return _regex(pattern, False).fullmatch(text) is not None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
@@ -59,20 +58,16 @@ def _forbidden(name: str) -> str:
 
 
 def _reason(facts: str, name: str) -> str:
-    rows = _rows_by_service(facts)
     # The rows of any service are the first of the table, whose first match is the reason.
-    services = ("*", name.partition(":")[0].lower())
-    found = (row for key in services for row in rows.get(key, ()) if action_matches(row["pattern"], name))
+    rows = (*_rows(facts, "*"), *_rows(facts, name.partition(":")[0].lower()))
+    found = (row for row in rows if action_matches(row["pattern"], name))
     return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
 
 
 @cache
-def _rows_by_service(facts: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
-    """Return the rows of a table by the service of their patterns, `*` for any service."""
-    rows: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    for row in table(facts):
-        rows[row["pattern"].partition(":")[0]].append(row)
-    return rows
+def _rows(facts: str, service: str) -> Sequence[Mapping[str, str]]:
+    """Returns the rows of a table whose patterns have a service, `*` for any."""
+    return [row for row in table(facts) if f"{service}:" in row["pattern"]]
 
 
 def is_read(name: str) -> bool:

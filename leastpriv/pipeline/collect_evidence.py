@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from leastpriv.aws.arns import Principals, Window, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
@@ -20,7 +20,6 @@ from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
-from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.gaps import with_coverage
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
@@ -30,6 +29,9 @@ from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.sources import open_sources
 from leastpriv.report.phrases import plural
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.denials.logged_usage import LoggedDenials
 
 _log = logging.getLogger(__name__)
 
@@ -137,6 +139,7 @@ def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
     found: list[LoggedDenials] = []
     if job_logs and job_logs.files:
         from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+        from leastpriv.evidence.denials.logged_usage import LoggedDenials
 
         denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
         limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} refusals count")
@@ -162,8 +165,10 @@ def with_job_logs(
     found: TargetEvidence, run: RunContext, settings: Settings, logs: Sequence[LoggedDenials]
 ) -> TargetEvidence:
     """Adds what job logs show of the settings' principal."""
-    if not run.job_logs:
+    if not run.job_logs or not logs:
         return found
+    from leastpriv.evidence.denials.logged_usage import add_job_logs
+
     decoder = message_decoder(run.aws)
     return replace(found, evidence=add_job_logs(found.evidence, logs, settings.window, run.job_logs.read_at, decoder))
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.evidence.history.models import UsageHistory
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.policy.source import Location
@@ -25,6 +24,9 @@ from leastpriv.pull_request.state_store import StateStore
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.denials.logged_usage import LoggedDenials
 
 
 class WorkflowLogs(Protocol):

@@ -57,7 +57,7 @@ class Node:
         """Returns the first member whose key is `key` in any case."""
         wanted = key.casefold()
         for member in self.members:
-            if member.key.casefold() == wanted:
+            if member.key == key or member.key.casefold() == wanted:
                 return member
         return None
 

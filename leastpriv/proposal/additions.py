@@ -92,6 +92,8 @@ def additions(
             held_back.append(HeldBackChange(ChangeKind.ADD, action, (resource,), guard_result, usages=(usage,)))
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
+    if not accepted:
+        return [], held_back
     changes: list[Change] = []
     accepted_usages = [usage for usages in accepted.values() for usage in usages]
     created = find_created_resources(evidence.usages, accepted_usages, reviewed_runs(history.origins), evidence.runs)

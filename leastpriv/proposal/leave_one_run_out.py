@@ -26,7 +26,7 @@ from leastpriv.proposal.guards.aws import report_without
 from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
-from leastpriv.proposal.propose import guard_context, propose
+from leastpriv.proposal.propose import propose, usages_by_action
 from leastpriv.proposal.resource_narrowing import creators_of
 
 _MOST_PROPOSALS = 40
@@ -135,7 +135,7 @@ def _shared_inputs(
         break_glass,
         replay_usages(evidence, [*([committed] if committed else []), *attached]),
         entries,
-        creators_of(guard_context(evidence, options)),
+        creators_of(usages_by_action(evidence)) if entries else {},
         is_never_empty=denies or len(entries) < len(every),
     )
 

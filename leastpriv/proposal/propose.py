@@ -161,7 +161,7 @@ def _restrictions_within_limit(
     most = context.options.max_changes
     if not most:
         return restricted, []
-    creators = creators_of(context)
+    creators = creators_of(context.used)
     return limit_restrictions(restricted, max(most - taken, 0), lambda action: creators.get(action, ()))
 
 
@@ -188,6 +188,15 @@ def _within_quota(
     return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
 
 
+def usages_by_action(evidence: Evidence) -> dict[str, tuple[Usage, ...]]:
+    """Groups the usages of the evidence by action."""
+    used: dict[str, tuple[Usage, ...]] = {}
+    for usage in evidence.usages:
+        action = usage.need.permission.action
+        used[action] = (*used.get(action, ()), usage)
+    return used
+
+
 def guard_context(
     evidence: Evidence,
     options: Options,
@@ -197,10 +206,7 @@ def guard_context(
     policies: Sequence[Document] = (),
 ) -> GuardContext:
     """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
-    used: dict[str, tuple[Usage, ...]] = {}
-    for usage in evidence.usages:
-        action = usage.need.permission.action
-        used[action] = (*used.get(action, ()), usage)
+    used = usages_by_action(evidence)
     allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}

@@ -78,7 +78,8 @@ def narrow_resources(
     With `resources: keep` it restricts nothing. `escapes`: whether the policy's version supports names with `*`, `?` or
     `$`.
     """
-    if context.options.keep_forms:
+    entries = () if context.options.keep_forms else tuple(_wildcard_grants(difference, changes))
+    if not entries:
         return [], []
     usages = context.evidence.usages
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
@@ -90,11 +91,8 @@ def narrow_resources(
     literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
     created = find_created_resources(usages, runs=context.evidence.runs)
     known = _ObservedResources(created, exact_usages, pathless, literal)
-    creators = creators_of(context)
-    checked = [
-        _check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes)
-        for entry in _wildcard_grants(difference, changes)
-    ]
+    creators = creators_of(context.used)
+    checked = [_check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes) for entry in entries]
     restrictions = _hold_with_creators(checked, creators)
     narrowed = [_change(each) for each in restrictions if not each.guard_result]
     narrowed += _partners_restricted(difference, changes, narrowed, context)
@@ -179,9 +177,9 @@ def _grants_any(entries: Iterable[Entry], action: str) -> bool:
     )
 
 
-def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
+def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, tuple[str, ...]]:
     """Maps used actions to the used actions that create their resources."""
-    used = [action for action, usages in context.used.items() if _is_used(usages)]
+    used = [action for action, usages in used_by_action.items() if _is_used(usages)]
     found: dict[str, list[str]] = {}
     for creating_action in filter(creates_its_resource, used):
         for counterpart in siblings_of((creating_action,)):

@@ -14,11 +14,9 @@ import unicodedata
 _LONGEST = 300
 _NAME = re.compile(r"[^A-Za-z0-9+=,.@_-]")
 """IAM's alphabet for names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
-    chr(point)
-    for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
-    for point in range(first, last + 1)
-}
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 """Characters that are invisible although Unicode classes them as letters, marks or symbols.
 
 Fillers, joiners, selectors, Braille's blank (Default_Ignorable_Code_Point,
@@ -86,7 +84,7 @@ def _token(found: re.Match[str]) -> str:
 
 def _shown(character: str) -> str:
     category = unicodedata.category(character)
-    if character == "|" or category[0] == "C" or category in {"Zl", "Zp"} or character in _INVISIBLE:
+    if character == "|" or category[0] == "C" or category in {"Zl", "Zp"} or _INVISIBLE.match(character):
         return _written_out(character)
     return " " if category == "Zs" else character
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from leastpriv.evidence.denials.job_logs import MOST_DISTINCT, LoggedDenial
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
@@ -15,6 +15,9 @@ from leastpriv.policy.containment import Excess
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Decision, Layer
 from leastpriv.report.escape import json_text, plain
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.denials.job_logs import LoggedDenial
 
 
 def permission_row(usage: Usage) -> dict[str, object]:
@@ -296,6 +299,8 @@ def denial_summary(found: Sequence[LoggedDenial], *, more: bool) -> str:
     """The number of denials, for a log line; `more`: some were omitted."""
     if not found:
         return "No refusal was found."
+    from leastpriv.evidence.denials.job_logs import MOST_DISTINCT
+
     mendable = sum(one.denial.mendable for one in found)
     rest = f" There are more: the first {MOST_DISTINCT:,} are listed." if more else ""
     noun = "refusal" if len(found) == 1 else "refusals"

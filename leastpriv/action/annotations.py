@@ -33,8 +33,8 @@ def warn_if_public(github: GitHubRepository | None, console: Console, written: s
     """Warns where a repository is public; `written` names the text that its readers see, in trusted words."""
     if github and github.is_public():
         console.warning(
-            f"Everybody may read this repository, and with it the ARNs, account ids and names of resources in "
-            f"{written}. If these are no secret, nothing is to be done; else keep the policy in a private repository.",
+            f"This repository is public: everyone can read the ARNs, account IDs and names of resources in "
+            f"{written}. If any of these is secret, move the policy to a private repository.",
             title="Public repository",
         )
 
@@ -89,9 +89,9 @@ def _annotate_changes(context: ReportContext, console: Console) -> None:
     denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
     if denied:
         console.warning(
-            f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
+            f"{plural(denied, 'call was', 'calls were')} denied that the proposal would allow.",
             file=context.policy_path,
-            title="Refused",
+            title="Denied",
         )
 
 

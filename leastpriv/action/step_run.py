@@ -206,11 +206,11 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> State
     if not is_branch_name(branch):
         raise InputError(f"The input evidence-branch is {branch!r}: git does not take that as the name of a branch.")
     if branch in (settings.branch, github.branch_head(settings.base)[0], github.branch_head("")[0]):
-        raise InputError(f"The input evidence-branch is {branch!r}, which has another use: name one of its own.")
+        raise InputError(f"The input evidence-branch is {branch!r}, which is in use: name a separate branch.")
     if github.is_public() and not forced:
         raise InputError(
-            "The input evidence-branch is set, and everybody may read this repository: what the role uses would be "
-            f"public. Leave the input out, or write {PUBLIC_PREFIX}{branch} to have it so."
+            "The input evidence-branch is set, and this repository is public: it would publish what the "
+            f"role uses. Leave the input out, or write {PUBLIC_PREFIX}{branch} to accept that."
         )
     from leastpriv.evidence.history.file import LONGEST_FILE
 

@@ -81,11 +81,11 @@ def _from_response(response: Mapping[str, object], doing: str, action: str) -> A
         case AwsErrorKind.DENIED:
             return denial_error(code, message, doing, action)
         case AwsErrorKind.THROTTLED:
-            sentence = f"AWS kept refusing for too many requests while {doing}{quoted}: run again later."
+            sentence = f"AWS throttled the requests while {doing}{quoted}: run again later."
         case AwsErrorKind.SERVER:
             sentence = f"AWS failed while {doing}{quoted or f' (HTTP status {status})'}: run again later."
         case _:
-            sentence = f"AWS refused a request while {doing}{quoted}."
+            sentence = f"AWS rejected a request while {doing}{quoted}."
     return AwsError(sentence, trouble)
 
 
@@ -110,12 +110,12 @@ def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
     denied_by = denying_policy_type(found["reason"]) if found else None
     if denied_by and denied_by[1]:
         sentence = (
-            f"AWS refused {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denied_by[1]}."
+            f"AWS denied {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denied_by[1]}."
         )
     elif missing:
-        sentence = f"AWS refused {missing}{on} while {doing}: allow it to {whose}."
+        sentence = f"AWS denied {missing}{on} while {doing}: allow it to {whose}."
     else:
-        sentence = f"AWS refused a request while {doing} ({code}{': ' + _shortened(message) if message else ''})."
+        sentence = f"AWS denied a request while {doing} ({code}{': ' + _shortened(message) if message else ''})."
     return AwsError(sentence, AwsErrorKind.DENIED, missing)
 
 
@@ -127,7 +127,7 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
     if name in _CREDENTIAL_ERRORS:
         return credentials_error(error, doing)
     if name in ("ResponseStreamingError", "IncompleteReadError", "ConnectionClosedError", "FlexibleChecksumError"):
-        return AwsError(f"AWS's answer broke off while {doing}: run again later.", AwsErrorKind.INCOMPLETE)
+        return AwsError(f"The response of AWS was cut off while {doing}: run again later.", AwsErrorKind.INCOMPLETE)
     if name in (
         "EndpointConnectionError",
         "ConnectTimeoutError",
@@ -140,27 +140,29 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
         advice = "check the region, the network and any proxy"
         return AwsError(f"{where} {slow} while {doing}: {advice}.", AwsErrorKind.UNREACHABLE)
     if name == "ResponseParserError":
-        return AwsError(f"What answered while {doing} is not AWS: its answer cannot be read.", AwsErrorKind.INCOMPLETE)
-    return AwsError(f"AWS could not be asked while {doing} ({name}: {_shortened(str(error))})", AwsErrorKind.OTHER)
+        return AwsError(
+            f"The response while {doing} cannot be read: it may not come from AWS.", AwsErrorKind.INCOMPLETE
+        )
+    return AwsError(f"AWS could not be called while {doing} ({name}: {_shortened(str(error))})", AwsErrorKind.OTHER)
 
 
 def credentials_error(error: Exception, doing: str) -> AwsError:
     """The error for credentials that are configured but cannot be loaded, with a remedy for each cause."""
     name, details = type(error).__name__, getattr(error, "kwargs", {})
     if name == "PartialCredentialsError":
-        advice = f"{details.get('cred_var')} is missing: set both keys, or neither where others are to be used"
-        return AwsError(f"The AWS credentials for {doing} are set in half: {advice}.", AwsErrorKind.NO_CREDENTIALS)
+        advice = f"{details.get('cred_var')} is missing: set both keys, or neither to use other credentials"
+        return AwsError(f"The AWS credentials for {doing} are incomplete: {advice}.", AwsErrorKind.NO_CREDENTIALS)
     reason = _shortened(str(error)).rstrip(":")
     if "SSO" in name or "LoginToken" in name or name == "TokenRetrievalError":
         advice = "run `aws sso login`, with --profile and the name of the profile"
     elif details.get("provider") == "custom-process":
         # botocore quotes the command's output, which may be empty.
-        advice = "run the `credential_process` of the profile by hand, and see that it writes credentials"
+        advice = "run the `credential_process` of the profile yourself and check that it prints credentials"
     elif isinstance(error, ValueError):
         advice = "check AWS_CONTAINER_CREDENTIALS_FULL_URI"
     else:
         advice = "check the profile in ~/.aws, and AWS_PROFILE"
-    return AwsError(f"The AWS credentials for {doing} cannot be had ({reason}): {advice}.", AwsErrorKind.INVALID)
+    return AwsError(f"The AWS credentials for {doing} cannot be loaded ({reason}): {advice}.", AwsErrorKind.INVALID)
 
 
 _CREDENTIAL_ERRORS = (
@@ -179,7 +181,7 @@ def _file_missing_error(error: FileNotFoundError, doing: str) -> AwsError:
     advice = (
         "AWS_WEB_IDENTITY_TOKEN_FILE, or a profile, names it; in a workflow, use aws-actions/configure-aws-credentials"
     )
-    sentence = f"The AWS credentials for {doing} need the file {error.filename}, which is not here: {advice}."
+    sentence = f"The AWS credentials for {doing} need the file {error.filename}, which does not exist here: {advice}."
     return AwsError(sentence, AwsErrorKind.NO_CREDENTIALS)
 
 

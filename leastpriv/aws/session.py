@@ -190,7 +190,7 @@ class Aws:
                 client.meta.events.register("before-send.s3.ListObjectsV2", self._note_listing)
             return client
         except (BotoCoreError, ValueError) as error:
-            raise AwsError(f"AWS {service} cannot be asked in {region!r}: {error}", AwsErrorKind.OTHER) from error
+            raise AwsError(f"AWS {service} cannot be called in {region!r}: {error}", AwsErrorKind.OTHER) from error
 
     def _note_listing(self, request: Any, **_: object) -> None:
         """Stores the URL and signature of a listing request; botocore sends it."""
@@ -231,8 +231,8 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
 
 def _no_profile(profile: str) -> str:
     return (
-        f"AWS_PROFILE is {profile!r}, and there is no such profile here: the files of ~/.aws do not reach into an "
-        "action's container. In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
+        f"AWS_PROFILE is {profile!r}, and there is no such profile here: an action's container has no ~/.aws. "
+        "In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
         "after it; on a shell, name one that `aws configure list-profiles` shows."
     )
 

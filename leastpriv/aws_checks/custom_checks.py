@@ -81,7 +81,7 @@ def paid_checks(
             skipped.append(unrendered_reason(trust_policy.file))
             continue
         arguments = {"policyDocument": trust_policy.rendered.text, "resourceType": TRUST}
-        failure_meaning = "the trust policy can let anybody assume the role"
+        failure_meaning = "the trust policy may let any principal assume the role"
         checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", failure_meaning))
     return tuple(checks), tuple(skipped)
 
@@ -114,7 +114,7 @@ def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
     operation, findings = checks[0].operation, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
-            with translate_errors(f"having {operation} run", f"access-analyzer:{operation}"):
+            with translate_errors(f"running {operation}", f"access-analyzer:{operation}"):
                 answer = getattr(aws.client("accessanalyzer"), _METHODS[operation])(**check.arguments)
         except AwsError as error:
             return CheckResult(operation, number, tuple(findings), (), str(error))
@@ -127,7 +127,7 @@ def _findings(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]
     if check.expected and result != check.expected:
         found = next(_lines(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
-        ours = f"our own evaluation says {check.expected}, AWS says {result or 'nothing'}{why}"
+        ours = f"this action's result is {check.expected}, AWS's is {result or 'missing'}{why}"
         yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.failure_meaning}: {ours}.", check.file, found)
     elif result == "FAIL":
         weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
@@ -150,7 +150,7 @@ def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]
         "existingPolicyDocument": committed.text,
         "policyType": "IDENTITY_POLICY",
     }
-    yield Check(NO_NEW_ACCESS, arguments, file, lines, "PASS", "a proposal that only narrows allows something new")
+    yield Check(NO_NEW_ACCESS, arguments, file, lines, "PASS", "a proposal that only narrows allows new access")
 
 
 def _not_granted(
@@ -160,9 +160,7 @@ def _not_granted(
     for start in range(0, len(actions), _MOST_ACTIONS):
         some = actions[start : start + _MOST_ACTIONS]
         arguments = {"policyDocument": text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
-        failure_meaning = (
-            "the policy grants what is on the list of forbidden actions, which nobody but a person puts there"
-        )
+        failure_meaning = "the policy grants an action on the list of forbidden actions: only a person may add it"
         yield Check(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), failure_meaning)
 
 

@@ -116,9 +116,7 @@ def simulate(
         skipped.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
     texts = [text.text if (text := render_policy(document)) else "" for document in policies.documents]
     if not all(map(_sendable, texts)):
-        return CheckResult(
-            SIMULATION, 0, (), ("A policy that AWS could not be sent as it is keeps it from simulating.",)
-        )
+        return CheckResult(SIMULATION, 0, (), ("AWS cannot simulate a policy that cannot be sent to it unchanged.",))
     answers, failure = _Answers(), ""
     try:
         for batch in made[:_MOST_REQUESTS]:
@@ -130,7 +128,7 @@ def simulate(
     decided = [(need, answer) for need in asked if (answer := answers.of(need))]
     unsure = sum(not answer.sure for _, answer in decided)
     if unsure:
-        skipped.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
+        skipped.append(f"{unsure:,} of the needs depend on condition keys that no record shows.")
     findings = (*_disagreements(decided, policies.file), *_denied_outside(decided, policies.file))
     return CheckResult(SIMULATION, len(decided), findings, tuple(skipped), failure)
 
@@ -233,7 +231,7 @@ def _simulate_once(aws: Aws, texts: _Texts, batch: Batch) -> list[Mapping[str, A
     if outer.scps:
         levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
         more["OrderedOrganizationPolicyInputList"] = levels
-    with translate_errors("having the replay simulated", _ACTION):
+    with translate_errors("simulating the replay", _ACTION):
         pages = (
             aws.client("iam")
             .get_paginator("simulate_custom_policy")
@@ -277,7 +275,7 @@ def _disagreements(
             and (need.replay_effect == "allowed") != (answer.decision == "allowed")
         ):
             text = (
-                f"{need.action} on {need.resource}: our replay says {_words(need.replay_effect)}, AWS's simulation "
+                f"{need.action} on {need.resource}: the replay says {_words(need.replay_effect)}, AWS's simulation "
                 f"{_words(answer.decision)}."
             )
             findings[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None

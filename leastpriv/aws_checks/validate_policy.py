@@ -69,7 +69,7 @@ def validate(
 
 def unrendered_reason(file: str) -> str:
     """Returns the reason why a policy inside a template is not sent."""
-    return f"{file} has parts that only the rendered template knows, so that AWS was not asked about it."
+    return f"{file} has parts that only the rendered template knows, so AWS did not check it."
 
 
 _OF_IDENTITY = {"policyType": "IDENTITY_POLICY"}
@@ -81,7 +81,7 @@ def _request_findings(
 ) -> Sequence[Mapping[str, Any]]:
     if text is None:
         return ()
-    with translate_errors("having the policy validated", _ACTION):
+    with translate_errors("validating the policy", _ACTION):
         pages = (
             aws.client("accessanalyzer")
             .get_paginator("validate_policy")

@@ -165,8 +165,8 @@ INPUTS: tuple[Input, ...] = (
         "true",
         shell_default="false",
         help=(
-            "true or false: whether AWS is asked by what it judged the refused calls of the last 24 hours, where it "
-            "gave them an authorization id"
+            "true or false: ask AWS which policies denied the calls of the last 24 hours, for denials with an "
+            "authorization ID"
         ),
     ),
     Input(

@@ -285,7 +285,7 @@ def _athena_table(name: str, label: str) -> str:
 def _report_file(text: Mapping[str, str], labels: Mapping[str, str], name: str, others: Sequence[str]) -> str:
     for other in others if text[name] else ():
         if Path(Location.of(text[other]).path) == Path(text[name]):
-            raise InputError(f"{labels[name]} is {text[name]!r}, as is {labels[other]}: write it to a file of its own.")
+            raise InputError(f"{labels[name]} is {text[name]!r}, as is {labels[other]}: write it to a separate file.")
     return text[name]
 
 

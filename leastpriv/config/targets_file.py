@@ -135,7 +135,7 @@ def _check_target_inputs(given: GivenInputs) -> None:
     file = given.labels["config"].replace("The", "the", 1)
     for name in ("role-arn", "policy-file", "also-attached", "trust-policy", "branch"):
         if given.values.get(name):
-            raise InputError(f"{given.labels[name]} is set beside {file}: name it there, for its target.")
+            raise InputError(f"{given.labels[name]} cannot be combined with {file}: set it there, for its target.")
 
 
 def first_file_template(policy_file: str) -> str:

@@ -269,7 +269,7 @@ class _Reader:
                 self._note(f"AWS's answer lacks a {key}.")
 
     def _explained(self, operation: str) -> Any:
-        return translate_errors(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
+        return translate_errors(f"reading the policies of {self._principal.arn}", f"iam:{operation}")
 
     def _method(self, operation: str) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), method_name(operation))

@@ -268,7 +268,7 @@ jobs:
     permissions:
       contents: write         # read the policy, make the branch and its commit
       pull-requests: write    # open, update and close the pull request
-      actions: read           # tell which branch each recorded run deployed from
+      actions: read           # find the branch of each recorded run
       id-token: write         # assume the role that reads the evidence
     steps:
       # Replace both versions by the commits that they stand for today.
@@ -319,15 +319,15 @@ def missing_sources(sources: Sequence[str]) -> Iterator[str]:
     text = " ".join(action_inputs(sources).values())
     open_values = [value for value in (_TRAIL, _LOG_GROUP, _TABLE, _GENERATION) if value in text]
     if open_values:
-        yield f"Put your own values into {PATH} for what stands there in capitals: {', '.join(open_values)}."
+        yield f"Put your own values into {PATH} for the names in capitals: {', '.join(open_values)}."
     if not {*_EVIDENCE} & {*sources}:
         yield (
-            "The chosen sources hold no evidence, so that the workflow would read event history, which this role may "
+            "The chosen sources have no evidence, so the workflow would read event history, which this role may "
             f"not: add one of {', '.join(_EVIDENCE)} to --sources."
         )
     for source, wanted in _BESIDE.items():
         if source in sources and not {*wanted} & {*sources}:
-            yield f"The source {source} does nothing by itself: add {' or '.join(wanted)} to --sources."
+            yield f"The source {source} needs another source: add {' or '.join(wanted)} to --sources."
     if {"digests", "athena"} <= {*sources}:
         yield "Athena reads files unvalidated, so that the workflow leaves validate-digests out."
 
@@ -381,7 +381,7 @@ def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = Fal
         if other and not overwrite:
             are = "is" if len(other) == 1 else "are"
             raise InputError(
-                f"In {folder} {', '.join(other)} {are} there already, with other content: nothing was written. Set "
+                f"In {folder} {', '.join(other)} {are} there already, with other content: no file was written. Set "
                 "--overwrite, or another --output-dir."
             )
         for name, content in found.items():

@@ -41,7 +41,7 @@ _DELETION = re.compile(
     r"[^:]+:(?:Batch|Schedule)?(?:Delet|Remove|Terminate|Purge|Deregister|Destroy|Release)|[^:]+:DELETE$"
 )
 _SEPARATORS = "-_./:"
-NAMED_ANEW = "this role's own runs make such things under other names"
+NAMED_ANEW = "this role's own runs create such resources under other names"
 """Reason of an opening: what an action did to one of them it will do to the next."""
 GENERATED = "the deploying tool draws this end for each resource"
 COPY = "copies of this app differ in this word"

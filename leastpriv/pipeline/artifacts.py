@@ -103,9 +103,9 @@ def check_report_files(
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise InputError(f"{label} is {value!r}, which is a folder, a link or a device: name a file.")
         if path.is_file() and any(path.samefile(policy) for policy in policies):
-            raise InputError(f"{label} is {value!r}, a policy that the run reads: write it to a file of its own.")
+            raise InputError(f"{label} is {value!r}, a policy that the run reads: write it to a separate file.")
         if folder and path.name in _OWN_NAMES and path.parent.resolve() == Path(folder).resolve():
-            raise InputError(f"{label} is {value!r}, which the run itself writes: write it to a file of its own.")
+            raise InputError(f"{label} is {value!r}, which the run itself writes: write it to a separate file.")
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -80,7 +80,7 @@ def check_proposal(
     paid = settings.custom_policy_checks
     if session is None or not context.proposal.changes or not (paid or session.opened):
         if trusts:
-            _log.info("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
+            _log.info("The trust policy is not checked: this run proposes no change, or does not call AWS")
         return ()
 
     from leastpriv.aws_checks.outer_policies import read_outer_policies
@@ -98,7 +98,7 @@ def check_proposal(
         return (*found, *(run_paid_checks(aws, checked, settings.options.never_add) if paid else ()))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
-        _log.info(f"The proposal is not judged by AWS: {error}")
+        _log.info(f"AWS did not check the proposal: {error}")
         return (CheckResult("AWS", 0, failure=str(error)),) if paid else ()
 
 
@@ -132,7 +132,7 @@ def run_free_checks(
     from leastpriv.aws_checks.simulate import simulate
     from leastpriv.aws_checks.validate_policy import validate
 
-    _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
+    _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
     files = checked.files
     results = (
         validate(aws, files, checked.proposal.committed, checked.trust_policies()),
@@ -140,7 +140,7 @@ def run_free_checks(
     )
     for result in results:
         if result.failure:
-            _log.info(f"{result.operation} is left out: {result.failure}")
+            _log.info(f"{result.operation} is skipped: {result.failure}")
     return results
 
 

@@ -119,7 +119,7 @@ def _check_regions(settings: Settings, evidence: Evidence) -> None:
     if named and evidence.regions and named.isdisjoint(evidence.regions):
         raise InputError(
             f"aws-regions names {', '.join(sorted(named))}, but all calls of {evidence.principal.split(':', 5)[5]} are "
-            f"in {', '.join(evidence.regions)}: name the regions in which it works."
+            f"in {', '.join(evidence.regions)}: name the regions in which the role works."
         )
 
 
@@ -142,15 +142,15 @@ def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
         from leastpriv.evidence.denials.logged_usage import LoggedDenials
 
         denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
-        limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} refusals count")
+        limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count")
         named = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
         found.append(LoggedDenials(named, (limited,) if more else ()))
         names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
-        _log.info(f"Read {names}: {plural(len(denials), 'refusal')}")
+        _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
     if job_logs and job_logs.run:
         own = job_logs.run.read()
         found.append(own)
-        _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'refusal')}")
+        _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'denial')}")
         for gap in own.gaps:
             _log.info(f"Not read: {gap.detail}")
     return found
@@ -328,7 +328,7 @@ def with_denial_details(settings: Settings, session: AwsSession | None, evidence
     polling = Polling(_passing(session.now), time.sleep, _DETAILS_TAKE)
     found, gaps = read_details(lambda region: session.aws().client("iam-toolbox", region), requests, polling)
     if found:
-        _log.info(f"Read the authorization details of {plural(len(found), 'refusal')}")
+        _log.info(f"Read the authorization details of {plural(len(found), 'denial')}")
     return with_details(evidence, found, gaps)
 
 
@@ -360,7 +360,7 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
 
 
 def _without(evidence: Evidence, why: str) -> Evidence:
-    _log.info(f"AWS's own word on the role's use is left out: {why}")
+    _log.info(f"AWS's findings on the role are skipped: {why}")
     return replace(
         evidence,
         aws_findings=AwsFindings(

@@ -56,7 +56,7 @@ def load_history(store: StateStore | None, principal: str, now: datetime) -> His
         raw = store.read()
         found = parse_history(raw, principal, now) if raw is not None else None
     except UnreadableHistoryError as error:
-        return _unknown(f"the memory {store.name} {error}: mend it, or delete it to begin anew")
+        return _unknown(f"the memory {store.name} {error}: fix it, or delete it to start again")
     except LeastprivError as error:
         return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."))
     if found is None:
@@ -84,9 +84,9 @@ def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistor
     try:
         store.update(with_news)
     except UnreadableHistoryError as error:
-        return f"The memory {store.name} {error}: nothing was written to it."
+        return f"The memory {store.name} {error}: it was not changed."
     except LeastprivError as error:
-        return f"What this run has learned could not be kept: {error}"
+        return f"The results of this run could not be saved: {error}"
     return ""
 
 
@@ -111,7 +111,7 @@ def _invalid(said: CommentCommand) -> str:
 
 
 def _unknown(trouble: str) -> HistoryState:
-    _log.info(f"Nothing is removed: {trouble}.")
+    _log.info(f"No permission is removed: {trouble}.")
     return HistoryState(trouble=trouble)
 
 
@@ -336,17 +336,17 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
     if len(given) > _MAX_COMMANDS:
         lines.append(f"- and {len(given) - _MAX_COMMANDS:,} more.")
     lasting = (
-        "What counts is remembered, and holds beyond this pull request until somebody writes `/leastpriv forget …`."
+        "Commands that count are remembered beyond this pull request, until a person writes `/leastpriv forget …`."
         if remembered
-        else "What counts holds as long as this is one of the latest pull requests of its branch: the input "
-        "`evidence-branch` has it remembered, the input `keep` states it for good."
+        else "Commands that count apply while this is one of the latest pull requests of its branch: the input "
+        "`evidence-branch` remembers them, the input `keep` keeps an action for good."
     )
     return "\n".join([*lines, "", f"{lasting} A command never adds a permission."])
 
 
 def _line(said: CommentCommand) -> str:
     asked = code(f"{said.command.verb} {said.command.pattern}".strip(), 120)
-    who = f"by {code(said.author, 60)}" if said.author else "by nobody who is known"
+    who = f"by {code(said.author, 60)}" if said.author else "by an unknown person"
     if said.rejection:
         return f"- {asked} {who} does not count: {prose(said.rejection)}."
     return f"- {asked} {who} counts."

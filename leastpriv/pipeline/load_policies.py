@@ -181,7 +181,7 @@ def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER
     for statement in document.statements:
         if not (statement.resources or statement.not_resources):
             raise PolicyFileError(
-                f"{document.where}: the statement on line {statement.line} has no Resource, which IAM refuses; add it."
+                f"{document.where}: the statement on line {statement.line} has no Resource, which IAM rejects; add it."
             )
     return document
 
@@ -196,7 +196,7 @@ def read_other(target: Target, base: str, name: str, label: str) -> bytes:
         return _read_file((target.folder or Path()) / name, label)
     raw = target.repository.read(base, name)
     if raw is None:
-        raise InputError(f"The input {label} names {name!r}, which the base branch does not hold.")
+        raise InputError(f"The input {label} names {name!r}, which is not on the base branch.")
     return raw
 
 
@@ -260,7 +260,7 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
     for arn in settings.attached_arns:
         try:
             if session is None:
-                raise AwsError("this run has no way to AWS", AwsErrorKind.UNREACHABLE)
+                raise AwsError("this run does not use AWS", AwsErrorKind.UNREACHABLE)
             document = read_managed_policy(session.aws(), arn, home_region("iam", settings.principal.partition))
         except LeastprivError as error:
             gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
@@ -276,11 +276,11 @@ def _live(session: AwsSession, principal: Principal) -> LiveRole:
         owner = aws.account()
         if owner == principal.account:
             return read_live_role(aws, principal)
-        reason = f"The credentials are of the account {owner}, so that nobody can tell what is attached to the role."
+        reason = f"The credentials are of the account {owner}, so the other policies of the role cannot be read."
     except LeastprivError as error:
-        reason = f"What is attached to the role is not known: {error}"
+        reason = f"The other policies of the role are not known: {error}"
     except Exception as error:
-        reason = f"What is attached to the role is not known: {describe_defect(error)}."
+        reason = f"The other policies of the role are not known: {describe_defect(error)}."
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 
@@ -292,7 +292,7 @@ def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document 
         return found
     compared, others = compare_with_live_role(committed, found.documents, live)
     if compared.differs:
-        _log.info(f"The role in the account is not what the policy file says: {drift_sentence(compared)}")
+        _log.info(f"The role in the account differs from the policy file: {drift_sentence(compared)}")
     others = tuple(policy for policy in others if policy.name not in found.names)
     return replace(
         found,
@@ -335,6 +335,6 @@ def drift_sentence(found: Drift) -> str:
     if found.live_denies:
         parts.append(f"{found.counterpart} denies {' on '.join(found.live_denies)}, which the file does not")
     if found.file_denies:
-        parts.append(f"the file denies {' on '.join(found.file_denies)}, which nothing in the account does")
+        parts.append(f"the file denies {' on '.join(found.file_denies)}, which no policy in the account does")
     parts.extend(f"no policy of the role is like {name} (also-attached)" for name in found.files_without_counterpart)
     return "; ".join(parts)

@@ -50,7 +50,7 @@ from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
 
 _log = logging.getLogger(__name__)
 _NO_CHAIN = RoleChainPolicies(RoleChain(()))
-_FOLLOW = "Set `follow: true` in the config to have it looked at."
+_FOLLOW = "Set `follow: true` in the config to read it."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
 
 
@@ -227,13 +227,13 @@ def _check_proof(context: ReportContext) -> None:
     proof = context.proof
     if proof.is_unfinished and not (proof.newly_denied or proof.unapplied):
         raise LeastprivError(
-            "The proposal could not be proved within the effort that a run spends, and was thrown away: too many "
+            "The proposal could not be proved within the limits of a run and was discarded: too many "
             f"statements with wildcards overlap, as in {proof.new_access[0]}; join or remove some of them."
         )
     found: Sequence[str] = [*proof.new_access, *proof.newly_denied, *proof.unapplied]
     if found:
         raise LeastprivError(
-            f"The proposal failed its own proof and was thrown away ({'; '.join(found[:3])}): "
+            f"The proposal failed its own proof and was discarded ({'; '.join(found[:3])}): "
             "please report this as a defect."
         )
 
@@ -271,7 +271,7 @@ def _targets(
             )
             failed.append(TargetResult(unread, failure=failure))
         elif not roles:
-            notes.append(f"{entry.where}: `{entry.role}` means no role that was read.")
+            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
     return [*run.targets, *found], failed, notes
 
 

@@ -134,7 +134,7 @@ def report_review(result: ReviewResult, console: Console) -> int:
         return DENIES_EXIT_CODE
     if not result.breaks:
         return 0
-    console.error(f"{name} would refuse recorded calls ({result.title}): exit code {DENIES_EXIT_CODE}.")
+    console.error(f"{name} would deny recorded calls ({result.title}): exit code {DENIES_EXIT_CODE}.")
     return DENIES_EXIT_CODE
 
 

@@ -88,7 +88,7 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
         partial(TrailFolder, path, seen=options.seen, cache=cache) for path in folders
     ]
     if settings.wait_for_events and not settings.event_history:
-        _log.info("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
+        _log.info("wait-for-events has no effect: it waits for event history, which trails does not name.")
     if settings.event_history:
         # Event history keeps 90 days whatever the window.
         history = replace(options, days=settings.lookback_days)
@@ -145,7 +145,7 @@ def event_history(
     from leastpriv.permissions.visibility import home_region
 
     if session is None:
-        raise InputError("Event history is read over the network, which this run has no way to.")
+        raise InputError("Event history needs AWS, which this run does not use.")
     aws = session.aws()
     if principal:
         _check_account(principal, aws)
@@ -162,12 +162,12 @@ def event_history(
 
 def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
     """Returns every region in which the role may have worked, and the remedy where one cannot be read."""
-    remedy = "If the role works and logs in in some regions only, name these in the input aws-regions"
+    remedy = "If the role works in some regions only, name these in the input aws-regions"
     own = (aws.region,) if aws.region else ()
     try:
         return (*own, *aws.enabled_regions()), f"{remedy}."
     except AwsError as error:
-        _log.info(f"Every region is looked in, enabled or not: {error}")
+        _log.info(f"All regions are read, enabled or not: {error}")
         return (*own, *aws.regions("cloudtrail")), f"{remedy}, or allow account:ListRegions to these credentials."
 
 
@@ -210,14 +210,14 @@ def _since(now: datetime, options: SourceOptions) -> datetime | None:
 
 def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:
     if session is None:
-        raise InputError("Trails in S3 and Athena are read over the network, which this run has no way to.")
+        raise InputError("Trails in S3 and Athena need AWS, which this run does not use.")
     return session.aws(), session.now
 
 
 def _with_remedy(failure: LeastprivError) -> LeastprivError:
     """Adds a remedy without AWS where credentials are missing: event history is the default of a step."""
     if isinstance(failure, AwsError) and failure.kind is AwsErrorKind.NO_CREDENTIALS:
-        advice = "To do without AWS, name a folder of CloudTrail files in the input trails."
+        advice = "To run without AWS, name a folder of CloudTrail files in the input trails."
         return AwsError(f"{failure} {advice}", failure.kind)
     return failure
 
@@ -228,6 +228,6 @@ def _check_account(principal: Principal, aws: Aws) -> None:
         caller = aws.caller()
         who = principal_of(caller)
         raise InputError(
-            f"The AWS credentials are those of {who.arn if who else caller}, and event history shows the calls of its "
-            f"own account only: use credentials of the account {principal.account} of the input role-arn."
+            f"The AWS credentials are those of {who.arn if who else caller}, and event history shows calls of that "
+            f"account only: use credentials of the account {principal.account} of the input role-arn."
         )

@@ -68,14 +68,14 @@ def _target_summary(result: TargetResult) -> str:
     if content is None:
         return ""
     if published and published.failure:
-        by_hand = f" [Open it by hand]({published.manual_url})." if published.manual_url else ""
+        by_hand = f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
         where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
     elif published:
         pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
         why = f" {prose(published.reason)}" if published.reason else ""
         where = f"{pull}: {published.operation}.{why}\n\n"
     if content.context.missing_calls:
-        where += f"> **Nothing was checked.** {prose(content.context.missing_calls)}\n\n"
+        where += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
     section = drift_section(content.context, result.target.settings.mode)
     return f"## {content.title}\n\n{where}{section}{content.body}"
 
@@ -98,7 +98,7 @@ def annotate_drift(context: ReportContext, console: Console, limit: int | None =
     for finding in shown:
         console.warning(finding_sentence(finding, context), file=context.policy_path, line=finding.line, title="Drift")
     if len(shown) < len(found):
-        console.warning(f"{len(found) - len(shown):,} more findings: see the job's summary.", title="Drift")
+        console.warning(f"{len(found) - len(shown):,} more findings: see the job summary.", title="Drift")
 
 
 def drift_section(context: ReportContext, mode: Mode) -> str:
@@ -110,7 +110,7 @@ def difference_sentence(context: ReportContext) -> str:
     """Returns how much policy and evidence differ, without a full stop."""
     found = context_findings(context)
     many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
-    return f"{context.policy_file} is not what the evidence and the account say: {many}"
+    return f"{context.policy_file} does not match the evidence and the account: {many}"
 
 
 def report_drift(result: TargetResult, console: Console) -> None:

@@ -82,11 +82,11 @@ class Grammar:
     def check_lists(self, statement: Node) -> None:
         """Checks that a statement has an action and no empty list: an empty list would be read as granting nothing."""
         if not (statement.get_any_case("Action") or statement.get_any_case("NotAction")):
-            raise self.error(statement, "this statement has no Action, which IAM refuses; add it")
+            raise self.error(statement, "this statement has no Action, which IAM rejects; add it")
         for member in statement.members:
             if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
                 raise self.error(
-                    member.value, f"{member.key} is empty, which IAM refuses; name something, or remove the statement"
+                    member.value, f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
                 )
 
     def _error(self, offset: int, advice: str) -> PolicyFileError:
@@ -109,7 +109,7 @@ class Grammar:
                 near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
                 advice = f"write {elements[near[0]]}" if near else "remove it"
                 key = format_names([member.key])
-                raise self._error(member.start, f"IAM knows no {key} in a statement and refuses the policy; {advice}")
+                raise self._error(member.start, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
 
     def _check_duplicate_keys(self, node: Node) -> None:
         seen: dict[str, str] = {}

@@ -347,7 +347,7 @@ class _Reader:
             key = member.key.lower()
             if key in found:
                 raise self.error(
-                    member.value, f"the key {format_names([member.key])!r} stands twice, in different case; keep one"
+                    member.value, f"the key {format_names([member.key])!r} appears twice, in different case; keep one"
                 )
             found[key] = tuple(self.values(member.value))
         return found

@@ -97,7 +97,7 @@ def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
             return pointer, node
     inside = format_addresses(where, policy_pointers(root))
     raise NoPolicyError(
-        f"{where}: no policy, an object with Statement, stands at the top or at {', '.join(_WRAPPERS[1:])}; "
+        f"{where}: no policy (an object with Statement) is at the top or at {', '.join(_WRAPPERS[1:])}; "
         + (f"name one inside the file by its pointer: {inside}." if inside else "name the JSON file of an IAM policy.")
     )
 

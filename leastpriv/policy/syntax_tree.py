@@ -210,7 +210,7 @@ class _Reader:
             raise self.error("a key in double quotes is missing here; correct the JSON")
         key = self.string()
         if key.text in members:
-            raise self.error(f"the key {json_string(key.text)} stands twice in one object; keep one", key.start)
+            raise self.error(f"the key {json_string(key.text)} appears twice in one object; keep one", key.start)
         if self.skip_space() != ":":
             raise self.error("a colon is missing here; correct the JSON")
         self.at += 1

@@ -244,8 +244,8 @@ def _editable(document: Document, index: int, key: str, changes: ListChanges) ->
     if not changes.drop and not _accepts_entries(document, value):
         function = value.members[0].key if value.members else value.text
         raise PolicyFileError(
-            f"{document.where}: {document.source.position(value.start)}: nothing can be put beside this {function} in "
-            f"{key}; write it as a list."
+            f"{document.where}: {document.source.position(value.start)}: no entry can be added next to this {function} "
+            f"in {key}; write it as a list."
         )
     return member
 

@@ -23,7 +23,7 @@ UNPRINTABLE = "unprintable-name"
 """Guard of a need whose resource, named only by a denial, has characters outside printable ASCII."""
 UNKNOWN_REF = "unknown-ref"
 """Guard of a need of runs whose ref is not known (input `unknown-refs`)."""
-BREAK_GLASS = GuardResult("break-glass", "only sessions that `break-glass` names used it or were refused it")
+BREAK_GLASS = GuardResult("break-glass", "only sessions named in `break-glass` used it or were denied it")
 
 
 def addition_result(
@@ -56,24 +56,24 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
     if not need.verified and not named_by_aws:
         return GuardResult("unverified-action", "the catalogue does not know this action")
     if not fits(action, resource):
-        return GuardResult("resource-type", f"{action} is not authorised on such a resource")
+        return GuardResult("resource-type", f"{action} does not support this resource type")
     if "*" in action or "?" in action:
-        return GuardResult("wildcard-action", "a refusal names one action, never a pattern")
+        return GuardResult("wildcard-action", "a denial names one action, never a pattern")
     if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
         return GuardResult("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
     if sensitivity(action) and denial is None and not usage.succeeded:
         return GuardResult("sensitive", f"{sensitivity(action)}; every call of it failed")
     if not need.exact and (denial or ":s3:::*" in resource):
-        return GuardResult("unknown-resource", "neither the request nor the refusal names the resource")
+        return GuardResult("unknown-resource", "neither the request nor the denial names the resource")
     return None
 
 
 def _denial_result(need: Need, denial: Denial) -> GuardResult | None:
     """The rule that forbids an addition for a denial, though a grant would fix it."""
     if not (need.permission.resource.isascii() and need.permission.resource.isprintable()):
-        return GuardResult(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
+        return GuardResult(UNPRINTABLE, "only a denial names it, with characters outside printable ASCII")
     if need.basis is Basis.INFERRED and not need.exact:
-        return GuardResult(OFFERED, need.because or "the refused call implies it, and nothing names its resource")
+        return GuardResult(OFFERED, need.because or "the denied call implies it, and no record names its resource")
     return _job_log_result(need, denial) if denial.log else None
 
 
@@ -81,14 +81,14 @@ def _job_log_result(need: Need, denial: Denial) -> GuardResult | None:
     """The rule that forbids an addition based only on a job log, which anyone can write to."""
     action = need.permission.action
     if not denial.principal:
-        return GuardResult(ONLY_LOGGED, "a job log tells it without saying whom AWS refused")
+        return GuardResult(ONLY_LOGGED, "a job log shows it without the denied principal")
     if need.exact and TYPE_WILDCARD.fullmatch(need.permission.resource):
         # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one that does.
         return GuardResult(ONLY_LOGGED, "a job log names every resource of a type")
     if not need.verified:
         return GuardResult("unverified-action", "a job log names it, and the catalogue does not know this action")
     if sensitivity(action):
-        return GuardResult(ONLY_LOGGED, f"{sensitivity(action)}; only a job log tells that it was refused")
+        return GuardResult(ONLY_LOGGED, f"{sensitivity(action)}; only a job log shows the denial")
     return None
 
 
@@ -102,11 +102,11 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
     if partition != evidence.principal.split(":")[1]:
         return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another partition ({partition})")
     if account.isdigit() and account != evidence.principal.split(":")[4]:
-        return GuardResult(ONLY_LOGGED, f"only a job log tells it, and it is in another account ({account})")
+        return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another account ({account})")
     known, own = action_of(action), kinds_of(action, resource)
     kinds = [kind for kind in known.resource_types if kind.name in own] if known else []
     if not account and kinds and all(":${Account}:" in kind.arn for kind in kinds):
-        return GuardResult(ONLY_LOGGED, "only a job log tells it, and its name lacks the account")
+        return GuardResult(ONLY_LOGGED, "only a job log names it, and its name lacks the account")
     return None
 
 
@@ -152,15 +152,13 @@ def _inferred_result(usage: Usage, evidence: Evidence) -> GuardResult | None:
     shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
     if any(other.permission.resource == resource for other in shown):
         return None
-    return GuardResult("unknown-resource", "a call implies it, and nothing names its resource")
+    return GuardResult("unknown-resource", "a call implies it, and no record names its resource")
 
 
 def _escape_result(usage: Usage) -> GuardResult | None:
     if "${" not in usage.need.permission.resource:
         return None
-    return GuardResult(
-        "policy-version", "its name has `*`, `?` or `$`, which only a policy of Version 2012-10-17 can write"
-    )
+    return GuardResult("policy-version", "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17")
 
 
 def is_from_job_log(usage: Usage) -> bool:
@@ -169,15 +167,15 @@ def is_from_job_log(usage: Usage) -> bool:
 
 
 _DENIED_BY: Mapping[str, str] = {
-    "scp": "a service control policy refused it: ask the organization's administrators",
-    "rcp": "a resource control policy refused it: ask the organization's administrators",
-    "boundary": "the role's permissions boundary refused it: it has to be allowed there as well",
-    "session": "the session policy of the run refused it: the step that assumes the role sets it",
-    "resource": "the policy of the resource refused it: its owner has to allow it there",
-    "vpce": "the policy of the VPC endpoint refused it: it has to be allowed there as well",
-    "bpa": "S3 Block Public Access refused it",
-    "identity": "an explicit Deny in an identity-based policy refused it",
-    "unknown": "the refusal does not say that an identity-based policy lacks it",
+    "scp": "a service control policy denied it: ask the organization's administrators",
+    "rcp": "a resource control policy denied it: ask the organization's administrators",
+    "boundary": "the role's permissions boundary denied it: allow it there as well",
+    "session": "the session policy of the run denied it: change it in the step that assumes the role",
+    "resource": "the policy of the resource denied it: its owner must allow it there",
+    "vpce": "the policy of the VPC endpoint denied it: allow it there as well",
+    "bpa": "S3 Block Public Access denied it",
+    "identity": "an explicit Deny in an identity-based policy applies",
+    "unknown": "the denial does not say that an identity-based policy lacks it",
 }
 
 
@@ -191,7 +189,7 @@ def denied_elsewhere(usage: Usage) -> HeldBackChange:
 def denied_in_part(usage: Usage) -> HeldBackChange:
     """Reports a denial with an unnamed resource if the policies allow the action on some resources."""
     permission = usage.need.permission
-    reason = "the policies allow it on some resources, and neither the request nor the refusal names the one it was for"
+    reason = "the policies allow it on some resources, and neither the request nor the denial names the resource"
     guard_result = GuardResult("unknown-resource", reason)
     return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
 
@@ -201,7 +199,7 @@ def _denied_by_text(usage: Usage) -> str:
     if denial is None:
         return ""
     if "Encoded authorization failure message" in denial.message and not denial.actions:
-        return "the refusal is encoded: `aws sts decode-authorization-message` tells what was lacking"
+        return "the denial is encoded: decode it with `aws sts decode-authorization-message`"
     if denial.why and denial.denied_by is DeniedBy.UNKNOWN:
         return denial.why
     return _DENIED_BY[denial.denied_by.value]
@@ -249,7 +247,7 @@ def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | 
     if not doubtful:
         return None
     places = ", ".join(dict.fromkeys(origin.where for origin in doubtful))
-    return GuardResult("untrusted-ref", f"it was seen only in runs of {places}")
+    return GuardResult("untrusted-ref", f"only these runs need it: {places}")
 
 
 def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -> GuardResult | None:
@@ -263,7 +261,7 @@ def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -
     if not has_unknown_origin(usage, origins):
         return None
     places = dict.fromkeys(origins[run].where for run in usage.runs if run in origins)
-    where = f"only runs without a known branch need it: {', '.join(places)}" if places else "no run is known to need it"
+    where = f"only runs without a known branch need it: {', '.join(places)}" if places else "no known run needs it"
     return GuardResult(UNKNOWN_REF, where if refuses else f"{sensitivity(action)}; {where}")
 
 

@@ -42,7 +42,7 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
         form = next((form for form in covering if all(resource_covers(other, form) for other in covering)), "")
         if form and form != pattern.pattern:
             sid = forms[form]
-            opening = WildcardPart("resource", f"the committed statement {sid or 'without a Sid'} writes it so")
+            opening = WildcardPart("resource", f"the committed statement {sid or 'without a Sid'} has it like this")
             pattern = replace(pattern, pattern=form, openings=(opening,))
         known = found.get(pattern.pattern)
         found[pattern.pattern] = _merge_patterns(known, pattern) if known else pattern

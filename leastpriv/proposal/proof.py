@@ -225,7 +225,7 @@ def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
     found = [f"{excess.action} on {excess.resource}" for excess in excesses]
     denies = lost_denies(committed, proposal.documents)
     is_unfinished = bool(excesses) and all(excess.reason == UNPROVEN_WILDCARDS for excess in excesses) and not denies
-    return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies], is_unfinished
+    return found + [f"a Deny is missing: {deny.sid or deny.index}" for deny in denies], is_unfinished
 
 
 def _unapplied_changes(proposal: Proposal) -> Iterator[str]:

@@ -252,7 +252,7 @@ def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, int]]]
     return found
 
 
-_WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")
+_WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
@@ -355,7 +355,7 @@ def _chosen(changes: Sequence[Change], chosen: set[int]) -> list[Change]:
 
 
 def _held_back(change: Change, every: int, limit: int) -> HeldBackChange:
-    more = f"{every} changes are left where `max-changes` has room for {limit}; the most certain go first"
+    more = f"{every} changes are found and `max-changes` allows {limit}; the most certain come first"
     return HeldBackChange(
         change.kind, change.action, change.resources, GuardResult(GUARD, more), change.sid, usages=change.usages
     )

@@ -308,7 +308,7 @@ def _instability(
     for pattern in patterns:
         if makers is not None and not pattern.openings and makers.get(pattern.pattern, 0) < _MADE_AGAIN:
             return GuardResult(
-                "makes-new", f"it makes new things, and no pattern says how they are named: {pattern.pattern}"
+                "makes-new", f"it creates new resources, and no pattern shows how they are named: {pattern.pattern}"
             )
         runs = {run for each in shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
         if len(runs) < least:
@@ -335,7 +335,9 @@ def _hold_with_creators(checked: Sequence[_Restriction], creators: Mapping[str, 
     while True:
         open_ones = {each.action for each in found if each.guard_result}
         held = [
-            replace(each, guard_result=GuardResult("sibling", f"{', '.join(named)} stays on `*` and may make another"))
+            replace(
+                each, guard_result=GuardResult("sibling", f"{', '.join(named)} remains on `*` and may create another")
+            )
             if not each.guard_result
             and (named := [name for name in creators.get(each.action, ()) if name in open_ones])
             else each

@@ -121,7 +121,7 @@ def denial_result(
     if usage.denial is None or usage.denial.log or not usage.runs:
         return None
     if all(run in probes for run in usage.runs):
-        return GuardResult(PROBE, "only sessions of many denials and hardly any success asked for it")
+        return GuardResult(PROBE, "only sessions with many denials and few successes called it")
     if len(usage.runs) > 1:
         return None
     [run] = usage.runs
@@ -130,4 +130,4 @@ def denial_result(
     known = run in origins and origins[run].trust is Trust.TRUSTED if asked else is_run_id(session)
     if known:
         return None
-    return GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second one would add it")
+    return GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it")

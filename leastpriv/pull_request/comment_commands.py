@@ -22,9 +22,9 @@ def controls_section(changes: Sequence[str]) -> str:
         "",
         "- **Closing** this without merging declines its changes: none of them is proposed again, until the closed "
         f"pull request gets the label `{RECONSIDER_LABEL}`.",
-        "- A comment `/leastpriv keep ACTION` by somebody with write permission keeps an action.",
+        "- A comment `/leastpriv keep ACTION` by a person with write permission keeps an action.",
         f"- The label `{PAUSED_LABEL}` leaves it as it is.",
-        f"{REBASE_BOX} Make the branch anew with the next run; commits of others on it are lost.",
+        f"{REBASE_BOX} Rebuild the branch in the next run; commits of others on it are lost.",
         "",
         f"<!-- leastpriv:changes v=1 {' '.join(changes[:_MAX_IDS])} -->",
     ]

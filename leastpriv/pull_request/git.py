@@ -184,7 +184,7 @@ class LocalRepository:
             self._run("update-ref", *target, before or "")
         except PullRequestError:
             if self.commit_at(reference) != before:
-                raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.") from None
+                raise PullRequestError(f"The branch {branch!r} changed during the run: run again.") from None
             raise
 
     def commits_since(self, base: str, head: str) -> tuple[Commit, ...]:

@@ -99,7 +99,7 @@ def _delete_obsolete_branch(
     if head is None:
         return PublishResult(PullRequestOperation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
     repository.move_branch(branch, head, None)
-    return PublishResult(PullRequestOperation.CLOSED, branch, "", base_sha, f"Nothing is left to change on {base}.")
+    return PublishResult(PullRequestOperation.CLOSED, branch, "", base_sha, f"No change is left on {base}.")
 
 
 def _check_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:
@@ -129,11 +129,11 @@ def _edit_reason(repository: LocalRepository, publication: Publication, base_sha
         if publication.is_held_by(lambda path: repository.read(base_sha, path)):
             return f"Nothing to change; the branch {branch} holds the proposal for another role or policy file."
         raise PullRequestError(
-            f"The branch {branch!r} holds the proposal for another role or policy file: name a branch of its own for "
+            f"The branch {branch!r} holds the proposal for another role or policy file: name a separate branch for "
             "each in the input branch."
         )
     if not any(commit.fingerprint for commit in commits):
         raise PullRequestError(f"The branch {branch!r} is not this program's: name another in the input branch.")
     if all(commit.fingerprint and commit.untouched for commit in commits):
         return ""
-    return f"Somebody worked on the branch {branch}: it is left as it is; delete it to have it proposed anew."
+    return f"The branch {branch} has commits of others, so it is left alone: delete it to get a new proposal."

@@ -157,26 +157,24 @@ def _edited_branch_step(wanted: WantedProposal, branch: ProposalBranch, pull: Op
     if not branch.has_own_commits:
         if not wanted.changes:
             return PlannedStep(
-                PullRequestStep.NOTHING, "Nothing to change; the branch of that name is somebody else's."
+                PullRequestStep.NOTHING, "Nothing to change; a branch of that name has only commits of others."
             )
-        return PlannedStep(PullRequestStep.FOREIGN, "The branch holds nothing but somebody else's work.")
+        return PlannedStep(PullRequestStep.FOREIGN, "The branch has only commits of others.")
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
-        return PlannedStep(PullRequestStep.UPDATE, "The box that hands the branch back was ticked.")
+        return PlannedStep(PullRequestStep.UPDATE, "The box that lets this action rebuild the branch was ticked.")
     if not wanted.changes:
-        return PlannedStep(
-            PullRequestStep.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch."
-        )
-    remedy = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
-    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{remedy}.")
+        return PlannedStep(PullRequestStep.LEAVE_OBSOLETE, "No change is left, but the branch has commits of others.")
+    remedy = "" if pull else ", and it has no open pull request: delete the branch to get a new proposal"
+    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"The branch has commits of others{remedy}.")
 
 
 def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest) -> PlannedStep:
     if not wanted.changes:
-        return PlannedStep(PullRequestStep.CLOSE, "Nothing is left to change.")
+        return PlannedStep(PullRequestStep.CLOSE, "No change is left.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
         return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
     if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
-        return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} spoke of another proposal.")
+        return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} describes another proposal.")
     return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True)
 
 
@@ -189,7 +187,7 @@ def _no_change_step(branch: ProposalBranch | None, declined: Sequence[DeclinedPr
         return PlannedStep(
             PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
         )
-    return PlannedStep(PullRequestStep.DELETE_BRANCH, "Nothing is left to change.")
+    return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
 
 
 def _no_pull_request_step(

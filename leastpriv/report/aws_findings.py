@@ -31,7 +31,7 @@ _MOST_RESOURCES = 10
 _WHY = {
     UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "
     "or not at all?",
-    UngrantedReason.DENIED: "AWS refused it in this evidence; generated policies hold refused calls too",
+    UngrantedReason.DENIED: "AWS denied it in this evidence; generated policies include denied calls too",
     UngrantedReason.UNKNOWN: "the catalogue of actions does not know it: is it needed?",
 }
 
@@ -63,11 +63,11 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
     source = _generated(comparison.generated)
     head = (
         f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, "
-        "and takes refused calls for used ones."
+        "and counts denied calls as used."
     )
     agreed = f"The proposal grants {comparison.agreed:,} of its actions as well."
     if not comparison.questions:
-        yield f"#### Second opinion\n\n{head} {agreed} It names nothing that the proposal lacks."
+        yield f"#### Second opinion\n\n{head} {agreed} It names no action that the proposal lacks."
         return
     lines = [_question(each) for each in comparison.questions[:_MOST_QUESTIONS]]
     more = len(comparison.questions) - len(lines)
@@ -82,16 +82,16 @@ def _generated(generated: GeneratedPolicy) -> str:
     first, last = day(generated.first), day(generated.last)
     complete = "" if generated.is_complete else ", which it calls incomplete,"
     several = f"{plural(generated.policies, 'policy', 'policies')}" if generated.policies != 1 else "a policy"
-    whose = " Somebody else had asked for it." if generated.was_running else ""
+    whose = " Another principal had started it." if generated.was_running else ""
     return f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
 
 
 def _question(question: UngrantedAction) -> str:
     found = codes(question.resources, 3)
     if question.has_real_resources:
-        where = f" on {found}, as what was seen fills its placeholders"
+        where = f" on {found}, with its placeholders filled from this evidence"
     elif any(map(has_placeholder, question.resources)):
-        where = f" on {found}, whose placeholders nothing that was seen fills"
+        where = f" on {found}, whose placeholders this evidence cannot fill"
     else:
         where = "" if question.resources == ("*",) else f" on {found}"
     return f"- {code(question.action)}{where}: {_WHY[question.why]}"
@@ -113,31 +113,31 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
     idle = [name for name, service in access.services.items() if service.last is None]
     yield (
         f"- **Last accessed information** up to {access.until:%Y-%m-%d %H:%M} UTC (later attempts may be missing, and "
-        f"refused ones count): the role's policies grant {plural(len(access.services), 'service')}, and "
-        f"{len(idle):,} of them nobody tried to use."
+        f"denied ones count): the role's policies grant {plural(len(access.services), 'service')}, and "
+        f"{len(idle):,} of them had no attempt."
     )
     if idle and not was_granted(context.evidence, context.history.changed):
         changed = context.history.changed
         when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
-        yield f"- That lets no grant go, since the policy file may be younger than the evidence: {when}."
+        yield f"- This removes no grant, since the policy file may be younger than the evidence: {when}."
     dropped = _dropped_services(context, frozenset(idle))
     if dropped:
         them = "it" if len(dropped) == 1 else "them"
-        yield f"- IAM knows of no attempt on {codes(dropped, 12)}, so what wildcards grant of {them} goes."
+        yield f"- IAM knows of no attempt on {codes(dropped, 12)}, so the actions of {them} in wildcards are removed."
         policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
         if policies:
-            yield f"- As IAM sees it, these services are granted by {codes(policies, 6)}."
+            yield f"- According to IAM, {codes(policies, 6)} grant these services."
     stays = _kept_by_aws_findings(context)
     if stays:
         yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
         yield (
-            f"- {code(shared.arn)} is not this role's alone: {codes(sorted(shared.others), 3)} used "
+            f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used "
             f"{code(shared.service)} through it, last on {day(max(each.time for each in shared.others.values()))}."
         )
     if access.missing:
         yield (
-            "- Not told of all policies what they grant and who else uses them, so that what may be shared stays: "
+            "- Grants and users are not known for all policies, so permissions that may be shared are kept: "
             f"{prose(access.missing)}"
         )
 
@@ -191,11 +191,11 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
         *([plural(len(unused.actions), "action")] if unused.actions else []),
     ])  # fmt: skip
     yield (
-        f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and this proposal takes "
-        f"away {plural(agreed, 'action')} of these."
+        f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and this proposal "
+        f"removes {plural(agreed, 'action')} of these."
     )
     if kept:
-        yield f"- It also calls unused what stays here or is not granted by this file: {codes(map(_spelled, kept), 8)}."
+        yield f"- It also calls unused, but kept or not granted here: {codes(map(_spelled, kept), 8)}."
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
         yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_recommended_but_removed(step, gone)}."
@@ -206,7 +206,7 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
 def _recommended_but_removed(step: Recommendation, gone: AbstractSet[str]) -> str:
     """Actions that the recommended policy grants and the proposal removes."""
     kept = sorted(action for action in gone if any(action_matches(pattern, action) for pattern in step.grants))
-    return f" by a policy that keeps what goes here: {codes(map(_spelled, kept), 8)}" if kept else ""
+    return f" by a policy that keeps what this proposal removes: {codes(map(_spelled, kept), 8)}" if kept else ""
 
 
 def _spelled(action: str) -> str:
@@ -216,4 +216,4 @@ def _spelled(action: str) -> str:
 def skipped_source_lines(context: ReportContext) -> Iterator[str]:
     """Sources of AWS findings that gave none, one list item per line."""
     for each in context.evidence.aws_findings.skipped_sources:
-        yield f"- AWS's own word ({each.source}): {prose(each.why)}"
+        yield f"- AWS's findings ({each.source}): {prose(each.why)}"

@@ -23,8 +23,8 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
         rows = "\n".join(_row(change) for change in changes)
         head = "| Action | From | To | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
         risk = (
-            "What the earlier half of the runs used covers the later half. A run that needs another resource will be "
-            "denied: to keep `*`, use `keep` or `resources: keep`."
+            "The resources of the earlier half of the runs cover the later half. A run that needs another resource "
+            "will be denied: to keep `*`, use `keep` or `resources: keep`."
         )
         yield f"#### Narrowed to the resources that were used\n\n{risk}\n\n{head}\n{rows}"
     yield from _held_back_restrictions(context)

@@ -30,11 +30,9 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     yield f"Management events: {'; '.join(kinds)}."
     named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
     some = ", ".join(named[:4]) + (f" and {len(named) - 4:,} more" if len(named) > 4 else "")
-    yield (
-        f"Data events (objects, items, messages, invocations): {some}; of others none, so what only they show is kept."
-        if named
-        else "Data events (objects, items, messages, invocations): none, so what only they show is kept."
-    )
+    recorded = f"{some}, no others" if named else "none"
+    kept = "so permissions that only other data events show are kept"
+    yield f"Data events (objects, items, messages, invocations): {recorded}, {kept}."
 
 
 def _period(coverage: Coverage) -> tuple[date, date]:

@@ -17,10 +17,10 @@ _MOST_IDS = 500
 _MARK = "leastpriv:drift v=1"
 _WORDS = {
     DriftKind.ONLY_LIVE: "only the account allows it",
-    DriftKind.ONLY_FILE: "only the file allows it: deploy it, or take it out",
+    DriftKind.ONLY_FILE: "only the file allows it: deploy it, or remove it",
     DriftKind.DENY_LIVE: "only the account denies it",
     DriftKind.DENY_FILE: "only the file denies it: deploy it",
-    DriftKind.NOT_DEPLOYED: "nothing attached to the role is like it",
+    DriftKind.NOT_DEPLOYED: "no policy attached to the role is like it",
     DriftKind.NO_FILE: "there is no policy file",
     DriftKind.MISSING: "needed, and not in the file",
     DriftKind.UNUSED: "not used",
@@ -94,11 +94,11 @@ def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: s
     verdict = (
         f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role {code(context.role)} in the "
         f"account, and what it used in {evidence_span(evidence)} do "
-        "not say the same."
+        "not agree."
     )
     way_out = (
-        "Mode `pull-request` proposes the change of the file. This issue is edited when something else is found, and "
-        "closed when nothing is. Close it as *not planned* to live with these findings: it opens again for others only."
+        "Mode `pull-request` proposes the change of the file. This issue is updated when the findings change, and "
+        "closed when none is left. Close it as *not planned* to accept these findings: only others reopen it."
     )
     marker = f"{issue_marker(context)}findings={','.join(finding_ids(found))} -->"
     return "\n\n".join([verdict, findings_table(found, context), way_out, marker])

@@ -98,7 +98,9 @@ def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
             "permissions, by:"
         )
     return (
-        "**Still lets an attacker act as a role of wide permissions** by:" if any(path.known for path in paths) else ""
+        "**Still lets an attacker act as a role with wide permissions** by:"
+        if any(path.known for path in paths)
+        else ""
     )
 
 

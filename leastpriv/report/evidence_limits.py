@@ -20,7 +20,7 @@ from leastpriv.report.phrases import by_guard_result, codes, plural
 _GAPS = {
     GapKind.UNREADABLE_FILE: "Damaged log files",
     GapKind.UNREADABLE_RECORD: "Damaged records",
-    GapKind.UNMAPPED_EVENT: "Events that no action is known for",
+    GapKind.UNMAPPED_EVENT: "Events without a known action",
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
     GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
@@ -30,13 +30,13 @@ _GAPS = {
     GapKind.DENIAL_OF_OTHER_PRINCIPAL: "Denials in job logs that name another principal",
     GapKind.DENIAL_DETAILS: "Denials for which AWS gave no authorization details",
     GapKind.MAPPING_DISAGREES: "Calls denied for an action or resource that their event is not known to need",
-    GapKind.FUTURE_RECORDS: "Records that are dated in the future: a clock is wrong",
-    GapKind.NOT_LOGGED: "Events that a trail is not set to log",
+    GapKind.FUTURE_RECORDS: "Records with a date in the future: a clock is wrong",
+    GapKind.NOT_LOGGED: "Events that a trail is not configured to log",
     GapKind.NOT_VALIDATED: "Log files that CloudTrail's digest files do not confirm; their calls do not count",
-    GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
+    GapKind.LOGGING_STOPPED: "Times without records of a trail",
     GapKind.SILENCE: "Days without records in a region that has some on most days",
     GapKind.SETTINGS_UNKNOWN: "The settings of a trail, so only its records show what it logs",
-    GapKind.SOURCE_FAILED: "Sources that could not be read to their end",
+    GapKind.SOURCE_FAILED: "Sources that could not be fully read",
     GapKind.NO_DATA_EVENTS: "Data events, in sources that have none",
     GapKind.EVENTS_LATE: "Events that CloudTrail had not delivered yet",
     GapKind.LIVE_ROLE_UNREAD: "The role in the account",
@@ -167,7 +167,7 @@ def live_role_section(context: ReportContext) -> Iterator[str]:
     lines = [*_drift(context.drift, context.policy_file)]
     if live.boundary:
         lines.append(
-            f"- Its permissions boundary {code(live.boundary)} is not evaluated: what it denies, no grant here allows."
+            f"- Its permissions boundary {code(live.boundary)} is not evaluated: no grant here allows what it denies."
         )
     if live.trust:
         lines.append(f"- It can be assumed by {'; '.join(map(_trusted, live.trust[:6]))}.")
@@ -199,16 +199,17 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     if drift.unknown:
         yield f"- It could not be compared with {code(file)}: {prose(drift.unknown)}."
     elif drift.missing:
-        yield f"- **No attached policy resembles {code(file)}**, so nothing is narrowed: deploy the file first."
+        yield f"- **No attached policy resembles {code(file)}**, so no permission is narrowed: deploy the file first."
     elif drift.differs and not drift.files_without_counterpart:
         yield (
-            f"- **{code(drift.counterpart)} differs from {code(file)}**, so nothing is narrowed: first deploy the "
-            "file, or commit what was changed in the account."
+            f"- **{code(drift.counterpart)} differs from {code(file)}**, so no permission is narrowed: first deploy "
+            "the file, or commit what was changed in the account."
         )
     elif not drift.files_without_counterpart:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
     for name in drift.files_without_counterpart:
-        yield f"- **No attached policy resembles {code(name)}**, so nothing is narrowed: deploy it, or leave it out."
+        missing = f"No attached policy resembles {code(name)}"
+        yield f"- **{missing}**, so no permission is narrowed: deploy it, or leave it out."
     for found, what in (
         (drift.live_allows, "Only the account allows"),
         (drift.file_allows, "Only the file allows"),

@@ -131,7 +131,7 @@ def _usage(usage: Usage) -> Iterator[str]:
         yield f"    because:    {_shown(need.because)}"
     yield f"    events:     {_shown(', '.join(usage.events))}"
     if usage.denial and usage.denial.message:
-        yield f"    refusal:    {_shown(usage.denial.message)}"
+        yield f"    denial:     {_shown(usage.denial.message)}"
     if usage.denial and usage.denial.judged_by:
         yield f"    judged by:  {_shown(', '.join(usage.denial.judged_by))}"
 
@@ -141,11 +141,11 @@ def _outcome(usage: Usage) -> str:
     if usage.outcome is Outcome.DENIED:
         denial = usage.denial
         by = denial.denied_by if denial else DeniedBy.UNKNOWN
-        helps = "" if denial and denial.mendable else ", which no identity-based policy mends"
-        return f"{calls} refused (denied by: {by}{helps})"
+        helps = "" if denial and denial.mendable else ", which no identity-based policy can fix"
+        return f"{calls} denied (by: {by}{helps})"
     if usage.outcome is Outcome.UNKNOWN:
-        return f"{calls} with an answer that says nothing about authorisation"
-    return calls if usage.succeeded else f"{calls}, each of which failed behind authorisation"
+        return f"{calls} without a response that shows whether they were allowed"
+    return calls if usage.succeeded else f"{calls}, each of which failed after authorization"
 
 
 def _confidence(usage: Usage) -> str:
@@ -218,18 +218,18 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         more = len(change.replacement) - _MOST_COVERED
         becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
-        return _shown(f"it goes with {change.action}{becomes}")
+        return _shown(f"removed with {change.action}{becomes}")
     resources = _restricted_to(action, entry, context.proposal.changes)
     if resources:
-        return _shown(f"it stays, on {', '.join(resources)} alone")
+        return _shown(f"kept, on {', '.join(resources)} only")
     guard_result = (change.kept or {}).get(action) if change else None
     held = _held_back(entry, context.proposal.held_back)
     if used:
-        return "it stays, since it was used"
+        return "kept: it was used"
     if guard_result or (held and not change):
         found = guard_result or (held.guard_result if held else None)
-        return _shown(f"it stays, held back by {found.guard}: {found.reason}") if found else "it stays"
-    return "it stays"
+        return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
+    return "kept"
 
 
 def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
@@ -266,7 +266,7 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
         if held.action == action:
             resources = ", ".join(held.resources)
             yield _shown(
-                f"  not added on {resources}, refused by {held.guard_result.guard}: {held.guard_result.reason}"
+                f"  not added on {resources}, held back by {held.guard_result.guard}: {held.guard_result.reason}"
             )
 
 

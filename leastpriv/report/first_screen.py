@@ -96,11 +96,11 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     if any(change.security for change in context.changes(ChangeKind.ADD)):
         return "After a security review", "It adds actions that give power over permissions, keys or code."
     if context.proposal.committed is None:
-        return "Yes", f"A new file changes nothing until it is attached to {role} and the wide policy is detached."
+        return "Yes", f"A new file has no effect until it is attached to {role} and the wide policy is detached."
     if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
-        return "Yes", "It removes nothing; look at what it adds."
+        return "Yes", "It only adds permissions: review these."
     if proof.chance > _HIGH_CHANCE:
-        return "Not yet", "Later deploys often needed something new: rehearse it first, or wait for more runs."
+        return "Not yet", "Later deploys often needed new actions: rehearse it first, or wait for more runs."
     if any(change.unproven for change in context.proposal.changes):
         return (
             "Probably",
@@ -119,7 +119,7 @@ def _reasons(context: ReportContext) -> Iterator[str]:
         unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
         more = f" {plural(unproven, 'removed action')} may leave no record: rehearse it first." if unproven else ""
         yield (
-            f"**Chance** that the next deploy needs something this policy lacks: about {share(proof.chance)}, from "
+            f"**Chance** that the next deploy needs an action this policy lacks: about {share(proof.chance)}, from "
             f"{plural(proof.chance_runs, 'run')}.{more}"
         )
     replay = proof.replay
@@ -146,7 +146,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
         GapKind.SILENCE: "days without records",
         GapKind.UNREADABLE_FILE: "damaged files",
         GapKind.UNREADABLE_RECORD: "damaged records",
-        GapKind.UNMAPPED_EVENT: "events that no action is known for",
+        GapKind.UNMAPPED_EVENT: "events without a known action",
         GapKind.SOURCE_FAILED: "a source that could not be read",
         GapKind.EVENTS_LATE: "events that CloudTrail had not delivered yet",
     }
@@ -166,7 +166,7 @@ def _replaces(context: ReportContext) -> str:
     """What the policy file is made to replace."""
     if not context.replaced:
         return ""
-    return f"**Replaces** {codes(context.replaced)}: detach it after the merge; until then nothing is denied."
+    return f"**Replaces** {codes(context.replaced)}: detach it after the merge; until then it denies no call."
 
 
 def _adds(context: ReportContext) -> str:

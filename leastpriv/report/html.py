@@ -109,8 +109,10 @@ def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
 
 
 def _link_text(link: RoleLink) -> str:
-    how = "assumes" if link.kind is RoleLinkKind.ASSUMED else f"hands {link.service or 'a service'}"
-    return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
+    verb, to = (
+        ("assumes", "") if link.kind is RoleLinkKind.ASSUMED else ("passes", f" to {link.service or 'a service'}")
+    )
+    return f"{_name(link.source)} {verb} {_name(link.role)}{to} ({plural(link.count, 'call')})"
 
 
 def _name(arn: str) -> str:

@@ -21,9 +21,9 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
     if found and found.missing:
         yield f"this change needs {plural(len(found.missing_actions), 'permission')} that {name(context.role)} lacks"
     elif found:
-        yield "the role may do what this change needs"
+        yield "the role has the permissions that this change needs"
     elif context.declares:
-        yield "the infrastructure stays as it is"
+        yield "the infrastructure does not change"
 
 
 def preflight_verdict(context: ReviewContext) -> Iterator[str]:
@@ -36,8 +36,8 @@ def preflight_verdict(context: ReviewContext) -> Iterator[str]:
     if not found.missing:
         seen = sum(bool(each.usages) for each in found.covered)
         yield (
-            f"**{role} may do what this change of {sources} needs**: {plural(len(found.covered), 'permission')}, "
-            f"{seen:,} of them in use."
+            f"**{role} has the permissions that this change of {sources} needs**: "
+            f"{plural(len(found.covered), 'permission')}, {seen:,} of them in use."
         )
         return
     actions, sensitive = found.missing_actions, found.sensitive_actions
@@ -46,7 +46,7 @@ def preflight_verdict(context: ReviewContext) -> Iterator[str]:
     yield (
         f"**This change needs {plural(len(actions), 'permission')} that {role} lacks**: "
         f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without them its deployment fails. {sources} declares them; "
-        "no run shows them yet, and this comment adds nothing."
+        "no run used them yet, and this comment adds no permission."
     )
 
 
@@ -59,11 +59,11 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         yield _missing(found)
     if found.statements:
         statements = block(as_json(found.statements), "json")
-        yield f"### To paste\n\nInto the statements of {code(context.policy_file)}:\n\n{statements}"
+        yield f"### To copy\n\nInto the statements of {code(context.policy_file)}:\n\n{statements}"
     if found.covered:
         yield _covered(context, found.covered)
     if found.change.unread:
-        yield f"### Not known\n\n- No table knows what {codes(found.change.unread, 8)} need."
+        yield f"### Not known\n\n- No table lists what {codes(found.change.unread, 8)} need."
 
 
 def _missing(found: Preflight) -> str:
@@ -73,10 +73,8 @@ def _missing(found: Preflight) -> str:
         for need in found.missing[:_MOST_ROWS]
     ]
     if len(found.missing) > _MOST_ROWS:
-        rows.append(f"| and {len(found.missing) - _MOST_ROWS:,} more, in the job's summary | | | |")
-    return "### Needs what the role lacks\n\n| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(
-        rows
-    )
+        rows.append(f"| and {len(found.missing) - _MOST_ROWS:,} more, in the job summary | | | |")
+    return "### Missing permissions\n\n| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
 
 
 def _only_if(need: Need) -> str:

@@ -105,4 +105,4 @@ def _note_text(change: Change, context: ReportContext) -> str:
             f"{codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} go."
         )
     seen = evidence_span(evidence)
-    return f"**Removed:** {code(change.action)}: no call in {seen}, though CloudTrail would have shown it."
+    return f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown one."

@@ -67,11 +67,13 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
 
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
     """How a policy made from the other runs would have served each run."""
-    untried = f" {plural(found.untried, 'older run')} with something of their own not tried." if found.untried else ""
+    untried = f" {plural(found.untried, 'older run')} with actions of their own not tested." if found.untried else ""
     if found.not_checked:
-        untried += f" {plural(found.not_checked, 'run')} not judged: the result does not surely allow all of it."
+        untried += (
+            f" {plural(found.not_checked, 'run')} could not be tested: they depend on a condition that is not recorded."
+        )
     if not found.runs:
-        return f"Leaving one run out: nothing to judge.{untried}"
+        return f"Leaving one run out: no run to test.{untried}"
     if not found.denied:
         every = f"every one of {plural(found.runs - found.untried, 'run')}"
         return f"Leaving one run out: a policy made from the others would have allowed {every}.{untried}"
@@ -84,7 +86,7 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
 def _sizes(context: ReportContext) -> str:
     proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
-    beside = f", beside {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
+    beside = f", next to {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
     more = f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
     sentences = [f"Size {proof.size_before:,} → {proof.size_after:,}{more} of at most {limit}{beside}{_over(proof)}."]
     if packed and packed.further:
@@ -92,12 +94,12 @@ def _sizes(context: ReportContext) -> str:
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
         sentences.append(f"**Split**: attach {files} as well, a managed policy each; without it calls would be denied.")
     if packed and packed.merged:
-        sentences.append(f"Made part of another statement, for the size: {codes(packed.merged, 6)}.")
+        sentences.append(f"Merged into another statement, to save size: {codes(packed.merged, 6)}.")
     if packed and packed.wildcards:
         folds = joined(
             [f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]]
         )
-        sentences.append(f"Wildcards that grant exactly the same actions today, for the size: {folds}.")
+        sentences.append(f"Wildcards that grant exactly the same actions today, to save size: {folds}.")
     return " ".join(sentences)
 
 
@@ -181,9 +183,9 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         others = len(check_result.findings) - grave
         sentences = [f"**{plural(grave, 'disagreement')}**"] if grave else []
         sentences += [plural(others, "remark")] if others else []
-        yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'nothing to say'}."
+        yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'no remark'}."
     if check_result.failure:
-        yield f"{check} could not be asked{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
+        yield f"{check} could not run{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
     for sentence in check_result.skipped_sources:
         yield f"{check}: {prose(sentence)}"
 

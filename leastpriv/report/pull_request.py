@@ -76,7 +76,7 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     text = _shortened(policy_hcl(document))
     what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
     yield (
-        f"{name} is a data source in Terraform's JSON, which is read and not edited. To apply the "
+        f"{name} is a data source in Terraform's JSON, which this action reads and does not edit. To apply the "
         f"proposal, replace {what} there by:\n\n{text}"
     )
 
@@ -91,7 +91,7 @@ def _shortened(text: str) -> str:
 LONGEST_BODY = 58_000
 """GitHub accepts 65,536 characters; headers and escapes count (Renovate uses the same limit)."""
 _WORDS = {
-    Basis.OBSERVED: "used: allowed, though no known policy grants it",
+    Basis.OBSERVED: "used, though no known policy grants it",
     Basis.INFERRED: "inferred from an allowed call",
     Basis.DENIED: "denied by AWS",
     Basis.DECLARED: "declared",
@@ -290,8 +290,8 @@ def _unproven(change: Change) -> str:
     if not change.unproven:
         return ""
     return (
-        f" Of these, {plural(len(change.unproven), 'action')} may leave no record, and nothing ties them to what the "
-        f"runs did: {_removed_names(tuple(change.unproven))}."
+        f" Of these, {plural(len(change.unproven), 'action')} may leave no record, and no recorded call relates to "
+        f"them: {_removed_names(tuple(change.unproven))}."
     )
 
 
@@ -409,5 +409,5 @@ def _next_steps(context: ReportContext) -> Iterator[str]:
         "- **Close** to decline: these changes are not proposed again.",
     ]
     if not context.proposal.document.editable:
-        lines = [f"- **Copy** the text above into {file} and apply it as you do today: nothing was written there."]
+        lines = [f"- **Copy** the text above into {file} and apply it as you do today: it was not changed."]
     yield "\n".join([*lines, "- The input `keep` names actions that are never removed."])

@@ -63,14 +63,14 @@ def removals_section(context: ReviewContext) -> Iterator[str]:
     guards = "\n".join(_guard_rows(removed))
     if guards:
         yield (
-            "### A use of these could have stayed unseen, or is still to come\n\n"
+            "### A use of these may be unseen or still to come\n\n"
             f"| Guard | Actions | Why |\n| --- | --- | --- |\n{guards}"
         )
 
 
 def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
     edit = removal.edit
-    for words, found in (("used", removal.lost), ("may be refused: used", removal.doubtful)):
+    for words, found in (("used", removal.lost), ("may be denied: used", removal.doubtful)):
         for action, usages in found.items():
             verb = "narrows" if action in edit.partly else "removes"
             through = "" if action == edit.entry else f" of {code(edit.entry)}"
@@ -149,7 +149,7 @@ def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
 
 
 def _evidence(context: ReviewContext, addition: Addition) -> str:
-    """`refused 3×, last in …`; several actions are listed by name."""
+    """`denied 3×, last in …`; several actions are listed by name."""
     actions = addition.edit.actions
     if not actions:
         return f"what AWS will add: {_NO_EVIDENCE}"
@@ -181,7 +181,7 @@ def _silence(addition: Addition, actions: Sequence[str]) -> str:
     if not used:
         return _NO_EVIDENCE
     which = "in use" if len(used) == len(actions) else f"{codes(used, 6)} in use"
-    return f"{_NO_EVIDENCE}; {which}, though not there"
+    return f"{_NO_EVIDENCE}; {which}, on other resources"
 
 
 def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
@@ -196,10 +196,10 @@ def _kind(usage: Usage) -> str:
     if usage.outcome is Outcome.ALLOWED:
         return "used without a known grant"
     if usage.outcome is Outcome.UNKNOWN:
-        return "called, with an answer that says nothing about authorisation,"
+        return "called, without a response that shows whether it was allowed,"
     if usage.denial and not usage.denial.mendable:
-        return f"{_NO_EVIDENCE}: {denied_elsewhere(usage).guard_result.reason}; refused"
-    return "refused, as a job log tells," if usage.denial and usage.denial.log else "refused"
+        return f"{_NO_EVIDENCE}: {denied_elsewhere(usage).guard_result.reason}; denied"
+    return "denied, as a job log shows," if usage.denial and usage.denial.log else "denied"
 
 
 def conditions_section(context: ReviewContext) -> Iterator[str]:
@@ -218,16 +218,16 @@ def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -
     edit = change.edit
     what = code(edit.entry) if edit.whole else _entry(edit, edit.actions)
     left = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
-    found = _effect(context, {"refuses": change.denied, "allows": change.granted})
-    nothing = _NO_EVIDENCE if version == "base" else "no recorded call is refused by it"
+    found = _effect(context, {"denies": change.denied, "allows": change.granted})
+    nothing = _NO_EVIDENCE if version == "base" else "it denies no recorded call"
     return f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing}); {_place(edit.statement, version)}"
 
 
 def _condition(context: ReviewContext, change: ConditionChange) -> str:
     edit = change.edit
     contexts = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
-    found = _effect(context, {"refuses": change.denied, "may refuse": change.doubtful, "allows": change.granted})
-    nothing = _NO_EVIDENCE if edit.widens else "no recorded call is refused by it"
+    found = _effect(context, {"denies": change.denied, "may deny": change.doubtful, "allows": change.granted})
+    nothing = _NO_EVIDENCE if edit.widens else "it denies no recorded call"
     effect = "a Deny of " if edit.effect == "Deny" else ""
     return f"- {effect}{contexts}: {_conditions(edit.before)} → {_conditions(edit.after)} ({found or nothing})"
 
@@ -282,7 +282,7 @@ def review_title(context: ReviewContext) -> str:
         case ReviewVerdict.UNCHANGED if needed:
             found = ""
         case ReviewVerdict.BREAKS:
-            found = f"refuses {plural(count_calls(review.newly_denied), 'recorded call')}"
+            found = f"denies {plural(count_calls(review.newly_denied), 'recorded call')}"
         case ReviewVerdict.NEW_ACCESS:
             found = "new access without evidence"
         case ReviewVerdict.NEEDED_ACCESS:
@@ -334,12 +334,12 @@ def _replay(context: ReviewContext) -> str:
     if review.newly_denied:
         events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
         lines.append(
-            f"**{plural(count_calls(review.newly_denied), 'call')} would be refused for this edit**: {events}."
+            f"**{plural(count_calls(review.newly_denied), 'call')} would be denied after this edit**: {events}."
         )
     if review.may_be_denied:
         events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
         calls = plural(count_calls(review.may_be_denied), "call")
-        lines.append(f"{calls} would be allowed less surely than before: {events}.")
+        lines.append(f"{calls} may be denied, and were surely allowed before: {events}.")
     both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(

@@ -18,7 +18,7 @@ def review_verdict(context: ReviewContext) -> str:
     if not evidence.counts.calls:
         sentences.append(
             f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read: "
-            "is the ARN right, and the trail?"
+            "check the ARN and the trail."
         )
     return " ".join(sentences)
 
@@ -32,17 +32,17 @@ def _finding(context: ReviewContext) -> str:
         case ReviewVerdict.BREAKS:
             calls = plural(count_calls(review.newly_denied), "recorded call")
             return (
-                f"**Breaks: {calls} of {code(context.role)} would be refused** after this edit of {file}, and are "
+                f"**Breaks: {calls} of {code(context.role)} would be denied** after this edit of {file}, and are "
                 f"not before it: found in {basis}. Such a deploy would fail."
             )
         case ReviewVerdict.NEW_ACCESS:
             needed = f"what {code(context.role)} needed in {basis}"
             return f"**New access without evidence** in {file}: {_unproven(context)} beyond {needed}."
         case ReviewVerdict.NEEDED_ACCESS:
-            return f"**Adds only what was needed** in {file}: it was refused, or used without a known grant."
+            return f"**Adds only what was needed** in {file}: it was denied, or used without a known grant."
         case ReviewVerdict.NARROWS:
             surely = " for sure" if review.may_be_denied else ""
-            return f"**Allows less** in {file}: no recorded call would be refused{surely}, of all that {did}."
+            return f"**Allows less** in {file}: no recorded call would be denied{surely}, of all that {did}."
         case _:
             return f"**No change of permissions** in {file}: both versions allow and deny the same."
 
@@ -63,13 +63,13 @@ def _reservations(context: ReviewContext) -> Iterator[str]:
     if review.verdict is ReviewVerdict.BREAKS and review.has_new_access_without_evidence:
         yield "It also gives **new access without evidence**."
     if review.verdict is ReviewVerdict.NEW_ACCESS:
-        yield "No recorded call would be refused."
+        yield "No recorded call would be denied."
     if review.may_be_denied:
         calls = plural(count_calls(review.may_be_denied), "recorded call")
-        yield f"**{calls} may be refused**: the records do not decide it."
+        yield f"**{calls} may be denied**: the records do not decide it."
     unseen = {action for removal in review.removals for actions in removal.unseen.values() for action in actions}
     if unseen:
-        yield f"Of {plural(len(unseen), 'removed action')} a use could have stayed unseen, or is still to come."
+        yield f"Of {plural(len(unseen), 'removed action')} a use may be unseen or still to come."
 
 
 def count_calls(groups: Sequence[CallGroup]) -> int:

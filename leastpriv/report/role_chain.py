@@ -49,7 +49,7 @@ class RoleChainPolicies:
 
 
 _NAME_THEM = (
-    "`leastpriv propose --discover` drafts their policies; name them as targets in a `config` file "
+    "`leastpriv propose --discover` drafts their policies; add them as targets in a `config` file "
     "(docs/several-roles.md)."
 )
 
@@ -165,7 +165,7 @@ def _needs(unwritten: UncommittedRole | None) -> str:
     if unwritten.failure:
         return f"not known: {code(unwritten.failure)}"
     if not unwritten.actions:
-        return f"nothing that can be written ({plural(unwritten.calls, 'call')})"
+        return f"no permission that can be written ({plural(unwritten.calls, 'call')})"
     more = [f"{plural(unwritten.denied, 'action')} denied or not written"] if unwritten.denied else []
     seen = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
     return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"

@@ -41,7 +41,7 @@ _RULES = {
     ),
     "unused-resources": (
         "The policy grants an action on more resources than the role has used it on",
-        "All runs used it on the same resources. Name these.",
+        "All runs used it on the same resources. Name only these.",
     ),
 }
 

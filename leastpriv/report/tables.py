@@ -145,7 +145,7 @@ class TextTable:
 def permission_table(rows: Sequence[Row]) -> TextTable:
     """Permission rows in columns; denials and gaps as sentences."""
     notes = [
-        f"refused by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
+        f"denied by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
         for row in rows
         if "denied" in row
     ]
@@ -298,10 +298,10 @@ def logged_denial_row(found: LoggedDenial) -> dict[str, object]:
 def denial_summary(found: Sequence[LoggedDenial], *, more: bool) -> str:
     """The number of denials, for a log line; `more`: some were omitted."""
     if not found:
-        return "No refusal was found."
+        return "No denial was found."
     from leastpriv.evidence.denials.job_logs import MOST_DISTINCT
 
     mendable = sum(one.denial.mendable for one in found)
     rest = f" There are more: the first {MOST_DISTINCT:,} are listed." if more else ""
-    noun = "refusal" if len(found) == 1 else "refusals"
-    return f"{len(found):,} distinct {noun}; a grant could mend {mendable:,}.{rest}"
+    noun = "denial" if len(found) == 1 else "denials"
+    return f"{len(found):,} distinct {noun}; a grant could fix {mendable:,}.{rest}"

@@ -78,7 +78,7 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
     for number, row in enumerate(changed):
         share = remaining // (len(changed) - number)
         if share < _LEAST_PAGE:
-            pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job's summary.*")
+            pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job summary.*")
             break
         page = _page(row, share)
         pages.append(page)
@@ -97,9 +97,9 @@ def first_files_body(
     """The body of the pull request with first policy files and the config's new entries."""
     said = (
         f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no committed policy. This "
-        "drafts one for each from what it used, and names it as a target. Nothing is removed by it: attach each beside "
-        "the role's present grants, watch some runs, then detach the wide one. Closing this without merging declines "
-        "these roles for good."
+        "drafts one for each from what it used, and adds it as a target. It removes no permission: attach each next to "
+        "the role's present policies, watch some runs, then detach the wide policy. Closing this without merging "
+        "declines these roles for good."
     )
     return f"{said}\n\n{group_body(rows, chained, fingerprint, reserved + len(said) + 2)}"
 

@@ -201,7 +201,7 @@ def _unresolved_denial(
     action, resource = trial_denial.need.permission.action, _resource_text(trial_denial)
     denial = trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
-        return UnresolvedDenial(action, resource, f"it was refused to {denial.principal}, not to this trial's session")
+        return UnresolvedDenial(action, resource, f"it was denied to {denial.principal}, not to this trial's session")
     if _names_trial(resource, identity):
         return UnresolvedDenial(action, resource, "it is about what the trial itself made in the account")
     other_policy_reason = _other_policy_reason(denial, identity)
@@ -217,7 +217,7 @@ def _unresolved_denial(
         )
     if sensitivity(action) and not trial_denial.is_certain:
         return UnresolvedDenial(
-            action, resource, f"{sensitivity(action)}; the refusal does not name this trial's session"
+            action, resource, f"{sensitivity(action)}; the denial does not name this trial's session"
         )
     return None
 
@@ -226,9 +226,9 @@ def _other_policy_reason(denial: Denial, identity: TrialIdentity) -> str:
     """Returns why another policy denied it; empty if the candidate may have."""
     in_force = DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY
     if denial.explicit or denial.denied_by not in (in_force, DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
-        return denial.why or "something else than this policy refused it"
+        return denial.why or "another policy than this one denied it"
     if denial.denied_by is DeniedBy.UNKNOWN and denial.actions and not denial.mendable:
-        return denial.why or "the refusal does not say that this policy lacks it"
+        return denial.why or "the denial does not say that this policy lacks it"
     return ""
 
 
@@ -236,13 +236,13 @@ def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialId
     if "explicitDeny" in effects:
         return "the policy itself, or another one attached, denies it explicitly"
     if "unknown" in effects:
-        return "the policy allows it under a condition that the refusal does not show"
+        return "the policy allows it under a condition that the denial does not show"
     if "allowedInPart" in effects:
-        return "the policy allows it on a part of what the refusal names"
+        return "the policy allows it on a part of the resources that the denial names"
     if identity.narrows and denial.denied_by is DeniedBy.IDENTITY:
         return "the policy allows it: the role itself lacks it, and a session policy can only narrow"
     others = "the role itself, its boundary" if identity.narrows else "the boundary"
-    return f"the policy allows it: {others}, an organisation's policy or the resource's own policy refuses it"
+    return f"the policy allows it: {others}, an organisation's policy or the resource's own policy denies it"
 
 
 def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:

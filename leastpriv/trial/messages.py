@@ -31,14 +31,14 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
         *(_denial_text(denial) for denial in result.unresolved),
     ]
     if not denied:
-        claim = "nothing was refused" if is_fully_read else "what it was refused is not known"
+        claim = "no call was denied" if is_fully_read else "its denials are not known"
         return f"Round {number} ({seconds:.0f} s): {outcome}; {claim}."
     listed = "; ".join(denied[:_MAX_DENIALS]) + (
         f" and {len(denied) - _MAX_DENIALS} more" if len(denied) > _MAX_DENIALS else ""
     )
     added = "" if exit_code == 0 else f"; added {len(result.added)}"
-    left = f"; {len(result.unresolved)} not mended" if result.unresolved else ""
-    return f"Round {number} ({seconds:.0f} s): {outcome}; refused: {listed}{added}{left}."
+    left = f"; {len(result.unresolved)} not fixed" if result.unresolved else ""
+    return f"Round {number} ({seconds:.0f} s): {outcome}; denied: {listed}{added}{left}."
 
 
 def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
@@ -51,13 +51,13 @@ def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
         if patterns
         else "give it a fixed name, or write a pattern of its names into the policy"
     )
-    return f"  {plain(action)} was refused in two rounds on two of {plain(kind)}, as each round creates one: {remedy}."
+    return f"  {plain(action)} was denied in two rounds on two of {plain(kind)}, as each round creates one: {remedy}."
 
 
 def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: bool) -> Iterator[str]:
     """Yields a line with the reason per unresolved denial, and a hint at records that may name more."""
     for denial in unresolved:
-        yield f"  not mended: {_denial_text(denial)}: {plain(denial.reason)}"
+        yield f"  not fixed: {_denial_text(denial)}: {plain(denial.reason)}"
     if not has_records and any(not (denial.action and denial.resource) for denial in unresolved):
         yield "  Records name what an output does not: try again with --trails and --wait-for-records."
 
@@ -65,7 +65,7 @@ def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: boo
 def offered_lines(added: Sequence[Change]) -> Iterator[str]:
     """Yields what a command was denied although it succeeded."""
     if added:
-        yield "The command was refused these and succeeded without them; they are not added. Add them if it needs them:"
+        yield "The command was denied these and succeeded without them; they are not added. Add them if it needs them:"
     for change in added:
         yield f"  offered: {_change_text(change)}"
 
@@ -80,11 +80,11 @@ def outcome_line(exit_code: int, rounds: int, result: RoundResult | None, *, has
             if rounds == 1
             else f"The {rounds} rounds of --max-rounds are spent, and in each"
         )
-        return f"{spent} the command was refused something."
+        return f"{spent} a call of the command was denied."
     if result.unresolved:
-        return f"No progress in round {rounds}: nothing that was refused can be mended in this policy."
+        return f"No progress in round {rounds}: this policy can fix none of the denials."
     silent = "" if has_records else "; if its output hides them, try again with --trails and --wait-for-records"
-    failed = f"the command failed with exit code {exit_code}, and no refusal of it was seen"
+    failed = f"the command failed with exit code {exit_code}, and no denial was found"
     return f"No progress in round {rounds}: {failed}{silent}."
 
 
@@ -109,18 +109,18 @@ def trial_resource_lines(resources: Sequence[OrphanedResource], *, clean_up: boo
     """Yields the roles and policies of earlier trials, and how to remove them."""
     orphaned = [resource for resource in resources if resource.trial_ended]
     for resource in resources:
-        state = "left by a trial that is dead" if resource.trial_ended else "of a trial that may still run"
+        state = "left by a trial that ended" if resource.trial_ended else "of a trial that may still run"
         yield f"{resource.kind} {resource.arn}: {state}."
     if orphaned and not clean_up:
         what = plural(len(orphaned), "left-over")
-        yield f"{what} of a dead trial: remove with leastpriv trial --clean-up."
+        yield f"{what} of an ended trial: remove with leastpriv trial --clean-up."
 
 
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     for change in added:
         reason = f" (sensitive: {plain(change.security)})" if change.security else ""
         if change.basis is Basis.LIFECYCLE:
-            reason += " (not refused yet: the command creates it, and the trail does not record this use)"
+            reason += " (not denied yet: the command creates it, and the trail does not record this use)"
         yield f"  + {_change_text(change)}{reason}"
 
 

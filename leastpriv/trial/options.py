@@ -49,7 +49,7 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
     principal = named_principal(options.role_arn, "--role-arn")
     strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)
     if strategy == SESSION_POLICY and principal.kind == "user":
-        raise InputError("--strategy is session-policy, but nobody can assume a user: use trial-role.")
+        raise InputError("--strategy is session-policy, but a user cannot be assumed: use trial-role.")
     return TrialSettings(
         principal=principal,
         policy=Location.of(options.policy_file),

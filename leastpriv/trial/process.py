@@ -213,7 +213,7 @@ class _OutputReader:
         except Exception as error:
             # An exception in a thread would be lost, and unread output would count as "nothing was refused".
             self.unread = (
-                f"The command's {name} was not read to its end for refusals ({type(error).__name__}): this is a "
+                f"The command's {name} was not fully searched for denials ({type(error).__name__}): this is a "
                 "defect, report it with what the command prints."
             )
 

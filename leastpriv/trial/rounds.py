@@ -168,7 +168,7 @@ class TrialRun:
         )
         found, gaps = read_details(lambda region: self.records.aws.client("iam-toolbox", region), requests, polling)
         for gap in gaps:
-            self._report_gap(f"details of refusals: {gap.detail}")
+            self._report_gap(f"details of denials: {gap.detail}")
         explained: list[Denial] = []
         for denial in command_result.denials:
             details = found.get(denial.authorization_id)

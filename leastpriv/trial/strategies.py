@@ -271,7 +271,7 @@ class TrialRole:
         return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _tag_role(self) -> None:
-        with translate_errors("saying on the temporary role that the trial goes on", "iam:TagRole"):
+        with translate_errors("saying on the temporary role that the trial continues", "iam:TagRole"):
             self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
@@ -338,7 +338,7 @@ def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
     elif same_arn(caller, role):
         advice = (
             "these credentials are a session of that role already, which its trust policy does not let assume itself: "
-            "use those of somebody who may, or --strategy trial-role"
+            "use those of a principal that may, or --strategy trial-role"
         )
     else:
         advice = (

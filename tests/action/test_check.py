@@ -57,7 +57,7 @@ def test_every_finding_is_a_warning_at_its_line_and_a_row_of_the_table(tmp_path:
     assert step.code == 3
     assert warnings_with_line(step) == [
         (1, "cloudwatch:PutMetricAlarm on arn:aws:cloudwatch:eu-west-1:111122223333:alarm:orders: needed, and not in "
-         "the file (refused 1×)"),
+         "the file (denied 1×)"),
         (line_with(job, "sqs:PurgeQueue"), "sqs:PurgeQueue on arn:aws:sqs:eu-west-1:111122223333:orders: not used"),
         (line_with(job, "sns:CreateTopic"), "sns:CreateTopic on arn:aws:sns:eu-west-1:111122223333:orders: not used"),
         (line_with(job, "lambda:*"), warnings_with_line(step)[3][1]),
@@ -132,7 +132,7 @@ class TestIssue:
         step = job.step(mode="check", drift_report="issue", github_token=hub.token, trails="others", when_no_calls=when)
         assert step.code == code
         assert "No calls by role/ci-deploy." in (step.annotations("error" if code else "warning") or [step.log])[0]
-        assert "**Nothing was checked.** No calls by" in step.summary
+        assert "**No call was checked.** No calls by" in step.summary
         assert (issue.state, issue.body, hub.comments(1)) == ("open", body, [])
 
     def test_another_value_is_bad_input(self, tmp_path: Path) -> None:

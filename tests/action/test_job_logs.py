@@ -76,7 +76,7 @@ def test_a_run_of_an_unprotected_branch_adds_nothing_by_its_logs(tmp_path: Path,
     add_run(hub, READ, "feature/x")
     step = Job(tmp_path, hub).step(github_token=hub.token, job_logs="auto")
     assert "sqs:GetQueueAttributes" not in added(step)
-    assert "it was seen only in runs of the branch `feature/x`, which is not protected" in step.summary
+    assert "only these runs need it: the branch `feature/x`, which is not protected" in step.summary
 
 
 def test_logs_that_cannot_be_read_are_reported_and_end_no_run(tmp_path: Path, hub: FakeGitHub) -> None:

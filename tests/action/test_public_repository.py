@@ -48,7 +48,7 @@ def test_a_pull_request_in_public_is_warned_about_when_it_is_made(
 def test_a_tracking_issue_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.world.private = False
     [said] = warned(Job(tmp_path, hub), hub, mode="check", drift_report="issue")
-    assert said.startswith("Everybody may read this repository, and with it the ARNs, account ids and names")
+    assert said.startswith("This repository is public: everyone can read the ARNs, account IDs and names")
     assert "in the tracking issue" in said
 
 

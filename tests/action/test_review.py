@@ -69,7 +69,7 @@ def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(tmp_pa
     assert "lambda:UpdateFunctionCode" in comment
     assert "used 6×" in comment
     assert "/octo-org/shop/actions/runs/17650000005)" in comment
-    assert step.summary.startswith("## Policy review for ci-deploy: refuses 6 recorded calls\n\n")
+    assert step.summary.startswith("## Policy review for ci-deploy: denies 6 recorded calls\n\n")
     assert step.outputs["has-changes"] == "true"
     assert "exit code 3" in step.annotations("error")[0]
     assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
@@ -126,7 +126,7 @@ def test_an_edit_of_an_attached_policy_is_part_of_it(tmp_path: Path, hub: FakeGi
     hub.commit_as("kim", BRANCH, {"iam/more.json": None})
     step = review(tmp_path, hub, hub.open_pull_as("kim", BRANCH), also_attached="iam/more.json")
     assert step.code == 3
-    assert "refuses 6 recorded calls" in step.summary
+    assert "denies 6 recorded calls" in step.summary
 
 
 def test_among_hundreds_of_files_the_policy_is_found(tmp_path: Path, hub: FakeGitHub) -> None:
@@ -177,7 +177,7 @@ def test_a_change_of_the_infrastructure_alone_has_a_comment_on_what_the_role_lac
     step = review(tmp_path / "2", hub, number, templates="shop=t.json", aws_regions="eu-west-1")
     assert step.code == 0, step.log
     [comment] = hub.comments(number)
-    assert "may do what this change of `t.json` needs" in comment
+    assert "has the permissions that this change of `t.json` needs" in comment
     assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
 
 
@@ -201,7 +201,7 @@ def test_from_a_fork_it_is_the_summary_alone(tmp_path: Path, hub: FakeGitHub) ->
     before = writes(hub)
     step = review(tmp_path, hub, number, fork=True, token=hub.read_only_token)
     assert step.code == 3
-    assert "refuses 6 recorded calls" in step.summary
+    assert "denies 6 recorded calls" in step.summary
     assert (writes(hub), hub.comments(number)) == (before, [])
 
 
@@ -251,7 +251,7 @@ class TestShell:
         job.commit(without("Functions"))
         code, out, _ = self.review(job)
         assert code == 3
-        assert out.startswith("# Policy review for ci-deploy: refuses 6 recorded calls\n\n")
+        assert out.startswith("# Policy review for ci-deploy: denies 6 recorded calls\n\n")
         assert job.git("status", "--short") == f" M {POLICY_FILE}\n?? cloudtrail/\n"
 
     def test_another_base_is_named_by_an_option(self, tmp_path: Path) -> None:

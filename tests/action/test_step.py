@@ -231,7 +231,7 @@ class TestReport:
     def test_at_most_one_notice_and_one_warning_point_at_the_policy_file(self, report: tuple[Job, Step]) -> None:
         step = report[1]
         assert step.annotations("notice") == ["3 entries grant more than ci-deploy used."]
-        assert step.annotations("warning") == ["1 call was refused that the proposal would allow."]
+        assert step.annotations("warning") == ["1 call was denied that the proposal would allow."]
         assert step.annotations("error") == []
         assert f"::notice file={POLICY_FILE},line=4,title=Not used::" in step.log
 
@@ -302,7 +302,7 @@ class TestPullRequest:
         job.git("checkout", "-q", "main")
         step = job.step(mode="pull-request", branch="policy/ci", minimum_days="0", keep="sns:*")
         assert (step.code, step.outputs["pull-request-operation"]) == (0, "none")
-        assert "Somebody worked on the branch policy/ci" in step.log
+        assert "The branch policy/ci has commits of others" in step.log
         assert job.git("rev-parse", "policy/ci") == head
 
     def test_outside_a_repository_a_pull_request_cannot_do_its_job(self, job: Job) -> None:
@@ -386,7 +386,7 @@ class TestGitHub:
         add_runs(hub, "feature/x")
         step = job.step(mode="pull-request", github_token=hub.token)
         assert step.outputs["added-actions"] == "[]"
-        assert "it was seen only in runs of the branch `feature/x`, which is not protected" in step.summary
+        assert "only these runs need it: the branch `feature/x`, which is not protected" in step.summary
         add_runs(hub, "main")
         step = job.step(mode="pull-request", github_token=hub.token)
         assert step.outputs["added-actions"] == '["cloudwatch:PutMetricAlarm"]'
@@ -409,7 +409,7 @@ class TestGitHub:
         assert step.code == 1
         link = f"{hub.server_url}/octo-org/shop/compare/main...leastpriv/ci-deploy?expand=1"
         assert link in step.annotations("error")[0]
-        assert f"[Open it by hand]({link})" in step.summary
+        assert f"[Open it yourself]({link})" in step.summary
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert "Not published" in step.summary
         assert "- **Adds 1:**" in step.summary
@@ -478,7 +478,7 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "a session for a role": ({"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"}, "role-arn"),
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
-    "a role beside a config": ({"config": "x.yml"}, "role-arn is set beside the input config"),
+    "a role beside a config": ({"config": "x.yml"}, "role-arn cannot be combined with the input config"),
     "a page outside the workspace": ({"page_file": "../page.html"}, "page-file"),
     "an absolute SARIF file": ({"sarif_file": "/tmp/x.sarif"}, "sarif-file"),  # noqa: S108
     "a page over the policy": ({"page_file": "./iam/ci-deploy.json"}, "page-file is './iam/ci-deploy.json'"),

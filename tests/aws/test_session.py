@@ -60,7 +60,7 @@ def test_missing_credentials_are_one_sentence_that_names_the_usual_action() -> N
 
 
 def test_a_profile_that_is_not_in_the_container_is_named_and_explained() -> None:
-    with pytest.raises(AwsError, match=r"AWS_PROFILE is 'deploy'.*do not reach into an action's container"):
+    with pytest.raises(AwsError, match=r"AWS_PROFILE is 'deploy'.*an action's container has no ~/.aws"):
         Aws.open({"AWS_PROFILE": "deploy", "AWS_REGION": "eu-west-1"})
 
 
@@ -126,7 +126,7 @@ NO_GRANT = (
          "allow it to arn:aws:iam::111122223333:user/kim"),
         ("AccessDenied", NO_GRANT + "with an explicit deny in a service control policy", 403, "denied", "iam:GetRole",
          "no grant helps"),
-        ("403", "Forbidden", 403, "denied", "s3:GetObject", "AWS refused s3:GetObject"),
+        ("403", "Forbidden", 403, "denied", "s3:GetObject", "AWS denied s3:GetObject"),
         ("AccessDenied", "Access Denied", 403, "denied", "s3:GetObject", "allow it to these credentials"),
         ("ExpiredToken", "The provided token has expired.", 400, "expired", "", "configure-aws-credentials"),
         ("InvalidClientTokenId", "x", 403, "invalid", "", "check where they are set"),
@@ -135,7 +135,7 @@ NO_GRANT = (
         ("InternalError", "", 500, "server", "", "AWS failed"),
         ("Whatever", "", 502, "server", "", "AWS failed"),
         ("NoSuchBucket", "The specified bucket does not exist", 404, "other", "", "(NoSuchBucket: The specified"),
-        ("", "", 400, "other", "", "AWS refused a request"),
+        ("", "", 400, "other", "", "AWS rejected a request"),
     ],
 )  # fmt: skip
 def test_an_error_of_aws_is_one_sentence_with_a_remedy(

@@ -41,7 +41,7 @@ def test_a_proposal_that_adds_is_not_checked_for_new_access() -> None:
 def test_unexpected_new_access_is_a_disagreement_on_the_line_of_its_statement() -> None:
     found, _ = _checked(NARROW, WIDE, REMOVE)
     finding = found[0].disagreements[0]
-    assert "our own evaluation says PASS, AWS says FAIL" in finding.text
+    assert "this action's result is PASS, AWS's is FAIL" in finding.text
     assert finding.line == 4
 
 
@@ -200,9 +200,7 @@ def test_a_named_trust_policy_with_unknown_parts_is_reported_and_not_sent() -> N
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     _, skipped = paid_checks(draft, {"p.json": document}, (), [trust])
-    assert skipped == (
-        "t.json#/T has parts that only the rendered template knows, so that AWS was not asked about it.",
-    )
+    assert skipped == ("t.json#/T has parts that only the rendered template knows, so AWS did not check it.",)
 
 
 @pytest.mark.parametrize(

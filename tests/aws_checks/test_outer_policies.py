@@ -114,7 +114,7 @@ def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
     aws.refuse("GetPolicyVersion", "AccessDenied", "no", 403)
     policies = outer(aws, BOUNDARY)
     assert policies.boundary == ""
-    assert policies.unread[0].startswith("The permissions boundary is not known: AWS refused iam:GetPolicyVersion")
+    assert policies.unread[0].startswith("The permissions boundary is not known: AWS denied iam:GetPolicyVersion")
     assert simulated(aws, policies).skipped_sources == policies.unread
 
 

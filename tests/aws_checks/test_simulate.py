@@ -34,8 +34,8 @@ def test_every_disagreement_names_action_resource_and_both_decisions() -> None:
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["s3:GetObject"], "*")], needs)
     assert [each.text for each in found.disagreements] == [
-        f"sqs:SendMessage on {QUEUE}: our replay says allowed, AWS's simulation not allowed.",
-        f"s3:GetObject on {OBJECT}: our replay says not allowed, AWS's simulation allowed.",
+        f"sqs:SendMessage on {QUEUE}: the replay says allowed, AWS's simulation not allowed.",
+        f"s3:GetObject on {OBJECT}: the replay says not allowed, AWS's simulation allowed.",
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_missing_condition_key_is_no_disagreement() -> None:
         aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
         found = _simulate(aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)])
     assert found.findings == ()
-    assert "1 of the needs hang on condition keys" in found.skipped_sources[0]
+    assert "1 of the needs depend on condition keys" in found.skipped_sources[0]
 
 
 def test_recorded_condition_keys_are_sent_as_context() -> None:

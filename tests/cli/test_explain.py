@@ -68,15 +68,15 @@ def test_a_used_action_shows_events_basis_derivation_confidence_and_visibility(t
     ("action", "fate"),
     [
         ("lambda:UpdateFunctionCode", "grants it by lambda:* on"),
-        ("lambda:UpdateFunctionCode", "it stays, since it was used"),
-        ("lambda:CreateAlias", "it goes with lambda:*, which becomes"),
+        ("lambda:UpdateFunctionCode", "kept: it was used"),
+        ("lambda:CreateAlias", "removed with lambda:*, which becomes"),
         ("sqs:PurgeQueue", "(Queues) grants it by sqs:PurgeQueue"),
-        ("sqs:PurgeQueue", "it goes with sqs:PurgeQueue"),
-        ("lambda:InvokeFunction", "it stays, held back by not-visible"),
+        ("sqs:PurgeQueue", "removed with sqs:PurgeQueue"),
+        ("lambda:InvokeFunction", "kept, held back by not-visible"),
         ("cloudwatch:PutMetricAlarm", "would be added, basis denied, on\n    arn:aws:cloudwatch:"),
         ("cloudformation:DescribeStacks", "open: Id, since a stack made again has another id"),
         ("cloudformation:DescribeStacks", f"covers: {STACK}"),
-        ("ec2:CreateVpc", "not-mendable: a service control policy refused it"),
+        ("ec2:CreateVpc", "not-mendable: a service control policy denied it"),
         ("s3:GetObject", "neither granted nor needed"),
         ("s3:GetObject", "evidence: no call that needs it"),
     ],
@@ -211,7 +211,7 @@ def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(trail: P
     assert [(usage["count"], usage["outcome"], usage["derivation"]) for usage in used["usages"]] == [
         (6, "allowed", "named by the request")
     ]
-    assert {entry["decision"] for entry in used["entries"]} == {"it stays, since it was used"}
+    assert {entry["decision"] for entry in used["entries"]} == {"kept: it was used"}
     assert [usage["denied_by"] for usage in refused["usages"]] == ["scp"]
     assert (refused["entries"], refused["additions"], len(refused["not_added"])) == ([], [], 1)
 
@@ -236,6 +236,6 @@ def test_a_wildcard_that_goes_names_a_few_of_what_takes_its_place(trail: Path, t
     allow = {"Effect": "Allow", "Action": ["s3:*", "lambda:*"], "Resource": "*"}
     wide.write_text(json.dumps({"Version": "2012-10-17", "Statement": allow}))
     text = explained("lambda:DeleteAlias", trail=trail, policy=wide)
-    told = next(line for line in text.splitlines() if "it goes with lambda:*" in line)
+    told = next(line for line in text.splitlines() if "removed with lambda:*" in line)
     assert told.partition("which becomes ")[2].count(", ") == 4
     assert told.endswith(" more")

@@ -321,8 +321,7 @@ class TestPropose:
         told = self.propose(policy, plain_trail, "--page-file", again)
         assert told.code == 2
         assert (
-            told.err
-            == f"error: --page-file is {again!r}, a policy that the run reads: write it to a file of its own.\n"
+            told.err == f"error: --page-file is {again!r}, a policy that the run reads: write it to a separate file.\n"
         )
         told = self.propose(
             tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page-file", str(policy)
@@ -336,7 +335,7 @@ class TestPropose:
         told = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
         assert told.code == 2
         assert (
-            told.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a file of its own.\n"
+            told.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a separate file.\n"
         )
         beside = self.propose(
             policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page-file", f"{tmp_path}/out/p.html"

@@ -78,7 +78,7 @@ def test_event_history_alone_gives_a_proposal_and_the_account_equals_the_file(
     assert [run["id"] for run in found["evidence"]["runs"]] == ["19000000001"]
     assert found["live"]["principal"] == deployed
     assert found["live"]["drift"]["differs"] is False
-    assert "Every region is looked in" not in said
+    assert "All regions are read" not in said
     # The role was used a moment ago, without waiting for delivery.
     assert [gap["gap"] for gap in found["gaps"]] == ["no-data-events", "events-late"]
     assert found["gaps"][0]["scope"]["data_events"] is True
@@ -95,7 +95,7 @@ def test_a_differing_account_fails_the_check_and_holds_back_every_narrowing(
         "--minimum-days", "0", "--minimum-runs", "0",
     )  # fmt: skip
     assert code == 3
-    assert "is not what" in said
+    assert "does not match" in said
     assert {change["kind"] for change in found["changes"]} <= {"add"}
     assert {held["guard"] for held in found["held_back"]} == {"live-differs"}
     assert found["live"]["drift"]["file_allows"]["action"].startswith("sqs:")
@@ -128,7 +128,7 @@ def test_without_permission_to_look_up_events_nothing_is_removed_and_the_permiss
     )  # fmt: skip
     # A run that read no call fails, and still writes what it found.
     assert code == 1, said
-    assert "AWS refused cloudtrail:LookupEvents" in said.splitlines()[-1]
+    assert "AWS denied cloudtrail:LookupEvents" in said.splitlines()[-1]
     assert found["changes"] == []
     assert any("cloudtrail:LookupEvents" in gap["detail"] for gap in found["gaps"] if gap["gap"] == "source-failed")
 

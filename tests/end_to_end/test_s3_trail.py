@@ -75,9 +75,9 @@ def test_a_reader_without_a_permission_gets_its_name(
 ) -> None:
     # A run without calls fails, and still writes its gaps.
     rows, messages = permissions(lab, deployed, reader, statements, code=1)
-    assert f"AWS refused {missing}" in messages
+    assert f"AWS denied {missing}" in messages
     [gap] = [row for row in rows if row.get("gap") == "source-failed"]
-    assert f"AWS refused {missing}" in gap["detail"]
+    assert f"AWS denied {missing}" in gap["detail"]
     assert not any("action" in row for row in rows)
 
 

@@ -190,7 +190,7 @@ def test_an_explicit_deny_of_the_policy_is_not_resolved(bench: Bench) -> None:
     told = bench.trial(PUT)
     assert (told.code, bench.file.read_bytes()) == (1, before)
     assert "No progress in round 1" in told.err
-    assert "explicit" in told.err.split("not mended:")[1]
+    assert "explicit" in told.err.split("not fixed:")[1]
 
 
 def test_ctrl_c_ends_the_command_cleans_up_and_writes_the_file(bench: Bench) -> None:
@@ -213,7 +213,7 @@ def test_resources_of_a_killed_trial_are_reported_by_the_next_and_removed_only_o
     process.communicate(timeout=50)
     (left,) = bench.temporary()
     told = bench.trial("true")
-    assert f"role {left}: left by a trial that is dead." in told.err
+    assert f"role {left}: left by a trial that ended." in told.err
     assert "--clean-up" in told.err
     assert bench.temporary() == [left]
     cleaned = bench.clean_up()

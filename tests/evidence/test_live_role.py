@@ -19,10 +19,10 @@ from tests.fakes.aws.event_history import FakeHistory, Fault
 from tests.fakes.aws.server import FakeAws, Operation, RefusedError
 
 FAULTS = {
-    "throttled": "kept refusing for too many requests",
+    "throttled": "AWS throttled the requests",
     "server error": "AWS failed",
     "unavailable": "AWS failed",
-    "denied": "AWS refused",
+    "denied": "AWS denied",
     "expired": "have expired",
     "invalid": "does not know these credentials",
     "cut": "broke off",

@@ -150,7 +150,7 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     ("sources", "words"),
     [
         ("last-accessed", "hold no evidence"),
-        ("event-history,digests", "The source digests does nothing by itself: add s3-trail"),
+        ("event-history,digests", "The source digests needs another source: add s3-trail"),
         ("event-history,athena-create", "add athena to --sources"),
         ("s3-trail,athena,digests", "leaves validate-digests out"),
         ("s3-trail,access-analyzer", "in capitals: s3://BUCKET/PREFIX, SERVICE-ROLE-ARN TRAIL-ARN."),

@@ -358,7 +358,7 @@ def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
             permission=Permission("s3:ListBucket", bucket),
             basis=Basis.INFERRED,
             derivation="bucket of the object",
-            because=f"s3:{call.name} was told that the object is absent",
+            because=f"s3:{call.name} found no such object",
         )
 
 
@@ -399,6 +399,6 @@ def _image_alias(call: Call, operation: str) -> Iterator[Need]:
         yield Need(
             permission=Permission("ssm:GetParameters", arn),
             basis=Basis.INFERRED,
-            derivation="parameter that stands for the image",
+            derivation="parameter that names the image",
             because=f"ec2:{call.name} names its image by a parameter",
         )

@@ -91,7 +91,7 @@ def test_a_disagreement_comes_before_the_verdict_which_is_no(tmp_path: Path) -> 
     sections = result.body.split("\n\n")
     assert sections[0].startswith("> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**")
     assert "**Safe to merge? No.**" in result.body
-    assert "our replay says allowed, AWS's simulation not allowed" in sections[0]
+    assert "the replay says allowed, AWS's simulation not allowed" in sections[0]
 
 
 def test_without_a_change_no_check_runs(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_input_opens_aws_and_the_price_is_logged_before_a_paid_request(tmp_p
     assert before[price] == 0
     assert {"CheckAccessNotGranted", "ValidatePolicy"} <= set(aws.judged)
     assert "CheckNoNewAccess" not in aws.judged
-    assert "- `CheckAccessNotGranted` answered 2 paid requests: nothing to say." in result.body
+    assert "- `CheckAccessNotGranted` answered 2 paid requests: no remark." in result.body
 
 
 def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_the_template(
@@ -146,7 +146,7 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
     assert sorted(name for name in aws.judged if name.startswith("Check")) == [
         "CheckAccessNotGranted", "CheckAccessNotGranted", "CheckNoNewAccess", "CheckNoPublicAccess",
     ]  # fmt: skip
-    assert "the trust policy can let anybody assume the role" in told.out
+    assert "the trust policy may let any principal assume the role" in told.out
 
 
 def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
@@ -164,12 +164,13 @@ def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
             monkeypatch.setenv(name, value)
         quiet = leastpriv(*own)
         assert (quiet.code, aws.requests) == (0, [])
-        assert "The trust policy is not judged" in quiet.err
+        assert "The trust policy is not checked" in quiet.err
         told = leastpriv(*own, "--custom-policy-checks", "true")
     assert told.code == 0, told.err
     assert "`ValidatePolicy` judged 2 policies" in told.out
     assert (
-        "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy can let anybody" in told.out
+        "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy may let any principal"
+        in told.out
     )
     assert "| `trust.json:9` | **error**" in told.out
 
@@ -197,7 +198,7 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
 def test_paid_checks_without_credentials_are_reported_and_end_no_run(tmp_path: Path) -> None:
     result = _run(tmp_path, AwsSession(NOWHERE, NOW), paid=True)
     assert result.context.proposal.changes
-    assert "`AWS` could not be asked." in result.body
+    assert "`AWS` could not run." in result.body
 
 
 def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
         aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
         result = _run(tmp_path, _opened(aws.environment()))
     assert result.context.proposal.changes
-    assert "`ValidatePolicy` could not be asked. AWS refused `access-analyzer:ValidatePolicy`" in result.body
+    assert "`ValidatePolicy` could not run. AWS denied `access-analyzer:ValidatePolicy`" in result.body
 
 
 def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: Path) -> None:

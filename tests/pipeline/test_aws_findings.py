@@ -132,7 +132,7 @@ def test_a_service_in_use_is_never_reported_as_unused_by_iam(
     (tmp_path / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": wide}, indent=2))
     result = propose(last_accessed="true")
     assert any(change.startswith("narrow sqs:*") for change in outcome(result)["changes"])
-    assert "IAM knows of no attempt on `sns`, so what wildcards grant of it goes." in result.body
+    assert "IAM knows of no attempt on `sns`, so the actions of it in wildcards are removed." in result.body
 
 
 @pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
@@ -207,10 +207,8 @@ def test_a_generated_policy_is_asked_about_and_never_written(
     questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[2].partition("###")[0]
     assert "which it calls incomplete" in questions
     assert "`sqs:GetQueueUrl` on `arn:aws:sqs:eu-west-1:111122223333:orders`" in questions
-    assert (
-        "`kms:EnableKey` on `arn:aws:kms:${Region}:${Account}:key/${KeyId}`, whose placeholders nothing that was seen "
-        "fills" in questions
-    )
+    key = "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
+    assert f"`kms:EnableKey` on `{key}`, whose placeholders this evidence cannot fill" in questions
     assert "@evil" not in questions
     assert "sqs:CreateQueue" not in questions
 
@@ -276,7 +274,7 @@ def test_unused_access_findings_are_compared_with_the_proposal(
     step = {"unusedPermissionsRecommendedStep": {"recommendedAction": "CREATE_POLICY", "existingPolicyId": "deploy"}}
     _find_unused(account, step)
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
-    assert "`ninety` (90 days) calls 1 action unused, and this proposal takes away 1 action of these." in body
+    assert "`ninety` (90 days) calls 1 action unused, and this proposal removes 1 action of these." in body
     assert "- It recommends to replace `deploy`.\n" in body
 
 
@@ -291,9 +289,8 @@ def test_a_recommended_policy_that_keeps_a_removed_grant_is_reported(
     }
     _find_unused(account, {"unusedPermissionsRecommendedStep": step})
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
-    assert (
-        "- It recommends to replace `deploy` by a policy that keeps what goes here: `acm:ListCertificates`.\n" in body
-    )
+    kept = "a policy that keeps what this proposal removes: `acm:ListCertificates`."
+    assert f"- It recommends to replace `deploy` by {kept}\n" in body
 
 
 def test_unused_credentials_are_reported(propose: Callable[..., Proposed], account: Account) -> None:

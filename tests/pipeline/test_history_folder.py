@@ -50,7 +50,7 @@ def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(fol
     told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert told.code == 0
     assert "#### Removed" not in told.out
-    assert "mend it, or delete it to begin anew" in told.err
+    assert "fix it, or delete it to start again" in told.err
     assert file.read_bytes() == content
 
 
@@ -58,4 +58,4 @@ def test_a_folder_that_cannot_be_written_is_reported_and_the_proposal_printed(fo
     (folder / "memory").write_text("a file")
     told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert told.code == 0
-    assert "warning" in told.err or "Nothing is removed" in told.err
+    assert "warning" in told.err or "No permission is removed" in told.err

@@ -80,14 +80,14 @@ def template(**resources: Any) -> dict[str, Any]:
 
 
 def pasted(text: str) -> list[dict[str, Any]]:
-    found = re.search(r"### To paste.*?```json\n(.*?)```", text, re.DOTALL)
+    found = re.search(r"### To copy.*?```json\n(.*?)```", text, re.DOTALL)
     assert found
     return json.loads(found[1])
 
 
 def missing(text: str) -> set[str]:
     """The actions of the table of what is missing."""
-    section = text.partition("### Needs what the role lacks")[2].partition("###")[0]
+    section = text.partition("### Missing permissions")[2].partition("###")[0]
     return set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
 
 
@@ -111,7 +111,7 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
     write({"ci.json": changed})
     told = reviewed()
     assert told.code == 0, told.out
-    assert "may do what this change of `t.json` needs" in told.out
+    assert "has the permissions that this change of `t.json` needs" in told.out
     assert "New access without evidence" not in told.out
     assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in told.out
 

@@ -179,7 +179,7 @@ def test_a_proof_that_takes_too_long_is_no_defect(folder: Path, monkeypatch: pyt
     committed["Statement"].append(wide)
     (folder / "iam/ci.json").write_text(json.dumps(committed))
     monkeypatch.setattr("leastpriv.proposal.proof.check_containment", partial(check_containment, budget=1))
-    with pytest.raises(LeastprivError, match="within the effort that a run spends") as raised:
+    with pytest.raises(LeastprivError, match="within the limits of a run") as raised:
         in_folder(folder, mode="report")
     assert "report this" not in str(raised.value)
     assert raised.value.exit_code == 1

@@ -75,7 +75,7 @@ def test_waiting_without_event_history_is_reported(tmp_path: Path) -> None:
     said = progress.LINES
     settings = replace(chosen("trail"), wait_for_events=5)
     open_sources(settings, [trail(tmp_path)], None)
-    assert said == ["Nothing is waited for: wait-for-events waits for event history, which trails does not name."]
+    assert said == ["wait-for-events has no effect: it waits for event history, which trails does not name."]
 
 
 def test_permissions_are_listed_from_the_sources_that_can_be_opened(

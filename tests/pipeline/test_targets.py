@@ -171,7 +171,7 @@ class TestOnAShell:
         like = entry("arn:aws:iam::111122223333:role/nobody-*", "iam/{name}.json")
         told = proposed(trail, config((*TWO, like)))
         assert told.code == 0
-        assert "means no role that was read" in told.err
+        assert "matches no role that was read" in told.err
         alone = proposed(trail, config((like,)))
         assert alone.out.startswith("## Least privilege: no role\n")
 
@@ -186,8 +186,8 @@ class TestOnAShell:
     @pytest.mark.parametrize(
         ("more", "said"),
         [
-            (("--role-arn", CI), "--role-arn is set beside --config"),
-            (("--branch", "x"), "--branch is set beside --config"),
+            (("--role-arn", CI), "--role-arn cannot be combined with --config"),
+            (("--branch", "x"), "--branch cannot be combined with --config"),
             (("--mode", "review"), "for one policy file"),
         ],
     )

@@ -76,7 +76,7 @@ def test_exactly_the_texts_that_are_not_strict_json_are_rejected(text: str) -> N
     [
         (
             '{"a": 1,\n "b": 2,\n "a": 3}',
-            'p.json: line 3, column 2: the key "a" stands twice in one object; keep one.',
+            'p.json: line 3, column 2: the key "a" appears twice in one object; keep one.',
         ),
         ('{"a": 1\n "b": 2}', "p.json: line 2, column 2: a comma or } is missing here; correct the JSON."),
         ("[1, 2", "p.json: line 1, column 6: a comma or ] is missing here; correct the JSON."),

@@ -253,7 +253,9 @@ def test_unreadable_yaml_is_rejected_in_one_sentence_with_the_file(text: str, me
 
 def test_no_entry_is_added_to_a_function_that_may_be_a_list() -> None:
     text = "Statement:\n  - Effect: Allow\n    Action: a:B\n    Resource: !Ref List\n"
-    with pytest.raises(PolicyFileError, match=r"^t\.yaml: line 4, column 15: nothing can be put beside this Ref in"):
+    with pytest.raises(
+        PolicyFileError, match=r"^t\.yaml: line 4, column 15: no entry can be added next to this Ref in"
+    ):
         edited(text, ReplaceResources(0, frozenset(), ("arn:aws:s3:::b",)), pointer="")
 
 

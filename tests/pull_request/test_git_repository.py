@@ -249,7 +249,7 @@ def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(fold
     theirs = run(folder, "commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "Meanwhile")
     run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", theirs)
     for before, after in ((head, run(folder, "rev-parse", "main")), (head, None), (None, head)):
-        with pytest.raises(PullRequestError, match="Somebody moved the branch"):
+        with pytest.raises(PullRequestError, match="The branch"):
             repository.move_branch(PROPOSED.branch, before, after)
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 

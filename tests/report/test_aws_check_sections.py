@@ -37,21 +37,21 @@ def test_findings_are_listed_by_line_with_their_page() -> None:
     assert f"| `p.json:7` | **error** [`INVALID_ACTION`]({GUIDE}) |" in text
     assert "so it is in the committed policy" in text
     assert "`ValidatePolicy` judged 1 policy: 1 remark." in text
-    assert "`SimulateCustomPolicy` judged 14 actions on resources: nothing to say." in text
+    assert "`SimulateCustomPolicy` judged 14 actions on resources: no remark." in text
 
 
 def test_a_paid_check_counts_its_requests() -> None:
     text = "\n".join(checks_section([CheckResult("CheckAccessNotGranted", 2)]))
-    assert "`CheckAccessNotGranted` answered 2 paid requests: nothing to say." in text
+    assert "`CheckAccessNotGranted` answered 2 paid requests: no remark." in text
 
 
 def test_a_check_that_did_not_run_says_why() -> None:
     text = "\n".join(
         checks_section(
-            [CheckResult("ValidatePolicy", 0, failure="AWS refused x.", skipped_sources=("A part was left.",))]
+            [CheckResult("ValidatePolicy", 0, failure="AWS denied x.", skipped_sources=("A part was left.",))]
         )
     )
-    assert "could not be asked. AWS refused x." in text
+    assert "could not run. AWS denied x." in text
     assert "A part was left." in text
 
 
@@ -85,7 +85,7 @@ def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
         SuggestedAction("iam:PassRole", Basis.DECLARED, "AWS::Lambda::Function"),
     ]
     text = "\n".join(
-        suggested_actions_section(offers, DeclaredNeeds(failure="AWS refused cloudformation:DescribeType."))
+        suggested_actions_section(offers, DeclaredNeeds(failure="AWS denied cloudformation:DescribeType."))
     )
     assert f"- `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}`: counterpart of `sqs:CreateQueue`." in text
     assert "- `iam:PassRole`: declared by `AWS::Lambda::Function`, for a security review." in text

@@ -40,8 +40,8 @@ def test_three_sentences_say_regions_with_days_kinds_and_data_events() -> None:
         "Days with records, of 10: `eu-west-1` 10, `us-east-1` 3; none of any other region.",
         "Management events: reads in all of them; writes in `eu-west-1` only; AWS KMS in `eu-west-1` only; "
         "RDS Data API in none.",
-        f"Data events (objects, items, messages, invocations): `{SHOP}` (read, write); of others none, so what only "
-        "they show is kept.",
+        f"Data events (objects, items, messages, invocations): `{SHOP}` (read, write), no others, "
+        "so permissions that only other data events show are kept.",
     ]
 
 

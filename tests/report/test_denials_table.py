@@ -43,11 +43,11 @@ def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
             "message": f"{SENTENCE} because no identity-based policy allows the sqs:ListQueues action",
         }
     ]
-    assert said == "1 distinct refusal; a grant could mend 1.\n"
+    assert said == "1 distinct denial; a grant could fix 1.\n"
 
 
 def test_a_log_without_a_denial_is_no_line_and_exit_code_1(tmp_path: Path) -> None:
-    assert denials(tmp_path, "all went well\n") == (1, [], "No refusal was found.\n")
+    assert denials(tmp_path, "all went well\n") == (1, [], "No denial was found.\n")
 
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_log_cannot_run_a_command_of_the_runner_through_its_message(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("more", "words"), [(False, "2 distinct refusals; a grant could mend 1."), (True, "There are more")]
+    ("more", "words"), [(False, "2 distinct denials; a grant could fix 1."), (True, "There are more")]
 )
 def test_the_summary_counts_denials_that_a_grant_fixes(more: bool, words: str) -> None:
     found = [

@@ -99,7 +99,7 @@ def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
     assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
     text = all_text(root)
     assert "ci-deploy assumes cdk-deploy (6 calls)" in text
-    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in text
+    assert "cdk-deploy passes cdk-exec to CloudFormation (2 calls)" in text
     assert "And 3 further roles, not followed." in text
 
 
@@ -113,7 +113,7 @@ def test_several_roles_share_a_page_with_a_list_of_roles(usual: ReportContext) -
 
 
 def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:
-    assert "Chance that the next deploy needs something this policy lacks: about" in all_text(parsed(page([usual])))
+    assert "Chance that the next deploy needs an action this policy lacks: about" in all_text(parsed(page([usual])))
 
 
 def test_evidence_beyond_the_limit_is_counted(usual: ReportContext) -> None:

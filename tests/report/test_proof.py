@@ -58,7 +58,7 @@ def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: 
     found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
     assert found == (
         "Leaving one run out: a policy made from the others would have denied **2 of 10 runs**: `sqs:A`, `sqs:B`. "
-        "The more runs, the safer. 2 older runs with something of their own not tried."
+        "The more runs, the safer. 2 older runs with actions of their own not tested."
     )
 
 
@@ -81,13 +81,14 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
     split = replace(usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",))
     found = lines(split, sizes=(6_000, 900))[3]
     assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in found
-    assert "Made part of another statement, for the size: `Queues`." in found
+    assert "Merged into another statement, to save size: `Queues`." in found
     assert "`ec2:Describe*` for 2 actions" in found
 
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
     assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2] == (
-        "Leaving one run out: nothing to judge. 12 runs not judged: the result does not surely allow all of it."
+        "Leaving one run out: no run to test. 12 runs could not be tested: "
+        "they depend on a condition that is not recorded."
     )
 
 

@@ -103,7 +103,7 @@ def test_the_first_screen_has_the_chance_the_replay_the_limits_and_each_kind_of_
         "Narrows",
         "Still too wide:",
     ]
-    chance = f"needs something this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
+    chance = f"needs an action this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
     more = " 5 removed actions may leave no record: rehearse it first."
     assert any(line.endswith(chance + more) for line in first)
     assert len(" ".join(first).split()) <= 250
@@ -231,7 +231,7 @@ def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path
     (row,) = [line for line in section.splitlines() if "orders-*" in line]
     assert "`sqs:CreateQueue`, `sqs:DeleteQueue`" in row
     assert all(f"orders-{run}`" in row for run in (1, 2, 3))
-    assert "this role's own runs make such things under other names" in row
+    assert "this role's own runs create such resources under other names" in row
     assert "also match resources that other teams create" in section
 
 

@@ -46,7 +46,7 @@ def headings(text: str) -> list[str]:
 def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: ReviewContext) -> None:
     text = review_body(breaking)
     assert text.startswith(
-        "**Breaks: 6 recorded calls of `ci-deploy` would be refused** after this edit of `iam/ci-deploy.json`, and are "
+        "**Breaks: 6 recorded calls of `ci-deploy` would be denied** after this edit of `iam/ci-deploy.json`, and are "
         "not before it: found in 35 days and 6 runs. Such a deploy would fail. It also gives "
         "**new access without evidence**."
     )
@@ -65,14 +65,14 @@ def test_the_replay_says_how_many_calls_and_what_is_not_evaluated(breaking: Revi
     assert (
         "- **6 of 12** recorded calls replayed and allowed by this version, 0 unmapped; "
         "SCPs, permissions boundaries and resource policies are not evaluated.\n- The base allows 12 of 12.\n"
-        "- **6 calls would be refused for this edit**: `sqs.amazonaws.com:CreateQueue`."
+        "- **6 calls would be denied after this edit**: `sqs.amazonaws.com:CreateQueue`."
     ) in text
 
 
 @pytest.mark.parametrize(
     ("head", "title"),
     [
-        (edited(Action="sqs:PurgeQueue"), "refuses 6 recorded calls"),
+        (edited(Action="sqs:PurgeQueue"), "denies 6 recorded calls"),
         (edited(Action=["sqs:CreateQueue", "sqs:PurgeQueue", "sqs:SendMessage"]), "new access without evidence"),
         (edited(Action="sqs:CreateQueue"), "allows less"),
         (edited(Sid="Renamed"), "no change of permissions"),
@@ -86,8 +86,8 @@ def test_the_title_has_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapp
 def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
     said = review_verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
-    assert "no recorded call would be refused for sure" in said
-    assert "**6 recorded calls may be refused**" in said
+    assert "no recorded call would be denied for sure" in said
+    assert "**6 recorded calls may be denied**" in said
 
 
 def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_calls_that_neither_version_allows_are_listed_separately(tmp_path: Path)
         reviewed(tmp_path, edited(Action="sqs:PurgeQueue"), edited(Action="sqs:TagQueue"), usual_deploys())
     )
     assert "- 6 calls by neither version: another policy of the role must have allowed them" in text
-    assert "would be refused for this edit" not in text
+    assert "would be denied after this edit" not in text
 
 
 def test_new_and_deleted_files_are_marked(tmp_path: Path) -> None:

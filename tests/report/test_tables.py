@@ -34,7 +34,7 @@ def test_the_table_has_one_line_per_row_whatever_the_names(resource: str, detail
     assert len(lines) == 1 + len(rows)
     assert "##[" not in text
     assert not any(line.lstrip().startswith("::") for line in lines)
-    assert lines[2].startswith("refused by scp: s3:GetObject on ")
+    assert lines[2].startswith("denied by scp: s3:GetObject on ")
     assert lines[3].startswith("gap unmapped-event: ")
 
 

@@ -48,7 +48,7 @@ def test_a_command_needs_role_and_policy(flag: str) -> None:
     ("arguments", "identifier", "sentence"),
     [
         ([], ROLE, "no command to try"),
-        (["--strategy", "session-policy", "--", "make"], USER, "nobody can assume a user"),
+        (["--strategy", "session-policy", "--", "make"], USER, "a user cannot be assumed"),
         (["--max-rounds", "0", "--", "make"], ROLE, "--max-rounds is '0'"),
         (["--max-rounds", "٣", "--", "make"], ROLE, "--max-rounds"),
         (["--wait-for-records", "-1", "--", "make"], ROLE, "--wait-for-records is '-1'"),

@@ -156,7 +156,7 @@ def test_a_failing_reader_is_reported_and_the_command_continues(monkeypatch: pyt
     monkeypatch.setattr(process, "read_log", broken)
     ran = run("print('x' * 300_000); raise SystemExit(3)")
     assert (ran.ended.exit_code, len(ran.out)) == (3, 300_001)
-    assert "stdout was not read to its end for refusals (RecursionError)" in ran.ended.unread
+    assert "stdout was not fully searched for denials (RecursionError)" in ran.ended.unread
 
 
 def test_a_daemon_with_endless_output_does_not_block_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,14 +164,12 @@ def test_with_aws_s_details_one_round_adds_all_that_a_call_lacks(
 def test_after_the_last_round_all_additions_are_kept(run_trial: RunTrial) -> None:
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs", options=["--max-rounds", "2"])
     assert (finished.code, finished.actions()) == (1, ["sns:ListTopics", "sqs:ListQueues"])
-    assert (
-        finished.lines[-1] == "The 2 rounds of --max-rounds are spent, and in each the command was refused something."
-    )
+    assert finished.lines[-1] == "The 2 rounds of --max-rounds are spent, and in each a call of the command was denied."
 
 
 def test_a_single_round_has_the_singular_message(run_trial: RunTrial) -> None:
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", options=["--max-rounds", "1"])
-    assert finished.lines[-1] == "The 1 round of --max-rounds is spent, and the command was refused something."
+    assert finished.lines[-1] == "The 1 round of --max-rounds is spent, and a call of the command was denied."
 
 
 def test_denials_of_a_successful_command_are_offered_and_not_added(run_trial: RunTrial) -> None:
@@ -184,7 +182,7 @@ def test_a_round_without_a_resolvable_denial_is_the_last(run_trial: RunTrial) ->
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", options=["--never-add", "sqs:*"])
     assert (finished.code, finished.actions(), len(finished.policies)) == (1, ["sns:ListTopics"], 2)
     assert finished.lines[-1].startswith("No progress in round 2")
-    assert any(line.startswith("  not mended: sqs:ListQueues") for line in finished.lines)
+    assert any(line.startswith("  not fixed: sqs:ListQueues") for line in finished.lines)
 
 
 def test_a_change_that_iam_has_not_applied_yet_gets_one_more_round(run_trial: RunTrial, tmp_path: Path) -> None:
@@ -199,7 +197,7 @@ def test_a_change_that_iam_has_not_applied_yet_gets_one_more_round(run_trial: Ru
 def test_a_command_that_fails_for_another_reason_ends_the_trial(run_trial: RunTrial) -> None:
     finished = run_trial(script="raise SystemExit(9)")
     assert (finished.code, finished.actions()) == (1, [])
-    assert "exit code 9, and no refusal of it was seen" in finished.lines[-1]
+    assert "exit code 9, and no denial was found" in finished.lines[-1]
 
 
 def test_the_candidate_in_force_is_the_current_file(run_trial: RunTrial) -> None:
@@ -214,7 +212,7 @@ def test_unreadable_output_ends_the_trial_with_the_additions_so_far(
     """A defect in reading must not count as "nothing was refused"."""
     monkeypatch.setattr("leastpriv.trial.process.read_log", _breaks_at_a_mark)
     script = COMMAND.replace("sys.exit", "print('MARK') or sys.exit")
-    with pytest.raises(LeastprivError, match=r"stdout was not read to its end.*RecursionError"):
+    with pytest.raises(LeastprivError, match=r"stdout was not fully searched for denials.*RecursionError"):
         run_trial("sns:ListTopics", script=script)
 
 

@@ -189,11 +189,11 @@ class _GenerationJobs:
         try:
             found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
         except AwsError as error:
-            sentence = f"{error} The policy generation {job} goes on; the next run takes its result."
+            sentence = f"{error} The policy generation {job} continues; the next run uses its result."
             raise AwsError(sentence, error.kind, error.missing_action) from error
         if found is None:
             sentence = (
-                f"The policy generation {job} was not done in time; it goes on, and the next run takes its result."
+                f"The policy generation {job} did not finish in time; it continues, and the next run uses its result."
             )
             raise AwsError(sentence, AwsErrorKind.OTHER)
         return found
@@ -288,7 +288,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _failure(job: str, details: Mapping[str, Any]) -> str:
     if details["status"] == "CANCELED":
-        return f"The policy generation {job} was cancelled by somebody."
+        return f"The policy generation {job} was canceled."
     error = details.get("jobError", {})
     advice = next((row["advice"] for row in _advice() if row["code"] == error.get("code")), "run again later")
     said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"

@@ -143,8 +143,8 @@ class AthenaTable:
         lacking = [name for name in NEEDED if name not in table.columns]
         if lacking:
             raise InputError(
-                f"athena-table: {self._named!r} is no table of CloudTrail records, or one that lacks what tells a call:"
-                f" it has no column {lacking[0]}. Make it as in AWS's guide."
+                f"athena-table: {self._named!r} is no table of CloudTrail records, or an incomplete one:"
+                f" it has no column {lacking[0]}. Create it as in AWS's guide."
             )
         return table
 

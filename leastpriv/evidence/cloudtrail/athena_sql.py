@@ -66,7 +66,7 @@ def usage_query(
     return f"""WITH flagged AS (
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
   FROM {quoted(table.database)}.{quoted(table.name)}{where}
-), told AS (
+), answered AS (
   SELECT mine, {", ".join([*anybody, *whose])}, eventtime, {"eventid" if "eventid" in table.columns else "''"} AS id,
     eventname AS operation, CASE WHEN {streams[0]} THEN {streams[1]} END AS stream,
     CASE WHEN mine THEN substr(eventtime, 1, 10) END AS day,
@@ -78,7 +78,7 @@ SELECT {", ".join(keys)},
   {_distinct("substr(eventtime, 1, 10)")} AS days, {_distinct("operation")} AS operations,
   {_distinct("stream")} AS streams,
   array_join(array_agg({call}) FILTER (WHERE mine), chr(30)) AS events
-FROM told
+FROM answered
 GROUP BY {", ".join(keys)}
 ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values are quoted, and no text of evidence is in it
 

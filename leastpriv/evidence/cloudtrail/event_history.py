@@ -73,7 +73,7 @@ class AssumeRoleEvents:
             return ""
         name = session_of(own) or (str(asked.get("roleSessionName") or "") if isinstance(asked, Mapping) else "")
         if not name or not (role or own):
-            return f"a login ({record['eventName']}) does not tell its role or session"
+            return f"a login ({record['eventName']}) does not name its role or session"
         self._keep(name, role, event_time(record))
         login = login_of(record, self.principals.wants)
         self.calls += [login] if login else []

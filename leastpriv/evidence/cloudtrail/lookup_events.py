@@ -230,7 +230,7 @@ def late_events_gap(newest: datetime | None, now: datetime, window: Window, reme
     """Yields a gap where the role was active a moment ago; `remedy` is the remedy, an imperative."""
     since = now - _DELIVERY_TIME
     if newest and newest > since and (window.end is None or window.end > since):
-        detail = f"the role was at work at {newest:%H:%M} UTC, and its newest events may not have been delivered: "
+        detail = f"the role made calls at {newest:%H:%M} UTC, and its newest events may not have been delivered: "
         yield Gap(GapKind.EVENTS_LATE, scope, f"{detail}{remedy}")
 
 

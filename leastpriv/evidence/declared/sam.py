@@ -47,7 +47,7 @@ def after_transform(document: Mapping[str, object], source: str, bucket: str = M
         made: Mapping[str, object] = translator.translate(fragment, {}, get_managed_policy_map=dict)
     except InvalidDocumentException as error:
         causes = "; ".join(str(cause) for cause in getattr(error, "causes", ()) or (error,))
-        raise InputError(f"{source}: AWS SAM refuses the template: {causes}") from error
+        raise InputError(f"{source}: AWS SAM rejects the template: {causes}") from error
     return made
 
 

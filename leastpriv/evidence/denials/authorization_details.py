@@ -211,14 +211,14 @@ def read_details(
     missing = reader.ask(recent[:_MOST_IDS])
     new = [each for each in missing if now - each.seen <= _LATE]
     if new and not reader.stopped:
-        _log.info(f"AWS has no details yet of {len(new)} new refusals, and gives them minutes later")
+        _log.info(f"AWS has no details yet of {len(new)} new denials, and makes them available minutes later")
 
         def again() -> bool | None:
             nonlocal new
             new = reader.ask(new)
             return True if reader.stopped or not new else None
 
-        waiting.until(again, "the details of refusals")
+        waiting.until(again, "the details of denials")
     left = [each for each in missing if each.id not in reader.found]
     if left and not reader.stopped:
         detail = "not there: expired, of another account, or not written yet"
@@ -252,7 +252,7 @@ class _Reader:
                 self.stopped = code != "ValidationException"
                 detail = _refused_detail(error)
                 self.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), detail))
-                _log.info(f"Not read: the details of refusals. {error}")
+                _log.info(f"Not read: the details of denials. {error}")
         return missing
 
 
@@ -266,7 +266,7 @@ def _refused_detail(error: AwsError | InputError) -> str:
 
 
 def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
-    doing = "asking for the details of a refusal"
+    doing = "asking for the details of a denial"
     pages: list[Mapping[str, Any]] = []
     token: dict[str, str] = {}
     for _ in range(_MOST_PAGES):
@@ -347,12 +347,12 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
     others = [one for one in stated if one is not DeniedBy.IDENTITY]
     named = f" ({', '.join(each.policies)})" if each.policies else ""
     if each.explicit:
-        why = f"an explicit deny refused it, which no grant outweighs{named}"
+        why = f"an explicit deny applied, which no grant overrides{named}"
     elif not each.denied_by:
         why = recorded.why
     elif others:
         why = " and ".join(
-            why_no_grant_helps(one) or "a policy of a type that AWS does not name refused it" for one in others
+            why_no_grant_helps(one) or "a policy of a type that AWS does not name denied it" for one in others
         )
         why += named
     else:

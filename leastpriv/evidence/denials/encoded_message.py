@@ -28,7 +28,7 @@ _SHORTEST, _LONGEST = 60, 10_240
 shorter text than any real one is a mask, or truncated."""
 _MOST = 100
 """Most messages that one run decodes: each costs one request."""
-_WITHOUT = ": no AWS credentials to decode it with; `aws sts decode-authorization-message` tells action and resource"
+_WITHOUT = ": it needs AWS credentials; decode it with `aws sts decode-authorization-message`"
 
 
 def encoded_texts(layout: LogText) -> Iterator[tuple[int, str]]:
@@ -77,7 +77,7 @@ def read_decoded(text: str, denial: Denial) -> Denial:
         explicit=explicit,
         inferred=False,
         mendable=not explicit and denial.denied_by in (DeniedBy.UNKNOWN, DeniedBy.IDENTITY),
-        why="an explicit deny refused it, which no grant outweighs" if explicit else "",
+        why="an explicit deny applied, which no grant overrides" if explicit else "",
     )
 
 
@@ -122,7 +122,7 @@ def decode_with(aws: Aws, encoded: str) -> str:
     from leastpriv.aws.errors import translate_errors
 
     client = aws.client("sts")
-    with translate_errors("decoding a refusal of EC2", "sts:DecodeAuthorizationMessage"):
+    with translate_errors("decoding a denial of EC2", "sts:DecodeAuthorizationMessage"):
         return str(client.decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"])
 
 

@@ -168,7 +168,7 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     if status in (401, 403) and not with_token:
         return f"the store of the log answered {status}", -1
     if status == 401:
-        return "GitHub refused the token (input github-token)", -1
+        return "GitHub rejected the token (input github-token)", -1
     if status == 403:
         return _NOT_READABLE, -1
     if status in (404, 410):

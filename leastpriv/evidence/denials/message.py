@@ -159,7 +159,7 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
     name = sentence.action.lower()
     prefix = name.partition(":")[0]
     reasons = (
-        (sentence.explicit, "an explicit deny refused it, which no grant outweighs"),
+        (sentence.explicit, "an explicit deny applied, which no grant overrides"),
         (refused, refused),
         (sentence.remark, f"the account's or the organisation's own rule: {sentence.remark}"),
         # A prefix without a service is a placeholder from documentation.
@@ -175,7 +175,7 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
         ),
         (
             sentence.reason and denied_by is DeniedBy.UNKNOWN,
-            "the reason that is given is not one that a grant is known to mend",
+            "no grant is known to fix the reason that AWS gives",
         ),
     )
     return next((why for holds, why in reasons if holds), "")

@@ -36,10 +36,10 @@ _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
 """The end of a name in a message: a blank, a quote, or punctuation of the sentence."""
 _LOG_GROUP = re.compile(r"arn:[^:*?]*:logs:[^:*?]*:[^:*?]*:log-group:[^:*?]+")
 _NO_STREAM = re.compile(rf"({_LOG_GROUP.pattern}):log-stream:")
-NAMED_BY_DENIAL = "named by the refusal"
-IN_OTHER_ACCOUNT = "named by the refusal, in another account"
+NAMED_BY_DENIAL = "named by the denial"
+IN_OTHER_ACCOUNT = "named by the denial, in another account"
 """Derivation of a resource in another account than the denied principal's."""
-NAMED_WITHOUT_PATH = "named by the refusal, without its path"
+NAMED_WITHOUT_PATH = "named by the denial, without its path"
 """Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
 
 
@@ -112,7 +112,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
         Need(
             Permission(name, "*"),
             Basis.DENIED,
-            "the refusal names no resource",
+            "the denial names no resource",
             verified=known is not None,
             exact=not takes_arns,
         )
@@ -220,7 +220,7 @@ def _read(told: str, code: str) -> Denial:
     denied_by, why = denying_policy_type(reason) or (DeniedBy.UNKNOWN, "")
     explicit = without_blanks(reason).startswith("withanexplicitdeny")
     if explicit:
-        why = "an explicit deny refused it, which no grant outweighs"
+        why = "an explicit deny applied, which no grant overrides"
     elif denied_by in (DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
         return denial
     return replace(denial, denied_by=denied_by, explicit=explicit, mendable=False, why=why)

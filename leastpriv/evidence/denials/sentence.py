@@ -250,6 +250,4 @@ def _remark(text: str) -> str:
     return found[0] if found else ""
 
 
-_ENCODED = (
-    "the message is encoded: `aws sts decode-authorization-message --encoded-message …` tells action and resource"
-)
+_ENCODED = "the message is encoded: decode it with `aws sts decode-authorization-message --encoded-message …`"

@@ -155,7 +155,7 @@ def _decoded(layout: LogText) -> Iterator[FoundDenial]:
         action = fields.get("action", "")
         if is_action(action):
             explicit = fields.get("explicitDeny") == "true"
-            why = "an explicit deny refused it, which no grant outweighs" if explicit else ""
+            why = "an explicit deny applied, which no grant overrides" if explicit else ""
             found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
             yield replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
 

@@ -63,7 +63,7 @@ def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     prefix = candidate.action.partition(":")[0].lower()
     if prefix in report.services and prefix not in report.granted_by and report.missing:
-        return f"whether the policy that grants {prefix} serves others too is not known: {report.missing}"
+        return f"it is not known whether the policy that grants {prefix} serves others too: {report.missing}"
     granting = [name for name in report.granted_by.get(prefix, ()) if "::aws:policy/" not in name]
     served = {shared.arn: _served_others(shared, report, first) for shared in report.shared if shared.service == prefix}
     reasons = [served.get(name, "") for name in granting]
@@ -73,9 +73,9 @@ def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
 def _served_others(shared: SharedPolicy, report: AccessReport, first: datetime) -> str:
     """Why a policy serves other principals too; empty if no other principal used the service in this time."""
     if not shared.is_known:
-        return f"whether others use {shared.service} through {shared.arn} is not known: {report.missing}"
+        return f"it is not known whether others use {shared.service} through {shared.arn}: {report.missing}"
     users = sorted(arn for arn, attempt in shared.others.items() if attempt.time >= first)
-    return f"{shared.arn} grants {shared.service} to {users[0]} as well, who used it in this time" if users else ""
+    return f"{shared.arn} grants {shared.service} to {users[0]} as well, which used it in this time" if users else ""
 
 
 def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bool:

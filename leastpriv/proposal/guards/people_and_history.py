@@ -65,7 +65,7 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
     if back is None:
         return ""
     again = back.refused + timedelta(days=KEPT_DAYS)
-    return f"it was removed by #{back.pull} and refused on {back.refused}: it is not removed again before {again}"
+    return f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again before {again}"
 
 
 def history_state(memory: UsageHistory, left_out: int = 0, today: date | None = None) -> HistoryState:

@@ -61,7 +61,7 @@ def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
 def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all while the role in the account differs from the file: usage had other permissions."""
     differs = context.evidence.live_role_drift
-    return f"{differs}: deploy the file, or commit what was changed in the account, first" if differs else ""
+    return f"{differs}: first deploy the file, or commit the change in the account" if differs else ""
 
 
 def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
@@ -84,7 +84,7 @@ def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if there are too few runs without a denial."""
     runs, least = context.separate_runs, context.options.minimum_runs
-    return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
+    return f"the evidence holds {runs} of {least} runs without a denial" if runs < least else ""
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -140,7 +140,7 @@ def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
         for usage in usages
         if usage.outcome is Outcome.ALLOWED and is_break_glass_use(usage, context.break_glass_runs)
     ]
-    return f"only sessions that `break-glass` names used it, on {max(seen):%Y-%m-%d} at last" if seen else ""
+    return f"only sessions named in `break-glass` used it, last on {max(seen):%Y-%m-%d}" if seen else ""
 
 
 def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
@@ -148,33 +148,31 @@ def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
     usages = candidate.entry.uses.get(candidate.action, ())
     outcomes = {usage.outcome for usage in usages}
     if Outcome.DENIED in outcomes:
-        return "it was called and refused"
+        return "it was called and denied"
     doubtful = [usage for usage in usages if usage.doubt]
     if doubtful:
         last = max(doubtful, key=lambda usage: usage.last_seen)
         if last.doubt == NO_ANSWER:
-            return f"its call on {last.last_seen:%Y-%m-%d} lacks the answer that such calls have"
+            return f"its call on {last.last_seen:%Y-%m-%d} lacks the usual response"
         if last.doubt == AGGREGATED:
             return f"a summary of data events has such calls, last on {last.last_seen:%Y-%m-%d}"
         console = last.doubt == "console"
         who = "a console session of the role" if console else f"a caller of the type {last.doubt} with its ARN"
         return f"{who} called it, last on {last.last_seen:%Y-%m-%d}"
     if Outcome.UNKNOWN in outcomes:
-        return "it was called, with an answer that says nothing about authorisation"
+        return "it was called, but the response does not show whether it was allowed"
     return ""
 
 
 def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action with a use that no known policy grants, or granted then: its resource may be misread."""
     if candidate.action in context.unexplained:
-        return "it was allowed on a resource that no known policy covers: this grant may be the one that was used"
+        return "it was allowed on a resource that no known policy covers: this grant may be the used one"
     uses = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if context.history.changed and uses and all(usage.last_seen < context.history.changed for usage in uses):
         # The grant may be new: a second run right after a merge must have the same result as the first.
         day = context.history.changed.date().isoformat()
-        return (
-            f"no use of it is younger than the policy file's last change ({day}): this grant may have been the used one"
-        )
+        return f"no use of it is younger than the policy file's last change ({day}): this grant may be the used one"
     return ""
 
 

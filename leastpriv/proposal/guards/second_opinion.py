@@ -97,7 +97,7 @@ def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     wildcards = (name for name in generated.names if "*" in name)
     if candidate.action.lower() in generated.names or any(action_matches(name, candidate.action) for name in wildcards):
-        return "IAM Access Analyzer read a call of it, refused or not, from the trail, and this evidence has none"
+        return "IAM Access Analyzer found a call of it in the trail, allowed or denied, and this evidence has none"
     return ""
 
 

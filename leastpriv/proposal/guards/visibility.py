@@ -223,7 +223,7 @@ def _hidden_use(candidate: RemovalCandidate, context: GuardContext) -> str:
         case Visibility.NEVER:
             return f"CloudTrail never records it: {seen.source}"
         case _:
-            return "" if is_recorded(candidate.action, context) else "whether CloudTrail records it is not known"
+            return "" if is_recorded(candidate.action, context) else "it is not known whether CloudTrail records it"
 
 
 def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -233,7 +233,7 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
     for each in hidden_carriers(candidate, context):
         inside = f"AWS may check it inside {each.operation}"
         if each.visibility is not Visibility.DATA:
-            return f"{inside}, and whether CloudTrail records that is not known"
+            return f"{inside}, and it is not known whether CloudTrail records that"
         kinds = KINDS_OF_DATA[read_only_by_name(each.operation.partition(":")[2])]
         shows = partial(_is_operation, each.operation)
         if not data_recorded(candidate, context, each.resource_type, kinds, shows):

@@ -281,7 +281,7 @@ class Branches:
         """
         now = self.commit_at(branch)
         if now not in (before, after):
-            raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.")
+            raise PullRequestError(f"The branch {branch!r} changed during the run: run again.")
         return now == after
 
     def _move_with_rest(self, branch: str, before: str | None, after: str | None) -> None:

@@ -59,7 +59,7 @@ def error_sentence(doing: str, error: GithubException) -> str:
     """Returns the sentence for an error of GitHub."""
     message = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
     if error.status == 401:
-        return f"GitHub refused the token while {doing}: check the input github-token."
+        return f"GitHub rejected the token while {doing}: check the input github-token."
     if error.status == 403 and "not accessible" in message:
         permissions = _required_permissions(doing)
         return f"The token may not do this ({doing}: {message}): the job needs `permissions: {permissions}`."

@@ -69,7 +69,7 @@ class PullRequestComments:
             return "an app wrote it"
         if _utc(comment.updated_at) != _utc(comment.created_at):
             # Others may edit a comment too, and the REST API does not name the editor.
-            return "it was edited after it was written: write it anew"
+            return "it was edited after it was written: write a new comment"
         return "" if self._may_decide(login) else "only people with write permission decide"
 
     def _may_decide(self, login: str) -> bool:
@@ -151,7 +151,7 @@ class LineComments:
 
 
 _MAX_ISSUES = 300
-_NO_DIFFERENCE = "Nothing differs any more."
+_NO_DIFFERENCE = "There is no difference any more."
 _NOT_PLANNED = "not_planned"
 
 

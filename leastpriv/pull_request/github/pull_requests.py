@@ -32,7 +32,7 @@ _CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
 """
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
 _FORBIDDEN = (
-    "GitHub does not let this token create pull requests. The branch {branch} is there: open the pull request by hand, "
+    "GitHub does not let this token create pull requests. The branch {branch} is there: open the pull request, "
     "or switch on `Allow GitHub Actions to create and approve pull requests` in the settings of the repository and of "
     "the organization (Actions > General)."
 )

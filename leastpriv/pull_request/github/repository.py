@@ -44,19 +44,19 @@ _MAX_CLOSED_READ = 5
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
 _CLOSED_MARKER = "<!-- leastpriv:closed v=1 -->"
 _EDITED = (
-    "Somebody worked on this branch, so it is left as it is: tick the box in the description to have it made anew "
+    "This branch has commits of others, so it is left alone: tick the box in the description to rebuild it "
     "(commits of others on it are lost), or close this pull request."
 )
 _RETARGETED = (
-    "This pull request asks to be merged into another branch than the one the proposal is made for, so it is left as "
-    "it is: set the target back, or close it and name the other branch in the input `base`."
+    "This pull request targets another branch than the one the proposal is made for, so it is left "
+    "alone: set the target back, or close it and name the other branch in the input `base`."
 )
 _OBSOLETE = (
-    "Nothing is left to change: the policy now is as the evidence says. The pull request is not closed, because "
-    "somebody worked on its branch."
+    "No change is left: the policy now matches the evidence. The pull request is not closed, because "
+    "its branch has commits of others."
 )
-_RESUMED = "The branch was left as it is for a while; it follows the evidence again."
-_CLOSED = "Nothing is left to change: the policy on the base branch now is as the evidence says."
+_RESUMED = "The branch was left alone for a while; it follows the evidence again."
+_CLOSED = "No change is left: the policy on the base branch now matches the evidence."
 
 
 class GitHubRepository:
@@ -242,7 +242,7 @@ class _PlannedWork:
                 raise PullRequestError(f"The branch {name!r} is not this program's: name another in the input branch.")
             case PullRequestStep.OTHER_SCOPE:
                 raise PullRequestError(
-                    f"The branch {name!r} holds the proposal for another role or policy file: name a branch of its own "
+                    f"The branch {name!r} holds the proposal for another role or policy file: name a separate branch "
                     "for each in the input branch."
                 )
             case PullRequestStep.CREATE | PullRequestStep.UPDATE:

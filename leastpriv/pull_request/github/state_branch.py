@@ -154,7 +154,7 @@ class BranchStateStore:
         if self._expects_signature() and not _is_signed(commit):
             # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
             raise PullRequestError(
-                "GitHub did not sign the commit of the memory, so anybody could forge one like it: leave the input "
+                "GitHub did not sign the commit of the memory, so others could forge one like it: leave the input "
                 "evidence-branch out, or use the token of an app whose commits are signed."
             )
         return commit.sha

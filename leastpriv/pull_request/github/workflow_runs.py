@@ -172,9 +172,7 @@ class WorkflowRuns:
         if workflow_run.event in _UNTRUSTED_EVENTS:
             return Origin(Trust.UNTRUSTED, f"the event {workflow_run.event} on the branch {branch}")
         if workflow_run.event in _INDIRECT_EVENTS:
-            return Origin(
-                Trust.UNKNOWN, f"the event {workflow_run.event}, which does not tell the commit that was deployed"
-            )
+            return Origin(Trust.UNKNOWN, f"the event {workflow_run.event}, which does not show the deployed commit")
         if self._branch_contains(self._base, workflow_run.head_sha):
             return Origin(Trust.TRUSTED, self._base)
         if branch and self._is_protected(branch) and self._branch_contains(branch, workflow_run.head_sha):

@@ -245,7 +245,9 @@ def test_a_persistently_throttled_source_fails_alone(
 ) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429)
     hints = account.aws_findings(door)
-    assert [(each.source, "too many requests" in each.why) for each in hints.skipped_sources] == [(source, True)]
+    assert [(each.source, "AWS throttled the requests" in each.why) for each in hints.skipped_sources] == [
+        (source, True)
+    ]
 
 
 @pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "ListAnalyzers", "ListPolicyGenerations"])

@@ -175,7 +175,7 @@ def test_an_interruption_is_raised_even_where_cancelling_fails(run: Run) -> None
 
 def test_a_generation_that_takes_too_long_goes_on_for_the_next_run(run: Run) -> None:
     run.analyzer.takes = 20 * MINUTE
-    with pytest.raises(AwsError, match="the next run takes its result"):
+    with pytest.raises(AwsError, match="the next run uses its result"):
         run.generate()
     run.time.now += 10 * MINUTE
     assert run.generate().job == "job-1"
@@ -280,7 +280,9 @@ def test_a_signal_that_the_caller_ignores_is_still_ignored() -> None:
 
 def test_a_generation_that_cannot_be_asked_for_any_more_goes_on_and_that_is_said(run: Run) -> None:
     run.endpoint.refuse("GetGeneratedPolicy", "ThrottlingException", "Rate exceeded", 429)
-    with pytest.raises(AwsError, match=r"too many requests.*The policy generation job-1 goes on; the next run takes"):
+    with pytest.raises(
+        AwsError, match=r"throttled the requests.*The policy generation job-1 continues; the next run uses"
+    ):
         run.generate()
     run.endpoint._faults.clear()
     run.time.now += 5 * MINUTE

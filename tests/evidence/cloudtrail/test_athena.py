@@ -357,7 +357,7 @@ def test_a_query_that_fails_or_is_stopped_may_hide_any_call(
 @pytest.mark.parametrize(
     ("operation", "code", "message", "words"),
     [
-        ("StartQueryExecution", "TooManyRequestsException", "Rate exceeded", "too many requests"),
+        ("StartQueryExecution", "TooManyRequestsException", "Rate exceeded", "AWS throttled the requests"),
         ("StartQueryExecution", "InternalServerException", "oops", "AWS"),
         ("GetQueryResults", "ExpiredTokenException", "The security token is expired", "have expired"),
         (
@@ -365,7 +365,7 @@ def test_a_query_that_fails_or_is_stopped_may_hide_any_call(
             "AccessDeniedException",
             f"User: {ROLE} is not authorized to perform: athena:StartQueryExecution on resource: "
             "arn:aws:athena:eu-west-1:111122223333:workgroup/primary",
-            "AWS refused athena:StartQueryExecution",
+            "AWS denied athena:StartQueryExecution",
         ),
     ],
 )
@@ -495,7 +495,7 @@ def test_a_denial_within_a_query_names_the_missing_permission(stand: Stand, athe
     place = f"s3://logs/{'x' * 300}.json.gz"
     athena.failure = ("FAILED", f"HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {place}: {refused} policy allows it")
     _, [gap] = stand.read()
-    assert f"AWS refused kms:Decrypt on {key} while running the query in Athena: allow it to {ROLE}." in gap.detail
+    assert f"AWS denied kms:Decrypt on {key} while running the query in Athena: allow it to {ROLE}." in gap.detail
 
 
 @pytest.mark.parametrize(("minutes", "kinds"), [(3, [GapKind.EVENTS_LATE]), (20, [])])

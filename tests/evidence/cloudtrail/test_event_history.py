@@ -110,7 +110,7 @@ def test_a_session_that_logged_in_through_another_region_is_found(history: FakeH
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("invalid", "not known there"), ("denied", "AWS refused cloudtrail:LookupEvents")]
+    ("kind", "text"), [("invalid", "not known there"), ("denied", "AWS denied cloudtrail:LookupEvents")]
 )
 def test_a_region_without_readable_assume_role_events_may_hide_any_call_and_has_a_remedy(
     history: FakeHistory, kind: str, text: str

@@ -101,7 +101,7 @@ def test_botocore_reports_denied_objects_and_the_others_are_read(s3: FakeS3, fas
     found = list(S3Trail(fast_door, "s3://logs").read(Window(), Principals()))
     assert len([each for each in found if isinstance(each, Call)]) == 35
     (lost,) = [each for each in found if isinstance(each, Gap) and each.kind is GapKind.SOURCE_FAILED]
-    assert (lost.count, "AWS refused s3:GetObject" in lost.detail) == (5, True)
+    assert (lost.count, "AWS denied s3:GetObject" in lost.detail) == (5, True)
 
 
 def test_constant_failures_add_few_requests_to_botocores(s3: FakeS3, fast_door: Aws) -> None:

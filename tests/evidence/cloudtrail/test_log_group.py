@@ -91,8 +91,8 @@ def test_a_log_group_of_another_program_or_none_is_bad_input(aws: FakeAws, group
 @pytest.mark.parametrize(
     ("code", "status", "detail"),
     [
-        ("AccessDeniedException", 400, "AWS refused logs:FilterLogEvents"),
-        ("ThrottlingException", 400, "AWS kept refusing for too many requests"),
+        ("AccessDeniedException", 400, "AWS denied logs:FilterLogEvents"),
+        ("ThrottlingException", 400, "AWS throttled the requests"),
     ],
 )
 def test_a_refused_request_is_a_gap_of_everything(aws: FakeAws, code: str, status: int, detail: str) -> None:

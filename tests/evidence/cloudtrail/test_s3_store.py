@@ -257,7 +257,7 @@ def test_denied_objects_are_one_gap_of_their_region_that_names_the_permission(s3
     found, gaps = read(s3)
     assert found == names(0, 2, 4)
     assert [(gap.scope.regions, gap.count) for gap in gaps] == [(("eu-west-1",), 3)]
-    assert "AWS refused s3:GetObject" in gaps[0].detail
+    assert "AWS denied s3:GetObject" in gaps[0].detail
 
 
 def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_kms_decrypt(s3: FakeS3) -> None:
@@ -269,7 +269,7 @@ def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_km
     )
     s3.refuse("GET ", "AccessDenied", message)
     [gap] = read(s3)[1]
-    assert f"AWS refused kms:Decrypt on {key}" in gap.detail
+    assert f"AWS denied kms:Decrypt on {key}" in gap.detail
 
 
 def test_a_denied_listing_is_a_gap_of_its_region(s3: FakeS3) -> None:
@@ -312,7 +312,7 @@ def test_expired_credentials_end_the_reading_and_may_hide_any_call(s3: FakeS3) -
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "word"), [("SlowDown", 503, "too many requests"), ("InternalError", 500, "AWS failed")]
+    ("code", "status", "word"), [("SlowDown", 503, "AWS throttled the requests"), ("InternalError", 500, "AWS failed")]
 )
 def test_a_failure_is_retried_and_a_persistent_one_is_a_gap(s3: FakeS3, code: str, status: int, word: str) -> None:
     deliver(s3, 1)
@@ -450,7 +450,11 @@ def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
     found, gaps = read(s3)
     assert found == names(2)
     assert told(gaps) == [
-        lost("eu-west-1: AWS's answer broke off while reading objects of s3://logs: run again later.", 1, "eu-west-1")
+        lost(
+            "eu-west-1: The response of AWS was cut off while reading objects of s3://logs: run again later.",
+            1,
+            "eu-west-1",
+        )
     ]
 
 

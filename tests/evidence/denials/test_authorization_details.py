@@ -199,7 +199,7 @@ def test_a_malformed_id_from_a_log_does_not_stop_the_others(account: Account) ->
             [check("SERVICE_CONTROL_POLICY", "EXPLICIT_DENY",
                    {"uri": SCP, "matchedStatements": [{"sid": "NoIam", "evaluatedEffect": "DENY"}]}), LACKS],
             DeniedBy.SCP,
-            f"an explicit deny refused it, which no grant outweighs ({SCP} (statement NoIam))",
+            f"an explicit deny applied, which no grant overrides ({SCP} (statement NoIam))",
         ),
         (
             [check("SERVICE_CONTROL_POLICY", "IMPLICIT_DENY", types=["SERVICE_CONTROL_POLICY"], target=ROOT), LACKS],
@@ -211,8 +211,8 @@ def test_a_malformed_id_from_a_log_does_not_stop_the_others(account: Account) ->
             DeniedBy.BOUNDARY,
             f"the permissions boundary of the principal refused it ({POLICY})",
         ),
-        ([check("SESSION", "IMPLICIT_DENY")], DeniedBy.SESSION, "the session policy refused it"),
-        ([check("RESOURCE", "IMPLICIT_DENY")], DeniedBy.RESOURCE, "the policy of the resource refused it"),
+        ([check("SESSION", "IMPLICIT_DENY")], DeniedBy.SESSION, "the session policy denied it"),
+        ([check("RESOURCE", "IMPLICIT_DENY")], DeniedBy.RESOURCE, "the policy of the resource denied it"),
     ],
 )  # fmt: skip
 def test_what_another_policy_denies_is_not_mendable_and_names_the_policy(

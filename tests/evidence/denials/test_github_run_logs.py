@@ -107,7 +107,9 @@ def test_without_the_right_to_read_them_a_gap_names_the_permission(hub: FakeGitH
 
 
 def test_a_token_that_github_does_not_know_is_a_gap(hub: FakeGitHub) -> None:
-    assert gaps(read(hub, token=hub.token[1:])) == ["the jobs of run 42: GitHub refused the token (input github-token)"]
+    assert gaps(read(hub, token=hub.token[1:])) == [
+        "the jobs of run 42: GitHub rejected the token (input github-token)"
+    ]
 
 
 def test_a_run_that_is_not_there_is_a_gap(hub: FakeGitHub) -> None:

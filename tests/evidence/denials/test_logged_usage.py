@@ -105,10 +105,10 @@ def test_an_encoded_denial_is_decoded_or_a_gap() -> None:
             "arn:aws:cloudformation:eu-west-1:999999999999:stack/a/*",
             "another account",
         ),
-        ("sns:Publish", TOPIC + "\u202egnp", "only a refusal tells its name"),
-        ("s3:GetObject", "arn:aws:s3:::orders/\u4e2d", "only a refusal tells its name"),
-        ("iam:GetRole", "arn:aws:iam::111122223333:role/../x", "neither the request nor the refusal names"),
-        ("sns:Publish", TOPIC + "`b", "neither the request nor the refusal names"),
+        ("sns:Publish", TOPIC + "\u202egnp", "only a denial names it"),
+        ("s3:GetObject", "arn:aws:s3:::orders/\u4e2d", "only a denial names it"),
+        ("iam:GetRole", "arn:aws:iam::111122223333:role/../x", "neither the request nor the denial names"),
+        ("sns:Publish", TOPIC + "`b", "neither the request nor the denial names"),
     ],
 )
 def test_an_unusual_resource_from_a_log_alone_is_reported_and_not_written(

@@ -286,7 +286,7 @@ def test_two_policies_that_other_principals_use_are_not_narrowed(evidence: Evide
 
 
 def test_a_policy_with_unknown_users_is_not_narrowed(evidence: Evidence) -> None:
-    why = "AWS refused iam:GetServiceLastAccessedDetailsWithEntities"
+    why = "AWS denied iam:GetServiceLastAccessedDetailsWithEntities"
     shared, services = (SharedPolicy(POLICY, "sqs", is_known=False),), {"sqs": last(evidence)}
     for granting, guard in (((POLICY,), "shared-policy"), ((POLICY, "deploy"), "")):
         report = with_report(evidence, services, shared=shared, granted_by={"sqs": granting}, missing=why)

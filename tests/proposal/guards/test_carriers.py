@@ -108,7 +108,7 @@ def unknown_pair() -> tuple[str, str]:
 
 def test_a_management_event_of_any_principal_settles_an_operation_of_unknown_visibility() -> None:
     candidate, context = judged("quicksight:CreateDashboard")
-    assert not_visible(candidate, context) == "whether CloudTrail records it is not known"
+    assert not_visible(candidate, context) == "it is not known whether CloudTrail records it"
     assert not_visible(candidate, replace(context, recorded=frozenset({"quicksight:CreateDashboard"}))) == ""
 
 

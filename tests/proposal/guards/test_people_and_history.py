@@ -105,7 +105,7 @@ def test_an_action_denied_after_its_removal_is_not_removed_again() -> None:
     back = {(ADD, FUNCTION): RevertedRemoval(date(2026, 8, 1), 12)}
     made = draft(policy(UPDATE, ADD), memory(returned=back))
     assert guards(made) == {ADD: "refused-after-removal"}
-    assert "removed by #12 and refused on 2026-08-01" in made.held_back[0].guard_result.reason
+    assert "removed by #12 and denied on 2026-08-01" in made.held_back[0].guard_result.reason
     assert "before 2027-09-05" in made.held_back[0].guard_result.reason
 
 

@@ -95,7 +95,7 @@ def test_evidence_must_span_the_days_that_the_user_asks_for(evidence: Evidence, 
 @pytest.mark.parametrize(("least", "holds"), [(4, False), (5, False), (6, True)])
 def test_only_runs_without_a_denial_count(evidence: Evidence, least: int, holds: bool) -> None:
     reason = registry.minimum_runs(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_runs=least))
-    assert reason == (f"the evidence holds 5 of {least} runs without a refusal" if holds else "")
+    assert reason == (f"the evidence holds 5 of {least} runs without a denial" if holds else "")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_unknown_settings_of_a_trail_keep_nothing(evidence: Evidence) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "word"), [(Outcome.DENIED, "refused"), (Outcome.UNKNOWN, "says nothing about authorisation")]
+    ("outcome", "word"), [(Outcome.DENIED, "denied"), (Outcome.UNKNOWN, "does not show whether it was allowed")]
 )
 def test_a_denied_or_unknown_call_prevents_a_removal(evidence: Evidence, outcome: Outcome, word: str) -> None:
     usage = next(usage for usage in evidence.usages if usage.need.permission.action == "sqs:CreateQueue")
@@ -332,13 +332,13 @@ def test_data_events_of_one_source_make_up_for_another(evidence: Evidence) -> No
 
 @pytest.mark.parametrize("kind", [GapKind.SOURCE_FAILED, GapKind.EVENTS_LATE])
 def test_a_partly_read_region_keeps_actions_that_it_records(evidence: Evidence, kind: GapKind) -> None:
-    gap = Gap(kind, Scope(regions=("eu-west-1",)), "AWS kept refusing")
+    gap = Gap(kind, Scope(regions=("eu-west-1",)), "AWS throttled")
     checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
     assert registry.gap_in_scope(checked, context(replace(evidence, gaps=(gap,))))
 
 
 def test_an_attached_policy_hides_no_call(evidence: Evidence) -> None:
-    gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AWS refused iam:GetRole")
+    gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AWS denied iam:GetRole")
     checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
     assert registry.first_guard_result(checked, context(replace(evidence, gaps=(gap,)))) is None
 

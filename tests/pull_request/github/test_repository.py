@@ -430,7 +430,7 @@ class TestNoChange:
         result = published(github)
         assert (result.operation, result.number, result.head_sha) == (PullRequestOperation.CLOSED, first.number, "")
         assert github.pull(first.number).state == "closed"
-        assert "Nothing is left to change" in github.comments(first.number)[0]
+        assert "No change is left" in github.comments(first.number)[0]
         assert Branches(connect(github)).commit_at(BRANCH) is None
 
     def test_a_pull_request_that_a_person_edited_gets_a_comment_and_remains_open(self, github: FakeGitHub) -> None:

@@ -43,7 +43,7 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
 
         contents["policy.tf"] = text_to_paste(context.proposal.committed, context.proposal.to_paste).encode()
     if not context.proposal.document.editable:
-        from leastpriv.policy.hcl_writer import policy_hcl
+        from leastpriv.policy.hcl_text import policy_hcl
 
         contents["policy.tf"] = policy_hcl(context.proposal.document).encode()
     elif context.proposal.changes or context.proposal.committed:

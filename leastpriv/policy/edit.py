@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
-from leastpriv.policy.json_writer import ListChanges, Splice
-from leastpriv.policy.writers import BlockWriter, BracketWriter, Writer
+from leastpriv.policy.json_writer import ListChanges, Splice, Writer
+from leastpriv.policy.writers import BlockWriter, BracketWriter
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.policy.hcl_document import document_node, json_block, normalized, policy_node
-from leastpriv.policy.hcl_evaluate import Scope, known_value, relocated
+from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, plain_text
+from leastpriv.policy.hcl_module import Definition, Interpreter, ModuleScope, known_value, relocated
 from leastpriv.policy.hcl_references import known_arns
 from leastpriv.policy.hcl_syntax import Attribute, Block, Expression
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
@@ -78,7 +79,7 @@ def references_of(source: PolicySource, where: str, parameters: Mapping[str, str
     }
 
 
-def _reached(scope: Scope, address: tuple[str, ...]) -> set[tuple[str, ...]]:
+def _reached(scope: ModuleScope, address: tuple[str, ...]) -> set[tuple[str, ...]]:
     """Returns an address and all that its definition depends on."""
     found, rest = {address}, [address]
     while rest:
@@ -88,16 +89,17 @@ def _reached(scope: Scope, address: tuple[str, ...]) -> set[tuple[str, ...]]:
     return found
 
 
-def _references(scope: Scope, block: Block) -> set[tuple[str, ...]]:
+def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
     """Returns the addresses that a block's expressions name."""
     paths = {path for attribute in block.attributes.values() for path in _paths(attribute.value)}
     found = {path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions}
     return found.union(*(_references(scope, each) for each in block.blocks)) if block.blocks else found
 
 
-def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> Scope:
+def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> ModuleScope:
     name = posixpath.basename(where.replace("\\", "/"))
-    return Scope(TerraformFolder({**folder.files, name: text}, folder.plan), parameters)
+    whole = TerraformFolder({**folder.files, name: text}, folder.plan)
+    return ModuleScope(Interpreter(Evaluator, document_node), whole, parameters)
 
 
 def _joined(policies: Sequence[Node]) -> Node:
@@ -117,7 +119,7 @@ class _Reader:
     text: str
     where: str
     pointer: str
-    scope: Scope
+    scope: ModuleScope
 
     @property
     def file(self) -> str:
@@ -302,7 +304,7 @@ def _with_known(statement: Node, known: Node) -> Node:
     return replace(statement, members=tuple(members))
 
 
-def _attached(scope: Scope, role: str) -> Iterator[str]:
+def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
     """Yields the addresses of the policies that are attached to a role."""
     roles = {
         address
@@ -323,26 +325,28 @@ def _attached(scope: Scope, role: str) -> Iterator[str]:
             if _names_role(scope, found.file, named, role, roles) and "policy_arn" in attributes:
                 yield from _managed(scope, attributes["policy_arn"].value)
         elif kind == "module":
-            yield from _passed(scope, address, found.file, found.block, role, roles)
+            yield from _passed(scope, address, found, role, roles)
 
 
 def _passed(
-    scope: Scope, address: tuple[str, ...], file: str, block: Block, role: str, roles: set[tuple[str, ...]]
+    scope: ModuleScope, address: tuple[str, ...], call: Definition, role: str, roles: set[tuple[str, ...]]
 ) -> Iterator[str]:
     """Yields the policies that a module receives together with the role."""
-    if any(_names_role(scope, file, attribute, role, roles) for attribute in block.attributes.values()):
-        for name, attribute in block.attributes.items():
-            node = policy_node(scope, file, attribute.value)
+    if any(_names_role(scope, call.file, attribute, role, roles) for attribute in call.block.attributes.values()):
+        for name, attribute in call.block.attributes.items():
+            node = policy_node(scope, call.file, attribute.value)
             if node and not _is_unknown(node):
                 yield f"{'.'.join(address)}.{name}"
 
 
-def _text(scope: Scope, file: str, block: Block, key: str) -> str:
+def _text(scope: ModuleScope, file: str, block: Block, key: str) -> str:
     attribute = block.attributes.get(key)
     return (plain_text(scope.value(attribute.value, file)) if attribute else None) or ""
 
 
-def _names_role(scope: Scope, file: str, attribute: Attribute | None, role: str, roles: set[tuple[str, ...]]) -> bool:
+def _names_role(
+    scope: ModuleScope, file: str, attribute: Attribute | None, role: str, roles: set[tuple[str, ...]]
+) -> bool:
     """Returns whether an attribute is the role's name, a list with it, or a reference to the role's block."""
     if attribute is None:
         return False
@@ -352,13 +356,13 @@ def _names_role(scope: Scope, file: str, attribute: Attribute | None, role: str,
     return any(path[:2] in roles for path in _paths(attribute.value))
 
 
-def _managed(scope: Scope, expression: Expression) -> Iterator[str]:
+def _managed(scope: ModuleScope, expression: Expression) -> Iterator[str]:
     for path in _paths(expression):
         if path[0] == "aws_iam_policy" and path[:2] in scope.definitions:
             yield _document(scope, scope.definitions[path[:2]].block, f"{'.'.join(path[:2])}.policy")
 
 
-def _document(scope: Scope, block: Block, address: str) -> str:
+def _document(scope: ModuleScope, block: Block, address: str) -> str:
     """Returns the address of the data source that alone makes a block's policy, else the given one."""
     attribute = block.attributes.get("policy")
     path = next(_paths(attribute.value), ()) if attribute and attribute.value.kind == "access" else ()

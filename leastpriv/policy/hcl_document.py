@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.hcl_evaluate import Evaluator, Scope, relocated, unknown
+from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, is_unknown, plain_text
+from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
 from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, read_blocks
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 
@@ -29,7 +30,7 @@ _SOURCES = ("source_policy_documents", "source_json")
 _OVERRIDES = ("override_policy_documents", "override_json")
 
 
-def document_node(scope: Scope, file: str, block: Block) -> Node:
+def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
     """Returns the policy of a data source."""
     reader = _BlockReader(Evaluator(scope, file))
     statements = reader.statements_of(block, _SOURCES)
@@ -67,7 +68,7 @@ def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
     return Block(labels, node.start, node.end, attributes, tuple(blocks))
 
 
-def policy_node(scope: Scope, file: str, expression: Expression) -> Node | None:
+def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node | None:
     """Returns the policy that an expression makes; None if it surely makes none."""
     evaluator = Evaluator(scope, file)
     if expression.kind == "heredoc":

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.hcl_functions import is_known, plain_text, text_node
+from leastpriv.policy.hcl_module import Definition, FileEvaluator, ModuleScope
 from leastpriv.policy.hcl_syntax import Block, Expression, read_expression
 from leastpriv.policy.syntax_tree import Node
-
-if TYPE_CHECKING:
-    from leastpriv.policy.hcl_evaluate import Definition, Evaluator, Scope
 
 Resolved = tuple[Node, Sequence[Expression]]
 """A value, and the steps behind it that are still to be taken."""
@@ -35,7 +32,7 @@ def _templates() -> Mapping[tuple[str, str], str]:
     return {(row["type"], row["attribute"]): row["template"] for row in rows}
 
 
-def known_arns(scope: Scope) -> Mapping[str, tuple[str, ...]]:
+def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
     """Returns the ARNs of the module's own resources that are known, and their addresses."""
     found: dict[str, tuple[str, ...]] = {}
     for address, definition in scope.definitions.items():
@@ -48,7 +45,7 @@ def known_arns(scope: Scope) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def resolve(evaluator: Evaluator, expression: Expression) -> Resolved | None:
+def resolve(evaluator: FileEvaluator, expression: Expression) -> Resolved | None:
     """Resolves a reference; None if its value cannot be known.
 
     The value is relocated if the edited file does not write it for this reference alone.
@@ -59,7 +56,7 @@ def resolve(evaluator: Evaluator, expression: Expression) -> Resolved | None:
 class _Reference:
     """One reference in an expression."""
 
-    def __init__(self, evaluator: Evaluator, expression: Expression) -> None:
+    def __init__(self, evaluator: FileEvaluator, expression: Expression) -> None:
         self.evaluator = evaluator
         self.scope = evaluator.scope
         self.expression = expression
@@ -143,8 +140,6 @@ class _Reference:
         return None if node is None else (self.fixed(node, f"data.{kind}.{name} gives it"), rest)
 
     def document(self, name: str) -> Resolved | None:
-        from leastpriv.policy.hcl_document import document_node
-
         found = self.scope.definitions.get(("data", "aws_iam_policy_document", name))
         steps = self.attribute_steps(3)
         if found is None or steps is None or steps[0] not in {"json", "minified_json"}:
@@ -152,7 +147,7 @@ class _Reference:
         if {"count", "for_each"} & {*found.block.attributes}:
             return None
         address = ("data", "aws_iam_policy_document", name)
-        node = self.scope.once(address, lambda: document_node(self.scope, found.file, found.block))
+        node = self.scope.once(address, lambda: self.scope.interpreter.document(self.scope, found.file, found.block))
         label = f"data.aws_iam_policy_document.{name}"
         readers = self.scope.uses["aws_iam_policy_document", name]
         if found.file != self.evaluator.file:

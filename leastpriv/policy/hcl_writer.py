@@ -15,123 +15,25 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.hcl import references_of
 from leastpriv.policy.hcl_format import aligned, formatted_like
 from leastpriv.policy.hcl_functions import is_unknown
-from leastpriv.policy.hcl_lists import list_text, rewrite_tuple
 from leastpriv.policy.hcl_syntax import Block, Expression, read_blocks
+from leastpriv.policy.hcl_text import BLOCK_NAMES, escaped_text, list_text, rewrite_tuple, string_text, value_lines
 from leastpriv.policy.json_writer import (
     ListChanges,
     Splice,
+    Writer,
     apply_splices,
     indentation,
     json_style_of,
     rewrite_list,
     statement_text,
 )
-from leastpriv.policy.syntax_tree import Member, Node, json_string, json_value
+from leastpriv.policy.syntax_tree import Member, Node, json_string
 from leastpriv.policy.template_functions import joined_text, parts_of, template_escape
-from leastpriv.policy.writers import Writer
 
-_BLOCK_NAMES = {
-    "Sid": "sid",
-    "Effect": "effect",
-    "Action": "actions",
-    "NotAction": "not_actions",
-    "Resource": "resources",
-    "NotResource": "not_resources",
-}
-_WRITTEN_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_WIDE = 0x10000
-"""The first code point that needs more than four hexadecimal digits."""
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_EXPRESSION = re.compile(r"(?<!\$)\$\{((?:[^{}]|\{[^{}]*\})+)\}")
-_UNSAFE = re.compile(r'["\\@`|<]|[^ -~]')
-"""Characters that the report's Markdown would change; HCL can write them as escapes."""
 _PLACEHOLDER = re.compile(r"\$\{[^:*?$}]+\}")
 """An unknown part of a text; the name of a policy variable has a colon."""
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _UNIT = "  "
-
-
-def statements_hcl(document: Document, indexes: Sequence[int]) -> str:
-    """Writes some statements in the form of their file: blocks of a data source, else objects."""
-    blocks = document.pointer.startswith(("data.", "/data/"))
-    found: list[str] = []
-    for index in indexes:
-        value: Any = json_value(document.statement_nodes[index])
-        found.append(aligned("\n".join(_block(value) if blocks else _value(value, ""))))
-    return "\n".join(found) + "\n"
-
-
-def policy_hcl(document: Document) -> str:
-    """Writes the policy in the form of its file: statements of a data source, else the argument of `jsonencode`."""
-    value: Any = json_value(document.policy)
-    if document.pointer.startswith(("data.", "/data/")):
-        found: Any = next((each for key, each in value.items() if key.casefold() == "statement"), [])
-        statements = found if isinstance(found, list) else [found]
-        return "\n".join(aligned("\n".join(_block(statement))) for statement in statements) + "\n"
-    return aligned("\n".join(_value(value, ""))) + "\n"
-
-
-def _block(statement: Mapping[str, Any]) -> Iterator[str]:
-    yield "statement {"
-    for key, value in statement.items():
-        name = _BLOCK_NAMES.get(key)
-        if name:
-            is_text = isinstance(value, str) and not _EXPRESSION.fullmatch(value) and name not in {"sid", "effect"}
-            listed = [value] if is_text else value
-            first, *rest = _value(listed, "  ")
-            yield from (f"  {name} = {first}", *rest)
-    for operator, keys in (
-        statement.get("Condition", {}).items() if isinstance(statement.get("Condition"), dict) else ()
-    ):
-        for key, values in keys.items():
-            first, *rest = _value(values if isinstance(values, list) else [values], "    ")
-            yield from ("", "  condition {", f"    test = {_string(operator)}", f"    variable = {_string(key)}")
-            yield from (f"    values = {first}", *rest, "  }")
-    yield "}"
-
-
-def _value(value: Any, indent: str) -> list[str]:
-    """Returns the lines of a value; the first is not indented."""
-    inner = f"{indent}  "
-    if isinstance(value, str):
-        return [_string(value)]
-    if isinstance(value, Mapping):
-        lines = [
-            f"{inner}{_key(key)} = {first}" if not number else first
-            for key, each in value.items()
-            for number, first in enumerate(_value(each, inner))
-        ]
-        return ["{", *lines, f"{indent}}}"]
-    if isinstance(value, Sequence):
-        lines = []
-        for each in value:
-            first, *rest = _value(each, inner)
-            lines += [f"{inner}{first}", *rest]
-            lines[-1] += ","
-        return ["[", *lines, f"{indent}]"] if lines else ["[]"]
-    return [json.dumps(value)]
-
-
-def _key(key: str) -> str:
-    return key if _IDENTIFIER.fullmatch(key) else _string(key)
-
-
-def _string(text: str) -> str:
-    """Writes a string that is a single expression as that expression, any other string as a template."""
-    whole = _EXPRESSION.fullmatch(text)
-    if whole:
-        return whole[1]
-    parts = _EXPRESSION.split(text)
-    return '"' + "".join(f"${{{part}}}" if place % 2 else _escaped(part) for place, part in enumerate(parts)) + '"'
-
-
-def _escaped(text: str) -> str:
-    """Escapes a literal part (https://developer.hashicorp.com/terraform/language/expressions/strings)."""
-    return _UNSAFE.sub(lambda found: _WRITTEN_ESCAPES.get(found[0], _unicode_escape(ord(found[0]))), text)
-
-
-def _unicode_escape(point: int) -> str:
-    return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
 
 
 def writer_of(document: Document) -> Writer:
@@ -233,7 +135,7 @@ class _HclWriter:
 
     def key(self, key: str, node: Node, like: Member | None = None) -> str:
         if self.is_block(node):
-            return _BLOCK_NAMES[key]
+            return BLOCK_NAMES[key]
         quoted = like is not None and self.text[like.start : like.start + 1] == '"'
         return json_string(key) if quoted or self.is_json(node) else key
 
@@ -386,14 +288,14 @@ class _HclWriter:
                 entries = [self.spelled(each, is_json=False) for each in ([value] if isinstance(value, str) else value)]
                 text = list_text(entries, inner, self.newline, one_line=len(entries) == 1)
             else:
-                text = _string(self.escape(value))
-            yield f"{inner}{_BLOCK_NAMES[key]} = {text}"
+                text = string_text(self.escape(value))
+            yield f"{inner}{BLOCK_NAMES[key]} = {text}"
         for operator, keys in statement.get("Condition", {}).items():
             for key, values in keys.items():
-                listed = [_string(str(each)) for each in (values if isinstance(values, list) else [values])]
-                yield from ("", f"{inner}condition {{", f"{inner}  test = {_string(operator)}")
+                listed = [string_text(str(each)) for each in (values if isinstance(values, list) else [values])]
+                yield from ("", f"{inner}condition {{", f"{inner}  test = {string_text(operator)}")
                 yield from (
-                    f"{inner}  variable = {_string(key)}",
+                    f"{inner}  variable = {string_text(key)}",
                     f"{inner}  values = [{', '.join(listed)}]",
                     f"{inner}}}",
                 )
@@ -410,7 +312,7 @@ class _HclWriter:
             name = f'"{key}"' if quoted else key
             equal = between if ":" in between and "\n" not in between else " = "
             if key == "Condition":
-                text = self.newline.join(_value(value, indent + _UNIT))
+                text = self.newline.join(value_lines(value, indent + _UNIT))
             elif isinstance(value, str):
                 text = self.spelled(value, is_json=False)
             else:
@@ -428,14 +330,14 @@ class _HclWriter:
         for arn, path in self.references.items():
             if entry.startswith((f"{arn}/", f"{arn}:")):
                 rest = self.escape(entry[len(arn) :])
-                return json_string(f"${{{path}}}{rest}") if is_json else f'"${{{path}}}{_escaped(rest)}"'
+                return json_string(f"${{{path}}}{rest}") if is_json else f'"${{{path}}}{escaped_text(rest)}"'
         if reference:
             return json_string(f"${{{reference}}}") if is_json else reference
         if _PLACEHOLDER.search(entry) and not is_json:
             raise self.error(
                 self.document.policy, "a resource that an expression makes cannot be written a second time"
             )
-        return json_string(self.escape(entry)) if is_json else f'"{_escaped(self.escape(entry))}"'
+        return json_string(self.escape(entry)) if is_json else f'"{escaped_text(self.escape(entry))}"'
 
     @cached_property
     def references(self) -> Mapping[str, str]:

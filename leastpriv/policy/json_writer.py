@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.syntax_tree import Node, json_string
+from leastpriv.policy.syntax_tree import Member, Node, json_string
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
@@ -184,6 +185,25 @@ class ListChanges:
         """Returns the entries at an index after the changes."""
         before = self.after.get(-1, []) if place == 0 else []
         return [*before, *([] if place in self.drop else [written]), *self.after.get(place, [])]
+
+
+StatementSplices = Mapping[int, Sequence[Splice]]
+"""Index of a statement -> splices in its text."""
+
+
+class Writer(Protocol):
+    """Writes edits as text."""
+
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
+        """Edits an Action or a Resource of a statement; `changes` has plain strings."""
+
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a member of a statement by another key with a list."""
+
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""
 
 
 def rewrite_list(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:

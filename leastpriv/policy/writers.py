@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy import yaml_writer
@@ -16,6 +15,7 @@ from leastpriv.policy.json_writer import (
     JsonStyle,
     ListChanges,
     Splice,
+    StatementSplices,
     apply_splices,
     entry_list_text,
     indentation,
@@ -262,22 +262,3 @@ def _map_strings(change: Callable[[str], str], value: object) -> object:
     if isinstance(value, str):
         return change(value)
     return [_map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
-
-
-StatementSplices = Mapping[int, Sequence[Splice]]
-"""Index of a statement -> splices in its text."""
-
-
-class Writer(Protocol):
-    """Writes edits as text."""
-
-    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
-        """Edits an Action or a Resource of a statement; `changes` has plain strings."""
-
-    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Replaces a member of a statement by another key with a list."""
-
-    def rewrite_policy(
-        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
-    ) -> str:
-        """Returns the whole text with edited, without dropped, and with appended statements."""

@@ -41,7 +41,7 @@ def held_back(change: Change, reason: str) -> HeldBackChange:
 
 def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
     """Returns the statements that changes which cannot be written would leave, as HCL."""
-    from leastpriv.policy.hcl_writer import statements_hcl
+    from leastpriv.policy.hcl_text import statements_hcl
 
     source = document.as_json()
     edited = apply_edits(source, plan_edits(source, changes))

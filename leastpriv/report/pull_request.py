@@ -71,7 +71,7 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     if document.editable or not context.proposal.changes:
         return
     name = code(context.policy_file)
-    from leastpriv.policy.hcl_writer import policy_hcl
+    from leastpriv.policy.hcl_text import policy_hcl
 
     text = _shortened(policy_hcl(document))
     what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"

@@ -12,7 +12,7 @@ from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply_edits
-from leastpriv.policy.hcl_writer import policy_hcl
+from leastpriv.policy.hcl_text import policy_hcl
 from leastpriv.policy.source import TerraformFolder
 
 MAIN = """locals {

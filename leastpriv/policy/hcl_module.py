@@ -1,0 +1,249 @@
+"""Holds what the expressions of a Terraform module can refer to: definitions, variables, a plan's values."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Protocol
+
+from leastpriv.errors import PolicyFileError
+from leastpriv.policy.hcl_functions import plain_text, text_node
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, read_blocks
+from leastpriv.policy.source import TerraformFolder
+from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
+from leastpriv.policy.template_functions import is_one_expression, placeholder_for
+
+Names = Mapping[str, Node]
+"""Variables of `for`, `dynamic` and `templatefile`."""
+
+NO_NAMES: Names = MappingProxyType({})
+
+
+def relocated(node: Node, start: int, end: int, reason: str) -> Node:
+    """Returns a value as one that an expression at this place makes, so that no edit writes into it."""
+    return replace(
+        node,
+        start=start,
+        end=end,
+        fixed=node.fixed or reason,
+        items=tuple(relocated(item, start, end, reason) for item in node.items),
+        members=tuple(
+            Member(each.key, start, start, relocated(each.value, start, end, reason)) for each in node.members
+        ),
+    )
+
+
+def unknown(text: str, start: int, end: int) -> Node:
+    """Returns a value of which only the expression is known."""
+    source = " ".join(text.split())
+    whole = f"${{{source}}}"
+    if not is_one_expression(whole):
+        whole = f"${{{placeholder_for(source).name}}}"
+    return Node("string", start, end, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A block or attribute, and the file that has it."""
+
+    file: str
+    block: Block
+    attribute: Attribute | None = None
+
+
+class FileEvaluator(Protocol):
+    """Evaluates the expressions of one file of a module."""
+
+    scope: ModuleScope
+    file: str
+
+    def value(self, expression: Expression) -> Node:
+        """Evaluates an expression."""
+
+    def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
+        """Returns a value at the place of an expression that only refers to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """Gives the blocks and expressions of a module their values."""
+
+    evaluator: Callable[[ModuleScope, str, Names], FileEvaluator]
+    """Makes the evaluator of a file, with variables."""
+    document: Callable[[ModuleScope, str, Block], Node]
+    """Reads the data source `aws_iam_policy_document` of a file."""
+
+
+@dataclass
+class ModuleScope:
+    """What the expressions of one folder can refer to."""
+
+    interpreter: Interpreter
+    folder: TerraformFolder
+    parameters: Mapping[str, str]
+    """Values of `AWS::Partition` and `AWS::AccountId`."""
+    inputs: Mapping[str, Node] = field(default_factory=dict)
+    """Arguments of the call of this module."""
+    depth: int = 0
+    """How many modules it is inside of."""
+    evaluated: int = 0
+
+    @cached_property
+    def files(self) -> Mapping[str, Block]:
+        """The parsed files of the folder itself."""
+        return {
+            name: read_blocks(text)
+            for name, text in self.folder.files.items()
+            if "/" not in name and name.endswith((".tf", ".tofu", ".hcl"))
+        }
+
+    @cached_property
+    def definitions(self) -> Mapping[tuple[str, ...], Definition]:
+        """Address in parts -> definition."""
+        found: dict[tuple[str, ...], Definition] = {}
+        for file, body in self.files.items():
+            for block in body.blocks:
+                if block.labels[0] == "locals":
+                    for name, attribute in block.attributes.items():
+                        found["local", name] = Definition(file, block, attribute)
+                elif block.labels[0] == "variable":
+                    found["var", *block.labels[1:]] = Definition(file, block, block.attributes.get("default"))
+                elif block.labels[0] == "provider":
+                    alias = block.attributes.get("alias")
+                    chosen = plain_text(self.value(alias.value, file)) if alias else ""
+                    found["provider", block.labels[1], chosen or ""] = Definition(file, block)
+                else:
+                    labels = block.labels[1:] if block.labels[0] == "resource" else block.labels
+                    found[labels] = Definition(file, block)
+        return found
+
+    @cached_property
+    def uses(self) -> Counter[tuple[str, str]]:
+        """How many expressions refer to each local value or data source."""
+        return Counter(name for body in self.files.values() for name in _references(body))
+
+    @cached_property
+    def variables(self) -> Mapping[str, Node]:
+        """Values of variables in `*.tfvars`; files that Terraform loads only by name count if they agree."""
+        loaded: dict[str, Node] = {}
+        named: dict[str, list[Node]] = {}
+        for name, text in sorted(self.folder.files.items()):
+            if "/" in name or not name.endswith((".tfvars", ".tfvars.json")):
+                continue
+            automatic = name.startswith("terraform.tfvars") or ".auto.tfvars" in name
+            for key, value in _tfvars(name, text, self):
+                if automatic:
+                    loaded[key] = value
+                else:
+                    named.setdefault(key, []).append(value)
+        for key, values in named.items():
+            same = len({minified(value) for value in values}) == 1
+            loaded.setdefault(key, values[0] if same else unknown(f"var.{key}", 0, 0))
+        return loaded
+
+    def value(self, expression: Expression, file: str, names: Names = NO_NAMES) -> Node:
+        """Evaluates an expression of a file."""
+        return self.interpreter.evaluator(self, file, names).value(expression)
+
+    @cached_property
+    def planned(self) -> Node | None:
+        """The output of `terraform show -json`."""
+        try:
+            return read_json(self.folder.plan, "terraform-plan") if self.folder.plan and not self.inputs else None
+        except PolicyFileError:
+            return None
+
+    @cached_property
+    def planned_variables(self) -> Mapping[str, Node]:
+        """Values of the plan's variables."""
+        variables = self.planned.get("variables") if self.planned else None
+        found = ((member.key, member.value.get("value")) for member in (variables.members if variables else ()))
+        return {name: known_value(value) for name, value in found if value}
+
+    @cached_property
+    def planned_values(self) -> Mapping[str, Mapping[str, Node]]:
+        """Address of a resource or data source -> its attributes that the plan knows."""
+        found: dict[str, Mapping[str, Node]] = {}
+        for path in (("prior_state", "values"), ("planned_values",)):
+            node: Node | None = self.planned
+            for key in (*path, "root_module", "resources"):
+                node = node.get(key) if node else None
+            for resource in node.items if node else ():
+                address, values = resource.get("address"), resource.get("values")
+                if address and values:
+                    known = {member.key: known_value(member.value) for member in values.members}
+                    found[address.text] = {
+                        **found.get(address.text, {}),
+                        **{key: value for key, value in known.items() if value.text != "null"},
+                    }
+        return found
+
+    @cached_property
+    def known_definitions(self) -> dict[tuple[str, ...], Node]:
+        """Values of definitions that have been evaluated."""
+        return {}
+
+    def once(self, address: tuple[str, ...], evaluate: Callable[[], Node]) -> Node:
+        """Evaluates a definition once; one that refers to itself is an unknown."""
+        if address not in self.known_definitions:
+            self.known_definitions[address] = unknown(".".join(address), 0, 0)
+            self.known_definitions[address] = evaluate()
+        return self.known_definitions[address]
+
+    def child(self, definition: Definition) -> ModuleScope | None:
+        """Returns the scope of a module in a folder below, with the arguments of its call."""
+        attributes = definition.block.attributes
+        source = plain_text(self.value(attributes["source"].value, definition.file)) if "source" in attributes else None
+        if source is None or not source.startswith("./"):
+            return None
+        prefix = posixpath.normpath(source) + "/"
+        files = {name.removeprefix(prefix): text for name, text in self.folder.files.items() if name.startswith(prefix)}
+        arguments = {name: self.value(each.value, definition.file) for name, each in attributes.items()}
+        if not files:
+            return None
+        return ModuleScope(self.interpreter, TerraformFolder(files), self.parameters, arguments, self.depth + 1)
+
+
+def known_value(node: Node) -> Node:
+    """Returns a value of a JSON file in Terraform's spelling."""
+    text = text_node(node.text).text if node.kind == "string" else node.text
+    return replace(
+        node,
+        text=text,
+        items=tuple(map(known_value, node.items)),
+        members=tuple(replace(member, value=known_value(member.value)) for member in node.members),
+    )
+
+
+def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Node]]:
+    if name.endswith(".json"):
+        try:
+            root = read_json(text, name)
+        except PolicyFileError:
+            return
+        yield from ((member.key, known_value(member.value)) for member in root.members)
+        return
+    for key, attribute in read_blocks(text).attributes.items():
+        yield key, relocated(scope.value(attribute.value, name), 0, 0, f"it is in {name}")
+
+
+def _references(block: Block) -> Iterator[tuple[str, str]]:
+    for attribute in block.attributes.values():
+        yield from _names(attribute.value)
+    for each in block.blocks:
+        yield from _references(each)
+
+
+def _names(expression: Expression) -> Iterator[tuple[str, str]]:
+    if expression.kind == "access" and expression.parts[0].kind == "name":
+        path = [part.text for part in expression.parts]
+        if path[0] == "local" and len(path) > 1:
+            yield "local", path[1]
+        if path[0] == "data" and len(path) > 2:
+            yield path[1], path[2]
+    for part in expression.parts:
+        yield from _names(part)

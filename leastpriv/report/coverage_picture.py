@@ -25,14 +25,16 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     regions = [f"{code(region)} {len(coverage.days[region])}" for region in _most_recorded(coverage)[:_MOST_REGIONS]]
     more = len(coverage.days) - len(regions)
     further = f" and {plural(more, 'more region')}" if more else ""
-    yield f"Days with records, of {number:,}: {', '.join(regions)}{further}; none of any other region."
+    yield f"Days with records, of {number:,}: {', '.join(regions)}{further}. Other regions have none."
     kinds = (f"{name} {_where(kind, coverage)}" for kind, name in _KINDS.items())
-    yield f"Management events: {'; '.join(kinds)}."
+    yield f"Management events recorded: {'; '.join(kinds)}."
     named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
     some = ", ".join(named[:4]) + (f" and {len(named) - 4:,} more" if len(named) > 4 else "")
-    recorded = f"{some}, no others" if named else "none"
-    kept = "so permissions that only other data events show are kept"
-    yield f"Data events (objects, items, messages, invocations): {recorded}, {kept}."
+    yield (
+        f"Data events recorded (objects, items, messages, invocations): {some}, and no others."
+        if named
+        else "Data events recorded (objects, items, messages, invocations): none."
+    )
 
 
 def _period(coverage: Coverage) -> tuple[date, date]:
@@ -49,8 +51,8 @@ def _most_recorded(coverage: Coverage) -> Sequence[str]:
 def _where(kind: str, coverage: Coverage) -> str:
     regions = [region for region in _most_recorded(coverage) if (region, kind) in coverage.logged]
     if len(regions) == len(coverage.days):
-        return "in all of them"
-    return f"in {codes(regions, 4)} only" if regions else "in none"
+        return "in each region"
+    return f"in {codes(regions, 4)} only" if regions else "nowhere"
 
 
 def _data_kinds(coverage: Coverage) -> Mapping[str, Sequence[str]]:

@@ -48,7 +48,11 @@ def escalation_title(context: ReportContext) -> str:
     after = context.escalation.after
     leading = sum(path.leads_to_administrator or bool(path.known) for path in after)
     others = len(after) - leading
-    return f"Escalation: {plural(leading, 'path')} to administrator, {others:,} to named roles and resources"
+    if not after:
+        return "Escalation: no path to more permissions"
+    return (
+        f"Escalation: {plural(leading, 'path')} to administrator, {others:,} to the roles and resources that it names"
+    )
 
 
 def reach_section(context: ReportContext) -> Iterator[str]:

@@ -22,6 +22,7 @@ MOST_SHOWN = 5
 """Names in one line; a first screen has no longer list."""
 _HIGH_CHANCE = 0.2
 _LOW_CHANCE = 0.05
+_FEW_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ def _verdict(context: ReportContext) -> str:
     declined = any(held.guard_result.guard == "declined" for held in proposal.held_back_additions)
     if proposal.committed is None and declined:
         return f"**The first draft was declined** for {code(context.role)}, so there is none."
+    if evidence.counts.calls and not context.proof.replay.recorded and not proposal.changes:
+        return (
+            f"**Not enough evidence.** No call of {code(context.role)} succeeded in {evidence_span(evidence)}, so the "
+            "policy is left as it is."
+        )
     if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
         return (
             f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read. Check "
@@ -94,9 +100,13 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     if proof.replay.denied:
         return "No", f"It would deny {plural(sum(each.count for each in proof.replay.denied), 'recorded call')}."
     if any(change.security for change in context.changes(ChangeKind.ADD)):
-        return "After a security review", "It adds actions that give power over permissions, keys or code."
+        careful = sum(bool(change.security) for change in context.changes(ChangeKind.ADD))
+        return (
+            "After a security review",
+            f"It adds {plural(careful, 'action')} with power over permissions, keys or code.",
+        )
     if context.proposal.committed is None:
-        return "Yes", f"A new file has no effect until it is attached to {role} and the wide policy is detached."
+        return "Yes", f"The new file changes nothing until you attach it to {role} and detach the wide policy."
     if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
         return "Yes", "It only adds permissions: review these."
     if proof.chance > _HIGH_CHANCE:
@@ -106,9 +116,8 @@ def _answer(context: ReportContext) -> tuple[str, str]:
             "Probably",
             "All recorded calls remain allowed; some removed actions may leave no record: rehearse it first.",
         )
-    if proof.chance > _LOW_CHANCE:
-        return "Probably", f"Everything that {role} did in {evidence_span(context.evidence)} remains allowed."
-    return "Yes", f"Everything that {role} did in {evidence_span(context.evidence)} remains allowed."
+    answer = "Probably" if proof.chance > _LOW_CHANCE else "Yes"
+    return answer, f"Every recorded call of {role} in {evidence_span(context.evidence)} remains allowed."
 
 
 def _reasons(context: ReportContext) -> Iterator[str]:
@@ -119,8 +128,8 @@ def _reasons(context: ReportContext) -> Iterator[str]:
         unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
         more = f" {plural(unproven, 'removed action')} may leave no record: rehearse it first." if unproven else ""
         yield (
-            f"**Chance** that the next deploy needs an action this policy lacks: about {share(proof.chance)}, from "
-            f"{plural(proof.chance_runs, 'run')}.{more}"
+            f"**Chance** that the next deploy needs something this policy lacks: about {share(proof.chance)}, "
+            f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from {plural(proof.chance_runs, 'run')}.{more}"
         )
     replay = proof.replay
     if not replay.recorded:
@@ -133,13 +142,13 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     limits = list(_limits(context))
     if limits:
         more = f", and {len(limits) - 3} more" if len(limits) > 3 else ""
-        yield f"**Not covered:** {'; '.join(limits[:3])}{more}."
+        yield f"**Not known:** {'; '.join(limits[:3])}{more}."
 
 
 def _limits(context: ReportContext) -> Iterator[str]:
     """What the evidence could not show, a few words each."""
     if not context.evidence.coverage.data:
-        yield "data events (objects, items, messages), which were not recorded"
+        yield "the use of objects, items and messages, since no data event was recorded"
     kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
     names = {
         GapKind.MAY_PASS_ROLE: "roles that a call passes without naming them",
@@ -159,7 +168,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
         not context.history.origins
         or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
     ):
-        yield "the branch that the runs deployed from"
+        yield "from which branch the runs deployed"
 
 
 def _replaces(context: ReportContext) -> str:
@@ -232,7 +241,7 @@ def _removes(context: ReportContext) -> str:
     inside = sum(len(change.removed_actions) for change in narrowed)
     counted += [plural(inside, "unused action") + " of wildcards"] if inside else []
     riskiest = sorted(actions, key=lambda action: (removal_rank(action), action))[:MOST_SHOWN]
-    names = codes(riskiest) if len(actions) <= MOST_SHOWN else f"the riskiest are {codes(riskiest)}"
+    names = codes(riskiest) if len(actions) <= MOST_SHOWN else f"the most powerful are {codes(riskiest)}"
     return f"**Removes** {joined(counted)}: {names}."
 
 
@@ -265,7 +274,7 @@ def _too_wide(context: ReportContext) -> str:
         count = len(catalog.expand(held.action)) or 1
         left.update({held.action: count})
         guards.update({held.guard_result.guard: count})
-    parts = [f"{code(entry)} {count:,}" for entry, count in left.most_common(3)]
+    parts = [f"{code(entry)}{f' {count:,}' if count > 1 else ''}" for entry, count in left.most_common(3)]
     rest = left.total() - sum(count for _, count in left.most_common(3))
     more = f" and {rest:,} in {plural(len(left) - 3, 'more entry', 'more entries')}" if len(left) > 3 else ""
     text = ""

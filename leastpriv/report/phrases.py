@@ -50,7 +50,8 @@ def oldest_first(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
 
 def evidence_span(evidence: Evidence) -> str:
     """Length of the evidence: `35 days and 6 runs`."""
-    return f"{plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    days = plural(evidence.span.days, "day") if evidence.span.days else "less than a day"
+    return f"{days} and {plural(len(evidence.runs), 'run')}"
 
 
 def run_page(run: str, run_url: str) -> str:

@@ -52,10 +52,14 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
     """How many calls `by` (`the result`) allows again, and with which certainty."""
     yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls replayed and allowed by {by}, "
-        f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not evaluated."
+        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls are allowed by {by}; "
+        f"{_unmapped(replay.unmapped)}. SCPs, permissions boundaries and resource policies are not evaluated."
     )
     yield from _unsure(replay, by)
+
+
+def _unmapped(count: int) -> str:
+    return f"the actions of {plural(count, 'call')} are not known" if count else "the actions of each are known"
 
 
 def _unsure(replay: Replay, by: str) -> Iterator[str]:
@@ -69,17 +73,15 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
     """How a policy made from the other runs would have served each run."""
     untried = f" {plural(found.untried, 'older run')} with actions of their own not tested." if found.untried else ""
     if found.not_checked:
-        untried += (
-            f" {plural(found.not_checked, 'run')} could not be tested: they depend on a condition that is not recorded."
-        )
-    if not found.runs:
-        return f"Leaving one run out: no run to test.{untried}"
+        untried += f" {plural(found.not_checked, 'run')} not judged: the result does not surely allow all of it."
+    tried = found.runs - found.untried
+    if tried < 2:
+        return f"Leaving one run out: not possible with {plural(found.runs, 'run')}.{untried}"
     if not found.denied:
-        every = f"every one of {plural(found.runs - found.untried, 'run')}"
-        return f"Leaving one run out: a policy made from the others would have allowed {every}.{untried}"
+        return f"Leaving one run out: for each of {tried:,} runs, a policy made from the others allows it.{untried}"
     return (
-        f"Leaving one run out: a policy made from the others would have denied **{len(found.denied):,} of "
-        f"{plural(found.runs - found.untried, 'run')}**: {codes(found.actions, 6)}. The more runs, the safer.{untried}"
+        f"Leaving one run out: for **{len(found.denied):,} of {tried:,} runs**, a policy made from the others lacks "
+        f"{codes(found.actions, 6)}. The more runs, the safer.{untried}"
     )
 
 
@@ -88,7 +90,9 @@ def _sizes(context: ReportContext) -> str:
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
     beside = f", next to {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
     more = f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
-    sentences = [f"Size {proof.size_before:,} → {proof.size_after:,}{more} of at most {limit}{beside}{_over(proof)}."]
+    sentences = [
+        f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}{beside}{_over(proof)}."
+    ]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])

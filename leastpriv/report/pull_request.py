@@ -91,7 +91,7 @@ def _shortened(text: str) -> str:
 LONGEST_BODY = 58_000
 """GitHub accepts 65,536 characters; headers and escapes count (Renovate uses the same limit)."""
 _WORDS = {
-    Basis.OBSERVED: "used, though no known policy grants it",
+    Basis.OBSERVED: "the call succeeded, and no known policy allows it",
     Basis.INFERRED: "inferred from an allowed call",
     Basis.DENIED: "denied by AWS",
     Basis.DECLARED: "declared",
@@ -370,7 +370,7 @@ def _kept_fold(context: ReportContext) -> Iterator[str]:
     ]
     kept = f"Kept although unused: {plural(count, 'action')}" if count else "Kept although unused: none"
     yield from fold(kept, sections)
-    yield from fold(f"Offered, not written: {_offered(context)}", unwritten)
+    yield from fold(f"Suggested, not included: {_offered(context)}", unwritten)
 
 
 def _offered(context: ReportContext) -> str:
@@ -389,8 +389,11 @@ def _limits_fold(context: ReportContext) -> Iterator[str]:
 
 def _proof_title(context: ReportContext) -> str:
     replay = context.proof.replay
-    access = "new access" if context.proof.new_access else "no new access"
-    return f"Proof: {replay.allowed:,} of {plural(replay.recorded, 'call')} allowed, {access} beyond the additions"
+    access = "new access" if context.proof.new_access else "no access"
+    calls = (
+        f"{replay.allowed:,} of {plural(replay.recorded, 'call')} allowed" if replay.recorded else "no call to replay"
+    )
+    return f"Proof: {calls}, {access} beyond the listed additions"
 
 
 def _proof(context: ReportContext) -> Iterator[str]:
@@ -405,7 +408,7 @@ def _next_steps(context: ReportContext) -> Iterator[str]:
     file = code(context.policy_file)
     lines = [
         f"- **Merge** to change {file}; then apply it to the account as you do today.",
-        "- **Edit** the branch, and the action leaves it to you.",
+        "- **Push** to the branch to change it: this pull request is then yours and is not updated any more.",
         "- **Close** to decline: these changes are not proposed again.",
     ]
     if not context.proposal.document.editable:

@@ -33,11 +33,11 @@ def lines(context: ReportContext, **changes: Any) -> list[str]:
 def test_the_proof_has_a_line_for_replay_access_runs_and_sizes(usual: ReportContext) -> None:
     size = usual.proof.size_after
     assert lines(usual) == [
-        "**12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; SCPs, permissions boundaries and "
-        "resource policies are not evaluated.",
+        "**12 of 12** recorded calls are allowed by the result; the actions of each are known. SCPs, permissions "
+        "boundaries and resource policies are not evaluated.",
         "No new access beyond the listed additions.",
-        "Leaving one run out: a policy made from the others would have allowed every one of 6 runs.",
-        f"Size {usual.proof.size_before:,} → {size:,} of at most 6,144 of a managed policy.",
+        "Leaving one run out: for each of 6 runs, a policy made from the others allows it.",
+        f"Size {usual.proof.size_before:,} → {size:,} characters, of at most 6,144 of a managed policy.",
     ]
 
 
@@ -57,8 +57,8 @@ def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: Rep
 def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: ReportContext) -> None:
     found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
     assert found == (
-        "Leaving one run out: a policy made from the others would have denied **2 of 10 runs**: `sqs:A`, `sqs:B`. "
-        "The more runs, the safer. 2 older runs with actions of their own not tested."
+        "Leaving one run out: for **2 of 10 runs**, a policy made from the others lacks `sqs:A`, `sqs:B`. "
+        "The more runs, the safer. 2 older runs with something of their own not tried."
     )
 
 
@@ -71,7 +71,7 @@ def test_a_policy_that_iam_would_reject_is_a_warning(usual: ReportContext) -> No
     assert "**over the limit by 1,000**, IAM will reject it" in over
     assert "more than the 10 managed policies" in lines(usual, fits=False)[3]
     inline = lines(usual, sizes=(7_144,), kind=PolicyKind.INLINE_ROLE)[3]
-    assert inline.endswith("→ 7,144 of at most 10,240 of all inline policies of a role.")
+    assert inline.endswith("→ 7,144 characters, of at most 10,240 of all inline policies of a role.")
 
 
 def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
@@ -87,8 +87,7 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
     assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2] == (
-        "Leaving one run out: no run to test. 12 runs could not be tested: "
-        "they depend on a condition that is not recorded."
+        "Leaving one run out: not possible with 0 runs. 12 runs not judged: the result does not surely allow all of it."
     )
 
 

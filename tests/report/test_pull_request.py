@@ -72,7 +72,7 @@ def test_the_first_screen_precedes_the_changes_the_evidence_the_limits_and_the_p
         "Evidence",
         "Escalation",
         "Kept although unused",
-        "Offered, not written",
+        "Suggested, not included",
         "Could not be seen",
         "Proof",
         "What happens next",
@@ -97,15 +97,15 @@ def test_the_first_screen_has_the_chance_the_replay_the_limits_and_each_kind_of_
     assert [found[1] for found in starts if found] == [
         "Chance",
         "Replay:",
-        "Not covered:",
+        "Not known:",
         "Adds 1:",
         "Removes",
         "Narrows",
         "Still too wide:",
     ]
-    chance = f"needs an action this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
-    more = " 5 removed actions may leave no record: rehearse it first."
-    assert any(line.endswith(chance + more) for line in first)
+    chance = f"needs something this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
+    more = r" \d+ removed actions? may leave no record: rehearse it first."
+    assert any(re.search(re.escape(chance) + more, line) for line in first)
     assert len(" ".join(first).split()) <= 250
 
 
@@ -148,7 +148,7 @@ def test_the_chance_names_only_the_runs_behind_it(usual: ReportContext) -> None:
     left_out = usual.proof.left_out
     assert left_out
     proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_checked=2, denied={}))
-    assert "about 12 %, from 3 runs." in body(replace(usual, proof=proof))
+    assert "about 12 %, a rough guess from 3 runs." in body(replace(usual, proof=proof))
     none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_checked=6, denied={}))
     assert none.confidence
     assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
@@ -186,7 +186,7 @@ def test_the_first_screen_counts_changes_and_evidence(usual: ReportContext) -> N
     granted = f"from {narrowed.granted} to {narrowed.granted - len(narrowed.removed_actions)} actions (1 used)"
     text = body(usual)
     assert text.startswith(proposal_verdict(usual))
-    assert proposal_verdict(usual).endswith("Everything that `ci-deploy` did in 35 days and 6 runs remains allowed.")
+    assert proposal_verdict(usual).endswith("some removed actions may leave no record: rehearse it first.")
     assert granted in text
     assert "- **Removes** 2 unused entries and " in text
 
@@ -253,7 +253,7 @@ def test_a_removal_shows_its_statement_and_line_of_the_committed_file(usual: Rep
 
 def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_evaluated(usual: ReportContext) -> None:
     assert (
-        "- **12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; "
+        "- **12 of 12** recorded calls are allowed by the result; the actions of each are known. "
         "SCPs, permissions boundaries and resource policies are not evaluated."
     ) in body(usual)
 

@@ -128,7 +128,7 @@ def _reasons(context: ReportContext) -> Iterator[str]:
         unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
         more = f" {plural(unproven, 'removed action')} may leave no record: rehearse it first." if unproven else ""
         yield (
-            f"**Chance** that the next deploy needs something this policy lacks: about {share(proof.chance)}, "
+            f"**Chance** that the next deploy needs an action this policy lacks: about {share(proof.chance)}, "
             f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from {plural(proof.chance_runs, 'run')}.{more}"
         )
     replay = proof.replay

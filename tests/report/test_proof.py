@@ -58,7 +58,7 @@ def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: 
     found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
     assert found == (
         "Leaving one run out: for **2 of 10 runs**, a policy made from the others lacks `sqs:A`, `sqs:B`. "
-        "The more runs, the safer. 2 older runs with something of their own not tried."
+        "The more runs, the safer. 2 older runs with actions of their own not tested."
     )
 
 

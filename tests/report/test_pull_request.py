@@ -103,7 +103,7 @@ def test_the_first_screen_has_the_chance_the_replay_the_limits_and_each_kind_of_
         "Narrows",
         "Still too wide:",
     ]
-    chance = f"needs something this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
+    chance = f"needs an action this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
     more = r" \d+ removed actions? may leave no record: rehearse it first."
     assert any(re.search(re.escape(chance) + more, line) for line in first)
     assert len(" ".join(first).split()) <= 250

@@ -317,13 +317,13 @@ def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
             for place, inline in enumerate(found.block.named("inline_policy")):
                 yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{place}].policy")
             if "managed_policy_arns" in attributes:
-                yield from _managed(scope, attributes["managed_policy_arns"].value)
+                yield from _managed(scope, found.block, attributes["managed_policy_arns"].value)
         elif kind == "aws_iam_role_policy" and _names_role(scope, found.file, attributes.get("role"), role, roles):
             yield _document(scope, found.block, f"{'.'.join(address)}.policy")
         elif kind in {"aws_iam_role_policy_attachment", "aws_iam_policy_attachment"}:
             named = attributes.get("role") or attributes.get("roles")
             if _names_role(scope, found.file, named, role, roles) and "policy_arn" in attributes:
-                yield from _managed(scope, attributes["policy_arn"].value)
+                yield from _managed(scope, found.block, attributes["policy_arn"].value)
         elif kind == "module":
             yield from _passed(scope, address, found, role, roles)
 
@@ -331,12 +331,19 @@ def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
 def _passed(
     scope: ModuleScope, address: tuple[str, ...], call: Definition, role: str, roles: set[tuple[str, ...]]
 ) -> Iterator[str]:
-    """Yields the policies that a module receives together with the role."""
+    """Yields the policies that a module receives together with the role, and those of other modules that it names."""
     if any(_names_role(scope, call.file, attribute, role, roles) for attribute in call.block.attributes.values()):
-        for name, attribute in call.block.attributes.items():
-            node = policy_node(scope, call.file, attribute.value)
-            if node and not _is_unknown(node):
-                yield f"{'.'.join(address)}.{name}"
+        yield from _arguments(scope, address, call)
+        for attribute in call.block.attributes.values():
+            yield from _managed(scope, call.block, attribute.value)
+
+
+def _arguments(scope: ModuleScope, address: tuple[str, ...], call: Definition) -> Iterator[str]:
+    """Yields the arguments of a module that are policies."""
+    for name, attribute in call.block.attributes.items():
+        node = policy_node(scope, call.file, attribute.value)
+        if node and not _is_unknown(node):
+            yield f"{'.'.join(address)}.{name}"
 
 
 def _text(scope: ModuleScope, file: str, block: Block, key: str) -> str:
@@ -356,10 +363,25 @@ def _names_role(
     return any(path[:2] in roles for path in _paths(attribute.value))
 
 
-def _managed(scope: ModuleScope, expression: Expression) -> Iterator[str]:
+def _managed(
+    scope: ModuleScope, block: Block, expression: Expression, followed: frozenset[tuple[str, ...]] = frozenset()
+) -> Iterator[str]:
+    """Yields the policies whose ARNs an expression has, also by `each.value` of its block, a local or a module."""
     for path in _paths(expression):
-        if path[0] == "aws_iam_policy" and path[:2] in scope.definitions:
-            yield _document(scope, scope.definitions[path[:2]].block, f"{'.'.join(path[:2])}.policy")
+        address = path[:2]
+        if address in followed:
+            continue
+        seen, found = followed | {address}, scope.definitions.get(address)
+        if address == ("each", "value") and "for_each" in block.attributes:
+            yield from _managed(scope, block, block.attributes["for_each"].value, seen)
+        elif found is None:
+            continue
+        elif path[0] == "local" and found.attribute:
+            yield from _managed(scope, block, found.attribute.value, seen)
+        elif path[0] == "aws_iam_policy":
+            yield _document(scope, found.block, f"{'.'.join(address)}.policy")
+        elif path[0] == "module" and path[2:] == ("arn",):
+            yield from _arguments(scope, address, found)
 
 
 def _document(scope: ModuleScope, block: Block, address: str) -> str:

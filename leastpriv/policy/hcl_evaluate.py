@@ -125,8 +125,9 @@ class Evaluator:
         if found_node is None:
             return None
         if found_node.kind == "array":
-            # Functions on lists pass on the entries, which remain where they are written.
-            return replace(found_node, start=expression.start, end=expression.end)
+            # Functions on lists pass on entries, which remain where they are written, or make new ones.
+            items = tuple(item if item.end else self.made(expression, item) for item in found_node.items)
+            return replace(found_node, start=expression.start, end=expression.end, items=items)
         if any(found_node is argument for argument in arguments):
             return found_node
         return self.made(expression, found_node)

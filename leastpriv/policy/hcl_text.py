@@ -16,7 +16,30 @@ from leastpriv.policy.syntax_tree import Node, json_value
 _COMMENT = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LONGEST_LINE = 100
 """A list on one line that becomes longer gets one entry a line."""
-_UNIT = "  "
+_LIST_END = re.compile(r'"(,?)[ \t]*(?:(?:#|//)[^\n]*)?\r?\n[ \t]*\]')
+_TABS = re.compile(r"^\t+\S", re.MULTILINE)
+_BLANKS = re.compile(r"^ +\S", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ListStyle:
+    """How a file writes lists with one entry a line."""
+
+    newline: str
+    unit: str
+    """A step of indentation."""
+    comma: str
+    """The text behind the last entry."""
+
+    @classmethod
+    def of(cls, text: str) -> ListStyle:
+        """Returns the style of a file; `terraform fmt` leaves commas as they are."""
+        commas = set(_LIST_END.findall(text))
+        return cls(
+            newline="\r\n" if "\r\n" in text else "\n",
+            unit="\t" if _TABS.search(text) and not _BLANKS.search(text) else "  ",
+            comma="" if commas == {""} else ",",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +53,14 @@ class _Entry:
 
 def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListChanges) -> str:
     """Returns the text of a list after changes; `written` is the text of each entry."""
-    newline = "\r\n" if "\r\n" in text else "\n"
+    style = ListStyle.of(text)
     items = node.items
     if not items:
         entries = [entry for place in sorted(changes.after) for entry in changes.after[place]]
-        return list_text(entries, indentation(text, node.start), newline, _fits_line(text, node, entries))
+        return list_text(entries, indentation(text, node.start), style, _fits_line(text, node, entries))
     lead = text[node.start + 1 : items[0].start]
     own_lines = "\n" in lead
-    between = newline + indentation(text, items[0].start) if own_lines else " "
+    between = style.newline + indentation(text, items[0].start) if own_lines else " "
     found: list[_Entry] = []
     has_comma = False
     for place, item in enumerate(items):
@@ -64,18 +87,16 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
     new += "]"
     long = "\n" not in new and any(changes.after.values()) and not _fits_line(text, node, [new])
     return (
-        list_text([each.text for each in found], indentation(text, node.start), newline, one_line=False)
-        if long
-        else new
+        list_text([each.text for each in found], indentation(text, node.start), style, one_line=False) if long else new
     )
 
 
-def list_text(entries: Sequence[str], indent: str, newline: str, one_line: bool) -> str:
+def list_text(entries: Sequence[str], indent: str, style: ListStyle, one_line: bool) -> str:
     """Writes a list on one line, or with one entry a line."""
     if one_line or not entries:
         return f"[{', '.join(entries)}]"
-    lines = "".join(f"{newline}{indent}{_UNIT}{entry}," for entry in entries)
-    return f"[{lines}{newline}{indent}]"
+    between = f"{style.newline}{indent}{style.unit}"
+    return f"[{between}{f',{between}'.join(entries)}{style.comma}{style.newline}{indent}]"
 
 
 def _fits_line(text: str, node: Node, entries: Sequence[str]) -> bool:

@@ -16,7 +16,15 @@ from leastpriv.policy.hcl import references_of
 from leastpriv.policy.hcl_format import aligned, formatted_like
 from leastpriv.policy.hcl_functions import is_unknown
 from leastpriv.policy.hcl_syntax import Block, Expression, read_blocks
-from leastpriv.policy.hcl_text import BLOCK_NAMES, escaped_text, list_text, rewrite_tuple, string_text, value_lines
+from leastpriv.policy.hcl_text import (
+    BLOCK_NAMES,
+    ListStyle,
+    escaped_text,
+    list_text,
+    rewrite_tuple,
+    string_text,
+    value_lines,
+)
 from leastpriv.policy.json_writer import (
     ListChanges,
     Splice,
@@ -32,8 +40,9 @@ from leastpriv.policy.template_functions import joined_text, parts_of, template_
 
 _PLACEHOLDER = re.compile(r"\$\{[^:*?$}]+\}")
 """An unknown part of a text; the name of a policy variable has a colon."""
+_PASSING = frozenset({"compact", "concat", "distinct", "flatten", "reverse", "setunion", "sort", "tolist", "toset"})
+"""Functions whose result has every entry of the lists that they receive."""
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
-_UNIT = "  "
 
 
 def writer_of(document: Document) -> Writer:
@@ -53,7 +62,8 @@ class _HclWriter:
         self.document = document
         self.text = document.text
         self.root = read_blocks(self.text)
-        self.newline = "\r\n" if "\r\n" in self.text else "\n"
+        self.style = ListStyle.of(self.text)
+        self.newline = self.style.newline
         self.escape = template_escape("terraform")
         self.json_style = replace(json_style_of(document), spell=json_string, spell_key=json_string)
 
@@ -83,7 +93,7 @@ class _HclWriter:
         if self.is_json(node):
             separator = f",{self.newline}{indent}  "
             return f"[{self.newline}{indent}  {separator.join(entries)}{self.newline}{indent}]"
-        return list_text(entries, indent, self.newline, one_line=len(entries) == 1)
+        return list_text(entries, indent, self.style, one_line=len(entries) == 1)
 
     def by_tuple(self, value: Node, changes: ListChanges) -> list[tuple[Expression, ListChanges]]:
         """Groups changes by the list of the file that has the entries."""
@@ -111,8 +121,9 @@ class _HclWriter:
         return found[-1] if found else None
 
     def empty_list(self, value: Node) -> Expression | None:
-        """Returns the first list within the expression of a value."""
-        return next((each for each in self.tuples if value.start <= each.start and each.end <= value.end), None)
+        """Returns the first list that the expression of a value passes on whole."""
+        found = [each for each in _expressions(self.root) if (each.start, each.end) == (value.start, value.end)]
+        return _passed_list(found[0]) if found else None
 
     @cached_property
     def tuples(self) -> list[Expression]:
@@ -191,7 +202,7 @@ class _HclWriter:
     def first_blocks(self, appended: Sequence[Mapping[str, object]]) -> Splice:
         """Writes statements at the end of a data source that writes none itself."""
         policy = self.document.policy
-        indent = indentation(self.text, policy.start) + _UNIT
+        indent = indentation(self.text, policy.start) + self.style.unit
         at = policy.end - 1
         begin = at - len(indentation(self.text, at))
         texts = [f"{self.newline}{self.block_text(each, indent)}{self.newline}" for each in appended]
@@ -233,7 +244,7 @@ class _HclWriter:
                 raise self.error(node, "the only statement of a policy cannot be removed")
             indent = indentation(self.text, node.start)
             texts = [self.text[node.start : node.end], *new]
-            return node.start, node.end, list_text(texts, indent, self.newline, one_line=True)
+            return node.start, node.end, list_text(texts, indent, self.style, one_line=True)
         indent = indentation(self.text, node.start)
         begin = node.start - len(indent)
         end = self.text.find("\n", node.end) + 1 or len(self.text)
@@ -276,7 +287,8 @@ class _HclWriter:
         return [self.plain(each) for each in value]
 
     def block_lines(self, statement: Mapping[str, Any], indent: str) -> Iterator[str]:
-        inner = indent + _UNIT
+        unit = self.style.unit
+        inner = indent + unit
         yield f"{indent}statement {{"
         effects = [each.get("Effect") for each in self.document.statement_nodes]
         writes_allow = any(each and each.end > each.start and each.text == "Allow" for each in effects)
@@ -286,17 +298,17 @@ class _HclWriter:
             value = statement[key]
             if key in _LISTS:
                 entries = [self.spelled(each, is_json=False) for each in ([value] if isinstance(value, str) else value)]
-                text = list_text(entries, inner, self.newline, one_line=len(entries) == 1)
+                text = list_text(entries, inner, self.style, one_line=len(entries) == 1)
             else:
                 text = string_text(self.escape(value))
             yield f"{inner}{BLOCK_NAMES[key]} = {text}"
         for operator, keys in statement.get("Condition", {}).items():
             for key, values in keys.items():
                 listed = [string_text(str(each)) for each in (values if isinstance(values, list) else [values])]
-                yield from ("", f"{inner}condition {{", f"{inner}  test = {string_text(operator)}")
+                yield from ("", f"{inner}condition {{", f"{inner}{unit}test = {string_text(operator)}")
                 yield from (
-                    f"{inner}  variable = {string_text(key)}",
-                    f"{inner}  values = [{', '.join(listed)}]",
+                    f"{inner}{unit}variable = {string_text(key)}",
+                    f"{inner}{unit}values = [{', '.join(listed)}]",
                     f"{inner}}}",
                 )
         yield f"{indent}}}"
@@ -307,19 +319,23 @@ class _HclWriter:
         quoted = self.text[first.start : first.start + 1] == '"'
         between = self.text[first.key_end : first.value.start]
         comma = "," if re.match(r"[ \t]*,[ \t]*\r?\n", self.text[first.value.end :]) else ""
+        end = "," if self.text[like.members[-1].value.end :].lstrip(" \t").startswith(",") else ""
+        *_, last = statement
         yield f"{indent}{{"
         for key, value in statement.items():
             name = f'"{key}"' if quoted else key
             equal = between if ":" in between and "\n" not in between else " = "
             if key == "Condition":
-                text = self.newline.join(value_lines(value, indent + _UNIT))
+                text = self.newline.join(value_lines(value, indent + self.style.unit))
             elif isinstance(value, str):
                 text = self.spelled(value, is_json=False)
             else:
                 entries = [self.spelled(each, is_json=False) for each in value]
                 single = len(entries) == 1
-                text = entries[0] if single else list_text(entries, indent + _UNIT, self.newline, one_line=False)
-            yield f"{indent}{_UNIT}{name}{equal}{text}{comma}"
+                text = (
+                    entries[0] if single else list_text(entries, indent + self.style.unit, self.style, one_line=False)
+                )
+            yield f"{indent}{self.style.unit}{name}{equal}{text}{end if key == last else comma}"
         yield f"{indent}}}"
 
     def spelled(self, entry: str, is_json: bool) -> str:
@@ -383,6 +399,12 @@ def can_add_entries(document: Document, index: int, key: str) -> bool:
     if value.kind != "array":
         return not value.fixed and not is_unknown(value)
     return writer.is_json(node) or any(writer.home(item) for item in value.items) or bool(writer.empty_list(value))
+
+
+def _passed_list(expression: Expression) -> Expression | None:
+    if expression.kind == "call" and expression.text in _PASSING:
+        return next(filter(None, map(_passed_list, expression.parts)), None)
+    return expression if expression.kind == "tuple" else None
 
 
 def _expressions(block: Block) -> Iterator[Expression]:

@@ -356,3 +356,63 @@ def test_text_of_terraform_fmt_is_aligned_already() -> None:
     assert aligned(FILE) == FILE
     wide = FILE.replace('"s3:GetObject",  # the code', '"s3:GetObject",       # the code')
     assert aligned(wide) == FILE
+
+
+def document_with(actions: str) -> Document:
+    lines = ('variable "env" {', '  default = "dev"', "}", "", 'data "aws_iam_policy_document" "p" {', "  statement {")
+    text = "\n".join((*lines, f"    actions   = {actions}", '    resources = ["*"]', "  }", "}", ""))
+    return read("data.aws_iam_policy_document.p", text)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        'var.env == "prod" ? ["a:B"] : ["c:D"]',
+        '[for verb in ["Get"] : "s3:${verb}Object"]',
+        'formatlist("s3:%s", ["GetObject"])',
+        'split(",", "c:D,e:F")',
+        'keys({ "c:D" = 1 })',
+        '[["c:D"]][0]',
+    ],
+)
+def test_an_action_is_neither_added_to_nor_removed_from_a_list_that_an_expression_makes(actions: str) -> None:
+    document = document_with(actions)
+    assert not can_add_entries(document, 0, "Action")
+    assert all(document.statements[0].fixed_reason(action) for action in document.statements[0].actions)
+
+
+@pytest.mark.parametrize("actions", ['concat(split(",", "a:B"), [])', 'distinct(concat(["c:D"], []))'])
+def test_an_action_is_added_to_the_first_list_that_a_function_passes_on_whole(actions: str) -> None:
+    document = document_with(actions)
+    assert can_add_entries(document, 0, "Action")
+    edited = apply_edits(document, [AppendActions(0, ("n:N",))])
+    assert "n:N" in read("data.aws_iam_policy_document.p", edited.text).statements[0].actions
+
+
+def test_a_new_statement_has_the_tabs_and_the_last_commas_of_its_file() -> None:
+    text = (
+        'data "aws_iam_policy_document" "p" {\n\tstatement {\n\t\tactions = [\n\t\t\t"a:B",\n\t\t\t"c:D"\n\t\t]\n'
+        '\t\tresources = ["*"]\n\t}\n}\n'
+    )
+    new = AppendStatement({"Effect": "Allow", "Action": ["e:F", "g:H"], "Resource": ["x"]})
+    edited = apply_edits(read("data.aws_iam_policy_document.p", text), [new]).text
+    added = edited.removeprefix(text.removesuffix("}\n"))
+    assert added.splitlines()[1:] == [
+        "\tstatement {",
+        "\t\tactions = [",
+        '\t\t\t"e:F",',
+        '\t\t\t"g:H"',
+        "\t\t]",
+        '\t\tresources = ["x"]',
+        "\t}",
+        "}",
+    ]
+
+
+def test_a_new_object_ends_with_a_comma_only_if_its_neighbour_does() -> None:
+    for end in ("", ","):
+        statement = f'{{\n      "Effect" : "Allow",\n      "Action" : "a:B",\n      "Resource" : "*"{end}\n    }}'
+        text = f'locals {{\n  policy = jsonencode({{\n    "Statement" : [{statement}]\n  }})\n}}\n'
+        new = AppendStatement({"Effect": "Allow", "Action": "e:F", "Resource": "x"})
+        edited = apply_edits(read("local.policy", text), [new]).text
+        assert f'"Resource" : "x"{end}\n' in edited

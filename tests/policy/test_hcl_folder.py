@@ -95,6 +95,58 @@ def test_every_way_to_attach_a_policy_to_a_role_is_found() -> None:
     assert attached_policies(FOLDER, "main.tf", "absent", TerraformFolder(), {}) == ""
 
 
+INDIRECT = """locals {
+  arns = [aws_iam_policy.by_local.arn, local.arns]
+}
+
+resource "aws_iam_role_policy_attachment" "each" {
+  for_each   = { one = aws_iam_policy.by_key.arn, all = local.arns, aws = "arn:aws:iam::aws:policy/ReadOnlyAccess" }
+  role       = "ci-deploy"
+  policy_arn = each.value
+}
+
+module "policy" {
+  source = "acme/policy/aws"
+  policy = data.aws_iam_policy_document.by_module.json
+}
+
+module "role" {
+  source          = "acme/role/aws"
+  role_name       = "ci-deploy"
+  policy_arns     = [module.policy.arn]
+  number_of_arns  = 1
+}
+
+resource "aws_iam_policy" "by_key" {
+  policy = jsonencode({ Statement = [] })
+}
+
+resource "aws_iam_policy" "by_local" {
+  policy = jsonencode({ Statement = [] })
+}
+
+resource "aws_iam_policy" "of_another_role" {
+  policy = jsonencode({ Statement = [] })
+}
+
+data "aws_iam_policy_document" "by_module" {
+  statement {
+    actions   = ["a:A"]
+    resources = ["*"]
+  }
+}
+"""
+
+
+def test_a_policy_that_is_attached_by_each_value_a_local_or_a_module_is_found() -> None:
+    found = attached_policies(INDIRECT, "main.tf", "ci-deploy", TerraformFolder(), {})
+    assert found.split(",") == [
+        "aws_iam_policy.by_key.policy",
+        "aws_iam_policy.by_local.policy",
+        "module.policy.policy",
+    ]
+
+
 def test_a_local_module_gives_its_outputs() -> None:
     text = """module "bucket" {
   source = "./modules/bucket"

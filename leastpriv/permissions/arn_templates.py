@@ -107,7 +107,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
 
 
 def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> tuple[Named, ...] | None:
-    """What fills each of several variables; None where the request names none of them by a key of its own."""
+    """What fills each of several variables; None where the request names none of them by its own key."""
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
     _each_key_once(found)
@@ -360,7 +360,7 @@ def from_uri(call: Call, template: str) -> Resource:
 
 
 def _transformed(transform: str, value: str) -> str:
-    """The part of a text that stands in the ARN, escaped; empty where the text is of another kind."""
+    """The part of a text of the ARN, escaped; empty where the text is of another kind."""
     if transform.startswith(("starts ", "matches ")):
         found = value if _whole(transform).fullmatch(value) else ""
     else:

@@ -21,10 +21,10 @@ from leastpriv.permissions.mapping import STATEMENT, EventPlan, plan_of
 from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_keys, key_of, request_values
 
 _UNREAD = "\u2026"
-"""Stands for a text that no rule reads."""
+"""Replaces a text that no rule reads."""
 _UNREAD_KEY = "unread"
 _DEEPEST = 64
-"""Levels of a request; what stands below is dropped, as the walk of the mapping ends before."""
+"""Levels of a request; what is below is dropped, as the walk of the mapping ends before."""
 _ALWAYS = frozenset({"awsservicename", "imageid", "resourcetype", "operation", "tablename"})
 """Keys that rules of single operations read."""
 _CONTEXT = "encryptioncontext"
@@ -96,7 +96,7 @@ class _Request:
         return key in self.keys or key.removeprefix("target") in self.keys
 
     def object_of(self, value: Mapping[str, object]) -> Mapping[str, object]:
-        """Returns the reduced request with the names of all of its own members."""
+        """Returns the reduced request with the names of all its members."""
         return {
             name: self._member(key_of(name), item, 0, is_free=key_of(name) in FREE_MAPS) for name, item in value.items()
         }

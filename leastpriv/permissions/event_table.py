@@ -15,7 +15,7 @@ from leastpriv.permissions.service_facts import EventFacts, MappedAction, servic
 
 
 class Verdict(StrEnum):
-    """What is known about an event."""
+    """The facts about an event."""
 
     MAPPED = "mapped"
     NO_PERMISSION = "no-permission"

@@ -58,7 +58,7 @@ are compared), text of the part before and after the piece.
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """The names under which one principal's runs make things, each time another."""
+    """The names under which one principal's runs create resources, another one each time."""
 
     pattern: str
     opening: WildcardPart
@@ -72,14 +72,14 @@ class ObservedResource:
     runs: tuple[str, ...] = ()
     """Ids of the runs that used it."""
     made: bool = False
-    """The same principal's runs make such things, and may have made this one."""
+    """The same principal's runs create such resources, and may have created this one."""
     family: NamePattern | None = None
     """The same principal's runs made this one by its name, and make others under like names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A resource as it is written, and what it stands for."""
+    """A resource as it is written, and what it covers."""
 
     pattern: str
     covers: tuple[str, ...]
@@ -89,7 +89,7 @@ class Pattern:
 
 
 def generalise(resources: Iterable[str]) -> tuple[str, ...]:
-    """Patterns that cover all of `resources`, sorted; a resource with nothing volatile stays as it is."""
+    """Patterns that cover all of `resources`, sorted; a resource with nothing volatile remains as it is."""
     return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
 
 
@@ -165,7 +165,7 @@ def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mappi
 
 
 class _Group:
-    """What one pattern stands for, while patterns are still being joined."""
+    """What one pattern covers, while patterns are still being joined."""
 
     __slots__ = ("families", "openings", "resources", "runs")
 
@@ -182,7 +182,7 @@ class _Group:
         self.families.add(seen.family)
 
     def may_swallow(self, pattern: str, other: _Group) -> bool:
-        """Whether another group may be left out beside this one's pattern; what runs made stands for nothing else."""
+        """Whether another group may be left out for this one's pattern; what runs created covers nothing else."""
         return pattern in self.resources or not self._is_made() or other._is_made()
 
     def _is_made(self) -> bool:
@@ -272,7 +272,7 @@ def _ends_to_learn(members: Mapping[str, str], groups: Mapping[str, _Group]) -> 
 
 
 def _up_to_the_number(texts: list[str], begin: str, end: str) -> tuple[str, str]:
-    """What stays literal of texts that differ by a number alone: `data` of `prod-data1` and `prod-data12` as well."""
+    """What remains literal of texts that differ by a number alone: `data` of `prod-data1` and `prod-data12` as well."""
     first, last = common_ends(texts)
     first, last = first.rstrip("0123456789"), last.lstrip("0123456789")
     is_number = all(text[len(first) : len(text) - len(last)].isdecimal() for text in texts)
@@ -306,7 +306,7 @@ def _grows(folder: str, runs: Sequence[set[str]]) -> bool:
 
 
 def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
-    """Leaves out patterns that another one covers, but none that was not made beside those that runs made."""
+    """Leaves out patterns that another one covers, but no observed one for one of what runs created."""
     # What covers a pattern begins and ends as it does: most pairs need not be compared.
     ends: dict[tuple[str, str], list[str]] = {}
     for pattern in groups:

@@ -283,7 +283,7 @@ def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
 
 
 def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
-    """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer tells the device's type.
+    """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer names the device's type.
 
     "EC2-VPC-EBS: instance, image, security group, network interface, volume"
     (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html, read 2026-11-24).

@@ -57,11 +57,11 @@ _VERBS = re.compile(rf"(?P<verb>{'|'.join(_KINDS)})(?P<noun>[A-Z]\w*)")
 _PART = re.compile(
     r"(Code|Config|Configuration|Attribute|Setting|Description|Option|Properties|Tag|Tagging|Version|Status)s?"
 )
-"""What may follow a noun and still speak of the same thing: `Function` + `Code`, `Queue` + `Attributes`."""
+"""What may follow a noun and still name the same resource: `Function` + `Code`, `Queue` + `Attributes`."""
 _SERVICE_TAGS = re.compile(
     r"(Tag|Untag)Resources?|(Add|Remove|Create|Delete|Describe|List|CreateOrUpdate)Tags((To|From|For|Of)Resource)?|ListResourceTags"
 )
-"""Tagging actions that serve all things of a service."""
+"""Tagging actions that serve all resources of a service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _by_name(action: str) -> Iterator[str]:
 
 
 def _follows(used: _Name, other: _Name) -> bool:
-    """Tell whether a role that did `used` to a thing will need `other` for the same thing."""
+    """Returns whether a role that did `used` to a resource will need `other` for the same resource."""
     if other.kind == "read":
         return True
     if used.kind == "open":

@@ -101,7 +101,7 @@ class CallNeeds(Struct, frozen=True, gc=False):
     prefix: str
     needs: tuple[Need, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    """What the call may need besides, if its record does not tell."""
+    """What the call may need besides, if its record does not say."""
     kept: tuple[str, ...] = ()
     """Actions that AWS may authorize inside the call, of which its record does not say whether: no grant of them is
     added, and none is removed while such calls are made."""
@@ -188,7 +188,7 @@ def _keys_of(parameters: Sequence[str]) -> frozenset[str] | None:
 def needs_of(call: Call) -> CallNeeds:
     """The permissions of one call: observed ones from the event, inferred ones from what its request implies.
 
-    An event that nobody can map gives no need and the verdict `unmapped`; an action newer than the catalogue gives
+    An event without a mapping gives no need and the verdict `unmapped`; an action newer than the catalogue gives
     a need with `verified=False`, which may veto a removal and is never written (promise 2).
     """
     plan = plan_of(call.source, call.name)

@@ -69,7 +69,7 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Iterable[str] = ()) -
 
 
 def pattern_of_words(resource: str, words: Collection[str]) -> str:
-    """The resource with the words of its own run open; the resource itself where it has none, or little else."""
+    """The resource with the words of the resource's run open; the resource itself where it has none, or little else."""
     opened = resource
     for word in sorted(words, key=lambda each: (-len(each), each)):
         spans = [span for span in _spans(opened) if opened[slice(*span)].lower() == word.lower()]

@@ -1,6 +1,6 @@
 """The one matcher of action and resource patterns; pure text against text.
 
-A pattern is what IAM calls a string with wildcards: `*` stands for any run of characters, also none, `?` for
+A pattern is what IAM calls a string with wildcards: `*` matches any run of characters, also none, `?` for
 exactly one, everything else for itself. Three questions can be asked of it: does it match a text, does it
 cover another pattern (every text of the other is its own), does it overlap one (some text belongs to both).
 
@@ -48,7 +48,7 @@ _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
-    """Tell whether `pattern` matches the whole of `text`, in time O(len(pattern) * len(text)).
+    """Returns whether `pattern` matches the whole of `text`, in time O(len(pattern) * len(text)).
 
     Only ASCII letters have a case here; IAM's own names have no others.
     """
@@ -61,7 +61,7 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
 
 
 def covers(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
-    """Tell whether every text that the pattern `other` matches is matched by `pattern`.
+    """Returns whether every text that the pattern `other` matches is matched by `pattern`.
 
     Never True wrongly. False may be wrong where only a combination of wildcards would show the inclusion.
     """
@@ -71,24 +71,24 @@ def covers(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
 
 
 def overlaps(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
-    """Tell whether some text matches both patterns; exact."""
+    """Returns whether some text matches both patterns; exact."""
     if ignore_case:
         pattern, other = folded(pattern), folded(other)
     return _overlaps(pattern, False, other, False)
 
 
 def action_matches(pattern: str, action: str) -> bool:
-    """Tell whether the entry `pattern` of an Action list names `action`; case does not count."""
+    """Returns whether the entry `pattern` of an Action list names `action`; case does not count."""
     return matches(pattern, action, ignore_case=True)
 
 
 def action_covers(pattern: str, other: str) -> bool:
-    """Tell whether the action pattern `pattern` names every action that `other` names; see `covers`."""
+    """Returns whether the action pattern `pattern` names every action that `other` names; see `covers`."""
     return covers(pattern, other, ignore_case=True)
 
 
 def resource_matches(pattern: str, resource: str, *, variables: bool = True) -> bool:
-    """Tell whether the entry `pattern` of a Resource list names the resource `resource`, a plain text.
+    """Returns whether the entry `pattern` of a Resource list names the resource `resource`, a plain text.
 
     `variables` says whether `${…}` means anything, that is, whether the policy is of version 2012-10-17. A
     pattern with a policy variable never matches here: ask `has_variable` first and answer "unknown".
@@ -97,7 +97,7 @@ def resource_matches(pattern: str, resource: str, *, variables: bool = True) -> 
 
 
 def resource_covers(pattern: str, other: str, *, variables: bool = True) -> bool:
-    """Tell whether `pattern` names every resource that the resource pattern `other` names; see `covers`.
+    """Returns whether `pattern` names every resource that the resource pattern `other` names; see `covers`.
 
     `variables` is about `pattern`; in `other` the escapes always count. A policy variable is covered by `*`
     and by the same variable, and covers nothing else.
@@ -106,17 +106,17 @@ def resource_covers(pattern: str, other: str, *, variables: bool = True) -> bool
 
 
 def resource_overlaps(pattern: str, other: str, *, variables: bool = True) -> bool:
-    """Tell whether some resource could match both patterns; a policy variable could have any value."""
+    """Returns whether some resource could match both patterns; a policy variable could have any value."""
     return _overlaps(pattern, variables, other, True)
 
 
 def has_wildcard(pattern: str) -> bool:
-    """Tell whether a resource pattern holds a wildcard (escapes are none)."""
+    """Returns whether a resource pattern holds a wildcard (escapes are none)."""
     return ("*" in pattern or "?" in pattern) and not {"*", "?"}.isdisjoint(_ESCAPED.sub("", pattern))
 
 
 def has_variable(pattern: str) -> bool:
-    """Tell whether a resource pattern or condition value holds a policy variable (escapes are none)."""
+    """Returns whether a resource pattern or condition value holds a policy variable (escapes are none)."""
     return _VARIABLE.search(pattern) is not None
 
 
@@ -266,7 +266,7 @@ def _fits(one: Token, other: Token) -> bool:
 
 
 def _drift(row: set[int], right: tuple[Token, ...]) -> set[int]:
-    """Add the places that are reached because a `*` of `right` stands for nothing (more)."""
+    """Add the places that are reached because a `*` of `right` matches nothing (more)."""
     reached = set(row)
     for place in range(min(row), len(right)):
         if place in reached and right[place] is ANY:

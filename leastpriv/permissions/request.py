@@ -37,7 +37,7 @@ _Pairs = Sequence[tuple[str, str]]
 
 
 _READ, _FREE = 1, 2
-"""What a member is: some rule reads it; people choose what stands below it."""
+"""What a member is: some rule reads it; people choose what is below it."""
 _MOST_NAMES = 4_096
 """Names of members that are remembered: requests may hold maps of any."""
 
@@ -308,7 +308,7 @@ class Presence:
         return key in self._keys if self._keys is not None else any(True for _ in self._values(key))
 
     def _values(self, key: str) -> Iterator[object]:
-        """What stands under a key, at any level; what stands below maps whose keys people choose does not count."""
+        """The values under a key, at any level; those below maps whose keys people choose do not count."""
         level: list[object] = [self._call.parameters]
         seen = 0
         while level and seen < MOST_VALUES:

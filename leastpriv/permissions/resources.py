@@ -2,7 +2,7 @@
 
 In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request,
 ARNs in the response (of what the call made), the template filled in part, the template with wildcards. An ARN counts
-only when it is of a resource type of the action: the bucket's ARN never stands under `s3:GetObject`. The result is
+only when it is of a resource type of the action: the bucket's ARN is never one of `s3:GetObject`. The result is
 checked once more: a resource that fits no type of its action is widened to all of its types.
 """
 
@@ -81,7 +81,7 @@ def find_resources(
         return (from_uri(call, template),)
     if not facts.types:
         return _NO_TYPE if facts.known else _NOT_KNOWN
-    if facts.on_all and _is_on_all(facts.on_all, call):
+    if facts.on_all == "always" or (facts.on_all.startswith("has ") and facts.on_all[4:] in call.parameters):
         return _ON_ALL
     if facts.told_only:
         request = request.without(facts.told_only)
@@ -93,11 +93,6 @@ def find_resources(
         copied = _copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
         return _fitting(copied or _of_one_side(call, on, facts, request) or _of_call(call, facts, request), facts, call)
     return _fitting(_of_call(call, facts, request), facts, call)
-
-
-def _is_on_all(when: str, call: Call) -> bool:
-    """Whether AWS authorizes an action on `*` though it has resource types (`on_all.tsv`)."""
-    return when == "always" or (when.startswith("has ") and when[4:] in call.parameters)
 
 
 def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
@@ -145,9 +140,7 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
-"""Action -> keys of a request that says more than the record's list: that has a function's ARN without its alias, on
-which the call was authorized (a record of 2023-03-21 in a blog's post, "Lambda CloudTrail data events").
-"""
+"""Action -> keys of a request that says more than the record's list: a function's alias (record of 2023-03-21)."""
 
 
 def _with_other_ids(
@@ -168,7 +161,7 @@ def _with_other_ids(
 
 
 def _of_one_side(call: Call, on: str, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
-    """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) tell them apart."""
+    """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) separate them."""
     values = [
         pair for pair in request.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
     ]

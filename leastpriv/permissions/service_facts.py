@@ -49,7 +49,7 @@ class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
     nouns: frozenset[str] = frozenset()
     """What the event has to be about for `plain` to count."""
     vague: bool = False
-    """It says nothing of its own, like `${ResourceId}`."""
+    """It adds nothing, like `${ResourceId}`."""
     sure: frozenset[str] = frozenset()
     """The keys of `same`, `stem` and `kind`; not in the files."""
     wanted: frozenset[str] = frozenset()
@@ -77,7 +77,7 @@ class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
     defaults: Mapping[str, tuple[str, ...]] = {}
     """Variable -> what AWS takes where the request does not name it."""
     choices: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, value, `this`, `other` or `only`): what decides whether the type is meant."""
+    """(parameter, value, `this`, `other` or `only`): what decides whether it is the type."""
     other_keys: frozenset[str] = frozenset()
     """Keys by which a request means resources of the type without naming them."""
     named_when_meant: bool = False
@@ -85,7 +85,7 @@ class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What tells the resources of one action besides its types."""
+    """What names the resources of one action besides its types."""
 
     types: Mapping[str, TypeRules] = {}
     """Resource type in lower case -> its rules, where it has some."""
@@ -94,7 +94,7 @@ class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
     told_only: frozenset[str] = frozenset()
     """Keys of a request that the action is not authorized on: the resources that a simulation is about."""
     ids: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, regular expression, ARN) of ids whose type no variable tells."""
+    """(parameter, regular expression, ARN) of ids whose type no variable shows."""
     answered: Mapping[str, str] = {}
     """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
     arns: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class TagRule(Struct, frozen=True, omit_defaults=True, gc=False):
     empty: bool = False
     """An empty parameter counts too."""
     of: str = ""
-    """Action whose resources tell what is made."""
+    """Action whose resources name the created ones."""
     types: tuple[str, ...] = ()
     """Resource types in lower case."""
     asked: bool = False
@@ -230,13 +230,13 @@ class ActionType(Struct, frozen=True, gc=False):
     defaults: Mapping[str, tuple[str, ...]] = {}
     """Variable -> what AWS takes where the request does not name it."""
     choices: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, value, `this`, `other` or `only`): what decides whether the type is meant."""
+    """(parameter, value, `this`, `other` or `only`): what decides whether it is the type."""
     other_keys: frozenset[str] = frozenset()
     """Keys by which a request means resources of the type without naming them."""
 
 
 class ActionFacts(Struct, frozen=True, gc=False):
-    """One action with all that tells its resources."""
+    """One action with all that names its resources."""
 
     name: str
     prefix: str
@@ -250,7 +250,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
     told_only: frozenset[str] = frozenset()
     """Keys of a request that the action is not authorized on: the resources that a simulation is about."""
     ids: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, regular expression, ARN) of ids whose type no variable tells."""
+    """(parameter, regular expression, ARN) of ids whose type no variable shows."""
     answered: Mapping[str, str] = {}
     """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
     owners: Mapping[str, str] = {}
@@ -272,7 +272,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=16_384)
 def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
-    """Returns what is known of an action; `of_types` are the resource types meant (lower case), where not all are."""
+    """Returns the facts about an action; `of_types` are the resource types meant (lower case), where not all are."""
     prefix = name.partition(":")[0]
     service = service_facts(prefix.lower())
     known = service.actions.get(name.partition(":")[2].lower())

@@ -82,7 +82,7 @@ def name_property(kind: ResourceKind) -> str:
 
 
 def tag_property(kind: ResourceKind) -> tuple[str, bool]:
-    """Returns the property with the tags of a CloudFormation type, and whether CloudFormation adds tags of its own."""
+    """Returns the property with the tags of a CloudFormation type, and whether CloudFormation adds its own tags."""
     name, _, system = "".join(_cell(kind, "tagged_by")).partition("+")
     return name, bool(system)
 

@@ -1,4 +1,4 @@
-"""Tells whether CloudTrail shows the use of an action: if not, the absence of events proves nothing (promise 4)."""
+"""Finds whether CloudTrail shows the use of an action: if not, the absence of events proves nothing (promise 4)."""
 
 from __future__ import annotations
 

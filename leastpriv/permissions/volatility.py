@@ -28,7 +28,7 @@ class WildcardPart:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an ARN: the variable it fills and where it stands, counted in characters."""
+    """One part of an ARN: the variable it fills and its position, counted in characters."""
 
     variable: str
     start: int
@@ -36,7 +36,7 @@ class Part:
 
 
 MADE = "this role's own runs made it"
-"""Reason of an opening: the id is another one in each run that makes such a thing."""
+"""Reason of an opening: the id is another one in each run that creates such a resource."""
 _HASH = "a content hash"
 _LOOKS = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "a random id"),
@@ -80,7 +80,7 @@ _ODD = re.compile(
 
 
 def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]]:
-    """The resource with its volatile parts open, and what was opened; `made`: the role's own runs make such things."""
+    """The resource with its volatile parts open, and what was opened; `made`: the role's own runs create such ones."""
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
     if not parts:

@@ -201,7 +201,7 @@ def read_other(target: Target, base: str, name: str, label: str) -> bytes:
 
 
 def file_exists(target: Target, base: str, name: str) -> bool:
-    """Whether a file exists beside the policy file: in the commit `base`, or on disk."""
+    """Whether a file exists next to the policy file: in the commit `base`, or on disk."""
     if target.folder is not None or target.repository is None:
         return ((target.folder or Path()) / name).exists()
     return target.repository.read(base, name) is not None

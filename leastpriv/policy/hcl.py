@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.hcl_document import document_node, json_block, normalized, policy_node
+from leastpriv.policy.hcl_document import document_node, normalized, policy_node
 from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, plain_text
 from leastpriv.policy.hcl_module import Definition, Interpreter, ModuleScope, known_value, relocated
 from leastpriv.policy.hcl_references import known_arns
-from leastpriv.policy.hcl_syntax import Attribute, Block, Expression
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, json_block
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
 from leastpriv.policy.syntax_tree import Member, Node, json_value, line_of, position, read_json
 

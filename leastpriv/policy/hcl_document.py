@@ -17,7 +17,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, is_unknown, plain_text
 from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
-from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, read_blocks
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 
 _LISTS = {
@@ -44,28 +44,6 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
     return Node(
         "object", block.start, block.end, members=(*members, Member("Statement", block.start, block.end, listed))
     )
-
-
-_BLOCK_TYPES = ("statement", "condition", "principals", "not_principals", "content")
-
-
-def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
-    """Returns an object of Terraform's JSON as a block."""
-    attributes: dict[str, Attribute] = {}
-    blocks: list[Block] = []
-    for member in node.members:
-        items = member.value.items if member.value.kind == "array" else (member.value,)
-        if member.key in _BLOCK_TYPES:
-            blocks += [json_block(text, item, (member.key,)) for item in items]
-        elif member.key == "dynamic":
-            inner = [each for item in items for each in item.members]
-            blocks += [json_block(text, each.value, ("dynamic", each.key)) for each in inner]
-        else:
-            # JSON is HCL too; blanks keep the offsets.
-            start, end = member.value.start, member.value.end
-            value = read_blocks(" " * (start - 4) + "x = " + text[start:end]).attributes["x"].value
-            attributes[member.key] = Attribute(member.key, member.start, end, value)
-    return Block(labels, node.start, node.end, attributes, tuple(blocks))
 
 
 def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node | None:

@@ -19,7 +19,7 @@ _CLOSING = frozenset("}])")
 
 @dataclass(slots=True)
 class _Line:
-    """One line: what is before `=`, from `=` on, and a comment at its end."""
+    """One line: the part before `=`, from `=` on, and a comment at its end."""
 
     lead: str
     assign: str = ""

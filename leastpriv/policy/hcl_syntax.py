@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from leastpriv.policy.syntax_tree import Node
+
 if TYPE_CHECKING:
     from tree_sitter import Node as TreeNode
     from tree_sitter import Parser
@@ -313,3 +315,25 @@ class _Reader:
         place = inner.children.index(operator)
         sides = (inner.children[:place], inner.children[place + 1 :])
         return self.make("operation", node, operator.type, [self.operand(side, inner) for side in sides if side])
+
+
+_BLOCK_TYPES = ("statement", "condition", "principals", "not_principals", "content")
+
+
+def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
+    """Returns an object of Terraform's JSON as a block."""
+    attributes: dict[str, Attribute] = {}
+    blocks: list[Block] = []
+    for member in node.members:
+        items = member.value.items if member.value.kind == "array" else (member.value,)
+        if member.key in _BLOCK_TYPES:
+            blocks += [json_block(text, item, (member.key,)) for item in items]
+        elif member.key == "dynamic":
+            inner = [each for item in items for each in item.members]
+            blocks += [json_block(text, each.value, ("dynamic", each.key)) for each in inner]
+        else:
+            # JSON is HCL too; blanks keep the offsets.
+            start, end = member.value.start, member.value.end
+            value = read_blocks(" " * (start - 4) + "x = " + text[start:end]).attributes["x"].value
+            attributes[member.key] = Attribute(member.key, member.start, end, value)
+    return Block(labels, node.start, node.end, attributes, tuple(blocks))

@@ -24,7 +24,7 @@ from leastpriv.policy.witness import satisfying, violating
 from leastpriv.proposal.models import Change, Proposal
 
 _ANY_NAME = "leastpriv-any"
-"""Stands for every name that a policy does not mention."""
+"""Represents every name that a policy does not mention."""
 _REGION = "us-east-1"
 _ARN_PARTS = 6
 _PASSED_TO, _POLICY, _BOUNDARY = "iam:passedtoservice", "iam:policyarn", "iam:permissionsboundary"
@@ -64,7 +64,7 @@ class EscalationPath:
     conditions: tuple[Condition, ...] = ()
     """Conditions that an attacker does not choose; empty: none."""
     known: str = ""
-    """What is known of a named target, after its name: `has AdministratorAccess`."""
+    """The facts about a named target, after its name: `has AdministratorAccess`."""
     source: str = ""
 
     @property

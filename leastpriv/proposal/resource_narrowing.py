@@ -367,7 +367,7 @@ def _change(each: _Restriction) -> Change:
 
 
 def _conditions(action: str, usages: Sequence[Usage], statement: Statement) -> tuple[Condition, ...]:
-    """The condition that all uses of an action without events of its own met: `iam:PassedToService`."""
+    """The condition that all uses of an action without own events met: `iam:PassedToService`."""
     shown = [usage.need.permission.conditions for usage in usages]
     keys = {(each.operator, each.key) for conditions in shown for each in conditions}
     if not _has_no_event(action) or len(keys) != 1 or not all(len(conditions) == 1 for conditions in shown):

@@ -131,7 +131,7 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
 
 
 def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
-    """What is unknown about resource types."""
+    """The unknown resource types."""
     if declared.failure:
         yield f"- The needs of resource types are known only in part. {prose(declared.failure)}"
     if declared.untold:

@@ -134,7 +134,7 @@ class NextNames:
         return max(found, key=lambda each: len(each.pattern), default=None)
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
-        """The same pattern, or the same word open, for all that the candidate grants on what it stands for."""
+        """The same pattern, or the same word open, for all that the candidate grants on what it covers."""
         for statement in self._statements():
             for entry in statement.resources:
                 if learned.word:

@@ -57,24 +57,18 @@ def collect_aws_findings(
         home = aws.region or home_region("iam", principal.partition)
         report = tried("access advisor", lambda: read_last_accessed(aws.client("iam", home), principal.arn, soon))
     if access or generation:
-        from leastpriv.evidence.aws_findings.access_analyzer import (
-            read_external_access,
-            read_internal_access,
-            read_unused_access,
-        )
+        from leastpriv.evidence.aws_findings import access_analyzer as findings
 
         for line in costs("findings"):
             _log.info(line)
-        unused = tried(
-            "unused access findings", lambda: read_unused_access(aws.client("accessanalyzer"), principal.arn, soon)
-        )
+        analyzer = partial(aws.client, "accessanalyzer")
+        unused = tried("unused access findings", lambda: findings.read_unused_access(analyzer(), principal.arn, soon))
         if principal.kind == "role":
-            analyzer = partial(aws.client, "accessanalyzer")
             both = tried(
                 "external access findings",
                 lambda: (
-                    read_external_access(analyzer(), principal.arn),
-                    read_internal_access(analyzer(), principal.arn),
+                    findings.read_external_access(analyzer(), principal.arn),
+                    findings.read_internal_access(analyzer(), principal.arn),
                 ),
             )
             outside, inside = both or (None, ())

@@ -47,7 +47,7 @@ class DeclaredResource:
     """Logical id, or address of Terraform."""
     phases: tuple[Phase, ...]
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """JSON values; texts may hold UNKNOWN, and a Reference stands for another resource."""
+    """JSON values; texts may hold UNKNOWN, and a Reference names another resource."""
     name: str = UNKNOWN
     """Pattern of its name."""
     arn: str = ""

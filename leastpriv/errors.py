@@ -5,7 +5,6 @@ LeastprivError              exit 1   the action could not do its job
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
 │       └── NoPolicyError            the file has no policy at the pointer
 ├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
-├── NoCallsError            exit 1   the evidence has no call of the target: the message names the likely slip
 ├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
 └── PullRequestError        exit 1   the branch, commit or pull request could not be written
         └── CreationForbiddenError       the branch exists, the pull request does not (pull_request/github/)
@@ -44,10 +43,6 @@ class PolicyFileError(InputError):
 
 class NoPolicyError(PolicyFileError):
     """The file has no policy at the pointer."""
-
-
-class NoCallsError(LeastprivError):
-    """The evidence has no call of the target; nothing was checked."""
 
 
 class AwsErrorKind(StrEnum):

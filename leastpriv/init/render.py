@@ -27,8 +27,6 @@ from leastpriv.init.reader_role import (
 
 _log = logging.getLogger(__name__)
 
-POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
-"""Pointer to the role's policy in the template."""
 _CLOUDFORMATION_VALUE = re.compile(r"\{(\w+)\}")
 
 

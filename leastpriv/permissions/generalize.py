@@ -88,11 +88,6 @@ class Pattern:
     """Which parts are open, and why; empty where nothing is."""
 
 
-def generalise(resources: Iterable[str]) -> tuple[str, ...]:
-    """Patterns that cover all of `resources`, sorted; a resource with nothing volatile remains as it is."""
-    return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
-
-
 def deletes(action: str) -> bool:
     """Whether an action deletes resources."""
     return _DELETION.match(action) is not None

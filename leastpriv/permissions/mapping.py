@@ -349,15 +349,6 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
     return ()
 
 
-def keys_of_conditions(action: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Keys of a request whose texts, and whose presence alone, show conditions of an action, in lower case."""
-    if action == "iam:CreateServiceLinkedRole":
-        return frozenset({"awsservicename"}), frozenset()
-    if action.startswith("kms:"):
-        return frozenset({"encryptioncontext"}), frozenset(key.lower() for key in _contexts())
-    return frozenset(), frozenset()
-
-
 def _via_service(call: Call) -> tuple[Condition, ...]:
     """`kms:ViaService` of a call that a service forwarded; in China the form of its value is not documented."""
     context = call.parameters.get("encryptionContext")

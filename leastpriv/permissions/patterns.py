@@ -18,7 +18,7 @@ other `${…}` is a policy variable, whose value only the request knows
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import lru_cache
 from itertools import groupby
@@ -103,6 +103,20 @@ def resource_covers(pattern: str, other: str, *, variables: bool = True) -> bool
     and by the same variable, and covers nothing else.
     """
     return _covers(pattern, variables, other, True)
+
+
+def without_covered(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Returns the resource patterns without those that another one covers, in order."""
+    unique = list(dict.fromkeys(patterns))
+    # The text before the first wildcard decides for most pairs.
+    wide = [(each, each.partition("*")[0]) for each in unique if "*" in each]
+
+    def is_covered(pattern: str) -> bool:
+        return any(
+            pattern.startswith(start) and pattern != each and resource_covers(each, pattern) for each, start in wide
+        )
+
+    return tuple(each for each in unique if not is_covered(each))
 
 
 def resource_overlaps(pattern: str, other: str, *, variables: bool = True) -> bool:

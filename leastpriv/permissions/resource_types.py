@@ -244,13 +244,6 @@ def _word(arn: str) -> str:
     return word[1] if word else ""
 
 
-@cache
-def services_of_arns(prefix: str) -> frozenset[str]:
-    """The third fields of the ARNs of a service's resource types; `*` among them where one takes any (AWS Backup)."""
-    fields = (template.split(":")[2] for _, template in _templates(prefix))
-    return frozenset("*" if "$" in field or "*" in field else field for field in fields)
-
-
 def end_of(action: str, kind: str) -> str:
     """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log group, mostly."""
     rules = rules_of(action).types.get(kind)

@@ -39,16 +39,6 @@ class ResourceKind:
     name: str
 
 
-def cloudformation_actions(kind: str, phase: Phase | str) -> tuple[str, ...]:
-    """Returns the actions that the handler of a CloudFormation type declares; empty for an unknown type or phase."""
-    return _cell(ResourceKind(Tool.CLOUDFORMATION, kind), phase)
-
-
-def terraform_actions(kind: str, phase: Phase | str) -> tuple[str, ...]:
-    """Returns the actions that Terraform's AWS provider needs for a type; empty for an unknown type or phase."""
-    return _cell(ResourceKind(Tool.TERRAFORM, kind), phase)
-
-
 def actions_of_phase(kind: ResourceKind, phase: Phase | str) -> tuple[str, ...]:
     """Returns the actions of a phase of a type; empty for an unknown type or phase."""
     return _cell(kind, phase)

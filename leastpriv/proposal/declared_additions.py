@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leastpriv.diff.compare import replay_need
-from leastpriv.evidence.declared.resource_arns import widest
 from leastpriv.models import Basis, ChangeKind, Condition, Need
-from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
@@ -47,7 +46,7 @@ def declared_additions(
         Change(
             kind=ChangeKind.ADD,
             action=action,
-            resources=widest(need.permission.resource for need in found),
+            resources=without_covered(need.permission.resource for need in found),
             used=(action,),
             basis=Basis.DECLARED,
             security=sensitivity(action),

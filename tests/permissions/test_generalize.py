@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import pytest
@@ -17,7 +17,6 @@ from leastpriv.permissions.generalize import (
     NamePattern,
     ObservedResource,
     families_of,
-    generalise,
     generated_families,
     patterns_of,
 )
@@ -31,6 +30,10 @@ UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
 UPPER = string.ascii_uppercase + string.digits
 LOWER = string.ascii_lowercase + string.digits
 HERE = "eu-west-1:111122223333"
+
+
+def generalise(resources: Iterable[str]) -> tuple[str, ...]:
+    return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
 
 
 @pytest.mark.parametrize(

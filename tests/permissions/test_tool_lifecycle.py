@@ -11,29 +11,31 @@ from leastpriv.permissions.tool_lifecycle import (
     ResourceKind,
     Tool,
     actions_of_phase,
-    cloudformation_actions,
     is_known,
     making_actions,
     tag_actions,
-    terraform_actions,
     types_made_by,
 )
 
 QUEUE = ResourceKind(Tool.CLOUDFORMATION, "AWS::SQS::Queue")
+FUNCTION = ResourceKind(Tool.TERRAFORM, "aws_lambda_function")
 
 
 def test_a_queue_of_cloudformation_needs_its_actions_by_phase() -> None:
-    assert "sqs:CreateQueue" in cloudformation_actions("AWS::SQS::Queue", Phase.CREATE)
-    assert "sqs:SetQueueAttributes" in cloudformation_actions("AWS::SQS::Queue", "update")
-    assert "sqs:CreateQueue" not in cloudformation_actions("AWS::SQS::Queue", "delete")
-    assert cloudformation_actions("AWS::SQS::Queue", "delete") == ("sqs:DeleteQueue", "sqs:GetQueueAttributes")
+    assert "sqs:CreateQueue" in actions_of_phase(QUEUE, Phase.CREATE)
+    assert "sqs:SetQueueAttributes" in actions_of_phase(QUEUE, "update")
+    assert "sqs:CreateQueue" not in actions_of_phase(QUEUE, "delete")
+    assert actions_of_phase(QUEUE, "delete") == ("sqs:DeleteQueue", "sqs:GetQueueAttributes")
 
 
 def test_a_function_of_terraform_passes_a_role_and_reads_its_versions() -> None:
-    created = terraform_actions("aws_lambda_function", "create")
+    created = actions_of_phase(FUNCTION, "create")
     assert {"lambda:CreateFunction", "iam:PassRole", "lambda:GetFunction"} <= set(created)
-    assert "lambda:DeleteFunction" in terraform_actions("aws_lambda_function", "delete")
-    assert terraform_actions("aws_sqs_queue", "delete") == ("sqs:DeleteQueue", "sqs:GetQueueAttributes")
+    assert "lambda:DeleteFunction" in actions_of_phase(FUNCTION, "delete")
+    assert actions_of_phase(ResourceKind(Tool.TERRAFORM, "aws_sqs_queue"), "delete") == (
+        "sqs:DeleteQueue",
+        "sqs:GetQueueAttributes",
+    )
 
 
 def test_a_role_of_terraform_is_tagged_by_no_action_of_another_resource() -> None:
@@ -63,8 +65,8 @@ def test_an_action_that_makes_nothing_names_no_type(action: str) -> None:
 
 def test_an_unknown_type_has_no_actions() -> None:
     assert not is_known(ResourceKind(Tool.CLOUDFORMATION, "Custom::Thing"))
-    assert cloudformation_actions("Custom::Thing", "create") == ()
-    assert cloudformation_actions("AWS::SQS::Queue", "makes-nothing") == ()
+    assert actions_of_phase(ResourceKind(Tool.CLOUDFORMATION, "Custom::Thing"), "create") == ()
+    assert actions_of_phase(QUEUE, "makes-nothing") == ()
     assert making_actions(QUEUE) == ("sqs:CreateQueue",)
 
 

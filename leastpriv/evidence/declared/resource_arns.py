@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
 from leastpriv.permissions.service_facts import ResourceType
 from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions
@@ -58,7 +58,7 @@ class Arns:
         # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
         whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
         is_named = has_name(resource) or not any(own_variables(kind.arn) for kind in needed if kind.name in own)
-        return widest(whole), is_named and bool(mine or named)
+        return without_covered(whole), is_named and bool(mine or named)
 
     def _of_no_required_type(
         self, action: str, kinds: Sequence[ResourceType], resource: DeclaredResource
@@ -66,11 +66,11 @@ class Arns:
         """The ARNs of an action whose types are alternatives: those that the properties name, else of its own name."""
         alike = [kind for kind in kinds if _is_named_like(kind, resource.kind)]
         if alike:
-            return widest(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
+            return without_covered(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
         found = [arn + end_of(action, kind.name) for kind in kinds for arn in self._named(action, kind, resource)]
         if found:
-            return widest(_without_alternatives(found, resource)), True
-        return widest(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
+            return without_covered(_without_alternatives(found, resource)), True
+        return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
 
     def own_arn(self, resource: DeclaredResource) -> str:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
@@ -257,15 +257,3 @@ def _without_alternatives(arns: Sequence[str], resource: DeclaredResource) -> li
     tail = resource.name.count(UNKNOWN)
     whole = [arn for arn in arns if arn.split(":", 5)[-1].removesuffix(":*").count(UNKNOWN) <= tail]
     return whole or list(arns)
-
-
-def widest(arns: Iterable[str]) -> tuple[str, ...]:
-    """Returns the ARNs without those that another covers, in order."""
-    unique = list(dict.fromkeys(arns))
-    # What stands before its first wildcard decides for most pairs.
-    patterns = [(each, each.partition(UNKNOWN)[0]) for each in unique if UNKNOWN in each]
-
-    def is_covered(arn: str) -> bool:
-        return any(arn.startswith(start) and arn != wide and resource_covers(wide, arn) for wide, start in patterns)
-
-    return tuple(each for each in unique if not is_covered(each))

@@ -26,6 +26,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.aws.session import AwsSession
     from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+    from leastpriv.evidence.missing_calls import damaged_files
     from leastpriv.evidence.read_sources import ReadHooks, read_by_principal
     from leastpriv.pipeline.sources import (
         DEFAULT_DAYS,
@@ -66,18 +67,23 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
     failed = True
+    gaps: list[Gap] = []
     for name, evidence in found:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
         if target and not evidence.counts.calls:
             console.error(_missing_calls(target, sources, chosen, evidence.gaps))
             failed = True
         failed = failed and not evidence.counts.calls
+        gaps += evidence.gaps
     rows += [gap_row(gap) for gap in shared_gaps]
     print_rows(stdout, rows, permission_table, options.format)
     if failed and options.all_roles:
         gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
         console.error(f"No call of any role or user was read.{gap}")
-    return int(failed)
+    damaged = "" if failed else damaged_files([source.statistics for source in sources], [*shared_gaps, *gaps])
+    if damaged:
+        console.error(damaged)
+    return int(failed or bool(damaged))
 
 
 def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]) -> str:
@@ -99,6 +105,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED
     from leastpriv.config.settings import from_options
+    from leastpriv.config.validators import check_spelling
     from leastpriv.pipeline.collect_evidence import read_target
     from leastpriv.pipeline.context import Target
     from leastpriv.pipeline.propose import make_proposal
@@ -108,6 +115,8 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
     asked: list[str] = options.actions
+    for action in asked:
+        check_spelling(action, "ACTION is")
     if not (options.role_arn or options.trails or options.policy_file):
         as_json = options.format == "json"
         print_text(stdout, json_lines(known_rows(asked)) if as_json else explain_without_evidence(asked))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os.path import normpath
 from pathlib import Path
 
 from leastpriv.aws.arns import Window
@@ -235,7 +236,7 @@ def parse_settings(given: GivenInputs) -> Settings:
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
-        also_attached=files(values, labels, "also-attached"),
+        also_attached=_also_attached(values, text, labels),
         mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
         trails=trails(values.get("trails", ()), labels["trails"], optional=has_other_evidence),
         window=window(given.start, given.end),
@@ -271,6 +272,18 @@ def parse_settings(given: GivenInputs) -> Settings:
             _one_of(text, labels, "declared-phases", [each.value for each in DeclaredPhases])
         ),
     )
+
+
+def _also_attached(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> tuple[str, ...]:
+    found, own = files(values, labels, "also-attached"), Location.of(text["policy-file"])
+    for name in found:
+        other = Location.of(name)
+        if (normpath(other.path), other.pointer) == (normpath(own.path), own.pointer):
+            raise InputError(
+                f"{labels['also-attached']} holds {name!r}, the file of {labels['policy-file']}: name the role's other "
+                "policies only."
+            )
+    return found
 
 
 def _athena_table(name: str, label: str) -> str:

@@ -96,10 +96,19 @@ def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) 
     for pattern in found:
         if ":" not in pattern and pattern != "*":
             raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
-        meant = _action_meant(pattern)
-        if meant:
-            raise InputError(f"{labels[name]} holds {pattern!r}, which is no action (did you mean {meant}?).")
+        check_spelling(pattern, f"{labels[name]} holds")
     return found
+
+
+def check_spelling(pattern: str, label: str) -> None:
+    """Checks a name or pattern of actions for slips.
+
+    Raises:
+        InputError: the name of the action or of its service is a slip for one that the catalogue has.
+    """
+    meant = _action_meant(pattern)
+    if meant:
+        raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
 
 
 def _action_meant(pattern: str) -> str:
@@ -111,22 +120,47 @@ def _action_meant(pattern: str) -> str:
         return ""
     services = catalog.services()
     if prefix.lower() not in services:
-        service = _letters_meant(prefix.lower(), services)
+        service = (
+            letters_meant(prefix.lower(), services)
+            or _letter_replaced(prefix.lower(), services)
+            or _letter_added(prefix.lower(), services)
+        )
         return f"{service}:{name}" if service else ""
     if not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
         return ""
     known = {action.partition(":")[2].lower(): action for action in catalog.actions(prefix.lower())}
-    return known.get(_letters_meant(name.lower(), known), "")
+    return known.get(letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), "")
 
 
-def _letters_meant(text: str, known: Collection[str]) -> str:
-    """Returns the known name of which letters are swapped or one is missing."""
+def letters_meant(text: str, known: Collection[str]) -> str:
+    """Returns the known name of which letters are swapped, one is missing or one is doubled; empty without one."""
     if text in known:
         return ""
     letters = sorted(text)
     swapped = (each for each in known if len(each) == len(text) and sorted(each) == letters)
     shorter = (each for each in known if text in {each[:at] + each[at + 1 :] for at in range(len(each))})
-    return next(swapped, "") or next(shorter, "")
+    doubled = (text[:at] + text[at + 1 :] for at in range(1, len(text)) if text[at] == text[at - 1])
+    return next(swapped, "") or next(shorter, "") or next((each for each in doubled if each in known), "")
+
+
+def _letter_replaced(text: str, known: Collection[str]) -> str:
+    """Returns the known name with another letter at one place; short acronyms and versions are often that similar."""
+    for each in known if len(text) > _SHORT else ():
+        if len(each) == len(text):
+            differing = [pair for pair in zip(each, text, strict=True) if pair[0] != pair[1]]
+            if len(differing) == 1 and "".join(differing[0]).isalpha():
+                return each
+    return ""
+
+
+def _letter_added(text: str, known: Collection[str]) -> str:
+    """Returns the known name without one letter of the text; names of actions often differ by a last `s`."""
+    shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
+    return next((each for each in shorter if each in known and len(each) > _SHORT), "")
+
+
+_SHORT = 4
+"""Letters of a name so short that a name of one other letter may be another service."""
 
 
 def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -141,7 +175,7 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
     for region in found:
         if not _REGION.fullmatch(region):
             raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
-        meant = _letters_meant(region, tracked_regions())
+        meant = letters_meant(region, tracked_regions())
         if meant:
             raise InputError(
                 f"{labels['aws-regions']} holds {region!r}, which is no region (did you mean {meant}?): "

@@ -28,6 +28,20 @@ def missing_calls(principal: Principal, statistics: Sequence[ReadStatistics], ga
     return f"No calls by {_name(principal.arn)}. {_slip(principal, whole, gaps)}"
 
 
+def damaged_files(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
+    """Returns a sentence where every file that was read is damaged, whatever its intact part shows; else nothing.
+
+    Args:
+        statistics: what was read of each source.
+        gaps: the gaps of the evidence.
+    """
+    damaged = sum(each.damaged_files for each in statistics)
+    if not damaged or any(each.damaged_files + each.foreign_files < max(each.files, 1) for each in statistics):
+        return ""
+    first = next((gap.detail for gap in gaps if gap.kind in _UNREAD), "")
+    return f"Every file that was read is damaged ({damaged:,}): {first}."
+
+
 def _slip(principal: Principal, read: ReadStatistics, gaps: Sequence[Gap]) -> str:
     unread = [gap for gap in gaps if gap.kind in _UNREAD]
     if not read.records and unread:

@@ -21,6 +21,7 @@ from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.gaps import with_coverage
+from leastpriv.evidence.missing_calls import damaged_files, missing_calls
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
@@ -48,6 +49,8 @@ class TargetEvidence:
     records: int
     missing_calls: str = ""
     """Why there is no call, in sentences; empty where there are calls."""
+    damaged: str = ""
+    """A sentence where every file is damaged."""
 
 
 def read_target(run: RunContext, target: Target) -> TargetEvidence:
@@ -104,11 +107,9 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         principal = None if evidence.counts.calls or not sources else principal_of(name)
         missing = ""
         if principal:
-            # Imported here: only a run without calls looks for the likely slip.
-            from leastpriv.evidence.missing_calls import missing_calls
-
             missing = missing_calls(principal, statistics, evidence.gaps)
-        return TargetEvidence(with_coverage(evidence, coverage), files, records, missing)
+        damaged = damaged_files(statistics, evidence.gaps)
+        return TargetEvidence(with_coverage(evidence, coverage), files, records, missing, damaged)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import count, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Mode, Settings
+from leastpriv.config.validators import letters_meant
 from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, PolicyFileError
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
@@ -71,6 +73,34 @@ def committed_policy(target: Target, base: str) -> Document | None:
             "Set mode: report, which shows what to copy."
         )
     return document
+
+
+def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
+    """Checks the name of a policy file that does not exist; `others` are files of other inputs and targets.
+
+    Raises:
+        InputError: its name is a slip for that of a policy in the same folder.
+    """
+    path, repository, used = target.policy_path, target.base_repository, {Path(name).as_posix() for name in others}
+    parent = PurePosixPath(path).parent
+    root = target.folder or Path()
+    if repository:
+        names = repository.paths(base, "" if parent == PurePosixPath() else str(parent))
+    else:
+        folder = root / parent
+        names = [(parent / each.name).as_posix() for each in folder.iterdir()] if folder.is_dir() else []
+    beside = {
+        PurePosixPath(name).name.lower(): name
+        for name in names
+        if PurePosixPath(name).parent == parent and name not in used
+    }
+    meant = beside.get(letters_meant(PurePosixPath(path).name.lower(), beside), "")
+    raw = (repository.read(base, meant) if repository else _read_file(root / meant, "policy-file")) if meant else None
+    if raw is not None and holds_policy(raw, meant, target.settings.principal):
+        raise InputError(
+            f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To draft a policy in a "
+            "file of such a name, commit the file with an empty list as Statement first."
+        )
 
 
 def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:

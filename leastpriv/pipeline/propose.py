@@ -13,6 +13,7 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
+from leastpriv.permissions import catalog
 from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, with_declared_needs
 from leastpriv.pipeline.collect_evidence import (
     RunEvidence,
@@ -28,6 +29,7 @@ from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.load_policies import (
     AttachedPolicies,
     attached_policies,
+    check_file_name,
     committed_policy,
     file_exists,
     free_names,
@@ -36,10 +38,12 @@ from leastpriv.pipeline.load_policies import (
 )
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
+from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import boundary_for
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
-from leastpriv.proposal.models import History, ProposalInputs
+from leastpriv.proposal.guards.people_and_history import break_glass_runs
+from leastpriv.proposal.models import History, Options, ProposalInputs
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
@@ -83,14 +87,28 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
     return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *_missing(results)), first)
 
 
-def _mistyped_actions(context: ReportContext) -> list[str]:
-    """Returns a sentence for each action of the policy that the catalogue lacks and that is like one that it has."""
+def _likely_slips(context: ReportContext, options: Options) -> list[str]:
+    """Returns a sentence for each action or pattern that means nothing and is probably mistyped."""
     unknown = [held for held in context.proposal.held_back if held.guard_result.guard == "unknown-action"]
-    return [
+    actions = [
         f"{context.policy_file} names {held.action}: {held.guard_result.reason}."
         for held in unknown
         if "did you mean" in held.guard_result.reason
     ]
+    runs = context.evidence.runs
+    sessions = [
+        f"break-glass names {pattern!r}, and no session of this evidence matches it."
+        for pattern in options.break_glass
+        if runs and not break_glass_runs(runs, [pattern])
+    ]
+    services = [
+        f"{name} names {pattern!r}, and the catalogue {catalog.version()} has no service {pattern.partition(':')[0]}."
+        for name, patterns in (("keep", options.keep), ("never-add", options.never_add))
+        for pattern in patterns
+        if {"*", "?"}.isdisjoint(pattern.partition(":")[0])
+        and pattern.partition(":")[0].lower() not in catalog.services()
+    ]
+    return [*actions, *services, *sessions]
 
 
 def _missing(results: Sequence[TargetResult]) -> list[str]:
@@ -145,7 +163,7 @@ def make_proposal(
     context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
-    for sentence in _mistyped_actions(context):
+    for sentence in _likely_slips(context, settings.options):
         _log.warning(sentence)
     return PullRequestContent(context, name, body(context, len(controls_section(changes))), base, changes, earlier)
 
@@ -155,6 +173,8 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     settings = target.settings
     declarations = declarations_of(target)
     committed = committed_policy(target, base)
+    if committed is None and target in run.targets:
+        check_file_name(target, base, _other_files(run, target))
     if committed and declarations and not (settings.names_evidence or target.only_plans):
         raise InputError(
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
@@ -166,6 +186,12 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
     evidence = with_declarations(with_declared_needs(evidence, run.aws, settings.principal), declarations, target)
     return _Inputs(committed, others, found, evidence)
+
+
+def _other_files(run: RunContext, target: Target) -> list[str]:
+    """Returns the files that inputs and other targets name."""
+    named = (*target.settings.attached_files, target.settings.trust_policy, target.settings.boundary_file)
+    return [*(Location.of(name).path for name in named if name), *(each.policy_path for each in run.targets)]
 
 
 def _report_context(target: Target, inputs: _Inputs, difference: Difference, history: History) -> ReportContext:
@@ -190,7 +216,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         replaced=inputs.others.replaced,
         files=inputs.found.files,
         records=inputs.found.records,
-        missing_calls="" if evidence.usages else inputs.found.missing_calls,
+        missing_calls=("" if evidence.usages else inputs.found.missing_calls) or inputs.found.damaged,
         history=history,
         attached_documents=tuple(attached),
         live=inputs.others.live,

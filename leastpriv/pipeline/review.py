@@ -111,7 +111,7 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
         attached=named,
         records=reading.records,
         run_url=run.run_url,
-        missing_calls="" if evidence.usages else reading.missing_calls,
+        missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
         fails_without_calls=settings.fails_without_calls,
         preflight=preflight(change, head.documents, evidence, settings.options) if change else None,
         declares=change is not None,

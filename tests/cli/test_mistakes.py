@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.fakes.command import leastpriv as run
 from tests.fakes.deploys import FIRST, POLICY, ROLE, UPDATE, record, usual_deploys, write_trail
 
 TYPO = ROLE.replace("ci-deploy", "ci-depoy")
+COMMITTER = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
 OTHER_ACCOUNT = ROLE.replace("111122223333", "444455556666")
 
 
@@ -206,6 +208,11 @@ def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(tra
         ("--never-add", "iam:PasRole", "iam:PassRole"),
         ("--never-add", "lamda:*", "lambda:*"),
         ("--keep", "ec2:DescribeInstance", "ec2:DescribeInstances"),
+        ("--keep", "s33:*", "s3:*"),
+        ("--keep", "lambada:*", "lambda:*"),
+        ("--keep", "dynomodb:*", "dynamodb:*"),
+        ("--never-add", "s3:GetObjekt", "s3:GetObject"),
+        ("--never-add", "s3:GetObjectt", "s3:GetObject"),
     ],
 )
 def test_a_mistyped_action_of_an_input_ends_with_2(trail: str, policy: str, option: str, text: str, meant: str) -> None:
@@ -218,6 +225,90 @@ def test_a_mistyped_action_of_an_input_ends_with_2(trail: str, policy: str, opti
 def test_an_action_newer_than_the_catalogue_may_be_kept(trail: str, policy: str, text: str) -> None:
     told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text)
     assert told.code == 0
+
+
+@pytest.mark.parametrize("option", ["--keep", "--never-add"])
+def test_a_service_that_the_catalogue_lacks_is_named(trail: str, policy: str, option: str) -> None:
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, "frobnicate:*")
+    assert told.code == 0
+    assert f"{option[2:]} names 'frobnicate:*', and the catalogue" in told.err
+    assert "has no service frobnicate." in told.err
+
+
+@pytest.mark.parametrize(("pattern", "is_named"), [("emergncy-*", True), ("1765000000?", False)])
+def test_a_break_glass_pattern_without_a_session_is_named(
+    trail: str, policy: str, pattern: str, is_named: bool
+) -> None:
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--break-glass", pattern
+    )
+    assert told.code == 0
+    assert (f"break-glass names {pattern!r}, and no session of this evidence matches it." in told.err) == is_named
+
+
+@pytest.mark.parametrize(
+    ("action", "meant"),
+    [("s3:GetObjcet", "s3:GetObject"), ("dynamdob:GetItem", "dynamodb:GetItem"), ("s3:PutObjet*", "")],
+)
+@pytest.mark.parametrize("with_evidence", [False, True])
+def test_a_mistyped_action_is_not_explained(trail: str, action: str, meant: str, with_evidence: bool) -> None:
+    told = leastpriv("explain", action, *(("--role-arn", ROLE, "--trails", trail) if with_evidence else ()))
+    assert told.code == 2
+    assert (f"did you mean {meant}?" if meant else "no action of that pattern") in told.err
+
+
+@pytest.mark.parametrize("name", ["{policy}", "{folder}/./{file}"])
+def test_the_policy_file_is_no_other_attached_policy(trail: str, policy: str, name: str) -> None:
+    path = Path(policy)
+    attached = name.format(policy=policy, folder=path.parent, file=path.name)
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--also-attached", attached
+    )
+    assert told.code == 2
+    assert "the file of --policy-file" in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "is_slip"),
+    [
+        ("ci-deplyo.json", True),
+        ("ci-deply.json", True),
+        ("ci-deployy.json", True),
+        ("CI-DEPLYO.json", True),
+        ("ci-destroy.json", False),
+        ("ci-deploy-2.json", False),
+        ("package-lokc.json", False),
+    ],
+)
+@pytest.mark.parametrize("mode", ["report", "pull-request"])
+def test_a_missing_policy_file_named_nearly_as_a_policy_is_a_slip(
+    trail: str, name: str, is_slip: bool, mode: str, tmp_path: Path
+) -> None:
+    """`package-lock.json` is no policy."""
+    (tmp_path / "iam").mkdir()
+    (tmp_path / "iam" / "ci-deploy.json").write_text(json.dumps(POLICY))
+    (tmp_path / "iam" / "package-lock.json").write_text("{}")
+    if mode == "pull-request":
+        for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*COMMITTER, "commit", "-q", "-m", "Begin"]):
+            subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", tmp_path / "iam" / name, "--trails", trail, "--mode", mode
+    )
+    assert told.code == (2 if is_slip else 0), told.err
+    assert ("(did you mean " in told.err and "ci-deploy.json?)" in told.err) == is_slip
+
+
+@pytest.mark.parametrize("command", ["propose", "permissions", "explain"])
+def test_a_trail_whose_files_are_all_cut_off_fails(trail: str, policy: str, command: str, tmp_path: Path) -> None:
+    for file in Path(trail).rglob("*.gz"):
+        whole = file.read_bytes()
+        (tmp_path / file.name).write_bytes(whole[: len(whole) * 2 // 3])
+    more = {"propose": ("--policy-file", policy), "permissions": (), "explain": ("sqs:CreateQueue",)}[command]
+    told = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path)
+    assert told.code == 1
+    assert "Every file that was read is damaged (" in told.err
+    both = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path, "--trails", trail)
+    assert both.code == 0
 
 
 def test_callers_that_are_services_are_no_roles_of_the_trail(tmp_path: Path, policy: str) -> None:

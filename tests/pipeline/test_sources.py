@@ -132,7 +132,7 @@ def history_of(fake: FakeHistory, *regions: str) -> Evidence:
     settings = from_options(options)
     sources = open_sources(settings, [], AwsSession(fake.environment(), NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
-    return replace(evidence, regions=tuple(sorted(sources[0].statistics.spans)))
+    return replace(evidence, regions=tuple(sorted(sources[0].statistics.days)))
 
 
 def in_several_regions(fake: FakeHistory) -> None:

@@ -224,11 +224,8 @@ def _written(reading: FileResult) -> Mapping[str, Any]:
         "counts": {name: getattr(statistics, name) for name in _COUNTS},
         "skipped": dict(statistics.skipped),
         "callers": dict(statistics.callers),
-        "kinds": dict(statistics.kinds),
         "regions": sorted(statistics.regions),
-        "sources": sorted(statistics.sources),
         "events": sorted(statistics.events),
-        "spans": statistics.spans,
         "days": {region: sorted(days) for region, days in statistics.days.items()},
         "logged": [[*key, sorted(days)] for key, days in statistics.logged.items()],
         "data": [[*stream, f"{days:x}"] for stream, days in statistics.data.items()],
@@ -280,11 +277,8 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
         duplicates=int(kept["counts"]["duplicates"]),
         skipped=_counted(kept["skipped"]),
         callers=_counted(kept["callers"]),
-        kinds=_counted(kept["kinds"]),
         regions=set(map(str, kept["regions"])),
-        sources=set(map(str, kept["sources"])),
         events=set(map(str, kept["events"])),
-        spans=_spans(kept["spans"]),
         days={str(region): set(map(int, days)) for region, days in kept["days"].items()},
         logged={(str(region), str(kind)): set(map(int, days)) for region, kind, days in kept["logged"]},
         data={
@@ -309,10 +303,6 @@ def _item(kept: Any) -> Call | Gap:
 
 def _counted(kept: Mapping[str, Any]) -> Counter[str]:
     return Counter({str(name): int(number) for name, number in kept.items()})
-
-
-def _spans(kept: Mapping[str, Any]) -> dict[str, tuple[datetime, datetime]]:
-    return {str(name): (_moment(first), _moment(last)) for name, (first, last) in kept.items()}
 
 
 def _moment(text: str) -> datetime:

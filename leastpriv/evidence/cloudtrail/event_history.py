@@ -37,7 +37,6 @@ from leastpriv.evidence.cloudtrail.record import (
     is_login,
     login_of,
     parse_record,
-    read_only,
     region_of,
 )
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
@@ -308,16 +307,11 @@ class EventHistory:
             return
         statistics = self.statistics
         statistics.records += 1
-        reads = read_only(record)
-        if reads is not None:
-            statistics.kinds[f"management-{'read' if reads else 'write'}"] += 1
-        statistics.sources.add(str(record.get("eventSource") or ""))
         region, time = region_of(record), event_time(record)
         if region:
             statistics.regions.add(region)
         if time:
-            statistics.first = min(statistics.first or time, time)
-            statistics.last = max(statistics.last or time, time)
+            statistics.note_times(time, time)
 
     def _cover(self, window: Window, failed: set[str]) -> None:
         """A region that was read completely is covered from start to end: a missing call did not happen."""

@@ -58,16 +58,10 @@ class ReadStatistics:
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
     callers: Counter[str] = field(default_factory=Counter)
     """Number of calls of other callers, by ARN without the session."""
-    kinds: Counter[str] = field(default_factory=Counter)
-    """All records by kind: `management-read`, `management-write`, `data-read`, `data-write`."""
     regions: set[str] = field(default_factory=set)
     """Regions of files and of all records: the evidence covers them."""
-    sources: set[str] = field(default_factory=set)
-    """Event sources of all records."""
     events: set[str] = field(default_factory=set)
     """Management events of any principal, as event source and name: `sqs.amazonaws.com:CreateQueue`."""
-    spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    """Times of the first and last record of any principal, by region."""
     days: dict[str, set[int]] = field(default_factory=dict)
     """Region -> days (`date.toordinal`) with a record of any principal."""
     logged: dict[tuple[str, str], set[int]] = field(default_factory=dict)
@@ -86,13 +80,16 @@ class ReadStatistics:
     newest: datetime | None = None
     """Time of the targets' newest call, duplicates included."""
 
+    def note_times(self, first: datetime, last: datetime) -> None:
+        """Adds the times of the first and last of some records."""
+        self.first, self.last = min(self.first or first, first), max(self.last or last, last)
+
     def note_call(self, time: datetime) -> None:
         """Adds the time of a target's call."""
         self.newest = max(self.newest or time, time)
 
     def cover(self, region: str, first: datetime, last: datetime) -> None:
         """Counts a region as read completely in a period: all kinds of management events on every day."""
-        _extend_span(self.spans, region, first, last)
         days = set(range(first.toordinal(), last.toordinal() + 1))
         _add_days(self.days, region, days)
         for kind in LOGGED_KINDS:
@@ -111,21 +108,16 @@ class ReadStatistics:
         for name, count in other.callers.items():
             if name in self.callers or len(self.callers) < _DISTINCT:
                 self.callers[name] += count
-        self.kinds.update(other.kinds)
         for region in other.regions:
             add_name(self.regions, region)
-        for source in other.sources:
-            add_name(self.sources, source)
         _add_events(self.events, other.events)
-        for region, (first, last) in other.spans.items():
-            _extend_span(self.spans, region, first, last)
         for region, days in other.days.items():
             _add_days(self.days, region, days)
         for key, days in other.logged.items():
             _add_days(self.logged, key, days)
         _add_streams(self.data, other.data)
-        self.first = min(filter(None, (self.first, other.first)), default=None)
-        self.last = max(filter(None, (self.last, other.last)), default=None)
+        if other.first and other.last:
+            self.note_times(other.first, other.last)
 
 
 @dataclass(slots=True)
@@ -145,9 +137,6 @@ class CoverageCounter:
     """The records say that they are management events; old ones do not say what they are."""
     names: set[str] = field(default_factory=set)
     """Event names of the records."""
-    count: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
     days: set[int] = field(default_factory=set)
     streams: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     """Event name and prefix of data events -> their days."""
@@ -162,24 +151,9 @@ class CoverageCounter:
         source = str(record.get("eventSource") or "")
         return cls(True, region_of(record), source, data, kind, is_management_event(record))
 
-    def note(self, time: datetime | None, name: str = "", times: int = 1) -> None:
-        """Counts one or more records with an event name; a record may lack its time."""
-        self.count += times
-        self.names.add(name)
-        if time:
-            self.days.add(time.toordinal())
-            if self.first is None or self.last is None:
-                self.first = self.last = time
-            elif time < self.first:
-                self.first = time
-            elif time > self.last:
-                self.last = time
-
-    def note_folders(self, time: datetime | None, name: str, folders: Iterable[str]) -> None:
+    def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
         """Counts the folders of a data event's resources: event selectors may name a prefix."""
-        if time is None:
-            return
-        day, streams = time.toordinal(), self.streams
+        streams = self.streams
         for folder in folders:
             key = (name, folder)
             known = streams.get(key)
@@ -190,27 +164,18 @@ class CoverageCounter:
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
-        first, last = self.first, self.last
-        if first and last:
-            statistics.first = min(statistics.first or first, first)
-            statistics.last = max(statistics.last or last, last)
         if self.own:
             self._pour(statistics)
-        self.count, self.first, self.last = 0, None, None
         for each in (self.names, self.days, self.streams):
             each.clear()
 
     def _pour(self, statistics: ReadStatistics) -> None:
         add_name(statistics.regions, self.region)
-        add_name(statistics.sources, self.source)
-        if self.kind:
-            statistics.kinds[self.kind] += self.count
         if self.management:
             _add_events(statistics.events, (f"{self.source}:{name}" for name in self.names if name))
-        if not (self.first and self.last):
+        if not self.days:
             return
         if self.region in statistics.regions:
-            _extend_span(statistics.spans, self.region, self.first, self.last)
             _add_days(statistics.days, self.region, self.days)
             for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
                 _add_days(statistics.logged, (self.region, name), self.days)
@@ -263,13 +228,16 @@ def count_coverage(
     record: Mapping[str, object],
     time: datetime | None,
     principals: Principals,
-    times: int = 1,
 ) -> None:
-    """Counts the coverage of one or more equal records of any principal."""
+    """Counts the coverage of one record of any principal; it may lack its time."""
     found, name = CoverageCounter.of(record, principals), str(record.get("eventName") or "")
-    found.note(time, name, times)
-    if found.data and found.own:
-        found.note_folders(time, name, map(folder_of, resources_of(record.get("resources"))))
+    found.names.add(name)
+    if time:
+        statistics.note_times(time, time)
+        day = time.toordinal()
+        found.days.add(day)
+        if found.data and found.own:
+            found.note_folders(day, name, map(folder_of, resources_of(record.get("resources"))))
     found.add_to(statistics)
 
 
@@ -290,14 +258,14 @@ class RecordGroup:
 def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Principals) -> None:
     """Counts the coverage of a group of records."""
     found = CoverageCounter.of(group.record, principals)
-    found.note(group.times[0] if group.times else None, times=group.number)
     for time in group.times:
-        found.note(time, times=0)
+        statistics.note_times(time, time)
+        found.days.add(time.toordinal())
     found.days.update(day.toordinal() for day in group.days)
     found.names.update(group.names)
     if found.data and found.own:
         for day, name, folder in group.streams:
-            found.note_folders(day, name, (folder,))
+            found.note_folders(day.toordinal(), name, (folder,))
     found.add_to(statistics)
 
 
@@ -310,11 +278,6 @@ def add_name(names: set[str], name: str) -> None:
 def _add_events(events: set[str], others: Iterable[str]) -> None:
     if len(events) < _MOST_EVENTS:
         events.update(others)
-
-
-def _extend_span(spans: dict[str, tuple[datetime, datetime]], region: str, first: datetime, last: datetime) -> None:
-    known = spans.get(region, (first, last))
-    spans[region] = (min(known[0], first), max(known[1], last))
 
 
 _K = TypeVar("_K")

@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.caller import caller_arn
@@ -29,8 +29,6 @@ from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.models import Call, Gap, GapKind, Scope
-
-_K = TypeVar("_K")
 
 
 class Unseekable(io.RawIOBase):
@@ -123,16 +121,11 @@ class SimpleReader:
             return
         region, source = region_of(record), str(record.get("eventSource") or "")
         statistics.regions.update((region,) if region else ())
-        statistics.sources.update((source,) if source else ())
         name = record.get("eventName")
         if is_management_event(record) and name:
             statistics.events.add(f"{source}:{name}")
         data, reads = is_data_event(record), read_only(record)
         kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
-        if reads is not None:
-            statistics.kinds[kind] += 1
-        if time and region:
-            _stretch(statistics.spans, region, time)
         if time and region:
             statistics.days.setdefault(region, set()).add(time.toordinal())
             for name in () if data else {source, kind if reads is not None else ""} & LOGGED_KINDS:
@@ -141,8 +134,3 @@ class SimpleReader:
             told = kind.removeprefix("data-") if reads is not None else ""
             stream = DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn))
             statistics.data[stream] = statistics.data.get(stream, 0) | mask_of([time.toordinal()])
-
-
-def _stretch(spans: dict[_K, tuple[datetime, datetime]], name: _K, time: datetime) -> None:
-    first, last = spans.get(name, (time, time))
-    spans[name] = (min(first, time), max(last, time))

@@ -156,10 +156,10 @@ def test_a_cache_folder_that_cannot_be_created_is_bad_input(s3: FakeS3, tmp_path
 
 ODD: dict[str, Callable[[Any], Any]] = {
     "another shape": lambda _: [],
-    "spans as a list": lambda kept: {**kept, "spans": [1]},
+    "days as a list": lambda kept: {**kept, "days": [1]},
     "skipped as a list": lambda kept: {**kept, "skipped": [["a"]]},
     "a number as text": lambda kept: {**kept, "counts": {**kept["counts"], "records": "x"}},
-    "kinds that are no numbers": lambda kept: {**kept, "kinds": {"management-read": "many"}},
+    "days that are no numbers": lambda kept: {**kept, "days": {"eu-west-1": ["many"]}},
     "first and last without a zone": lambda kept: {**kept, "first": "2026-10-01T00:00", "last": "2026-10-01T00:00"},
     "spans without a zone": lambda kept: {**kept, "logged": {"management-read": ["2026-10-01T00:00"] * 2}},
     "calls without a zone": lambda kept: {

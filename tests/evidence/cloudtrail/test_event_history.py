@@ -79,7 +79,7 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
         assert all(text in gap.detail for text in texts), gap.detail
         assert "\n" not in gap.detail
         if gap.kind is GapKind.SOURCE_FAILED:
-            assert region or "us-east-1" not in found.statistics.spans
+            assert region or "us-east-1" not in found.statistics.days
 
 
 def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> None:
@@ -124,7 +124,7 @@ def test_a_region_without_readable_assume_role_events_may_hide_any_call_and_has_
     assert text in gaps[0].detail
     assert gaps[0].detail.endswith("Name the regions.")
     assert "ap-east-1" in gaps[0].detail
-    assert "ap-east-1" not in found.statistics.spans
+    assert "ap-east-1" not in found.statistics.days
 
 
 def test_regions_that_reject_the_credentials_are_one_sentence(history: FakeHistory) -> None:
@@ -206,7 +206,7 @@ def test_known_sessions_give_no_coverage(history: FakeHistory) -> None:
     found = source(history, sessions=SESSIONS[:1])
     calls, gaps = read(found)
     assert (len(calls), gaps) == (63, [])
-    assert (found.statistics.spans, found.statistics.days) == ({}, {})
+    assert found.statistics.days == {}
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events
     found = source(history)
     read(found)
     start = NOW - timedelta(days=90)
-    assert found.statistics.spans == dict.fromkeys(REGIONS, (start, NOW))
+    assert found.statistics.days == dict.fromkeys(REGIONS, set(range(start.toordinal(), NOW.toordinal() + 1)))
     assert {key: len(days) for key, days in found.statistics.logged.items()} == {
         (region, kind): 91 for region in REGIONS for kind in LOGGED_KINDS
     }

@@ -50,6 +50,8 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
         return GuardResult("forbidden", reason)
     if denial and not denial.mendable:
         return GuardResult("not-mendable", _denied_by_text(usage))
+    if not resource.isprintable():
+        return GuardResult(UNPRINTABLE, "the name of the resource has characters that a reader may not see")
     guard_result = _denial_result(need, denial) if denial else None
     if guard_result:
         return guard_result
@@ -71,8 +73,8 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
 
 def _denial_result(need: Need, denial: Denial) -> GuardResult | None:
     """The rule that forbids an addition for a denial, though a grant would fix it."""
-    if not (need.permission.resource.isascii() and need.permission.resource.isprintable()):
-        return GuardResult(UNPRINTABLE, "only a denial names it, with characters outside printable ASCII")
+    if not need.permission.resource.isascii():
+        return GuardResult(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
     if need.basis is Basis.INFERRED and not need.exact:
         return GuardResult(OFFERED, need.because or "the denied call implies it, and no record names its resource")
     return _job_log_result(need, denial) if denial.log else None

@@ -84,6 +84,10 @@ def _verdict(context: ReportContext) -> str:
     if not proposal.changes:
         draft = proposal.committed is None
         what = "No permission that can be written was used" if draft else "The policy has what the role used"
+        denied = sum(each.count for each in context.proof.replay.denied)
+        if denied and not draft:
+            calls = f"{plural(denied, 'recorded call')} in {evidence_span(evidence)}"
+            return f"**Nothing to change.** The policy lacks what {calls} used, and nothing can be added for that."
         return f"**Nothing to {'draft' if draft else 'change'}.** {what} in {evidence_span(evidence)}."
     answer, why = _answer(context)
     return f"**Safe to merge? {answer}.** {why}"

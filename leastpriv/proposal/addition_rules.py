@@ -50,9 +50,7 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
         return GuardResult("forbidden", reason)
     if denial and not denial.mendable:
         return GuardResult("not-mendable", _denied_by_text(usage))
-    if not resource.isprintable():
-        return GuardResult(UNPRINTABLE, "the name of the resource has characters that a reader may not see")
-    guard_result = _denial_result(need, denial) if denial else None
+    guard_result = _name_result(resource, denial) or (_denial_result(need, denial) if denial else None)
     if guard_result:
         return guard_result
     named_by_aws = denial is not None and bool(denial.actions) and need.basis is Basis.DENIED and not denial.log
@@ -71,10 +69,17 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
     return None
 
 
+def _name_result(resource: str, denial: Denial | None) -> GuardResult | None:
+    """The rule that forbids a name with characters that a reader may not see or may take for others."""
+    if not resource.isprintable():
+        return GuardResult(UNPRINTABLE, "the name of the resource has characters that a reader may not see")
+    if denial and not resource.isascii():
+        return GuardResult(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
+    return None
+
+
 def _denial_result(need: Need, denial: Denial) -> GuardResult | None:
     """The rule that forbids an addition for a denial, though a grant would fix it."""
-    if not need.permission.resource.isascii():
-        return GuardResult(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
     if need.basis is Basis.INFERRED and not need.exact:
         return GuardResult(OFFERED, need.because or "the denied call implies it, and no record names its resource")
     return _job_log_result(need, denial) if denial.log else None

@@ -317,7 +317,7 @@ def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events
     found = source(history)
     read(found)
     start = NOW - timedelta(days=90)
-    assert found.statistics.days == dict.fromkeys(REGIONS, set(range(start.toordinal(), NOW.toordinal() + 1)))
+    assert found.statistics.days == {each: set(range(start.toordinal(), NOW.toordinal() + 1)) for each in REGIONS}
     assert {key: len(days) for key, days in found.statistics.logged.items()} == {
         (region, kind): 91 for region in REGIONS for kind in LOGGED_KINDS
     }

@@ -128,7 +128,17 @@ def _text_alone_result(usage: Usage, evidence: Evidence, document: Document | No
     is_named = usage.need.exact and permission.resource != "*"
     if is_named and not _names_known_resource(permission.resource, evidence, document):
         return GuardResult(ONLY_LOGGED, "only a job log names the resource: no allowed call and no statement has it")
+    service = permission.action.partition(":")[0]
+    if permission.resource == "*" and service not in _known_services(evidence, document):
+        return GuardResult(ONLY_LOGGED, f"only a job log names {service}: no allowed call and no statement has it")
     return None
+
+
+def _known_services(evidence: Evidence, document: Document | None) -> frozenset[str]:
+    """Returns the services that an allowed call used or the committed policy names."""
+    used = [usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    committed = [action for statement in document.statements for action in statement.actions] if document else []
+    return frozenset(action.partition(":")[0].lower() for action in (*used, *committed))
 
 
 def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:

@@ -72,9 +72,9 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
 def _name_result(resource: str, denial: Denial | None) -> GuardResult | None:
     """The rule that forbids a name with characters that a reader may not see or may take for others."""
     if not resource.isprintable():
-        return GuardResult(UNPRINTABLE, "the name of the resource has characters that a reader may not see")
+        return GuardResult(UNPRINTABLE, "its name has characters that a reader may not see")
     if denial and not resource.isascii():
-        return GuardResult(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
+        return GuardResult(UNPRINTABLE, "only a denial names it, with characters outside printable ASCII")
     return None
 
 

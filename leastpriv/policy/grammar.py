@@ -112,7 +112,7 @@ class Grammar:
             other = seen.setdefault(member.key.casefold(), member.key)
             if other is not member.key:
                 case = "" if other == member.key else ", in different case"
-                raise self.error(node, f"the key {format_names([member.key])} stands twice{case}; keep one")
+                raise self.error(node, f"the key {format_names([member.key])} appears twice{case}; keep one")
 
     def _check_no_aliases(self, policy: Node) -> None:
         """An edit of an anchored or aliased value would change other parts of the file too."""

@@ -231,7 +231,7 @@ def comments(text: str) -> list[str]:
         ("Statement:\n  - &x\n    Effect: Allow\n    Action: a:B\n    Resource: r\n", "YAML anchor or alias"),
         ("x: &x [a:B]\nStatement:\n  - Effect: Allow\n    Action: *x\n    Resource: r\n", "YAML anchor or alias"),
         ("x: &x {Action: a:B}\nStatement:\n  - <<: *x\n    Effect: Allow\n", "YAML anchor or alias"),
-        ("Statement:\n  - Effect: Allow\n    Effect: Deny\n", "line 2, column 5: the key Effect stands twice"),
+        ("Statement:\n  - Effect: Allow\n    Effect: Deny\n", "line 2, column 5: the key Effect appears twice"),
         ("Statement:\n  - !If [Prod, {Effect: Allow}, !Ref AWS::NoValue]\n", "this statement is made by Fn::If"),
         ("Statement:\n  - Effect: !Ref Effect\n", "neither Allow nor Deny"),
         ("Statement:\n  - Effect: Allow\n    NotAction: !Ref Actions\n", "what this NotAction leaves out is not known"),

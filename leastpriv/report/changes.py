@@ -1,4 +1,4 @@
-"""Sections about changes: restricted resources, name patterns, kept actions, suggested actions and conditions."""
+"""Sections about changes: restricted resources, name patterns, kept and suggested actions, conditions, text to copy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, prose
+from leastpriv.report.escape import block, code, prose
 from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
 
@@ -185,3 +185,40 @@ def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
         lines.append(f"- and {len(suggested) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
     if lines:
         yield ("#### Conditions that every recorded call met\n\n" + "\n".join(lines))
+
+
+_LONGEST = 20_000
+"""Characters; more would leave no room for the evidence. A large policy has 10,000."""
+
+
+def hcl_section(context: ReportContext) -> Iterator[str]:
+    """The section with statements to copy, if the policy file cannot take them."""
+    document, left = context.proposal.document, context.proposal.to_paste
+    committed = context.proposal.committed
+    if left and committed:
+        from leastpriv.proposal.editability import text_to_paste
+
+        reasons = sorted({held.guard_result.reason for held in context.proposal.held_back_as("not-editable")})
+        yield (
+            f"{code(context.policy_file)} does not write these statements for this policy alone: they "
+            f"remain ({prose('; '.join(reasons))}). In their place:\n\n"
+            f"{_shortened(text_to_paste(committed, left))}"
+        )
+    if document.editable or not context.proposal.changes:
+        return
+    name = code(context.policy_file)
+    from leastpriv.policy.hcl_text import policy_hcl
+
+    text = _shortened(policy_hcl(document))
+    what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
+    yield (
+        f"{name} is a data source in Terraform's JSON, which this action reads and does not edit. To apply the "
+        f"proposal, replace {what} there by:\n\n{text}"
+    )
+
+
+def _shortened(text: str) -> str:
+    shown = block(text, "hcl")
+    return (
+        shown if len(shown) <= _LONGEST else "*It is too long for this page: `policy.tf` next to this report has it.*"
+    )

@@ -14,6 +14,7 @@ from leastpriv.proposal.models import Change
 from leastpriv.report import escape
 from leastpriv.report.aws_findings import findings_section, generated_policy_section, outside_access_section
 from leastpriv.report.changes import (
+    hcl_section,
     kept_section,
     restrictions_section,
     suggested_actions_section,
@@ -22,7 +23,7 @@ from leastpriv.report.changes import (
 )
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import boundary_section, escalation_section, escalation_title, reach_section
-from leastpriv.report.escape import block, code, prose
+from leastpriv.report.escape import code
 from leastpriv.report.evidence_limits import (
     gaps_section,
     implied_needs_section,
@@ -49,43 +50,8 @@ from leastpriv.report.phrases import (
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
 
-_LONGEST = 20_000
-"""Characters; more would leave no room for the evidence. A large policy has 10,000."""
 _MOST_NAMES = 8
 """Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""
-
-
-def hcl_section(context: ReportContext) -> Iterator[str]:
-    """The section with statements to copy, if the policy file cannot take them."""
-    document, left = context.proposal.document, context.proposal.to_paste
-    committed = context.proposal.committed
-    if left and committed:
-        from leastpriv.proposal.editability import text_to_paste
-
-        reasons = sorted({held.guard_result.reason for held in context.proposal.held_back_as("not-editable")})
-        yield (
-            f"{code(context.policy_file)} does not write these statements for this policy alone: they "
-            f"remain ({prose('; '.join(reasons))}). In their place:\n\n"
-            f"{_shortened(text_to_paste(committed, left))}"
-        )
-    if document.editable or not context.proposal.changes:
-        return
-    name = code(context.policy_file)
-    from leastpriv.policy.hcl_text import policy_hcl
-
-    text = _shortened(policy_hcl(document))
-    what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
-    yield (
-        f"{name} is a data source in Terraform's JSON, which this action reads and does not edit. To apply the "
-        f"proposal, replace {what} there by:\n\n{text}"
-    )
-
-
-def _shortened(text: str) -> str:
-    shown = block(text, "hcl")
-    return (
-        shown if len(shown) <= _LONGEST else "*It is too long for this page: `policy.tf` next to this report has it.*"
-    )
 
 
 LONGEST_BODY = 58_000

@@ -162,10 +162,6 @@ class Principal:
     """The name without the path."""
 
 
-AGGREGATED = "aggregated"
-"""`caller_doubt` of a use that only a summary of data events shows."""
-
-
 class Call(Struct, frozen=True, gc=False):
     """One API call from the evidence."""
 

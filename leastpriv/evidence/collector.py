@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
+from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import (
@@ -29,20 +30,7 @@ from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
-from leastpriv.models import (
-    AGGREGATED,
-    Call,
-    Denial,
-    DeniedBy,
-    Gap,
-    GapKind,
-    Need,
-    Outcome,
-    Permission,
-    Run,
-    Scope,
-    Usage,
-)
+from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped

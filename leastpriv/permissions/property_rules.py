@@ -120,14 +120,12 @@ def _asking(
         return None
     best = [path for path, count in counts.items() if count == most]
     for path in best:
-        if path in required and all(any(_alike(word, own) for word in wanted) for own in _own_words(path) - _GENERAL):
+        if path in required and all(
+            any(_alike(word, own) for word in wanted) for own in words_of(path.rpartition(".")[2]) - _GENERAL
+        ):
             return ()
     optional = {path for path in best if path not in required}
     return tuple(sorted(path for path in optional if path.partition(".")[0] not in optional - {path})) or None
-
-
-def _own_words(path: str) -> frozenset[str]:
-    return words_of(path.rpartition(".")[2])
 
 
 def _subject(action: str, kind: Kind) -> frozenset[str]:

@@ -22,7 +22,6 @@ from leastpriv.policy.source import (
 )
 from leastpriv.policy.syntax_tree import Node, read_json
 from leastpriv.policy.template_functions import Language
-from leastpriv.policy.yaml_reader import read_yaml
 
 _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
 """Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`, `get-role-policy` and
@@ -79,6 +78,8 @@ def _parse(text: str, where: str) -> tuple[Format, Node]:
     if text.removeprefix("\ufeff").lstrip().startswith("{"):
         with suppress(PolicyFileError):
             return "json", read_json(text, where)
+    from leastpriv.policy.yaml_reader import read_yaml
+
     return "yaml", read_yaml(text, where)
 
 

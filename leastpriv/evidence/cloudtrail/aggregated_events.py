@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from leastpriv.aws.arns import Principals, principal_of
 from leastpriv.evidence.cloudtrail.caller import Caller
 from leastpriv.evidence.cloudtrail.record import EMPTY_OBJECT, EventFields, event_time, object_of
-from leastpriv.models import AGGREGATED, Call
+from leastpriv.models import Call
 
+AGGREGATED = "aggregated"
+"""`caller_doubt` of a use that only a summary shows."""
 _TYPE = "AwsAggregatedEvent"
 _EVENT, _RESOURCE, _CALLER = "eventName", "resourceARN", "userIdentity"
 _MOST = 1_000
@@ -30,7 +32,8 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
 
     A summary without readable callers may speak of any target of its account.
     """
-    account, time = str(record.get("accountId") or ""), event_time({"eventTime": _window_start(record)})
+    start = object_of(record.get("timeWindow")).get("windowStart")
+    account, time = str(record.get("accountId") or ""), event_time({"eventTime": start})
     found = _dimensions(object_of(record.get("summary")))
     if time is None or not found.get(_EVENT):
         return
@@ -51,10 +54,6 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
                     return
                 content = (EMPTY_OBJECT, EMPTY_OBJECT, (resource,) if resource else ())
                 yield shape.call(caller, "", time, f"{record.get('eventId') or ''}/{number}", content)
-
-
-def _window_start(record: Mapping[str, object]) -> object:
-    return object_of(record.get("timeWindow")).get("windowStart")
 
 
 def _dimensions(summary: Mapping[str, object]) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
@@ -18,9 +18,11 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
     decode_block_as_json,
 )
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
-from leastpriv.evidence.cloudtrail.record_stream import Damage, parse_values
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, add_name, count_coverage
 from leastpriv.models import Call, Gap, GapKind, Scope
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.cloudtrail.record_stream import Damage
 
 # Each format occurs in published data sets, or in the output of the named tool.
 _LISTS = ("Records", "Events", "logEvents", "events", "results", "hits")
@@ -162,14 +164,19 @@ class FileReader:
         if blocks.passed_over:
             self._held_values = self._is_trail = True
         if undecoded is not None or not blocks.ended:
-            for value in parse_values(blocks.rest(undecoded), depth=blocks.depth):
-                yield from self._value(value, window, principals)
+            from leastpriv.evidence.cloudtrail.record_stream import Damage, parse_values
 
-    def _value(self, value: object | Damage, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        if not isinstance(value, Damage):
-            for record in unwrap(value):
-                yield from self._record(record, window, principals)
-            return
+            for value in parse_values(blocks.rest(undecoded), depth=blocks.depth):
+                if isinstance(value, Damage):
+                    yield from self._damage(value)
+                else:
+                    yield from self._value(value, window, principals)
+
+    def _value(self, value: object, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        for record in unwrap(value):
+            yield from self._record(record, window, principals)
+
+    def _damage(self, value: Damage) -> Iterator[Gap]:
         self._is_damaged = True
         if value.rest_lost:
             yield self._lost(value.reason)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from leastpriv.errors import did_you_mean
+from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
-from leastpriv.models import AGGREGATED, Outcome
+from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.policy.document import Document, Statement

@@ -337,3 +337,28 @@ def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
             value = read_blocks(" " * (start - 4) + "x = " + text[start:end]).attributes["x"].value
             attributes[member.key] = Attribute(member.key, member.start, end, value)
     return Block(labels, node.start, node.end, attributes, tuple(blocks))
+
+
+_PASSING = frozenset({"compact", "concat", "distinct", "flatten", "reverse", "setunion", "sort", "tolist", "toset"})
+"""Functions whose result has every entry of the lists that they receive."""
+
+
+def passed_list(expression: Expression) -> Expression | None:
+    """Returns the literal list that an expression is, or that a function passes on."""
+    if expression.kind == "call" and expression.text in _PASSING:
+        return next(filter(None, map(passed_list, expression.parts)), None)
+    return expression if expression.kind == "tuple" else None
+
+
+def expressions_in(block: Block) -> Iterator[Expression]:
+    """Yields every expression of a block, and of the blocks in it."""
+    for attribute in block.attributes.values():
+        yield from _inner(attribute.value)
+    for each in block.blocks:
+        yield from expressions_in(each)
+
+
+def _inner(expression: Expression) -> Iterator[Expression]:
+    yield expression
+    for part in expression.parts:
+        yield from _inner(part)

@@ -15,7 +15,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.hcl import references_of
 from leastpriv.policy.hcl_format import aligned, formatted_like
 from leastpriv.policy.hcl_functions import is_unknown
-from leastpriv.policy.hcl_syntax import Block, Expression, read_blocks
+from leastpriv.policy.hcl_syntax import Expression, expressions_in, passed_list, read_blocks
 from leastpriv.policy.hcl_text import (
     BLOCK_NAMES,
     ListStyle,
@@ -40,8 +40,6 @@ from leastpriv.policy.template_functions import joined_text, parts_of, template_
 
 _PLACEHOLDER = re.compile(r"\$\{[^:*?$}]+\}")
 """An unknown part of a text; the name of a policy variable has a colon."""
-_PASSING = frozenset({"compact", "concat", "distinct", "flatten", "reverse", "setunion", "sort", "tolist", "toset"})
-"""Functions whose result has every entry of the lists that they receive."""
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 
 
@@ -122,13 +120,13 @@ class _HclWriter:
 
     def empty_list(self, value: Node) -> Expression | None:
         """Returns the first list that the expression of a value passes on whole."""
-        found = [each for each in _expressions(self.root) if (each.start, each.end) == (value.start, value.end)]
-        return _passed_list(found[0]) if found else None
+        found = [each for each in expressions_in(self.root) if (each.start, each.end) == (value.start, value.end)]
+        return passed_list(found[0]) if found else None
 
     @cached_property
     def tuples(self) -> list[Expression]:
         """All lists that the file writes out, outer ones first."""
-        return [each for each in _expressions(self.root) if each.kind == "tuple"]
+        return [each for each in expressions_in(self.root) if each.kind == "tuple"]
 
     def tuple_splice(self, found: Expression, changes: ListChanges, texts: Sequence[str] = ()) -> Splice:
         items = tuple(Node("string", part.start, part.end) for part in found.parts)
@@ -375,7 +373,7 @@ class _HclWriter:
 
     @cached_property
     def heredocs(self) -> list[Expression]:
-        return [each for each in _expressions(self.root) if each.kind == "heredoc"]
+        return [each for each in expressions_in(self.root) if each.kind == "heredoc"]
 
     def is_json(self, node: Node) -> bool:
         return any(each.start < node.start < each.end for each in self.heredocs)
@@ -399,22 +397,3 @@ def can_add_entries(document: Document, index: int, key: str) -> bool:
     if value.kind != "array":
         return not value.fixed and not is_unknown(value)
     return writer.is_json(node) or any(writer.home(item) for item in value.items) or bool(writer.empty_list(value))
-
-
-def _passed_list(expression: Expression) -> Expression | None:
-    if expression.kind == "call" and expression.text in _PASSING:
-        return next(filter(None, map(_passed_list, expression.parts)), None)
-    return expression if expression.kind == "tuple" else None
-
-
-def _expressions(block: Block) -> Iterator[Expression]:
-    for attribute in block.attributes.values():
-        yield from _inner(attribute.value)
-    for each in block.blocks:
-        yield from _expressions(each)
-
-
-def _inner(expression: Expression) -> Iterator[Expression]:
-    yield expression
-    for part in expression.parts:
-        yield from _inner(part)

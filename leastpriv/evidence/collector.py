@@ -249,10 +249,10 @@ class UsageCollector:
         strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
         if strange:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
-            detail = f"{call.source}:{call.name} was refused {', '.join(strange)}"
+            detail = f"{call.source}:{call.name} was denied {', '.join(strange)}"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
         for action in mapping_contradictions(mapped, denial):
-            detail = f"{call.source}:{call.name} was refused {action} on another resource than its request names"
+            detail = f"{call.source}:{call.name} was denied {action} on another resource than its request names"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
     def _folded(self, need: Need) -> Need:

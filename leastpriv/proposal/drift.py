@@ -165,7 +165,7 @@ def _usage_text(usages: Sequence[Usage]) -> str:
     denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
     allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
     implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
-    parts = [f"refused {denied}×"] if denied else []
+    parts = [f"denied {denied}×"] if denied else []
     parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
     return ", ".join(parts) or "yes"
 

@@ -77,7 +77,7 @@ def test_more_findings_than_a_step_may_show_are_counted_in_the_last_warning(tmp_
     job.commit({**POLICY, "Statement": [*POLICY["Statement"], statement]})
     step = job.step(mode="check")
     assert len(step.annotations("warning")) == 9
-    assert re.fullmatch(r"\d+ more findings: see the job's summary\.", step.annotations("warning")[-1])
+    assert re.fullmatch(r"\d+ more findings: see the job summary\.", step.annotations("warning")[-1])
 
 
 def test_a_clean_check_annotates_nothing(tmp_path: Path) -> None:

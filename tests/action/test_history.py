@@ -239,14 +239,14 @@ class TestRefusals:
         hub.world.private = False
         refused = step()
         assert refused.code == 2
-        assert f"write public:{BRANCH} to have it so" in refused.annotations("error")[0]
+        assert f"write public:{BRANCH} to accept that" in refused.annotations("error")[0]
         assert step(evidence_branch=f"public:{BRANCH}").code == 0
         assert memory(hub)["principal"].endswith("role/ci-deploy")
 
     @pytest.mark.parametrize("branch", ["main", "leastpriv/ci-deploy"])
     def test_a_branch_with_another_use_is_bad_input(self, step: Callable[..., Step], branch: str) -> None:
         refused = step(evidence_branch=branch)
-        assert (refused.code, "has another use" in refused.annotations("error")[0]) == (2, True)
+        assert (refused.code, "which is in use" in refused.annotations("error")[0]) == (2, True)
 
     def test_without_a_token_it_is_bad_input(self, step: Callable[..., Step]) -> None:
         refused = step(github_token="", mode="report")
@@ -269,4 +269,4 @@ class TestRefusals:
     ) -> None:
         done = step(github_token=hub.read_only_token, mode="report")
         assert done.code == 0
-        assert any("could not be kept" in text for text in done.annotations("warning"))
+        assert any("could not be saved" in text for text in done.annotations("warning"))

@@ -108,7 +108,7 @@ def test_an_addition_that_aws_denied_is_reported_with_its_count(tmp_path: Path, 
     number = edited(hub, with_grant("cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*"))
     step = review(tmp_path, hub, number)
     assert step.code == 0
-    assert "refused 1×" in hub.comments(number)[0]
+    assert "denied 1×" in hub.comments(number)[0]
 
 
 def test_an_edit_of_the_form_alone_needs_no_comment(tmp_path: Path, hub: FakeGitHub) -> None:

@@ -166,7 +166,7 @@ def test_a_broken_connection_is_translated_and_a_defect_is_raised() -> None:
     ("variables", "config", "texts"),
     [
         ({"AWS_ACCESS_KEY_ID": "AKIAFAKE"}, "", ["AWS_SECRET_ACCESS_KEY is missing", "set both keys"]),
-        ({"AWS_PROFILE": "p"}, "credential_process = /bin/false", ["credential_process", "by hand"]),
+        ({"AWS_PROFILE": "p"}, "credential_process = /bin/false", ["credential_process", "yourself"]),
         ({"AWS_PROFILE": "p"}, "source_profile = gone\nrole_arn = arn:aws:iam::1:role/x", ["gone", "~/.aws"]),
         ({"AWS_PROFILE": "p"}, "sso_session = s\nsso_account_id = 1\nsso_role_name = r\n[sso-session s]\n"
          "sso_region = eu-west-1\nsso_start_url = https://sso.example", ["aws sso login"]),

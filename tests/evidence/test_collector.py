@@ -77,7 +77,7 @@ def test_a_denial_of_an_unmapped_action_is_a_gap_of_the_mapping() -> None:
     (gap,) = found.gaps
     assert gap.kind is GapKind.MAPPING_DISAGREES
     assert gap.scope == Scope(actions=("sqs:SendMessage", "s3:GetObject"))
-    assert gap.detail == "s3.amazonaws.com:GetObject was refused sqs:SendMessage"
+    assert gap.detail == "s3.amazonaws.com:GetObject was denied sqs:SendMessage"
 
 
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"])

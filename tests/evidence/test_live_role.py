@@ -25,7 +25,7 @@ FAULTS = {
     "denied": "AWS denied",
     "expired": "have expired",
     "invalid": "does not know these credentials",
-    "cut": "broke off",
+    "cut": "cut off",
     "slow": "did not answer in time",
 }
 

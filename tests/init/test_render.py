@@ -149,7 +149,7 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
 @pytest.mark.parametrize(
     ("sources", "words"),
     [
-        ("last-accessed", "hold no evidence"),
+        ("last-accessed", "have no evidence"),
         ("event-history,digests", "The source digests needs another source: add s3-trail"),
         ("event-history,athena-create", "add athena to --sources"),
         ("s3-trail,athena,digests", "leaves validate-digests out"),

@@ -60,7 +60,7 @@ def test_a_removal_is_a_finding_at_the_line_of_its_entry(context: ReportContext)
 
 def test_a_missing_permission_shows_its_use_and_the_account(context: ReportContext) -> None:
     missing = of(DriftKind.MISSING, context)
-    assert (missing.action, missing.used, missing.file) == ("cloudwatch:PutMetricAlarm", "refused 1×", AccessState.NO)
+    assert (missing.action, missing.used, missing.file) == ("cloudwatch:PutMetricAlarm", "denied 1×", AccessState.NO)
     assert missing.account is AccessState.UNKNOWN
     allowing = policy({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
     assert of(DriftKind.MISSING, with_account(context, allowing)).account is AccessState.YES

@@ -62,7 +62,7 @@ class WorkflowRunLogs:
             return LoggedDenials(gaps=(_gap(f"the jobs of run {self.run_id}", str(error)),))
         read = [job for job in jobs if job.get("status") == "completed" and job.get("conclusion") != "skipped"]
         found, more = distinct_denials(one for job in read for one in self._refusals(job, gaps))
-        gaps.extend([_gap(f"run {self.run_id}", f"only the first {len(found):,} refusals count")] if more else [])
+        gaps.extend([_gap(f"run {self.run_id}", f"only the first {len(found):,} denials count")] if more else [])
         return LoggedDenials(tuple(found), tuple(gaps), _span(self.run_id, read))
 
     def _jobs(self, gaps: list[Gap]) -> Iterator[Mapping[str, object]]:
@@ -72,7 +72,7 @@ class WorkflowRunLogs:
             try:
                 told = answer.json()
             except (ValueError, OSError, RecursionError):
-                raise _UnreadError("GitHub's answer broke off or is no JSON") from None
+                raise _UnreadError("GitHub's response was cut off or is not JSON") from None
             jobs = told.get("jobs") if isinstance(told, dict) else None
             if not isinstance(jobs, list):
                 raise _UnreadError("GitHub's answer holds no jobs")
@@ -93,7 +93,7 @@ class WorkflowRunLogs:
         except _UnreadError as error:
             gaps.append(_gap(name, str(error)))
         except (OSError, ValueError) as error:  # errors of `requests` are OSErrors, but it also lets others through
-            gaps.append(_gap(name, f"its log broke off ({type(error).__name__})"))
+            gaps.append(_gap(name, f"its log was cut off ({type(error).__name__})"))
 
     def _ask(self, path: str) -> Response:
         """Returns the API's answer: 200, or a redirection, which is not followed because it would receive the token."""

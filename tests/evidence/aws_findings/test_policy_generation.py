@@ -299,7 +299,7 @@ def test_a_cancelled_generation_is_reported(run: Run) -> None:
         run.analyzer.jobs[0].is_cancelled = True
 
     run.time.on_sleep = cancel
-    with pytest.raises(AwsError, match="cancelled by somebody"):
+    with pytest.raises(AwsError, match="was canceled"):
         run.generate()
 
 

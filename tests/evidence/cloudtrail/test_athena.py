@@ -435,7 +435,7 @@ def test_answers_without_required_members_are_a_gap_and_do_not_raise(
     stand.aws.operations = {**stand.aws.operations, operation: lambda _: answer}
     calls, [gap] = stand.read()
     assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
-    assert "broke off" in gap.detail
+    assert "cut off" in gap.detail
 
 
 def test_an_abandoned_query_is_stopped(stand: Stand, athena: FakeAthena) -> None:

@@ -470,7 +470,7 @@ def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
     found, gaps = read(s3)
     assert found == names(2)
     assert [(gap.scope.regions, gap.kind) for gap in gaps] == [(("eu-west-1",), GapKind.UNREADABLE_FILE)]
-    assert "broke off" in gaps[0].detail
+    assert "cut off" in gaps[0].detail
 
 
 @pytest.mark.usefixtures("little_ahead")

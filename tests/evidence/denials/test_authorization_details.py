@@ -204,12 +204,12 @@ def test_a_malformed_id_from_a_log_does_not_stop_the_others(account: Account) ->
         (
             [check("SERVICE_CONTROL_POLICY", "IMPLICIT_DENY", types=["SERVICE_CONTROL_POLICY"], target=ROOT), LACKS],
             DeniedBy.SCP,
-            f"a service control policy of the organisation refused it ({SCP})",
+            f"a service control policy of the organization denied it ({SCP})",
         ),
         (
             [LACKS, check("PERMISSIONS_BOUNDARY", "IMPLICIT_DENY", types=["PERMISSIONS_BOUNDARY"])],
             DeniedBy.BOUNDARY,
-            f"the permissions boundary of the principal refused it ({POLICY})",
+            f"the permissions boundary of the principal denied it ({POLICY})",
         ),
         ([check("SESSION", "IMPLICIT_DENY")], DeniedBy.SESSION, "the session policy denied it"),
         ([check("RESOURCE", "IMPLICIT_DENY")], DeniedBy.RESOURCE, "the policy of the resource denied it"),

@@ -180,7 +180,7 @@ def test_what_was_read_of_a_stream_that_breaks_counts(hub: FakeGitHub) -> None:
     thread.join()
     server.close()
     assert told(logs) == [("deploy", 1, ("sqs:TagQueue",))]
-    assert gaps(logs) == ["deploy: its log broke off (ChunkedEncodingError)"]
+    assert gaps(logs) == ["deploy: its log was cut off (ChunkedEncodingError)"]
 
 
 def test_only_redirections_to_web_addresses_are_followed(hub: FakeGitHub) -> None:

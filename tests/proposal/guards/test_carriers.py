@@ -91,7 +91,7 @@ def test_a_carrier_that_is_an_unrecorded_data_event_keeps_the_action_where_the_p
 def test_a_carrier_of_an_unknown_service_keeps_the_action_until_a_record_shows_its_operation() -> None:
     inner, operation = unknown_pair()
     candidate, context = judged(inner, grants=(operation,))
-    assert "whether CloudTrail records that is not known" in not_visible(candidate, context)
+    assert "it is not known whether CloudTrail records that" in not_visible(candidate, context)
     unknown = {each.operation for each in carriers_of(inner) if each.visibility is Visibility.UNKNOWN}
     assert not_visible(candidate, replace(context, recorded=frozenset(unknown))) == ""
 

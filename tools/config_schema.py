@@ -31,7 +31,7 @@ def schema() -> dict[str, object]:
     target["role-arn"] = {
         "type": "string",
         "pattern": _ARN,
-        "description": "ARN of the role or user; with * or ? in its name, every such role that was at work.",
+        "description": "ARN of the role or user; with * or ? in its name, every such role that made a call.",
     }
     target["policy-file"] = {
         "type": "string",

@@ -111,7 +111,7 @@ def test_a_star_is_literal_for_an_action_without_resource_types() -> None:
         ({"action": "s3:GetObject", "context": []}, "context must be an object"),
         ({"action": "s3:GetObject", "context": {"k": {}}}, "must be text"),
         ({"action": "s3:GetObject", "context": {"k": [[]]}}, "must be text"),
-        ({"action": "s3:GetObject", "context": {"k": "a", "K": "b"}}, "stands twice"),
+        ({"action": "s3:GetObject", "context": {"k": "a", "K": "b"}}, "appears twice"),
         ({"action": "s3:GetObject", "context_complete": "yes"}, "true or false"),
     ],
 )

@@ -10,7 +10,7 @@ from leastpriv import __version__
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
 _DENIALS_CODES = "exit codes: 0 denials found; 1 no denials, or the job could not be done; 2 bad input"
 _TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progress, or no round left; 2 bad input"
-_CONTAINS_CODES = "exit codes: 0 nothing new is allowed; 1 could not do its job; 2 bad input; 3 new access found"
+_CONTAINS_CODES = "exit codes: 0 no new access; 1 could not do its job; 2 bad input; 3 new access found"
 
 
 def parser(only: str | None = None) -> ArgumentParser:
@@ -99,7 +99,7 @@ def _add_propose(command: ArgumentParser) -> None:
     command.add_argument(
         "--discover",
         action="store_true",
-        help="draft first policy files for the roles that this one leads to, with a config that names them",
+        help="draft first policy files for the roles that this one reaches, with a config that names them",
     )
     command.add_argument(
         "--format",
@@ -251,7 +251,7 @@ def _add_trial(command: ArgumentParser) -> None:
     command.add_argument("--never-add", action="append", metavar="ACTION", help="an action that is never added")
     command.add_argument("--clean-up", action="store_true", help="remove what an interrupted trial left in the account")
     _add_verbose(command)
-    command.add_argument("argv", nargs="*", metavar="COMMAND", help="behind --: the command and its arguments")
+    command.add_argument("argv", nargs="*", metavar="COMMAND", help="after --: the command and its arguments")
 
 
 def _add_init(command: ArgumentParser) -> None:

@@ -98,7 +98,7 @@ INPUTS: tuple[Input, ...] = (
     Input(
         "unseen-services",
         help=(
-            "keep or drop: what becomes of wildcard grants of services that were never called (default: drop from * "
+            "keep or drop: what happens to wildcard grants of services that were never called (default: drop from * "
             "and NotAction, keep in a wildcard that names the service)"
         ),
     ),
@@ -106,7 +106,7 @@ INPUTS: tuple[Input, ...] = (
         "unseen-actions",
         "keep",
         help=(
-            "keep or drop: what becomes of actions in a wildcard that a deployment may use without a recorded event "
+            "keep or drop: what happens to actions in a wildcard that a deployment may use without a recorded event "
             "(data events that no trail records)"
         ),
     ),
@@ -114,8 +114,8 @@ INPUTS: tuple[Input, ...] = (
         "lifecycle",
         "write",
         help=(
-            "write, offer or off: what becomes of actions that update, tag or delete what the role makes, before a run "
-            "has used them"
+            "write, offer or off: what happens to actions that update, tag or delete resources that the role "
+            "creates, before a run has used them"
         ),
     ),
     Input("resources", "pattern", help="pattern, exact or keep: how resources are written"),

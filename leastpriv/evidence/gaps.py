@@ -99,7 +99,7 @@ def with_clock_gap(evidence: Evidence, now: datetime) -> Evidence:
         return evidence
     detail = (
         f"the last call is of {evidence.last:%Y-%m-%d %H:%M} and here it is {now:%Y-%m-%d %H:%M} (UTC): "
-        "set this machine's clock, or take the records of another time out"
+        "set this machine's clock, or remove the records of another time"
     )
     return replace(evidence, gaps=(*evidence.gaps, Gap(GapKind.FUTURE_RECORDS, Scope(), detail)))
 

@@ -244,7 +244,7 @@ class _Reader:
 
     def _no_such(self, operation: str) -> str:
         if operation in ("GetRolePolicy", "GetUserPolicy") or ("Group" in operation and operation != _GROUPS):
-            return "A policy or group went away while it was read: run again."
+            return "A policy or group was deleted while it was read: run again."
         return f"There is no {self._principal.kind} {self._principal.name} in the account: check the input role-arn."
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
@@ -255,7 +255,7 @@ class _Reader:
                 for page in client.get_paginator(method_name(operation)).paginate(**arguments):
                     found.extend(page.get(key) or ())
                     if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
-                        self._note(f"AWS's answer to {operation} is not whole.")
+                        self._note(f"AWS's answer to {operation} is incomplete.")
         except AwsError as error:
             self._note(self._no_such(operation) if error_code(error) == "NoSuchEntity" else str(error))
         return found
@@ -276,7 +276,7 @@ class _Reader:
         return method
 
     def _note(self, detail: str) -> None:
-        gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} What else is attached is not known.")
+        gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} The other policies are not known.")
         if gap not in self._gaps:
             self._gaps.append(gap)
 

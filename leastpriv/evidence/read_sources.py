@@ -100,9 +100,7 @@ def _read(source: EvidenceSource, window: Window, principals: Principals) -> Ite
     except LeastprivError as error:
         yield error
     except Exception as error:
-        yield Gap(
-            GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be read to its end: {describe_defect(error)}"
-        )
+        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be fully read: {describe_defect(error)}")
 
 
 def _name(source: EvidenceSource) -> str:

@@ -47,7 +47,7 @@ def cloudformation_template(
         "Conditions:",
         '  HasIds: !Not [!Or [!Equals [!Ref RepositoryOwnerId, ""], !Equals [!Ref RepositoryId, ""]]]',
         "",
-        "# The account's login for GitHub's workflows has to be there already (one per account):",
+        "# The account's OIDC provider for GitHub's workflows must exist (one per account):",
         f"#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {audience}",
         "Resources:",
         "  LeastprivReader:",
@@ -175,7 +175,7 @@ def _trust(audience: str) -> str:
     by_name, by_id = subjects(owner, name, branch, "${var.repository_owner_id}", "${var.repository_id}")
     provider = f"arn:${{{_OWN['Partition']}}}:iam::${{{_OWN['Account']}}}:oidc-provider/{ISSUER}"
     return f"""\
-# The account's login for GitHub's workflows has to be there already (one per account):
+# The account's OIDC provider for GitHub's workflows must exist (one per account):
 #   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {audience}
 data "aws_iam_policy_document" "leastpriv_reader_trust" {{
   statement {{

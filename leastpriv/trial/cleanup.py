@@ -129,13 +129,13 @@ def find_trial_resources(iam: Any, now: datetime, process: ProcessIdentity) -> l
     Raises:
         AwsError: IAM does not list them.
     """
-    with translate_errors("looking for what an earlier trial left", "iam:ListRoles"):
+    with translate_errors("looking for resources of earlier trials", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
         tags = [_tags(iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
     resources = [
         OrphanedResource("role", arn, has_trial_ended(own, now, process)) for arn, own in zip(roles, tags, strict=True)
     ]
-    with translate_errors("looking for what an earlier trial left", "iam:ListPolicies"):
+    with translate_errors("looking for resources of earlier trials", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
         tags = [_tags(iam.list_policy_tags(PolicyArn=arn)) for arn in policies]

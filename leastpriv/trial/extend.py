@@ -190,7 +190,7 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
         for resource in change.resources
     ]
     if not check_containment([document], [extended], listed).holds or lost_denies([document], [extended]):
-        raise LeastprivError("The extended policy failed its own proof and was thrown away: report this as a defect.")
+        raise LeastprivError("The extended policy failed its own proof and was discarded: report this as a defect.")
     return extended
 
 
@@ -203,7 +203,7 @@ def _unresolved_denial(
     if denial.principal and not _is_own(denial.principal, identity):
         return UnresolvedDenial(action, resource, f"it was denied to {denial.principal}, not to this trial's session")
     if _names_trial(resource, identity):
-        return UnresolvedDenial(action, resource, "it is about what the trial itself made in the account")
+        return UnresolvedDenial(action, resource, "it is about a resource of the trial itself")
     other_policy_reason = _other_policy_reason(denial, identity)
     if other_policy_reason:
         return UnresolvedDenial(action, resource, other_policy_reason)
@@ -242,7 +242,7 @@ def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialId
     if identity.narrows and denial.denied_by is DeniedBy.IDENTITY:
         return "the policy allows it: the role itself lacks it, and a session policy can only narrow"
     others = "the role itself, its boundary" if identity.narrows else "the boundary"
-    return f"the policy allows it: {others}, an organisation's policy or the resource's own policy denies it"
+    return f"the policy allows it: {others}, an organization's policy or the resource's own policy denies it"
 
 
 def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:

@@ -84,7 +84,7 @@ def _report_earlier_trials(aws: Aws, context: TrialContext, process: ProcessIden
     except AwsError as error:
         if clean_up:
             raise
-        _log.info(f"Not known: whether an earlier trial left something in the account. {error}")
+        _log.info(f"It is not known whether an earlier trial left resources in the account. {error}")
         return
     for line in trial_resource_lines(resources, clean_up=clean_up):
         _log.info(line)

@@ -59,7 +59,7 @@ def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: boo
     for denial in unresolved:
         yield f"  not fixed: {_denial_text(denial)}: {plain(denial.reason)}"
     if not has_records and any(not (denial.action and denial.resource) for denial in unresolved):
-        yield "  Records name what an output does not: try again with --trails and --wait-for-records."
+        yield "  Records may name the denials: try again with --trails and --wait-for-records."
 
 
 def offered_lines(added: Sequence[Change]) -> Iterator[str]:
@@ -76,9 +76,9 @@ def outcome_line(exit_code: int, rounds: int, result: RoundResult | None, *, has
         return f"Clean: the command succeeded under the policy in round {rounds}."
     if result.added:
         spent = (
-            "The 1 round of --max-rounds is spent, and"
+            "The 1 round of --max-rounds is used, and"
             if rounds == 1
-            else f"The {rounds} rounds of --max-rounds are spent, and in each"
+            else f"The {rounds} rounds of --max-rounds are used, and in each"
         )
         return f"{spent} a call of the command was denied."
     if result.unresolved:

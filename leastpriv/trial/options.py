@@ -40,7 +40,7 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
         InputError: one is missing, malformed or in conflict with another.
     """
     if not options.argv and not options.clean_up:
-        raise InputError("There is no command to try: write it behind --, as in leastpriv trial … -- make deploy.")
+        raise InputError("There is no command to try: write it after --, as in leastpriv trial … -- make deploy.")
     if not options.argv:
         return None
     for value, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):

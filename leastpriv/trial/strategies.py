@@ -52,7 +52,7 @@ class TemporaryPolicies:
             name = self._tags.resource_name(f"{number}-{part}")
             arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
             self._arns.append(arns[-1])
-            with translate_errors("making a temporary policy", "iam:CreatePolicy"):
+            with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
                 iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
         return arns
 
@@ -79,8 +79,8 @@ def check_same_account(aws: Aws, principal: Principal) -> str:
     caller = aws.caller()
     if aws.account() != principal.account:
         raise InputError(
-            f"The credentials are of {caller}, the policy is of {principal.arn}: what the trial needs has to be made "
-            "in the same account; use credentials of that."
+            f"The credentials are of {caller}, the policy is of {principal.arn}: the trial creates resources in the "
+            "account of the policy: use credentials of that account."
         )
     return caller
 
@@ -242,7 +242,7 @@ class TrialRole:
         # From here on the role may exist, even if the answer is lost; not if it was denied.
         self._is_created = True
         try:
-            with translate_errors("making the temporary role", "iam:CreateRole"):
+            with translate_errors("creating the temporary role", "iam:CreateRole"):
                 self._aws.client("iam").create_role(
                     RoleName=self._name,
                     Path=TRIAL_PATH,
@@ -271,7 +271,7 @@ class TrialRole:
         return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _tag_role(self) -> None:
-        with translate_errors("saying on the temporary role that the trial continues", "iam:TagRole"):
+        with translate_errors("tagging the temporary role", "iam:TagRole"):
             self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
@@ -279,7 +279,7 @@ class TrialRole:
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
         earlier_arns = self._policies.arns
-        with translate_errors("putting the candidate on the temporary role", "iam:PutRolePolicy"):
+        with translate_errors("writing the candidate policy to the temporary role", "iam:PutRolePolicy"):
             earlier_names = iam.list_role_policies(RoleName=name)["PolicyNames"]
             # Deletes before it adds: the quota applies to all inline policies together.
             for policy in earlier_names:

@@ -142,7 +142,7 @@ def test_an_unexpected_failure_is_a_gap_with_its_location() -> None:
     found = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
     assert found.counts.calls == 2
     assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
-    assert "Failing could not be read to its end: unexpected KeyError at test_read_sources.py:" in found.gaps[0].detail
+    assert "Failing could not be fully read: unexpected KeyError at test_read_sources.py:" in found.gaps[0].detail
 
 
 def test_whoever_interrupts_the_reading_is_obeyed() -> None:

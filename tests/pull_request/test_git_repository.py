@@ -212,7 +212,7 @@ def test_a_branch_that_a_person_worked_on_is_left_alone(
     theirs = run(folder, "rev-parse", PROPOSED.branch)
     result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=content))
     assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, theirs)
-    assert "left as it is" in result.reason
+    assert "left alone" in result.reason
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 
 
@@ -249,7 +249,7 @@ def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(fold
     theirs = run(folder, "commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "Meanwhile")
     run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", theirs)
     for before, after in ((head, run(folder, "rev-parse", "main")), (head, None), (None, head)):
-        with pytest.raises(PullRequestError, match="The branch"):
+        with pytest.raises(PullRequestError, match="changed during the run"):
             repository.move_branch(PROPOSED.branch, before, after)
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 

@@ -164,12 +164,12 @@ def test_with_aws_s_details_one_round_adds_all_that_a_call_lacks(
 def test_after_the_last_round_all_additions_are_kept(run_trial: RunTrial) -> None:
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs", options=["--max-rounds", "2"])
     assert (finished.code, finished.actions()) == (1, ["sns:ListTopics", "sqs:ListQueues"])
-    assert finished.lines[-1] == "The 2 rounds of --max-rounds are spent, and in each a call of the command was denied."
+    assert finished.lines[-1] == "The 2 rounds of --max-rounds are used, and in each a call of the command was denied."
 
 
 def test_a_single_round_has_the_singular_message(run_trial: RunTrial) -> None:
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", options=["--max-rounds", "1"])
-    assert finished.lines[-1] == "The 1 round of --max-rounds is spent, and a call of the command was denied."
+    assert finished.lines[-1] == "The 1 round of --max-rounds is used, and a call of the command was denied."
 
 
 def test_denials_of_a_successful_command_are_offered_and_not_added(run_trial: RunTrial) -> None:

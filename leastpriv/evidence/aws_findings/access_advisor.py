@@ -36,7 +36,7 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
     Raises:
         AwsError: IAM denied a request, failed, or did not finish in time. If only details fail, `missing` says so.
     """
-    _log.info(f"Asking IAM when {principal} last asked for what its policies grant (free of charge)")
+    _log.info(f"Asking IAM when {principal} last used its permissions (free of charge)")
     made = waiting.clock()
     _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
     services = {service.service: service for service in map(_service, rows)}
@@ -64,7 +64,7 @@ def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[
 
     found = waiting.until(lambda: _finished(page()), "IAM's report")
     if found is None:
-        raise AwsError(f"IAM was not done in time while {doing}: run again later.", AwsErrorKind.OTHER)
+        raise AwsError(f"IAM did not finish in time while {doing}: run again later.", AwsErrorKind.OTHER)
     if found["JobStatus"] == "FAILED":
         error = found.get("Error", {})
         said = f"{error.get('Code', '')}: {error.get('Message', '')}"
@@ -132,7 +132,7 @@ def _shared_policies(
     found: dict[tuple[str, str], SharedPolicy] = {}
     pairs = sorted((arn, service) for service, arns in granting.items() for arn in arns if own in arn)
     used: dict[tuple[str, str], tuple[str, str]] = {}
-    untold = f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
+    untold = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
             job, names = _shared_services(client, arn, services, waiting)

@@ -146,7 +146,7 @@ def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Pol
         client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
     answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation")
     if answer is None:
-        raise AwsError("A recommendation of Access Analyzer was not made in time: run again later.", AwsErrorKind.OTHER)
+        raise AwsError("Access Analyzer made no recommendation in time: run again later.", AwsErrorKind.OTHER)
     if answer["status"] == "FAILED":
         error = answer.get("error") or {}
         said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"

@@ -80,7 +80,7 @@ def read_declared_needs(aws: Aws, stacks: Iterable[DeployedStack]) -> DeclaredNe
     failures: list[str] = []
     known = list(stacks)
     if len(known) > _MOST_STACKS:
-        failures.append(f"Only {_MOST_STACKS} of {len(known):,} stacks were looked into.")
+        failures.append(f"Only {_MOST_STACKS} of {len(known):,} stacks were read.")
     wanted = _wanted(aws, known[:_MOST_STACKS], failures)
     if wanted:
         _log.info(f"Asking CloudFormation what {len(wanted):,} resource types need")

@@ -45,7 +45,7 @@ def collect_aws_findings(
         try:
             found = ask()
         except (AwsError, InputError) as error:
-            _log.info(f"Left out: {source}. {error}")
+            _log.info(f"Skipped: {source}. {error}")
             unasked.append(SkippedSource(source, str(error)))
             return None
         asked.append(source)

@@ -58,7 +58,7 @@ def parse_generation(value: str, label: str) -> GenerationSettings | None:
     if len(words) == 2 and len(roles) == len(trails) == 1:
         return GenerationSettings(roles[0], trails[0])
     raise InputError(
-        f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer takes on and the ARN of "
+        f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer assumes and the ARN of "
         "the trail, with a blank or a line break between them."
     )
 
@@ -119,10 +119,10 @@ class _GenerationJobs:
             if each["jobId"] in self.passed_over:
                 continue
             if each["status"] == "IN_PROGRESS":
-                _log.info(f"Joining the policy generation {each['jobId']}, which runs already")
+                _log.info(f"Joining the policy generation {each['jobId']}, which is already running")
                 return str(each["jobId"])
             if each["status"] == "SUCCEEDED" and ended and ended >= since:
-                _log.info(f"Taking the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}")
+                _log.info(f"Using the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}")
                 return str(each["jobId"])
         return ""
 
@@ -170,7 +170,7 @@ class _GenerationJobs:
                 return None
             if code == "ServiceQuotaExceededException":
                 said = str(error.response["Error"].get("Message", "")).rstrip(".")
-                spent = "its share of the day is used up; run again tomorrow"
+                spent = "its daily quota is used up; run again tomorrow"
                 sentence = f"The account may start no policy generation ({said}): {spent}."
                 raise AwsError(sentence, AwsErrorKind.OTHER) from error
             with translate_errors("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
@@ -213,7 +213,7 @@ class _GenerationJobs:
         else:
             return True
         self.passed_over.add(job)
-        _log.info(f"The policy generation {job} {why}, and is not taken")
+        _log.info(f"The policy generation {job} {why}, so it is not used")
         return False
 
     def _answer(self, job: str) -> Mapping[str, Any] | None:
@@ -232,7 +232,7 @@ class _GenerationJobs:
                 self.client.cancel_policy_generation(jobId=job)
                 _log.info(f"Cancelled the policy generation {job}")
         except AwsError as error:
-            _log.info(f"The policy generation {job} goes on: {error}")
+            _log.info(f"The policy generation {job} continues: {error}")
 
     def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
         """Yields the generations of the last seven days, of a principal or, where it is empty, of the account."""
@@ -278,7 +278,7 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
                 for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
                     found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError("A policy that AWS wrote cannot be read as one.", AwsErrorKind.INCOMPLETE) from error
+            raise AwsError("A policy that AWS generated cannot be parsed.", AwsErrorKind.INCOMPLETE) from error
     return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
 
 

@@ -132,13 +132,13 @@ class AthenaTable:
         table = self._described()
         if table is None and self._options.location:
             top = self._above_accounts()
-            _log.info(f"Making the table {self._named} over {top}")
+            _log.info(f"Creating the table {self._named} over {top}")
             queries.run(create_table(self._database, self._table, top))
             table = self._described()
         if table is None:
             raise InputError(
                 f"athena-table: there is no table {self._named!r}: name one of CloudTrail records, or name the trail "
-                "as s3://BUCKET/PREFIX in the input trails to have it made."
+                "as s3://BUCKET/PREFIX in the input trails to create it."
             )
         lacking = [name for name in NEEDED if name not in table.columns]
         if lacking:
@@ -151,7 +151,7 @@ class AthenaTable:
     def _described(self) -> CloudTrailTable | None:
         client = self._clients.client("athena")
         try:
-            with translate_errors(f"looking at the table {self._named}", "athena:GetTableMetadata"):
+            with translate_errors(f"reading the table {self._named}", "athena:GetTableMetadata"):
                 answer = client.get_table_metadata(
                     CatalogName=self._catalog,
                     DatabaseName=self._database,
@@ -177,7 +177,7 @@ class AthenaTable:
         tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
         if not tops:
             raise InputError(
-                f"trails: {self._options.location!r} holds no AWSLogs/ACCOUNT/CloudTrail/REGION/ to make a table over."
+                f"trails: {self._options.location!r} has no AWSLogs/ACCOUNT/CloudTrail/REGION/ to create a table over."
             )
         return f"s3://{name}/{tops[-1]}"
 
@@ -203,7 +203,7 @@ class AthenaTable:
         try:
             size = estimate_size(Bucket(split_location(_top(table))[0], self._clients.client("s3")), found, start, days)
         except (AwsError, InputError) as error:
-            _log.info(f"Athena: what the query will read is not known. {error}")
+            _log.info(f"Athena: the size of the query is not known. {error}")
             return
         if size is not None:
             _log.info(f"Athena: the query will read about {format_cost(size)}, by a sample of {days} days")

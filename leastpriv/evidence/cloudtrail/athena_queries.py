@@ -33,7 +33,7 @@ _SAY_EVERY = 30.0
 _LONGEST = 3600.0
 """Seconds after which a query is stopped; Athena stops one after 30 minutes, unless that quota was raised ("Service
 Quotas" of the Athena User Guide, read 2026-11-24)."""
-_NO_RESULTS = "give the workgroup a place for query results, or Athena-managed results"
+_NO_RESULTS = "set a location for query results in the workgroup, or Athena-managed results"
 
 
 class QueryRunner:
@@ -171,7 +171,7 @@ def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _strange() -> AwsError:
-    sentence = "What answered in place of Athena is not AWS, or broke off: run again later."
+    sentence = "The response of Athena was cut off, or did not come from AWS: run again later."
     return AwsError(sentence, AwsErrorKind.INCOMPLETE)
 
 

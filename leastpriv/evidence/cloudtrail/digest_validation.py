@@ -136,8 +136,8 @@ class DigestValidator:
     def objection(self, expected: str | None, found: str) -> str:
         """Why a log file is not valid; empty where it is as it was delivered."""
         if expected is None:
-            return "no digest file vouches for it"
-        return "" if found and found == expected else "it is not as its digest file says"
+            return "no digest file confirms it"
+        return "" if found and found == expected else "it differs from its digest file"
 
     def is_awaited(self, key: str) -> bool:
         """Whether a log file is so new that its digest may not have been delivered yet."""
@@ -151,7 +151,7 @@ class DigestValidator:
 
     def defer(self, key: str) -> None:
         """Counts a log file of the targets whose digest is pending: its calls count in a later run."""
-        self._fold(GapKind.EVENTS_LATE, region_of_path(key), "its calls count once its digest file is there", key)
+        self._fold(GapKind.EVENTS_LATE, region_of_path(key), "its calls count once its digest file exists", key)
 
     def gaps(self, unlisted: Collection[str] | None) -> Iterator[Gap]:
         """Yields gaps for files that failed validation; `unlisted`: regions whose listing failed, None: all."""
@@ -225,7 +225,7 @@ class DigestValidator:
             return
         found = read_digest(self._bucket.name, stored.key, body, described, chain.keys)
         if isinstance(found, str):
-            self._note(chain.region, f"the digest file is left out: {found}", stored.key)
+            self._note(chain.region, f"the digest file is skipped: {found}", stored.key)
             return
         chain.links[stored.key] = found.link
         for key, content in found.files.items():

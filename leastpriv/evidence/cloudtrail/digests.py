@@ -119,7 +119,7 @@ def _read(
     own = hashlib.sha256(content).hexdigest()
     signature = str(described.get("signature", ""))
     if not _holds(public, signature, _signed(content_fields, own)):
-        return "its signature does not hold"
+        return "its signature is invalid"
     link = DigestRecord(
         key,
         _time(content_fields["digestStartTime"]),

@@ -189,7 +189,7 @@ class EventHistory:
         elif roles:
             found, gaps = self._sessions(window, principals, [role.arn for role in roles], failed)
             if not found:
-                _log.info("Event history: no login to the role was found; looking through all events instead")
+                _log.info("Event history: no login to the role was found; all events are read instead")
                 return _ALL_EVENTS, gaps
             names += sorted(found, reverse=True)
             _log.info(f"Event history: session names of the role: {len(found):,}; each is looked up")

@@ -72,7 +72,7 @@ class TrailFolder:
             raise InputError(f"trails: {str(self.path)!r} cannot be read: {error}.") from error
         if not has_log_file(self.path, refuse):
             raise InputError(
-                f"trails: {str(self.path)!r} holds no CloudTrail file (*.json.gz, *.json, *.jsonl): name the"
+                f"trails: {str(self.path)!r} has no CloudTrail file (*.json.gz, *.json, *.jsonl): name the"
                 " folder that holds AWSLogs/, or any folder of such files."
             )
 

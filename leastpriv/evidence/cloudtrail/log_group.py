@@ -124,7 +124,7 @@ class LogGroup:
                 return
             if token in tokens:
                 raise AwsError(
-                    f"{self._named} came in part only: a page names itself as the next.", AwsErrorKind.INCOMPLETE
+                    f"{self._named} was read in part only: a page names itself as the next.", AwsErrorKind.INCOMPLETE
                 )
             tokens.add(token)
             arguments["nextToken"] = token

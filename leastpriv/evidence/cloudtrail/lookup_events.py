@@ -129,7 +129,7 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
             return
         if token in seen:
             reason = "a page names one that was read before as the next"
-            raise AwsError(f"The event history of {region} came in part only: {reason}.", AwsErrorKind.INCOMPLETE)
+            raise AwsError(f"The event history of {region} was read in part only: {reason}.", AwsErrorKind.INCOMPLETE)
         seen.add(token)
         arguments["NextToken"] = token
 
@@ -190,7 +190,7 @@ class _Region:
                     return RegionFinished(self._region)
                 if most and count == most:
                     reason = f"the event history of {self._region} is longer than {most * _PER_PAGE:,} events"
-                    return RegionFailed(self._region, f"{reason}: older ones were not looked through")
+                    return RegionFailed(self._region, f"{reason}: older ones were not read")
                 page = next(found, None)
                 if page is None:
                     break
@@ -284,7 +284,7 @@ def await_delivery(
 def _watermark(aws: Aws, region: str) -> _Watermark:
     client = aws.client("sts", region)
     made = datetime.now(UTC)
-    with translate_errors(f"marking the time in {region}", "sts:GetCallerIdentity"):
+    with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
         answer = client.get_caller_identity()
     about = answer["ResponseMetadata"]
     found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))

@@ -110,7 +110,7 @@ class Bucket:
                 return
             following = str(page.get("NextContinuationToken") or "")
             if not following or following in known:
-                sentence = f"The listing of s3://{self.name}/{prefix} leads to no next page: run again later."
+                sentence = f"The listing of s3://{self.name}/{prefix} has no next page: run again later."
                 raise AwsError(sentence, AwsErrorKind.INCOMPLETE)
             known.add(following)
             token = {"ContinuationToken": following}

@@ -139,7 +139,7 @@ class S3Trail:
                 self.statistics.newest, self._options.now, window, WAIT_ADVICE, Scope(data_events=self._options.waited)
             )
         if cache:
-            _log.info(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
+            _log.info(f"{location}: {reading.kept:,} of {self.statistics.files:,} files came from the cache")
         if validator:
             _log.info(f"{location}: validated against {validator.digests:,} digest files")
         if found and not reading.any_object and not reading.gave_up:

@@ -275,10 +275,10 @@ def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
     """Yields gaps for other regions and days where a prefix inside a trail is read as a whole trail."""
     _, region, days = location_parts(place)
     if region:
-        detail = f"{named}: this place has {region} only"
+        detail = f"{named}: this location has {region} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((region,))), detail)
     if days and not _holds(days, window):
-        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this place has {days} only, and the window is longer")
+        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this location has {days} only, and the window is longer")
 
 
 def _holds(days: str, window: Window) -> bool:
@@ -340,7 +340,7 @@ def logging_stopped_gaps(trail: Trail, status: Mapping[str, Any], window: Window
     if not status.get("IsLogging"):
         since = f" since {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
         if stop is None or window.end is None or stop < window.end:
-            yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: its logging is switched off{since}")
+            yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: its logging is off{since}")
     elif stop and start and stop < start and (window.start is None or start > window.start):
         detail = f"{trail.arn}: its logging was off from {stop:%Y-%m-%d %H:%M} to {start:%Y-%m-%d %H:%M} UTC"
         yield Gap(GapKind.LOGGING_STOPPED, Scope(), detail)
@@ -362,7 +362,7 @@ def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
 
 def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
     try:
-        with translate_errors("looking the trail up", "cloudtrail:DescribeTrails"):
+        with translate_errors("reading the trail", "cloudtrail:DescribeTrails"):
             answer = client.describe_trails(**named)
     except AwsError as error:
         if error_code(error) in _MISSING:

@@ -106,4 +106,4 @@ def tool_calls(step: str, because: str, place: Place, **names: str) -> Iterator[
         for action in row["actions"].split(","):
             conditions = _CLOUDFORMATION if step == "pass" else ()
             permission = Permission(action, row["resource"].format(**values), conditions)
-            yield Need(permission, Basis.DECLARED, "what the tool itself calls", because)
+            yield Need(permission, Basis.DECLARED, "calls of the tool itself", because)

@@ -326,7 +326,7 @@ class _ArchiveMembers:
         self._left -= len(part)
         if self._left < 0:
             raise InputError(
-                f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack what you need of it."
+                f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack the files that you need."
             )
         return part
 

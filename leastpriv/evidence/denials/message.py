@@ -161,17 +161,17 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
     reasons = (
         (sentence.explicit, "an explicit deny applied, which no grant overrides"),
         (refused, refused),
-        (sentence.remark, f"the account's or the organisation's own rule: {sentence.remark}"),
+        (sentence.remark, f"a rule of the account or the organization: {sentence.remark}"),
         # A prefix without a service is a placeholder from documentation.
         (prefix not in catalog.services(), f"no service has the prefix `{prefix}`"),
         (name in _TRUST_ONLY, "the trust policy of the role decides who may log in"),
         (
             _is_service(sentence.principal) and name == "sts:assumerole",
-            "the trust policy of the role has to name the service",
+            "the trust policy of the role must name the service",
         ),
         (
             sentence.principal.lower() == "anonymous",
-            "the request was not signed, so no principal was there to be allowed",
+            "the request was not signed, so it has no principal",
         ),
         (
             sentence.reason and denied_by is DeniedBy.UNKNOWN,

@@ -71,7 +71,7 @@ def _lacking(layout: LogText) -> Iterator[FoundDenial]:
         action = next(filter(is_action, (match["action"] + (match["rest"] or "").strip(BREAKS), match["action"])), "")
         if action:
             before = layout.text[max(0, match.start() - 100) : match.start()]
-            why = "it speaks of another role" if _OTHER_ROLE.search(before) else ""
+            why = "it names another role" if _OTHER_ROLE.search(before) else ""
             found = inferred_denial(layout, match.span(), (action,), why=why)
             yield replace(found, denial=replace(found.denial, inferred=False))
 

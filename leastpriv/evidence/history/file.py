@@ -154,7 +154,7 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError):
-        raise UnreadableHistoryError("is no readable JSON") from None
+        raise UnreadableHistoryError("is not readable JSON") from None
     if not isinstance(content, dict):
         raise UnreadableHistoryError("is no memory")
     return content

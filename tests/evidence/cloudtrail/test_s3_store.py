@@ -376,7 +376,7 @@ def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, m
     assert found.counts.calls == 0
     [gap] = [each for each in found.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
     assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
-    assert "s3://logs could not be read to its end: unexpected KeyError at test_s3_store.py" in gap.detail
+    assert "s3://logs could not be fully read: unexpected KeyError at test_s3_store.py" in gap.detail
 
 
 def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:

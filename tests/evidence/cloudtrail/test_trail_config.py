@@ -155,10 +155,10 @@ def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None
             {"IsLogging": True, "StartLoggingTime": NOON - 80 * DAY, "StopLoggingTime": NOON - 100 * DAY},
             "its logging was off from 2026-02-21 12:00 to 2026-03-13 12:00 UTC",
         ),
-        ({"IsLogging": False, "StopLoggingTime": NOON - 3 * DAY}, "its logging is switched off since 2026-05-29 12:00"),
-        ({"IsLogging": False, "StopLoggingTime": NOON - 300 * DAY}, "its logging is switched off since 2025-08-05"),
+        ({"IsLogging": False, "StopLoggingTime": NOON - 3 * DAY}, "its logging is off since 2026-05-29 12:00"),
+        ({"IsLogging": False, "StopLoggingTime": NOON - 300 * DAY}, "its logging is off since 2025-08-05"),
         ({"IsLogging": False, "StopLoggingTime": NOON + DAY}, ""),
-        ({"IsLogging": False}, "its logging is switched off"),
+        ({"IsLogging": False}, "its logging is off"),
         (
             {"IsLogging": True, "StartLoggingTime": NOON - 300 * DAY, "LatestDeliveryError": "AccessDenied"},
             "CloudTrail could not deliver its files: AccessDenied",

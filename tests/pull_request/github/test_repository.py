@@ -674,7 +674,7 @@ class TestRaces:
         github.before_next(
             "POST", "/git/commits", lambda: pushed.append(github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Mine"))
         )
-        with pytest.raises(PullRequestError, match="moved"):
+        with pytest.raises(PullRequestError, match="changed during the run"):
             published(github, OTHER)
         assert pushed == [github.head(BRANCH)]
 
@@ -706,7 +706,7 @@ def race(github: FakeGitHub, digest: str) -> None:
         thread.join(60)
     assert len(done) == 2
     assert any(isinstance(each, PublishResult) for each in done)
-    assert all("moved" in str(each) for each in done if isinstance(each, PullRequestError)), done
+    assert all("changed during the run" in str(each) for each in done if isinstance(each, PullRequestError)), done
     assert github.file(PATH, BRANCH) in [each.policy for each in proposals]
     assert connect(github).repository.compare("main", BRANCH).ahead_by == 1
     final = next(each for each in proposals if each.policy == github.file(PATH, BRANCH))

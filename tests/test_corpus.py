@@ -27,7 +27,7 @@ from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import has_variable
 from leastpriv.permissions.resource_types import fits
-from leastpriv.proposal.models import Options, Proposal
+from leastpriv.proposal.models import Lifecycle, Options, Proposal
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 
@@ -61,7 +61,10 @@ def calls(files: list[Path]) -> list[Call]:
 def proposals(files: list[Path]) -> list[tuple[Evidence, Proposal]]:
     """For each principal of each file, a first policy from all of its evidence."""
     found = [evidence for file in files for evidence in read_evidence([TrailFolder(file)], Window(), None).values()]
-    return [(evidence, propose(None, compare(None, [], evidence), evidence, Options())) for evidence in found]
+    return [
+        (evidence, propose(None, compare(None, [], evidence), evidence, Options(lifecycle=Lifecycle.OFF)))
+        for evidence in found
+    ]
 
 
 def test_the_records_hold_calls_of_many_kinds(calls: list[Call]) -> None:

@@ -135,7 +135,7 @@ def _sid(actions: Sequence[str], taken: set[str]) -> str:
 
 def _catalogue_action(change: Change) -> str:
     """The action of a resource restriction, in the catalogue's spelling."""
-    return change.used[0] if change.used else change.action
+    return change.restricted_action
 
 
 @dataclass(slots=True)

@@ -217,6 +217,11 @@ class Change:
     closes: tuple[str, ...] = ()
     """Ids of the paths to administrator (`escalation.tsv`) that it helps to close, the most dangerous first."""
 
+    @property
+    def restricted_action(self) -> str:
+        """The action whose resources are restricted: a used one, or one of the life cycle."""
+        return self.used[0] if self.used else self.action
+
 
 @dataclass(frozen=True, slots=True)
 class HeldBackChange:

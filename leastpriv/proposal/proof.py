@@ -245,7 +245,7 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
         statement = proposal.committed.statements[change.statement]
         gone.update([_entry_key(statement, entry) for entry in entries_of(statement) if entry == change.action])
         written.update(_entry_key(statement, entry) for entry in change.replacement)
-        name = change.used[0] if change.restricted_to and change.used else change.action
+        name = change.restricted_action if change.restricted_to else change.action
         conditions = (*statement.conditions, *change.conditions)
         written[name.lower(), frozenset(change.restricted_to), frozenset(), conditions] += 1
     for entry, count in gone.items():

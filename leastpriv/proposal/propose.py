@@ -322,14 +322,16 @@ def limit_restrictions(
     An action that uses what another action creates is restricted only together with that one (`makers`).
     """
     ranked = sorted(narrowed, key=lambda change: (-_run_count(change), change.statement, change.used))
-    waiting = {change.used[0] for change in narrowed}
+    waiting = {change.restricted_action for change in narrowed}
     chosen: list[Change] = []
     while len(chosen) < limit:
-        free = next((each for each in ranked if each not in chosen and not waiting & {*creators(each.used[0])}), None)
+        free = next(
+            (each for each in ranked if each not in chosen and not waiting & {*creators(each.restricted_action)}), None
+        )
         if free is None:
             break
         chosen.append(free)
-        waiting -= {free.used[0]}
+        waiting -= {free.restricted_action}
     taken = {id(change) for change in chosen}
     left = [change for change in ranked if id(change) not in taken]
     return _chosen(narrowed, taken), [_held_back(change, len(ranked), limit) for change in left]

@@ -113,7 +113,7 @@ def _partners_restricted(
         for entry in difference.entries
         if "*" in entry.statement.resources and (entry.statement.index, entry.pattern) not in decided
     ]
-    patterns = {(change.statement, change.used[0]): change.patterns for change in restricted}
+    patterns = {(change.statement, change.restricted_action): change.patterns for change in restricted}
     for change in changes:
         entry = wide.get(change.statement)
         if entry is None or not change.kept or not _can_be_copied(entry.statement):

@@ -100,5 +100,5 @@ def test_a_proposal_from_the_trail_names_its_gaps(lab: Lab, deployed: str, tmp_p
     assert told.returncode == 0, told.stderr
     assert "2 runs" in told.stderr
     text = (tmp_path / "out" / "pull-request.md").read_text()
-    assert "What a trail is set to log, so its records alone tell (1)" in text
+    assert "The settings of a trail, so only its records show what it logs (1)" in text
     assert list((tmp_path / "cache").glob("*.sqlite"))

@@ -36,14 +36,14 @@ def used(trail: Path, role: str) -> set[str]:
     done = leastpriv(NO_AWS, "permissions", "--role-arn", role, "--trails", trail)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row for row in rows if "gap" in row] == []
-    return {row["action"] for row in rows if row["basis"] in ("observed", "inferred")}
+    return {row["action"] for row in rows if row.get("basis") in ("observed", "inferred")}
 
 
 def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, str]]:
     """Kind and action of every change that the product proposes for a role's policy by its records."""
     done = leastpriv(
         NO_AWS, "propose", "--role-arn", role, "--policy-file", policy, "--trails", trail, "--minimum-days", "0",
-        "--minimum-runs", "0", "--aws-regions", "us-east-1", "--output-dir", out,
+        "--minimum-runs", "0", "--aws-regions", "us-east-1", "--aws-regions", "eu-west-1", "--output-dir", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     proposal = json.loads((out / "proposal.json").read_text())

@@ -211,7 +211,7 @@ def test_files_replace_those_of_an_earlier_run_and_leave_nothing_else(folder: Pa
 
 
 def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(tmp_path: Path) -> None:
-    result = proposal(tmp_path)
+    result = proposal(tmp_path, lifecycle="off")
     statements = json.loads(result.context.proposal.content)["Statement"]
     granted = {(action, resource) for made in statements for action in made["Action"] for resource in made["Resource"]}
     recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.context.evidence.usages}

@@ -109,7 +109,7 @@ class TestOnAShell:
         assert [each["has-changes"] for each in index()["targets"]] == [False, False]
 
     def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(self, trail: Path) -> None:
-        told = proposed(trail, config(TWO))
+        told = proposed(trail, config(TWO), "--lifecycle", "off")
         assert "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in told.out
         assert "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`" in told.out
         chain = index()["chain"]
@@ -482,7 +482,7 @@ class TestOnGitHub:
 
     def test_first_files_come_in_one_pull_request_and_once_declined_stay_away(self, job: Job, hub: FakeGitHub) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(TWO, discover=True)})
-        done = on_github(job, hub, unknown_refs="mark")
+        done = on_github(job, hub, unknown_refs="mark", lifecycle="off")
         assert done.code == 0, done.log
         ((number, title),) = first_files(hub)
         assert title == "First least-privilege policies for 4 further roles"

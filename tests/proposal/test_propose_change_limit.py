@@ -104,10 +104,12 @@ def test_an_action_is_restricted_only_together_with_the_action_that_creates_its_
 ) -> None:
     """Otherwise the action would be denied on the next resource that the role creates."""
     for document, evidence in policies:
-        makers = creators_of(guard_context(evidence, WIDE))
-        whole = {change.used[0] for change in drafted(document, evidence, 0).changes if change.restricted_to}
+        makers = creators_of(guard_context(evidence, WIDE).used)
+        whole = {change.restricted_action for change in drafted(document, evidence, 0).changes if change.restricted_to}
         for most in range(1, 6):
-            onto = {change.used[0] for change in drafted(document, evidence, most).changes if change.restricted_to}
+            onto = {
+                change.restricted_action for change in drafted(document, evidence, most).changes if change.restricted_to
+            }
             for action in onto:
                 assert {*makers.get(action, ())} & whole <= onto, document.where
 

@@ -8,6 +8,7 @@ matches exactly that combination. Their number can explode for hostile patterns,
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -190,6 +191,12 @@ class GlobSet:
             self._negated |= element.negated << index
             for pattern in element.patterns:
                 self._add_pattern(pattern, 1 << index)
+        self._by_start: dict[str, int] = {}
+        for index, element in enumerate(self.elements):
+            for pattern in element.patterns:
+                start = _literal_start(pattern, not actions)
+                self._by_start[start] = self._by_start.get(start, 0) | 1 << index
+        self._starts = sorted(self._by_start)
         self._known: dict[str, int] = {}
         self._reaches: dict[Element, Overlap] = {}
 
@@ -234,12 +241,30 @@ class GlobSet:
         found = self._reaches.get(domain)
         if found is None:
             spelled = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
-            whole = part = 0
+            near = self._near_elements(spelled)
+            # An element that excludes patterns matches all of a domain that none of them meets.
+            whole, part = self._negated & ~near, 0
             for index, element in enumerate(self.elements):
+                if not near >> index & 1:
+                    continue
                 has_all, has_some = self._compare(spelled, element)
                 whole |= has_all << index
                 part |= (has_some and not has_all) << index
             found = self._reaches[domain] = Overlap(whole, part)
+        return found
+
+    def _near_elements(self, domain: Element) -> int:
+        """Returns the bits of the elements with a pattern whose literal beginning agrees with one of the domain's."""
+        if domain.negated:
+            return (1 << len(self.elements)) - 1
+        found = 0
+        for start in {_literal_start(pattern, not self.actions) for pattern in domain.patterns}:
+            for length in range(len(start) + 1):
+                found |= self._by_start.get(start[:length], 0)
+            for place in range(bisect_right(self._starts, start), len(self._starts)):
+                if not self._starts[place].startswith(start):
+                    break
+                found |= self._by_start[self._starts[place]]
         return found
 
     def _compare(self, domain: Element, element: Element) -> tuple[bool, bool]:

@@ -12,6 +12,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.hcl_format import aligned
 from leastpriv.policy.json_writer import ListChanges, indentation
 from leastpriv.policy.syntax_tree import Node, json_value
+from leastpriv.policy.template_functions import template_escape
 
 _COMMENT = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LONGEST_LINE = 100
@@ -147,6 +148,20 @@ def statements_hcl(document: Document, indexes: Sequence[int]) -> str:
         value: Any = json_value(document.statement_nodes[index])
         found.append(aligned("\n".join(_block(value) if blocks else value_lines(value, ""))))
     return "\n".join(found) + "\n"
+
+
+def new_statements_hcl(statements: Sequence[Mapping[str, object]], *, as_blocks: bool) -> str:
+    """Writes statements that no file has yet: blocks of a data source, else objects; `${` in them is no expression."""
+    texts = (_as_text(statement) for statement in statements)
+    return "\n".join(aligned("\n".join(_block(each) if as_blocks else value_lines(each, ""))) for each in texts) + "\n"
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return template_escape("terraform")(value)
+    if isinstance(value, Mapping):
+        return {key: _as_text(each) for key, each in value.items()}
+    return [_as_text(each) for each in value]
 
 
 def policy_hcl(document: Document) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from leastpriv.models import Need
 from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.policy.hcl_text import new_statements_hcl
+from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, as_json
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, prose
@@ -21,7 +23,8 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
     if found and found.missing:
         yield f"this change needs {plural(len(found.missing_actions), 'permission')} that {name(context.role)} lacks"
     elif found:
-        yield "the role has the permissions that this change needs"
+        known = " of its known types" if found.change.unread else ""
+        yield f"the role has the permissions that this change{known} needs"
     elif context.declares:
         yield "the infrastructure does not change"
 
@@ -34,19 +37,23 @@ def preflight_verdict(context: ReviewContext) -> Iterator[str]:
     sources = codes(found.change.sources, 3)
     role = code(context.role)
     if not found.missing:
-        seen = sum(bool(each.usages) for each in found.covered)
+        covered = {each.need.permission.action for each in found.covered}
+        seen = {each.need.permission.action for each in found.covered if each.usages}
+        unread = f" What {codes(found.change.unread, 3)} needs is not known." if found.change.unread else ""
         yield (
             f"**{role} has the permissions that this change of {sources} needs**: "
-            f"{plural(len(found.covered), 'permission')}, {seen:,} of them in use."
+            f"{plural(len(covered), 'permission')}, {len(seen):,} of them in use.{unread}"
         )
         return
     actions, sensitive = found.missing_actions, found.sensitive_actions
     more = f", and {len(actions) - _MOST_NAMED:,} more" if len(actions) > _MOST_NAMED else ""
-    careful = f", {len(sensitive):,} of them sensitive" if sensitive else ""
+    several = len(actions) > 1
+    them = "them" if several else "it"
+    careful = "" if not sensitive else f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
     yield (
         f"**This change needs {plural(len(actions), 'permission')} that {role} lacks**: "
-        f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without them its deployment fails. {sources} declares them; "
-        "no run used them yet, and this comment adds no permission."
+        f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without {them} its deployment fails. {sources} declares "
+        f"{them}; no run used {them} yet, and this comment adds no permission."
     )
 
 
@@ -58,12 +65,17 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
     if found.missing:
         yield _missing(found)
     if found.statements:
-        statements = block(as_json(found.statements), "json")
+        place = Location.of(context.policy_file)
+        if place.path.endswith(".tf"):
+            text = new_statements_hcl(found.statements, as_blocks=place.pointer.startswith("data."))
+            statements = block(text, "hcl")
+        else:
+            statements = block(as_json(found.statements), "json")
         yield f"### To copy\n\nInto the statements of {code(context.policy_file)}:\n\n{statements}"
     if found.covered:
         yield _covered(context, found.covered)
     if found.change.unread:
-        yield f"### Not known\n\n- No table lists what {codes(found.change.unread, 8)} need."
+        yield f"### Not known\n\n- No table lists what {codes(found.change.unread, 8)} needs."
 
 
 def _missing(found: Preflight) -> str:

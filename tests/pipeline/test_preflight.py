@@ -65,12 +65,12 @@ def commit(files: dict[str, Any]) -> None:
 
 def write(files: dict[str, Any]) -> None:
     for name, content in files.items():
-        Path(name).write_text(json.dumps(content))
+        Path(name).write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def reviewed(*more: str) -> Any:
+def reviewed(*more: str, file: str = "ci.json") -> Any:
     return leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1", "--mode", "review",
+        "propose", "--role-arn", ROLE, "--policy-file", file, "--aws-regions", "eu-west-1", "--mode", "review",
         "--base", "main", "--templates", "shop=t.json", *more,
     )  # fmt: skip
 
@@ -114,6 +114,49 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
     assert "has the permissions that this change of `t.json` needs" in told.out
     assert "New access without evidence" not in told.out
     assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in told.out
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("data.aws_iam_policy_document.ci", "  actions = ["),
+        ("aws_iam_policy.ci.policy", "  Action = ["),
+    ],
+)
+def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(place: Path, address: str, line: str) -> None:
+    file = (
+        'data "aws_iam_policy_document" "ci" {\n  statement {\n    actions   = ["sqs:CreateQueue"]\n'
+        '    resources = ["*"]\n  }\n}\n\nresource "aws_iam_policy" "ci" {\n'
+        '  policy = jsonencode({ Statement = [{ Effect = "Allow", Action = "sqs:CreateQueue", Resource = "*" }] })\n}\n'
+    )
+    commit({"main.tf": file, "t.json": template(Orders=QUEUE)})
+    changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
+    write({"t.json": template(Orders=changed)})
+    told = reviewed(file=f"main.tf#{address}")
+    assert told.code == 3
+    shown = told.out.partition("### To copy")[2].partition("```hcl")[2].partition("```")[0]
+    assert line in shown.splitlines()
+    assert '"sqs:SetQueueAttributes"' in shown
+
+
+def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
+    commit(
+        {"ci.json": policy((["sqs:GetQueueAttributes", "sqs:ListQueueTags"], "*")), "t.json": template(Orders=QUEUE)}
+    )
+    changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
+    write({"t.json": template(Orders=changed)})
+    assert "lacks**: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment fails." in reviewed().out
+
+
+def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Own={"Type": "Custom::Own"})})
+    told = reviewed()
+    assert (
+        "# Policy review for ci-deploy: the role has the permissions that this change of its known types needs"
+        in told.out
+    )
+    assert "of them in use. What `Custom::Own` needs is not known." in told.out
 
 
 def test_an_unchanged_template_needs_nothing(place: Path) -> None:

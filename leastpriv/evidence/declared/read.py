@@ -64,7 +64,7 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     if is_sam:
         from leastpriv.evidence.declared.sam import MANAGED_BUCKET
 
-        calls += tool_calls("transform", because, place)
+        calls += tool_calls("transform", because, place, stack=stack.name)
         calls += tool_calls("publish", because, place, bucket=MANAGED_BUCKET, object=UNKNOWN)
     return replace(made, calls=tuple(calls), plan_calls=tuple(tool_calls("diff", because, place, stack=stack.name)))
 

@@ -188,6 +188,7 @@ def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
     assert on["lambda:CreateFunction"] == "arn:aws:lambda:us-east-2:123456789012:function:orders-Worker-*"
     assert on["iam:PassRole"] == "arn:aws:iam::123456789012:role/orders-WorkerRole-*"
     assert on["cloudformation:ExecuteChangeSet"] == "arn:aws:cloudformation:us-east-2:123456789012:stack/orders/*"
+    assert on["cloudformation:GetTemplateSummary"] == on["cloudformation:ExecuteChangeSet"]
     assert "aws-sam-cli-managed-default" in on["s3:PutObject"]
 
 

@@ -38,7 +38,7 @@ class ListStyle:
         commas = set(_LIST_END.findall(text))
         return cls(
             newline="\r\n" if "\r\n" in text else "\n",
-            unit="\t" if _TABS.search(text) and not _BLANKS.search(text) else "  ",
+            unit="\t" if len(_TABS.findall(text)) > len(_BLANKS.findall(text)) else "  ",
             comma="" if commas == {""} else ",",
         )
 

@@ -394,6 +394,7 @@ def test_a_new_statement_has_the_tabs_and_the_last_commas_of_its_file() -> None:
         'data "aws_iam_policy_document" "p" {\n\tstatement {\n\t\tactions = [\n\t\t\t"a:B",\n\t\t\t"c:D"\n\t\t]\n'
         '\t\tresources = ["*"]\n\t}\n}\n'
     )
+    text = f'provider "aws" {{\n  region = "eu-west-1"\n}}\n\n{text}'
     new = AppendStatement({"Effect": "Allow", "Action": ["e:F", "g:H"], "Resource": ["x"]})
     edited = apply_edits(read("data.aws_iam_policy_document.p", text), [new]).text
     added = edited.removeprefix(text.removesuffix("}\n"))

@@ -172,9 +172,10 @@ def _same(
         if key in PLAIN_KEYS and (key, text) not in request.outer:
             continue
         transform = variable.same[key]
-        if text.startswith("arn:") and (transform not in _OF_ARNS or is_of_type(prefix, text, template.name)):
+        is_name = transform == "text" or not text.startswith("arn:")
+        if not is_name and (transform not in _OF_ARNS or is_of_type(prefix, text, template.name)):
             continue
-        if transform == "whole":
+        if transform in {"whole", "text"}:
             texts[escape_observed(text)] = None
             keys.append(key)
         elif changed := _transformed(transform, text):

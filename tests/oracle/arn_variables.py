@@ -177,10 +177,10 @@ def _same(
         transform = wanted.get(key) or (wanted.get(key[:-1]) if key.endswith("s") else None)
         if transform and _like(key, _PLAIN[""]) and (key, value) not in outer:
             continue
-        if transform and (transform in _OF_ARNS or _is_name(value)):
+        if transform and (transform == "text" or transform in _OF_ARNS or _is_name(value)):
             text = _transformed(transform, value)
             if text:
-                yield key if transform == "whole" else "", text
+                yield key if transform in {"whole", "text"} else "", text
 
 
 def _with_path(names: Sequence[str], values: Sequence[tuple[str, str]]) -> list[str]:

@@ -346,9 +346,10 @@ class PrincipalCollectors:
             self._keys.note_login(item)
             return
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
-        own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
+        targets = self._principals.targets
+        own = self._principals.target_of(item.principal) if targets is not None else None
         name = own.arn if own else item.principal
-        if self._principals.targets is None:
+        if targets is None or (own and own not in targets):
             name = self._without_path(name)
         call = structs.replace(item, principal=name) if name != item.principal else item
         if call.principal not in self._books and len(self._books) < self._most:
@@ -379,7 +380,8 @@ class PrincipalCollectors:
         if shared is not None:
             shared.extend(gaps)
         for short, name in sorted(self._names.items()):
-            self._books[short].rename(name)
+            if short in self._books:
+                self._books[short].rename(name)
         for book in self._books.values():
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)

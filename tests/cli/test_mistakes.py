@@ -116,6 +116,24 @@ def test_a_role_with_a_path_is_one_role(tmp_path: Path) -> None:
     }
 
 
+def test_a_role_with_a_path_that_a_pattern_matches_is_one_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
+    short = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"), "eventID": "another"}
+    short["userIdentity"] = {key: value for key, value in short["userIdentity"].items() if key != "sessionContext"}
+    write_trail(tmp_path / "trail", [short, whole])
+    Path("leastpriv.yml").write_text(
+        'targets:\n- role-arn: "arn:aws:iam::111122223333:role/*"\n  policy-file: iam/{name}.json\n'
+    )
+    told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail")
+    assert told.code == 0, told.err
+    assert "2 calls in 1 run" in told.err
+    assert "`role/ci/deploy`" in told.out
+    assert "`role/deploy`" not in told.out
+
+
 def test_a_record_with_the_time_of_an_export_is_read(tmp_path: Path) -> None:
     made = dict(record(UPDATE, FIRST, "1"))
     made["@timestamp"] = made.pop("eventTime")

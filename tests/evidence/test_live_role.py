@@ -41,7 +41,7 @@ def test_any_failure_of_iam_is_a_gap_and_does_not_raise(kind: str, arn: str, mon
     assert (found.principal, found.policies) == (arn, ())
     assert {gap.kind for gap in found.gaps} == {GapKind.LIVE_ROLE_UNREAD}
     assert all(FAULTS[kind] in gap.detail for gap in found.gaps), found.gaps
-    assert all("What else is attached is not known" in gap.detail for gap in found.gaps)
+    assert all("The other policies are not known" in gap.detail for gap in found.gaps)
 
 
 ARN = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -90,7 +90,7 @@ def _live(operations: Mapping[str, Operation], arn: str = ARN) -> LiveRole:
             "ListRolePolicies",
             {"PolicyNames": ["own"], "IsTruncated": True},
             [MANAGED, "inline policy own"],
-            "not whole",
+            "incomplete",
         ),
     ],
 )

@@ -170,7 +170,7 @@ def test_an_interruption_is_raised_even_where_cancelling_fails(run: Run) -> None
     run.time.on_sleep = interrupt
     with pytest.raises(KeyboardInterrupt):
         run.generate()
-    assert "goes on" in run.said[-1]
+    assert "continues" in run.said[-1]
 
 
 def test_a_generation_that_takes_too_long_goes_on_for_the_next_run(run: Run) -> None:
@@ -227,7 +227,7 @@ def test_another_clients_result_is_reused_only_if_it_read_as_much(
     times = {"startTime": (NOON - timedelta(days=first)).isoformat(), "endTime": NOON - timedelta(days=last)}
     job.details = {"trails": [trail], **times}
     assert run.generate().job == ("job-1" if serves else "job-2")
-    assert any("is not taken" in line for line in run.said) is not serves
+    assert any("it is not used" in line for line in run.said) is not serves
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -341,7 +341,7 @@ def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Sta
     [
         ("FAILED", "HIVE_BAD_DATA: Error parsing field", "The query in Athena failed: HIVE_BAD_DATA"),
         ("CANCELLED", "Bytes scanned limit was exceeded", "The query in Athena stopped: Bytes scanned limit"),
-        ("FAILED", "No output location provided", "give the workgroup a place for query results"),
+        ("FAILED", "No output location provided", "set a location for query results in the workgroup"),
     ],
 )
 def test_a_query_that_fails_or_is_stopped_may_hide_any_call(

@@ -209,7 +209,7 @@ def test_a_forged_log_file_justifies_no_change(s3: FakeS3, door: Aws) -> None:
     assert calls == everything()
     assert (gap.kind, gap.scope) == (GapKind.NOT_VALIDATED, HERE)
     assert key in gap.detail
-    assert "no digest file vouches" in gap.detail
+    assert "no digest file confirms" in gap.detail
 
 
 def test_a_valid_digest_at_another_key_validates_no_log_file(s3: FakeS3, door: Aws) -> None:

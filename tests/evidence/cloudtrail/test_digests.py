@@ -64,9 +64,9 @@ def test_keys_are_taken_in_both_forms_that_aws_gives_them_in(form: PublicFormat)
     ("keys", "more", "reason"),
     [
         ({}, {}, "knows no key"),
-        ({FINGERPRINT: b"no key"}, {}, "signature does not hold"),
-        (KEYS, {"signature": ""}, "signature does not hold"),
-        (KEYS, {"signature": "ä"}, "signature does not hold"),
+        ({FINGERPRINT: b"no key"}, {}, "signature is invalid"),
+        (KEYS, {"signature": ""}, "signature is invalid"),
+        (KEYS, {"signature": "ä"}, "signature is invalid"),
         (KEYS, {"signature-algorithm": "NONE"}, "not signed by"),
     ],
 )

@@ -234,7 +234,7 @@ def test_pages_that_lead_in_a_circle_end(history: FakeHistory) -> None:
     calls, gaps = read(source(history))
     assert {each.region for each in calls} == set(REGIONS)
     assert [gap.scope.regions for gap in gaps] == [("eu-west-1",)]
-    assert "came in part only" in gaps[0].detail
+    assert "was read in part only" in gaps[0].detail
 
 
 def test_a_long_history_reports_progress(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:

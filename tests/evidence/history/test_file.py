@@ -219,11 +219,11 @@ class TestFile:
     @pytest.mark.parametrize(
         ("raw", "why"),
         [
-            (b"[" * 100_000, "no readable JSON"),
-            (b'{"leastpriv-memory": ' + b"9" * 10_000 + b"}", "no readable JSON"),
-            (b'{"a": ' * 50_000 + b"1" + b"}" * 50_000, "no readable JSON"),
+            (b"[" * 100_000, "not readable JSON"),
+            (b'{"leastpriv-memory": ' + b"9" * 10_000 + b"}", "not readable JSON"),
+            (b'{"a": ' * 50_000 + b"1" + b"}" * 50_000, "not readable JSON"),
             (b" " * (LONGEST_FILE + 1), "longer than"),
-            (b"\xff\xfe{}", "no readable JSON"),
+            (b"\xff\xfe{}", "not readable JSON"),
             (b"[]", "no memory"),
             (b"{}", "no memory"),
             (b'{"leastpriv-memory": true}', "no memory"),

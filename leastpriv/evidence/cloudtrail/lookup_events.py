@@ -140,7 +140,9 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
     botocore raises an error for some truncated responses, and returns others without any member (seen with 1.44.8).
     """
     doing = f"reading the event history of {client.meta.region_name}"
-    broken = AwsError(f"The response of AWS was cut off while {doing}: run again later.", AwsErrorKind.INCOMPLETE)
+    broken = AwsError(
+        f"The response while {doing} was cut off, or did not come from AWS: run again later.", AwsErrorKind.INCOMPLETE
+    )
     for _ in range(_TRIES):
         try:
             with translate_errors(doing, "cloudtrail:LookupEvents"):

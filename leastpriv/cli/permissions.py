@@ -28,13 +28,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
     from leastpriv.evidence.missing_calls import damaged_files
     from leastpriv.evidence.read_sources import ReadHooks, read_by_principal
-    from leastpriv.pipeline.sources import (
-        DEFAULT_DAYS,
-        SourceOptions,
-        bucket_trail,
-        event_history,
-        open_all,
-    )
+    from leastpriv.pipeline.sources import DEFAULT_DAYS, SourceOptions, bucket_trail, event_history, open_all
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")

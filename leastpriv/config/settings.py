@@ -226,9 +226,9 @@ def parse_settings(given: GivenInputs) -> Settings:
     """
     values, labels = given.values, given.labels
     text = {known.name: _text(values, known) for known in INPUTS}
-    missing = next((name for name in ("role-arn", "policy-file") if not text[name]), "")
+    missing = [known for known in INPUTS if known.name in ("role-arn", "policy-file") and not text[known.name]]
     if missing:
-        raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
+        raise InputError(f"{labels[missing[0].name]} is missing: {missing[0].help}.")
     principal = named_principal(text["role-arn"], labels["role-arn"])
     job_logs = entries(values.get("job-logs", ()))
     templates, plans = entries(values.get("templates", ())), entries(values.get("plans", ()))
@@ -386,12 +386,7 @@ def _boolean(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> b
     return parse_boolean(text[name], labels[name].removeprefix("The input "))
 
 
-def _one_of(
-    text: Mapping[str, str],
-    labels: Mapping[str, str],
-    name: str,
-    choices: Sequence[str],
-) -> str:
+def _one_of(text: Mapping[str, str], labels: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
     value = text[name]
     if value not in choices:
         raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}{did_you_mean(value, choices)}.")
@@ -401,7 +396,3 @@ def _one_of(
 def _text(values: Mapping[str, Value], known: Input) -> str:
     value = values.get(known.name) or known.default
     return value.strip() if isinstance(value, str) else "\n".join(value)
-
-
-def _help(name: str) -> str:
-    return next(known.help for known in INPUTS if known.name == name)

@@ -36,7 +36,9 @@ def used(trail: Path, role: str) -> set[str]:
     done = leastpriv(NO_AWS, "permissions", "--role-arn", role, "--trails", trail)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row for row in rows if "gap" in row] == []
-    return {row["action"] for row in rows if row.get("basis", "observed") in ("observed", "inferred")}
+    return {
+        row["action"] for row in rows if "action" in row and row.get("basis", "observed") in ("observed", "inferred")
+    }
 
 
 def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, str]]:

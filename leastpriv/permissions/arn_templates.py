@@ -235,12 +235,9 @@ def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
     parts = [pieces[0]]
     for before, text, after in zip(pieces, chosen, pieces[1:], strict=False):
         # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has before it.
-        parts += (_without_prefix(text, before) or "*" if before.endswith("-") else text or "*", after)
+        own = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
+        parts += (own or "*", after)
     return "".join(parts)
-
-
-def _without_prefix(text: str, before: str) -> str:
-    return text.removeprefix(_SEPARATOR.split(before)[-1])
 
 
 @lru_cache(maxsize=16_384)

@@ -36,9 +36,9 @@ def used(trail: Path, role: str) -> set[str]:
     done = leastpriv(NO_AWS, "permissions", "--role-arn", role, "--trails", trail)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row for row in rows if "gap" in row] == []
-    return {
-        row["action"] for row in rows if "action" in row and row.get("basis", "observed") in ("observed", "inferred")
-    }
+    # A call without the answer that its kind has counts as unknown; it was made all the same.
+    unknown = {row["unknown"] for row in rows if "unknown" in row}
+    return unknown | {row["action"] for row in rows if row.get("basis") in ("observed", "inferred")}
 
 
 def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, str]]:

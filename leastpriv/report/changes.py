@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
-from leastpriv.permissions import catalog
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.first_screen import kept_because
+from leastpriv.report.first_screen import entry_size, kept_because
 from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
 
 
@@ -95,7 +94,7 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
             kept.setdefault(result.guard, {})[action] = result.reason
     for held in context.proposal.held_back:
         kept.setdefault(held.guard_result.guard, {})[held.action] = held.guard_result.reason
-    counts = {guard: sum(len(catalog.expand(each)) or 1 for each in actions) for guard, actions in kept.items()}
+    counts = {guard: sum(entry_size(each, context) for each in actions) for guard, actions in kept.items()}
     lines = [
         f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {codes(sorted(actions), _MOST_KEPT)}"
         + (_details(actions.values()) if details else "")

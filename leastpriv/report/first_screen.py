@@ -275,7 +275,7 @@ def _too_wide(context: ReportContext) -> str:
         left.update({change.action: len(change.kept or {})} if change.kept else {})
         guards.update(result.guard for result in (change.kept or {}).values())
     for held in context.proposal.held_back:
-        count = len(catalog.expand(held.action)) or 1
+        count = entry_size(held.action, context)
         left.update({held.action: count})
         guards.update({held.guard_result.guard: count})
     parts = [f"{code(entry)}{f' {count:,}' if count > 1 else ''}" for entry, count in left.most_common(3)]
@@ -290,6 +290,12 @@ def _too_wide(context: ReportContext) -> str:
     if everywhere:
         text += f"{' ' if text else ''}{plural(everywhere, 'used action')} on every resource."
     return f"**Still too wide:** {text}" if text else ""
+
+
+def entry_size(pattern: str, context: ReportContext) -> int:
+    """Returns how many actions an entry of the committed policy grants on its resources, at least 1."""
+    granted = [len(entry.granted) for entry in context.difference.entries if entry.pattern == pattern]
+    return max(granted, default=len(catalog.expand(pattern))) or 1
 
 
 def kept_because(guard: str, group: str = "removal") -> str:

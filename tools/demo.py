@@ -43,7 +43,7 @@ Without a token the proposal becomes a branch of the repository in the workspace
 _PERSON = {"NAME": "Kim", "EMAIL": "kim@example.com", "DATE": "2026-10-01T09:00:00Z"}
 _COMMITTER = {f"GIT_{part}_{key}": text for part in ("AUTHOR", "COMMITTER") for key, text in _PERSON.items()}
 _LOG_LINES = 40
-_DIFF_LINES = 10
+_DIFF_LINES = 8
 _WIDTH = 100
 
 

@@ -496,7 +496,7 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "a trust policy outside": ({"trust_policy": "../runner/event.json"}, "trust-policy"),
     "an attached policy that is not there": ({"also_attached": "iam/none.json"}, "also-attached"),
     "a trail that is not there": ({"trails": "nowhere"}, "nowhere"),
-    "a trail without a file": ({"trails": "iam/empty"}, "holds no CloudTrail file"),
+    "a trail without a file": ({"trails": "iam/empty"}, "has no CloudTrail file"),
     "a bucket without a name": ({"trails": "s3:///AWSLogs"}, "trails is 's3:///AWSLogs'"),
     "a policy that is a folder": ({"policy_file": "iam"}, "policy-file"),
     "a keep that is no pattern": ({"keep": "DeleteBucket"}, "keep holds 'DeleteBucket'"),

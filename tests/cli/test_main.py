@@ -153,7 +153,7 @@ class TestPermissions:
             "cloudwatch:PutMetricAlarm",
             "lambda:UpdateFunctionCode",
             "sqs:CreateQueue",
-            "refused",
+            "denied",
             "gap",
         ]
 

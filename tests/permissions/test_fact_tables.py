@@ -25,7 +25,7 @@ KINDS = {
 TRANSFORM = re.compile(
     r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z-]+"
     r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role"
-    r"|matches .+|arn-account|arn-type"
+    r"|matches .+|text|arn-account|arn-type"
 )
 
 

@@ -130,7 +130,7 @@ def test_a_prefix_of_another_account_is_a_gap_that_may_hide_any_call(s3: FakeS3)
     source = S3Trail(s3.aws(1), "s3://logs/AWSLogs/999999999999/CloudTrail/eu-west-1")
     gaps = [item for item in source.read(ALWAYS, MINE) if isinstance(item, Gap)]
     assert [gap.scope for gap in gaps if gap.kind is GapKind.SOURCE_FAILED] == [Scope()]
-    assert not source.statistics.spans
+    assert not source.statistics.days
 
 
 def test_an_organization_trail_has_its_id_above_the_accounts(s3: FakeS3) -> None:
@@ -362,7 +362,7 @@ def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
     found, gaps = read(s3)
     assert found[:1] == names(0)
     assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
-    assert "leads to no next page" in gaps[0].detail
+    assert "has no next page" in gaps[0].detail
 
 
 def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:

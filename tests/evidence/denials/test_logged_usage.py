@@ -105,7 +105,7 @@ def test_an_encoded_denial_is_decoded_or_a_gap() -> None:
             "arn:aws:cloudformation:eu-west-1:999999999999:stack/a/*",
             "another account",
         ),
-        ("sns:Publish", TOPIC + "\u202egnp", "only a denial names it"),
+        ("sns:Publish", TOPIC + "\u202egnp", "a reader may not see"),
         ("s3:GetObject", "arn:aws:s3:::orders/\u4e2d", "only a denial names it"),
         ("iam:GetRole", "arn:aws:iam::111122223333:role/../x", "neither the request nor the denial names"),
         ("sns:Publish", TOPIC + "`b", "neither the request nor the denial names"),
@@ -233,6 +233,6 @@ def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(shared_f
             assert change.action.lower() in {action.lower() for action in told["expected"]["actions"]}, told["id"]
             assert (change.resources == ("*",)) <= (not known.resource_types), told["id"]
         added += bool(changes)
-    # Only reads count, of no resource or of one that other evidence has: a log alone adds no write.
-    assert added >= 36
+    # Only reads count, of a service and a resource that other evidence has: a log alone adds no write.
+    assert added >= 10
     assert named_ones >= 10

@@ -62,8 +62,6 @@ _SHARED_PREFIX = re.compile(r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap
 """Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`, `cdk-hnb659fds-`
 (CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide, "Bootstrapping"; read 2026-11-27).
 They do not tell one team's resources from another's."""
-_NUMBERED_WORD = re.compile(r"[A-Za-z]+[0-9]+|[0-9]+")
-"""A word with a number, or a time: names that a template may give."""
 _COMMIT = re.compile(r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a-f]))[0-9a-f]{7,31}(?![^/._-])")
 """A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal digits."""
 _LEAST_BESIDE_A_COMMIT = 4
@@ -143,7 +141,8 @@ def _is_end_of_stack(found: re.Match[str]) -> bool:
     end = found[1]
     if not _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]):
         return False
-    return _is_random(end) or (not end.isalpha() and not _NUMBERED_WORD.fullmatch(end))
+    words = sum(len(piece) for piece in _PIECE.findall(end) if piece.isdigit() or _is_word(piece.lower()))
+    return _is_random(end) or words < len(end) - 2
 
 
 def literal_letters(part: str) -> int:

@@ -362,8 +362,8 @@ class TestDelivery:
         said = progress.LINES
         gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=30), every=0.1))
         assert gaps == []
-        assert said
-        assert "eu-west-1" in said[0]
+        # A region whose call shows before the first line is not named in it.
+        assert any(region in said[0] for region in REGIONS)
 
     def test_after_the_time_that_was_given_the_region_is_a_gap(self, history: FakeHistory) -> None:
         history.delivered_after = 60

@@ -101,8 +101,8 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     if proof.new_access or not proof.fits:
         what = "It grants more than the listed additions" if proof.new_access else "It is larger than IAM accepts"
         return "No", f"{what}: see *Proof*."
-    if proof.replay.denied:
-        return "No", f"It would deny {plural(sum(each.count for each in proof.replay.denied), 'recorded call')}."
+    if proof.newly_denied:
+        return "No", f"It would deny recorded calls that the policy allows: {codes(proof.newly_denied, MOST_SHOWN)}."
     if any(change.security for change in context.changes(ChangeKind.ADD)):
         careful = sum(bool(change.security) for change in context.changes(ChangeKind.ADD))
         return (
@@ -113,15 +113,16 @@ def _answer(context: ReportContext) -> tuple[str, str]:
         return "Yes", f"The new file changes nothing until you attach it to {role} and detach the wide policy."
     if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
         return "Yes", "It only adds permissions: review these."
+    which = " that the policy allows" if proof.replay.denied else ""
+    remains = f"Every recorded call of {role} in {evidence_span(context.evidence)}{which} remains allowed"
     if proof.chance > _HIGH_CHANCE:
         return "Not yet", "Later deploys often needed new actions: rehearse it first, or wait for more runs."
     if any(change.unproven for change in context.proposal.changes):
         return (
             "Probably",
-            "All recorded calls remain allowed; some removed actions may leave no record: rehearse it first.",
+            f"{remains}; some removed actions may leave no record: rehearse it first.",
         )
-    answer = "Probably" if proof.chance > _LOW_CHANCE else "Yes"
-    return answer, f"Every recorded call of {role} in {evidence_span(context.evidence)} remains allowed."
+    return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
 
 
 def _reasons(context: ReportContext) -> Iterator[str]:
@@ -142,7 +143,9 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     unsure = f", {replay.conditional:,} of them if a condition holds that is not recorded" if replay.conditional else ""
     allowed = replay.allowed + replay.conditional
     every = "all" if allowed == replay.recorded else f"{allowed:,} of"
-    yield f"**Replay:** {every} {plural(replay.recorded, 'recorded call')} allowed{unsure}."
+    denied = sum(each.count for each in replay.denied)
+    rest = f"; the other {denied:,} need permissions that this change does not write" if denied else ""
+    yield f"**Replay:** {every} {plural(replay.recorded, 'recorded call')} allowed{unsure}{rest}."
     limits = list(_limits(context))
     if limits:
         more = f", and {len(limits) - 3} more" if len(limits) > 3 else ""

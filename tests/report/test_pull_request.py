@@ -122,8 +122,19 @@ def test_the_answer_follows_the_chance(usual: ReportContext, denied_runs: int, a
 
 def test_a_proposal_that_denies_recorded_calls_is_not_safe_to_merge(usual: ReportContext) -> None:
     replay = replace(usual.proof.replay, denied=usual.evidence.groups[:1])
-    verdict = proposal_verdict(replace(usual, proof=replace(usual.proof, replay=replay)))
-    assert verdict.startswith("**Safe to merge? No.** It would deny")
+    proof = replace(usual.proof, replay=replay, newly_denied=(usual.evidence.groups[0].event,))
+    assert proposal_verdict(replace(usual, proof=proof)).startswith("**Safe to merge? No.** It would deny")
+
+
+def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against_the_change(
+    usual: ReportContext,
+) -> None:
+    """Another policy of the role allowed it: the change denies nothing."""
+    replay = replace(usual.proof.replay, denied=usual.evidence.groups[:1])
+    context = replace(usual, proof=replace(usual.proof, replay=replay))
+    assert not proposal_verdict(context).startswith("**Safe to merge? No.**")
+    count = usual.evidence.groups[0].count
+    assert f"; the other {count:,} need permissions that this change does not write." in body(context)
 
 
 def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:

@@ -11,7 +11,7 @@ from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.first_screen import entry_size, kept_because
+from leastpriv.report.first_screen import entry_sizes, kept_because
 from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
 
 
@@ -94,7 +94,8 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
             kept.setdefault(result.guard, {})[action] = result.reason
     for held in context.proposal.held_back:
         kept.setdefault(held.guard_result.guard, {})[held.action] = held.guard_result.reason
-    counts = {guard: sum(entry_size(each, context) for each in actions) for guard, actions in kept.items()}
+    size = entry_sizes(context)
+    counts = {guard: sum(map(size, actions)) for guard, actions in kept.items()}
     lines = [
         f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {codes(sorted(actions), _MOST_KEPT)}"
         + (_details(actions.values()) if details else "")

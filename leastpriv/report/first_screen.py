@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import leastpriv.proposal
@@ -277,8 +277,9 @@ def _too_wide(context: ReportContext) -> str:
     for change in context.changes(ChangeKind.NARROW):
         left.update({change.action: len(change.kept or {})} if change.kept else {})
         guards.update(result.guard for result in (change.kept or {}).values())
+    size = entry_sizes(context)
     for held in context.proposal.held_back:
-        count = entry_size(held.action, context)
+        count = size(held.action)
         left.update({held.action: count})
         guards.update({held.guard_result.guard: count})
     parts = [f"{code(entry)}{f' {count:,}' if count > 1 else ''}" for entry, count in left.most_common(3)]
@@ -295,10 +296,12 @@ def _too_wide(context: ReportContext) -> str:
     return f"**Still too wide:** {text}" if text else ""
 
 
-def entry_size(pattern: str, context: ReportContext) -> int:
-    """Returns how many actions an entry of the committed policy grants on its resources, at least 1."""
-    granted = [len(entry.granted) for entry in context.difference.entries if entry.pattern == pattern]
-    return max(granted, default=len(catalog.expand(pattern))) or 1
+def entry_sizes(context: ReportContext) -> Callable[[str], int]:
+    """Returns a function of an entry: how many actions it grants on its resources, at least 1."""
+    granted: dict[str, int] = {}
+    for entry in context.difference.entries:
+        granted[entry.pattern] = max(granted.get(entry.pattern, 0), len(entry.granted))
+    return lambda pattern: granted.get(pattern, len(catalog.expand(pattern))) or 1
 
 
 def kept_because(guard: str, group: str = "removal") -> str:

@@ -58,7 +58,8 @@ _MAKING = re.compile(
     "Purchase|Provision|(?P<second>Copy|Restore|Start|Enable|Set))(?P<noun>[A-Z]\\w*|$)"
 )
 _TAG = re.compile("[Tt]ag(?!e)")
-_OF_ANY_TYPE = ("iam:PassRole", "iam:CreateServiceLinkedRole")
+_PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
+_OF_ANY_TYPE = (_PASS_ROLE, "iam:CreateServiceLinkedRole")
 
 
 @dataclass(slots=True)
@@ -102,11 +103,25 @@ def cloudformation_table(folder: Path) -> str:
     schemas = folder / "cfnlint" / "data" / "schemas"
     date = json.loads((schemas / "version.json").read_text())["schema_date"][:10]
     left_out: Counter[str] = Counter()
-    documents = (json.loads(path.read_text()) for path in (schemas / "resources").glob("*.json"))
-    rows = [_cloudformation_row(each, left_out) for each in documents if each.get("handlers")]
-    return _table(
-        "Actions of the handlers of CloudFormation types.", f"cfn-lint's schemas of {date} (MIT-0)", rows, left_out
-    )
+    documents = [json.loads(path.read_text()) for path in (schemas / "resources").glob("*.json")]
+    for each in documents:
+        each["handlers"] = each.get("handlers") or _handlers_of_terraform(each["typeName"])
+    rows = [_cloudformation_row(each, left_out) for each in documents if each["handlers"]]
+    source = f"cfn-lint's schemas of {date} (MIT-0), types without handlers as their equivalents in Terraform"
+    return _table("Actions of the handlers of CloudFormation types.", source, rows, left_out)
+
+
+def _handlers_of_terraform(kind: str) -> dict[str, dict[str, Sequence[str]]]:
+    """The phases of Terraform's type of the same service and name; both tools call the same API."""
+    name = kind.removeprefix("AWS::").replace("::", "").lower()
+    row = _terraform_rows().get(name)
+    return {phase: {"permissions": row.phases.get(phase, ())} for phase in PHASES if phase != "list"} if row else {}
+
+
+@cache
+def _terraform_rows() -> Mapping[str, Row]:
+    rows = (_terraform_row(each, Counter()) for each in read_rows(read_compressed(OPERATIONS)))
+    return {row.name.removeprefix("aws_").replace("_", ""): row for row in rows}
 
 
 def terraform_table(operations: str) -> str:
@@ -166,7 +181,7 @@ def _conditions(row: Row, schema: Mapping[str, Any]) -> dict[str, Sequence[str]]
     properties, required = _properties(schema)
     listed = _listed_conditions(row.name)
     phases = (phase for phase in PHASES if phase != "list")
-    every = {action for phase in phases for action in row.phases.get(phase, ())} - {*row.tags}
+    every = {action for phase in phases for action in row.phases.get(phase, ())} - {*row.tags, _PASS_ROLE}
     found = {action: listed.get(action) or deciding_properties(action, kind, properties, required) for action in every}
     return {action: paths for action, paths in found.items() if paths}
 
@@ -284,7 +299,7 @@ def _of_operation(name: str) -> tuple[Sequence[str], Sequence[str]]:
     facts = facts_of(event.operation)
     actions += [each.action for each in facts.triggers if not each.parameter]
     if facts.passes_role:
-        actions.append("iam:PassRole")
+        actions.append(_PASS_ROLE)
     return actions, imported_tags(event.operation)
 
 

@@ -41,7 +41,6 @@ _GENERAL = words_of(
     "configuration config setting attribute resource property specification option information detail for from to of "
     "by in on with and all aws arn id name document"
 )
-_ROLES = frozenset({"role", "profile"})
 _SHORTEST = 5
 """Letters that two forms of a word share: `streaming` and `stream`, `recursion` and `recursive`."""
 
@@ -65,7 +64,7 @@ def deciding_properties(
     """Returns the properties any of which asks for an action.
 
     Args:
-        action: an action of a phase other than `list`.
+        action: an action of a phase other than `list`, but iam:PassRole: the roles that properties name decide that.
         kind: the resource type.
         properties: path (`Code.S3Bucket`, at most two levels) -> words of its name and of its format.
         required: paths that are always set.
@@ -78,7 +77,7 @@ def deciding_properties(
         return ()
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)
-    if action == "iam:PassRole" or prefix not in kind.services:
+    if prefix not in kind.services:
         return _of_other_service(action, kind, properties, required)
     if action in kind.reads:
         return ()
@@ -95,8 +94,7 @@ def _of_other_service(
     action: str, kind: Kind, properties: Mapping[str, frozenset[str]], required: Collection[str]
 ) -> tuple[str, ...]:
     service = words_of(action.partition(":")[0].replace("-", " "))
-    wanted = [(_ROLES, 1)] if action == "iam:PassRole" else [(service, len(service)), (_subject(action, kind), 1)]
-    for words, least in wanted:
+    for words, least in ((service, len(service)), (_subject(action, kind), 1)):
         found = _asking(properties, required, words, least)
         if found is not None or _asking(properties, (), words, least):
             return found or ()

@@ -49,6 +49,11 @@ def is_known(kind: ResourceKind) -> bool:
     return kind.name in _rows(kind.tool)
 
 
+def is_custom(kind: ResourceKind) -> bool:
+    """Whether a function or a topic of the template makes the resource: CloudFormation calls it for each phase."""
+    return kind.name.startswith("Custom::") or kind.name == "AWS::CloudFormation::CustomResource"
+
+
 def tag_actions(kind: ResourceKind) -> tuple[str, ...]:
     """Returns the actions of a type that only tags need."""
     return _cell(kind, "tags")

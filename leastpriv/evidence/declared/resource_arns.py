@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
@@ -11,13 +11,21 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
-from leastpriv.permissions.service_facts import ResourceType
-from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions
+from leastpriv.permissions.service_facts import ResourceType, service_facts
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    actions_of_phase,
+    making_actions,
+    name_property,
+)
 
 _PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 _PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
+_FIELD = re.compile(r"\{([\w-]+)\}")
+_TAGS = re.compile("Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]")
 _SHORTEST = 3
 _MOST_VALUES = 500
 
@@ -36,9 +44,14 @@ class Arns:
         known = catalog.action(action)
         if known is None or not known.resource_types:
             return ("*",), True
+        if paths := self._paths(action, resource):
+            return paths, True
         own = {kind.name for kind in own_types(resource.kind)}
         also = {row["type"] for row in table("also_needed", __package__) if row["action"] == action}
         needed = [kind for kind in known.resource_types if kind.required or kind.name in own | also]
+        if _TAGS.search(action) and any(kind.name in own for kind in needed):
+            # The types of an action that tags any resource of its service are alternatives.
+            needed = [kind for kind in needed if kind.name in own]
         if not needed:
             return self._of_no_required_type(action, known.resource_types, resource)
         mine: list[str] = []
@@ -71,6 +84,22 @@ class Arns:
         if found:
             return without_covered(_without_alternatives(found, resource)), True
         return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
+
+    def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:
+        """The paths of the operations on a type that one action authorizes, as `apigateway:POST` does for all."""
+        templates = _templates(action, resource.kind, resource.tagged)
+        named = {"region": self._place.region, "partition": self._place.partition}
+        naming = _plain(name_property(resource.kind))
+
+        def value(match: re.Match[str]) -> str:
+            return named.get(match[1]) or (resource.name if _plain(match[1]) == naming else UNKNOWN)
+
+        return without_covered(_FIELD.sub(value, each) for each in templates)
+
+    def pattern(self, prefix: str, name: str) -> str:
+        """Returns the pattern of all resources of a type."""
+        kinds = (each for each in service_facts(prefix).types if each.name == name)
+        return next((self._filled(each, {}) for each in kinds), UNKNOWN)
 
     def own_arn(self, resource: DeclaredResource) -> str:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
@@ -107,7 +136,7 @@ class Arns:
             return [self._filled(kind, {})]
         chosen = name_variable(names, resource.kind)
         values = {name: self._by_property(name, kind, resource) for name in names if name != chosen}
-        name = resource.name
+        name = resource.name if resource.name != UNKNOWN else self._by_last_word(chosen, resource)
         if chosen.endswith(_PATHED):
             path = self.text(resource.properties.get("Path", resource.properties.get("path", "/")))
             name = f"{path.strip('/')}/{name}".lstrip("/")
@@ -117,7 +146,7 @@ class Arns:
             name = name.lstrip("/")
         # The name of an alias of KMS has the `alias/` of its ARN.
         name = name.removeprefix(kind.arn.partition("${" + chosen + "}")[0].rpartition(":")[2] or "\0")
-        return [self._filled(kind, {**values, chosen: name + _end_of_id(kind)})]
+        return [self._filled(kind, {**values, chosen: name + (_end_of_id(kind) or "")})]
 
     def _named(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type that the properties of a resource name or refer to."""
@@ -148,12 +177,21 @@ class Arns:
         """The text of the property that a variable of an ARN is named after: `${FunctionName}`, `function_name`."""
         stem = _plain(variable.removesuffix(_PATHED)).removesuffix("name").removesuffix("id") or _plain(kind.name)
         prefix = kind.arn.split(":")[2]
+        is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         for key, value in members(resource.properties):
             if _plain(key) in wanted:
+                if is_given and isinstance(value, Reference):
+                    return UNKNOWN
                 text = self.text(value)
                 return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else text
         return UNKNOWN
+
+    def _by_last_word(self, variable: str, resource: DeclaredResource) -> str:
+        """The text of the property that is the last word of a name: `Family` of `${TaskDefinitionFamilyName}`."""
+        words = _VERB.findall(variable.removesuffix("Name"))
+        text = self.text(resource.properties.get(words[-1], UNKNOWN)) if len(words) > 1 else UNKNOWN
+        return UNKNOWN if text.startswith("arn:") else text
 
     def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:
         place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
@@ -161,16 +199,47 @@ class Arns:
         return re.sub(r"\*{2,}", UNKNOWN, filled)
 
 
-def _end_of_id(kind: ResourceType) -> str:
+def _end_of_id(kind: ResourceType) -> str | None:
+    """What AWS adds to a name that becomes the id of a type; None for the other types."""
     prefix = kind.arn.split(":")[2]
     rows = table("named_ids", __package__)
-    return next((row["end"] for row in rows if (row["prefix"], row["type"]) == (prefix, kind.name)), "")
+    return next((row["end"] for row in rows if row["prefix"] == prefix and row["type"] in (kind.name, "*")), None)
 
 
 def is_given_id(kind: ResourceType) -> bool:
     """Whether AWS gives the resources of a type an id, so that no name is in their ARN."""
     names = own_variables(kind.arn)
-    return bool(names) and all(name.endswith("Id") for name in names) and not _end_of_id(kind)
+    return bool(names) and all(name.endswith(("Id", "Identifier")) for name in names) and _end_of_id(kind) is None
+
+
+def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
+    """Whether the property that names a resource is in its ARN, which may have an id that AWS gives instead."""
+    types = [each for each in own_types(kind) if own_variables(each.arn)]
+    if not types or not all(map(is_given_id, types)):
+        return True
+    ids = {_plain(name_variable(own_variables(each.arn), kind)) for each in types}
+    name = _plain(naming)
+    return name.endswith(("id", "identifier")) and any(
+        each == "resourceid" or each.endswith(name) or name.endswith(each) for each in ids
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _templates(action: str, kind: ResourceKind, tagged: bool) -> tuple[str, ...]:
+    """Returns the ARN templates of the operations on a type, where operations of other names share one action."""
+    nouns: dict[str, set[str]] = {}
+    is_second = "v2" in kind.name.lower()
+    for name, facts in service_facts(action.partition(":")[0]).events.items():
+        for each in facts.actions:
+            # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them without it.
+            if each.action == action and each.resource and ("::/v2/" in each.resource) == is_second:
+                noun = _plain(_without_verb(name)).removesuffix("s")
+                nouns.setdefault(noun, set()).add(each.resource.replace("::/v2/", "::/"))
+    fitting = [noun for noun in nouns if noun and _plain(kind.name).endswith(noun)]
+    found = nouns[max(fitting, key=len)] if fitting else set[str]()
+    if tagged and nouns:
+        found |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
+    return tuple(sorted(found))
 
 
 def _is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
@@ -206,18 +275,39 @@ def members(value: object) -> Iterator[tuple[str, object]]:
 
 @lru_cache(maxsize=4_096)
 def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
-    """Returns the resource types of the catalogue that a declared type makes, by the noun of its making actions."""
+    """Returns the resource types of the catalogue that a declared type makes, by the noun of its making actions.
+
+    Where these are authorized on `*` alone, the types are those of its other actions.
+    """
+    makes = making_actions(kind)
+    listed = next((row["types"].split(",") for row in table("own_types", __package__) if row["kind"] == kind.name), ())
+    if listed:
+        known = (catalog.action(action) for action in makes)
+        return tuple(each for action in known if action for each in action.resource_types if each.name in listed)
+    nouns = {_plain(_without_verb(action.partition(":")[2])).removesuffix("s") for action in makes} - {""}
+    return _types_named(makes, nouns) or _types_named(
+        [each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)], nouns
+    )
+
+
+def _types_named(actions: Sequence[str], nouns: Set[str]) -> tuple[ResourceType, ...]:
+    """The types of some actions that have one of the nouns for name, else those that a noun is a part of."""
     found: dict[str, ResourceType] = {}
-    for action in making_actions(kind):
+    exact: dict[str, ResourceType] = {}
+    for action in actions:
         known = catalog.action(action)
-        name = action.partition(":")[2]
-        match = _VERB.match(name)
-        noun = _plain(name.removeprefix(match[0] if match else "")).removesuffix("s")
         for each in known.resource_types if known else ():
-            variables = "".join(own_variables(each.arn))
-            if noun and (noun in _plain(each.name) or noun in _plain(variables)):
+            name, variables = _plain(each.name), _plain("".join(own_variables(each.arn)))
+            if any(noun in word for noun in nouns for word in (name, variables)):
                 found.setdefault(each.name, each)
-    return tuple(found.values())
+            if any(noun == name or (len(name) > _SHORTEST and noun.endswith(name)) for noun in nouns):
+                exact.setdefault(each.name, each)
+    return tuple((exact or found).values())
+
+
+def _without_verb(name: str) -> str:
+    match = _VERB.match(name)
+    return name.removeprefix(match[0]) if match else name
 
 
 def own_variables(template: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from leastpriv.permissions.tool_lifecycle import (
     Tool,
     actions_of_phase,
     conditions_of,
+    is_custom,
     making_actions,
     tag_actions,
     tag_property,
@@ -26,7 +27,9 @@ from leastpriv.permissions.tool_lifecycle import (
 
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 _UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
-_ROLE_KEY = re.compile("role|profile", re.IGNORECASE)
+_ROLE_KEY = re.compile("role|profile|credential", re.IGNORECASE)
+_FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
+"""Properties whose members a person names."""
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 
 
@@ -37,7 +40,8 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     because: dict[Permission, list[str]] = {}
     for resource in declaration.resources:
         for phase in resource.phases:
-            for need in _of_phase(resource, phase, declaration, arns):
+            custom = is_custom(resource.kind)
+            for need in _of_custom(resource, phase, arns) if custom else _of_phase(resource, phase, declaration, arns):
                 found.setdefault(need.permission, need)
                 because.setdefault(need.permission, []).append(resource.address)
     for need in declaration.calls:
@@ -67,6 +71,21 @@ def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration
             yield Need(Permission(action, each), Basis.DECLARED, derivation, because, exact=is_named)
 
 
+def _of_custom(resource: DeclaredResource, phase: Phase, arns: Arns) -> Iterator[Need]:
+    """The call of the provider of a custom resource, with the rights of who deploys the stack.
+
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-custom-resources.html, read 2026-11-27).
+    """
+    if phase is Phase.READ:
+        return
+    provider = arns.text(resource.properties.get("ServiceToken"))
+    action = "sns:Publish" if ":sns:" in provider else "lambda:InvokeFunction"
+    because = f"{resource.kind.name} {resource.address} ({phase})"
+    is_named = provider.startswith("arn:")
+    on = provider if is_named else arns.pattern("lambda", "function")
+    yield Need(Permission(action, on), Basis.DECLARED, "the provider that it names", because, exact=is_named)
+
+
 def needed_actions(resource: DeclaredResource, phase: Phase) -> tuple[str, ...]:
     """Returns the actions of a phase that a resource needs with the properties it sets."""
     listed, tags = conditions_of(resource.kind), set(tag_actions(resource.kind))
@@ -79,6 +98,9 @@ def needed_actions(resource: DeclaredResource, phase: Phase) -> tuple[str, ...]:
             tagged = resource.tagged or (has_own_tags and phase is Phase.CREATE)
             if phase is Phase.DELETE or not tagged or (is_removal and phase is not Phase.UPDATE):
                 continue
+        if action == _PASS_ROLE:
+            found.append(action)
+            continue
         paths = listed.get(action)
         if paths is None and resource.kind.tool is Tool.TERRAFORM and action not in tags:
             paths = deciding_properties(action, _kind(resource.kind), properties)
@@ -144,6 +166,8 @@ def _role_values(properties: Mapping[str, object]) -> Iterator[object]:
     stack: list[tuple[str, object]] = list(properties.items())
     while stack:
         key, value = stack.pop()
+        if _FREE_TEXT.search(key):
+            continue
         if isinstance(value, Mapping):
             stack.extend(value.items())
         elif isinstance(value, list):

@@ -10,12 +10,13 @@ from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
-from leastpriv.evidence.declared.resource_arns import leaves
+from leastpriv.evidence.declared.resource_arns import is_name_in_arn, leaves
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
     Tool,
+    is_custom,
     is_known,
     name_property,
     tag_property,
@@ -108,7 +109,7 @@ class _Template:
             properties = self._properties(entry)
             if name == "AWS::CloudFormation::Stack":
                 self._add_nested(logical, entry, properties, found, unknown)
-            if name not in _NOT_MADE and not is_known(kind):
+            if name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
                 unknown.add(name)
             own_tags, _ = tag_property(kind)
             tagged = self.stack.tagged or bool(properties.get(own_tags))
@@ -157,10 +158,11 @@ class _Template:
         """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives an id."""
         key = name_property(kind)
         given = properties.get(key) if key else None
+        if not key or isinstance(given, Reference) or not is_name_in_arn(kind, key):
+            return UNKNOWN
+        given = given or _name_inside(kind, properties)
         if isinstance(given, str):
             return given
-        if not key or isinstance(given, Reference):
-            return UNKNOWN
         return made_name(kind.name, self.stack.name, logical)
 
     def _resolve(self, value: object, depth: int) -> object:
@@ -314,6 +316,13 @@ class _Template:
             for key in keys[:3]:
                 found = found.get(str(key)) if isinstance(found, dict) else None
         return UNKNOWN if found is None else found
+
+
+def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object:
+    """The name in the one block that describes the resource: `DatabaseInput.Name`; None where there is none."""
+    noun = kind.name.rpartition("::")[2]
+    blocks = (properties.get(f"{noun}{end}") for end in ("Input", "Config", "Configuration"))
+    return next((block["Name"] for block in blocks if isinstance(block, dict) and block.get("Name")), None)
 
 
 def made_name(kind: str, stack: str, logical: str) -> str:

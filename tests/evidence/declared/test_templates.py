@@ -260,3 +260,65 @@ def test_an_instance_passes_the_role_of_its_profile() -> None:
 def test_a_missing_template_is_bad_input() -> None:
     with pytest.raises(InputError, match="which is no file"):
         read_stack("shop=none.yaml", lambda _: None, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action", "resources"),
+    [
+        ("AWS::Cognito::UserPool", "{UserPoolName: users}", "cognito-idp:DeleteUserPool", ["cognito-idp::userpool/*"]),
+        ("AWS::ElastiCache::ReplicationGroup", "{ReplicationGroupId: web}", "elasticache:DeleteReplicationGroup",
+         ["elasticache::replicationgroup:web"]),
+        ("AWS::CloudWatch::Alarm", "{AlarmName: full}", "cloudwatch:TagResource", ["cloudwatch::alarm:full"]),
+        ("AWS::ECS::TaskDefinition", "{Family: web}", "ecs:RegisterTaskDefinition", ["ecs::task-definition/web:*"]),
+        ("AWS::Glue::Database", "{DatabaseInput: {Name: sales}}", "glue:CreateDatabase",
+         ["glue::database/sales", "glue::catalog"]),
+        ("AWS::ElasticLoadBalancingV2::LoadBalancer", "{Name: web}", "elasticloadbalancing:CreateLoadBalancer",
+         [f"elasticloadbalancing::loadbalancer/{form}/web/*" for form in ("app", "gwy", "net")]),
+        ("AWS::OpenSearchService::Domain", "{DomainName: web}", "es:AddTags", ["es::domain/web"]),
+    ],
+)  # fmt: skip
+def test_an_action_is_needed_on_the_resource_itself(
+    kind: str, properties: str, action: str, resources: list[str]
+) -> None:
+    arns = {"arn:aws:" + each.replace("::", ":us-east-2:123456789012:") for each in resources}
+    assert declared(template(kind, properties))[action] == arns
+
+
+def test_an_http_api_needs_its_own_paths_of_api_gateway() -> None:
+    route = "  Route: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Orders, RouteKey: GET /}}\n"
+    found = declared(template("AWS::ApiGatewayV2::Api", "{Name: web, ProtocolType: HTTP}", route))
+    assert found["apigateway:POST"] == {f"arn:aws:apigateway:us-east-2::/apis{each}" for each in ("", "/*/routes")}
+    assert all(each.startswith("arn:aws:apigateway:us-east-2::/apis/") for each in found["apigateway:DELETE"])
+    rest = declared(template("AWS::ApiGateway::RestApi", "{Name: web}"))
+    assert rest["apigateway:POST"] == {"arn:aws:apigateway:us-east-2::/restapis"}
+
+
+def test_a_type_without_handlers_needs_what_terraform_calls_for_it() -> None:
+    role = "  Role: {Type: AWS::IAM::Role, Properties: {RoleName: build}}\n"
+    found = declared(template("AWS::CodeBuild::Project", "{Name: web, ServiceRole: !GetAtt Role.Arn}", role))
+    assert found["codebuild:CreateProject"] == {"arn:aws:codebuild:us-east-2:123456789012:project/web"}
+    assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/build"}
+
+
+def test_a_role_below_another_property_is_passed_and_one_in_a_variable_of_a_function_is_not() -> None:
+    role = "  Role: {Type: AWS::IAM::Role, Properties: {RoleName: caller}}\n"
+    method = "{HttpMethod: GET, Integration: {Type: AWS, Credentials: !GetAtt Role.Arn}}"
+    assert "iam:PassRole" in declared(template("AWS::ApiGateway::Method", method, role))
+    variables = "{Environment: {Variables: {CALLER_ROLE: !GetAtt Role.Arn}}}"
+    assert "iam:PassRole" not in declared(template("AWS::Lambda::Function", variables, role))
+
+
+def test_a_custom_resource_needs_the_call_of_its_provider() -> None:
+    provider = "arn:aws:lambda:us-east-2:123456789012:function:seed"
+    text = template("Custom::Seed", f"{{ServiceToken: '{provider}'}}")
+    assert declared(text)["lambda:InvokeFunction"] == {provider}
+    assert read_template(text.encode(), "t.yaml", Stack("shop"), PLACE).unknown_types == ()
+    function = "  Fn: {Type: AWS::Lambda::Function, Properties: {FunctionName: own}}\n"
+    found = declared(template("AWS::CloudFormation::CustomResource", "{ServiceToken: !GetAtt Fn.Arn}", function))
+    assert found["lambda:InvokeFunction"] == {"arn:aws:lambda:us-east-2:123456789012:function:own"}
+
+
+def test_a_password_that_rds_keeps_needs_a_secret() -> None:
+    found = declared(template("AWS::RDS::DBInstance", "{ManageMasterUserPassword: true}"))
+    assert {"secretsmanager:CreateSecret", "kms:DescribeKey"} <= set(found)
+    assert "secretsmanager:CreateSecret" not in declared(template("AWS::RDS::DBInstance"))

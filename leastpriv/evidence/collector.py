@@ -30,7 +30,7 @@ from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
-from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
+from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
@@ -45,7 +45,6 @@ _MOST_RESOURCES_PER_ACTION = 500
 _MOST_GAPS = 1_000
 
 
-_RunIds = Mapping[int, Run]
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -195,17 +194,26 @@ class UsageCollector:
             is_rehearsal_key: whether the proposal narrows an access key (`IssuedKeys.is_rehearsal_key`).
         """
         runs = self._runs.resolve(identity_of)
+        ordered = tuple(sorted({run.id: run for run in runs.values()}.values(), key=lambda run: (run.first, run.id)))
+        place = {run.id: at for at, run in enumerate(ordered)}
+        places = {token: place[run.id] for token, run in runs.items()}
+
+        def run_ids(totals: CallTotals) -> tuple[str, ...]:
+            return tuple(
+                [ordered[at].id for at in sorted({places[token] for token in totals.runs if token != _NO_RUN})]
+            )
+
         groups = with_known_paths(self._resolve_rehearsals(self._resolve_answers(), is_rehearsal_key))
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
-            usages=tuple(_usages(groups, runs)),
+            usages=tuple(_usages(groups, run_ids)),
             groups=tuple(
                 CallGroup(
                     needs,
                     outcome,
                     tally.count,
-                    _ids(tally, runs),
+                    run_ids(tally),
                     tuple(sorted(tally.regions)),
                     min(tally.events),
                     tuple(sorted(tally.forwarded)),
@@ -213,7 +221,7 @@ class UsageCollector:
                 for (needs, outcome, *_), tally in groups.items()
             ),
             gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
-            runs=tuple(sorted(set(runs.values()), key=lambda run: (run.first, run.id))),
+            runs=ordered,
             first=self._first,
             last=self._last,
             counts=Counts(
@@ -283,30 +291,25 @@ def _parents(resource: str) -> Iterable[str]:
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
 
 
-def _ids(tally: CallTotals, runs: _RunIds) -> tuple[str, ...]:
-    found = {runs[token] for token in tally.runs if token != _NO_RUN}
-    return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
-
-
-def _usages(groups: Mapping[GroupKey, CallTotals], runs: _RunIds) -> list[Usage]:
+def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[CallTotals], tuple[str, ...]]) -> list[Usage]:
     merged: dict[tuple[Need, Outcome, str], CallTotals] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
     usages = [
-        _usage((need, outcome), tally, runs, told if outcome is Outcome.UNKNOWN else "")
+        _usage((need, outcome), tally, run_ids(tally), told if outcome is Outcome.UNKNOWN else "")
         for (need, outcome, told), tally in merged.items()
     ]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
-def _usage(used: tuple[Need, Outcome], tally: CallTotals, runs: _RunIds, doubt: str) -> Usage:
+def _usage(used: tuple[Need, Outcome], tally: CallTotals, runs: tuple[str, ...], doubt: str) -> Usage:
     return Usage(
         *used,
         count=tally.count,
         first_seen=tally.first,
         last_seen=tally.last,
-        runs=_ids(tally, runs),
+        runs=runs,
         events=tuple(sorted(tally.events)),
         regions=tuple(sorted(tally.regions)),
         denial=tally.denial,

@@ -257,7 +257,7 @@ def _of_copies(
         name = opened.get(usage.need.permission.resource, "")
         if name:
             created[name] = created.get(name, frozenset()) | {*usage.runs}
-    patterns = copies_of(created, opened.values())
+    patterns = copies_of(created, opened.values()) if created else {}
     return {
         resource: NamePattern(patterns[name], WildcardPart("name", COPY))
         for resource, name in opened.items()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 
 from leastpriv.evidence.cloudtrail.caller import access_key_in
 from leastpriv.evidence.cloudtrail.record import object_of
@@ -157,6 +158,10 @@ def _by_identity(
     A service that forwards a call may sign it with a key of another id: its calls belong to the one identity that
     called at that time, if there is just one.
     """
+    issued = list(issued)
+    if all(identity is None for _, identity in issued):
+        yield from ((part, None) for part in _parts([span for span, _ in issued], separation))
+        return
     identities = {id(span): identity for span, identity in issued}
     for cluster in _parts([span for span, _ in issued], separation):
         direct = {identities[id(span)] for span in cluster if span.direct}
@@ -175,7 +180,7 @@ def _parts(spans: Iterable[_Span], separation: timedelta = RUN_SEPARATION) -> It
     last = datetime.max.replace(tzinfo=UTC)
     ordered = list(spans)
     if len(ordered) > 1:
-        ordered.sort(key=lambda span: (span.first, span.last))
+        ordered.sort(key=attrgetter("first", "last"))
     for span in ordered:
         if part and span.first - last > separation:
             yield part
@@ -306,7 +311,7 @@ class IssuedKeys:
 
     def _unscoped(self, key: str) -> str:
         """Returns the key of the session from which a key was narrowed."""
-        for _ in range(_MOST_STEPS):
+        for _ in range(_MOST_STEPS if key in self._scoped else 0):
             key = self._scoped.get(key, (key, ""))[0]
         return key
 

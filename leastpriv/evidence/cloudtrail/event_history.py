@@ -10,6 +10,7 @@ the CloudTrail API reference, read 2026-11-24).
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from datetime import datetime, timedelta
 from leastpriv.aws.arns import Principals, Window, session_of
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, unwrap
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Lookup,
     LookupLimits,
@@ -326,7 +327,10 @@ class EventHistory:
 def _records(page: Page) -> Iterator[object]:
     """Yields the records of a page; a missing or malformed record is passed on unchanged."""
     for text in page.events:
-        yield from unwrap(text)
+        try:
+            yield json.loads(text, strict=False)
+        except (ValueError, RecursionError):
+            yield text
 
 
 def _about(roles: Collection[str]) -> tuple[Lookup, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
 from leastpriv.evidence.cloudtrail.caller import caller_arn
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record, record_in_text
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DecompressedFile,
@@ -31,13 +30,19 @@ _OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
 """EventBridge; Elasticsearch; Splunk."""
 _TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
 """lookup-events; CloudWatch Logs and Logstash; Logs Insights; Splunk."""
+_LOGGER_FIELDS = frozenset({"level", "log.level", "levelname", "severity", "logger", "logger_name"})
+"""Fields by which programs' loggers mark a line: its message is no record."""
 _DEPTH = 6
 
 
 def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
-    """Yields the records in a value of a file; an unknown value is passed on unchanged."""
+    """Yields the records in a value of a file; an unknown value is passed on unchanged.
+
+    A text is one whole record or none: programs log texts that contain records, and such a text is no call.
+    """
     if isinstance(value, str):
-        value = _parsed(value)
+        yield record_in_text(value)
+        return
     if isinstance(value, list) and value and all(isinstance(each, Mapping) and "field" in each for each in value):
         # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
         value = {str(each["field"]): each.get("value") for each in value}
@@ -61,18 +66,9 @@ def _inner(value: Mapping[str, object]) -> object | None:
         found = value.get(key)
         if isinstance(found, Mapping):
             return found
-    for key in _TEXTS:
-        found = value.get(key)
-        if isinstance(found, str) and (key == "CloudTrailEvent" or found.lstrip().startswith("{")):
-            return found
-    return None
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return text
+    if not _LOGGER_FIELDS.isdisjoint(value):
+        return None
+    return next((found for key in _TEXTS if isinstance(found := value.get(key), str)), None)
 
 
 _REMEMBERED = 75_000

@@ -7,6 +7,7 @@ events to CloudWatch Logs" of the CloudTrail User Guide; FilterLogEvents of the 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ class LogGroup:
                     _log.info(f"… {events:,} events of {self._named}")
                 if messages:
                     page = FileReader(self._named, "", self.statistics, seen, rows, self._options.max_decompressed)
-                    text = b'{"Records":[%b]}' % b",".join(messages)
+                    text = json.dumps(messages).encode()
                     yield from page.read(lambda text=text: BytesIO(text), window, principals)  # type: ignore[misc]
                     self.statistics.files -= 1
         except AwsError as error:
@@ -100,7 +101,7 @@ class LogGroup:
             scope = Scope(data_events=self._options.waited)
             yield from late_events_gap(self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope)
 
-    def _pages(self, window: Window) -> Iterator[list[bytes]]:
+    def _pages(self, window: Window) -> Iterator[list[str]]:
         """Yields the messages of each page; a page may be empty though another follows.
 
         Raises:
@@ -118,7 +119,7 @@ class LogGroup:
             with translate_errors(doing, "logs:FilterLogEvents"):
                 answer = client.filter_log_events(**arguments)
             events = required_member(answer, doing, "events")
-            yield [str(event.get("message") or "null").encode("utf-8", "surrogatepass") for event in events]
+            yield [str(event.get("message") or "") for event in events]
             token = str(answer.get("nextToken") or "")
             if not token:
                 return

@@ -33,6 +33,9 @@ _KEYS_OF_LIST = ("Records", "Events", "events")
 # Start of the next record after a fault: CloudTrail writes `eventVersion` first, and files with one object per line
 # have a brace in the first column. Neither can occur unescaped in a JSON string.
 _NEXT_RECORD = re.compile(r'\{\s*"eventVersion"\s*:|(?<=\n)\{')
+# Outside a list a record begins a line: a program logs a text before it.
+_NEXT_LINE = re.compile(r"(?<=\n)\{")
+_BEGINS_LIST = re.compile(r'\[[ \t\r\n]*["{\[\]]')
 # Bytes that are not UTF-8, as the decoder passes them on.
 _INVALID = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -80,7 +83,9 @@ class _Scanner:
             first = self._text[self._at]
             if first in "]}":
                 self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
-            elif first == "[":
+            elif not self._depth and first not in '{["':
+                yield from self._recover()
+            elif first == "[" and (self._depth or self._begins_list()):
                 self._at, self._depth = self._at + 1, self._depth + 1
             elif first == "{" and self._enter_list():
                 continue
@@ -90,6 +95,10 @@ class _Scanner:
                 yield from self._element()
         if self._broken or self._depth:
             yield Damage(self._broken or "it ends in the middle of a list", rest_lost=True)
+
+    def _begins_list(self) -> bool:
+        self._fill(64)
+        return _BEGINS_LIST.match(self._text, self._at) is not None
 
     def _enter_list(self) -> bool:
         self._fill(64)
@@ -157,7 +166,7 @@ class _Scanner:
         """Continues at the next text that begins like a record."""
         self._at += 1
         while True:
-            match = _NEXT_RECORD.search(self._text, self._at)
+            match = (_NEXT_RECORD if self._depth else _NEXT_LINE).search(self._text, self._at)
             if match:
                 self._at = match.start()
                 yield Damage("a record is damaged", rest_lost=False)

@@ -70,6 +70,13 @@ def _rows(facts: str, service: str) -> Sequence[Mapping[str, str]]:
     return [row for row in table(facts) if f"{service}:" in row["pattern"]]
 
 
+def is_administration(service: str) -> bool:
+    """Whether every write of a service is sensitive or forbidden, as in IAM."""
+    return any(
+        row["pattern"] == f"{service}:*" for facts in ("sensitive", "forbidden") for row in _rows(facts, service)
+    )
+
+
 def is_read(name: str) -> bool:
     """Whether an action only reads, by AWS's access level; false for an action that the catalogue lacks."""
     return bool(catalog.access_level(name)) and not _writes(name)

@@ -10,7 +10,7 @@ from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
-from leastpriv.permissions.sensitive import forbidden, is_read, sensitivity
+from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
 from leastpriv.policy.document import Document
 from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
@@ -129,16 +129,22 @@ def _text_alone_result(usage: Usage, evidence: Evidence, document: Document | No
     if is_named and not _names_known_resource(permission.resource, evidence, document):
         return GuardResult(ONLY_LOGGED, "only a job log names the resource: no allowed call and no statement has it")
     service = permission.action.partition(":")[0]
-    if permission.resource == "*" and service not in _known_services(evidence, document):
-        return GuardResult(ONLY_LOGGED, f"only a job log names {service}: no allowed call and no statement has it")
+    if permission.resource == "*" and is_administration(service):
+        return GuardResult(ONLY_LOGGED, f"only a job log shows it, and it reads all of {service}")
+    if permission.resource == "*" and service not in _services_on_all(evidence, document):
+        why = f"only a job log shows it, and no allowed call and no statement has {service} on every resource"
+        return GuardResult(ONLY_LOGGED, why)
     return None
 
 
-def _known_services(evidence: Evidence, document: Document | None) -> frozenset[str]:
-    """Returns the services that an allowed call used or the committed policy names."""
-    used = [usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
-    committed = [action for statement in document.statements for action in statement.actions] if document else []
-    return frozenset(action.partition(":")[0].lower() for action in (*used, *committed))
+def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset[str]:
+    """Returns the services that an allowed call used on `*`, or that the committed policy has on `*`."""
+    used = [usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    actions = [permission.action for permission in used if permission.resource == "*"]
+    statements = [each for each in document.statements if "*" in each.resources] if document else ()
+    return frozenset(
+        action.partition(":")[0].lower() for action in (*actions, *(each for one in statements for each in one.actions))
+    )
 
 
 def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:

@@ -73,7 +73,8 @@ def deciding_properties(
         Paths; empty where the action is needed in any case; NEVER alone where no property can ask for it.
     """
     prefix = action.partition(":")[0]
-    if action in kind.makes:
+    # Where no action makes the type by its name, as for a record of a zone, each may be the one that does.
+    if action in kind.makes or (not kind.makes and prefix in kind.services):
         return ()
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)

@@ -180,7 +180,7 @@ class Arns:
         is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         for key, value in members(resource.properties):
-            if _plain(key) in wanted:
+            if _plain(key) in wanted or _is_end_of(stem, key):
                 if is_given and isinstance(value, Reference):
                     return UNKNOWN
                 text = self.text(value)
@@ -190,13 +190,20 @@ class Arns:
     def _by_last_word(self, variable: str, resource: DeclaredResource) -> str:
         """The text of the property that is the last word of a name: `Family` of `${TaskDefinitionFamilyName}`."""
         words = _VERB.findall(variable.removesuffix("Name"))
-        text = self.text(resource.properties.get(words[-1], UNKNOWN)) if len(words) > 1 else UNKNOWN
+        values = (value for key, value in resource.properties.items() if len(words) > 1 and key.title() == words[-1])
+        text = self.text(next(values, UNKNOWN))
         return UNKNOWN if text.startswith("arn:") else text
 
     def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:
         place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
+
+
+def _is_end_of(stem: str, key: str) -> bool:
+    """Whether a property identifies by the last word of a name: `zone_id` a hosted zone."""
+    core = re.sub("(id|name|arn)$", "", _plain(key))
+    return len(core) > _SHORTEST and core != _plain(key) and stem.endswith(core)
 
 
 def _end_of_id(kind: ResourceType) -> str | None:
@@ -318,8 +325,8 @@ def own_variables(template: str) -> tuple[str, ...]:
 def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
     """The variable that holds the name: the last that the type names and that is no id, else the last."""
     last = _plain(re.split("::|_", kind.name)[-1])
-    own = [name for name in names if last in _plain(name)]
-    return next((name for name in own if name.endswith(("Name", _PATHED))), (own or list(names))[-1])
+    own = [name for name in names if last in _plain(name)] or list(names)
+    return next((name for name in own if name.endswith(("Name", _PATHED))), own[-1])
 
 
 def _plain(text: str) -> str:

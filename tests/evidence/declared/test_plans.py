@@ -181,7 +181,7 @@ def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
             "aws_route53_record",
             {"name": "www", "zone_id": "Z1"},
             "route53:ChangeResourceRecordSets",
-            "arn:aws:route53:::hostedzone/*",
+            "arn:aws:route53:::hostedzone/Z1",
         ),
         (
             "aws_secretsmanager_secret",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
 from leastpriv.evidence.cloudtrail.caller import caller_arn
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record, record_in_text
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DecompressedFile,
@@ -41,7 +43,7 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     A text is one whole record or none: programs log texts that contain records, and such a text is no call.
     """
     if isinstance(value, str):
-        yield record_in_text(value)
+        yield _record_in_text(value)
         return
     if isinstance(value, list) and value and all(isinstance(each, Mapping) and "field" in each for each in value):
         # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
@@ -69,6 +71,28 @@ def _inner(value: Mapping[str, object]) -> object | None:
     if not _LOGGER_FIELDS.isdisjoint(value):
         return None
     return next((found for key in _TEXTS if isinstance(found := value.get(key), str)), None)
+
+
+_CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
+
+
+def _record_in_text(text: str) -> object:
+    """Decodes a text, such as the message of a log event, that is exactly one record as CloudTrail writes it.
+
+    Returns:
+        the record; an empty object if the text is no record; the text if it is a damaged or incomplete one.
+    """
+    try:
+        record = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return text if _CLAIMS_RECORD.match(text) else {}
+    if not isinstance(record, Mapping) or "eventName" not in record:
+        return {}
+    # S3 and DynamoDB notify programs of events with similar fields, from the source `aws:s3`.
+    if not str(record.get("eventSource", ".amazonaws.com")).endswith(".amazonaws.com"):
+        return {}
+    # `parse_record` reports the other fields of a call if they are missing.
+    return record if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys() else text
 
 
 _REMEMBERED = 75_000

@@ -79,28 +79,6 @@ def parse_record(
     return call_of(record, found) if isinstance(found, Caller) else found
 
 
-_CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
-
-
-def record_in_text(text: str) -> object:
-    """Decodes a text, such as the message of a log event, that is exactly one record as CloudTrail writes it.
-
-    Returns:
-        the record; an empty object if the text is no record; the text if it is a damaged or incomplete one.
-    """
-    try:
-        record = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return text if _CLAIMS_RECORD.match(text) else EMPTY_OBJECT
-    if not isinstance(record, Mapping) or "eventName" not in record:
-        return EMPTY_OBJECT
-    # S3 and DynamoDB notify programs of events with similar fields, from the source `aws:s3`.
-    if not _text(record, "eventSource").endswith(".amazonaws.com") and "eventSource" in record:
-        return EMPTY_OBJECT
-    # `parse_record` reports the other fields of a call if they are missing.
-    return record if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys() else text
-
-
 LOGIN_EVENTS: Mapping[str, tuple[str, str]] = {
     "AssumeRoleWithWebIdentity": ("subjectFromWebIdentityToken", "provider"),
     "AssumeRoleWithSAML": ("subject", "issuer"),
@@ -147,7 +125,6 @@ def find_caller(
     """Returns the caller of a record, if its calls are read.
 
     `wants` accepts the ARN of a role or user, `in_account` the account of one.
-
 
     Reads the fields `eventType`, `eventCategory`, `eventSource`, `awsRegion`, `userIdentity` and
     `sessionCredentialFromConsole`, and for a gap all fields that identify the record.

@@ -24,7 +24,9 @@ from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTa
 from leastpriv.evidence.cloudtrail.athena_queries import COLUMNS, CloudTrailTable
 from leastpriv.evidence.cloudtrail.athena_sql import days_in_row, operations_in_row, streams_in_row, table_gaps
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
@@ -303,6 +305,52 @@ def outlines(items: Iterator[Call | Gap]) -> tuple[list[str], int]:
     gaps = [each for each in found if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN]
     assert {each.kind for each in gaps} == {GapKind.UNREADABLE_RECORD}
     return sorted(calls), sum(each.count for each in gaps)
+
+
+GITHUB = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
+
+
+def logins(role: str) -> list[dict[str, Any]]:
+    """A call with each of two keys under one session name, and the logins that issued the keys."""
+    records = []
+    for number, branch in enumerate(("main", "feature/x")):
+        subject, key = f"repo:shop/orders:ref:refs/heads/{branch}", f"ASIAEXAMPLE000000000{number}"
+        parts: dict[str, dict[str, Any]] = {
+            "userIdentity": {"type": "WebIdentityUser", "userName": subject, "identityProvider": GITHUB},
+            "requestParameters": {"roleArn": role, "roleSessionName": "s"},
+            "responseElements": {
+                "credentials": {"accessKeyId": key, "sessionToken": "hidden"}, "provider": GITHUB,
+                "subjectFromWebIdentityToken": subject, "assumedRoleUser": {"arn": IDENTITY["arn"]},
+            },
+        }  # fmt: skip
+        sts = {"eventSource": "sts.amazonaws.com", "eventName": "AssumeRoleWithWebIdentity"}
+        records += [one(2 * number, **sts, **parts)]
+        records += [one(2 * number + 1, userIdentity={**IDENTITY, "accessKeyId": key})]
+    return records
+
+
+@needs_duckdb
+@pytest.mark.parametrize("role", [ROLE, "arn:aws:iam::111122223333:role/ci/deploy"])
+def test_a_login_in_the_table_names_the_branch_of_the_calls_with_its_key(
+    place: Stand, tmp_path: Path, role: str
+) -> None:
+    folder = tmp_path / "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01"
+    folder.mkdir(parents=True)
+    (folder / "111122223333_CloudTrail_eu-west-1_20260301T0900Z_a.json.gz").write_bytes(
+        gzip.compress(json.dumps({"Records": logins(role)}).encode())
+    )
+    with DuckDb(tmp_path) as duckdb:
+        calls, gaps = place.of(FakeAthena(duckdb), tmp_path).read(MINE)
+    assert gaps == []
+    keys, runs = IssuedKeys(), RunTracker()
+    for call in calls:
+        if is_login(call):
+            keys.note_login(call)
+    tokens = {call.access_key: runs.note(call) for call in calls if not is_login(call)}
+    resolved = runs.resolve(keys.identity_of)
+    branches = {key: resolved[token].identity.subject.split("/heads/")[1] for key, token in tokens.items()}
+    assert branches == {"ASIAEXAMPLE0000000000": "main", "ASIAEXAMPLE0000000001": "feature/x"}
+    assert "hidden" not in repr(calls)
 
 
 # What may go wrong. Nothing of it needs DuckDB.

@@ -86,6 +86,8 @@ def _record_in_text(text: str) -> object:
         record = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return text if _CLAIMS_RECORD.match(text) else {}
+    if is_aggregated(record):
+        return record
     if not isinstance(record, Mapping) or "eventName" not in record:
         return {}
     # S3 and DynamoDB notify programs of events with similar fields, from the source `aws:s3`.

@@ -22,16 +22,20 @@ from tests.fakes.deploys import CREATE_QUEUE, NOW, ROLE, UPDATE, deploys, write_
 
 TRAIL = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
 UNUSED = {"unusedPermissionDetails": {"serviceNamespace": "sns"}}
-TEMPLATE = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
-WIDE = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "lambda:*", "sns:Publish"], "Resource": "*"}
+STACK = {
+    "event": "cloudformation:CreateStack", "parameters": {"stackName": "orders"},
+    "response": {"stackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/1b0f6a30"},
+}  # fmt: skip
+USED = ("sqs:CreateQueue", "cloudformation:CreateStack")
+WIDE = {"Effect": "Allow", "Action": [*USED, "lambda:*", "sns:Publish"], "Resource": "*"}
 TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
 QUICK = ("GetServiceLastAccessedDetails", "StartPolicyGeneration", "CheckNoPublicAccess")
 SLOW = (
     "GenerateServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess", "ListAnalyzers", "ListFindingsV2",
     "GetFindingV2", "GenerateFindingRecommendation", "GetFindingRecommendation", "ListPolicyGenerations",
-    "GetGeneratedPolicy", "DescribeType", "ValidatePolicy", "SimulateCustomPolicy", "CheckNoNewAccess",
-    "CheckAccessNotGranted",
+    "GetGeneratedPolicy", "ListStackResources", "DescribeType", "ValidatePolicy", "SimulateCustomPolicy",
+    "CheckNoNewAccess", "CheckAccessNotGranted",
 )  # fmt: skip
 """Each takes a whole run of the command."""
 
@@ -42,7 +46,7 @@ def test_the_command_ends_with_one_sentence(operation: str, tmp_path: Path, monk
     with PolicyChecks() as aws:
         iam = LastAccessed(lambda: NOW, {ROLE: {"deploy": ("sqs",)}}, takes=timedelta())
         aws.operations |= {**iam.operations(), **analyzer.operations()}
-        aws.operations |= CloudFormationTypes({"AWS::SQS::Queue": {}}, {}).operations
+        aws.operations |= CloudFormationTypes({}, {("eu-west-1", "orders"): ["AWS::SQS::Queue"]}).operations
         [name] = [each for each in aws.operations if each.partition(":")[2] == operation]
         answer = aws.operations[name]
 
@@ -66,13 +70,16 @@ def _arguments(folder: Path) -> tuple[str, ...]:
     """Everything of AWS is asked."""
     (folder / "p.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [WIDE]}))
     (folder / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}))
-    (folder / "t.json").write_text(json.dumps(TEMPLATE))
-    write_trail(folder / "trail", deploys([CREATE_QUEUE, UPDATE], times=20, days=2))
+    records = deploys([CREATE_QUEUE, UPDATE, STACK], times=20, days=2)
+    for record in records:
+        if record["eventName"] == "CreateQueue":
+            record["userIdentity"]["invokedBy"] = "cloudformation.amazonaws.com"
+    write_trail(folder / "trail", records)
     return (
         "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", "trail", "--minimum-days", "0",
         "--aws-regions", "eu-west-1",
         "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true", "--trust-policy",
-        "trust.json", "--templates", "t.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
+        "trust.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
     )  # fmt: skip
 
 

@@ -31,3 +31,10 @@ def test_the_demo_writes_each_frozen_file_byte_for_byte(written: Path, name: str
 def test_a_golden_names_no_folder_version_or_catalogue_of_its_machine(tmp_path: Path) -> None:
     text = f"{tmp_path}/a {goldens.__version__} {goldens.catalog.version()} 1{goldens.__version__}"
     assert goldens.stable(text, tmp_path) == f"FOLDER/a VERSION CATALOGUE 1{goldens.__version__}"
+
+
+def test_the_body_of_the_demo_is_decidable_in_a_minute() -> None:
+    """At most 900 words, of which at most 250 come before the first fold."""
+    body = (FROZEN / "pull-request.md").read_text(encoding="utf-8").partition("\n\n")[2]
+    assert len(body.split()) <= 900
+    assert len(body.partition("<details>")[0].split()) <= 250

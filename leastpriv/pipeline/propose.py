@@ -222,7 +222,9 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         live=inputs.others.live,
         drift=inputs.others.drift,
         escalation=escalation,
-        suggested_actions=suggested_actions(evidence, documents, options.never_add) if proposal.changes else (),
+        suggested_actions=(
+            suggested_actions(evidence, [*documents, *committed], options.never_add) if proposal.changes else ()
+        ),
         kept_counterparts=kept_counterparts(proposal, evidence),
         suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
     )

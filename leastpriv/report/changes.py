@@ -80,7 +80,7 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
     )
 
 
-_MOST_KEPT = 5
+_MOST_KEPT = 3
 
 
 def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
@@ -111,7 +111,7 @@ def _details(reasons: Iterable[str]) -> str:
 
 
 _MOST_DETAILS = 2
-_MOST_SUGGESTIONS = 3
+_MOST_SUGGESTIONS = 2
 """Lines; the changes themselves come first."""
 _WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
 
@@ -125,8 +125,8 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
     lines.extend(_unknown_resource_types(declared))
     if lines:
         yield (
-            "#### For later runs\n\nAn update, deletion or rollback may need them; `proposal.json` has statements to "
-            "copy.\n\n" + "\n".join(lines)
+            "An update, deletion or rollback may need these; `proposal.json` has statements to copy:\n\n"
+            + "\n".join(lines)
         )
 
 
@@ -163,28 +163,27 @@ def _grouped(suggestions: Sequence[SuggestedAction]) -> list[list[SuggestedActio
 
 def _line(group: Sequence[SuggestedAction]) -> str:
     suggestion = group[0]
-    on = f" on {codes(suggestion.resources, 1)}" if suggestion.resources else ""
     careful = ", for a security review" if any(sensitivity(each.action) for each in group) else ""
-    actions = codes((each.action for each in group), 5)
-    return f"- {actions}{on}: {_WORDS[suggestion.basis]} {code(suggestion.because)}{careful}."
+    actions = codes((each.action for each in group), 3)
+    return f"- {actions}: {_WORDS[suggestion.basis]} {code(suggestion.because)}{careful}."
 
 
-_MOST_CONDITIONS = 10
+_MOST_CONDITIONS = 3
 
 
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
     suggested = context.suggested_conditions
     lines = [
-        f"- In {f'statement {code(each.sid)}' if each.sid else f'statement {each.statement + 1}'}: "
-        f"{code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} "
-        f"for {codes(each.actions, 4)} ({plural(each.runs, 'run')})."
+        f"- {code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} for "
+        f"{codes(each.actions, 4)} (statement {code(each.sid) if each.sid else each.statement + 1}, "
+        f"{plural(each.runs, 'run')})"
         for each in suggested[:_MOST_CONDITIONS]
     ]
     if len(suggested) > _MOST_CONDITIONS:
         lines.append(f"- and {len(suggested) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
     if lines:
-        yield ("#### Conditions that every recorded call met\n\n" + "\n".join(lines))
+        yield "Every recorded call met these conditions:\n\n" + "\n".join(lines)
 
 
 _LONGEST = 20_000

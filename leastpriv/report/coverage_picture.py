@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, plural
+from leastpriv.report.phrases import codes, joined, plural
 
 _MOST_REGIONS = 20
 _MOST_RESOURCES = 200
@@ -26,12 +26,14 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     more = len(coverage.days) - len(regions)
     further = f" and {plural(more, 'more region')}" if more else ""
     yield f"Days with records, of {number:,}: {', '.join(regions)}{further}. Other regions have none."
-    kinds = (f"{name} {_where(kind, coverage)}" for kind, name in _KINDS.items())
-    yield f"Management events recorded: {'; '.join(kinds)}."
+    where: dict[str, list[str]] = {}
+    for kind, name in _KINDS.items():
+        where.setdefault(_where(kind, coverage), []).append(name)
+    yield f"Management events recorded: {'; '.join(f'{joined(names)} {place}' for place, names in where.items())}."
     named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
-    some = ", ".join(named[:4]) + (f" and {len(named) - 4:,} more" if len(named) > 4 else "")
+    some = ", ".join(named[:2]) + (f" and {len(named) - 2:,} more" if len(named) > 2 else "")
     yield (
-        f"Data events recorded (objects, items, messages, invocations): {some}, and no others."
+        f"Data events recorded: {some}, and no others."
         if named
         else "Data events recorded (objects, items, messages, invocations): none."
     )

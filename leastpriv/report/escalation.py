@@ -8,20 +8,20 @@ from collections.abc import Iterator, Sequence
 from leastpriv.proposal.boundary import Boundary
 from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import block, code, json_text, plain
+from leastpriv.report.escape import code, json_text, plain
 from leastpriv.report.phrases import codes, joined, plural
 from leastpriv.report.tables import conditions_value
 
 _MOST_LINES = 5
-_MOST_OTHERS = 3
+_MOST_OTHERS = 2
 _ANY = re.compile(r"\{([^}]*)\}")
 
 
 def escalation_section(context: ReportContext) -> Iterator[str]:
-    """Says by which paths the proposed policy leads to administrator, and which paths the proposal closes."""
+    """Lists the paths to administrator if `escalation_line` does not name all of them, and the closed ones."""
     after, closed = context.escalation.after, context.escalation.closed
     leading = [path for path in after if path.leads_to_administrator or path.known]
-    if leading:
+    if len(leading) > 1:
         lines = [f"- {_path_line(path)}" for path in leading[:_MOST_LINES]]
         if len(leading) > _MOST_LINES:
             lines.append(f"- and by {plural(len(leading) - _MOST_LINES, 'further path')}, in `proposal.json`.")
@@ -50,9 +50,7 @@ def escalation_title(context: ReportContext) -> str:
     others = len(after) - leading
     if not after:
         return "Escalation: no path to more permissions"
-    return (
-        f"Escalation: {plural(leading, 'path')} to administrator, {others:,} to the roles and resources that it names"
-    )
+    return f"Escalation: {plural(leading, 'path')} to administrator, {others:,} to named roles and resources"
 
 
 def reach_section(context: ReportContext) -> Iterator[str]:
@@ -63,7 +61,7 @@ def reach_section(context: ReportContext) -> Iterator[str]:
         if len(others) > _MOST_OTHERS:
             lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}, in `proposal.json`")
         rows = "\n".join(lines)
-        yield f"#### To named roles and resources, or under a condition\n\n{rows}"
+        yield f"Paths to named roles and resources:\n\n{rows}"
 
 
 def boundary_section(context: ReportContext) -> Iterator[str]:
@@ -71,24 +69,19 @@ def boundary_section(context: ReportContext) -> Iterator[str]:
     boundary = context.boundary
     if boundary is None:
         return
-    rows = [f"- {code(name)}: {codes(actions)}" for name, actions in boundary.statements]
-    condition = json_text({"Condition": conditions_value([boundary.condition])}, indent=2)
+    where = codes(name for name, _ in boundary.statements)
+    condition = json_text({"Condition": conditions_value([boundary.condition])})
     if boundary.content:
         draft = (
-            f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need. Deploy it, then "
+            f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need, deploy it, then "
         )
     elif boundary.path:
         draft = f"{code(boundary.path)} exists: "
     else:
-        draft = "The input `boundary-file` drafts one. Deploy it, then "
-    yield "\n\n".join(
-        [
-            "#### A permissions boundary for the roles that it creates",
-            f"A permissions boundary limits the roles that this role creates. {draft}add it to the templates of these "
-            "roles, and this condition to the statements that grant the actions:",
-            block(condition, "json"),
-            "\n".join(rows),
-        ]
+        draft = "The input `boundary-file` drafts one: deploy it, then "
+    yield (
+        f"**A permissions boundary** limits the roles that this role creates. {draft}add it to the templates of these "
+        f"roles, and this condition to {where}: {code(condition, 600)}"
     )
 
 

@@ -23,7 +23,7 @@ _GAPS = {
     GapKind.UNMAPPED_EVENT: "Events without a known action",
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
-    GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
+    GapKind.MAY_PASS_ROLE: "Calls that may pass a role without naming it",
     GapKind.UNREADABLE_LOG: "Job logs that could not be read",
     GapKind.UNNAMED_DENIAL: "Denials in job logs that name no action",
     GapKind.ENCODED_DENIAL: "Denials that EC2 encoded",
@@ -83,7 +83,7 @@ def _unknown_branches(context: ReportContext) -> Iterator[str]:
     """Additions need reviewed code; if the branch is unknown, the reader must check it."""
     added = context.changes(ChangeKind.ADD)
     if added and not context.history.origins:
-        yield "- The branch that each run deployed from: check that additions come from runs that you trust."
+        yield "- The branch of each run: check that additions come from runs that you trust."
         return
     unknown = [
         change.action

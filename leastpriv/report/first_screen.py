@@ -118,9 +118,10 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     if proof.chance > _HIGH_CHANCE:
         return "Not yet", "Later deploys often needed new actions: rehearse it first, or wait for more runs."
     if any(change.unproven for change in context.proposal.changes):
+        unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
         return (
             "Probably",
-            f"{remains}; some removed actions may leave no record: rehearse it first.",
+            f"{remains}, but {plural(unproven, 'removed action')} may leave no record: rehearse the change first.",
         )
     return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
 
@@ -130,11 +131,9 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     if not context.evidence.counts.calls:
         return
     if context.proposal.changes and proof.confidence is not None and proof.confidence.whole.runs:
-        unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
-        more = f" {plural(unproven, 'removed action')} may leave no record: rehearse it first." if unproven else ""
         yield (
             f"**Chance** that the next deploy needs an action this policy lacks: about {share(proof.chance)}, "
-            f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from {plural(proof.chance_runs, 'run')}.{more}"
+            f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from {plural(proof.chance_runs, 'run')}."
         )
     replay = proof.replay
     if not replay.recorded:

@@ -51,15 +51,13 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
 
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
     """How many calls `by` (`the result`) allows again, and with which certainty."""
+    unmapped = plural(replay.unmapped, "call")
+    unknown = f"; the actions of {unmapped} are not known" if replay.unmapped else ""
     yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls are allowed by {by}; "
-        f"{_unmapped(replay.unmapped)}. SCPs, permissions boundaries and resource policies are not evaluated."
+        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls are allowed by {by}{unknown}. SCPs, permissions "
+        "boundaries and resource policies are not evaluated."
     )
     yield from _unsure(replay, by)
-
-
-def _unmapped(count: int) -> str:
-    return f"the actions of {plural(count, 'call')} are not known" if count else "the actions of each are known"
 
 
 def _unsure(replay: Replay, by: str) -> Iterator[str]:
@@ -130,7 +128,7 @@ def confidence_table(context: ReportContext) -> Iterator[str]:
     more = f" and {len(services) - _MOST_SERVICES:,} more" if len(services) > _MOST_SERVICES else ""
     yield (
         f"Confidence that the next run needs no new action (`minimum-confidence`): {actions.whole.percent} % in all; "
-        f"by service {shown}{more}."
+        f"{shown}{more}."
     )
 
 

@@ -50,7 +50,7 @@ from leastpriv.report.phrases import (
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
 
-_MOST_NAMES = 8
+_MOST_NAMES = 4
 """Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""
 
 
@@ -136,7 +136,7 @@ def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
     if writes:
         yield (
             f"### A plan role that can write\n\n{code(context.role)} shows changes and does not make them "
-            f"(`declared-phases: plan`), and its policy grants writes: {codes(writes, 20)}. Move them to the role that "
+            f"(`declared-phases: plan`), and its policy grants writes: {codes(writes, 12)}. Move them to the role that "
             "applies."
         )
 
@@ -157,7 +157,7 @@ def _security(context: ReportContext) -> Iterator[str]:
         yield "**For a security review:**\n\n" + "\n".join(rows)
 
 
-_MOST_CAREFUL = 8
+_MOST_CAREFUL = 6
 
 
 def _changes_title(context: ReportContext) -> str:
@@ -246,8 +246,8 @@ def _narrowed(context: ReportContext) -> Iterator[str]:
 def _narrowed_entry(change: Change) -> str:
     left = change.granted - len(change.removed_actions)
     return (
-        f"- {code(change.action)} in {_place(change)}, on {codes(change.resources, 2)}: {change.granted:,} → {left:,} "
-        f"actions, {len(change.used):,} used. Removed: {_removed_names(change.removed_actions)}.{_unproven(change)}"
+        f"- {code(change.action)}, {_place(change)}: {change.granted:,} → {left:,} actions, {len(change.used):,} used. "
+        f"Removed: {_removed_names(change.removed_actions)}.{_unproven(change)}"
     )
 
 
@@ -256,14 +256,17 @@ def _unproven(change: Change) -> str:
     if not change.unproven:
         return ""
     return (
-        f" Of these, {plural(len(change.unproven), 'action')} may leave no record, and no recorded call relates to "
-        f"them: {_removed_names(tuple(change.unproven))}."
+        f" {plural(len(change.unproven), 'of these', 'of these')} may leave no record: {_riskiest(change.unproven, 3)}."
     )
+
+
+def _riskiest(actions: Iterable[str], most: int = _MOST_NAMES) -> str:
+    return codes(sorted(actions, key=lambda action: (removal_rank(action), action)), most)
 
 
 def _removed_names(actions: Sequence[str]) -> str:
     """The names, the riskiest first; of a wildcard over many services, the number by service first."""
-    names = codes(sorted(actions, key=lambda action: (removal_rank(action), action)), _MOST_NAMES)
+    names = _riskiest(actions)
     services = {action.partition(":")[0] for action in actions}
     return names if len(services) == 1 else f"{service_counts(actions)}. The riskiest: {names}"
 
@@ -272,10 +275,10 @@ def _removals(context: ReportContext) -> Iterator[str]:
     removed = [change for change in context.gravest_first if change.kind is ChangeKind.REMOVE]
     if not removed:
         return
-    by_place: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    by_place: dict[str, list[str]] = {}
     for change in removed:
-        by_place.setdefault((_place(change), change.resources), []).append(change.action)
-    rows = [f"- {_removed_names(actions)} in {place}, on {codes(on, 2)}" for (place, on), actions in by_place.items()]
+        by_place.setdefault(_place(change), []).append(change.action)
+    rows = [f"- {_removed_names(actions)}, {place}" for place, actions in by_place.items()]
     seen = f"No call in {evidence_span(context.evidence)}, and CloudTrail would have shown it."
     yield f"#### Removed\n\n{seen}\n\n" + "\n".join(rows)
 
@@ -312,13 +315,16 @@ def _uses(changes: Iterable[Change], evidence: Evidence) -> Iterator[str]:
             used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
     if used:
         days = sorted(used.items(), reverse=True)
-        lines = [f"- {when}: {', '.join(names[:_MOST_NAMES])}" for when, names in days[:_MOST_DAYS]]
+        lines = []
+        for when, names in days[:_MOST_DAYS]:
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            lines.append(f"- {when}: {', '.join(names[:_MOST_NAMES])}{more}")
         if len(days) > _MOST_DAYS:
             lines.append(f"- earlier: {plural(sum(len(names) for _, names in days[_MOST_DAYS:]), 'action')}")
-        yield "Used actions of narrowed wildcards, by last use:\n\n" + "\n".join(lines)
+        yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
 
 
-_MOST_DAYS = 12
+_MOST_DAYS = 2
 
 
 def _escalation(context: ReportContext) -> Iterator[str]:
@@ -364,7 +370,10 @@ def _proof_title(context: ReportContext) -> str:
 
 def _proof(context: ReportContext) -> Iterator[str]:
     yield from proof_lines(context)
-    yield from confidence_table(context)
+    kept = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
+    guards = {result.guard for each in kept for result in each.values()}
+    if "minimum-confidence" in guards or context.proposal.held_back_as("minimum-confidence"):
+        yield from confidence_table(context)
     yield from checks_section(context.check_results)
 
 
@@ -373,10 +382,10 @@ def _next_steps(context: ReportContext) -> Iterator[str]:
         return
     file = code(context.policy_file)
     lines = [
-        f"- **Merge** to change {file}; then apply it to the account as you do today.",
-        "- **Push** to the branch to change it: this pull request is then yours and is not updated any more.",
+        f"- **Merge** to change {file}; then deploy it as you do today.",
+        "- **Push** to change it: the pull request is then yours, and no longer updated.",
         "- **Close** to decline: these changes are not proposed again.",
     ]
     if not context.proposal.document.editable:
         lines = [f"- **Copy** the text above into {file} and apply it as you do today: it was not changed."]
-    yield "\n".join([*lines, "- The input `keep` names actions that are never removed."])
+    yield "\n".join([*lines, "- `keep` lists actions that are never removed."])

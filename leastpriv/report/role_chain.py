@@ -48,10 +48,7 @@ class RoleChainPolicies:
     """Advice on roles without a committed policy, in trusted Markdown."""
 
 
-_NAME_THEM = (
-    "`leastpriv propose --discover` drafts their policies; add them as targets in a `config` file "
-    "(docs/several-roles.md)."
-)
+_NAME_THEM = "`leastpriv propose --discover` drafts their policies."
 
 
 def principal_role_chain(principal: str, evidence: Evidence) -> RoleChainPolicies:
@@ -65,7 +62,7 @@ def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
     chain = chained.chain
     if not chain.links:
         return
-    lines = ["#### Roles that this one leads to", "", *_drawn(chained)]
+    lines = ["#### Roles that this one leads to", "", *(_drawn(chained) if len(chain.links) > 1 else ())]
     if chain.left_out:
         lines += ["", f"And {plural(chain.left_out, 'further role')}, not followed."]
     lines += _others(chained)
@@ -148,7 +145,7 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     if not lacking:
         return
     known = {each.role: each for each in chained.without_policy}
-    yield from ("", "Without a committed policy:", "")
+    yield from ("", "No committed policy names:", "")
     for role in lacking:
         yield f"- {code(_short(role))}, {_reached_roles(chain.to(role))}: {_needs(known.get(role))}"
     if chained.advice:

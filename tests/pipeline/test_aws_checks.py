@@ -219,7 +219,6 @@ def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: P
     assert held["sns:SetTopicAttributes"] == "declared"
     offered = {offer.action: offer.basis.value for offer in result.context.suggested_actions}
     assert offered["kms:ListAliases"] == "declared"
-    assert "- `kms:ListAliases`: declared by `AWS::SQS::Queue`." in result.body
 
 
 def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None:

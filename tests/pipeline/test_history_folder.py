@@ -39,7 +39,7 @@ def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
     assert propose(folder, "early", *memory).code == 0
     later = propose(folder, "late", *memory)
     assert "`remembered`" in later.out
-    assert "sqs:PurgeQueue" not in later.out.partition("#### Removed")[2].partition("###")[0]
+    assert "sqs:PurgeQueue" not in later.out.partition("#### Removed")[2].partition("</details>")[0]
 
 
 @pytest.mark.parametrize("content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'])

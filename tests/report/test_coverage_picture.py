@@ -38,9 +38,9 @@ FOUND = Coverage(
 def test_three_sentences_say_regions_with_days_kinds_and_data_events() -> None:
     assert list(coverage_sentences(FOUND)) == [
         "Days with records, of 10: `eu-west-1` 10, `us-east-1` 3. Other regions have none.",
-        "Management events recorded: reads in each region; writes in `eu-west-1` only; AWS KMS in `eu-west-1` only; "
+        "Management events recorded: reads in each region; writes and AWS KMS in `eu-west-1` only; "
         "RDS Data API nowhere.",
-        f"Data events recorded (objects, items, messages, invocations): `{SHOP}` (read, write), and no others.",
+        f"Data events recorded: `{SHOP}` (read, write), and no others.",
     ]
 
 

@@ -14,7 +14,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.boundary import boundary_for, draft_boundary
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import boundary_section, escalation_section, escalation_value, reach_section
+from leastpriv.report.escalation import boundary_section, escalation_line, escalation_section, escalation_value, reach_section
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body
 from tests.fakes.deploys import POLICY, ROLE, proposal
@@ -52,9 +52,9 @@ def test_a_policy_of_everything_is_called_administrator_on_the_first_screen(usua
 
 def test_any_role_for_one_service_is_a_path_to_the_strongest(usual: ReportContext) -> None:
     passing = document(statement(["iam:PassRole", "glue:CreateDevEndpoint"]))
-    text = "\n".join(escalation_section(reported(usual, passing, passing)))
-    assert text.startswith("**Still lets an attacker become administrator**")
-    assert "- passing any role to a new Glue development endpoint (`iam:PassRole`, `glue:CreateDevEndpoint`)" in text
+    text = escalation_line(reported(usual, passing, passing))
+    assert text.startswith("**Escalation:** an attacker in one run")
+    assert "passing any role to a new Glue development endpoint (`iam:PassRole`, `glue:CreateDevEndpoint`)" in text
 
 
 def test_a_named_role_is_a_path_of_its_own_and_names_it(usual: ReportContext) -> None:
@@ -66,7 +66,7 @@ def test_a_named_role_is_a_path_of_its_own_and_names_it(usual: ReportContext) ->
 
 def test_a_role_of_the_bootstrap_is_named_with_what_it_may_do(usual: ReportContext) -> None:
     cdk = document(statement(["sts:AssumeRole"], "arn:aws:iam::*:role/cdk-hnb659fds-deploy-role-*"))
-    text = "\n".join(escalation_section(reported(usual, cdk, cdk)))
+    text = escalation_line(reported(usual, cdk, cdk))
     assert "AdministratorAccess unless other policies were named" in text
 
 

@@ -23,7 +23,7 @@ from tests.fakes.reviews import RUN_URL, Policy, reviewed
 
 CASES = sorted((Path(__file__).parent / "cases_review").glob("*.json"))
 SECTIONS = re.compile(
-    r"^### (?:Needs a security reviewer|Removes [^\n]+|Adds|Conditions and Deny)\n\n(.+?)(?=\n\n###)",
+    r"^#### (?:Needs a security reviewer|Removes [^\n]+|Adds|Conditions and Deny)\n\n(.+?)(?=\n\n(?:####|</details>))",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[(\d+)\]\(([^)]+)\)")

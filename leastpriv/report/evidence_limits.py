@@ -61,12 +61,10 @@ def gaps_section(context: ReportContext) -> Iterator[str]:
     yield "\n".join([*lines, *(f"- {line}" for line in coverage_sentences(context.evidence.coverage))])
 
 
-def limits_sections(evidence: Evidence, *, has_attached: bool) -> Iterator[str]:
-    """The gaps and the coverage of the evidence alone, with their headings."""
-    lines = list(_gap_lines(evidence, has_attached))
-    if lines:
-        yield "### Could not be seen\n\n" + "\n".join(lines)
-    yield "### Recorded\n\n" + "\n".join(f"- {line}" for line in coverage_sentences(evidence.coverage))
+def limits_lines(evidence: Evidence, *, has_attached: bool) -> Iterator[str]:
+    """The gaps and the coverage of the evidence alone, as list items."""
+    yield from _gap_lines(evidence, has_attached)
+    yield from (f"- {line}" for line in coverage_sentences(evidence.coverage))
 
 
 def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:

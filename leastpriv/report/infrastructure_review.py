@@ -11,7 +11,7 @@ from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, as_json
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, prose
-from leastpriv.report.phrases import codes, day, latest_use, plural, times
+from leastpriv.report.phrases import codes, day, fold, latest_use, plural, times
 
 _MOST_ROWS = 40
 _MOST_NAMED = 6
@@ -29,41 +29,39 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
         yield "the infrastructure does not change"
 
 
-def preflight_verdict(context: ReviewContext) -> Iterator[str]:
-    """The first sentences for the reviewer."""
+def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
+    """The answer to "Safe to merge?" for the change of the infrastructure, with the reason; None without a change."""
     found = context.preflight
     if found is None:
-        return
+        return None
     sources = codes(found.change.sources, 3)
     role = code(context.role)
     if not found.missing:
         covered = {each.need.permission.action for each in found.covered}
         seen = {each.need.permission.action for each in found.covered if each.usages}
-        unread = f" What {codes(found.change.unread, 3)} needs is not known." if found.change.unread else ""
-        yield (
-            f"**{role} has the permissions that this change of {sources} needs**: "
-            f"{plural(len(covered), 'permission')}, {len(seen):,} of them in use.{unread}"
+        return "Probably" if found.change.unread else "Yes", (
+            f"{role} has the permissions that this change of {sources} needs: {plural(len(covered), 'permission')}, "
+            f"{len(seen):,} of them in use."
         )
-        return
     actions, sensitive = found.missing_actions, found.sensitive_actions
     more = f", and {len(actions) - _MOST_NAMED:,} more" if len(actions) > _MOST_NAMED else ""
     several = len(actions) > 1
     them = "them" if several else "it"
     careful = "" if not sensitive else f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
-    yield (
-        f"**This change needs {plural(len(actions), 'permission')} that {role} lacks**: "
+    return "No", (
+        f"This change needs {plural(len(actions), 'permission')} that {role} lacks: "
         f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without {them} its deployment fails. {sources} declares "
         f"{them}; no run used {them} yet, and this comment adds no permission."
     )
 
 
 def preflight_sections(context: ReviewContext) -> Iterator[str]:
-    """What is missing, the statements to paste, and what is covered."""
+    """What is missing, the statements to paste, and what is covered, a fold each."""
     found = context.preflight
     if found is None:
         return
     if found.missing:
-        yield _missing(found)
+        yield from fold(f"Missing: {plural(len(found.missing_actions), 'permission')}", [_missing(found)])
     if found.statements:
         place = Location.of(context.policy_file)
         if place.path.endswith(".tf"):
@@ -71,11 +69,9 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
             statements = block(text, "hcl")
         else:
             statements = block(as_json(found.statements), "json")
-        yield f"### To copy\n\nInto the statements of {code(context.policy_file)}:\n\n{statements}"
+        yield from fold(f"To copy into the statements of {name(context.policy_file)}", [statements])
     if found.covered:
         yield _covered(context, found.covered)
-    if found.change.unread:
-        yield f"### Not known\n\n- No table lists what {codes(found.change.unread, 8)} needs."
 
 
 def _missing(found: Preflight) -> str:
@@ -86,7 +82,7 @@ def _missing(found: Preflight) -> str:
     ]
     if len(found.missing) > _MOST_ROWS:
         rows.append(f"| and {len(found.missing) - _MOST_ROWS:,} more, in the job summary | | | |")
-    return "### Missing permissions\n\n| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
+    return "| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
 
 
 def _only_if(need: Need) -> str:
@@ -120,5 +116,5 @@ def _covered(context: ReviewContext, covered: Sequence[Covered]) -> str:
     left = [action for action in never if action not in seen]
     if left:
         lines.append(f"- never seen: {codes(left, 20)}")
-    count = plural(len({*seen, *never}), "permission")
-    return f"<details><summary>{count} that the role has</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
+    [text] = fold(f"Granted already: {plural(len({*seen, *never}), 'permission')}", ["\n".join(lines)])
+    return text

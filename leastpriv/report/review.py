@@ -19,12 +19,14 @@ from leastpriv.proposal.review_models import (
 )
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, name, prose
-from leastpriv.report.evidence_limits import limits_sections
-from leastpriv.report.infrastructure_review import preflight_sections, preflight_title, preflight_verdict
+from leastpriv.report.evidence_limits import limits_lines
+from leastpriv.report.first_screen import markdown
+from leastpriv.report.infrastructure_review import preflight_sections, preflight_title
 from leastpriv.report.phrases import (
     codes,
     day,
     fit_sections,
+    fold,
     joined,
     latest_use,
     plural,
@@ -32,7 +34,7 @@ from leastpriv.report.phrases import (
     times,
 )
 from leastpriv.report.proof import replay_sentences
-from leastpriv.report.review_verdict import count_calls, review_verdict
+from leastpriv.report.review_verdict import count_calls, review_first_screen
 
 _NO_EVIDENCE = "no evidence"
 
@@ -47,7 +49,7 @@ def security_section(context: ReviewContext) -> Iterator[str]:
         for reason, actions in addition.sensitive.items():
             rows.append(f"- {codes(actions, 6)} on {on}: {prose(reason)}.")
     if rows:
-        yield "### Needs a security reviewer\n\n" + "\n".join(dict.fromkeys(rows))
+        yield "#### Needs a security reviewer\n\n" + "\n".join(dict.fromkeys(rows))
 
 
 def removals_section(context: ReviewContext) -> Iterator[str]:
@@ -55,15 +57,15 @@ def removals_section(context: ReviewContext) -> Iterator[str]:
     removed = context.review.removals
     used = [line for removal in removed for line in _used_lines(context, removal)]
     if used:
-        yield "### Removes what was used\n\n" + "\n".join(used)
+        yield "#### Removes what was used\n\n" + "\n".join(used)
     unused = [removal for removal in removed if _unused(removal) or not removal.edit.actions]
     if unused:
         rows = "\n".join(_unused_rows(unused))
-        yield f"### Removes without a recorded use\n\n| Entry | Where | On | Left |\n| --- | --- | --- | --- |\n{rows}"
+        yield f"#### Removes without a recorded use\n\n| Entry | Where | On | Left |\n| --- | --- | --- | --- |\n{rows}"
     guards = "\n".join(_guard_rows(removed))
     if guards:
         yield (
-            "### A use of these may be unseen or still to come\n\n"
+            "#### A use of these may be unseen or still to come\n\n"
             f"| Guard | Actions | Why |\n| --- | --- | --- |\n{guards}"
         )
 
@@ -134,7 +136,7 @@ def additions_section(context: ReviewContext) -> Iterator[str]:
     if context.review.new_access:
         rows.append(f"- **new access by containment**: {codes(context.review.new_access, 6)}")
     if rows:
-        yield "### Adds\n\n" + "\n".join(rows)
+        yield "#### Adds\n\n" + "\n".join(rows)
 
 
 def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
@@ -211,7 +213,7 @@ def conditions_section(context: ReviewContext) -> Iterator[str]:
         *(_condition(context, change) for change in review.conditions),
     ]
     if lines:
-        yield "### Conditions and Deny\n\n" + "\n".join(lines)
+        yield "#### Conditions and Deny\n\n" + "\n".join(lines)
 
 
 def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -> str:
@@ -299,26 +301,29 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
 
     A comment that is too long loses the ends of its longest sections, never verdict or replay.
     """
-    before = [*preflight_verdict(context), *([review_verdict(context)] if _says_edit(context) else [])]
-    after = [_replay(context), review_marker(context.principal, context.policy_file)]
-    sections = [
-        *preflight_sections(context),
+    changes = [
         *security_section(context),
         *removals_section(context),
         *additions_section(context),
         *conditions_section(context),
-        *limits_sections(context.evidence, has_attached=bool(context.attached)),
+    ]
+    limits = list(limits_lines(context.evidence, has_attached=bool(context.attached)))
+    replay = context.review.after
+    before = [markdown(review_first_screen(context))]
+    after = [
+        *fold(f"Replay: {replay.allowed:,} of {plural(replay.recorded, 'call')} allowed", [_replay(context)]),
+        review_marker(context.principal, context.policy_file),
+    ]
+    sections = [
+        *preflight_sections(context),
+        *fold(f"Changes: {review_title(context).partition(': ')[2]}", changes),
+        *fold(f"Could not be seen: {plural(len(limits), 'limit')}", ["\n".join(limits)]),
     ]
     whole = _page([*before, *sections, *after])
     if len(whole) <= longest:
         return whole
     remaining = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
     return _page([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
-
-
-def _says_edit(context: ReviewContext) -> bool:
-    """Whether the verdict on the policy is part of the comment: not where only the infrastructure changes."""
-    return context.preflight is None or context.review.verdict is not ReviewVerdict.UNCHANGED
 
 
 def _page(sections: Sequence[str]) -> str:
@@ -346,4 +351,4 @@ def _replay(context: ReviewContext) -> str:
             f"{plural(count_calls(both), 'call')} by neither version: another policy of the role must have allowed "
             f"{'it' if count_calls(both) == 1 else 'them'} ({codes(dict.fromkeys(group.event for group in both), 4)})."
         )
-    return "### Replay\n\n" + "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {line}" for line in lines)

@@ -82,7 +82,7 @@ def test_the_comment_is_edited_in_place_and_reports_a_corrected_edit(tmp_path: P
     step = review(tmp_path / "2", hub, number)
     assert step.code == 0
     [comment] = hub.comments(number)
-    assert "lambda:UpdateFunctionCode" not in comment.partition("### Replay")[0].partition("Removes what was used")[2]
+    assert "lambda:UpdateFunctionCode" not in comment.partition("Replay: ")[0].partition("Removes what was used")[2]
     before = writes(hub)
     review(tmp_path / "3", hub, number)
     assert writes(hub) == before

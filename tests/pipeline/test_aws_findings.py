@@ -204,7 +204,9 @@ def test_a_generated_policy_is_asked_about_and_never_written(
     assert [change for change in told["changes"] if change.startswith("add ")] == []
     assert "acm:ListCertificates: access-analyzer" in told["held-back"]
     assert set(told["changes"]) == set(before["changes"]) - {"remove acm:ListCertificates"}
-    questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[2].partition("</details>")[0]
+    questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[2].partition("</details>")[
+        0
+    ]
     assert "which it calls incomplete" in questions
     assert "`sqs:GetQueueUrl` on `arn:aws:sqs:eu-west-1:111122223333:orders`" in questions
     key = "arn:aws:kms:${Region}:${Account}:key/${KeyId}"

@@ -80,14 +80,14 @@ def template(**resources: Any) -> dict[str, Any]:
 
 
 def pasted(text: str) -> list[dict[str, Any]]:
-    found = re.search(r"### To copy.*?```json\n(.*?)```", text, re.DOTALL)
+    found = re.search(r"<summary>To copy.*?```json\n(.*?)```", text, re.DOTALL)
     assert found
     return json.loads(found[1])
 
 
 def missing(text: str) -> set[str]:
     """The actions of the table of what is missing."""
-    section = text.partition("### Missing permissions")[2].partition("###")[0]
+    section = text.partition("<summary>Missing: ")[2].partition("</details>")[0]
     return set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
 
 
@@ -112,7 +112,7 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
     told = reviewed()
     assert told.code == 0, told.out
     assert "has the permissions that this change of `t.json` needs" in told.out
-    assert "New access without evidence" not in told.out
+    assert "without evidence" not in told.out
     assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in told.out
 
 
@@ -134,7 +134,7 @@ def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(place: Pa
     write({"t.json": template(Orders=changed)})
     told = reviewed(file=f"main.tf#{address}")
     assert told.code == 3
-    shown = told.out.partition("### To copy")[2].partition("```hcl")[2].partition("```")[0]
+    shown = told.out.partition("<summary>To copy")[2].partition("```hcl")[2].partition("```")[0]
     assert line in shown.splitlines()
     assert '"sqs:SetQueueAttributes"' in shown
 
@@ -145,7 +145,7 @@ def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
     )
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
-    assert "lacks**: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment fails." in reviewed().out
+    assert "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment fails." in reviewed().out
 
 
 def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> No
         "# Policy review for ci-deploy: the role has the permissions that this change of its known types needs"
         in told.out
     )
-    assert "of them in use. What `Custom::Own` needs is not known." in told.out
+    assert "- **Not known:** what `Custom::Own` needs." in told.out
 
 
 def test_an_unchanged_template_needs_nothing(place: Path) -> None:

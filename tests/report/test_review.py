@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from leastpriv.proposal.models import GuardResult
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.review import review_body, review_marker, review_title
-from leastpriv.report.review_verdict import review_verdict
+from leastpriv.report.review_verdict import review_first_screen
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed
@@ -39,23 +39,32 @@ def breaking(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
     return reviewed(tmp_path_factory.mktemp("breaking"), POLICY, edited(Action="sqs:SendMessage"), usual_deploys())
 
 
-def headings(text: str) -> list[str]:
-    return re.findall(r"^### (.+)$", text, re.MULTILINE)
+def verdict(context: ReviewContext) -> str:
+    return review_first_screen(context).verdict
 
 
-def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: ReviewContext) -> None:
-    text = review_body(breaking)
-    assert text.startswith(
-        "**Breaks: 6 recorded calls of `ci-deploy` would be denied** after this edit of `iam/ci-deploy.json`, and are "
-        "not before it: found in 35 days and 6 runs. Such a deploy would fail. It also gives "
-        "**new access without evidence**."
+def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewContext) -> None:
+    first, _, folds = review_body(breaking).partition("<details>")
+    assert first.startswith(
+        "**Safe to merge? No.** After this edit of `iam/ci-deploy.json`, 6 recorded calls of `ci-deploy` in 35 days "
+        "and 6 runs would be denied: such a deploy would fail. It also gives new access without evidence.\n\n"
     )
-    assert headings(text) == [
+    assert re.findall(r"^- \*\*(.+?)\*\*", first, re.MULTILINE) == [
+        "Replay:",
+        "Removes what was used:",
+        "Removes without a recorded use:",
+        "Adds without evidence:",
+    ]
+    assert "- **Removes what was used:** `sqs:CreateQueue` (6×, last in [" in first
+    assert len(first.split()) <= 250
+    assert re.findall(r"^#### (.+)$", folds, re.MULTILINE) == [
         "Removes what was used",
         "Removes without a recorded use",
         "Adds",
+    ]
+    assert [title.partition(":")[0] for title in re.findall("<summary>(.+?)</summary>", f"<details>{folds}")] == [
+        "Changes",
         "Could not be seen",
-        "Recorded",
         "Replay",
     ]
 
@@ -85,14 +94,17 @@ def test_the_title_has_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapp
 
 def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
-    said = review_verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
-    assert "no recorded call would be denied for sure" in said
-    assert "**6 recorded calls may be denied**" in said
+    said = "\n".join(review_first_screen(reviewed(tmp_path, POLICY, head, usual_deploys())).lines())
+    assert said.startswith("**Safe to merge? Probably.**")
+    assert "would be denied for sure." in said
+    assert "**Not sure:** 6 recorded calls may be denied" in said
 
 
 def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
-    said = review_verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
-    assert "**No call of `arn:aws:iam::111122223333:role/ci-deploy`** is among the 0 records" in said
+    said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
+    assert said.startswith(
+        "**Safe to merge? Not known.** No call of `arn:aws:iam::111122223333:role/ci-deploy` is among"
+    )
 
 
 def test_calls_that_neither_version_allows_are_listed_separately(tmp_path: Path) -> None:
@@ -104,8 +116,8 @@ def test_calls_that_neither_version_allows_are_listed_separately(tmp_path: Path)
 
 
 def test_new_and_deleted_files_are_marked(tmp_path: Path) -> None:
-    assert "`iam/ci-deploy.json` (new)" in review_verdict(reviewed(tmp_path / "new", None, POLICY))
-    assert "`iam/ci-deploy.json` (deleted)" in review_verdict(reviewed(tmp_path / "gone", POLICY, None))
+    assert "`iam/ci-deploy.json` (new)" in verdict(reviewed(tmp_path / "new", None, POLICY, usual_deploys()))
+    assert "`iam/ci-deploy.json` (deleted)" in verdict(reviewed(tmp_path / "gone", POLICY, None, usual_deploys()))
 
 
 def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
@@ -153,7 +165,8 @@ def acts_beyond_its_own(text: str) -> set[str]:
     """Active content of a page except its marker and the links to runs."""
     page = read(text)
     own = {link for link in page.links if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)}
-    assert [bool(MARKER.fullmatch(html.strip())) for html in page.html] == [True]
+    assert MARKER.fullmatch(page.html[-1].strip())
+    assert all(re.fullmatch(r"<details><summary>[^<>]+</summary>|</details>", html.strip()) for html in page.html[:-1])
     return set(page.acts()) - own - set(page.html)
 
 
@@ -207,7 +220,7 @@ def test_reasons_that_quote_hostile_names_are_inert(breaking: ReviewContext) -> 
 
 def test_hostile_names_reach_every_section(hostile: ReviewContext) -> None:
     """The reviewer must see what an attacker wrote."""
-    sections = {part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n### ")}
+    sections = {part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n#### ")}
     for section in ("Removes what was used", "Removes without a recorded use", "Adds", "Conditions and Deny"):
         assert "evil.example" in "\n".join(read(sections[section]).codes), section
 
@@ -248,7 +261,7 @@ def test_thousands_of_entries_fit_a_comment_with_complete_verdict_and_replay(
     context = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
     text = review_body(context)
     assert LIMIT * 0.8 < len(text) <= LIMIT
-    assert text.startswith(f"{review_verdict(context)}\n\n")
+    assert text.startswith(f"{verdict(context)}\n\n")
     assert "more lines are in the job's summary" in text
-    assert text[text.index("### Replay") :] in review_body(context, 10_000_000)
+    assert text[text.index("<details><summary>Replay") :] in review_body(context, 10_000_000)
     assert MARKER.fullmatch(text.splitlines()[-1])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import leastpriv.proposal
-from leastpriv.models import Basis, ChangeKind, GapKind
+from leastpriv.models import Basis, ChangeKind, GapKind, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.sensitive import removal_rank
@@ -234,7 +234,9 @@ def _not_added(context: ReportContext) -> str:
     if not actions:
         return ""
     guard = Counter(each.guard_result.guard for each in held).most_common(1)[0][0]
-    return f"**Denied, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}."
+    denied = any(usage.outcome is Outcome.DENIED for each in held for usage in each.usages)
+    what = "Denied" if denied else "Needed"
+    return f"**{what}, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}."
 
 
 def _removes(context: ReportContext) -> str:

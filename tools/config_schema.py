@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from leastpriv.config.inputs import INPUTS, Input
-from leastpriv.config.targets_file import target_inputs
+from leastpriv.config.targets_file import READER_KEYS, target_inputs
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
@@ -44,6 +44,8 @@ def schema() -> dict[str, object]:
         "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
         "description": "Targets of one group share the pull request of the branch leastpriv/GROUP.",
     }
+    reader = {name: _reader_key(name) for name in READER_KEYS}
+    needs = {name: ["assume-role"] for name in READER_KEYS if name != "assume-role"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Several targets of leastpriv-action",
@@ -59,7 +61,8 @@ def schema() -> dict[str, object]:
                     "type": "object",
                     "required": ["role-arn", "policy-file"],
                     "additionalProperties": False,
-                    "properties": target,
+                    "properties": target | reader,
+                    "dependentRequired": needs,
                     "not": {"required": ["group", "branch"]},
                 },
             },
@@ -74,8 +77,20 @@ def schema() -> dict[str, object]:
                 "description": "Whether first policy files are drafted for such roles, or where they go: "
                 "iam/{name}.json.",
             },
+            **reader,
         },
+        "dependentRequired": needs,
     }
+
+
+def _reader_key(name: str) -> dict[str, object]:
+    about = {
+        "assume-role": "ARN of the role that reads the account; {account} is the target's. At the top, for every "
+        "account but that of the credentials.",
+        "external-id": "External id that the trust policy of assume-role names.",
+        "session-name": "Session name of assume-role.",
+    }
+    return {"type": "string", "pattern": f"^{READER_KEYS[name].pattern}$", "description": about[name]}
 
 
 def _input(known: Input) -> dict[str, object]:

@@ -16,6 +16,7 @@ from leastpriv.config.targets_file import Configuration, TargetEntry, read_confi
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.pipeline.account_sessions import account_sessions
 from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
 from leastpriv.pipeline.history import history_path
@@ -89,7 +90,8 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
     raw, configuration = _read_targets_file(target)
     file = TargetsFile(configuration, raw, entry_settings, target_of, target.repository)
     named = tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
-    return replace(run, targets=named, file=file)
+    sessions = account_sessions(configuration, _base_config(target, configuration), run.aws) if run.aws else {}
+    return replace(run, targets=named, file=file, sessions=sessions)
 
 
 def connect_github(settings: Settings, runner: Runner, console: Console) -> GitHubRepository | None:
@@ -167,6 +169,22 @@ def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
     if raw is None:
         raise InputError(f"The input config names {path!r}, which does not exist: write it, or name another file.")
     return raw, read_configuration(raw, path)
+
+
+def _base_config(target: Target, read: Configuration) -> Configuration | None:
+    """Returns the config of the base branch, also where the run reads that of a pull request; None where it is unknown.
+
+    Raises:
+        InputError: it is wrong.
+        PullRequestError: the repository cannot be read.
+    """
+    repository, path = target.repository, target.policy_path
+    if repository is None or not any(entry.reader for entry in read.entries):
+        return None
+    if target.folder is None:
+        return read
+    raw = repository.read(repository.branch_head(target.settings.base)[1], path)
+    return read_configuration(raw, path) if raw is not None else None
 
 
 def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:

@@ -42,7 +42,7 @@ class Aws:
     """One set of credentials and its clients, each created once; safe to use from several threads."""
 
     def __init__(self, session: Any, environment: Mapping[str, str], region: str) -> None:
-        """Use `Aws.open`."""
+        """Takes a boto3 session with its credentials; `Aws.open` makes one."""
         self._session = session
         self._environment = environment
         self._clients: dict[tuple[str, str], Any] = {}
@@ -258,15 +258,20 @@ class AwsSession:
 
     def __init__(self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()) -> None:
         """`regions`: those of the inputs; the first is used where the environment names none."""
-        self._environment = environment
-        self._regions = regions
+        self.environment = environment
+        self.regions = regions
         self._opened: Aws | LeastprivError | None = None
         self.now = now
 
     @property
+    def base(self) -> AwsSession:
+        """The session of the run's own credentials: this one, or the one that assumed its role."""
+        return self
+
+    @property
     def has_credentials(self) -> bool:
         """Whether the environment names credentials: where it does not, looking for them takes seconds."""
-        return any(self._environment.get(name) for name in _NAMES_OF_CREDENTIALS)
+        return any(self.environment.get(name) for name in _NAMES_OF_CREDENTIALS)
 
     def aws(self) -> Aws:
         """Returns the clients, with credentials that AWS has accepted.
@@ -288,7 +293,7 @@ class AwsSession:
 
     def _open(self) -> Aws | LeastprivError:
         try:
-            aws = Aws.open(self._environment, otherwise=next(iter(self._regions), ""))
+            aws = Aws.open(self.environment, otherwise=next(iter(self.regions), ""))
             aws.caller()
         except LeastprivError as error:
             return error

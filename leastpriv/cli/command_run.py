@@ -11,7 +11,6 @@ from pathlib import Path
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.targets_file import (
-    Configuration,
     TargetEntry,
     entry_text,
     first_file_template,
@@ -22,6 +21,7 @@ from leastpriv.config.targets_file import (
 from leastpriv.config.validators import entries
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.history.file import LONGEST_FILE
+from leastpriv.pipeline.account_sessions import account_sessions
 from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
 from leastpriv.pipeline.history import history_path
@@ -98,16 +98,15 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
         return replace(settings_of(entry, role, given), mode=whole.mode)
 
     file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
-    return replace(run, targets=_named(file, configuration), file=file)
+    # The config is that of the person whose credentials the command uses.
+    sessions = account_sessions(configuration, configuration, run.aws) if run.aws else {}
+    named = tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
+    return replace(run, targets=named, file=file, sessions=sessions)
 
 
 def check_output_files(found: Settings, labels: Mapping[str, str], folder: str | None) -> None:
     """Raises InputError for report files that would replace a policy or a file of the run."""
     check_report_files(found, lambda value, _: Path(value), labels, folder)
-
-
-def _named(file: TargetsFile, configuration: Configuration) -> tuple[Target, ...]:
-    return tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
 
 
 def _targets_file(given: GivenInputs, *, discover: bool) -> tuple[bytes, str, GivenInputs]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
+from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
 from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.validators import Value
@@ -27,6 +28,8 @@ SHARED = frozenset(
 """Inputs of the whole run: evidence, and where results go. All others may differ by target."""
 NAME = "{name}"
 """The placeholder of the role's name in the policy file of a pattern."""
+ACCOUNT = "{account}"
+"""The placeholder of the target's account in `assume-role`."""
 
 _STAND_IN = "arn:aws:iam::000000000000:role/nobody"
 _LONGEST = 256 * 1024
@@ -45,6 +48,15 @@ class TargetEntry:
     values: Mapping[str, Value]
     """By name of the input."""
     group: str = ""
+    reader: AssumedRole | None = None
+    """The role that reads the account of the target; None: the run's own credentials do."""
+    one_of_several_accounts: bool = False
+    """Whether the targets are in several accounts, so that a role's name may not be unique."""
+
+    @property
+    def account(self) -> str:
+        """Account of the role or user."""
+        return "".join(self.role.split(":")[4:5])
 
     @property
     def role(self) -> str:
@@ -82,7 +94,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     """
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
-    _only(whole, ("targets", "follow", "discover"), where)
+    _only(whole, ("targets", "follow", "discover", *READER_KEYS), where)
     targets = whole.get("targets")
     if not isinstance(targets, list) or not targets:
         raise InputError(f"{where}, which lists no targets: write targets: and an entry for each role below it.")
@@ -93,6 +105,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
         for number, each in enumerate(targets, start=1)
     )
     _distinct(entries)
+    entries = _with_accounts(entries, _reader_keys(whole, where))
     return Configuration(path, entries, _flag(whole, "follow", where, otherwise=True), _discover(whole, entries, where))
 
 
@@ -112,7 +125,10 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     if entry.group:
         own["branch"] = f"leastpriv/{entry.group}"
     labels = {**given.labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
-    return parse_settings(replace(given, values={**given.values, "config": "", **own}, labels=labels))
+    found = parse_settings(replace(given, values={**given.values, "config": "", **own}, labels=labels))
+    if not entry.one_of_several_accounts or "branch" in own:
+        return found
+    return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
 
 
 def run_settings(given: GivenInputs) -> Settings:
@@ -165,8 +181,9 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
 def _entry(found: object, where: str) -> TargetEntry:
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
-    _only(found, (*target_inputs(), "group"), where)
-    values = {str(key): _value(value, f"{where}: {key}") for key, value in found.items()}
+    _only(found, (*target_inputs(), "group", *READER_KEYS), where)
+    own = _reader_keys(found, where)
+    values = {str(key): _value(value, f"{where}: {key}") for key, value in found.items() if key not in READER_KEYS}
     for needed in ("role-arn", "policy-file"):
         if not isinstance(values.get(needed), str) or not values[needed]:
             raise InputError(f"{where} has no {needed}.")
@@ -176,6 +193,8 @@ def _entry(found: object, where: str) -> TargetEntry:
     if group and "branch" in values:
         raise InputError(f"{where} has both group and branch: the targets of a group share the branch leastpriv/GROUP.")
     entry = TargetEntry(where, values, str(group))
+    if own:
+        entry = replace(entry, reader=_reader(own, entry, only_for_other_accounts=False))
     if entry.is_pattern:
         _check_pattern(entry)
     elif NAME in str(values["policy-file"]):
@@ -200,6 +219,44 @@ def _check_pattern(entry: TargetEntry) -> None:
         raise InputError(f"{entry.where}: branch would be that of several roles: leave it out, or name a group.")
 
 
+READER_KEYS: Mapping[str, re.Pattern[str]] = {
+    "assume-role": re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:[0-9]{12}|\{account\}):role/[\w+=,.@/-]{1,576}", re.ASCII),
+    "external-id": re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII),
+    "session-name": re.compile(r"[\w+=,.@-]{2,64}", re.ASCII),
+}
+"""The keys of the role that reads an account, and the form of their values ("AssumeRole", AWS STS API reference, read
+2026-11-27)."""
+
+
+def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    """Returns the keys of the role that reads an account; empty without one."""
+    own = {key: found[key] for key in READER_KEYS if key in found}
+    for key, value in own.items():
+        if not isinstance(value, str) or not READER_KEYS[key].fullmatch(value):
+            raise InputError(f"{where}: {key} is {value!r}, which AWS STS does not take{_QUOTED.get(key, '')}.")
+    if own and "assume-role" not in own:
+        raise InputError(f"{where} has {next(iter(own))} without assume-role, the role that it is for.")
+    return own
+
+
+_QUOTED: Mapping[str, str] = {
+    "assume-role": ": write the ARN of a role, as in arn:aws:iam::{account}:role/leastpriv-reader",
+    "external-id": ": quote a number, so that YAML keeps its zeros",
+}
+
+
+def _reader(keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accounts: bool) -> AssumedRole:
+    """Returns the role that reads the account of an entry; no role of another account does."""
+    arn = keys["assume-role"].replace(ACCOUNT, entry.account)
+    if arn.split(":")[4] != entry.account:
+        raise InputError(
+            f"{entry.where}: assume-role is {arn!r}, a role of another account than role-arn: name one of the account "
+            f"{entry.account}, or write {ACCOUNT} for it."
+        )
+    session_name = keys.get("session-name", SESSION_NAME)
+    return AssumedRole(arn, keys.get("external-id", ""), session_name, only_for_other_accounts)
+
+
 def _value(value: object, where: str) -> Value:
     """Returns a value as an input has it: text, or a list of texts."""
     if isinstance(value, bool):
@@ -212,14 +269,36 @@ def _value(value: object, where: str) -> Value:
 
 
 def _distinct(entries: Sequence[TargetEntry]) -> None:
-    """Raises InputError for two entries with one role or file, whose proposals would undo each other."""
-    for name in ("role-arn", "policy-file"):
-        seen: dict[str, TargetEntry] = {}
+    """Raises InputError for two entries with one role, file or branch, whose proposals would undo each other."""
+    for name in ("role-arn", "policy-file", "branch"):
+        seen: set[Value] = set()
         for entry in entries:
-            value = str(entry.values[name])
-            if value in seen:
+            value = entry.values.get(name, "")
+            if value and value in seen:
                 raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: name each once.")
-            seen[value] = entry
+            seen.add(value)
+
+
+def _with_accounts(entries: Sequence[TargetEntry], shared: Mapping[str, str]) -> tuple[TargetEntry, ...]:
+    """Adds what an entry takes from the others: the role that reads its account, and whether there are more accounts.
+
+    Raises:
+        InputError: two entries name different roles for one account, or the shared one is of another account.
+    """
+    readers: dict[str, AssumedRole] = {}
+    for entry in entries:
+        if entry.reader and readers.setdefault(entry.account, entry.reader) != entry.reader:
+            raise InputError(
+                f"{entry.where}: assume-role, external-id or session-name differ from those of an earlier target of "
+                f"the account {entry.account}: name them once for each account."
+            )
+    for entry in entries:
+        if shared and entry.account not in readers:
+            readers[entry.account] = _reader(shared, entry, only_for_other_accounts=True)
+    several = len({entry.account for entry in entries}) > 1
+    return tuple(
+        replace(entry, reader=readers.get(entry.account), one_of_several_accounts=several) for entry in entries
+    )
 
 
 def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:

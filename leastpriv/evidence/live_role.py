@@ -129,6 +129,8 @@ class LiveRole:
     trust: tuple[TrustedCaller, ...] = ()
     """The principals that may assume the role; empty for a user."""
     gaps: tuple[Gap, ...] = ()
+    missing: str = ""
+    """A sentence where the principal does not exist; empty where it does, or where that is not known."""
 
     @property
     def is_known(self) -> bool:
@@ -167,6 +169,7 @@ class _Reader:
         self._principal = principal
         self._region = home_region("iam", principal.partition)
         self._gaps: list[Gap] = []
+        self._missing = ""
 
     def role(self) -> LiveRole:
         name = {"RoleName": self._principal.name}
@@ -202,6 +205,7 @@ class _Reader:
             tags={str(tag.get("Key")): str(tag.get("Value")) for tag in found.get("Tags") or ()},
             trust=trust,
             gaps=tuple(self._gaps),
+            missing=self._missing,
         )
 
     def _attached(self, listing: str, whose: Mapping[str, str], group: str) -> Iterator[LivePolicy]:
@@ -245,7 +249,11 @@ class _Reader:
     def _no_such(self, operation: str) -> str:
         if operation in ("GetRolePolicy", "GetUserPolicy") or ("Group" in operation and operation != _GROUPS):
             return "A policy or group was deleted while it was read: run again."
-        return f"There is no {self._principal.kind} {self._principal.name} in the account: check the input role-arn."
+        whose = self._principal
+        self._missing = (
+            f"There is no {whose.kind} {whose.name} in the account {whose.account}: check the input role-arn."
+        )
+        return self._missing
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
         found: list[Any] = []

@@ -164,6 +164,7 @@ def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, obj
         found.append(
             {
                 "role-arn": each.target.role,
+                "account": each.target.settings.principal.account,
                 "policy-file": each.target.policy_name,
                 "has-changes": bool(context and context.proposal.changes),
                 "added-actions": sorted({one.action for one in context.changes(ChangeKind.ADD)}) if context else [],

@@ -214,7 +214,8 @@ class RunEvidence:
         """
         if not self._run.isolates_failures:
             return read_target(self._run, target)
-        return with_job_logs(self.found[target.role], self._run, target.settings, self.job_logs())
+        run = self._run.in_account(target.settings.principal.account)
+        return with_job_logs(self.found[target.role], run, target.settings, self.job_logs())
 
     def job_logs(self) -> Sequence[LoggedDenials]:
         """Returns what the job logs show, read once.
@@ -261,15 +262,17 @@ class RunEvidence:
             return {}
         first = next(iter(targets), None) or parse_principal(matching[0].replace("*", "x").replace("?", "x"))
         whose = Principals(frozenset(targets), frozenset(patterns))
-        return read_principals(self._run, replace(self._settings, principal=first), whose)
+        return read_principals(self._run.in_account(first.account), replace(self._settings, principal=first), whose)
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
         from leastpriv.evidence.live_role import list_matching_roles
 
-        if self._run.aws is None:
+        _, partition, _, _, account, _ = patterns[0].split(":", 5)
+        session = self._run.in_account(account).aws
+        if session is None:
             return ()
         try:
-            return list_matching_roles(self._run.aws.aws(), patterns, patterns[0].split(":")[1])
+            return list_matching_roles(session.aws(), patterns, partition)
         except AwsError as error:
             raise AwsError(
                 f"{error} Allow it for the wildcards of the input config, or name the roles.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -80,6 +80,8 @@ class Target:
     """The group whose pull request it shares; empty: it has its own."""
     entry: str = ""
     """The entry of the targets file, as messages name it."""
+    shown_account: str = ""
+    """The account that reports name with the role, where the targets are in several accounts."""
 
     @property
     def role(self) -> str:
@@ -137,7 +139,9 @@ class TargetsFile:
         Raises:
             InputError: a value of the entry is wrong.
         """
-        return replace(self.target_of(self.settings_of(entry, role)), group=entry.group, entry=entry.where)
+        account = entry.account if entry.one_of_several_accounts else ""
+        found = self.target_of(self.settings_of(entry, role))
+        return replace(found, group=entry.group, entry=entry.where, shown_account=account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,12 @@ class RunContext:
     """Address of the workflow run."""
     file: TargetsFile | None = None
     """None: the run has the one target that its inputs name."""
+    sessions: Mapping[str, AwsSession] = field(default_factory=dict)
+    """By account: the session of the role that reads it, where `aws` does not."""
+
+    def in_account(self, account: str) -> RunContext:
+        """Returns the run with the AWS session that reads an account."""
+        return replace(self, aws=self.sessions.get(account, self.aws))
 
     def scopes(self, target: Target) -> tuple[str, str]:
         """The scope of a target, and that of the pull request of its group; empty without a group."""

@@ -88,7 +88,7 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
 
 
 def _likely_slips(context: ReportContext, options: Options) -> list[str]:
-    """Returns a sentence for each action or pattern that means nothing and is probably mistyped."""
+    """Returns a sentence for each name that means nothing and is probably mistyped: an action, a pattern, a role."""
     unknown = [held for held in context.proposal.held_back if held.guard_result.guard == "unknown-action"]
     actions = [
         f"{context.policy_file} names {held.action}: {held.guard_result.reason}."
@@ -108,7 +108,8 @@ def _likely_slips(context: ReportContext, options: Options) -> list[str]:
         if {"*", "?"}.isdisjoint(pattern.partition(":")[0])
         and pattern.partition(":")[0].lower() not in catalog.services()
     ]
-    return [*actions, *services, *sessions]
+    absent = [context.live.missing] if context.live and context.live.missing and not context.missing_calls else []
+    return [*absent, *actions, *services, *sessions]
 
 
 def _missing(results: Sequence[TargetResult]) -> list[str]:
@@ -205,6 +206,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
     proposal = with_closed_paths(proposal, escalation)
     return ReportContext(
         principal=target.role,
+        shown_account=target.shown_account,
         policy_file=target.policy_name,
         proposal=proposal,
         difference=difference,
@@ -216,7 +218,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         replaced=inputs.others.replaced,
         files=inputs.found.files,
         records=inputs.found.records,
-        missing_calls=("" if evidence.usages else inputs.found.missing_calls) or inputs.found.damaged,
+        missing_calls=("" if evidence.usages else _missing_calls(inputs)) or inputs.found.damaged,
         history=history,
         attached_documents=tuple(attached),
         live=inputs.others.live,
@@ -228,6 +230,12 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         kept_counterparts=kept_counterparts(proposal, evidence),
         suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
     )
+
+
+def _missing_calls(inputs: _Inputs) -> str:
+    """Returns why there is no call: because the role does not exist, or by what was read."""
+    absent = inputs.others.live.missing if inputs.others.live else ""
+    return " ".join(filter(None, (absent, inputs.found.missing_calls)))
 
 
 def _with_boundary(context: ReportContext, target: Target, base: str) -> ReportContext:
@@ -333,7 +341,8 @@ def _target_result(run: RunContext, target: Target, evidence: RunEvidence, chain
     if unread:
         return TargetResult(target, failure=unread)
     around = replace(chain, chain=chain.chain.around(target.role))
-    content, failure = attempt(lambda: make_proposal(run, target, partial(evidence.of, target), around))
+    own = run.in_account(target.settings.principal.account)
+    content, failure = attempt(lambda: make_proposal(own, target, partial(evidence.of, target), around))
     if failure:
         _log.info(f"Failed for {target.role}: {failure}")
     return TargetResult(target, content, failure)

@@ -95,12 +95,12 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
         wait = timedelta(minutes=settings.wait_for_events)
         openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))
     if settings.athena_table:
-        openers.append(partial(_athena_table, settings, session, options))
+        openers.append(partial(_athena_table, settings, session.base if session else None, options))
     if settings.bucket_trails:
         from leastpriv.evidence.cloudtrail.log_group import is_log_group
 
         openers.extend(
-            partial(bucket_trail, name, session, options)
+            partial(bucket_trail, name, _reader_of(name, settings.principal, session), options)
             for name in settings.bucket_trails
             if is_log_group(name) or not settings.athena_table
         )
@@ -195,6 +195,12 @@ def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions)
     return LogGroup(aws, named, chosen) if is_log_group(named) else S3Trail(aws, named, chosen)
 
 
+def _reader_of(named: str, principal: Principal, session: AwsSession | None) -> AwsSession | None:
+    """Returns the session that reads a trail or log group: the account's own, or that of the run's credentials."""
+    is_own = named.startswith("arn:") and named.split(":")[4] == principal.account
+    return session if is_own or session is None else session.base
+
+
 def _athena_table(settings: Settings, session: AwsSession | None, options: SourceOptions) -> CountedSource:
     from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
@@ -229,5 +235,6 @@ def _check_account(principal: Principal, aws: Aws) -> None:
         who = principal_of(caller)
         raise InputError(
             f"The AWS credentials are those of {who.arn if who else caller}, and event history shows calls of that "
-            f"account only: use credentials of the account {principal.account} of the input role-arn."
+            f"account only: use credentials of the account {principal.account} of the input role-arn, or name the role "
+            "that reads it as assume-role in the input config."
         )

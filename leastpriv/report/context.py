@@ -42,6 +42,8 @@ class ReportContext:
     records: int
     missing_calls: str = ""
     """Why the evidence has no call, in sentences; empty where it has calls or denials."""
+    shown_account: str = ""
+    """The account that is part of the role's name, where the targets of the run are in several accounts."""
     replaced: tuple[str, ...] = ()
     """Attached policies over all services, which the policy file is made to replace."""
     assumed: tuple[str, ...] = ()
@@ -87,8 +89,13 @@ class ReportContext:
 
     @property
     def role(self) -> str:
-        """The principal's name without its path."""
-        return self.principal.rpartition("/")[2]
+        """The principal's name without its path, and the account where the run has several."""
+        return f"{self.principal.rpartition('/')[2]}{self.in_account}"
+
+    @property
+    def in_account(self) -> str:
+        """The account in brackets, as it follows the role's name; empty where the run has one account."""
+        return f" ({self.shown_account})" if self.shown_account else ""
 
     @property
     def gravest_first(self) -> tuple[Change, ...]:

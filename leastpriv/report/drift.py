@@ -73,7 +73,7 @@ def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> st
 
 def issue_title(context: ReportContext) -> str:
     """Title of the tracking issue."""
-    return f"Drift of the policy of {escape.name(context.role)}"
+    return f"Drift of the policy of {escape.name(context.principal.rpartition('/')[2])}{context.in_account}"
 
 
 def issue_marker(context: ReportContext) -> str:

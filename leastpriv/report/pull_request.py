@@ -75,9 +75,10 @@ def title(context: ReportContext) -> str:
         )
         if (changes := context.changes(kind))
     ]
+    role = f"{escape.name(context.principal.rpartition('/')[2])}{context.in_account}"
     if context.proposal.committed is None and context.proposal.changes:
-        return f"First least-privilege policy for {escape.name(context.role)}"
-    return f"Least privilege for {escape.name(context.role)}: {', '.join(parts) or 'nothing to change'}"
+        return f"First least-privilege policy for {role}"
+    return f"Least privilege for {role}: {', '.join(parts) or 'nothing to change'}"
 
 
 def body(context: ReportContext, reserved: int = 0) -> str:

@@ -36,11 +36,12 @@ class TargetRow:
 
 def overview(rows: Sequence[TargetRow]) -> str:
     """A table of all targets: what was found, and the pull request."""
-    lines = []
+    lines, several = [], len({row.role.split(":")[4] for row in rows}) > 1
     for row in rows:
+        role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
         found = f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
         link = f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
-        lines.append(f"| {code(_short(row.role))} | {code(row.policy_file)} | {found} | {link} |")
+        lines.append(f"| {code(role)} | {code(row.policy_file)} | {found} | {link} |")
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
@@ -108,7 +109,7 @@ def _page(row: TargetRow, longest: int) -> str:
     context = row.context
     if context is None:
         return ""
-    shell = f"<details><summary>{escape.name(context.role)}</summary>\n\n"
+    shell = f"<details><summary>{escape.name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
     own = replace(context, chained=None)
     text = (
         body(own, LONGEST_BODY - longest + len(shell) + 20).replace(proposal_marker(context.fingerprint), "").rstrip()
@@ -131,7 +132,3 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
     if failed:
         yield f"{failed} failed"
-
-
-def _short(arn: str) -> str:
-    return arn.split(":", 5)[5]

@@ -30,6 +30,9 @@ from tests.fakes.chains import CI, DEPLOY, EXEC, config, entry
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "leastpriv" / "config" / "config.schema.json").read_text(encoding="utf-8"))
 EXAMPLE = ROOT / "examples" / "several-roles" / "leastpriv.yml"
+READER = "arn:aws:iam::111122223333:role/readers/leastpriv"
+TEMPLATE = "arn:aws:iam::{account}:role/leastpriv-reader"
+ELSEWHERE = CI.replace("111122223333", "222233334444")
 ONE = entry(CI, "iam/ci.json")
 LIKE = "arn:aws:iam::111122223333:role/team-*"
 GOOD: dict[str, dict[str, Any]] = {
@@ -43,6 +46,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "a group": {"targets": [{**ONE, "group": "cdk"}, entry(DEPLOY, "iam/d.json", group="cdk")]},
     "a pattern": {"targets": [entry(LIKE, "iam/{name}.json")]},
     "a branch": {"targets": [{**ONE, "branch": "leastpriv/x"}]},
+    "a reader role": {"targets": [{**ONE, "assume-role": READER, "external-id": "acme/1", "session-name": "weekly"}]},
+    "a reader role in every account": {"assume-role": TEMPLATE, "targets": [ONE]},
 }
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no targets": ({}, "lists no targets"),
@@ -59,6 +64,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "group and branch": ({"targets": [{**ONE, "group": "a", "branch": "b"}]}, "both group and branch"),
     "follow as text": ({"targets": [ONE], "follow": "yes"}, "true or false"),
     "first files without a name": ({"targets": [ONE], "discover": "iam/x.json"}, "discover is"),
+    "a session as reader role": ({"targets": [{**ONE, "assume-role": f"{READER}/x y"}]}, "assume-role is"),
+    "an external id as number": ({"targets": [{**ONE, "assume-role": READER, "external-id": 17}]}, "quote a number"),
+    "an external id without a role": ({"targets": [{**ONE, "external-id": "acme"}]}, "without assume-role"),
+    "a session name without a role": ({"session-name": "x", "targets": [ONE]}, "session-name"),
     "first files at the root of the disk": ({"targets": [ONE], "discover": "/{name}.json"}, "discover is"),
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -71,6 +80,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a pattern that leads out": ({"targets": [entry(LIKE, "../{name}.json")]}, "write {name} once"),
     "a pattern with a branch": ({"targets": [entry(LIKE, "i/{name}.json", branch="x")]}, "several roles"),
     "a name without a pattern": ({"targets": [entry(CI, "iam/{name}.json")]}, "only a role-arn with"),
+    "one branch twice": (
+        {"targets": [{**ONE, "branch": "b"}, entry(DEPLOY, "iam/d.json", branch="b")]},
+        "as in an earlier target",
+    ),
+    "a reader role of another account": (
+        {"targets": [entry(ELSEWHERE, "iam/x.json", assume_role=READER)]},
+        "a role of another account",
+    ),
+    "a shared reader role of one account": (
+        {"assume-role": READER, "targets": [ONE, entry(ELSEWHERE, "iam/x.json")]},
+        "write {account} for it",
+    ),
+    "two reader roles for one account": (
+        {"targets": [{**ONE, "assume-role": READER}, entry(DEPLOY, "iam/d.json", assume_role=TEMPLATE)]},
+        "name them once for each account",
+    ),
     "first files that lead out": ({"targets": [ONE], "discover": "../{name}.json"}, "discover is"),
 }
 """Beyond what the schema can say."""
@@ -130,6 +155,26 @@ def test_the_example_is_valid_and_its_settings_are_sound() -> None:
     assert (team.policy_file, team.branch) == ("iam/teams/orders-deploy.json", "leastpriv/orders-deploy")
     cdk = settings_of(found.entries[2], found.entries[2].role, given)
     assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == ("leastpriv/cdk", 60, ("*:Delete*",))
+
+
+def test_the_role_that_one_target_names_reads_the_whole_account() -> None:
+    listed = [ONE, entry(DEPLOY, "iam/d.json", assume_role=READER), entry(ELSEWHERE, "iam/x.json")]
+    found = read_configuration(config(listed, **{"assume-role": TEMPLATE}).encode(), "leastpriv.yml").entries
+    arns = [each.reader.arn if each.reader else "" for each in found]
+    assert arns == [READER, READER, TEMPLATE.replace("{account}", "222233334444")]
+    assert [each.reader and each.reader.only_for_other_accounts for each in found] == [False, False, True]
+
+
+def test_branches_name_the_account_where_the_config_has_several() -> None:
+    given = command_inputs({"trails": ("trail",)})
+    own = entry(ELSEWHERE, "iam/y.json", branch="own/name")
+    for listed, branches in (
+        ([ONE], ["leastpriv/ci-deploy"]),
+        ([ONE, own], ["leastpriv/111122223333-ci-deploy", "own/name"]),
+        ([{**ONE, "group": "all"}, {**own, "branch": "x/y"}], ["leastpriv/all", "x/y"]),
+    ):
+        found = read_configuration(config(listed).encode(), "leastpriv.yml").entries
+        assert [settings_of(each, each.role, given).branch for each in found] == branches
 
 
 def test_a_wrong_dial_names_its_target() -> None:

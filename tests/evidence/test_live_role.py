@@ -107,7 +107,7 @@ def test_a_role_that_is_not_there_is_one_sentence_that_names_the_input() -> None
     missing = dict.fromkeys(("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"), _no_entity)
     found = _live(_account() | missing)
     assert len(found.gaps) == 1
-    assert "no role deploy in the account: check the input role-arn" in found.gaps[0].detail
+    assert "no role deploy in the account 111122223333: check the input role-arn" in found.gaps[0].detail
 
 
 def test_a_role_with_another_path_is_reported() -> None:

@@ -1,0 +1,102 @@
+"""Assumes a role of an account, so that one run reads several accounts; AWS STS renews its keys while the run lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leastpriv.aws.errors import required_member, translate_errors
+from leastpriv.aws.session import Aws, AwsSession
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
+
+SESSION_NAME = "leastpriv"
+"""The session name where the config names none."""
+_METHOD = "sts-assume-role"
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedRole:
+    """A role that reads one account."""
+
+    arn: str
+    external_id: str = ""
+    session_name: str = SESSION_NAME
+    only_for_other_accounts: bool = False
+    """Whether credentials of the account itself are used as they are."""
+
+    @property
+    def account(self) -> str:
+        """Account of the role."""
+        return self.arn.split(":")[4]
+
+
+class AssumedSession(AwsSession):
+    """AWS with the credentials of a role that another session assumes, opened at the first use."""
+
+    def __init__(self, role: AssumedRole, base: AwsSession, untrusted: str = "") -> None:
+        """`untrusted`: why the role must not be assumed, a sentence."""
+        super().__init__(base.environment, base.now, base.regions)
+        self._role = role
+        self._base = base
+        self._untrusted = untrusted
+
+    @property
+    def base(self) -> AwsSession:
+        """The session that assumes the role."""
+        return self._base
+
+    def _open(self) -> Aws | LeastprivError:
+        try:
+            base = self._base.aws()
+            if self._role.only_for_other_accounts and base.account() == self._role.account:
+                return base
+            if self._untrusted:
+                return InputError(self._untrusted)
+            return Aws(_session(base, self._role), self.environment, base.region)
+        except LeastprivError as error:
+            return error
+
+
+def _session(base: Aws, role: AssumedRole) -> Any:
+    """Returns a boto3 session with renewed credentials of the role."""
+    from boto3 import Session
+    from botocore.credentials import CredentialResolver, RefreshableCredentials
+    from botocore.session import Session as Core
+
+    credentials = RefreshableCredentials.create_from_metadata(
+        metadata=_keys(base, role), refresh_using=lambda: _keys(base, role), method=_METHOD
+    )
+
+    class Provider:
+        METHOD = CANONICAL_NAME = _METHOD
+
+        def load(self) -> RefreshableCredentials:
+            return credentials
+
+    core = Core()
+    core.set_config_variable("profile", None)
+    core.register_component("credential_provider", CredentialResolver([Provider()]))
+    return Session(botocore_session=core, region_name=base.region or None)
+
+
+def _keys(base: Aws, role: AssumedRole) -> Mapping[str, str]:
+    """Returns new keys of the role, in the form in which botocore keeps them."""
+    doing = f"assuming {role.arn}"
+    more = {"ExternalId": role.external_id} if role.external_id else {}
+    try:
+        with translate_errors(doing, "sts:AssumeRole"):
+            answer = base.client("sts").assume_role(RoleArn=role.arn, RoleSessionName=role.session_name, **more)
+    except AwsError as error:
+        if error.kind is not AwsErrorKind.DENIED:
+            raise
+        whom = f"{base.caller()}{' with this external-id' if role.external_id else ' without an external id'}"
+        advice = f"Check that the role exists, and that its trust policy allows {whom}."
+        raise AwsError(f"{error} {advice}", error.kind, error.missing_action) from error
+    keys = {
+        name: str(required_member(answer, doing, "Credentials", member))
+        for name, member in (
+            ("access_key", "AccessKeyId"), ("secret_key", "SecretAccessKey"), ("token", "SessionToken"),
+        )
+    }  # fmt: skip
+    return {**keys, "expiry_time": required_member(answer, doing, "Credentials", "Expiration").isoformat()}

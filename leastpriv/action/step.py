@@ -65,7 +65,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     def inside(value: str, name: str) -> Path:
         return repository_path(runner.workspace, value, name)
 
-    write_reports(result.contexts, settings, inside)
+    write_reports(result, settings, inside)
     first = result.first_files.published if result.first_files else None
     return heaviest([*codes, *([1] if first and first.failure else [])])
 

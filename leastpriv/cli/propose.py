@@ -33,7 +33,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     codes = [each.exit_code for each in result.targets]
     if options.output_dir:
         console.log(f"Wrote {write_result(result, Path(options.output_dir), codes).parent}")
-    write_reports(result.contexts, run.settings, lambda value, _: Path(value))
+    write_reports(result, run.settings, lambda value, _: Path(value))
     report_published(result, console)
     for note in run_notes(result):
         console.warning(note, title=None if result.single else "Several targets")

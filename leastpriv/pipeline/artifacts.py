@@ -15,11 +15,13 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.pipeline.context import PullRequestContent, RunResult, TargetResult
+from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.size import session_policy
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import PublishResult, PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
+from leastpriv.report.fleet import target_figures
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.role_chain import role_chain_value
 
@@ -58,7 +60,7 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
     return folder / "proposal.json"
 
 
-def write_reports(contexts: Sequence[ReportContext], settings: Settings, inside: Callable[[str, str], Path]) -> None:
+def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, str], Path]) -> None:
     """Writes the SARIF file and the page where the settings name them; `inside` returns the path of an input's value.
 
     Raises:
@@ -69,12 +71,12 @@ def write_reports(contexts: Sequence[ReportContext], settings: Settings, inside:
         from leastpriv.report.sarif import sarif
 
         path = inside(settings.sarif_file, "sarif-file")
-        _write(path.parent, {path.name: sarif(contexts).encode()})
+        _write(path.parent, {path.name: sarif(result.contexts).encode()})
     if settings.page_file:
         from leastpriv.report.html import page
 
         path = inside(settings.page_file, "page-file")
-        _write(path.parent, {path.name: page(contexts).encode()})
+        _write(path.parent, {path.name: page([target_row(each) for each in result.targets]).encode()})
 
 
 def check_report_files(
@@ -172,6 +174,7 @@ def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, obj
                 "title": each.content.title if each.content else "",
                 "exit-code": code,
                 "failure": failure,
+                **target_figures(context),
                 **pull_request_outputs(each.published),
             }
         )

@@ -93,6 +93,15 @@ def _verdict(context: ReportContext) -> str:
     return f"**Safe to merge? {answer}.** {why}"
 
 
+def short_verdict(context: ReportContext) -> str:
+    """Returns the verdict in a few words, for a table: the answer to "Safe to merge?", or why there is none."""
+    if context.proposal.changes:
+        return _answer(context)[0]
+    if not context.evidence.counts.calls:
+        return "No calls"
+    return "Nothing to change" if context.proof.replay.recorded else "Not enough evidence"
+
+
 def _answer(context: ReportContext) -> tuple[str, str]:
     """The answer and its reason."""
     proof, role = context.proof, code(context.role)

@@ -25,10 +25,12 @@ from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.fleet import action_counts, fleet_rows
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import title
 from leastpriv.report.role_chain import RoleChainPolicies
+from leastpriv.report.targets import TargetRow, targets_title
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
 _LONGEST = 28
@@ -126,6 +128,8 @@ def _truncated(name: str) -> str:
 _MOST_EVIDENCE = 2_000
 """Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
 _MOST_RUNS = 400
+"""Runs that are drawn. Several targets share both limits, but each has at least these:"""
+_LEAST = 20
 _WIDTH = 1000
 
 
@@ -219,10 +223,10 @@ class TargetView:
     """(heading, Markdown)."""
 
 
-def target_view(context: ReportContext, number: int) -> TargetView:
-    """The values of one proposal on the page; `number` distinguishes several proposals on one page."""
+def target_view(context: ReportContext, number: int, targets: int = 1) -> TargetView:
+    """The values of one proposal on the page; `number` is its place among the `targets` of the page."""
     evidence = context.evidence
-    items, left_out = _items(context)
+    items, left_out = _items(context, max(_MOST_EVIDENCE // targets, _LEAST))
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
@@ -231,7 +235,7 @@ def target_view(context: ReportContext, number: int) -> TargetView:
         policy_file=context.policy_file,
         facts=_facts(context),
         bars=_bars(context),
-        dots=_dots(evidence.runs[-_MOST_RUNS:], context.run_url),
+        dots=_dots(evidence.runs[-max(_MOST_RUNS // targets, _LEAST) :], context.run_url),
         span=(day(evidence.first), day(evidence.last)),
         coverage=coverage_picture(evidence.coverage),
         drawing=drawing(context.chained),
@@ -268,18 +272,9 @@ def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
 
 def _bars(context: ReportContext) -> tuple[Bar, ...]:
     """Services by number of granted but unused actions, the most first."""
-    gone: dict[tuple[int, str], set[str]] = {}
-    for change in context.proposal.changes:
-        if change.kind is not ChangeKind.ADD:
-            gone.setdefault((change.statement, change.action), set()).update(change.removed_actions)
-    granted: set[str] = set()
-    used: set[str] = set()
-    after = {change.action for change in context.changes(ChangeKind.ADD)}
-    for entry in context.difference.entries:
-        granted.update(entry.granted)
-        used.update(action for action, usages in entry.uses.items() if usages)
-        after.update(set(entry.granted) - gone.get((entry.statement.index, entry.pattern), set()))
-    counted = [Counter(action.partition(":")[0] for action in actions) for actions in (granted, used, after)]
+    found = action_counts(context)
+    kinds = (found.granted, found.used, found.after)
+    counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
     services = sorted({*counted[0], *counted[2]})
     numbers = {name: (counted[0][name], counted[1][name], counted[2][name]) for name in services}
     widest = max((max(number) for number in numbers.values()), default=1)
@@ -306,9 +301,9 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
     )
 
 
-def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
-    """The changes, those for a security reviewer first, and the number of omitted evidence rows."""
-    remaining, items, left_out = _MOST_EVIDENCE, [], 0
+def _items(context: ReportContext, remaining: int) -> tuple[tuple[Item, ...], int]:
+    """The changes, those for a security reviewer first, with so many rows of evidence; the number of omitted rows."""
+    items, left_out = [], 0
     for change in context.gravest_first:
         rows = tuple(_row(usage, context) for usage in change.usages[:remaining])
         remaining -= len(rows)
@@ -364,20 +359,24 @@ def _row(usage: Usage, context: ReportContext) -> UsageRow:
     )
 
 
-def page(contexts: Sequence[ReportContext]) -> str:
-    """One HTML document about some proposals; it loads nothing and sends nothing."""
+def page(rows: Sequence[TargetRow]) -> str:
+    """One HTML document about the targets of a run; it loads nothing and sends nothing."""
     # Imported here: only a run that writes a page waits for them.
     from jinja2 import Environment, StrictUndefined
     from markdown_it import MarkdownIt
     from markupsafe import Markup
 
+    contexts = [row.context for row in rows if row.context]
     style, script = _asset("page.css"), _asset("page.js")
     words = MarkdownIt("commonmark", {"html": False}).enable("table")
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
     environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
     return environment.from_string(_asset("page.html")).render(
-        targets=[target_view(context, number) for number, context in enumerate(contexts, start=1)],
+        targets=[target_view(context, number, len(contexts)) for number, context in enumerate(contexts, start=1)],
+        fleet=fleet_rows(rows) if len(rows) > 1 or not contexts else (),
+        several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
+        title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
         style=Markup(style),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - a file of ours
         style_hash=_hash(style),

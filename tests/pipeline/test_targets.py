@@ -108,6 +108,18 @@ class TestOnAShell:
         proposed(trail, config(kept))
         assert [each["has-changes"] for each in index()["targets"]] == [False, False]
 
+    def test_the_index_has_the_figures_of_each_target_and_the_page_their_table(self, place: Path, trail: Path) -> None:
+        put(place, {"iam/broken.json": "{"})
+        proposed(trail, config((*TWO, entry(EXEC, "iam/broken.json"))), "--page-file", "fleet.html")
+        first, _, broken = index()["targets"]
+        assert (first["granted"], first["used"], first["granted-after"], first["runs"]) == (2, 1, 1, 8)
+        assert first["verdict"] in ("Yes", "Probably")
+        assert first["last-run"].startswith("2026-11-05T")
+        assert 0 < first["chance"] < 1
+        assert {broken[key] for key in ("granted", "used", "verdict", "chance", "last-run")} == {None}
+        page = Path("fleet.html").read_text()
+        assert page.index("iam/broken.json") < page.index("iam/deploy.json") < page.index('<article id="target-1"')
+
     def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(self, trail: Path) -> None:
         told = proposed(trail, config(TWO), "--lifecycle", "off")
         assert "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in told.out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -15,9 +15,11 @@ from msgspec import structs
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import Usage
 from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.report import html
 from leastpriv.report.context import ReportContext
-from leastpriv.report.html import page, target_view
+from leastpriv.report.html import target_view
 from leastpriv.report.role_chain import RoleChainPolicies
+from leastpriv.report.targets import TargetRow
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE
 
@@ -29,6 +31,11 @@ RUNS = "https://github.com/acme/orders/actions/runs/{run}"
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals; six runs, one with a denied call."""
     return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).context
+
+
+def page(contexts: Sequence[ReportContext]) -> str:
+    """The page of some proposals."""
+    return html.page([TargetRow(each.principal, each.policy_file, context=each) for each in contexts])
 
 
 def parsed(text: str) -> Element:
@@ -103,13 +110,50 @@ def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
     assert "And 3 further roles, not followed." in text
 
 
-def test_several_roles_share_a_page_with_a_list_of_roles(usual: ReportContext) -> None:
+def test_several_roles_share_a_page_with_a_table_of_roles(usual: ReportContext) -> None:
     root = parsed(page([usual, usual]))
     [nav] = root.iter("nav")
     wanted = [each.get("href") for each in nav.iter("a")]
     assert [f"#{each.get('id')}" for each in root.iter("article")] == wanted
     ids = [each.get("id") for each in root.iter() if each.get("id")]
     assert len(ids) == len(set(ids))
+
+
+def fleet(*rows: TargetRow) -> list[list[str]]:
+    """The cells of the table of roles."""
+    [nav] = parsed(html.page(rows)).iter("nav")
+    return [[all_text(cell) for cell in row] for row in nav.iter("tr")]
+
+
+def test_the_table_of_roles_has_figures_verdict_chance_and_last_run_of_each(usual: ReportContext) -> None:
+    draft = replace(usual, proposal=replace(usual.proposal, changes=()))
+    _, first, second = fleet(*(TargetRow(ROLE, "iam/x.json", context=each) for each in (usual, draft)))
+    bars = target_view(usual, 1).bars
+    assert first[2:5] == [str(sum(getattr(bar, kind) for bar in bars)) for kind in ("granted", "used", "after")]
+    assert first[5:] == ["Probably", "7 %", "6", "2026-11-05"]
+    assert second[5] == "Nothing to change"
+    assert second[4] == second[2]
+
+
+def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(usual: ReportContext) -> None:
+    other = ROLE.replace("111122223333", "222233334444")
+    good = TargetRow(ROLE, "iam/x.json", context=usual, pull_request="https://github.com/acme/orders/pull/1")
+    head, first, second = fleet(good, TargetRow(other, "iam/y.json", failure="No <call>."))
+    assert head[0] == "Account"
+    assert first == [
+        "222233334444",
+        "role/ci-deploy",
+        "iam/y.json",
+        "–",
+        "–",
+        "–",
+        "Failed: No <call>.",
+        "–",
+        "–",
+        "–",
+    ]
+    assert second[6].endswith("pull request")
+    assert fleet(TargetRow(other, "iam/y.json", failure="x"))[1][5] == "Failed: x"
 
 
 def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:

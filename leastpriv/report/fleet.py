@@ -1,0 +1,113 @@
+"""The figures of each target of a run, for the page and JSON: actions granted and used, verdict, chance, last run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leastpriv.models import ChangeKind
+from leastpriv.report.context import ReportContext
+from leastpriv.report.first_screen import short_verdict
+from leastpriv.report.phrases import day, share
+from leastpriv.report.targets import TargetRow
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCounts:
+    """The actions of a policy."""
+
+    granted: frozenset[str]
+    """What the committed policy grants."""
+    used: frozenset[str]
+    """Which of these were used."""
+    after: frozenset[str]
+    """What the proposal grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """One target in the table of all, in plain text."""
+
+    anchor: str
+    """Of the target's part of the page; empty where it has none."""
+    account: str
+    role: str
+    policy_file: str
+    granted: str
+    used: str
+    after: str
+    verdict: str
+    chance: str
+    runs: str
+    last_run: str
+    failure: str
+    pull_request: str
+    """URL, or empty."""
+
+
+def action_counts(context: ReportContext) -> ActionCounts:
+    """Returns the actions that a policy grants before and after its proposal, and those that were used."""
+    removed: dict[tuple[int, str], set[str]] = {}
+    for change in context.proposal.changes:
+        if change.kind is not ChangeKind.ADD:
+            removed.setdefault((change.statement, change.action), set()).update(change.removed_actions)
+    granted: set[str] = set()
+    used: set[str] = set()
+    after = {change.action for change in context.changes(ChangeKind.ADD)}
+    for entry in context.difference.entries:
+        granted.update(entry.granted)
+        used.update(action for action, usages in entry.uses.items() if usages)
+        after.update(set(entry.granted) - removed.get((entry.statement.index, entry.pattern), set()))
+    return ActionCounts(frozenset(granted), frozenset(used), frozenset(after))
+
+
+def target_figures(context: ReportContext | None) -> dict[str, object]:
+    """Returns the figures of a target as the index of a run has them; those of a failed target are null."""
+    names = ("granted", "used", "granted-after", "verdict", "chance", "runs", "calls", "last-run")
+    if context is None:
+        return dict.fromkeys(names)
+    counts, evidence = action_counts(context), context.evidence
+    chance = round(context.proof.chance, 4) if context.proof.chance_runs else None
+    last = max((run.last for run in evidence.runs), default=None)
+    figures = (
+        len(counts.granted), len(counts.used), len(counts.after), short_verdict(context), chance,
+        len(evidence.runs), evidence.counts.calls, f"{last:%Y-%m-%dT%H:%M:%SZ}" if last else None,
+    )  # fmt: skip
+    return dict(zip(names, figures, strict=True))
+
+
+def fleet_rows(rows: Sequence[TargetRow]) -> tuple[FleetRow, ...]:
+    """Returns the table of all targets: failed ones first, then those with the most unused actions."""
+    numbers = {id(row): number for number, row in enumerate((each for each in rows if each.context), start=1)}
+    figures = {id(row): target_figures(row.context) for row in rows}
+
+    def weight(row: TargetRow) -> tuple[bool, int]:
+        found = figures[id(row)]
+        return (not row.failure, -(int(str(found["granted"] or 0)) - int(str(found["used"] or 0))))
+
+    return tuple(_row(row, figures[id(row)], numbers.get(id(row), 0)) for row in sorted(rows, key=weight))
+
+
+def _row(row: TargetRow, figures: dict[str, object], number: int) -> FleetRow:
+    context, chance = row.context, figures["chance"]
+    last = max((run.last for run in context.evidence.runs), default=None) if context else None
+    _, _, _, _, account, name = row.role.split(":", 5)
+
+    def shown(key: str) -> str:
+        return "–" if figures[key] is None else f"{figures[key]:,}"
+
+    return FleetRow(
+        anchor=f"target-{number}" if number else "",
+        account=account,
+        role=name,
+        policy_file=row.policy_file,
+        granted=shown("granted"),
+        used=shown("used"),
+        after=shown("granted-after"),
+        verdict="Failed" if row.failure else str(figures["verdict"] or "–"),
+        chance=share(chance) if isinstance(chance, float) else "–",
+        runs=shown("runs"),
+        last_run=day(last) if last else "–",
+        failure=row.failure,
+        pull_request=row.pull_request,
+    )

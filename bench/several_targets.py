@@ -1,92 +1,118 @@
-"""Measures five targets in one run: `python -m bench.several_targets [RECORDS [ROUNDS]]`, from the root.
+"""Measures many targets in one run: `python -m bench.several_targets [TARGETS [MEGABYTES [ACCOUNTS]]]`, from the root.
 
-Creates a trail in which five roles of a CDK deploy make calls among others, then times whole runs (read, propose,
-report) in turn: one target; five targets in one scan; five runs of one target. Prints medians in processor seconds, and
-the ratios pair by pair.
+Creates a trail in which the roles deploy among the calls of an application, then runs the whole command (read, propose,
+report, page) in a process of its own: for one target, and for all in one config. Prints processor seconds, peak memory,
+and the size of the page.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import os
-import statistics
+import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import chdir
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from leastpriv.cli.main import main as leastpriv
-from tests.fakes.chains import CI, DEPLOY, EXEC, FILES, IMAGES, chain_deploys, config, entry, policy
+from tests.fakes.chains import config, entry, policy
 from tests.test_cases import record
 
-FIVE = (CI, DEPLOY, FILES, IMAGES, EXEC)
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
+_FIRST = datetime(2026, 8, 20, tzinfo=UTC)
+_DAYS, _RUNS = 98, 14
+_CALLS = (
+    {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}},
+    {"event": "ssm:GetParameter", "parameters": {"name": "/orders/version"}},
+    {"event": "lambda:UpdateFunctionCode20150331v2", "parameters": {"functionName": "orders"}},
+    {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": "orders"}},
+    {"event": "s3:GetBucketEncryption", "parameters": {"bucketName": "orders-assets"}},
+)
+_GRANTED = ("sqs:*", "ssm:GetParameter*", "lambda:*", "cloudformation:*", "s3:GetBucket*", "dynamodb:DescribeTable")
+_RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 
 
-def others(count: int) -> Iterator[dict[str, Any]]:
-    """Calls of an application and of people, as in most of a trail."""
-    for number in range(count):
-        role = f"arn:aws:iam::111122223333:role/app-{number % 40}"
-        time_ = datetime(2026, 10, 1, tzinfo=UTC) + timedelta(seconds=37 * number % 3_000_000)
+def roles(count: int, accounts: int) -> list[str]:
+    """The ARNs of the targets, spread over accounts."""
+    return [f"arn:aws:iam::{111122223333 + number % accounts}:role/deploy-{number:03}" for number in range(count)]
+
+
+def day_records(targets: list[str], day: int, others: int) -> Iterator[dict[str, Any]]:
+    """The records of a day: each target deploys every seventh day, and an application calls in every account."""
+    start = _FIRST + timedelta(days=day)
+    for number, role in enumerate(targets):
+        if (day + number) % (_DAYS // _RUNS) == 0:
+            session = str(17650000000 + number * 1_000 + day)
+            for later, call in enumerate(_CALLS):
+                yield _record(role, session, start + timedelta(minutes=number, seconds=later), call)
+    accounts = list(dict.fromkeys(role.split(":")[4] for role in targets))
+    for number in range(others):
+        role = f"arn:aws:iam::{accounts[number % len(accounts)]}:role/app-{number % 40}"
         call = {"event": "dynamodb:DescribeTable", "parameters": {"tableName": f"orders-{number % 7}"}}
-        yield record(role, f"session-{number % 100}", time_, call)
+        yield _record(role, f"session-{number % 100}", start + timedelta(seconds=number % 86_000), call)
 
 
-def write(folder: Path, count: int) -> int:
-    """Write the trail, one file per day; return the number of records."""
-    days: dict[str, list[dict[str, Any]]] = {}
-    deploys = [dict(each) for each in chain_deploys(times=40, days=1)]
-    for each in (*deploys, *others(count)):
-        days.setdefault(each["eventTime"][:10], []).append(each)
-    for day, inside in days.items():
-        name = f"111122223333_CloudTrail_eu-west-1_{day.replace('-', '')}T2355Z_AbCdEfGhIjKlMnOp.json.gz"
-        path = folder / "AWSLogs/111122223333/CloudTrail/eu-west-1" / day.replace("-", "/") / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(json.dumps({"Records": inside}).encode()))
-    return sum(map(len, days.values()))
+def _record(role: str, session: str, when: datetime, call: Mapping[str, Any]) -> dict[str, Any]:
+    return record(role, session, when, call) | {"recipientAccountId": role.split(":")[4]}
 
 
-def run(*arguments: str) -> float:
-    """Processor seconds of one command, which other work on the machine does not lengthen; it has to succeed."""
-    start = time.process_time()
-    err = io.StringIO()
-    code = leastpriv(("propose", "--trails", "trail", *arguments), io.StringIO(), err, lambda: NOW)
-    if code:
-        raise SystemExit(err.getvalue())
-    return time.process_time() - start
+def write(folder: Path, targets: list[str], megabytes: int) -> tuple[int, int]:
+    """Writes the trail, a file per account and day; returns the numbers of records and of bytes of JSON."""
+    count = size = 0
+    others = megabytes * 1_000_000 // _DAYS // 1_000
+    for day in range(_DAYS):
+        files: dict[str, list[dict[str, Any]]] = {}
+        for each in day_records(targets, day, others):
+            files.setdefault(each["recipientAccountId"], []).append(each)
+        date = _FIRST + timedelta(days=day)
+        for account, inside in files.items():
+            name = f"{account}_CloudTrail_eu-west-1_{date:%Y%m%d}T2355Z_AbCdEfGhIjKlMnOp.json.gz"
+            path = folder / f"AWSLogs/{account}/CloudTrail/eu-west-1/{date:%Y/%m/%d}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"Records": inside}).encode()
+            path.write_bytes(gzip.compress(text, 1))
+            count, size = count + len(inside), size + len(text)
+    return count, size
+
+
+def run(folder: Path, *arguments: str) -> tuple[float, float, int]:
+    """Processor seconds, elapsed seconds and peak memory (MB) of one command, which has to succeed."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    measured = (
+        f"import resource; {_RUN.replace('sys.exit(', 'code = (')}; print(resource.getrusage(0)[2]); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", measured, "propose", "--trails", "trail", "--aws-regions", "eu-west-1", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3_000:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, time.monotonic() - start, int(done.stdout.split()[-1]) // 1_024
 
 
 def main(arguments: list[str]) -> None:
-    """Measure and print."""
-    count = int(arguments[0]) if arguments else 200_000
-    rounds = int(arguments[1]) if len(arguments) > 1 else 5
-    with tempfile.TemporaryDirectory() as name, chdir(name):
-        here = Path(name)
-        records = write(here / "trail", count)
-        (here / "iam").mkdir()
-        files = {role: f"iam/{number}.json" for number, role in enumerate(FIVE)}
+    """Measures and prints."""
+    count, megabytes, accounts = (int(each) for each in (*arguments, *("200", "1000", "1")[len(arguments) :]))
+    targets = roles(count, accounts)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        records, size = write(folder / "trail", targets, megabytes)
+        files = {role: f"iam/{number:03}.json" for number, role in enumerate(targets)}
+        (folder / "iam").mkdir()
         for file in files.values():
-            (here / file).write_text(policy("*"), encoding="utf-8")
+            (folder / file).write_text(policy(*_GRANTED), encoding="utf-8")
         listed = config([entry(role, file) for role, file in files.items()], follow=False)
-        (here / "leastpriv.yml").write_text(listed, encoding="utf-8")
-        one, five, apart = [], [], []
-        run("--role-arn", CI, "--policy-file", files[CI])  # warm: the catalogue is loaded once a process
-        for _ in range(rounds):
-            one.append(run("--role-arn", CI, "--policy-file", files[CI]))
-            five.append(run("--config", "leastpriv.yml"))
-            apart.append(sum(run("--role-arn", role, "--policy-file", file) for role, file in files.items()))
-    print(f"{records:,} records, five targets, {rounds} rounds, {os.cpu_count()} cores")
-    for what, seconds in (("one target", one), ("five in one scan", five), ("five scans", apart)):
-        print(f"  {what}: {statistics.median(seconds):.2f} s")
-    share = statistics.median(both / 5 / alone for both, alone in zip(five, one, strict=True))
-    against = statistics.median(both / each for both, each in zip(five, apart, strict=True))
-    print(f"  a target of the five takes {share:.2f} of one alone; one scan takes {against:.2f} of five")
+        (folder / "leastpriv.yml").write_text(listed, encoding="utf-8")
+        print(f"{records:,} records, {size / 1e6:,.0f} MB of JSON, {count} targets in {accounts} accounts")
+        outputs = ("--page-file", "fleet.html", "--output-dir", "out")
+        one = ("--role-arn", targets[0], "--policy-file", files[targets[0]], *outputs)
+        for what, options in (("one target", one), ("all targets", ("--config", "leastpriv.yml", *outputs))):
+            seconds, elapsed, memory = run(folder, *options)
+            page = (folder / "fleet.html").stat().st_size / 1e6
+            print(f"  {what}: {seconds:.1f} s of processor, {elapsed:.1f} s, {memory:,} MB, page {page:.2f} MB")
 
 
 if __name__ == "__main__":

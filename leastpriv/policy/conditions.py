@@ -8,8 +8,8 @@ policy variables: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_pol
 
 If the request lacks the key, a positive operator is False, a negated one True and one with `IfExists` True;
 `ForAllValues` is True and `ForAnyValue` False. An empty value is a value. A multivalued key that is present matches no
-operator without `ForAllValues` or `ForAnyValue`. None means an unknown operator, or a value of the policy that is not
-in the operator's format.
+operator without `ForAllValues` or `ForAnyValue`. A value of the policy that is not in the operator's format equals no
+value of a request; for ARNs see `_fits_values`. None means an unknown operator or variable.
 
 Variable names are case-insensitive; `${key, 'text'}` has a default; a variable without a value is null, which equals
 and matches no text; a multivalued key cannot be a variable, also with a default.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
 from leastpriv.models import Condition
@@ -83,19 +83,41 @@ def _offset(zone: str) -> int:
 
 
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0{1,2}(?=[0-9])")
+_PREFIX = re.compile(r"/\+?0*([0-9]{1,3})\Z", re.ASCII)
+_ODD_COLONS = (
+    (re.compile(r"(?<!:):::(?!:)"), "::"),
+    (re.compile(r"(?<!:):\Z"), ""),
+    (re.compile(r"\A:(?!:)"), "0:"),
+)
+"""Colons of an IPv6 address that AWS reads in another way than RFC 4291 -> their usual form."""
 
 
 @lru_cache(maxsize=4096)
 def parse_network(text: str) -> IPv4Network | IPv6Network | None:
-    """Parses an address or a CIDR range, an address as a range of one; None if the text is neither."""
+    """Parses an address or a CIDR range of a policy, an address as a range of one; None if AWS matches it never.
+
+    Bits after the prefix count in IPv6 only: a range with such a bit matches no address.
+    """
+    text = _PREFIX.sub(r"/\1", text)
     try:
-        return ip_network(text if ":" in text else _LEADING_ZEROS.sub("", text), strict=False)
+        if ":" in text:
+            return None if "." in text else IPv6Network(text)
+        return IPv4Network(_LEADING_ZEROS.sub("", text), strict=False)
     except ValueError:
         return None
 
 
-def _parse_address(text: str) -> IPv4Network | IPv6Network | None:
-    return None if "/" in text else parse_network(text)
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Parses an address of a request; an IPv4 address in an IPv6 one is the IPv4 address."""
+    try:
+        if ":" not in text:
+            return IPv4Address(_LEADING_ZEROS.sub("", text))
+        for odd, usual in _ODD_COLONS:
+            text = odd.sub(usual, text)
+        found = IPv6Address(text)
+    except ValueError:
+        return None
+    return found.ipv4_mapped or (None if "." in text or "%" in text else found)
 
 
 Context = Mapping[str, tuple[str, ...]]
@@ -296,12 +318,10 @@ def _bool(value: str, actual: str) -> bool:
     return is_true(value) == is_true(actual)
 
 
-def _ip_address(value: str, actual: str) -> Truth:
-    wanted, found = parse_network(value), parse_network(actual)
-    if wanted is None or found is None:
-        return None
+def _ip_address(value: str, actual: str) -> bool:
+    wanted, found = parse_network(value), _parse_address(actual)
     # No range contains an address of the other IP version.
-    return found.network_address in wanted
+    return wanted is not None and found in wanted
 
 
 def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) -> Comparison:
@@ -310,7 +330,7 @@ def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) ->
     def compare(value: str, actual: str) -> Truth:
         wanted, found = read(value), read(actual)
         if wanted is None or found is None:
-            return None
+            return None if read is parse_date and _YEAR_OR_EPOCH.fullmatch(value) else False
         return holds_for((found > wanted) - (found < wanted))  # type: ignore[operator]
 
     return compare

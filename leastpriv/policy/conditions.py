@@ -167,8 +167,8 @@ def resolve_variables(text: str, context: Context, complete: bool) -> str | None
         # A name without a colon is a placeholder of a template, not a condition key.
         if name not in context and not (complete and ":" in name):
             return found[0]
-        value = "".join(values) or found[2]
-        null = null or not value
+        value = values[0] if values else found[2] or None
+        null = null or value is None
         return _SPECIAL.sub(r"${\g<0>}", value or "")
 
     resolved = _TOKEN.sub(value_of, text)
@@ -289,12 +289,21 @@ def _fits_values(operator: Operator, wanted: Iterable[str | None], actual: str, 
     return found if found is None or not operator.negated else not found
 
 
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+"""Characters of two units of UTF-16: `?` matches one unit, and their case counts always."""
+
+
 def _string_equals(value: str, actual: str) -> bool:
     return unescape(value) == actual
 
 
 def _string_equals_ignore_case(value: str, actual: str) -> bool:
-    return unescape(value).lower() == actual.lower()
+    value = unescape(value)
+    return value.lower() == actual.lower() and _ASTRAL.findall(value) == _ASTRAL.findall(actual)
+
+
+def _string_like(value: str, actual: str) -> bool:
+    return resource_matches(_ASTRAL.sub("\\g<0>" * 2, value), _ASTRAL.sub("\\g<0>" * 2, actual))
 
 
 def _arn_like(value: str, actual: str) -> bool:
@@ -346,7 +355,7 @@ _ORDERS: Mapping[str, Callable[[int], bool]] = {
 COMPARISONS: Mapping[str, Comparison] = {
     "StringEquals": _string_equals,
     "StringEqualsIgnoreCase": _string_equals_ignore_case,
-    "StringLike": resource_matches,
+    "StringLike": _string_like,
     "ArnLike": _arn_like,
     "Bool": _bool,
     # AWS compares the base64 texts: `YR==` and `YQ==` differ, though both stand for the same byte.

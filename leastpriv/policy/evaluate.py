@@ -221,24 +221,18 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
     if not entries:
         # IAM would not store a statement without Resource and NotResource, and its effect is undocumented.
         return "unknown"
-    null: _Coverage = "unknown" if statement.not_resources else "none"
-    found = {_entry_coverage(entry, statement.variables, request, context) or null for entry in entries}
+    found = {_entry_coverage(entry, statement.variables, request, context) for entry in entries}
     order: tuple[_Coverage, ...] = ("all", "unknown", "part")
     widest: _Coverage = next((coverage for coverage in order if coverage in found), "none")
     return _complement(widest) if statement.not_resources else widest
 
 
-def _entry_coverage(entry: str, variables: bool, request: Request, context: Context) -> _Coverage | None:
-    """Compares one entry; None if one of its variables has no value.
-
-    "The resource that includes a policy variable with no value will not match any resource"
-    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24): in a
-    NotResource this can mean all resources or none.
-    """
+def _entry_coverage(entry: str, variables: bool, request: Request, context: Context) -> _Coverage:
+    """Compares one entry; one with a variable that has no value covers nothing, also in NotResource."""
     if variables and has_variable(entry):
         resolved = resolve_variables(entry, context, request.context_complete)
         if resolved is None:
-            return None
+            return "none"
         entry = resolved
     if resource_covers(entry, request.resource, variables=variables):
         return "all"

@@ -127,9 +127,9 @@ def test_not_resource_is_the_complement(requested: str, entries: object, when_al
         ("b/${aws:username}", {"aws:username": ("x",)}, True, IMPLICIT, ALLOWED),
         ("b/${aws:username}", {"aws:username": ("*",)}, True, IMPLICIT, ALLOWED),
         ("b/${aws:username}", {}, False, UNKNOWN, UNKNOWN),
-        ("b/${aws:username}", {}, True, IMPLICIT, UNKNOWN),
+        ("b/${aws:username}", {}, True, IMPLICIT, ALLOWED),
         ("b/${aws:username, 'k'}", {}, True, ALLOWED, IMPLICIT),
-        ("b/${aws:username}", {"aws:username": ("k", "l")}, True, IMPLICIT, UNKNOWN),
+        ("b/${aws:username}", {"aws:username": ("k", "l")}, True, IMPLICIT, ALLOWED),
     ],
 )
 def test_a_policy_variable_in_a_resource_takes_the_value_of_its_key(

@@ -23,10 +23,10 @@ CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), 
         ("$${aws:username}", "${$}ci"),
         ("${aws:absent, 'all'}/x", "all/x"),
         ("${aws:absent,'all'}", "all"),
-        ("${aws:empty, 'all'}", "all"),
+        ("${aws:empty, 'all'}", ""),
         ("${aws:username, 'all'}", "ci"),
         ("${aws:absent}", None),
-        ("${aws:empty}", None),
+        ("${aws:empty}", ""),
         ("${aws:absent, ''}", None),
         ("${aws:username}${aws:absent}", None),
         ("${aws:absent}${aws:username}", None),
@@ -51,10 +51,10 @@ def test_a_malformed_variable_is_unknown(text: str) -> None:
     assert has_variable(text)
 
 
-def test_in_an_incomplete_context_an_absent_key_is_unknown_and_an_empty_one_null() -> None:
+def test_in_an_incomplete_context_an_absent_key_is_unknown_and_an_empty_value_is_a_value() -> None:
     assert resolve_variables("${aws:absent}/${aws:username}", CONTEXT, complete=False) == "${aws:absent}/ci"
     assert resolve_variables("${aws:absent, 'x'}", CONTEXT, complete=False) == "${aws:absent, 'x'}"
-    assert resolve_variables("${aws:empty}", CONTEXT, complete=False) is None
+    assert resolve_variables("${aws:empty}", CONTEXT, complete=False) == ""
     assert resolve_variables("${aws:none}", {"aws:none": ()}, complete=False) is None
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from enum import IntEnum
 from functools import cache, lru_cache
 from urllib.parse import quote
 
@@ -27,15 +26,8 @@ MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
 
 
-class NameMatch(IntEnum):
-    """How a member of a request was recognized as the name of a resource; the lower the surer."""
-
-    SAME = 0
-    PLAIN = 1
-    STEM = 2
-    TYPE = 3
-    PART = 4
-
+_SAME, _PLAIN, _STEM, _TYPE, _PART = range(5)
+"""How a member of a request was recognized as the name of a resource; the lower the surer."""
 
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
@@ -43,11 +35,11 @@ IN_PART = "named in part by the request"
 """Derivation of a resource of which some parts were found, by their own names."""
 _LIKE_IN_PART = "named in part by the request, under a like name"
 _DERIVATIONS: Mapping[int, str] = {
-    NameMatch.SAME: NAMED,
-    NameMatch.STEM: "named by the request, under a like name",
-    NameMatch.TYPE: "named by the request, under the name of its type",
-    NameMatch.PLAIN: "named by the request, as its plain name or id",
-    NameMatch.PART: "named by the request, in part by another ARN",
+    _SAME: NAMED,
+    _STEM: "named by the request, under a like name",
+    _TYPE: "named by the request, under the name of its type",
+    _PLAIN: "named by the request, as its plain name or id",
+    _PART: "named by the request, in part by another ARN",
 }
 _CALLER = "<caller>"
 _COLONS = 5
@@ -79,7 +71,7 @@ class Named(Struct, frozen=True, gc=False):
 
 
 _NOTHING = Named()
-_NOT_EVEN_IN_PART = Named((), NameMatch.PART)
+_NOT_EVEN_IN_PART = Named((), _PART)
 
 
 def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> list[Resource]:
@@ -92,7 +84,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
         named = _named(prefix, kind.template, variable, request)
         if not named.texts:
             named = Named(_default(call, kind, variable.name, request))
-        if not named.texts or named.likeness == NameMatch.PART:
+        if not named.texts or named.likeness == _PART:
             return []
         found: tuple[Named, ...] = (named,)
     else:
@@ -111,7 +103,7 @@ def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) ->
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
     _each_key_once(found)
-    if not any(each.texts and each.likeness != NameMatch.PART for each in found):
+    if not any(each.texts and each.likeness != _PART for each in found):
         return None
     for index, each in enumerate(found):
         if not each.texts:
@@ -133,7 +125,7 @@ def _named(prefix: str, template: ResourceTemplate, variable: Variable, request:
         for name, text in variables_of_arn(prefix, arn)
         if name == variable.name
     ]
-    return Named(tuple(dict.fromkeys(parts)), NameMatch.PART)
+    return Named(tuple(dict.fromkeys(parts)), _PART)
 
 
 def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest) -> Named:
@@ -146,7 +138,7 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
         found = _same(prefix, template, variable, request.pairs(keys), request)
         if found.texts:
             return found
-    for likeness, wanted in ((NameMatch.STEM, variable.stem), (NameMatch.TYPE, variable.kind)):
+    for likeness, wanted in ((_STEM, variable.stem), (_TYPE, variable.kind)):
         keys = [key for key in wanted if key in by_key]
         if keys:
             like = [(key, escape_observed(text)) for key, text in request.pairs(keys) if not text.startswith("arn:")]
@@ -155,7 +147,7 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
     if variable.plain and request.noun in variable.nouns:
         own = request.outer
         plain = [(key, escape_observed(text)) for key, text in own if key in variable.plain and text[:4] != "arn:"]
-        return _as_they_are(plain, NameMatch.PLAIN)
+        return _as_they_are(plain, _PLAIN)
     return _NOTHING
 
 
@@ -187,7 +179,7 @@ def _same(
     return Named(found, keys=frozenset(keys))
 
 
-def _as_they_are(found: Sequence[tuple[str, str]], likeness: NameMatch) -> Named:
+def _as_they_are(found: Sequence[tuple[str, str]], likeness: int) -> Named:
     return Named(tuple(dict.fromkeys([text for _, text in found])), likeness, frozenset([key for key, _ in found]))
 
 
@@ -220,14 +212,14 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     likeness = max([named.likeness for named in found])
     is_owned = bool(template.own_names) and _is_owned_by_aws(template, chosen)
     account = "" if is_owned else call.account or "*"
-    pieces = _placed(template.arn, partition(call), call.region, account)
+    pieces = _placed(template.arn, _partition(call.principal), call.region, account)
     arn = _joined(pieces, chosen) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
-        return Resource(arn, IN_PART if likeness <= NameMatch.PLAIN else _LIKE_IN_PART, False)
+        return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
     is_simple = template.simple
     for text in chosen if is_simple else ():
         is_simple = is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
-    return Resource(arn, _DERIVATIONS[likeness], likeness <= NameMatch.PLAIN, is_simple)
+    return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
 
 
 def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
@@ -258,7 +250,7 @@ def _placed(template: str, partition: str, region: str, account: str) -> tuple[s
 def wildcard(template: str, call: Call) -> str:
     """Returns all resources of a template in the call's partition, region and account."""
     # An account that is not known is open, as a region is.
-    return "*".join(_placed(template, partition(call), call.region, call.account or "*"))
+    return "*".join(_placed(template, _partition(call.principal), call.region, call.account or "*"))
 
 
 def fill_with(call: Call, kind: ActionType, variable: str, text: str) -> str:

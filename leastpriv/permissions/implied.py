@@ -37,6 +37,7 @@ ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?
 """A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole: arn:…`."""
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
 _NOT_PASSED = "not-passed"
+_ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
@@ -59,6 +60,8 @@ class ImpliedFacts:
     """Those that AWS's service reference names."""
     tags: tuple[TagRule, ...]
     tag_keys: frozenset[str]
+    reads_more_than_texts: bool
+    """More of the request decides than the texts that are read, also where no parameter of a tag rule is there."""
 
 
 @lru_cache(maxsize=16_384)
@@ -66,16 +69,22 @@ def implied_facts(operation: str) -> ImpliedFacts:
     """Returns what calls of an operation (`lambda:CreateFunction`) need besides what their event names."""
     facts = facts_of(operation)
     forms = facts.roles
+    role_is_sure = any(form in ("arn", "text") for key, form in forms.items() if key != "*")
+    unnamed = tuple(key for key, form in forms.items() if form in ("profile", "unnamed"))
     return ImpliedFacts(
         operation=operation,
         roles=forms,
-        role_is_sure=any(form in ("arn", "text") for key, form in forms.items() if key != "*"),
-        unnamed=tuple(key for key, form in forms.items() if form in ("profile", "unnamed")),
+        role_is_sure=role_is_sure,
+        unnamed=unnamed,
         role_anywhere=facts.passes_role == "text",
         passed_to=facts.passed_to,
         services=facts.services,
         tags=facts.tags,
         tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
+        reads_more_than_texts=role_is_sure
+        or bool(unnamed)
+        or (operation.startswith("ec2:") and bool(facts.tags))
+        or operation in ("cloudformation:CreateChangeSet", "ec2:RunInstances"),
     )
 
 
@@ -83,7 +92,7 @@ def implied_needs(
     call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence, observed: Sequence[Need]
 ) -> list[Need]:
     """Inferred needs of one call; none for denied and inconclusive calls, which prove no need."""
-    if call.outcome is not Outcome.ALLOWED:
+    if call.outcome is not _ALLOWED:
         return []
     if call.error_code:
         return list(_told_absent(call, facts.operation, observed))

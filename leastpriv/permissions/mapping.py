@@ -29,6 +29,7 @@ from leastpriv.permissions.request import (
     CallRequest,
     Presence,
     Reads,
+    is_comparison,
     key_in,
     noun_of,
     read_request,
@@ -122,6 +123,13 @@ class EventPlan:
     """All that decides what calls of one event need, looked up once for all of them."""
 
     event: MappedEvent
+    nothing: CallNeeds | None
+    """The answer where no identity policy has to allow the event."""
+    unmapped: CallNeeds
+    """The answer where nothing says what a call needs."""
+    verdict: Verdict
+    is_verified: bool
+    is_by_request: bool
     noun: str
     actions: tuple[tuple[ActionFacts, MappedAction], ...]
     triggers: tuple[TriggeredAction, ...]
@@ -138,6 +146,10 @@ class EventPlan:
     """Keys of the triggers; None where one is caused without any key."""
     inner_keys: frozenset[str] | None
     """Keys that cause inner actions; None where one is caused without any key."""
+    is_decided_by_texts: bool
+    """The texts that rules read decide what a call without an answer needs, with its place, caller and outcome."""
+    compared_keys: frozenset[str]
+    """Keys whose values are compared, be they texts or not."""
 
 
 @lru_cache(maxsize=16_384)
@@ -147,6 +159,7 @@ def plan_of(source: str, name: str) -> EventPlan:
     facts = facts_of(event.operation)
     second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
     names = [mapped.action for mapped in event.actions] + [each.action for each in facts.triggers]
+    is_of_two_apis = bool(second) and len(second) != len(event.actions)
     implied = implied_facts(event.operation)
     inner = tuple(facts.inner.items())
     asked = [each.parameter for each in facts.triggers] + [rule.parameter for rule in facts.tags]
@@ -156,9 +169,15 @@ def plan_of(source: str, name: str) -> EventPlan:
         *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys_read()),
         *(key for rule in facts.tags for key in facts_of_action(rule.of, rule.types).keys_read()),
     }
-    is_read_whole = implied.role_anywhere or "*" in implied.roles or event.verdict is Verdict.BY_REQUEST
+    is_by_request = event.verdict is Verdict.BY_REQUEST
+    is_read_whole = implied.role_anywhere or "*" in implied.roles or is_by_request
     return EventPlan(
         event=event,
+        nothing=CallNeeds(event.verdict, event.prefix) if event.verdict is Verdict.NO_PERMISSION else None,
+        unmapped=CallNeeds(Verdict.UNMAPPED, event.prefix),
+        verdict=Verdict.MAPPED if is_by_request else event.verdict,
+        is_verified=event.verdict is not Verdict.UNVERIFIED,
+        is_by_request=is_by_request,
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
         triggers=tuple(
@@ -167,7 +186,7 @@ def plan_of(source: str, name: str) -> EventPlan:
         ),
         inner=inner,
         implies=implied,
-        is_of_two_apis=bool(second) and len(second) != len(event.actions),
+        is_of_two_apis=is_of_two_apis,
         shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
@@ -175,6 +194,15 @@ def plan_of(source: str, name: str) -> EventPlan:
         inner_keys=None
         if facts.passes_role == "text"
         else _keys_of([each for _, own in inner for each in own or ("",)]),
+        is_decided_by_texts=not (
+            is_by_request
+            or is_of_two_apis
+            or implied.reads_more_than_texts
+            or any(mapped.resource for mapped in event.actions)
+            or "iam:CreateServiceLinkedRole" in names
+            or any(facts_of_action(name).on_all.startswith("has ") for name in names)
+        ),
+        compared_keys=frozenset(key_in(each) for each in asked if is_comparison(each)),
     )
 
 
@@ -192,25 +220,66 @@ def needs_of(call: Call) -> CallNeeds:
     a need with `verified=False`, which may veto a removal and is never written (promise 2).
     """
     plan = plan_of(call.source, call.name)
-    event = plan.event
-    if event.verdict is Verdict.NO_PERMISSION:
-        return CallNeeds(event.verdict, event.prefix)
+    if plan.nothing:
+        return plan.nothing
     request = read_request(plan.noun, call.parameters, plan.reads)
+    deciding = _deciding(call, plan, request)
+    found = DECIDED.get(deciding) if deciding else None
+    if found is None:
+        found = _needs(call, plan, request)
+        if deciding:
+            if len(DECIDED) >= _MOST_DECIDED:
+                DECIDED.clear()
+            DECIDED[deciding] = found
+    return found
+
+
+DECIDED: dict[tuple[object, ...], CallNeeds] = {}
+"""What decides the needs of a call -> its needs."""
+_MOST_DECIDED = 8_192
+"""Calls that differ in what decides their needs, about 1 kB each."""
+
+
+def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object, ...] | None:
+    """All that decides what a call needs, so that equal calls are mapped once; None where more of its record does."""
+    keys, values = request.keys, tuple(request.values)
+    if not plan.is_decided_by_texts or call.response or (plan.shows_conditions and call.invoked_by):
+        return None
+    if not plan.implies.tag_keys.isdisjoint(keys):
+        return None
+    for key in plan.compared_keys:
+        if key in keys and key not in request.by_key:
+            return None
+    return (
+        call.source,
+        call.name,
+        call.principal,
+        call.account,
+        call.region,
+        call.outcome,
+        call.error_code,
+        call.read_only,
+        call.parameters_omitted,
+        call.resources,
+        request.has_texts,
+        values,
+        values if request.outer == request.values else tuple(request.outer),
+        frozenset(keys),
+    )
+
+
+def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
     presence = Presence(call, request)
     needs = _observed(call, plan, request, presence)
     if needs:
         needs += implied_needs(call, plan.implies, request, presence, needs)
     if not needs or _names_nothing(needs):
-        return CallNeeds(Verdict.UNMAPPED, event.prefix)
-    verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
+        return plan.unmapped
     gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
     is_kept = plan.inner_keys is None or not plan.inner_keys.isdisjoint(request.keys) or call.parameters_omitted
     kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
-    return CallNeeds(verdict, event.prefix, _each_once(needs), gaps, kept)
-
-
-def _each_once(needs: Sequence[Need]) -> tuple[Need, ...]:
-    return tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
+    once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
+    return CallNeeds(plan.verdict, plan.event.prefix, once, gaps, kept)
 
 
 _LONGEST_ARN = 2_048
@@ -235,28 +304,29 @@ def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
 
 def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:
     """Needs of the event's own actions, and of those that its parameters cause."""
-    verified = plan.event.verdict is not Verdict.UNVERIFIED
-    if plan.event.verdict is Verdict.BY_REQUEST:
-        needs = []
+    needs: list[Need] = []
+    if plan.is_by_request:
         for part, mapped in actions_of_items(call):
             own = request if part is call else read_request(plan.noun, part.parameters)
-            needs += _needs_on(part, (facts_of_action(mapped.action), mapped), own, plan, verified)
+            needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan)
         return needs
-    needs = []
     is_triggered = plan.trigger_keys is None or not plan.trigger_keys.isdisjoint(request.keys)
     for facts, mapped in _actions(call, plan, presence) if is_triggered or plan.is_of_two_apis else plan.actions:
-        needs += _needs_on(call, (facts, mapped), request, plan, verified)
+        needs += _needs_on(call, facts, mapped, request, plan)
     return needs
 
 
+_OBSERVED = Basis.OBSERVED
+"""Python 3.11 takes longer to look a member up in its enumeration than to make a need."""
+
+
 def _needs_on(
-    call: Call, planned: tuple[ActionFacts, MappedAction], request: CallRequest, plan: EventPlan, verified: bool
+    call: Call, facts: ActionFacts, mapped: MappedAction, request: CallRequest, plan: EventPlan
 ) -> list[Need]:
-    facts, mapped = planned
-    action = mapped.action
+    action, verified = mapped.action, plan.is_verified
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     return [
-        Need(Permission(action, found.pattern, conditions), Basis.OBSERVED, found.derivation, "", verified, found.exact)
+        Need(Permission(action, found.pattern, conditions), _OBSERVED, found.derivation, "", verified, found.exact)
         for found in find_resources(call, facts, request, mapped.on, mapped.resource)
     ]
 

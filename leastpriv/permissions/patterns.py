@@ -93,6 +93,8 @@ def resource_matches(pattern: str, resource: str, *, variables: bool = True) -> 
     `variables` says whether `${…}` means anything, that is, whether the policy is of version 2012-10-17. A
     pattern with a policy variable never matches here: ask `has_variable` first and answer "unknown".
     """
+    if "*" not in pattern and "?" not in pattern and "$" not in pattern:
+        return pattern == resource
     return _regex(pattern, variables).fullmatch(resource) is not None
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from typing import Any
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.fact_tables import table
@@ -28,6 +31,7 @@ NAMED_BY_KEY = frozenset({"requestitems"})
 _WRAPPER = re.compile(r"(request|input)$|^target$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:
 `target` of Organizations' invitations."""
+_SIMPLE = frozenset({bool, int, float, type(None)})
 NUMBERED = frozenset({"tag", "content"})
 """Members of an object in a numbered list of EC2, whose content has the key of the list."""
 _VERB = re.compile(r"[A-Z][a-z]+")
@@ -36,8 +40,8 @@ DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
 
 
-_READ, _FREE = 1, 2
-"""What a member is: some rule reads it; people choose what is below it."""
+_READ, _FREE, _WRAPS = 1, 2, 4
+"""What a member is: some rule reads it; people choose what is below it; its object may be the request itself."""
 _MOST_NAMES = 4_096
 """Names of members that are remembered: requests may hold maps of any."""
 
@@ -56,7 +60,9 @@ class Reads:
     def kind(self, name: str) -> tuple[str, int]:
         """Returns the key of a member, and what it is."""
         key = key_of(name)
-        found = key, (_READ * (self._keys is None or key in self._keys)) | (_FREE * (key in FREE_MAPS))
+        is_read, is_free = self._keys is None or key in self._keys, key in FREE_MAPS
+        wraps = not is_free and _WRAPPER.search(key) is not None
+        found = key, _READ * is_read | _FREE * is_free | _WRAPS * wraps
         if len(self.kinds) < _MOST_NAMES:
             self.kinds[name] = found
         return found
@@ -81,17 +87,19 @@ class CallRequest:
             has_texts: whether it has any text, be it read or not.
         """
         self.noun, self.values, self.outer, self.keys, self.has_texts = noun, values, outer, keys, has_texts
-        by_key: dict[str, list[str]] = {}
-        arns = []
-        for key, text in values:
-            found = by_key.get(key)
-            if found is None:
-                by_key[key] = [text]
+
+    def __getattr__(self, name: str) -> Any:
+        """Sorts the texts when `by_key` or `arns` is first asked for: equal calls are mapped once."""
+        self.by_key: dict[str, list[str]] = {}
+        self.arns: list[str] = []
+        for key, text in self.values:
+            if key in self.by_key:
+                self.by_key[key].append(text)
             else:
-                found.append(text)
+                self.by_key[key] = [text]
             if text[:4] == "arn:":
-                arns.append(text)
-        self.by_key, self.arns = by_key, arns
+                self.arns.append(text)
+        return object.__getattribute__(self, name)
 
     def pairs(self, keys: Sequence[str]) -> _Pairs:
         """Returns the pairs of some keys, in the order of the request."""
@@ -129,8 +137,8 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
                     values.append(pair)
             elif value and not kind & _FREE:
                 has_texts = True
-        elif type(value) is dict or type(value) is list:
-            outer += _own_texts(key, value, noun)
+        elif type(value) is list or (type(value) is dict and not kind & _FREE):
+            outer += _own_texts(key, value, is_request=kind & _WRAPS or key == noun)
             if not kind & _FREE:
                 deeper.append((key, value))
     if deeper:
@@ -138,11 +146,11 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
-def _own_texts(key: str, value: object, noun: str) -> _Pairs:
+def _own_texts(key: str, value: object, *, is_request: int) -> _Pairs:
     """Texts of an outermost list, or of a member that wraps the whole request or what it is about."""
     if type(value) is list:
         return [(key, text) for text in value[:MOST_VALUES] if type(text) is str and text]
-    if type(value) is dict and (key == noun or _is_wrapper(key)) and key not in FREE_MAPS:
+    if type(value) is dict and is_request:
         return [(str(inner).lower(), text) for inner, text in value.items() if type(text) is str and text]
     return ()
 
@@ -153,8 +161,7 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
-            value = _content(found) if type(found) is dict and len(found) <= len(NUMBERED) else found
+            value = _content(found) if type(found) is dict and "content" in found else found
             if type(value) is str:
                 if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY)):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
@@ -162,7 +169,8 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
                     left = left or value != ""
             elif type(value) is list or type(value) is tuple:
                 deeper += [(key, item) for item in value]
-            elif isinstance(value, Mapping):
+            # Most values are simple, and asking for an abstract class takes longer than all else of this loop.
+            elif type(value) not in _SIMPLE and isinstance(value, Mapping):
                 _open(value, deeper, reads, keys)
                 if key in NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
@@ -181,11 +189,6 @@ def _open(value: Mapping[str, object], deeper: list[tuple[str, object]], reads: 
             deeper.append((key, item))
 
 
-@lru_cache(maxsize=4_096)
-def _is_wrapper(key: str) -> bool:
-    return _WRAPPER.search(key) is not None
-
-
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
     """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
     pairs: list[tuple[str, str]] = []
@@ -193,7 +196,7 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            value = _content(found) if type(found) is dict and len(found) <= len(NUMBERED) else found
+            value = _content(found) if type(found) is dict and "content" in found else found
             if type(value) is str:
                 if value:
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
@@ -225,9 +228,7 @@ def _plain_arn(text: str) -> str:
 
 def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
-    return (
-        value["content"] if len(value) <= len(NUMBERED) and "content" in value and value.keys() <= NUMBERED else value
-    )
+    return value["content"] if "content" in value and value.keys() <= NUMBERED else value
 
 
 @lru_cache(maxsize=16_384)
@@ -268,20 +269,22 @@ def id_keys(event: str) -> tuple[str, str]:
     return _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id"), "id"
 
 
-class Presence:
+class Presence(Struct, frozen=True, gc=False):
     """Which parameters a request has, as the fact tables ask for them."""
 
-    __slots__ = ("_by_key", "_call", "_keys", "carried_out", "whole")
+    call: Call
+    request: CallRequest | None = None
+    """The call's request where it was read with all keys that are asked for."""
 
-    def __init__(self, call: Call, request: CallRequest | None = None) -> None:
-        """Takes a call, and its request where it was read with all keys that are asked for."""
-        self._call = call
-        self._keys = request.keys if request else None
-        self._by_key = request.by_key if request else {}
-        self.carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
-        """The call did what it should."""
-        self.whole = self.carried_out and not call.parameters_omitted
-        """It did, and the record holds all of its request, so that a key that is absent was not sent."""
+    @property
+    def carried_out(self) -> bool:
+        """Whether the call did what it should."""
+        return self.call.outcome is Outcome.ALLOWED and not self.call.error_code
+
+    @property
+    def whole(self) -> bool:
+        """Whether it did, and the record holds all of its request, so that a key that is absent was not sent."""
+        return self.carried_out and not self.call.parameters_omitted
 
     def has(self, parameter: str) -> bool:
         """Whether the request has a parameter as a table writes it.
@@ -305,11 +308,11 @@ class Presence:
         return self._has_key(key) and any(value or value not in _EMPTY for value in self._values(key))
 
     def _has_key(self, key: str) -> bool:
-        return key in self._keys if self._keys is not None else any(True for _ in self._values(key))
+        return key in self.request.keys if self.request else any(True for _ in self._values(key))
 
     def _values(self, key: str) -> Iterator[object]:
         """The values under a key, at any level; those below maps whose keys people choose do not count."""
-        level: list[object] = [self._call.parameters]
+        level: list[object] = [self.call.parameters]
         seen = 0
         while level and seen < MOST_VALUES:
             deeper: list[object] = []
@@ -328,9 +331,9 @@ class Presence:
 
     def _texts(self, key: str) -> Iterator[str]:
         """The texts, numbers and truth values under a key, in lower case."""
-        if key in self._by_key:
+        if self.request and key in self.request.by_key:
             # It holds texts, and then nothing else.
-            yield from [text.lower() for text in self._by_key[key]]
+            yield from [text.lower() for text in self.request.by_key[key]]
             return
         for value in self._values(key):
             for each in value if isinstance(value, list) else [value]:
@@ -353,6 +356,11 @@ def _agrees(sign: str, text: str, found: str) -> bool:
 def key_in(parameter: str) -> str:
     """Returns the key of a parameter as a table writes it, as `key_of` has keys."""
     return _asked(parameter)[1]
+
+
+def is_comparison(parameter: str) -> bool:
+    """Whether a parameter as a table writes it compares what is under its key."""
+    return _asked(parameter)[0] not in ("", "!")
 
 
 _EMPTY: tuple[object, ...] = (None, "", [], {})

@@ -29,6 +29,7 @@ _FIRST_WORD = re.compile(r"(?:[^:]*:){5}([^/:]+[/:])")
 _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
 
 
+@lru_cache(maxsize=16_384)
 def fits(action: str, resource: str) -> bool:
     """Whether a resource ARN or pattern can be one of the action's resource types (promise 2).
 

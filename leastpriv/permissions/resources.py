@@ -280,7 +280,7 @@ def _named_besides(
 
 
 def _may_be(prefix: str, resource: str, kind: ActionType) -> bool:
-    return shape_overlaps(kind.template.arn, resource) or is_of_type(prefix, resource, kind.template.name)
+    return is_of_type(prefix, resource, kind.template.name) or shape_overlaps(kind.template.arn, resource)
 
 
 def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:

@@ -12,6 +12,7 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call, Need, Outcome
+from leastpriv.permissions import mapping
 from leastpriv.permissions.mapping import needs_of
 from tests.fakes.generated_calls import call, operations, parameters_of
 from tests.oracle import mapping as oracle
@@ -82,6 +83,38 @@ def test_ten_thousand_generated_calls_need_the_same() -> None:
 
 def test_some_generated_calls_need_the_same() -> None:
     assert [found for made in generated(300) if (found := differs(made))] == []
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.slow)])
+def test_a_call_needs_the_same_whatever_was_mapped_before(count: int) -> None:
+    chance = random.Random(11)  # noqa: S311 - the same calls each time
+    wrong = []
+    for first in generated(count):
+        for other in variants(first, chance):
+            needs_of(first)
+            after = needs_of(other)
+            mapping.DECIDED.clear()
+            if needs_of(other) != after:
+                wrong.append(f"{other} after {first}")
+    assert wrong == []
+
+
+def variants(first: Call, chance: random.Random) -> Iterator[Call]:
+    """Yields calls that differ from one in one field or in parts of their parameters."""
+    yield structs.replace(first, principal="arn:aws-cn:iam::111122223333:user/bob")
+    yield structs.replace(first, account="444455556666")
+    yield structs.replace(first, region="eu-central-1")
+    yield structs.replace(first, resources=tuple(chance.sample(ARNS, 2)))
+    yield from (structs.replace(first, outcome=outcome) for outcome in Outcome)
+    yield structs.replace(first, error_code="NoSuchKey")
+    yield structs.replace(first, read_only=not first.read_only)
+    yield structs.replace(first, parameters_omitted=True)
+    yield structs.replace(first, invoked_by="lambda.amazonaws.com")
+    yield structs.replace(first, response={"arn": ARNS[0], "rootDeviceType": "ebs"})
+    for _ in range(6):
+        yield structs.replace(first, parameters=changed(first.parameters, chance))
+    for key, value in first.parameters.items():
+        yield structs.replace(first, parameters={**first.parameters, key: 7 if isinstance(value, bool | int) else {}})
 
 
 def generated(count: int) -> Iterator[Call]:

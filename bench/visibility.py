@@ -41,7 +41,7 @@ ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PATTERNS = ("s3:*", "lambda:*", "dynamodb:*", "logs:*", "cloudwatch:*", "ec2:*", "appsync:*", "*")
 GOALS = {"s3:*": 45, "lambda:*": 40, "dynamodb:*": 25, "logs:*": 20, "cloudwatch:*": 60, "ec2:*": 15, "*": 6_000}
 _FIRST = datetime(2026, 9, 1, 10, tzinfo=UTC)
-_RUNS, _DAYS = 12, 3
+_RUNS, _DAYS = 12, 4
 _OTHER = ("sqs.amazonaws.com", "CreateQueue", {"queueName": "orders"})
 _MOST_SHOWN = 60
 

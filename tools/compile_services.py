@@ -67,8 +67,15 @@ def _write(name: str, facts: SharedFacts | ServiceFacts) -> None:
 
 def text_of(facts: SharedFacts | ServiceFacts) -> str:
     """Returns facts as their file has them, so that a change of one action, type or rule is one changed line."""
-    plain = msgspec.to_builtins(facts, order="sorted")
+    plain = {part: _without_empty(value) for part, value in msgspec.to_builtins(facts, order="sorted").items()}
     return "{\n" + ",\n".join(f'"{part}":{_lines(value)}' for part, value in plain.items()) + "\n}\n"
+
+
+def _without_empty(value: object) -> object:
+    """A part without the empty sets of its members, which are their defaults; an empty tuple says something."""
+    if isinstance(value, dict):
+        return {key: _without_empty(each) for key, each in value.items() if each != []}
+    return [_without_empty(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _lines(value: object) -> str:
@@ -114,7 +121,11 @@ def _corrected(action: str, kinds: Sequence[ResourceType], arns: Mapping[str, st
             found = [structs.replace(kind, required=False) for kind in found]
         named = {kind.name.lower() for kind in found}
         found += [ResourceType(name, arns[name]) for name in row["types"].split(",") if name and name not in named]
-    return found
+    # A call on a version of a resource names it, a call on the resource does not.
+    known = {kind.arn for kind in found}
+    return [
+        structs.replace(kind, required=kind.required and kind.arn.rpartition(":${")[0] not in known) for kind in found
+    ]
 
 
 def _resource_arns(prefix: str) -> Mapping[str, str]:
@@ -155,7 +166,9 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
     return ActionRules(
         types={kind: found for kind, found in types.items() if found != TypeRules()},
         on_all=next((row["when"] for row in table("on_all") if row["action"] == action.name), ""),
-        told_only=frozenset(row["parameter"].lower() for row in table("other_arns") if row["action"] == action.name),
+        told_only=frozenset(
+            row["parameter"].lower() for row in table("other_arns") if (row["action"], row["type"]) == (action.name, "")
+        ),
         ids=tuple(
             (row["parameter"].lower(), row["text"], row["arn"])
             for row in table("ids_of_any_type")
@@ -185,6 +198,11 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
             (row["parameter"].lower(), row["value"], row["means"]) for row in choices if row["action"] in ("", name)
         ),
         other_keys=frozenset(row["parameter"].lower() for row in others),
+        foreign_keys=frozenset(
+            row["parameter"].lower()
+            for row in table("other_arns")
+            if (row["action"], row["type"]) == (f"{prefix}:{name}", kind)
+        ),
         named_when_meant=_is_named_when_meant(prefix, kind, name) or any(row["action"] == name for row in choices),
     )
 
@@ -239,6 +257,7 @@ def _template(prefix: str, kind: str, arn: str) -> ResourceTemplate:
             if (row["prefix"], row["type"]) == (prefix, kind.lower())
         ),
         simple=bool(variables) and types_of_arn(prefix, sample) == {kind.lower()},
+        in_lower_case=any(row["prefix"] == prefix for row in table("lower_case")),
     )
 
 

@@ -97,7 +97,7 @@ def _event(prefix: str, name: str) -> EventFacts:
         tags=tuple(_tag_rules(operation, imported.get("tags", {}))),
         roles={**({_ANY: "text"} if passes_role == "text" else {}), **_forms(f"{prefix}:*"), **_forms(operation)},
         passes_role=passes_role,
-        passed_to={row["parameter"].lower(): row["service"] for row in _rows("passed_to", operation)},
+        passed_to={row["parameter"].lower(): tuple(row["service"].split(",")) for row in _rows("passed_to", operation)},
         services=tuple(imported.get("passed_to", ())),
     )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from leastpriv.models import Call
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
@@ -79,6 +79,8 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
     variables = kind.template.variables
     if not variables:
         return [only_one(kind, call)] if kind.required else []
+    if kind.foreign_keys:
+        request = request.without(kind.foreign_keys)
     if len(variables) == 1:
         variable = variables[0]
         named = _named(prefix, kind.template, variable, request)
@@ -95,7 +97,16 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
     most = max([len(each.texts) for each in found])
     if most > MOST_RESOURCES:
         return [too_many(kind, call)]
-    return [_filled(call, kind, found, index) for index in range(most)]
+    filled = [_filled(call, kind, found, index) for index in range(most)]
+    if not kind.template.in_lower_case:
+        return filled
+    both = {each.pattern: each for one in filled for each in (one, structs.replace(one, pattern=_lowered(one.pattern)))}
+    return list(both.values())
+
+
+def _lowered(arn: str) -> str:
+    *places, name = arn.split(":", _COLONS)
+    return ":".join((*places, name.lower()))
 
 
 def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> tuple[Named, ...] | None:

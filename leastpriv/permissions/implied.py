@@ -54,8 +54,8 @@ class ImpliedFacts:
     """Parameters with which the call may pass a role that its request does not name."""
     role_anywhere: bool
     """AWS authorizes `iam:PassRole`, and no parameter says that it holds the role."""
-    passed_to: Mapping[str, str]
-    """Parameter, or `*` -> service that the role is passed to, by our table."""
+    passed_to: Mapping[str, tuple[str, ...]]
+    """Parameter, or `*` -> services that the role is passed to, by our table."""
     services: tuple[str, ...]
     """Those that AWS's service reference names."""
     tags: tuple[TagRule, ...]
@@ -150,10 +150,8 @@ def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
 
     The reference is of the commercial regions; in China some services have another name.
     """
-    service = facts.passed_to.get(key) or facts.passed_to.get("*", "")
-    if service or partition(call) == "aws-cn":
-        return (service,) if service else ()
-    return facts.services
+    known = facts.passed_to.get(key) or facts.passed_to.get("*", ())
+    return known if known or partition(call) == "aws-cn" else facts.services
 
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")

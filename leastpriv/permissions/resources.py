@@ -286,15 +286,7 @@ def _may_be(prefix: str, resource: str, kind: ActionType) -> bool:
 def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
     """Templates filled from the request; required types that nothing names remain type wildcards."""
     prefix = facts.prefix
-    full: list[Resource] = []
-    partial: list[Resource] = []
-    open_types: list[ActionType] = []
-    for kind in facts.types:
-        filled = fill(call, prefix, kind, request)
-        if not filled:
-            open_types.append(kind)
-        for resource in filled:
-            (full if _is_whole(resource) else partial).append(resource)
+    full, partial, open_types = _by_types(call, facts, request)
     if full and not open_types:
         yield from full
         return
@@ -320,6 +312,36 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
         return
     required = [kind for kind in left if kind.required or kind in meant]
     yield from _any(required if full or partial else required or left, call)
+
+
+def _by_types(
+    call: Call, facts: ActionFacts, request: CallRequest
+) -> tuple[list[Resource], list[Resource], list[ActionType]]:
+    """Resources that the request names whole and in part, and the types of which it names none."""
+    full: list[Resource] = []
+    partial: list[Resource] = []
+    required: list[tuple[str, Resource]] = []
+    open_types: list[ActionType] = []
+    named = set()
+    for kind in facts.types:
+        filled = fill(call, facts.prefix, kind, request)
+        if not filled:
+            open_types.append(kind)
+        for resource in filled:
+            if _is_whole(resource):
+                full.append(resource)
+                named.add(kind.template.name)
+            else:
+                partial.append(resource)
+                required += [(kind.template.name, resource)] if kind.required else []
+    if full and required:
+        # What lies below a resource that is named: the tables of a database.
+        full += [resource for name, resource in required if name not in named]
+    if len(facts.types) > len(facts.type_names):
+        # A type whose ARN has two forms is named by either: Lex's bots by name and by id.
+        named.update(name for name, _ in required)
+        open_types = [kind for kind in open_types if kind.template.name not in named]
+    return full, partial, open_types
 
 
 def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> list[Resource]:

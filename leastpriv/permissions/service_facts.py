@@ -67,6 +67,8 @@ class ResourceTemplate(Struct, frozen=True, omit_defaults=True, gc=False):
     """(variable, regular expression) of names that only AWS gives: their ARNs have no account."""
     simple: bool = False
     """Names without separators always give an ARN of this type."""
+    in_lower_case: bool = False
+    """AWS authorizes some of the type's actions on the name as it is given, others on the name in lower case."""
 
 
 class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -80,6 +82,8 @@ class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
     """(parameter, value, `this`, `other` or `only`): what decides whether it is the type."""
     other_keys: frozenset[str] = frozenset()
     """Keys by which a request means resources of the type without naming them."""
+    foreign_keys: frozenset[str] = frozenset()
+    """Keys that name resources of another type, whatever the variables of this one are called."""
     named_when_meant: bool = False
     """A record of a call that was authorized on a resource of this type would name it."""
 
@@ -158,8 +162,8 @@ class EventFacts(Struct, frozen=True, omit_defaults=True, gc=False):
     passes_role: str = ""
     """Where AWS authorizes `iam:PassRole` inside: `key` where a member of the request says that it holds the role,
     `text` where none does, so that any text may."""
-    passed_to: Mapping[str, str] = {}
-    """Parameter, or `*` -> service that the role is passed to."""
+    passed_to: Mapping[str, tuple[str, ...]] = {}
+    """Parameter, or `*` -> services that the role is passed to."""
     services: tuple[str, ...] = ()
     """Services that AWS names in `iam:PassedToService`."""
 
@@ -233,6 +237,8 @@ class ActionType(Struct, frozen=True, gc=False):
     """(parameter, value, `this`, `other` or `only`): what decides whether it is the type."""
     other_keys: frozenset[str] = frozenset()
     """Keys by which a request means resources of the type without naming them."""
+    foreign_keys: frozenset[str] = frozenset()
+    """Keys that name resources of another type, whatever the variables of this one are called."""
 
 
 class ActionFacts(Struct, frozen=True, gc=False):
@@ -304,7 +310,9 @@ _NO_TYPE_RULES = TypeRules()
 
 def _action_type(prefix: str, kind: ResourceType, rules: TypeRules) -> ActionType:
     template = _template_of(prefix, kind.name, kind.arn)
-    return ActionType(template, kind.required, rules.end, rules.defaults, rules.choices, rules.other_keys)
+    return ActionType(
+        template, kind.required, rules.end, rules.defaults, rules.choices, rules.other_keys, rules.foreign_keys
+    )
 
 
 @lru_cache(maxsize=16_384)

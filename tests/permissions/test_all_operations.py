@@ -1,18 +1,46 @@
-"""Every operation of botocore's models, with all parameters: what no single record shows."""
+"""Every operation of botocore's models, with all parameters and parts of them: what no single record shows."""
 
 from __future__ import annotations
 
+import random
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import pytest
 
 from leastpriv.models import Call, Need
 from leastpriv.permissions.mapping import needs_of
-from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.resource_types import fits, types_of_arn
 from tests.fakes.generated_calls import call, operations, parameters_of
+
+TEXTS = [
+    *(
+        "web",
+        "a/b",
+        "*",
+        "x?y",
+        "$",
+        "",
+        "default",
+        "123456789012",
+        "i-0abc",
+        "a:b:c",
+        "alias/x",
+        "1",
+        "$LATEST",
+        "/p/q",
+    ),
+    *("arn:aws:s3:::b/k", "arn:aws:iam::111122223333:role/deploy", "arn:aws:sns:eu-west-1:111122223333:t"),
+    *("https://sqs.eu-west-1.amazonaws.com/111122223333/q", "AWS-Run", "ou-a1b2-11111111", "secret-abcdef"),
+]
+TWO_OF_ONE_NAME = (
+    # The request names both, https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gt_IAM.html.
+    *("dynamodb:CreateGlobalTable", "dynamodb:UpdateGlobalTable"),
+    # Nothing in the request says whether the caller owns the data set or is entitled to it.
+    "dataexchange:",
+)
 
 
 @cache
@@ -25,15 +53,31 @@ def calls() -> Iterator[Call]:
         yield call(source, operation, parameters_of(client, operation))
 
 
-@pytest.mark.slow
-def test_every_resource_fits_its_action() -> None:
-    strange = {
+def calls_of_parts() -> Iterator[Call]:
+    """Each operation with all parameters, with the required ones, and with those and each optional one alone."""
+    for client, source, operation in operations():
+        every = parameters_of(client, operation)
+        least = parameters_of(client, operation, required_only=True)
+        for parameters in (every, least, *({**least, key: every[key]} for key in every.keys() - least.keys())):
+            yield call(source, operation, parameters)
+
+
+def strange(needs: Sequence[Need]) -> set[str]:
+    """Resources that do not fit their action."""
+    return {
         f"{need.permission.action} {need.permission.resource}"
-        for _, needs in mapped()
         for need in needs
         if not fits(need.permission.action, need.permission.resource)
     }
-    assert strange == set()
+
+
+@pytest.mark.slow
+def test_every_resource_fits_its_action() -> None:
+    assert {found for _, needs in mapped() for found in strange(needs)} == set()
+
+
+def test_odd_texts_break_nothing_and_give_resources_that_fit() -> None:
+    assert {found for made in odd_calls(300) for found in strange(needs_of(made).needs)} == set()
 
 
 @pytest.mark.slow
@@ -47,3 +91,44 @@ def test_one_parameter_never_fills_two_parts_of_an_exact_resource() -> None:
         if times > 1
     }
     assert twice == set()
+
+
+@pytest.mark.slow
+def test_one_parameter_never_names_resources_of_two_types() -> None:
+    found = {
+        f"{action}: {', '.join(sorted(kinds))}" for made in calls_of_parts() for action, kinds in named_twice(made)
+    }
+    assert {each for each in found if not each.startswith(TWO_OF_ONE_NAME)} == set()
+
+
+def named_twice(made: Call) -> Iterator[tuple[str, set[str]]]:
+    """Actions of which one text of the request ends the ARNs of several resource types."""
+    resources: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for need in needs_of(made).needs:
+        ends = re.search(r"(?<=[:/-])(the-[a-z0-9-]+)$", need.permission.resource)
+        if ends and need.basis == "observed":
+            resources[need.permission.action, ends[1]].add(need.permission.resource)
+    for (action, _), named in resources.items():
+        kinds = {kind for resource in named for kind in types_of_arn(action.partition(":")[0], resource)}
+        if len(named) > 1 and len(kinds) > 1:
+            yield action, kinds
+
+
+def odd_calls(count: int) -> Iterator[Call]:
+    """Calls of random operations with odd texts and parts left out."""
+    chance = random.Random(7)  # noqa: S311 - the same calls each time
+    known = list(operations())
+    for _ in range(count):
+        client, source, operation = chance.choice(known)
+        parameters = _changed(parameters_of(client, operation, variant=chance.randrange(4)), chance)
+        yield call(source, operation, parameters if isinstance(parameters, dict) else {})
+
+
+def _changed(value: object, chance: random.Random) -> object:
+    if isinstance(value, dict):
+        return {key: _changed(item, chance) for key, item in value.items() if chance.random() < 0.75}
+    if isinstance(value, list):
+        return [_changed(item, chance) for item in value for _ in range(chance.choice((1, 1, 1, 2)))]
+    if isinstance(value, str):
+        return chance.choice(TEXTS) if chance.random() < 0.4 else value + chance.choice(("", "-2", "/x"))
+    return value

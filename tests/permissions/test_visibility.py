@@ -171,7 +171,7 @@ def test_no_carrier_of_an_action_is_an_operation_that_always_needs_it() -> None:
 @pytest.mark.parametrize(
     ("action", "reason"),
     [
-        ("quicksight:CreateDashboard", "no source says"),
+        ("personalize:CreateSolution", "no source says"),
         ("dynamodb:PutResourcePolicy", "does not name the operation"),
         ("ec2:NewerThanTheTable", "has no such action"),
         ("nosuch:DoIt", "has no service nosuch"),
@@ -186,7 +186,7 @@ def test_unknown_visibility_says_why(action: str, reason: str) -> None:
 
 
 def test_an_unknown_action_names_the_operations_whose_records_would_settle_it() -> None:
-    assert own_operations("quicksight:createdashboard") == {"quicksight:CreateDashboard"}
+    assert own_operations("personalize:createsolution") == {"personalize:CreateSolution"}
     several = [action for action in ACTIONS if len(own_operations(action)) > 1]
     assert several
     assert all(visibility(action).visibility is Visibility.UNKNOWN for action in several)

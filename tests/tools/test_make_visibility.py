@@ -58,7 +58,7 @@ def test_an_operation_is_shown_by_the_first_source_that_knows_it(
 def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> None:
     reference = sys.modules["service_reference"]
     action = {"resource_types": (), "condition_keys": (), "access": frozenset(), "tracks_last_access": True}
-    names = ("quicksight:CreateDashboard", "s3:GetObject", "logs:PutLogEvents", "sqs:CreateQueue", "swf:RecordMarker")
+    names = ("personalize:CreateSolution", "s3:GetObject", "logs:PutLogEvents", "sqs:CreateQueue", "swf:RecordMarker")
     flagged = [reference.Action(name, records_management_event=True, **action) for name in names]
     services = {
         each.name.partition(":")[0]: reference.Service(each.name.partition(":")[0], (each,), (), (), {})
@@ -66,7 +66,7 @@ def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> N
     }
     compiler = tool.Compiler(reference.ServiceReference("flags", services))
     found = {name: compiler.answer(name)[:3] for name in names}
-    assert found["quicksight:CreateDashboard"] == ("management", "", "flag")
+    assert found["personalize:CreateSolution"] == ("management", "", "flag")
     assert found["s3:GetObject"][0] == "data"
     assert found["logs:PutLogEvents"][0] == "never"
     assert found["sqs:CreateQueue"][0] == "management"
@@ -75,7 +75,7 @@ def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> N
 
 
 def test_an_action_that_a_page_does_not_settle_is_management_once_aws_flags_it(empty: object) -> None:
-    assert empty.answer("quicksight:CreateDashboard")[0] == "unknown"  # type: ignore[attr-defined]
+    assert empty.answer("personalize:CreateSolution")[0] == "unknown"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["pages", "data_events", "carriers", "silent_actions", "ended"])

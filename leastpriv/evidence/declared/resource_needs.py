@@ -196,9 +196,10 @@ def _makes(resource: DeclaredResource, kind: str) -> bool:
 def _services(resource: DeclaredResource, value: object, declaration: Declaration) -> tuple[str, ...]:
     """The services that the role is passed to: those of AWS's tables that the role's trust policy names."""
     trusted = declaration.trusts.get(value.address, ()) if isinstance(value, Reference) else ()
-    listed: dict[str, None] = {}
-    for action in making_actions(resource.kind):
-        facts = facts_of(action)
-        listed.update(dict.fromkeys((*facts.services, *facts.passed_to.values())))
-    both = tuple(sorted(service for service in trusted if service in listed))
+    facts = [facts_of(action) for action in making_actions(resource.kind)]
+    known = [services for each in facts for services in (*each.passed_to.values(), each.services)]
+    listed = {service for services in known for service in services}
+    # Of App Runner's roles, AWS compares another service than their trust policies name.
+    is_unclear = any(len(services) > 1 for each in facts for services in each.passed_to.values())
+    both = () if is_unclear else tuple(sorted(service for service in trusted if service in listed))
     return both or tuple(sorted(listed)) or tuple(sorted(each for each in trusted if UNKNOWN not in each))

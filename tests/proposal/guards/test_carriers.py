@@ -107,9 +107,9 @@ def unknown_pair() -> tuple[str, str]:
 
 
 def test_a_management_event_of_any_principal_settles_an_operation_of_unknown_visibility() -> None:
-    candidate, context = judged("quicksight:CreateDashboard")
+    candidate, context = judged("personalize:CreateSolution")
     assert not_visible(candidate, context) == "it is not known whether CloudTrail records it"
-    assert not_visible(candidate, replace(context, recorded=frozenset({"quicksight:CreateDashboard"}))) == ""
+    assert not_visible(candidate, replace(context, recorded=frozenset({"personalize:CreateSolution"}))) == ""
 
 
 def test_without_any_known_policy_every_carrier_may_be_called() -> None:

@@ -234,7 +234,7 @@ def test_an_unread_region_keeps_actions_that_it_would_have_recorded(
         ("qldb:SendCommand", ""),
         ("swf:RecordMarker", "no API operation"),
         ("rds-db:connect", "never records it"),
-        ("quicksight:CreateDashboard", "is not known"),
+        ("personalize:CreateSolution", "is not known"),
     ],
 )
 def test_only_an_action_that_a_trail_would_have_shown_is_removed(evidence: Evidence, action: str, word: str) -> None:

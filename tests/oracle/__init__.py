@@ -1,1 +1,0 @@
-"""The mapper that read its tables call by call: what the compiled one is held against."""

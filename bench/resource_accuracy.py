@@ -5,7 +5,8 @@ is hidden, the resource is derived from the rest of the record, and both are com
 
 - exact: the derived resources are the true ones, literally;
 - pattern: a derived pattern matches the true resource, and every part of it that the request names is literal; also a
-secret's ARN together with the same with `-??????`, since the request may have named it with or without its end;
+secret's ARN together with the same with `-??????`, since the request may have named it with or without its end, and a
+name of SageMaker's with its capitals and in lower case;
 - too wide: it matches, but has a wildcard for a part that the request names;
 - wrong: no derived resource matches, or a derived one of the same type is not the used one;
 - unknown: the true ARN is of no type that the catalogue gives the action, so that no resource could be derived;
@@ -152,7 +153,9 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
 
 
 def is_other_form(pattern: str, arn: str) -> bool:
-    """Whether a pattern is the other form of a secret's ARN, which the request named with or without its end."""
+    """Whether a pattern is the other form of an ARN: of a secret with its end, of SageMaker's names with capitals."""
+    if ":sagemaker:" in arn:
+        return pattern.lower() == escape_observed(arn).lower()
     return ":secretsmanager:" in arn and pattern == f"{escape_observed(arn)}-??????"
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from msgspec import Struct, structs
 
 from leastpriv.models import Call
+from leastpriv.permissions.arn_ends import in_lower_case
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
@@ -98,15 +99,10 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
     if most > MOST_RESOURCES:
         return [too_many(kind, call)]
     filled = [_filled(call, kind, found, index) for index in range(most)]
-    if not kind.template.in_lower_case:
-        return filled
-    both = {each.pattern: each for one in filled for each in (one, structs.replace(one, pattern=_lowered(one.pattern)))}
-    return list(both.values())
-
-
-def _lowered(arn: str) -> str:
-    *places, name = arn.split(":", _COLONS)
-    return ":".join((*places, name.lower()))
+    if kind.template.in_lower_case:
+        lowered = [structs.replace(each, pattern=in_lower_case(each.pattern)) for each in filled]
+        filled += [each for each in lowered if each not in filled]
+    return filled
 
 
 def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> tuple[Named, ...] | None:
@@ -320,15 +316,10 @@ def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
 def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:
     """Whether names of AWS's own were chosen, whose ARNs have no account: the document `AWS-RunShellScript`."""
     return any(
-        variable.name == name and _regex(text).match(value)
+        variable.name == name and re.match(text, value, re.IGNORECASE)
         for name, text in template.own_names
         for variable, value in zip(template.variables, chosen, strict=True)
     )
-
-
-@cache
-def _regex(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE)
 
 
 def partition(call: Call) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from msgspec import structs
 
 from leastpriv.models import Call
+from leastpriv.permissions.arn_ends import answered_arn, of_log_group, of_secret
 from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
     Resource,
@@ -33,7 +34,6 @@ from leastpriv.permissions.arn_templates import (
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
 from leastpriv.permissions.request import FREE_MAPS, CallRequest, creates, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import (
-    ends_in_a_word,
     fits,
     is_of_other_form,
     is_of_type,
@@ -227,39 +227,12 @@ def _of_arns(
     if facts.prefix == "secretsmanager" and found:
         # Only a secret's ARN may be given in part.
         whole = {arn for _, arn in request_values(call.response)} if in_part else set()
-        usable = [arn for each in found for arn in _of_secret(each, in_part=in_part and each not in whole)]
+        usable = [arn for each in found for arn in of_secret(each, in_part=in_part and each not in whole)]
     elif facts.prefix == "logs":
-        usable = [_of_log_group(arn, facts) for arn in found]
+        usable = [of_log_group(arn, facts) for arn in found]
     else:
         usable = [escape_observed(arn) for arn in found]
     return [Resource(arn, derivation, "??????" not in arn) for arn in dict.fromkeys(usable)]
-
-
-def _of_log_group(arn: str, facts: ActionFacts) -> str:
-    """A log group's ARN as policies write it for an action: with `:*`, mostly.
-
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
-    """
-    if not _LOG_GROUP.fullmatch(arn):
-        return escape_observed(arn)
-    end = next((kind.end for kind in facts.types if kind.template.name.lower() == "log-group"), "")
-    return escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + end
-
-
-_LOG_GROUP = re.compile(r"arn:[^:]*:logs:[^:]*:[^:]*:log-group:[^:]+(:\*|:log-stream:)?")
-_SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
-
-
-def _of_secret(arn: str, *, in_part: bool) -> Sequence[str]:
-    """A secret's ARN as policies write it, with its six random characters.
-
-    A partial ARN of a secret whose name ends like `-secret` looks whole: both forms count.
-    https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
-    """
-    escaped = escape_observed(arn)
-    if not _SECRET_END.search(arn):
-        return (escaped + "-??????",)
-    return (escaped, escaped + "-??????") if in_part and ends_in_a_word(arn) else (escaped,)
 
 
 def _named_besides(
@@ -335,7 +308,7 @@ def _by_types(
                 partial.append(resource)
                 required += [(kind.template.name, resource)] if kind.required else []
     if full and required:
-        # What lies below a resource that is named: the tables of a database.
+        # Resources below a named one: the tables of a database.
         full += [resource for name, resource in required if name not in named]
     if len(facts.types) > len(facts.type_names):
         # A type whose ARN has two forms is named by either: Lex's bots by name and by id.
@@ -384,7 +357,7 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
         if partial and not own and not any(_is_required(facts, each) for each in partial):
             continue  # The request names the parent of what the call made.
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
-            usable = _usable(facts, arn)
+            usable = answered_arn(facts, arn)
             if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
                 known = {text for _, text in request_values(call.parameters, FREE_MAPS)}.union(
                     *(re.split("[:/]", each.pattern) for each in own)
@@ -392,12 +365,6 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
                 usable = with_open_parts(prefix, arn, known)
             return Resource(usable, "ARN in the response", False)
     return None
-
-
-def _usable(facts: ActionFacts, arn: str) -> str:
-    if facts.prefix == "logs":
-        return _of_log_group(arn, facts)
-    return _of_secret(arn, in_part=False)[0] if facts.prefix == "secretsmanager" else escape_observed(arn)
 
 
 def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:

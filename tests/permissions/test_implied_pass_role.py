@@ -144,6 +144,8 @@ def test_the_service_that_a_role_is_passed_to_comes_from_aws_and_never_from_the_
     assert [shown.values for shown in manages.permission.conditions] == [("ecs.amazonaws.com",)]
     (built,) = passed(a_call("codebuild:CreateProject", {"serviceRole": PASSED}))
     assert [shown.values for shown in built.permission.conditions] == [("codebuild.amazonaws.com",)]
+    (access,) = passed(a_call("apprunner:CreateService", {"authenticationConfiguration": {"accessRoleArn": PASSED}}))
+    assert {"bullet.amazonaws.com", "build.apprunner.amazonaws.com"} <= {*access.permission.conditions[0].values}
     (unknown,) = passed(a_call("ecs:FrobnicateThing", {"serviceRole": PASSED}))
     assert unknown.permission.conditions == ()
 

@@ -15,6 +15,9 @@ from tests.fakes.tables import table
 
 HERE = "eu-west-1:111122223333"
 ORG = "arn:aws:organizations::111122223333"
+USE_CASE = ["instance/i", "instance/i/integration-association/a", "instance/i/use-case/*"]
+PACKAGE = {"domain": "d", "repository": "r", "format": "npm", "namespace": "types", "package": "node"}
+VAULT = "token-vault/default/apikeycredentialprovider/k"
 
 
 def needed(event: str, parameters: Mapping[str, object], response: Mapping[str, object] | None = None) -> set[str]:
@@ -217,3 +220,57 @@ def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> N
     assert map_event(call.source, call.name).verdict is Verdict.MAPPED
     for need in needs_of(call).needs:
         assert fits(need.permission.action, need.permission.resource)
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "resources"),
+    [
+        # A key that names a resource of another type.
+        ("memorydb:DeleteCluster", {"clusterName": "c"}, ["cluster/c"]),
+        ("gamelift:DescribeInstances", {"fleetId": "fleet-2222bbbb"}, ["fleet/fleet-2222bbbb"]),
+        ("gamelift:DescribeInstances", {"fleetId": "containerfleet-22bb"}, ["containerfleet/containerfleet-22bb"]),
+        (
+            "codepipeline:PutWebhook",
+            {"webhook": {"name": "hook", "targetPipeline": "release"}},
+            ["release", "webhook:hook"],
+        ),
+        ("redshift-data:ListTables", {"clusterIdentifier": "c"}, ["cluster:c"]),
+        # A type with two forms of its ARN.
+        ("lex:DescribeBot", {"botId": "ABCDEFGHIJ"}, ["bot/ABCDEFGHIJ"]),
+        # A version that the request does not name.
+        ("bedrock:GetPrompt", {"promptIdentifier": "PROMPT12345"}, ["prompt/PROMPT12345"]),
+        # What lies below the resource that is named.
+        (
+            "glue:DeleteDatabase",
+            {"name": "sales"},
+            ["catalog", "database/sales", "table/sales/*", "userDefinedFunction/sales/*"],
+        ),
+        ("connect:CreateUseCase", {"instanceId": "i", "integrationAssociationId": "a"}, USE_CASE),
+        # Names that AWS compares in lower case for some actions.
+        ("sagemaker:DescribeEndpoint", {"endpointName": "Web"}, ["endpoint/Web", "endpoint/web"]),
+        ("sagemaker:DescribeEndpoint", {"endpointName": "web"}, ["endpoint/web"]),
+        ("codeartifact:DescribePackage", PACKAGE, ["package/d/r/npm/types/node"]),
+        ("bedrock-agentcore:GetApiKeyCredentialProvider", {"name": "k"}, ["token-vault/default", VAULT]),
+    ],
+)
+def test_a_request_names_its_resources_and_no_others(
+    event: str, parameters: dict[str, object], resources: list[str]
+) -> None:
+    prefix = event.partition(":")[0]
+    service = {"redshift-data": "redshift"}.get(prefix, prefix)
+    assert needed(event, parameters) == {f"{event} arn:aws:{service}:{HERE}:{each}" for each in resources}
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "action", "resource"),
+    [
+        ("CreateTable", {"keyspaceName": "shop", "tableName": "orders"}, "Create", "/keyspace/shop/table/orders"),
+        ("AlterKeyspace", {"keyspaceName": "shop"}, "Alter", "/keyspace/shop/"),
+        ("DropTable", {"keyspaceName": "shop", "tableName": "orders"}, "Drop", "/keyspace/shop/table/orders"),
+        ("Insert", {"keyspaceName": "shop", "tableName": "orders"}, "Modify", "/keyspace/shop/table/orders"),
+    ],
+)
+def test_statements_of_keyspaces_are_recorded_under_names_that_no_api_has(
+    event: str, parameters: dict[str, object], action: str, resource: str
+) -> None:
+    assert needed(f"cassandra:{event}", parameters) == {f"cassandra:{action} arn:aws:cassandra:{HERE}:{resource}"}

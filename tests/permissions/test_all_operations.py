@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import pytest
+from msgspec import structs
 
-from leastpriv.models import Call, Need
+from leastpriv.models import Call, Need, Outcome
+from leastpriv.permissions import mapping
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from tests.fakes.generated_calls import call, operations, parameters_of
@@ -35,6 +37,7 @@ TEXTS = [
     *("arn:aws:s3:::b/k", "arn:aws:iam::111122223333:role/deploy", "arn:aws:sns:eu-west-1:111122223333:t"),
     *("https://sqs.eu-west-1.amazonaws.com/111122223333/q", "AWS-Run", "ou-a1b2-11111111", "secret-abcdef"),
 ]
+ARNS = [text for text in TEXTS if text.startswith("arn:")]
 TWO_OF_ONE_NAME = (
     # The request names both, https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gt_IAM.html.
     *("dynamodb:CreateGlobalTable", "dynamodb:UpdateGlobalTable"),
@@ -114,14 +117,63 @@ def named_twice(made: Call) -> Iterator[tuple[str, set[str]]]:
             yield action, kinds
 
 
+@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.slow)])
+def test_a_call_needs_the_same_whatever_was_mapped_before(count: int) -> None:
+    chance = random.Random(11)  # noqa: S311 - the same calls each time
+    wrong = []
+    for first in odd_calls(count):
+        for other in variants(first, chance):
+            needs_of(first)
+            after = needs_of(other)
+            mapping.DECIDED.clear()
+            if needs_of(other) != after:
+                wrong.append(f"{other} after {first}")
+    assert wrong == []
+
+
+def variants(first: Call, chance: random.Random) -> Iterator[Call]:
+    """Yields calls that differ from one in one field or in parts of their parameters."""
+    yield structs.replace(first, principal="arn:aws-cn:iam::111122223333:user/bob")
+    yield structs.replace(first, account="444455556666")
+    yield structs.replace(first, region="eu-central-1")
+    yield structs.replace(first, resources=tuple(chance.sample(ARNS, 2)))
+    yield from (structs.replace(first, outcome=outcome) for outcome in Outcome)
+    yield structs.replace(first, error_code="NoSuchKey")
+    yield structs.replace(first, read_only=not first.read_only)
+    yield structs.replace(first, parameters_omitted=True)
+    yield structs.replace(first, invoked_by="lambda.amazonaws.com")
+    yield structs.replace(first, response={"arn": ARNS[0], "rootDeviceType": "ebs"})
+    for _ in range(6):
+        yield structs.replace(first, parameters=changed(first.parameters, chance))
+    for key, value in first.parameters.items():
+        yield structs.replace(first, parameters={**first.parameters, key: 7 if isinstance(value, bool | int) else {}})
+
+
 def odd_calls(count: int) -> Iterator[Call]:
-    """Calls of random operations with odd texts and parts left out."""
+    """Calls of random operations, with odd texts, parts left out, and answers, errors and resources at random."""
     chance = random.Random(7)  # noqa: S311 - the same calls each time
     known = list(operations())
     for _ in range(count):
         client, source, operation = chance.choice(known)
-        parameters = _changed(parameters_of(client, operation, variant=chance.randrange(4)), chance)
-        yield call(source, operation, parameters if isinstance(parameters, dict) else {})
+        made = call(source, operation, changed(parameters_of(client, operation, variant=chance.randrange(4)), chance))
+        if chance.random() < 0.2:
+            made = structs.replace(made, resources=tuple(chance.sample(ARNS, 2)))
+        if chance.random() < 0.2:
+            made = structs.replace(made, response=changed(parameters_of(client, operation), chance))
+        if chance.random() < 0.2:
+            made = structs.replace(
+                made, outcome=chance.choice(list(Outcome)), error_code=chance.choice(("", "NoSuchKey"))
+            )
+        if chance.random() < 0.2:
+            made = structs.replace(made, read_only=chance.choice((True, False)))
+        if chance.random() < 0.1:
+            made = structs.replace(made, principal="arn:aws-cn:iam::111122223333:user/bob")
+        yield made
+
+
+def changed(value: object, chance: random.Random) -> dict[str, object]:
+    found = _changed(value, chance)
+    return found if isinstance(found, dict) else {}
 
 
 def _changed(value: object, chance: random.Random) -> object:

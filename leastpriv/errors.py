@@ -4,6 +4,7 @@ LeastprivError              exit 1   the action could not do its job
 ├── InputError              exit 2   an input is wrong: the message names it and the remedy
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
 │       └── NoPolicyError            the file has no policy at the pointer
+├── NoCallsError            exit 1   the evidence has no call of any principal that is read
 ├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
 ├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
 └── PullRequestError        exit 1   the branch, commit or pull request could not be written
@@ -71,6 +72,10 @@ class AwsError(LeastprivError):
         self.missing_action = missing_action
         """The IAM action that the credentials lack (`cloudtrail:LookupEvents`); empty where permissions are not the
         reason."""
+
+
+class NoCallsError(LeastprivError):
+    """The evidence has no call of any principal that is read."""
 
 
 class UnreadableHistoryError(LeastprivError):

@@ -66,8 +66,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         return repository_path(runner.workspace, value, name)
 
     write_reports(result, settings, inside)
-    first = result.first_files.published if result.first_files else None
-    return heaviest([*codes, *([1] if first and first.failure else [])])
+    return heaviest([*codes, *result.further_codes])
 
 
 class _ResultFiles:

@@ -41,8 +41,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     if run.settings.mode is Mode.CHECK and result.single:
         annotate_drift(result.contexts[0], console)
     report_failures(result, console)
-    first = result.first_files.published if result.first_files else None
-    return heaviest([*codes, *([1] if first and first.failure else [])])
+    return heaviest([*codes, *result.further_codes])
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:

@@ -15,7 +15,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
-from leastpriv.errors import AwsError, InputError, LeastprivError
+from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
@@ -74,6 +74,7 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
 
     Raises:
         LeastprivError: no source can be read.
+        NoCallsError: no role matches the patterns, and no other principal is read (`when-no-calls`).
     """
     named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
     named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
@@ -102,6 +103,14 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
 
     for evidence in found.values():
         _check_regions(settings, evidence)
+    if (
+        settings.fails_without_calls
+        and not principals.targets
+        and not any(each.counts.calls for each in found.values())
+    ):
+        gaps = [gap for each in found.values() for gap in each.gaps]
+        for pattern in sorted(principals.patterns):
+            raise NoCallsError(missing_calls(replace(settings.principal, arn=pattern), statistics, gaps))
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)

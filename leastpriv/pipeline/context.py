@@ -277,6 +277,14 @@ class RunResult:
     first_files: FirstFiles | None = None
     """None: they are not asked for."""
     has_targets_file: bool = True
+    lacks_roles: bool = False
+    """Whether no role that was read matches a pattern of the targets file, and that fails the run."""
+
+    @property
+    def further_codes(self) -> list[int]:
+        """The exit codes of the run besides those of its targets."""
+        first = self.first_files.published if self.first_files else None
+        return [1] if self.lacks_roles or (first and first.failure) else []
 
     @property
     def contexts(self) -> list[ReportContext]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -79,28 +80,40 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
     """Checks the name of a policy file that does not exist; `others` are files of other inputs and targets.
 
     Raises:
-        InputError: its name is a slip for that of a policy in the same folder.
+        InputError: its name or that of a folder is a slip for that of a policy.
     """
-    path, repository, used = target.policy_path, target.base_repository, {Path(name).as_posix() for name in others}
-    parent = PurePosixPath(path).parent
+    path, repository = target.policy_path, target.base_repository
     root = target.folder or Path()
-    if repository:
-        names = repository.paths(base, "" if parent == PurePosixPath() else str(parent))
-    else:
-        folder = root / parent
-        names = [(parent / each.name).as_posix() for each in folder.iterdir()] if folder.is_dir() else []
-    beside = {
-        PurePosixPath(name).name.lower(): name
-        for name in names
-        if PurePosixPath(name).parent == parent and name not in used
-    }
-    meant = beside.get(letters_meant(PurePosixPath(path).name.lower(), beside), "")
+    used = {Path(name).as_posix() for name in others}
+    files = repository.paths(base, "") if repository else ()
+
+    def names(folder: PurePosixPath) -> Iterable[str]:
+        if repository:
+            return {each.parts[len(folder.parts)] for each in map(PurePosixPath, files) if folder in each.parents}
+        with suppress(OSError):
+            return [each.name for each in (root / folder).iterdir()]
+        return ()
+
+    meant = _path_meant(path, lambda folder: [each for each in names(folder) if (folder / each).as_posix() not in used])
     raw = (repository.read(base, meant) if repository else _read_file(root / meant, "policy-file")) if meant else None
     if raw is not None and holds_policy(raw, meant, target.settings.principal):
         raise InputError(
             f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To draft a policy in a "
             "file of such a name, commit the file with an empty list as Statement first."
         )
+
+
+def _path_meant(path: str, names: Callable[[PurePosixPath], Iterable[str]]) -> str:
+    """Returns the path with the names of folders and files that its own are slips for; empty where one is unknown."""
+    found = PurePosixPath(PurePosixPath(path).anchor)
+    for part in PurePosixPath(path).relative_to(found).parts:
+        known = {each.lower(): each for each in names(found)}
+        lower = part.lower()
+        meant = part if part in {*known.values(), ".."} else known.get(letters_meant(lower, known) or lower, "")
+        if not meant:
+            return ""
+        found /= meant
+    return found.as_posix()
 
 
 def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:

@@ -9,7 +9,7 @@ from functools import partial
 
 from leastpriv.config.targets_file import TargetEntry
 from leastpriv.diff.compare import Difference, compare
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
@@ -78,7 +78,8 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
         return replace(made, targets=publish_all(run, made.targets, _NO_CHAIN))
     targets, failed, notes = _targets(run, run.file, evidence)
     if not targets:
-        return RunResult(tuple(failed), notes=tuple(notes))
+        lacks_roles = not failed and run.settings.fails_without_calls
+        return RunResult(tuple(failed), notes=tuple(notes), lacks_roles=lacks_roles)
     evidence.job_logs()
     chain, drafts = _role_chain(run, run.file, targets, evidence)
     results = tuple(_target_result(run, each, evidence, chain) for each in targets)
@@ -297,7 +298,9 @@ def _targets(
                 found.append(one)
                 paths.add(one.policy_path)
             named.add(role)
-        if failure:
+        if isinstance(failure, NoCallsError):
+            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
+        elif failure:
             unread = Target(
                 file.settings_of(entry, _example(entry)),
                 file.configuration.path,

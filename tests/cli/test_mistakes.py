@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -314,6 +315,63 @@ def test_a_missing_policy_file_named_nearly_as_a_policy_is_a_slip(
     )
     assert told.code == (2 if is_slip else 0), told.err
     assert ("(did you mean " in told.err and "ci-deploy.json?)" in told.err) == is_slip
+
+
+@pytest.mark.parametrize(
+    ("name", "is_slip"),
+    [
+        ("ima/prod/ci-deploy.json", True),
+        ("iam/prdo/ci-deploy.json", True),
+        ("IAM/prod/ci-deplyo.json", True),
+        ("iam/test/ci-deploy.json", False),
+        ("iam/ci-deploy.json", False),
+        ("policies/prod/ci-deploy.json", False),
+    ],
+)
+@pytest.mark.parametrize("mode", ["report", "pull-request"])
+def test_a_missing_folder_named_nearly_as_that_of_a_policy_is_a_slip(
+    trail: str, name: str, is_slip: bool, mode: str, tmp_path: Path
+) -> None:
+    (tmp_path / "iam" / "prod").mkdir(parents=True)
+    (tmp_path / "iam" / "prod" / "ci-deploy.json").write_text(json.dumps(POLICY))
+    if mode == "pull-request":
+        for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*COMMITTER, "commit", "-q", "-m", "Begin"]):
+            subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", tmp_path / name, "--trails", trail, "--mode", mode)
+    assert told.code == (2 if is_slip else 0), told.err
+    assert ("(did you mean " in told.err and "iam/prod/ci-deploy.json?)" in told.err) == is_slip
+
+
+def test_an_organization_trail_without_the_account_of_one_target_fails_and_names_it(
+    trail: str, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(Path(trail) / "AWSLogs", tmp_path / "members" / "AWSLogs" / "o-abcdefghij")
+    Path("leastpriv.yml").write_text(
+        f"targets:\n- {{role-arn: '{ROLE}', policy-file: ci-deploy.json}}\n"
+        f"- {{role-arn: '{OTHER_ACCOUNT}', policy-file: other.json}}\n"
+    )
+    told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "members")
+    assert told.code == 1
+    assert "it has no folder of the account 444455556666" in told.err
+    assert "Least privilege for ci-deploy (111122223333): " in told.err
+
+
+@pytest.mark.parametrize(("missing", "code"), [("fail", 1), ("report", 0)])
+def test_a_pattern_with_a_path_that_no_record_has_fails_and_names_the_roles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, code: int
+) -> None:
+    """A record without `sessionIssuer` has no path of the role."""
+    monkeypatch.chdir(tmp_path)
+    made = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")}
+    made["userIdentity"] = {key: value for key, value in made["userIdentity"].items() if key != "sessionContext"}
+    write_trail(tmp_path / "trail", [made])
+    Path("leastpriv.yml").write_text(
+        'targets:\n- role-arn: "arn:aws:iam::111122223333:role/ci/*"\n  policy-file: iam/{name}.json\n'
+    )
+    told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail", "--when-no-calls", missing)
+    assert told.code == code, told.err
+    assert ("No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in told.err) == bool(code)
 
 
 @pytest.mark.parametrize("command", ["propose", "permissions", "explain"])

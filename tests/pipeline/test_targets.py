@@ -186,6 +186,8 @@ class TestOnAShell:
         assert "matches no role that was read" in told.err
         alone = proposed(trail, config((like,)))
         assert alone.out.startswith("## Least privilege: no role\n")
+        assert (alone.code, "No calls by role/nobody-*. Roles and users in this trail: " in alone.err) == (1, True)
+        assert proposed(trail, config((like,)), "--when-no-calls", "report").code == 0
 
     def test_targets_of_another_account_are_read_in_a_scan_of_their_own(self, place: Path, trail: Path) -> None:
         """What one account's trail records says nothing of another's: nothing of a stranger's policy goes for it."""

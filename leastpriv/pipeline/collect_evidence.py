@@ -103,20 +103,13 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
 
     for evidence in found.values():
         _check_regions(settings, evidence)
-    if (
-        settings.fails_without_calls
-        and not principals.targets
-        and not any(each.counts.calls for each in found.values())
-    ):
-        gaps = [gap for each in found.values() for gap in each.gaps]
+    if settings.fails_without_calls and not (principals.targets or found):
         for pattern in sorted(principals.patterns):
-            raise NoCallsError(missing_calls(replace(settings.principal, arn=pattern), statistics, gaps))
+            raise NoCallsError(missing_calls(replace(settings.principal, arn=pattern), statistics, ()))
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
-        missing = ""
-        if principal:
-            missing = missing_calls(principal, statistics, evidence.gaps)
+        missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
         damaged = damaged_files(statistics, evidence.gaps)
         return TargetEvidence(with_coverage(evidence, coverage), files, records, missing, damaged)
 

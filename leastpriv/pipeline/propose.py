@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from leastpriv.config.targets_file import TargetEntry
+from leastpriv.config.validators import letters_meant
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
+from leastpriv.models import Run
 from leastpriv.permissions import catalog
 from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, with_declared_needs
 from leastpriv.pipeline.collect_evidence import (
@@ -53,6 +56,8 @@ from leastpriv.report.pull_request import body, title
 from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
 
 _log = logging.getLogger(__name__)
+_SHORTEST_SLIP = 4
+"""Letters of a pattern of `break-glass` from which a session of a like name is no chance."""
 _NO_CHAIN = RoleChainPolicies(RoleChain(()))
 _FOLLOW = "Set `follow: true` in the config to read it."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
@@ -103,14 +108,52 @@ def _likely_slips(context: ReportContext, options: Options) -> list[str]:
         if runs and not break_glass_runs(runs, [pattern])
     ]
     services = [
-        f"{name} names {pattern!r}, and the catalogue {catalog.version()} has no service {pattern.partition(':')[0]}."
+        f"{name} names {pattern!r}, and the catalogue {catalog.version()} has no service {_service_of(pattern)}."
         for name, patterns in (("keep", options.keep), ("never-add", options.never_add))
         for pattern in patterns
-        if {"*", "?"}.isdisjoint(pattern.partition(":")[0])
-        and pattern.partition(":")[0].lower() not in catalog.services()
+        if _is_of_unknown_service(pattern)
     ]
-    absent = [context.live.missing] if context.live and context.live.missing and not context.missing_calls else []
-    return [*absent, *actions, *services, *sessions]
+    return [*actions, *services, *sessions]
+
+
+def _service_of(pattern: str) -> str:
+    return pattern.partition(":")[0].lower()
+
+
+def _is_of_unknown_service(pattern: str) -> bool:
+    """Whether a pattern names a service that the catalogue lacks: a mistyped one, or one newer than the catalogue."""
+    return {"*", "?"}.isdisjoint(_service_of(pattern)) and _service_of(pattern) not in catalog.services()
+
+
+def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
+    """Checks the patterns of `keep` of one target.
+
+    Raises:
+        InputError: neither the catalogue nor a policy has the service of a pattern.
+    """
+    granted = {_service_of(action) for each in documents for one in each.statements for action in one.actions}
+    for pattern in patterns:
+        if _is_of_unknown_service(pattern) and _service_of(pattern) not in granted:
+            raise InputError(
+                f"keep names {pattern!r}, and neither the catalogue {catalog.version()} nor the policy has the service "
+                f"{_service_of(pattern)}: correct or remove it."
+            )
+
+
+def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
+    """Checks the patterns of `break-glass`; one without a session is usual, since emergencies are rare.
+
+    Raises:
+        InputError: a pattern matches no session, and is a slip for the start of one.
+    """
+    for pattern in patterns:
+        literal = re.split(r"[*?]", pattern)[0].lower()
+        if len(literal) < _SHORTEST_SLIP or break_glass_runs(runs, [pattern]):
+            continue
+        starts = {run.session[: len(literal) + more].lower(): run.session for run in runs for more in (-1, 0, 1)}
+        meant = starts.get(letters_meant(literal, starts), "")
+        if meant:
+            raise InputError(f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?).")
 
 
 def _missing(results: Sequence[TargetResult]) -> list[str]:
@@ -183,7 +226,10 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
             "What a change of the infrastructure needs is compared with it in the mode review."
         )
     others = without_replaced(attached_policies(target, base, committed, run.aws))
+    if not run.isolates_failures:
+        _check_keep(settings.options.keep, [*([committed] if committed else []), *others.documents])
     found = read()
+    _check_break_glass(settings.options.break_glass, found.evidence.runs)
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
     evidence = with_declarations(with_declared_needs(evidence, run.aws, settings.principal), declarations, target)

@@ -241,17 +241,40 @@ def test_a_mistyped_action_of_an_input_ends_with_2(trail: str, policy: str, opti
 
 
 @pytest.mark.parametrize("text", ["s3:PutObjectAnnotationsOfTomorrow", "s3:*", "*", "s3:get*", "newservice:DoIt"])
-def test_an_action_newer_than_the_catalogue_may_be_kept(trail: str, policy: str, text: str) -> None:
+def test_an_action_newer_than_the_catalogue_may_be_kept(trail: str, tmp_path: Path, text: str) -> None:
+    policy = tmp_path / "ci-deploy.json"
+    newer = {"Effect": "Allow", "Action": "newservice:DoIt", "Resource": "*"}
+    policy.write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], newer]}))
     told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text)
     assert told.code == 0
 
 
-@pytest.mark.parametrize("option", ["--keep", "--never-add"])
-def test_a_service_that_the_catalogue_lacks_is_named(trail: str, policy: str, option: str) -> None:
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, "frobnicate:*")
+def test_a_service_that_neither_the_catalogue_nor_the_policy_has_cannot_be_kept(trail: str, policy: str) -> None:
+    arguments = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
+    told = leastpriv(*arguments, "--keep", "frobnicate:*")
+    assert told.code == 2
+    assert "keep names 'frobnicate:*', and neither the catalogue" in told.err
+    told = leastpriv(*arguments, "--never-add", "frobnicate:*")
     assert told.code == 0
-    assert f"{option[2:]} names 'frobnicate:*', and the catalogue" in told.err
+    assert "never-add names 'frobnicate:*', and the catalogue" in told.err
     assert "has no service frobnicate." in told.err
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [("emergncy-*", "emergency-7"), ("emergecny-7", "emergency-7"), ("Emergenncy-*", "emergency-7"), ("1765*x", "")],
+)
+def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
+    tmp_path: Path, policy: str, pattern: str, meant: str
+) -> None:
+    trail = write_trail(tmp_path / "trail", [*usual_deploys(), record(UPDATE, FIRST, "emergency-7")])
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--break-glass", pattern
+    )
+    assert told.code == (2 if meant else 0), told.err
+    assert (f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)." in told.err) == bool(
+        meant
+    )
 
 
 @pytest.mark.parametrize(("pattern", "is_named"), [("emergncy-*", True), ("1765000000?", False)])

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib import resources
 
 from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
+from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
@@ -26,109 +27,19 @@ from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, markdown
 from leastpriv.report.fleet import action_counts, fleet_rows
+from leastpriv.report.page_diff import DiffLine, LifeCycle, diff_lines, life_cycles
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import title
-from leastpriv.report.role_chain import RoleChainPolicies
+from leastpriv.report.role_chain import Drawing, drawing
 from leastpriv.report.targets import TargetRow, targets_title
-
-WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
-_LONGEST = 28
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One role; `label` is its name, truncated to fit."""
-
-    x: int
-    y: int
-    label: str
-    arn: str
-    committed: bool
-    """The role has a committed policy that a target names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One link from a role to another."""
-
-    path: str
-    """The SVG path."""
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A role chain; `view` is the SVG's size."""
-
-    boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
-    height: int
-    left_out: int
-    width: int = _BOX
-    box_height: int = _HEIGHT
-
-
-def drawing(chained: RoleChainPolicies | None) -> Drawing | None:
-    """The role chain as boxes and lines; None without links."""
-    if chained is None or not chained.chain.links:
-        return None
-    chain = chained.chain
-    places = _places(chain)
-    boxes = tuple(
-        Box(x, y, _truncated(_name(arn)), arn, committed=arn in chained.committed)
-        for arn, (x, y) in sorted(places.items())
-    )
-    lines = tuple(_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
-    return Drawing(boxes, lines, max(y for _, y in places.values()) + _ROW, chain.left_out)
-
-
-def _places(chain: RoleChain) -> Mapping[str, tuple[int, int]]:
-    """ARN -> corner of its box; the column is the length of the shortest path to the role."""
-    steps = dict.fromkeys(chain.roots, 0)
-    for _ in chain.members:
-        for link in chain.links:
-            if link.source in steps:
-                steps.setdefault(link.role, steps[link.source] + 1)
-    rows: dict[int, int] = {}
-    places = {}
-    for arn, step in steps.items():
-        rows[step] = rows.get(step, -1) + 1
-        places[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
-    return places
-
-
-def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
-    (x, y), (to_x, to_y) = places[link.source], places[link.role]
-    start, end = x + _BOX, to_x
-    if to_x <= x:
-        # A link to the same or an earlier column goes round the right side.
-        start, end = x + _BOX, to_x + _BOX
-    bend = max(abs(end - start) // 2, 40)
-    last = end - bend if to_x > x else end + bend
-    path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
-    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _link_text(link))
-
-
-def _link_text(link: RoleLink) -> str:
-    verb, to = (
-        ("assumes", "") if link.kind is RoleLinkKind.ASSUMED else ("passes", f" to {link.service or 'a service'}")
-    )
-    return f"{_name(link.source)} {verb} {_name(link.role)}{to} ({plural(link.count, 'call')})"
-
-
-def _name(arn: str) -> str:
-    return arn.rpartition("/")[2]
-
-
-def _truncated(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
 
 _MOST_EVIDENCE = 2_000
 """Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
+_MOST_LINES = 1_500
+"""Lines of the diff; the branch has all."""
 _MOST_RUNS = 400
-"""Runs that are drawn. Several targets share both limits, but each has at least these:"""
+"""Runs that are drawn. Several targets share these limits, but each has at least these:"""
 _LEAST = 20
 _WIDTH = 1000
 
@@ -143,6 +54,10 @@ class Bar:
     after: int
     width: float
     """Granted actions in percent of the widest bar."""
+    added: int
+    """Actions that the proposal adds."""
+    added_width: float
+    """In percent of the widest bar."""
 
     @property
     def used_share(self) -> float:
@@ -151,8 +66,8 @@ class Bar:
 
     @property
     def after_share(self) -> float:
-        """In percent of the granted actions, at most 100."""
-        return min(100.0, 100 * self.after / max(self.granted, 1))
+        """Kept actions in percent of the granted ones."""
+        return 100 * (self.after - self.added) / max(self.granted, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +127,9 @@ class TargetView:
     bars: tuple[Bar, ...]
     dots: tuple[Dot, ...]
     span: tuple[str, str]
+    diff: tuple[DiffLine, ...]
+    """The policy file's, with the evidence per line."""
+    life_cycles: tuple[LifeCycle, ...]
     coverage: tuple[CoveredRegion, ...]
     """Regions and the days on which they have records of any principal."""
     drawing: Drawing | None
@@ -237,6 +155,8 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Target
         bars=_bars(context),
         dots=_dots(evidence.runs[-max(_MOST_RUNS // targets, _LEAST) :], context.run_url),
         span=(day(evidence.first), day(evidence.last)),
+        diff=diff_lines(context, max(_MOST_LINES // targets, _LEAST)),
+        life_cycles=tuple(life_cycles(context)),
         coverage=coverage_picture(evidence.coverage),
         drawing=drawing(context.chained),
         items=items,
@@ -273,12 +193,15 @@ def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
 def _bars(context: ReportContext) -> tuple[Bar, ...]:
     """Services by number of granted but unused actions, the most first."""
     found = action_counts(context)
-    kinds = (found.granted, found.used, found.after)
+    added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
+    kinds = (found.granted, found.used, found.after, added)
     counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
-    services = sorted({*counted[0], *counted[2]})
-    numbers = {name: (counted[0][name], counted[1][name], counted[2][name]) for name in services}
-    widest = max((max(number) for number in numbers.values()), default=1)
-    bars = [Bar(name, *number, width=100 * max(number) / widest) for name, number in numbers.items()]
+    numbers = {name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})}
+    widest = max((before + new for before, _, _, new in numbers.values()), default=1)
+    bars = [
+        Bar(name, before, used, after, width=100 * before / widest, added=new, added_width=100 * new / widest)
+        for name, (before, used, after, new) in numbers.items()
+    ]
     return tuple(sorted(bars, key=lambda bar: (bar.used - bar.granted, bar.service)))
 
 
@@ -372,6 +295,7 @@ def page(rows: Sequence[TargetRow]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
     environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
+    environment.globals["documentation"] = _documentation
     return environment.from_string(_asset("page.html")).render(
         targets=[target_view(context, number, len(contexts)) for number, context in enumerate(contexts, start=1)],
         fleet=fleet_rows(rows) if len(rows) > 1 or not contexts else (),
@@ -383,6 +307,22 @@ def page(rows: Sequence[TargetRow]) -> str:
         script_hash=_hash(script),
         version=__version__,
     )
+
+
+def _documentation(action: str) -> str:
+    """The address of an action, or of its service for a wildcard, in AWS's documentation; empty if not known."""
+    service, _, name = action.partition(":")
+    page = _documentation_pages().get(service.lower(), "")
+    if not page:
+        return ""
+    anchor = f"#{page}-{name}" if name.isalnum() and name.isascii() else ""
+    return f"https://docs.aws.amazon.com/service-authorization/latest/reference/list_{page}.html{anchor}"
+
+
+@cache
+def _documentation_pages() -> Mapping[str, str]:
+    """Service prefix -> its page of the Service Authorization Reference."""
+    return {row["service"]: row["page"] for row in read_rows(_asset("service_pages.tsv"))}
 
 
 def _shown(value: object) -> object:

@@ -187,3 +187,94 @@ def _name(arn: str, home: set[str]) -> str:
 def _label(text: str) -> str:
     shown = text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
     return _PLAIN.sub(lambda found: f"#{ord(found[0])};", shown)
+
+
+_COLUMN, _ROW, _BOX, _HEIGHT = 400, 54, 330, 36
+_LONGEST = 38
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One role; `label` is its name, truncated to fit."""
+
+    x: int
+    y: int
+    label: str
+    arn: str
+    committed: bool
+    """The role has a committed policy that a target names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One link from a role to another."""
+
+    path: str
+    """The SVG path."""
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A role chain with the size of its SVG."""
+
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+    width: int
+    height: int
+    left_out: int
+    box_width: int = _BOX
+    box_height: int = _HEIGHT
+
+
+def drawing(chained: RoleChainPolicies | None) -> Drawing | None:
+    """The role chain as boxes and lines; None without links."""
+    if chained is None or not chained.chain.links:
+        return None
+    chain = chained.chain
+    places = _places(chain)
+    boxes = tuple(
+        Box(x, y, _truncated(arn.rpartition("/")[2]), arn, committed=arn in chained.committed)
+        for arn, (x, y) in sorted(places.items())
+    )
+    lines = tuple(_drawn_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
+    width = max(x for x, _ in places.values()) + _COLUMN
+    return Drawing(boxes, lines, width, max(y for _, y in places.values()) + _ROW, chain.left_out)
+
+
+def _places(chain: RoleChain) -> Mapping[str, tuple[int, int]]:
+    """ARN -> corner of its box; the column is the length of the shortest path to the role."""
+    steps = dict.fromkeys(chain.roots, 0)
+    for _ in chain.members:
+        for link in chain.links:
+            if link.source in steps:
+                steps.setdefault(link.role, steps[link.source] + 1)
+    rows: dict[int, int] = {}
+    places = {}
+    for arn, step in steps.items():
+        rows[step] = rows.get(step, -1) + 1
+        places[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
+    return places
+
+
+def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
+    (x, y), (to_x, to_y) = places[link.source], places[link.role]
+    start, end = x + _BOX, to_x
+    if to_x <= x:
+        # A link to the same or an earlier column goes round the right side.
+        start, end = x + _BOX, to_x + _BOX
+    bend = max(abs(end - start) // 2, 40)
+    last = end - bend if to_x > x else end + bend
+    path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
+    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _link_words(link))
+
+
+def _link_words(link: RoleLink) -> str:
+    verb, to = (
+        ("assumes", "") if link.kind is RoleLinkKind.ASSUMED else ("passes", f" to {link.service or 'a service'}")
+    )
+    return f"{link.source.rpartition('/')[2]} {verb} {link.role.rpartition('/')[2]}{to} ({plural(link.count, 'call')})"
+
+
+def _truncated(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

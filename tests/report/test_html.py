@@ -13,8 +13,9 @@ import pytest
 from msgspec import structs
 
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
-from leastpriv.models import Usage
+from leastpriv.models import Basis, Usage
 from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report import html
 from leastpriv.report.context import ReportContext
 from leastpriv.report.html import target_view
@@ -56,7 +57,9 @@ def test_it_loads_nothing_and_names_no_other_host(usual: ReportContext) -> None:
     assert not [each for each in root.iter() if each.get("src") or each.tag in ("link", "iframe", "object", "base")]
     addresses = [href for each in root.iter("a") if (href := each.get("href", "")) and not href.startswith("#")]
     assert addresses
-    assert all(re.fullmatch(r"https://github\.com/acme/orders/actions/runs/\d+", address) for address in addresses)
+    reference = r"https://docs\.aws\.amazon\.com/service-authorization/latest/reference/list_\w+\.html(#\w+-\w+)?"
+    run = r"https://github\.com/acme/orders/actions/runs/\d+"
+    assert all(re.fullmatch(f"{reference}|{run}", address) for address in addresses)
 
 
 def test_only_the_embedded_style_and_script_run(usual: ReportContext) -> None:
@@ -72,6 +75,31 @@ def test_the_page_has_every_change_with_its_evidence(usual: ReportContext) -> No
     [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
     assert "cloudwatch:PutMetricAlarm denied in 1 run, last 2026-10-15" in added
     assert ALARM in added
+
+
+def test_each_changed_line_of_the_policy_has_its_evidence(usual: ReportContext) -> None:
+    lines = {line.action: line for line in target_view(usual, 1).diff if line.action}
+    assert (lines["sqs:PurgeQueue"].sign, lines["sqs:PurgeQueue"].basis) == ("-", "removed")
+    assert "no call in 35 days and 6 runs" in lines["sqs:PurgeQueue"].evidence
+    assert (lines["lambda:UpdateFunctionCode"].sign, lines["lambda:UpdateFunctionCode"].basis) == ("+", "used")
+    assert "used in 6 runs, last in [17650000005]" in lines["lambda:UpdateFunctionCode"].evidence
+    assert lines["cloudwatch:PutMetricAlarm"].basis == "added"
+    assert any(line.basis == "kept" and line.evidence.startswith("kept: ") for line in lines.values())
+
+
+def test_an_action_leads_to_its_documentation(usual: ReportContext) -> None:
+    addresses = {each.get("href") for each in parsed(page([usual])).iter("a")}
+    reference = "https://docs.aws.amazon.com/service-authorization/latest/reference"
+    assert f"{reference}/list_amazoncloudwatch.html#amazoncloudwatch-PutMetricAlarm" in addresses
+    assert f"{reference}/list_awslambda.html" in addresses
+
+
+def test_the_life_cycle_names_what_is_kept_and_what_no_policy_grants(usual: ReportContext) -> None:
+    kept = SuggestedAction("sqs:TagQueue", Basis.LIFECYCLE, "sqs:CreateQueue")
+    later = SuggestedAction("sqs:DeleteQueue", Basis.LIFECYCLE, "sqs:CreateQueue")
+    context = replace(usual, kept_counterparts=(kept,), suggested_actions=(later,))
+    [found] = target_view(context, 1).life_cycles
+    assert (found.action, found.kept, found.suggested) == ("sqs:CreateQueue", ("sqs:TagQueue",), ("sqs:DeleteQueue",))
 
 
 def test_granted_used_and_remaining_actions_are_counted_by_service(usual: ReportContext) -> None:

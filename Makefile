@@ -122,10 +122,11 @@ clean: ## Remove what these targets made
 $(RUNS): pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "No Python 3.11 or newer was found: install one, or name it: make PYTHON=/path/to/python"; exit 1; }
-	@echo "Setting up $(VENV) ..."
+	@echo "Setting up $(VENV), once; a dot for each package:"
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
 		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . || { \
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --editable . || echo FAILED; } \
+	| awk '/^FAILED/ {failed = 1} /^(Collecting|Installing)/ {printf "."; fflush()} END {print ""; exit failed}' || { \
 		echo "The packages of pyproject.toml could not be installed into $(VENV): is a package index reachable?"; exit 1; }
 	@touch $@
 

@@ -52,9 +52,11 @@ class Console:
         """Whether the last line on a terminal is a progress message."""
 
     def log(self, message: str) -> None:
-        """Prints a message line by line; at a terminal the next one replaces a line that begins with `…`."""
+        """Prints a message line by line; a line that begins with `…` shows at a terminal only, until the next one."""
         for line in _LINE_ENDS.split(message):
-            self._write(self._stdout, safe_line(line), is_progress=line.startswith(PROGRESS_PREFIX))
+            is_progress = line.startswith(PROGRESS_PREFIX)
+            if not is_progress or self._is_terminal(self._stdout):
+                self._write(self._stdout, safe_line(line), is_progress=is_progress)
 
     def clear_progress(self) -> None:
         """Erases a progress message before other output is written to the terminal."""
@@ -122,7 +124,7 @@ class Console:
 
     def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
-        is_terminal = stream.isatty() and not self._in_actions
+        is_terminal = self._is_terminal(stream)
         erase, self._shows_progress = (
             _ERASE_LINE if is_terminal and self._shows_progress else "",
             is_terminal and is_progress,
@@ -132,6 +134,9 @@ class Console:
         line = text[: get_terminal_size().columns - 1] if self._shows_progress else f"{text}\n"
         stream.write(erase + line.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
+
+    def _is_terminal(self, stream: TextIO) -> bool:
+        return stream.isatty() and not self._in_actions
 
 
 def _printable(text: str) -> str:

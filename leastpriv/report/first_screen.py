@@ -146,14 +146,14 @@ def _reasons(context: ReportContext) -> Iterator[str]:
         )
     replay = proof.replay
     if not replay.recorded:
-        yield "**Replay:** no successful call was recorded, so there is nothing to replay."
+        yield "**Replay:** no call succeeded, so there is nothing to replay."
         return
     unsure = f", {replay.conditional:,} of them if a condition holds that is not recorded" if replay.conditional else ""
     allowed = replay.allowed + replay.conditional
     every = "all" if allowed == replay.recorded else f"{allowed:,} of"
     denied = sum(each.count for each in replay.denied)
     rest = f"; the other {denied:,} need permissions that this change does not write" if denied else ""
-    yield f"**Replay:** {every} {plural(replay.recorded, 'recorded call')} allowed{unsure}{rest}."
+    yield f"**Replay:** {every} {plural(replay.recorded, 'successful call')} allowed{unsure}{rest}."
     limits = list(_limits(context))
     if limits:
         more = f", and {len(limits) - 3} more" if len(limits) > 3 else ""

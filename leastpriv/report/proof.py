@@ -54,7 +54,7 @@ def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
     unmapped = plural(replay.unmapped, "call")
     unknown = f"; the actions of {unmapped} are not known" if replay.unmapped else ""
     yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls are allowed by {by}{unknown}. SCPs, permissions "
+        f"**{replay.allowed:,} of {replay.recorded:,}** successful calls are allowed by {by}{unknown}. SCPs, permissions "
         "boundaries and resource policies are not evaluated."
     )
     yield from _unsure(replay, by)

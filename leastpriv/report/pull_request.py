@@ -292,7 +292,9 @@ def _place(change: Change) -> str:
 
 def _evidence_title(context: ReportContext) -> str:
     evidence = context.evidence
-    return f"Evidence: {plural(evidence.counts.calls, 'call')} in {evidence_span(evidence)}"
+    calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
+    successful = f", {succeeded:,} successful," if succeeded < calls else ""
+    return f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}"
 
 
 def _evidence(context: ReportContext) -> Iterator[str]:

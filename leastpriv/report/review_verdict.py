@@ -85,7 +85,7 @@ def _unproven(context: ReviewContext) -> str:
 def _reasons(context: ReviewContext) -> Iterator[str]:
     review = context.review
     if review.after.recorded and review.verdict is not ReviewVerdict.UNCHANGED:
-        calls = f"{review.after.allowed:,} of {plural(review.after.recorded, 'recorded call')}"
+        calls = f"{review.after.allowed:,} of {plural(review.after.recorded, 'successful call')}"
         yield f"**Replay:** this version allows {calls}, the base {review.before.allowed:,}."
     if review.may_be_denied:
         calls = plural(count_calls(review.may_be_denied), "recorded call")

@@ -33,7 +33,7 @@ def lines(context: ReportContext, **changes: Any) -> list[str]:
 def test_the_proof_has_a_line_for_replay_access_runs_and_sizes(usual: ReportContext) -> None:
     size = usual.proof.size_after
     assert lines(usual) == [
-        "**12 of 12** recorded calls are allowed by the result. SCPs, permissions "
+        "**12 of 12** successful calls are allowed by the result. SCPs, permissions "
         "boundaries and resource policies are not evaluated.",
         "No new access beyond the listed additions.",
         "Leaving one run out: for each of 6 runs, a policy made from the others allows it.",

@@ -263,7 +263,7 @@ def test_a_removal_shows_its_statement_and_line_of_the_committed_file(usual: Rep
 
 def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_evaluated(usual: ReportContext) -> None:
     assert (
-        "- **12 of 12** recorded calls are allowed by the result. SCPs, permissions boundaries and resource policies "
+        "- **12 of 12** successful calls are allowed by the result. SCPs, permissions boundaries and resource policies "
         "are not evaluated."
     ) in body(usual)
 

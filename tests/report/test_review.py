@@ -72,7 +72,7 @@ def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewCo
 def test_the_replay_says_how_many_calls_and_what_is_not_evaluated(breaking: ReviewContext) -> None:
     text = review_body(breaking)
     assert (
-        "- **6 of 12** recorded calls are allowed by this version. "
+        "- **6 of 12** successful calls are allowed by this version. "
         "SCPs, permissions boundaries and resource policies are not evaluated.\n- The base allows 12 of 12.\n"
         "- **6 calls would be denied after this edit**: `sqs.amazonaws.com:CreateQueue`."
     ) in text

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Renew the README's pictures of the bundled example: the pull request's text, and the page of `page-file`.
+"""Renew the pictures of the bundled example: the moving one of the pull request, and that of the page (`page-file`).
 
     python tools/screenshots.py [--check]
 
 The action runs with the GitHub of the tests; its text is rendered as GitHub renders it, and Chromium, which must be
-installed, takes the pictures. `docs/images/SOURCE.tsv` holds the digest of each picture's content: `--check`, which
+installed, takes the pictures. The moving one (APNG) shows the pull request as it opens, its section *Changes*, and the
+diff with the evidence per line. `docs/images/SOURCE.tsv` holds the digest of each picture's content: `--check`, which
 needs no Chromium, fails if a picture no longer shows the action's output.
 """
 
@@ -16,9 +17,12 @@ import html
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -33,8 +37,15 @@ from tests.fakes.github import FakeGitHub  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 SOURCES = IMAGES / "SOURCE.tsv"
-SIZES = {"pull-request": (980, 1000), "page": (1180, 1080)}
+SIZES = {"pull-request": (960, 780), "page": (1180, 1080)}
 """Width and height of each picture, in pixels."""
+SCENES = (
+    ("pull-request", ""),
+    ("pull-request", ".body > :not(details) { display: none }"),
+    ("page", "header, .first, .what, .facts { display: none }"),
+)
+"""The scenes of the moving picture: a page, and a style that hides what a reader has scrolled past."""
+_SECONDS = 4
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _STYLE = """
 body { margin: 0; padding: 24px; color: #1f2328; font: 14px/1.5 "Noto Sans", "DejaVu Sans", sans-serif }
@@ -66,8 +77,9 @@ def main(arguments: list[str]) -> int:
             print("Chromium is not installed (Debian: apt-get install chromium)", file=sys.stderr)
             return 1
         IMAGES.mkdir(exist_ok=True)
-        for name, page in pages.items():
-            _take(browser, page, IMAGES / f"{name}.png", SIZES[name], Path(folder))
+        scenes = [_take(browser, pages[name], style, SIZES["pull-request"], Path(folder)) for name, style in SCENES]
+        (IMAGES / "pull-request.png").write_bytes(animated(scenes))
+        (IMAGES / "page.png").write_bytes(_take(browser, pages["page"], "", SIZES["page"], Path(folder)))
     SOURCES.write_text(digests, encoding="utf-8")
     return 0
 
@@ -118,8 +130,12 @@ def _compare(digests: str) -> int:
     return 1
 
 
-def _take(browser: str, page: str, picture: Path, size: tuple[int, int], folder: Path) -> None:
-    source = folder / f"{picture.stem}.html"
+def _take(browser: str, page: str, style: str, size: tuple[int, int], folder: Path) -> bytes:
+    """The picture of a page; with a further style its first fold is open."""
+    source, picture = folder / "page.html", folder / "picture.png"
+    if style:
+        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page) + f"<style>{style}</style>"
+        page = page.replace("<details><summary>", "<details open><summary>", 1)
     source.write_text(page, encoding="utf-8")
     width, height = size
     options = [
@@ -131,6 +147,43 @@ def _take(browser: str, page: str, picture: Path, size: tuple[int, int], folder:
     ]
     command = [browser, *options, f"--screenshot={picture}", f"--window-size={width},{height}", source.as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120, env={**os.environ, "HOME": str(folder)})
+    return picture.read_bytes()
+
+
+def animated(pictures: Sequence[bytes]) -> bytes:
+    """Join PNG pictures of one size and kind into an endless moving PNG ("PNG Third Edition", W3C, 2025-06-24).
+
+    The first picture is the one that viewers without animation show.
+    """
+    frames = [list(_chunks(picture)) for picture in pictures]
+    (width, height) = struct.unpack(">II", frames[0][0][1][:8])
+    parts = [
+        b"\x89PNG\r\n\x1a\n",
+        _chunk(b"IHDR", frames[0][0][1]),
+        _chunk(b"acTL", struct.pack(">II", len(frames), 0)),
+    ]
+    number = 0
+    for index, frame in enumerate(frames):
+        pixels = zlib.compress(zlib.decompress(b"".join(data for kind, data in frame if kind == b"IDAT")), 9)
+        parts.append(_chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, width, height, 0, 0, _SECONDS, 1, 0, 0)))
+        if index == 0:
+            parts.append(_chunk(b"IDAT", pixels))
+        else:
+            parts.append(_chunk(b"fdAT", struct.pack(">I", number + 1) + pixels))
+        number += 1 + (index > 0)
+    return b"".join([*parts, _chunk(b"IEND", b"")])
+
+
+def _chunks(picture: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = 8
+    while place < len(picture):
+        (length,) = struct.unpack(">I", picture[place : place + 4])
+        yield picture[place + 4 : place + 8], picture[place + 8 : place + 8 + length]
+        place += length + 12
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 if __name__ == "__main__":

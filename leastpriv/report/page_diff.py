@@ -101,7 +101,7 @@ def _use(context: ReportContext, usages: list[Usage]) -> str:
     runs = runs_of(usages)
     last = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
     where = f" in {plural(len(runs), 'run')}" if runs else ""
-    return f"used{where}, last {f'in {last} ' if last else ''}on {day(latest_use(usages))}"
+    return f"used{where}, last {day(latest_use(usages))}{f': {last}' if last else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def test_each_changed_line_of_the_policy_has_its_evidence(usual: ReportContext) 
     assert (lines["sqs:PurgeQueue"].sign, lines["sqs:PurgeQueue"].basis) == ("-", "removed")
     assert "no call in 35 days and 6 runs" in lines["sqs:PurgeQueue"].evidence
     assert (lines["lambda:UpdateFunctionCode"].sign, lines["lambda:UpdateFunctionCode"].basis) == ("+", "used")
-    assert "used in 6 runs, last in [17650000005]" in lines["lambda:UpdateFunctionCode"].evidence
+    assert "used in 6 runs, last 2026-11-05: [17650000005]" in lines["lambda:UpdateFunctionCode"].evidence
     assert lines["cloudwatch:PutMetricAlarm"].basis == "added"
     assert any(line.basis == "kept" and line.evidence.startswith("kept: ") for line in lines.values())
 

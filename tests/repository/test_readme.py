@@ -119,7 +119,8 @@ def test_the_pictures_exist_are_small_and_have_a_description() -> None:
         assert len(text) > 40
         data = (ROOT / path).read_bytes()
         assert data.startswith(b"\x89PNG")
-        assert len(data) < 250_000
+        assert len(data) < 500_000
+        assert b"acTL" in data
 
 
 @pytest.mark.slow

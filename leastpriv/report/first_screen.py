@@ -112,12 +112,9 @@ def _answer(context: ReportContext) -> tuple[str, str]:
         return "No", f"{what}: see *Proof*."
     if proof.newly_denied:
         return "No", f"It would deny recorded calls that the policy allows: {codes(proof.newly_denied, MOST_SHOWN)}."
-    if any(change.security for change in context.changes(ChangeKind.ADD)):
-        careful = sum(bool(change.security) for change in context.changes(ChangeKind.ADD))
-        return (
-            "After a security review",
-            f"It adds {plural(careful, 'action')} with power over permissions, keys or code.",
-        )
+    careful = [change.action for change in context.changes(ChangeKind.ADD) if change.security]
+    if careful:
+        return "After a security review", f"It adds power over permissions, keys or code: {codes(careful, 3)}."
     if context.proposal.committed is None:
         return "Yes", f"The new file changes nothing until you attach it to {role} and detach the wide policy."
     if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
@@ -245,7 +242,10 @@ def _not_added(context: ReportContext) -> str:
     guard = Counter(each.guard_result.guard for each in held).most_common(1)[0][0]
     denied = any(usage.outcome is Outcome.DENIED for each in held for usage in each.usages)
     what = "Denied" if denied else "Needed"
-    return f"**{what}, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}."
+    runs = runs_of([usage for each in held if each.guard_result.guard == guard for usage in each.usages])
+    last = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
+    where = f" (last in {last})" if last else ""
+    return f"**{what}, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}."
 
 
 def _removes(context: ReportContext) -> str:
@@ -280,12 +280,17 @@ def _narrows(context: ReportContext) -> str:
 
 def _too_wide(context: ReportContext) -> str:
     """What remains granted without use, the largest entry first, and the most frequent reason."""
-    if context.proposal.committed is None or not context.evidence.counts.calls:
+    if not context.evidence.counts.calls:
         return ""
+    if context.proposal.committed is None:
+        wide = [change.action for change in context.changes(ChangeKind.ADD) if "*" in change.resources]
+        found = f"{codes(wide, 3)} on every resource" if wide else "nothing; each action has its resources"
+        return f"**Still too wide:** {found}." if context.proposal.changes else ""
     left: Counter[str] = Counter()
     guards: Counter[str] = Counter()
     for change in context.changes(ChangeKind.NARROW):
-        left.update({change.action: len(change.kept or {})} if change.kept else {})
+        for action in change.kept or {}:
+            left[change.action if ":" in change.action else action.partition(":")[0]] += 1
         guards.update(result.guard for result in (change.kept or {}).values())
     size = entry_sizes(context)
     for held in context.proposal.held_back:
@@ -294,16 +299,18 @@ def _too_wide(context: ReportContext) -> str:
         guards.update({held.guard_result.guard: count})
     parts = [f"{code(entry)}{f' {count:,}' if count > 1 else ''}" for entry, count in left.most_common(3)]
     rest = left.total() - sum(count for _, count in left.most_common(3))
-    more = f" and {rest:,} in {plural(len(left) - 3, 'more entry', 'more entries')}" if len(left) > 3 else ""
+    entries = len(left) - 3
+    where = f"in {plural(entries, 'more entry', 'more entries')}" if rest > entries else "more"
+    more = f" and {rest:,} {where}" if entries > 0 else ""
     text = ""
     if parts:
         mostly = "mostly because" if len(guards) > 1 else "because"
         reason = kept_because(guards.most_common(1)[0][0])
         text = f"{plural(left.total(), 'unused action')} kept, {mostly} {reason}: {', '.join(parts)}{more}."
-    everywhere = len({held.action for held in context.proposal.held_back_restrictions})
+    everywhere = dict.fromkeys(held.action for held in context.proposal.held_back_restrictions)
     if everywhere:
-        text += f"{' ' if text else ''}{plural(everywhere, 'used action')} on every resource."
-    return f"**Still too wide:** {text}" if text else ""
+        text += f"{' U' if text else 'u'}sed actions on every resource: {codes(everywhere, 3)}."
+    return f"**Still too wide:** {text or 'nothing found.'}"
 
 
 def entry_sizes(context: ReportContext) -> Callable[[str], int]:

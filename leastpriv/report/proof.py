@@ -51,11 +51,14 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
 
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
     """How many calls `by` (`the result`) allows again, and with which certainty."""
+    if not replay.recorded:
+        yield "No call succeeded, so none was replayed."
+        return
     unmapped = plural(replay.unmapped, "call")
     unknown = f"; the actions of {unmapped} are not known" if replay.unmapped else ""
     yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** successful calls are allowed by {by}{unknown}. SCPs, permissions "
-        "boundaries and resource policies are not evaluated."
+        f"**{replay.allowed:,} of {replay.recorded:,}** successful calls are allowed by {by}{unknown}. SCPs, "
+        "permissions boundaries and resource policies are not evaluated."
     )
     yield from _unsure(replay, by)
 

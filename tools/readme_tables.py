@@ -1,4 +1,4 @@
-"""Write docs/inputs.md and the generated parts of docs/reader-role.md and docs/guards.md; `--check` compares."""
+"""Write docs/inputs.md and the generated parts of other pages of the guide; `--check` compares."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+import leastpriv.aws
 import leastpriv.proposal
-from leastpriv.init.options import InitOptions
-from leastpriv.init.reader_role import DEFAULT_SOURCES, ISSUER, reader_grants, reader_policy, subjects
+from leastpriv.init.options import parse_options
+from leastpriv.init.reader_role import DEFAULT_SOURCES, reader_grants, reader_policy, trust_policy
 from leastpriv.permissions.fact_tables import table as fact_table
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUTS_PAGE = ROOT / "docs/inputs.md"
+REMEDIES_PAGE = ROOT / "docs/troubleshooting.md"
 READER_PAGE = ROOT / "docs/reader-role.md"
 GUARDS_PAGE = ROOT / "docs/guards.md"
 
@@ -155,24 +157,19 @@ def _between_markers(page: str, name: str, text: str) -> str:
     return before + begin + "\n" + text + "\n" + end + rest.split(end)[1]
 
 
+def with_remedies(page: str) -> str:
+    """Return docs/troubleshooting.md with AWS's messages and remedies; raises ValueError if a marker is missing."""
+    rows = [f"| `{row['shown']}` | {row['remedy']} |" for row in fact_table("remedies", leastpriv.aws.__name__)]
+    return _between_markers(page, "remedies", "\n".join(["| Message | Remedy |", "| --- | --- |", *rows]) + "\n")
+
+
 def reader() -> str:
     """Return policy and trust policy of the reader role for the default sources, in an example account."""
-    account = InitOptions().role_arn.split(":")[4]
-    values = {"Partition": "aws", "Account": account, "TargetRoleArn": InitOptions().role_arn}
-    names, ids = subjects("acme", "shop", "main", "1234", "5678")
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{ISSUER}"},
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {
-                    "StringEquals": {f"{ISSUER}:aud": InitOptions().audience, f"{ISSUER}:sub": [names, ids]},
-                },
-            }
-        ],
-    }
+    target = parse_options({"repository": ["acme/shop"], "role-arn": ["arn:aws:iam::123456789012:role/ci-deploy"]})
+    (account,) = target.accounts
+    subjects = (*target.subjects(), *target.subjects("1234", "5678"))
+    trust = trust_policy(target.provider("aws", account), target.audience, subjects)
+    values = {**target.values, "Account": account}
     policy = json.dumps(reader_policy(reader_grants(DEFAULT_SOURCES), values), indent=2)
     trusted = (
         "The trust policy allows jobs on the branch `main`, by the names of owner and repository and by their ids:"
@@ -198,6 +195,7 @@ def main(arguments: list[str]) -> int:
     pages = {
         INPUTS_PAGE: inputs_page(action),
         READER_PAGE: with_reader(READER_PAGE.read_text(encoding="utf-8")),
+        REMEDIES_PAGE: with_remedies(REMEDIES_PAGE.read_text(encoding="utf-8")),
         GUARDS_PAGE: with_guards(GUARDS_PAGE.read_text(encoding="utf-8")),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

@@ -77,7 +77,8 @@ def _from_response(response: Mapping[str, object], doing: str, action: str) -> A
             advice = "get new ones, in a workflow right before this step by aws-actions/configure-aws-credentials"
             sentence = f"The AWS credentials have expired while {doing}{quoted}: {advice}."
         case AwsErrorKind.INVALID:
-            sentence = f"AWS does not know these credentials ({doing}){quoted}: check where they are set."
+            advice = remedy(message) or "check where they are set"
+            sentence = f"AWS does not know these credentials ({doing}){quoted}: {advice.rstrip('.')}."
         case AwsErrorKind.DENIED:
             return denial_error(code, message, doing, action)
         case AwsErrorKind.THROTTLED:
@@ -116,7 +117,21 @@ def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
         sentence = f"AWS denied {missing}{on} while {doing}: allow it to {whose}."
     else:
         sentence = f"AWS denied a request while {doing} ({code}{': ' + _shortened(message) if message else ''})."
-    return AwsError(sentence, AwsErrorKind.DENIED, missing)
+    advice = remedy(message)
+    return AwsError(f"{sentence} {advice}" if advice else sentence, AwsErrorKind.DENIED, missing)
+
+
+def remedy(message: str) -> str:
+    """Returns what to do about AWS's message, by `data/remedies.tsv`; empty where nothing is known."""
+    rows = table("remedies", __package__ or "")
+    return next((row["remedy"] for row in rows if re.search(row["message"], message, re.IGNORECASE)), "")
+
+
+def aws_message(error: AwsError) -> str:
+    """Returns AWS's own sentence; empty where AWS did not respond."""
+    response = getattr(error.__cause__, "response", None)
+    described = response.get("Error") if isinstance(response, Mapping) else None
+    return str(described.get("Message") or "") if isinstance(described, Mapping) else ""
 
 
 def _from_client_failure(error: Exception, doing: str) -> AwsError:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leastpriv import __version__
-from leastpriv.aws.errors import credentials_error, no_credentials_error, translate_errors
+from leastpriv.aws.errors import credentials_error, no_credentials_error, required_member, translate_errors
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 
 if TYPE_CHECKING:
@@ -195,6 +195,33 @@ class Aws:
     def _note_listing(self, request: Any, **_: object) -> None:
         """Stores the URL and signature of a listing request; botocore sends it."""
         self._listed = (str(request.url), _text(request.headers.get("Authorization", "")))
+
+
+def web_identity_environment(environment: Mapping[str, str], role: str, token: str, region: str) -> dict[str, str]:
+    """Assumes a role with an OIDC token; returns the environment with its credentials.
+
+    Raises:
+        AwsError: AWS denies it, or cannot be reached.
+    """
+    from boto3 import Session
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    with translate_errors(f"assuming {role}", "sts:AssumeRoleWithWebIdentity"):
+        client = Session(region_name=region).client(
+            "sts", endpoint_url=_endpoint(environment, "sts"), config=Config(signature_version=UNSIGNED)
+        )
+        answer = client.assume_role_with_web_identity(
+            RoleArn=role, RoleSessionName="leastpriv-check", WebIdentityToken=token
+        )
+    keys = required_member(answer, f"assuming {role}", "Credentials")
+    return {
+        **environment,
+        "AWS_REGION": region,
+        "AWS_ACCESS_KEY_ID": str(keys["AccessKeyId"]),
+        "AWS_SECRET_ACCESS_KEY": str(keys["SecretAccessKey"]),
+        "AWS_SESSION_TOKEN": str(keys["SessionToken"]),
+    }
 
 
 def _text(value: str | bytes) -> str:

@@ -56,10 +56,10 @@ def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
             from leastpriv.cli.permissions import explain_actions, permissions
 
             return permissions if name == "permissions" else explain_actions
-        case "init" | "trial":
-            from leastpriv.cli.policies import init, trial
+        case "init":
+            from leastpriv.cli.init import init
 
-            return init if name == "init" else trial
-    from leastpriv.cli.policies import contains, denials, evaluate
+            return init
+    from leastpriv.cli.policies import contains, denials, evaluate, trial
 
-    return {"evaluate": evaluate, "contains": contains, "denials": denials}[name]
+    return {"evaluate": evaluate, "contains": contains, "denials": denials, "trial": trial}[name]

@@ -10,6 +10,7 @@ from leastpriv import __version__
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
 _DENIALS_CODES = "exit codes: 0 denials found; 1 no denials, or the job could not be done; 2 bad input"
 _TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progress, or no round left; 2 bad input"
+_INIT_CODES = "exit codes: 0 done, all checks passed; 1 could not do its job, or a check failed; 2 bad input"
 _CONTAINS_CODES = "exit codes: 0 no new access; 1 could not do its job; 2 bad input; 3 new access found"
 
 
@@ -254,25 +255,45 @@ def _add_trial(command: ArgumentParser) -> None:
     command.add_argument("argv", nargs="*", metavar="COMMAND", help="after --: the command and its arguments")
 
 
+_INIT = {
+    "repository": "the repository whose jobs may assume the reader role, as OWNER/NAME",
+    "role-arn": "ARN of a role or user whose permissions are measured; several make a config, and several accounts a "
+    "StackSet and a matrix",
+    "policy-file": "its policy in the repository: a file, main.tf#ADDRESS or template.yaml#/POINTER (default: "
+    "iam/ROLE.json, which is drafted if it does not exist)",
+    "branch": "a branch whose jobs may assume the reader role (default: main)",
+    "environment": "a GitHub environment whose jobs may; the workflow's job gets it",
+    "tag": "a tag, or a pattern of tags, whose jobs may; its push starts the workflow",
+    "subject": "a subject as a token has it, where the organization customized them; replaces the three",
+    "issuer": "issuer of the tokens, HOSTNAME/_services/token for an Enterprise Server (default: github.com's)",
+    "region": "region of the workflow's credentials",
+    "aws-regions": "a region in which the roles work; others are not read",
+    "trails": "event-history, s3://BUCKET/PREFIX, s3://BUCKET/PREFIX/AWSLogs/ORGANIZATION or log-group:NAME",
+    "trail-account": "account of the trail's bucket, if it is another one",
+    "kms-key-arn": "ARN of the key that encrypts the trail",
+    "athena-table": "the input athena-table",
+    "athena-results": "where the workgroup writes query results, s3://BUCKET/PREFIX",
+    "access-analyzer": "the input access-analyzer: two ARNs, with a blank between them",
+    "action": "the action, as OWNER/NAME@COMMIT (default: the commit of this leastpriv)",
+}
+
+
 def _add_init(command: ArgumentParser) -> None:
     command.add_argument(
         "--output-dir", default=".", metavar="D", help="folder for the files (default: the current one)"
     )
     sources = command.add_argument("--sources", action="append", default=[], metavar="SOURCE", help="%(what)s")
     sources.what = _Sources()  # type: ignore[attr-defined] # argparse fills help from what an option has
-    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose permissions are measured")
-    command.add_argument("--policy-file", default="", metavar="F", help="the committed policy in the repository")
-    command.add_argument(
-        "--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may assume the reader role"
-    )
-    command.add_argument(
-        "--branch",
-        default="",
-        metavar="BRANCH",
-        help="the default branch, whose jobs may assume the reader role (default: main)",
-    )
-    command.add_argument("--region", default="", metavar="REGION", help="region of the workflow's credentials")
+    several = ("role-arn", "policy-file", "branch", "environment", "tag", "subject", "aws-regions", "trails")
+    for name, text in _INIT.items():
+        action = "append" if name in several else "store"
+        command.add_argument(f"--{name}", action=action, metavar=name.upper().replace("-", "_"), help=text)
     command.add_argument("--overwrite", action="store_true", help="replace existing files")
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing: try with these credentials, or with the job's token, what the files allow",
+    )
     _add_verbose(command)
 
 
@@ -321,10 +342,11 @@ _COMMANDS = (
     (
         "init",
         _add_init,
-        "write the reader role and the workflow",
+        "write the reader role and the workflow, or check them",
         "Writes the reader role with exactly the permissions of the chosen sources, trusted by one repository's jobs, "
-        "as a CloudFormation template and as a Terraform configuration, and the workflow.",
-        _EXIT_CODES,
+        "as a CloudFormation template and as a Terraform configuration, and the workflow. On a terminal it asks for "
+        "what is not given. With --check it tries the role and reports what is denied.",
+        _INIT_CODES,
     ),
     (
         "trial",

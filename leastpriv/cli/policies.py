@@ -1,4 +1,4 @@
-"""Commands on policies and messages (`evaluate`, `contains`, `denials`), and `init` and `trial`."""
+"""Commands on policies and messages (`evaluate`, `contains`, `denials`), and `trial`."""
 
 from __future__ import annotations
 
@@ -93,20 +93,3 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
 
     # The command's output passes through; progress of the trial is on standard error.
     return run_trial(parse_settings(options), TrialContext(os.environ, stdout, sys.stderr, clock))
-
-
-def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Writes the role that reads the evidence, and the workflow."""
-    from leastpriv.init.options import chosen_sources, parse_options
-    from leastpriv.init.render import deploy_command, missing_sources, render_files, write_files
-
-    target = parse_options(options.role_arn, options.policy_file, options.repository, options.region, options.branch)
-    sources = chosen_sources(options.sources, target)
-    found = render_files(sources, target)
-    write_files(found, Path(options.output_dir), overwrite=options.overwrite)
-    for sentence in missing_sources(sources):
-        console.log(sentence)
-    console.log(
-        f"Deploy the role from the folder, with the repository's default branch: {deploy_command(sources, target)}"
-    )
-    return 0

@@ -1,99 +1,330 @@
-"""Checks the options of `leastpriv init`; every message names the option."""
+"""Checks the options of `leastpriv init`; every message names the option.
+
+GitHub writes the subject of its tokens in two forms: by names, `repo:OWNER/NAME:…`, and for repositories created,
+renamed or transferred since 2026-07-15, or that opted in, by names and immutable ids, `repo:OWNER@ID/NAME@ID:…`
+(https://docs.github.com/en/actions/reference/security/oidc, read 2026-11-27). An Enterprise Server has the first only.
+A repository uses one form at a time; the role accepts both, so that a switch breaks nothing.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError
-from leastpriv.init.reader_role import DEFAULT_SOURCES
+from leastpriv.init.reader_role import DEFAULT_SOURCES, READER, Values
+from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}")
-_REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII)
-_PLAIN_ARN = re.compile(r"[\w+=,.@/:-]+", re.ASCII)
-"""A path may have quotes and braces, which a template would interpret."""
-_PLAIN_PATH = re.compile(r"(?!/)(?!(?:[^#]*/)?\.\.(?:[/#]|$))[\w./][\w./#@+-]*", re.ASCII)
-"""A path inside the repository, with an optional pointer after `#`."""
-_PLAIN_BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|/$|\.$|\.lock$|@\{))[\w][\w./@+-]*", re.ASCII)
-_USERS = {"live-role": "live-user"}
-_ROLES = {user: role for role, user in _USERS.items()}
+GITHUB = "token.actions.githubusercontent.com"
+"""Issuer of github.com's tokens."""
+_SERVER = "/_services/token"
+"""End of the issuer of an Enterprise Server, whose subjects have no ids."""
+
+Given = Mapping[str, Sequence[str]]
+"""The values of each option, by its name without dashes at its start."""
 
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """The checked options; an option that was not given has an example value for the user to replace."""
+    """The checked options."""
 
-    role_arn: str = "arn:aws:iam::123456789012:role/ci-deploy"
-    policy_file: str = "iam/ci-deploy.json"
-    region: str = "eu-west-1"
-    audience: str = "sts.amazonaws.com"
-    """Audience of the tokens that GitHub's OIDC provider issues to a job."""
-    values: dict[str, str] = field(default_factory=dict)
-    """Known parameters of the reader role, by their names in CloudFormation."""
+    repository: str
+    """OWNER/NAME."""
+    targets: tuple[tuple[Principal, str], ...]
+    """Each role or user, and its policy file."""
+    jobs: tuple[str, ...]
+    """Ends of the accepted subjects (`ref:refs/heads/main`)."""
+    given_subjects: tuple[str, ...]
+    """Whole subjects, which replace those made from `jobs`."""
+    environment: str
+    """GitHub environment of the workflow's job; empty: none."""
+    tags: tuple[str, ...]
+    """Patterns of the tags whose push starts the workflow."""
+    scheduled: bool
+    """Whether the workflow runs weekly, on the default branch."""
+    region: str
+    """Region of the workflow's credentials."""
+    regions: tuple[str, ...]
+    """Value of the input `aws-regions`."""
+    issuer: str
+    audience: str
+    sources: tuple[str, ...]
+    athena_table: str
+    access_analyzer: str
+    trail_account: str
+    """Account of the trail's bucket and key, if it is another one."""
+    action: str
+    """The action as a workflow names it, `OWNER/NAME@COMMIT`; empty: from the checkout."""
+    values: Values
+    """Values of the grants that are not those of one account."""
 
     @property
-    def reader_arn(self) -> str:
-        """ARN of the reader role, in the account of the role."""
-        _, partition, _, _, account, _ = self.role_arn.split(":", 5)
-        return f"arn:{partition}:iam::{account}:role/leastpriv-reader"
+    def partition(self) -> str:
+        """Partition of all roles."""
+        return self.targets[0][0].partition
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Distinct accounts of the roles."""
+        return tuple(dict.fromkeys(principal.account for principal, _ in self.targets))
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether subjects have a form with ids."""
+        return not self.issuer.endswith(_SERVER) and not self.given_subjects
+
+    def reader_arn(self, account: str) -> str:
+        """ARN of the reader role in an account."""
+        return f"arn:{self.partition}:iam::{account}:role/{READER}"
+
+    def provider(self, partition: str, account: str) -> str:
+        """ARN of the OIDC provider."""
+        return f"arn:{partition}:iam::{account}:oidc-provider/{self.issuer}"
+
+    def subjects(self, owner_id: str = "", repository_id: str = "") -> tuple[str, ...]:
+        """Returns the accepted subjects, by names; with ids those by names and ids.
+
+        The ids may be a template's expressions.
+        """
+        owner, name = self.repository.split("/")
+        whose = f"{owner}@{owner_id}/{name}@{repository_id}" if owner_id else self.repository
+        return self.given_subjects or tuple(f"repo:{whose}:{job}" for job in self.jobs)
 
 
-def parse_options(
-    role_arn: str = "", policy_file: str = "", repository: str = "", region: str = "", branch: str = ""
-) -> InitOptions:
-    """Checks each option; an empty one is not given, and a missing region is one of the role's partition.
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w!./-]*)?"
+_KNOWN = {
+    "repository": (
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}"),
+        "write OWNER/NAME",
+    ),
+    # A path may have quotes and braces, which a template would interpret.
+    "role-arn": (re.compile(r"[\w+=,.@/:-]+", re.ASCII), "use a role whose path has letters, digits and +=,.@_- only"),
+    # A path inside the repository, with an optional pointer after `#`.
+    "policy-file": (
+        re.compile(r"(?!/)(?!(?:[^#]*/)?\.\.(?:[/#]|$))[\w./][\w./#@+\[\]-]*", re.ASCII),
+        "write a path in the repository, like iam/ci-deploy.json",
+    ),
+    "branch": (
+        re.compile(r"(?!.*(?:\.\.|//|/\.|/$|\.$|\.lock$|@\{))[\w][\w./@+-]*", re.ASCII),
+        "write the name of a branch, with letters, digits and ./@+_- only",
+    ),
+    "tag": (re.compile(r"[\w*][\w./@+*-]*", re.ASCII), "write a tag or a pattern of tags, like v*"),
+    "environment": (
+        re.compile(r"[\w][\w .:/@+-]{0,254}", re.ASCII),
+        "write the name of an environment, with letters, digits, blanks and .:/@+_- only",
+    ),
+    "subject": (
+        re.compile(r"[a-z_]+:[\w.@/*:+%-]+", re.ASCII),
+        "write a subject as a token has it, like repo:acme/shop:job_workflow_ref:acme/flows/.github/workflows/a.yml@v1",
+    ),
+    "issuer": (
+        re.compile(r"[a-z0-9.-]+(?::\d+)?(?:/[\w.-]+)*", re.ASCII),
+        "write it without https://, like HOSTNAME/_services/token",
+    ),
+    "region": (re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII), "write a region like eu-west-1"),
+    "trails": (
+        re.compile(rf"event-history|log-group:[\w./#-]+|{_BUCKET}", re.ASCII),
+        "write event-history, s3://BUCKET/PREFIX, s3://BUCKET/PREFIX/AWSLogs/ORGANIZATION or log-group:NAME (for "
+        "the ARN of a trail, its bucket)",
+    ),
+    "athena-table": (
+        re.compile(r"(?:[\w.-]+/)?[a-z0-9_]+\.[a-z0-9_]+", re.ASCII),
+        "write DATABASE.TABLE or WORKGROUP/DATABASE.TABLE",
+    ),
+    "athena-results": (re.compile(_BUCKET, re.ASCII), "write s3://BUCKET/PREFIX"),
+    "access-analyzer": (
+        re.compile(r"arn:[\w:/+=,.@-]+ arn:[\w:/-]+", re.ASCII),
+        "write the ARN of the service role, a blank, and the ARN of the trail",
+    ),
+    "kms-key-arn": (
+        re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+", re.ASCII),
+        "write the ARN of a key (not of an alias), like arn:aws:kms:eu-west-1:123456789012:key/1234…",
+    ),
+    "trail-account": (re.compile(r"\d{12}", re.ASCII), "write an account id of 12 digits"),
+    "action": (re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", re.ASCII), "write OWNER/NAME@COMMIT, with 40 hex digits"),
+    "sources": (re.compile(r"[a-z0-9-]+"), "name sources"),
+}
+_SEVERAL = ("role-arn", "policy-file", "branch", "environment", "tag", "subject", "sources", "trails", "aws-regions")
+"""Options that may have several values."""
 
-    Raises InputError if an option's value cannot be written into the files, or the region is in another partition.
-    """
-    values: dict[str, str] = {}
-    if role_arn:
+
+def check_option(name: str, value: str) -> str:
+    """Returns the value of an option; raises InputError for one that cannot be written into the files."""
+    pattern, advice = _KNOWN["region" if name == "aws-regions" else name]
+    if name == "role-arn":
         try:
-            values["TargetRoleArn"] = parse_principal(role_arn).arn
+            parse_principal(value)
         except InputError as error:
             raise InputError(f"--role-arn: {error}") from error
-        _require(_PLAIN_ARN, role_arn, "--role-arn", "use a role whose path has letters, digits and +=,.@_- only")
-    if repository:
-        _require(_REPOSITORY, repository, "--repository", "write OWNER/NAME")
-        values["RepositoryOwner"], values["RepositoryName"] = repository.split("/")
-    if region:
-        _require(_REGION, region, "--region", "write a region like eu-west-1")
-    if policy_file:
-        _require(_PLAIN_PATH, policy_file, "--policy-file", "write a path in the repository, like iam/ci-deploy.json")
-    if branch:
-        _require(_PLAIN_BRANCH, branch, "--branch", "write the name of a branch, with letters, digits and ./@+_- only")
-        values["Branch"] = branch
-    example = InitOptions()
-    arn = role_arn or example.role_arn
-    partition = _partition(arn, region)
+    if not pattern.fullmatch(value):
+        raise InputError(f"--{name} is {value!r}: {advice}.")
+    return value
+
+
+def parse_options(given: Given) -> InitOptions:
+    """Checks each option and all of them together.
+
+    Raises InputError if a required option is missing, an option's value cannot be written into the files, or options
+    contradict each other.
+    """
+    found = {name: tuple(dict.fromkeys(check_option(name, each) for each in given.get(name, ()))) for name in OPTIONS}
+    one = {name: values[0] if values else "" for name, values in found.items() if name not in _SEVERAL}
+    for name in ("repository", "role-arn"):
+        if not found[name]:
+            raise InputError(f"--{name} is missing: name it, or run `leastpriv init` on a terminal, where it asks.")
+    targets = _targets(found["role-arn"], found["policy-file"])
+    principal = targets[0][0]
+    region = one["region"] or next(iter(found["aws-regions"]), "")
+    partition = _partition(principal.partition, (*found["aws-regions"], *(each for each in (region,) if each)))
+    values = _trail_values(found["trails"], one)
+    values |= {"Partition": principal.partition, "Targets": _ends(each for each, _ in targets)}
+    values["Roles"] = _ends(each for each, _ in targets if each.kind == "role")
+    values["Users"] = _ends(each for each, _ in targets if each.kind == "user")
     return InitOptions(
-        arn, policy_file or example.policy_file, region or partition["example"], partition["audience"], values
+        one["repository"],
+        targets,
+        _jobs(found),
+        _subjects(found["subject"], one["repository"]),
+        next(iter(found["environment"]), ""),
+        found["tag"],
+        bool(found["branch"] or found["environment"] or not found["tag"]),
+        region or partition["example"],
+        found["aws-regions"],
+        one["issuer"] or GITHUB,
+        partition["audience"],
+        _sources(found, values, one["athena-table"]),
+        one["athena-table"],
+        one["access-analyzer"],
+        _trail_account(one, {each.account for each, _ in targets}),
+        one["action"],
+        values,
     )
 
 
-def _partition(role_arn: str, region: str) -> Mapping[str, str]:
-    """Returns the row of the role's partition."""
-    name = role_arn.split(":")[1]
+OPTIONS = (*_KNOWN, "aws-regions")
+"""Names of all options with values that go into the files."""
+
+
+def _targets(roles: Sequence[str], files: Sequence[str]) -> tuple[tuple[Principal, str], ...]:
+    principals = [parse_principal(role) for role in roles]
+    if len({each.partition for each in principals}) > 1:
+        raise InputError("--role-arn names roles of several partitions: write the files of each partition apart.")
+    if not files:
+        several = len({each.account for each in principals}) > 1
+        files = [f"iam/{f'{each.account}/' if several else ''}{each.name}.json" for each in principals]
+    if len(files) != len(principals):
+        raise InputError(
+            f"--policy-file is given {len(files)} times and --role-arn {len(principals)} times: name one file for each "
+            "role, in their order, or none for first policies in iam/."
+        )
+    return tuple(zip(principals, files, strict=True))
+
+
+def _partition(name: str, regions: Sequence[str]) -> Mapping[str, str]:
+    """Returns the row of the roles' partition."""
     known = {row["partition"]: row for row in table("partitions", __package__ or "")}
     if name not in known:
         raise InputError(f"--role-arn is of the partition {name}: choose a role in {', '.join(known)}.")
-    if region and not re.fullmatch(known[name]["regions"], region):
-        raise InputError(
-            f"--region is {region!r}, which is not in the partition {name} of the role: write a region like "
-            f"{known[name]['example']}."
-        )
+    for region in regions:
+        if not re.fullmatch(known[name]["regions"], region):
+            raise InputError(
+                f"--region is {region!r}, which is not in the partition {name} of the role: write a region like "
+                f"{known[name]['example']}."
+            )
     return known[name]
 
 
-def chosen_sources(given: Sequence[str], target: InitOptions) -> tuple[str, ...]:
-    """Returns the chosen sources; the source for roles or users is replaced to fit the principal."""
-    named = [name.strip() for value in given for name in re.split(r"[,\n]", value) if name.strip()]
-    own = _USERS if ":user/" in target.role_arn else _ROLES if "TargetRoleArn" in target.values else {}
-    return tuple(dict.fromkeys(own.get(name, name) for name in named or DEFAULT_SOURCES))
+def _jobs(found: Given) -> tuple[str, ...]:
+    """Returns the ends of the subjects: of a job with an environment GitHub names neither branch nor tag."""
+    # "Any `:` within the metadata values will be replaced with `%3A`" (GitHub, as above).
+    environments = [f"environment:{name.replace(':', '%3A')}" for name in found["environment"]]
+    tags = [f"ref:refs/tags/{name}" for name in found["tag"]]
+    branches = found["branch"] or (() if environments or tags else ("main",))
+    return (*environments, *(f"ref:refs/heads/{name}" for name in branches), *tags)
 
 
-def _require(pattern: re.Pattern[str], value: str, option: str, advice: str) -> None:
-    if not pattern.fullmatch(value):
-        raise InputError(f"{option} is {value!r}: {advice}.")
+def _subjects(given: Sequence[str], repository: str) -> tuple[str, ...]:
+    owner = repository.split("/")[0]
+    for subject in given:
+        if not re.search(rf"[:/]{re.escape(owner)}(?:[@/:]|$)", subject):
+            raise InputError(f"--subject is {subject!r}: it accepts the jobs of other owners than {owner}.")
+    return tuple(given)
+
+
+def _trail_values(trails: Sequence[str], one: Mapping[str, str]) -> dict[str, str | Sequence[str]]:
+    """Returns the values that the grants need."""
+    buckets = [each for each in trails if each.startswith("s3://")]
+    groups = [each.removeprefix("log-group:") for each in trails if each.startswith("log-group:")]
+    if len(buckets) > 1 or len(groups) > 1:
+        raise InputError("--trails names several buckets or log groups: a reader role is written for one.")
+    values: dict[str, str | Sequence[str]] = {}
+    if groups:
+        values["LogGroup"] = groups[0]
+    if buckets:
+        _, _, bucket, *folders = buckets[0].rstrip("/").split("/")
+        at = folders.index("AWSLogs") if "AWSLogs" in folders else len(folders)
+        # What follows the organization is an account's folder, which the role's account replaces.
+        organization = [each for each in folders[at + 1 : at + 2] if each.startswith("o-")]
+        top = "".join(f"{each}/" for each in (*folders[:at], "AWSLogs", *organization))
+        values |= {"TrailBucket": bucket, "TrailTop": top, "TrailFolder": f"{top}{{Account}}/"}
+    workgroup, _, name = one["athena-table"].rpartition("/")
+    if name:
+        values |= {"WorkGroup": workgroup or "primary", "Database": name.partition(".")[0]}
+    if one["athena-results"]:
+        values["ResultBucket"] = one["athena-results"].split("/")[2]
+    if one["kms-key-arn"]:
+        values["TrailKeyArn"] = one["kms-key-arn"]
+    if one["access-analyzer"]:
+        values["AnalyzerRoleArn"] = one["access-analyzer"].partition(" ")[0]
+    return values
+
+
+_EVIDENCE = ("event-history", "s3-trail", "log-group", "athena", "job-logs")
+_COMPANIONS = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-create": ("athena",)}
+"""Source that is no evidence alone -> sources of which it needs one."""
+
+
+def _sources(found: Given, values: Values, athena_table: str) -> tuple[str, ...]:
+    """Returns the named sources, or the default ones, with those that other options imply."""
+    s3 = "TrailBucket" in values and not athena_table
+    implied = {
+        "event-history": "event-history" in found["trails"],
+        "s3-trail": s3,
+        "log-group": "LogGroup" in values,
+        "athena": bool(athena_table),
+        "kms": "TrailKeyArn" in values,
+        "access-analyzer": "AnalyzerRoleArn" in values,
+    }
+    named = found["sources"]
+    if not named:
+        named = [each for each in DEFAULT_SOURCES if each != "event-history" or not (found["trails"] or athena_table)]
+    live = [name for name, has in (("live-role", values["Roles"]), ("live-user", values["Users"])) if has]
+    chosen: list[str] = []
+    for name in (*(name for name, has in implied.items() if has), *named):
+        chosen += live if name in ("live-role", "live-user") else [name]
+    sources = tuple(dict.fromkeys(chosen))
+    if not {*_EVIDENCE} & {*sources}:
+        raise InputError(f"--sources names no evidence: add one of {', '.join(_EVIDENCE)}.")
+    for source, wanted in _COMPANIONS.items():
+        if source in sources and not {*wanted} & {*sources}:
+            raise InputError(f"The source {source} needs another source: add {' or '.join(wanted)} to --sources.")
+    return sources
+
+
+def _trail_account(one: Mapping[str, str], accounts: set[str]) -> str:
+    """Returns the account of the trail's bucket, named or that of its key; empty: that of the role."""
+    account = one["trail-account"] or ":".join(one["kms-key-arn"].split(":")[4:5])
+    return account if {account} != accounts else ""
+
+
+def _ends(principals: Iterable[Principal]) -> tuple[str, ...]:
+    """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one pattern."""
+    ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
+    return ends if len(ends) <= _MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders
+
+
+_MOST_NAMES = 40

@@ -1,17 +1,11 @@
-"""Derives the reader role's grants, parameters and trust policy from the chosen evidence sources.
-
-Jobs of one repository on one branch may assume the role by GitHub's OIDC provider. GitHub writes the subject of its
-tokens in two forms: by names, `repo:OWNER/NAME:…`, and for repositories created, renamed or transferred since
-2026-07-15, or that opted in, by names and immutable ids, `repo:OWNER@ID/NAME@ID:…`
-(https://docs.github.com/en/actions/reference/security/oidc#immutable-subject-claims, read 2026-11-24). A repository
-uses one form at a time; the role accepts both, so that a switch breaks nothing.
-"""
+"""Derives the reader role's grants, its trust policy, and the policies of another account's bucket and key."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from leastpriv.errors import InputError
 from leastpriv.models import Condition
@@ -19,9 +13,13 @@ from leastpriv.permissions.fact_tables import table
 
 DEFAULT_SOURCES = ("event-history", "live-role", "denial-details", "last-accessed", "policy-checks", "resource-types")
 """Sources for a first run: they need no trail and are free."""
+READER = "leastpriv-reader"
+"""Name of the role, and of its inline policy."""
+Values = Mapping[str, str | Sequence[str]]
+"""Values of the grants' resources, by name; several values make several resources."""
 _VALUE = re.compile(r"\{(\w+)\}")
-OWN = ("Partition", "Account")
-"""Values of the role's own account, which are not parameters."""
+_OWN = ("Partition", "Account")
+"""Values of the role's own account, which a template finds out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,79 +35,118 @@ class ReaderGrant:
     """AWS's page that documents the need."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A value that only the user knows."""
-
-    name: str
-    """Name in CloudFormation, `TrailBucket`."""
-    variable: str
-    """Name in Terraform, `trail_bucket`."""
-    default: str | None
-    description: str
-
-
-REPOSITORY = (
-    Parameter("RepositoryOwner", "repository_owner", None, "Owner of the repository, as GitHub spells it"),
-    Parameter("RepositoryName", "repository_name", None, "Name of the repository, without its owner"),
-    Parameter(
-        "RepositoryOwnerId", "repository_owner_id", "", "Id of the owner: gh api repos/OWNER/NAME --jq .owner.id"
-    ),
-    Parameter("RepositoryId", "repository_id", "", "Id of the repository: gh api repos/OWNER/NAME --jq .id"),
-    Parameter("Branch", "branch", "main", "Branch whose jobs may assume the role"),
-)
-"""Parameters of the trust policy."""
-
-
 def known_sources() -> tuple[str, ...]:
     """Returns every source, in the order of the table."""
     return tuple(dict.fromkeys(row["source"] for row in _table("sources")))
 
 
-def reader_grants(sources: Sequence[str]) -> tuple[ReaderGrant, ...]:
-    """Returns the distinct grants that the chosen sources need.
+def reader_grants(sources: Sequence[str], values: Values | None = None) -> tuple[ReaderGrant, ...]:
+    """Returns the distinct grants that the chosen sources need, with `values` filled in, if given.
 
-    Raises InputError for an unknown source.
+    Raises InputError for an unknown source, or for a value that a source lacks.
     """
     for name in sources:
         if name not in known_sources():
             raise InputError(f"--sources holds {name!r}: choose from {', '.join(known_sources())}.")
-    found = (_grant(row) for row in _table("sources") if row["source"] in sources)
-    return tuple(dict.fromkeys(found))
+    found = dict.fromkeys(_grant(row) for row in _table("sources") if row["source"] in sources)
+    if values is None:
+        return tuple(found)
+    for row in _table("sources"):
+        for name in _VALUE.findall(row["resources"] + row["condition"]) if row["source"] in sources else ():
+            if not (name in _OWN or values.get(name)):
+                option = next(each["option"] for each in _table("values") if each["value"] == name)
+                raise InputError(f"The source {row['source']} needs {option}: name it, or leave the source out.")
+    return tuple(_filled(grant, values) for grant in found)
 
 
-def template_parameters(grants: Iterable[ReaderGrant], given: Mapping[str, str]) -> tuple[Parameter, ...]:
-    """Returns the parameters of the trust policy and of the grants in table order; `given` values become defaults."""
-    named = {name for grant in grants for resource in grant.resources for name in _VALUE.findall(resource)}
-    own = (Parameter(row["name"], row["terraform"], _default(row), row["description"]) for row in _table("parameters"))
-    chosen = (*REPOSITORY, *(parameter for parameter in own if parameter.name in named))
-    return tuple(replace(each, default=given.get(each.name) or each.default) for each in chosen)
+def _filled(grant: ReaderGrant, values: Values) -> ReaderGrant:
+    condition = grant.condition
+    if condition:
+        filled = tuple(each for value in condition.values for each in filled_values(value, values))
+        condition = Condition(condition.operator, condition.key, filled)
+    resources = tuple(each for resource in grant.resources for each in filled_values(resource, values))
+    return replace(grant, resources=resources, condition=condition)
 
 
-def _default(row: Mapping[str, str]) -> str | None:
-    return row["default"] or ("" if row["name"] == "TrailPrefix" else None)
+def filled_values(text: str, values: Values) -> tuple[str, ...]:
+    """Returns a text with the given values filled in: one text for each combination of values; unknown ones remain."""
+    for name in dict.fromkeys(_VALUE.findall(text)):
+        if name in values:
+            given = values[name]
+            several = (given,) if isinstance(given, str) else given
+            filled = [text.replace(f"{{{name}}}", value) for value in several]
+            return tuple(whole for each in filled for whole in filled_values(each, values))
+    return (text,)
 
 
-def filled_resource(resource: str, values: Mapping[str, str]) -> str:
-    """Returns a resource with its values filled in."""
-    return _VALUE.sub(lambda found: values[found[1]], resource)
+def reader_policy(grants: Iterable[ReaderGrant], values: Values) -> dict[str, Any]:
+    """Returns the role's IAM policy; `values` has every value, `Partition` and `Account` among them."""
+    filled = [_filled(grant, values) for grant in grants]
+    return {"Version": "2012-10-17", "Statement": [_statement(grant) for grant in filled]}
 
 
-def reader_policy(grants: Iterable[ReaderGrant], values: Mapping[str, str]) -> dict[str, object]:
-    """Returns the role's IAM policy; `values` has every parameter, `Partition` and `Account`."""
-    return {"Version": "2012-10-17", "Statement": [_statement(grant, values) for grant in grants]}
-
-
-def _statement(grant: ReaderGrant, values: Mapping[str, str]) -> dict[str, object]:
+def _statement(grant: ReaderGrant, **more: object) -> dict[str, Any]:
     condition = grant.condition
     conditions = {"Condition": {condition.operator: {condition.key: condition.values[0]}}} if condition else {}
-    return {
-        "Sid": grant.sid,
+    statement = {"Sid": grant.sid, "Effect": "Allow", "Action": list(grant.actions), "Resource": list(grant.resources)}
+    return {**statement, **conditions, **more}
+
+
+def bucket_policy(sources: Sequence[str], values: Values, accounts: Sequence[str]) -> dict[str, Any]:
+    """Returns what the bucket's policy must allow to the reader roles of other accounts: each reads its own folder.
+
+    The principals are accounts, restricted to the role by condition: a role named there must exist, and one that is
+    created again is another principal.
+    """
+    own = {**values, "Account": "${aws:PrincipalAccount}"}
+    found = [grant for grant in reader_grants(sources, values) if grant.sid in _OF_THE_BUCKET]
+    statements = [_statement(_filled(grant, own)) for grant in found]
+    return {"Version": "2012-10-17", "Statement": [_from_accounts(each, own, accounts) for each in statements]}
+
+
+_OF_THE_BUCKET = ("ListTrailBucket", "ListAccounts", "ReadTrailFiles")
+
+
+def key_policy(values: Values, accounts: Sequence[str]) -> dict[str, Any]:
+    """Returns what the key's policy must allow to the reader roles of other accounts.
+
+    The encryption context is that of CloudTrail's files ("Granting decrypt permissions" of the CloudTrail User Guide).
+    """
+    statement = {
+        "Sid": "DecryptTrailFiles",
         "Effect": "Allow",
-        "Action": list(grant.actions),
-        "Resource": [filled_resource(resource, values) for resource in grant.resources],
-        **conditions,
+        "Action": ["kms:Decrypt"],
+        "Resource": ["*"],
+        "Condition": {"Null": {"kms:EncryptionContext:aws:cloudtrail:arn": "false"}},
     }
+    return {"Version": "2012-10-17", "Statement": [_from_accounts(statement, values, accounts)]}
+
+
+def _from_accounts(statement: dict[str, Any], values: Values, accounts: Sequence[str]) -> dict[str, Any]:
+    roots = [f"arn:{values['Partition']}:iam::{account}:root" for account in accounts]
+    readers = [f"arn:{values['Partition']}:iam::{account}:role/{READER}" for account in accounts]
+    condition = {"ArnEquals": {"aws:PrincipalArn": readers}, **statement.get("Condition", {})}
+    rest = {name: value for name, value in statement.items() if name not in ("Sid", "Effect", "Condition")}
+    sid = f"Leastpriv{statement['Sid']}"
+    return {"Sid": sid, "Effect": "Allow", "Principal": {"AWS": roots}, **rest, "Condition": condition}
+
+
+def trust_policy(provider: str, audience: str, subjects: Sequence[str]) -> dict[str, Any]:
+    """Returns the trust policy for jobs with one of these subjects; `provider` is the ARN of the OIDC provider."""
+    issuer = provider.partition(":oidc-provider/")[2]
+    condition: dict[str, dict[str, Any]] = {"StringEquals": {f"{issuer}:aud": audience}}
+    condition.setdefault(subject_operator(subjects), {})[f"{issuer}:sub"] = list(subjects)
+    statement = {
+        "Principal": {"Federated": provider},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": condition,
+    }
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
+
+
+def subject_operator(subjects: Sequence[str]) -> str:
+    """Returns the condition operator for some subjects: a pattern of tags has wildcards."""
+    return "StringLike" if any("*" in each for each in subjects) else "StringEquals"
 
 
 def _grant(row: Mapping[str, str]) -> ReaderGrant:
@@ -125,23 +162,3 @@ def _grant(row: Mapping[str, str]) -> ReaderGrant:
 
 def _table(name: str) -> tuple[Mapping[str, str], ...]:
     return table(name, __package__ or "")
-
-
-ISSUER = "token.actions.githubusercontent.com"
-AUDIENCE = "sts.amazonaws.com"
-"""Default audience of aws-actions/configure-aws-credentials."""
-
-
-def subjects(owner: str, name: str, branch: str, owner_id: str, repository_id: str) -> tuple[str, str]:
-    """Returns the subjects of jobs on a branch: by names, and by names and ids.
-
-    An argument may be a template expression, as `${RepositoryOwner}`.
-    """
-    where = f"ref:refs/heads/{branch}"
-    return f"repo:{owner}/{name}:{where}", f"repo:{owner}@{owner_id}/{name}@{repository_id}:{where}"
-
-
-ADVICE = (
-    "By names, then by ids. Once the repository uses ids, remove the first: a name can be given up and taken by others."
-)
-"""A comment in the trust policy."""

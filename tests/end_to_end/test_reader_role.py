@@ -32,13 +32,10 @@ READER = f"arn:aws:iam::{ACCOUNT}:role/leastpriv-reader"
 SOURCES = (*DEFAULT_SOURCES, "s3-trail", "job-logs", "custom-policy-checks")
 NOT_ASKED = {"access-analyzer:CheckNoNewAccess", "iam:GetRequestAuthorizationDetails"}
 """No denial of these deploys has an authorization id (`tests/pipeline/test_denial_details.py` asks)."""
-VALUES = {
-    "Partition": "aws",
-    "Account": ACCOUNT,
-    "TargetRoleArn": TARGET,
-    "TrailBucket": "trails",
-    "TrailPrefix": "org/",
-}
+OPTIONS = parse_options(
+    {"repository": ["acme/shop"], "role-arn": [TARGET], "sources": SOURCES, "trails": ["s3://trails/org"]}
+)
+VALUES = {**OPTIONS.values, "Account": ACCOUNT}
 WIDE = policy(allow("sqs:*", "s3:*", "cloudformation:*"))
 QUEUE = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}}}
 HANDLERS = {"AWS::SQS::Queue": {"create": ["sqs:CreateQueue", "sqs:TagQueue"], "delete": ["sqs:DeleteQueue"]}}
@@ -76,7 +73,7 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
         session = {**_as_job(lab, "repo:acme/shop:ref:refs/heads/main"), **own}
         done = leastpriv(
             session, *common, "--policy-file", folder / "deploy.json", "--trails", "event-history",
-            "--trails", "s3://trails/org", "--job-logs", folder / "deploy.log",
+            "--trails", f"s3://trails/org/AWSLogs/{ACCOUNT}/", "--job-logs", folder / "deploy.log",
         )  # fmt: skip
         own |= {"AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint, "AWS_ENDPOINT_URL_IAM": more.endpoint}
         again = leastpriv(
@@ -163,8 +160,8 @@ def _make_trail(lab: Lab) -> None:
 
 
 def _set_up(lab: Lab) -> None:
-    text = render_files(SOURCES, parse_options(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION]
-    given = {"RepositoryOwnerId": "12", "RepositoryId": "34", "TrailBucket": "trails", "TrailPrefix": "org/"}
+    text = render_files(OPTIONS)[CLOUDFORMATION]
+    given = {"RepositoryOwnerId": "12", "RepositoryId": "34"}
     lab.client("cloudformation").create_stack(
         StackName="reader",
         TemplateBody=text,

@@ -5,31 +5,26 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from leastpriv.init.options import parse_options
-from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources, reader_grants, reader_policy
-from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, render_files
+from leastpriv.init.reader_role import known_sources, reader_grants, reader_policy
+from leastpriv.init.render import TERRAFORM, render_files
 from tests.end_to_end.lab.lab import ACCOUNT, Lab, is_there
 from tests.end_to_end.seed import tools
 from tests.end_to_end.seed.tools import ToolMissingError
-from tests.end_to_end.test_reader_role import TARGET, VALUES
+from tests.end_to_end.test_reader_role import TARGET
+from tests.init.test_reader_role import GIVEN as ALL_VALUES
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not is_there(), reason="the lab's environment is not there: make lab"),
 ]
 
-CHOICES = [known_sources(), DEFAULT_SOURCES, *([source] for source in known_sources())]
-GIVEN = {
-    "repository_owner_id": "12", "repository_id": "34", "trail_bucket": "trails", "trail_prefix": "org/",
-    "trail_key_arn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1", "result_bucket": "results",
-    "analyzer_role_arn": f"arn:aws:iam::{ACCOUNT}:role/analyzer",
-}  # fmt: skip
+GIVEN = {"repository_owner_id": "12", "repository_id": "34"}
 PROVIDER = """\
 provider "aws" {
   region                  = "us-east-1"
@@ -42,31 +37,19 @@ provider "aws" {
 """
 
 
-@pytest.mark.parametrize("sources", CHOICES, ids=",".join)
-def test_cloudformation_s_linter_reports_nothing(sources: Sequence[str], tmp_path: Path) -> None:
-    path = tmp_path / CLOUDFORMATION
-    path.write_text(render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION])
-    done = subprocess.run([*_had(tools.cfn_lint), path], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
 def test_terraform_formats_nothing_and_creates_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
     """With the policy of the table, and a trust policy for both forms of GitHub's subject."""
-    sources = known_sources()
-    (tmp_path / TERRAFORM).write_text(
-        render_files(sources, parse_options(role_arn=TARGET, repository="acme/shop"))[TERRAFORM]
-    )
+    given = {**ALL_VALUES, "role-arn": [TARGET], "sources": known_sources()}
+    options = parse_options(given)
+    (tmp_path / TERRAFORM).write_text(render_files(options)[TERRAFORM])
     _terraform(lab, tmp_path, "fmt", "-check", "-diff")
     (tmp_path / "provider.tf").write_text(PROVIDER.replace("ENDPOINT", lab.endpoint))
     for command in (("init", "-input=false"), ("validate",), ("apply", "-auto-approve", "-input=false")):
         _terraform(lab, tmp_path, *command)
     iam = lab.client("iam")
     made = iam.get_role_policy(RoleName="leastpriv-reader", PolicyName="leastpriv-reader")["PolicyDocument"]
-    values = {
-        **VALUES, "TrailKeyArn": GIVEN["trail_key_arn"], "WorkGroup": "primary", "Database": "default",
-        "ResultBucket": "results", "AnalyzerRoleArn": GIVEN["analyzer_role_arn"],
-    }  # fmt: skip
-    assert _plain(made) == _plain(reader_policy(reader_grants(sources), values))
+    values = {**options.values, "Account": ACCOUNT}
+    assert _plain(made) == _plain(reader_policy(reader_grants(options.sources), values))
     [trust] = iam.get_role(RoleName="leastpriv-reader")["Role"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == [
         "repo:acme/shop:ref:refs/heads/main", "repo:acme@12/shop@34:ref:refs/heads/main",

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 
 import pytest
 
 from leastpriv.errors import InputError
-from leastpriv.init import render
-from leastpriv.init.options import InitOptions, chosen_sources, parse_options
-from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources, reader_grants, reader_policy, template_parameters
+from leastpriv.init.options import parse_options
+from leastpriv.init.reader_role import DEFAULT_SOURCES, ReaderGrant, Values, known_sources, reader_grants, reader_policy
 from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, render_files
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import fits
@@ -15,19 +16,19 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
 
-VALUES = {
-    "Partition": "aws",
-    "Account": "111122223333",
-    "TargetRoleArn": "arn:aws:iam::111122223333:role/ci/deploy",
-    "TrailBucket": "trails",
-    "TrailPrefix": "org/",
-    "LogGroup": "cloudtrail/logs",
-    "TrailKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555",
-    "WorkGroup": "primary",
-    "Database": "default",
-    "ResultBucket": "results",
-    "AnalyzerRoleArn": "arn:aws:iam::111122223333:role/analyzer",
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+GIVEN = {
+    "repository": ["acme/shop"],
+    "role-arn": [ROLE],
+    "trails": ["s3://trails/org/AWSLogs/o-abcdefghij", "log-group:cloudtrail/logs"],
+    "kms-key-arn": ["arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"],
+    "athena-table": ["primary/default.logs"],
+    "athena-results": ["s3://results/queries"],
+    "access-analyzer": ["arn:aws:iam::111122223333:role/analyzer arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"],
+    "action": [f"acme/leastpriv-action@{'0' * 40}"],
 }
+OWN = {"Partition": "aws", "Account": "111122223333"}
+VALUES = {**parse_options(GIVEN).values, **OWN, "Users": ["user/ci"]}
 NEWER = {"iam:GetRequestAuthorizationDetails"}
 """Actions of API models (botocore 1.44.8, iam-toolbox) that the catalogue does not have yet."""
 each_source = pytest.mark.parametrize("source", known_sources())
@@ -69,17 +70,22 @@ def test_the_reader_role_writes_only_what_its_source_requires(source: str) -> No
     }  # fmt: skip
 
 
+ADDRESS = "data.aws_iam_policy_document.leastpriv_reader"
 POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
 
 
 @pytest.mark.parametrize("sources", [[name] for name in known_sources()] + [list(known_sources())])
 def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]) -> None:
-    """The table and both templates allow the same, by containment both ways, with all parameter values filled in."""
-    found = render_files(sources, InitOptions())
-    table = _policy(sources)
-    for name, pointer in ((CLOUDFORMATION, POINTER), (TERRAFORM, render.ADDRESS)):
-        valued = _valued(found[name], _values(sources))
-        template = parse(valued.encode(), name, pointer, {"AWS::Partition": "aws", **_pseudo()})
+    """The table and both templates allow the same, by containment both ways, with the account's values filled in."""
+    evidence = [] if {"live-user", *DEFAULT_SOURCES} & {*sources} else ["event-history"]
+    users = ["arn:aws:iam::111122223333:user/ci"] if "live-user" in sources else []
+    roles = [] if sources == ["live-user"] else [ROLE]
+    options = {**GIVEN, "role-arn": [*roles, *users]}
+    target = parse_options({**options, "sources": ["event-history", "s3-trail", "athena", *sources, *evidence]})
+    found = render_files(target)
+    table = _policy(target.sources, {**target.values, **OWN})
+    for name, pointer in ((CLOUDFORMATION, POINTER), (TERRAFORM, ADDRESS)):
+        template = parse(_valued(found[name]).encode(), name, pointer)
         assert len(template.statements) == len(table.statements)
         assert check_containment([table], [template]).holds, name
         assert check_containment([template], [table]).holds, name
@@ -106,9 +112,49 @@ def test_every_choice_of_sources_fits_one_inline_policy() -> None:
     assert policy_size(_policy(list(known_sources()))) < 10_240
 
 
-def test_every_value_that_a_resource_names_is_a_parameter() -> None:
-    names = {parameter.name for parameter in template_parameters(reader_grants(known_sources()), {})}
-    assert set(VALUES) - {"Partition", "Account"} <= names
+@each_source
+def test_a_source_without_its_values_names_the_option(source: str) -> None:
+    needed = {
+        name for grant in reader_grants([source]) for text in _texts(grant) for name in re.findall(r"{(\w+)}", text)
+    }
+    for name in needed - {"Partition", "Account", "Targets"}:
+        with pytest.raises(InputError, match=rf"The source {source} needs (--|a )"):
+            reader_grants([source], {key: value for key, value in VALUES.items() if key != name})
+
+
+def test_only_the_folder_of_the_role_s_account_is_read() -> None:
+    """Also in an organization's trail: neither another account's files nor their names."""
+    for grant in reader_grants(["s3-trail"], VALUES):
+        if grant.sid == "ReadTrailFiles":
+            assert grant.resources == ("arn:aws:s3:::trails/org/AWSLogs/o-abcdefghij/111122223333/*",)
+        if grant.sid == "ListTrailBucket":
+            assert grant.condition
+            assert grant.condition.values == ("org/AWSLogs/o-abcdefghij/111122223333/*",)
+
+
+@pytest.mark.parametrize(
+    ("trail", "folder"),
+    [
+        ("s3://trails", "AWSLogs/111122223333/"),
+        ("s3://trails/", "AWSLogs/111122223333/"),
+        ("s3://trails/a/b/", "a/b/AWSLogs/111122223333/"),
+        ("s3://trails/AWSLogs", "AWSLogs/111122223333/"),
+        ("s3://trails/a/AWSLogs/o-abcdefghij/", "a/AWSLogs/o-abcdefghij/111122223333/"),
+        ("s3://trails/AWSLogs/o-abcdefghij/999999999999/CloudTrail/", "AWSLogs/o-abcdefghij/111122223333/"),
+        ("s3://trails/AWSLogs/999999999999", "AWSLogs/111122223333/"),
+    ],
+)
+def test_the_folder_of_the_account_follows_from_the_trail_s_address(trail: str, folder: str) -> None:
+    values = {**parse_options({**GIVEN, "trails": [trail]}).values, **OWN}
+    (read,) = [each for each in reader_grants(["s3-trail"], values) if each.sid == "ReadTrailFiles"]
+    assert reader_policy([read], values)["Statement"][0]["Resource"] == [f"arn:aws:s3:::trails/{folder}*"]
+
+
+def test_many_roles_fit_one_inline_policy() -> None:
+    roles = [f"arn:aws:iam::111122223333:role/teams/ci-deploy-{number:03}" for number in range(200)]
+    target = parse_options({**GIVEN, "role-arn": roles})
+    assert policy_size(_policy(target.sources, {**target.values, **OWN})) < 10_240
+    assert target.values["Roles"] == ("role/teams/ci-deploy-*",)
 
 
 def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
@@ -119,65 +165,74 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("options", "advice"),
     [
-        ({"role_arn": "arn:aws:sts::111122223333:assumed-role/x/y"}, "--role-arn: .*role's own ARN"),
-        ({"role_arn": 'arn:aws:iam::111122223333:role/a"b/x'}, "--role-arn is .*letters"),
-        ({"repository": "acme"}, "OWNER/NAME"),
-        ({"repository": "acme/${x}"}, "OWNER/NAME"),
-        ({"repository": "acme/.."}, "OWNER/NAME"),
-        ({"repository": "-x/shop"}, "OWNER/NAME"),
-        ({"region": "europe"}, "like eu-west-1"),
-        ({"region": "cn-north-1"}, "not in the partition aws of the role: write a region like eu-west-1"),
-        ({"role_arn": "arn:aws-cn:iam::111122223333:role/x", "region": "eu-west-1"}, "a region like cn-north-1"),
-        ({"role_arn": "arn:aws-iso:iam::111122223333:role/x"}, "choose a role in aws, aws-us-gov, aws-cn"),
-        ({"policy_file": "a: b"}, "a path in the repository"),
-        ({"policy_file": "#a"}, "a path in the repository"),
-        ({"policy_file": "../../etc/x.json"}, "a path in the repository"),
-        ({"policy_file": "iam/../../x.json#/Policy"}, "a path in the repository"),
-        ({"policy_file": "/etc/x.json"}, "a path in the repository"),
-        ({"branch": "a..b"}, "name of a branch"),
-        ({"branch": "${x}"}, "name of a branch"),
-        ({"branch": "ma*"}, "name of a branch"),
+        ({"role-arn": []}, "--role-arn is missing"),
+        ({"repository": []}, "--repository is missing"),
+        ({"role-arn": ["arn:aws:sts::111122223333:assumed-role/x/y"]}, "--role-arn: .*role's own ARN"),
+        ({"role-arn": ['arn:aws:iam::111122223333:role/a"b/x']}, "--role-arn is .*letters"),
+        ({"role-arn": [ROLE, "arn:aws-cn:iam::111122223333:role/x"]}, "several partitions"),
+        ({"role-arn": [ROLE], "policy-file": ["a.json", "b.json"]}, "2 times and --role-arn 1 times"),
+        ({"repository": ["acme"]}, "OWNER/NAME"),
+        ({"repository": ["acme/${x}"]}, "OWNER/NAME"),
+        ({"repository": ["acme/.."]}, "OWNER/NAME"),
+        ({"repository": ["-x/shop"]}, "OWNER/NAME"),
+        ({"region": ["europe"]}, "like eu-west-1"),
+        ({"aws-regions": ["europe"]}, "--aws-regions is 'europe': write a region"),
+        ({"region": ["cn-north-1"]}, "not in the partition aws of the role: write a region like eu-west-1"),
+        ({"role-arn": ["arn:aws-cn:iam::111122223333:role/x"], "region": ["eu-west-1"]}, "a region like cn-north-1"),
+        ({"role-arn": ["arn:aws-iso:iam::111122223333:role/x"]}, "choose a role in aws, aws-us-gov, aws-cn"),
+        ({"policy-file": ["a: b"]}, "a path in the repository"),
+        ({"policy-file": ["#a"]}, "a path in the repository"),
+        ({"policy-file": ["../../etc/x.json"]}, "a path in the repository"),
+        ({"policy-file": ["iam/../../x.json#/Policy"]}, "a path in the repository"),
+        ({"policy-file": ["/etc/x.json"]}, "a path in the repository"),
+        ({"branch": ["a..b"]}, "name of a branch"),
+        ({"branch": ["${x}"]}, "name of a branch"),
+        ({"branch": ["ma*"]}, "name of a branch"),
+        ({"environment": ['a"b']}, "name of an environment"),
+        ({"subject": ["repo:*"]}, "other owners than acme"),
+        ({"subject": ["repo:evil/acme-shop:ref:refs/heads/main"]}, "other owners than acme"),
+        ({"issuer": ["https://ghe.acme.com"]}, "without https://"),
+        ({"trails": ["arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"]}, "write event-history, s3://"),
+        ({"trails": ["s3://one", "s3://two"]}, "several buckets"),
+        ({"kms-key-arn": ["alias/trail"]}, "ARN of a key"),
+        ({"trail-account": ["12"]}, "12 digits"),
+        ({"action": ["acme/leastpriv-action@v1"]}, "40 hex digits"),
+        ({"sources": ["live-role"]}, "no evidence: add one of event-history"),
+        ({"sources": ["event-history", "digests"]}, "The source digests needs another source: add s3-trail"),
+        ({"sources": ["event-history", "athena-create"]}, "add athena to --sources"),
     ],
 )
-def test_values_that_a_template_would_interpret_are_rejected(options: dict[str, str], advice: str) -> None:
+def test_an_option_that_is_wrong_is_rejected_with_the_way_to_write_it(
+    options: dict[str, list[str]], advice: str
+) -> None:
+    required = {"repository": ["acme/shop"], "role-arn": [ROLE]}
     with pytest.raises(InputError, match=advice):
-        parse_options(**options)
+        parse_options({**required, **options})
 
 
-def test_a_user_is_read_by_the_user_source() -> None:
-    target = parse_options("arn:aws:iam::111122223333:user/ci")
-    assert chosen_sources(["event-history, live-role"], target) == ("event-history", "live-user")
-    assert chosen_sources([], InitOptions()) == DEFAULT_SOURCES
+def test_a_user_is_read_by_the_user_source_and_a_role_by_the_role_source() -> None:
+    users = {"repository": ["acme/shop"], "role-arn": ["arn:aws:iam::111122223333:user/ci"]}
+    assert parse_options({**users, "sources": ["event-history", "live-role"]}).sources == ("event-history", "live-user")
+    roles = {**users, "role-arn": [ROLE]}
+    assert parse_options(roles).sources == DEFAULT_SOURCES
+    named = {**roles, "sources": ["event-history", "live-user", "live-role"]}
+    assert parse_options(named).sources == ("event-history", "live-role")
+    both = parse_options({**users, "role-arn": [ROLE, *users["role-arn"]]})
+    assert {"live-role", "live-user"} <= {*both.sources}
 
 
-def test_a_role_is_read_by_the_role_source_even_if_the_user_source_is_named() -> None:
-    target = parse_options("arn:aws:iam::111122223333:role/ci")
-    assert chosen_sources(["live-user", "live-role"], target) == ("live-role",)
-    # The option may mean either kind.
-    assert chosen_sources(["live-user"], InitOptions()) == ("live-user",)
+def _texts(grant: ReaderGrant) -> tuple[str, ...]:
+    return (*grant.resources, *(grant.condition.values if grant.condition else ()))
 
 
-def _policy(sources: list[str]) -> Document:
-    return parse(json.dumps(reader_policy(reader_grants(sources), _values(sources))).encode(), "reader.json")
+def _policy(sources: Sequence[str], values: Values = VALUES) -> Document:
+    return parse(json.dumps(reader_policy(reader_grants(sources), values)).encode(), "reader.json")
 
 
-def _values(sources: list[str]) -> dict[str, str]:
-    """Returns the parameters' values; for user sources those of a user."""
-    return VALUES | ({"TargetRoleArn": "arn:aws:iam::111122223333:user/ci"} if sources == ["live-user"] else {})
-
-
-def _pseudo() -> dict[str, str]:
-    return {"AWS::AccountId": VALUES["Account"]}
-
-
-def _valued(text: str, values: dict[str, str]) -> str:
-    """Returns a template with its parameters' values filled in."""
-    for name, value in values.items():
-        text = text.replace(f"!Ref {name}", value).replace(f"${{{name}}}", value)
-    for parameter in template_parameters(reader_grants(known_sources()), {}):
-        if parameter.name in VALUES:
-            value = values[parameter.name]
-            text = text.replace(f"${{var.{parameter.variable}}}", value)
-            text = text.replace(f"[var.{parameter.variable}]", f'["{value}"]')
-    text = text.replace("${data.aws_partition.current.partition}", "aws")
-    return text.replace("${data.aws_caller_identity.current.account_id}", VALUES["Account"])
+def _valued(text: str) -> str:
+    """Returns a template or configuration with the account's values filled in."""
+    for expression, value in (("AWS::Partition", "aws"), ("data.aws_partition.current.partition", "aws")):
+        text = text.replace(f"${{{expression}}}", value)
+    for expression in ("AWS::AccountId", "data.aws_caller_identity.current.account_id"):
+        text = text.replace(f"${{{expression}}}", OWN["Account"])
+    return re.sub(r'!Sub (?="arn|"org)', "", text)

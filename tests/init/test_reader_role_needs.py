@@ -36,7 +36,7 @@ READER = f"arn:aws:iam::{ACCOUNT}:role/leastpriv-reader"
 KIM = f"arn:aws:iam::{ACCOUNT}:user/kim"
 OWN, TEAM = f"arn:aws:iam::{ACCOUNT}:policy/own", f"arn:aws:iam::{ACCOUNT}:policy/team"
 VALUES = {
-    "Partition": "aws", "Account": ACCOUNT, "TargetRoleArn": KIM, "WorkGroup": "primary",
+    "Partition": "aws", "Account": ACCOUNT, "Users": ["user/kim"], "WorkGroup": "primary",
     "LogGroup": "logs",
     "AnalyzerRoleArn": f"arn:aws:iam::{ACCOUNT}:role/analyzer",
 }  # fmt: skip

@@ -4,8 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,74 +12,155 @@ from ruamel.yaml import YAML
 
 from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import from_environment
+from leastpriv.config.targets_file import read_configuration
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
-from leastpriv.init.render import CLOUDFORMATION, PATH, TERRAFORM, action_inputs, deploy_command, render_files
+from leastpriv.init.render import (
+    BUCKET_POLICY,
+    CLOUDFORMATION,
+    KEY_POLICY,
+    LOGIN,
+    STACK_SET,
+    TERRAFORM,
+    WORKFLOW,
+    action_inputs,
+    checkout_action,
+    next_steps,
+    render_files,
+)
+from leastpriv.policy.document import parse
+from leastpriv.policy.evaluate import Request, evaluate_layers
 from leastpriv.policy.hcl_syntax import read_blocks
 from tests.fakes.command import leastpriv
+from tests.init.test_reader_role import GIVEN, ROLE
 
+ROOT = Path(__file__).parents[2]
 KNOWN = {known.name for known in INPUTS}
 ISSUER = "token.actions.githubusercontent.com"
+OTHER = "arn:aws:iam::222233334444:role/ci/deploy"
+NEEDED = {"digests": ["s3-trail"], "kms": ["s3-trail"], "athena-create": ["athena"]}
+SETUP = ("--role-arn", ROLE, "--repository", "acme/shop", "--action", GIVEN["action"][0])
+each_source = pytest.mark.parametrize("source", known_sources())
 
 
-def test_the_trust_policy_accepts_exactly_both_forms_of_githubs_subject() -> None:
+def target(**given: Any) -> InitOptions:
+    """The checked options of one role of acme/shop with its defaults."""
+    named = {name.replace("_", "-"): [value] if isinstance(value, str) else value for name, value in given.items()}
+    return parse_options({"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"], **named})
+
+
+def of_source(source: str) -> InitOptions:
+    """The options of a source with those of which it needs one."""
+    trails = [each for each in GIVEN["trails"] if each.startswith("s3://") == (source != "log-group")]
+    own = {
+        "s3-trail": {"trails": trails}, "digests": {"trails": trails}, "log-group": {"trails": trails},
+        "kms": {"trails": trails, "kms-key-arn": GIVEN["kms-key-arn"]},
+        "access-analyzer": {"access-analyzer": GIVEN["access-analyzer"]},
+    }  # fmt: skip
+    tables = {name: GIVEN[name] for name in ("trails", "athena-table", "athena-results")}
+    given = tables if source.startswith("athena") else own.get(source, {})
+    user = {"role-arn": ["arn:aws:iam::111122223333:user/ci"]} if source == "live-user" else {}
+    sources = ["event-history", *NEEDED.get(source, ()), source]
+    required = {"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"]}
+    return parse_options({**required, **given, **user, "sources": sources})
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        ({}, ["ref:refs/heads/main"]),
+        ({"branch": ["main", "release/1"]}, ["ref:refs/heads/main", "ref:refs/heads/release/1"]),
+        ({"environment": "prod"}, ["environment:prod"]),
+        ({"environment": "prod:v1"}, ["environment:prod%3Av1"]),
+        ({"tag": "v*"}, ["ref:refs/tags/v*"]),
+        ({"environment": "prod", "branch": "main"}, ["environment:prod", "ref:refs/heads/main"]),
+    ],
+)
+def test_the_trust_policy_accepts_exactly_both_forms_of_githubs_subject(given: dict[str, Any], ends: list[str]) -> None:
     """By names, and by names and ids; the second only if both ids are given."""
-    statement = _yaml(render_files(known_sources(), InitOptions())[CLOUDFORMATION])["Resources"]["LeastprivReader"][
-        "Properties"
-    ]["AssumeRolePolicyDocument"]["Statement"][0]
+    role = _yaml(render_files(target(**given))[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
+    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
-    equals = statement["Condition"]["StringEquals"]
-    assert equals[f"{ISSUER}:aud"] == "sts.amazonaws.com"
-    assert list(statement["Condition"]) == ["StringEquals"]
-    assert equals[f"{ISSUER}:sub"] == [
-        "repo:${RepositoryOwner}/${RepositoryName}:ref:refs/heads/${Branch}",
-        [
-            "HasIds",
-            "repo:${RepositoryOwner}@${RepositoryOwnerId}/${RepositoryName}@${RepositoryId}:ref:refs/heads/${Branch}",
-            "AWS::NoValue",
-        ],
+    assert statement["Condition"]["StringEquals"][f"{ISSUER}:aud"] == "sts.amazonaws.com"
+    operator = "StringLike" if "tag" in given else "StringEquals"
+    assert set(statement["Condition"]) == {"StringEquals", operator}
+    by_id = "repo:acme@${RepositoryOwnerId}/shop@${RepositoryId}"
+    assert statement["Condition"][operator][f"{ISSUER}:sub"] == [
+        *(f"repo:acme/shop:{end}" for end in ends),
+        *(["HasIds", f"{by_id}:{end}", "AWS::NoValue"] for end in ends),
     ]
+    text = render_files(target(**given))[TERRAFORM]
+    for end in ends:
+        assert f'"repo:acme/shop:{end}"' in text
+        assert f'"repo:acme@${{var.repository_owner_id}}/shop@${{var.repository_id}}:{end}"' in text
 
 
-def test_terraform_accepts_the_same_subjects() -> None:
-    text = render_files(known_sources(), InitOptions())[TERRAFORM]
-    assert '"repo:${var.repository_owner}/${var.repository_name}:ref:refs/heads/${var.branch}"' in text
-    by_id = "${var.repository_owner}@${var.repository_owner_id}/${var.repository_name}@${var.repository_id}"
-    assert f'== "" ? "" : "repo:{by_id}:ref:refs/heads/${{var.branch}}"' in text
+def test_customized_subjects_replace_those_of_branches() -> None:
+    subject = "repo:acme/shop:job_workflow_ref:acme/flows/.github/workflows/a.yml@refs/tags/v1"
+    text = render_files(target(subject=subject))[CLOUDFORMATION]
+    assert f'- "{subject}"' in text
+    assert "refs/heads/main" not in text
+    assert "RepositoryId" not in text
+
+
+def test_an_enterprise_server_is_its_own_issuer_and_has_no_ids() -> None:
+    issuer = "ghe.acme.com/_services/token"
+    found = render_files(target(issuer=issuer))
+    role = _yaml(found[CLOUDFORMATION])
+    assert role["Resources"]["Provider"]["Properties"]["Url"] == f"https://{issuer}"
+    [statement] = role["Resources"]["LeastprivReader"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert list(statement["Condition"]["StringEquals"]) == [f"{issuer}:aud", f"{issuer}:sub"]
+    assert set(role["Parameters"]) == {"CreateProvider"}
+    assert ISSUER not in found[TERRAFORM]
 
 
 def test_the_terraform_file_is_valid_hcl() -> None:
-    root = read_blocks(render_files(known_sources(), parse_options(repository="acme/shop"))[TERRAFORM])
+    root = read_blocks(render_files(target())[TERRAFORM])
     assert root.error < 0
     assert {"variable", "data", "resource", "output"} <= {block.labels[0] for block in root.blocks}
 
 
 def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_one_used() -> None:
-    for sources in (known_sources(), ("event-history",)):
-        text = render_files(sources, InitOptions())[CLOUDFORMATION]
-        declared = set(_yaml(text)["Parameters"])
-        body = text.partition("Conditions:")[2]
-        used = set(re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body))
-        assert {one or other for one, other in used} - {"AWS"} == declared
-        variables = render_files(sources, InitOptions())[TERRAFORM]
-        assert set(re.findall(r'variable "(\w+)"', variables)) == set(re.findall(r"var\.(\w+)", variables))
+    for options in (target(), target(issuer="ghe.acme.com/_services/token")):
+        found = render_files(options)
+        body = found[CLOUDFORMATION].partition("Conditions:")[2]
+        used = {one or other for one, other in re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body)}
+        assert used - {"AWS", "Provider"} == set(_yaml(found[CLOUDFORMATION])["Parameters"])
+        declared = set(re.findall(r'variable "(\w+)"', found[TERRAFORM]))
+        assert declared == set(re.findall(r"var\.(\w+)", found[TERRAFORM]))
 
 
-@pytest.mark.parametrize("source", known_sources())
-def test_the_workflow_sets_only_existing_inputs(source: str) -> None:
-    steps = _yaml(render_files([source], InitOptions())[PATH])["jobs"]["least-privilege"]["steps"]
-    assert {"role-arn", "policy-file"} <= set(steps[1]["with"]) <= KNOWN
-    assert set(action_inputs([source])) <= KNOWN
+@each_source
+def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(source: str) -> None:
+    """The action reads last accessed information by default; if that source is not chosen, the input disables it."""
+    options = of_source(source)
+    given = _steps(render_files(options)[WORKFLOW])[1]["with"]
+    assert given == action_inputs(options)
+    assert set(given) <= KNOWN
+    read = from_environment({f"INPUT_{name.upper()}": value for name, value in given.items()})
+    assert read.last_accessed is ("last-accessed" in options.sources)
+    assert read.validate_digests is ("digests" in options.sources)
+    assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)
+    assert bool(read.athena_table) is ("athena" in options.sources)
+    assert read.event_history is ("event-history" in options.sources)
+    buckets = [each for each in read.bucket_trails if each.startswith("s3://")]
+    assert bool(buckets) is ("s3-trail" in options.sources or source == "athena-create")
+
+
+def test_the_workflow_reads_the_folder_that_the_role_may_list() -> None:
+    trails = target(trails="s3://trails/org/AWSLogs/o-abcdefghij")
+    assert action_inputs(trails)["trails"] == "s3://trails/org/AWSLogs/o-abcdefghij/111122223333/"
 
 
 @pytest.mark.parametrize(
-    "name", ["null", "1.5", "true", "2026-11-24", "iam/ci.json#/Resources/R/Properties/Policies/0"]
+    "name", ["null", "1.5", "true", "2026-11-24", "main.tf#data.aws_iam_policy_document.deploy", "a.yaml#/R/Policies/0"]
 )
 def test_the_policy_file_is_the_given_text(name: str) -> None:
-    steps = _yaml(render_files(["event-history"], parse_options(policy_file=name))[PATH])["jobs"]["least-privilege"][
-        "steps"
-    ]
-    assert steps[1]["with"]["policy-file"] == name
+    assert _steps(render_files(target(policy_file=name))[WORKFLOW])[1]["with"]["policy-file"] == name
+
+
+def test_a_policy_that_does_not_exist_yet_gets_a_file_by_the_role_s_name() -> None:
+    assert action_inputs(target())["policy-file"] == "iam/deploy.json"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +169,8 @@ def test_the_policy_file_is_the_given_text(name: str) -> None:
 )
 def test_another_partition_has_its_own_region_and_audience(partition: str, region: str, audience: str) -> None:
     """The role accepts exactly the audience that the workflow requests."""
-    found = render_files(known_sources(), parse_options(f"arn:{partition}:iam::111122223333:role/ci"))
-    asked = _yaml(found[PATH])["jobs"]["least-privilege"]["steps"][0]["with"]
+    found = render_files(target(role_arn=f"arn:{partition}:iam::111122223333:role/ci"))
+    asked = _steps(found[WORKFLOW])[0]["with"]
     assert asked["aws-region"] == region
     assert asked.get("audience", "sts.amazonaws.com") == audience
     role = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
@@ -100,109 +179,172 @@ def test_another_partition_has_its_own_region_and_audience(partition: str, regio
     assert f'values   = ["{audience}"]' in found[TERRAFORM]
 
 
-def test_another_default_branch_is_in_both_templates_and_the_deploy_command(tmp_path: Path) -> None:
-    result = leastpriv("init", "--output-dir", str(tmp_path), "--branch", "release/main", "--repository", "acme/shop")
-    assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["Branch"]["Default"] == "release/main"
-    assert 'default     = "release/main"' in (tmp_path / TERRAFORM).read_text()
-    assert "Branch=release/main" in result.err
+def test_the_regions_of_the_roles_are_an_input_and_the_first_is_that_of_the_credentials() -> None:
+    login, action = _steps(render_files(target(aws_regions=["eu-central-1", "us-east-1"]))[WORKFLOW])
+    assert (login["with"]["aws-region"], action["with"]["aws-regions"]) == ("eu-central-1", "eu-central-1, us-east-1")
 
 
-def test_the_deploy_command_has_every_value_without_default_the_ids_and_the_branch() -> None:
-    command = deploy_command(["s3-trail"], InitOptions())
-    parameters = _yaml(render_files(["s3-trail"], InitOptions())[CLOUDFORMATION])["Parameters"]
-    needed = {name for name, each in parameters.items() if "Default" not in each}
-    values = shlex.split(command.partition("--parameter-overrides ")[2])
-    assert {value.partition("=")[0] for value in values} == {*needed, "RepositoryOwnerId", "RepositoryId", "Branch"}
+def test_the_job_has_the_environment_that_the_trust_policy_requires() -> None:
+    job = _yaml(render_files(target(environment="prod eu"))[WORKFLOW])["jobs"]["least-privilege"]
+    assert job["environment"] == "prod eu"
 
 
-def test_the_deploy_command_asks_github_for_the_repository_ids() -> None:
+def test_only_tags_start_a_workflow_whose_trust_policy_accepts_only_tags() -> None:
+    trigger = _yaml(render_files(target(tag=["v*", "rel"]))[WORKFLOW])["on"]
+    assert trigger == {"push": {"tags": ["v*", "rel"]}, "workflow_dispatch": None}
+    assert "schedule" in _yaml(render_files(target(tag="v*", branch="main"))[WORKFLOW])["on"]
+
+
+def test_the_workflow_names_commits_the_action_s_that_of_this_checkout() -> None:
+    uses = [step["uses"] for step in _steps(render_files(target())[WORKFLOW])]
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each) for each in uses)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if head.returncode:
+        pytest.skip("this is no git checkout")
+    assert checkout_action() == f"org/leastpriv-action@{head.stdout.strip()}"
+
+
+def test_the_examples_log_in_with_the_same_commit_as_the_workflow_of_init() -> None:
+    for path in (ROOT / "examples" / "workflows").glob("*.yml"):
+        for line in re.findall(r"uses: (aws-actions/configure-aws-credentials@.*)", path.read_text(encoding="utf-8")):
+            assert line == LOGIN, path.name
+
+
+def test_several_roles_of_an_account_share_one_config() -> None:
+    found = render_files(target(role_arn=[ROLE, f"{ROLE}-2"], policy_file=["a.json", "b.json"]))
+    assert set(found) == {CLOUDFORMATION, TERRAFORM, WORKFLOW, ".github/leastpriv.yml"}
+    entries = read_configuration(found[".github/leastpriv.yml"].encode(), "x").entries
+    assert [(each.role, each.values["policy-file"]) for each in entries] == [(ROLE, "a.json"), (f"{ROLE}-2", "b.json")]
+    assert _steps(found[WORKFLOW])[1]["with"]["config"] == ".github/leastpriv.yml"
+
+
+def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None:
+    found = render_files(target(role_arn=[ROLE, OTHER], trails="s3://trails/AWSLogs/o-abcdefghij"))
+    job = _yaml(found[WORKFLOW])["jobs"]["least-privilege"]
+    assert job["strategy"]["matrix"]["account"] == ["111122223333", "222233334444"]
+    login, action = _steps(found[WORKFLOW])
+    assert login["with"]["role-to-assume"] == "arn:aws:iam::${{ matrix.account }}:role/leastpriv-reader"
+    assert action["with"]["trails"] == "s3://trails/AWSLogs/o-abcdefghij/${{ matrix.account }}/"
+    branches = set()
+    for account in job["strategy"]["matrix"]["account"]:
+        path = action["with"]["config"].replace("${{ matrix.account }}", account)
+        (entry,) = read_configuration(found[path].encode(), path).entries
+        assert f":{account}:" in entry.role
+        branches.add(entry.values["branch"])
+    assert len(branches) == 2
+
+
+def test_the_stack_set_creates_the_role_of_the_template_in_every_account() -> None:
+    found = render_files(target(role_arn=[ROLE, OTHER]))
+    properties = _yaml(found[STACK_SET])["Resources"]["LeastprivReaders"]["Properties"]
+    assert properties["TemplateBody"] == found[CLOUDFORMATION]
+    assert len(found[CLOUDFORMATION]) < 51_200
+    [group] = properties["StackInstancesGroup"]
+    assert group["DeploymentTargets"]["Accounts"] == ["111122223333", "222233334444"]
+    given = {each["ParameterKey"] for each in properties["Parameters"]}
+    assert given == set(_yaml(found[CLOUDFORMATION])["Parameters"])
+
+
+@pytest.mark.parametrize(
+    ("account", "key", "decision"),
+    [
+        ("111122223333", "AWSLogs/o-abcdefghij/111122223333/CloudTrail/a.json.gz", "allowed"),
+        ("222233334444", "AWSLogs/o-abcdefghij/222233334444/CloudTrail/a.json.gz", "allowed"),
+        ("111122223333", "AWSLogs/o-abcdefghij/222233334444/CloudTrail/a.json.gz", "implicitDeny"),
+        ("111122223333", "AWSLogs/o-abcdefghij/999999999999/CloudTrail/a.json.gz", "implicitDeny"),
+    ],
+)
+def test_another_account_s_bucket_gives_each_reader_its_own_folder(account: str, key: str, decision: str) -> None:
+    given = {
+        "trails": "s3://trails/AWSLogs/o-abcdefghij", "trail_account": "999999999999",
+        "kms_key_arn": "arn:aws:kms:eu-west-1:999999999999:key/1",
+    }  # fmt: skip
+    found = render_files(target(role_arn=[ROLE, OTHER], **given))
+    policy = parse(_without_principals(found[BUCKET_POLICY]), BUCKET_POLICY)
+    reader = f"arn:aws:iam::{account}:role/leastpriv-reader"
+    context = {"aws:PrincipalArn": (reader,), "aws:PrincipalAccount": (account,)}
+    request = Request("s3:GetObject", f"arn:aws:s3:::trails/{key}", context, context_complete=True)
+    assert evaluate_layers(request, {"identity": [policy]}).effect == decision
+    key_policy = json.loads(found[KEY_POLICY])
+    assert key_policy["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
+        "arn:aws:iam::111122223333:role/leastpriv-reader", "arn:aws:iam::222233334444:role/leastpriv-reader",
+    ]  # fmt: skip
+
+
+def test_the_role_s_own_bucket_needs_no_policy() -> None:
+    key = "arn:aws:kms:eu-west-1:111122223333:key/1"
+    assert BUCKET_POLICY not in render_files(target(trails="s3://trails", kms_key_arn=key))
+    assert BUCKET_POLICY in render_files(target(trails="s3://trails", trail_account="999999999999"))
+
+
+def test_the_deploy_command_has_every_parameter_and_asks_github_for_the_ids() -> None:
     """A new repository's subject has ids by default, so that a role without them would reject its jobs."""
-    values = shlex.split(deploy_command(["event-history"], parse_options(repository="acme/shop")))
+    command = next_steps(target(), render_files(target()))[0].partition("aws cloud")[2]
+    values = shlex.split(command.partition("--parameter-overrides ")[2])
+    parameters = _yaml(render_files(target())[CLOUDFORMATION])["Parameters"]
+    assert {value.partition("=")[0] for value in values} == set(parameters)
     assert "RepositoryOwnerId=$(gh api repos/acme/shop --jq .owner.id)" in values
     assert "RepositoryId=$(gh api repos/acme/shop --jq .id)" in values
 
 
-def test_the_workflow_names_a_trail_if_a_table_is_created_over_it() -> None:
-    found = action_inputs(["athena", "athena-create"])
-    assert (found["trails"], found["athena-table"]) == ("s3://BUCKET/PREFIX", "DATABASE.TABLE")
-
-
-@pytest.mark.parametrize("sources", [*([source] for source in known_sources()), known_sources()], ids=",".join)
-def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sources: list[str]) -> None:
-    """The action reads access advisor by default; if that source is not chosen, the input disables it."""
-    given = _yaml(render_files(sources, InitOptions())[PATH])["jobs"]["least-privilege"]["steps"][1]["with"]
-    values = {name: "true" if value is True else "false" if value is False else value for name, value in given.items()}
-    own = {
-        "s3://BUCKET/PREFIX": "s3://logs/org", "DATABASE.TABLE": "default.logs",
-        "SERVICE-ROLE-ARN": "arn:aws:iam::123456789012:role/analyzer",
-        "TRAIL-ARN": "arn:aws:cloudtrail:eu-west-1:123456789012:trail/main",
-    }  # fmt: skip
-    for (name, value), (open_value, filled) in product(values.items(), own.items()):
-        values[name] = values[name].replace(open_value, filled) if isinstance(value, str) else value
-    read = from_environment({f"INPUT_{name.upper()}": str(value) for name, value in values.items()})
-    assert read.last_accessed is ("last-accessed" in sources)
-    assert read.validate_digests is ("digests" in sources and "athena" not in sources)
-    assert read.custom_policy_checks is ("custom-policy-checks" in sources)
-    assert bool(read.athena_table) is ("athena" in sources)
-
-
-@pytest.mark.parametrize(
-    ("sources", "words"),
-    [
-        ("last-accessed", "have no evidence"),
-        ("event-history,digests", "The source digests needs another source: add s3-trail"),
-        ("event-history,athena-create", "add athena to --sources"),
-        ("s3-trail,athena,digests", "leaves validate-digests out"),
-        ("s3-trail,access-analyzer", "in capitals: s3://BUCKET/PREFIX, SERVICE-ROLE-ARN TRAIL-ARN."),
-        ("event-history,live-role", ""),
-    ],
-)
-def test_an_incomplete_choice_of_sources_is_reported(sources: str, words: str, tmp_path: Path) -> None:
-    result = leastpriv("init", "--output-dir", str(tmp_path), "--sources", sources)
-    assert result.code == 0
-    assert words in result.err
-    assert words or len(result.err.splitlines()) == 4
-
-
-def test_the_workflow_is_valid_for_github(tmp_path: Path) -> None:
-    path = tmp_path / "least-privilege.yml"
-    path.write_text(render_files(known_sources(), InitOptions())[PATH])
-    tool = Path(sys.executable).with_name("check-jsonschema")
-    done = subprocess.run([tool, "--builtin-schema", "vendor.github-workflows", path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-
-
-def test_the_command_writes_and_reports_all_files(tmp_path: Path) -> None:
-    result = leastpriv("init", "--output-dir", str(tmp_path), "--repository", "acme/shop")
+def test_the_command_writes_and_reports_all_files_and_the_next_steps(tmp_path: Path) -> None:
+    result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
     assert result.code == 0
     assert result.err.count("Wrote") == 3
-    assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["RepositoryOwner"]["Default"] == "acme"
+    assert re.findall(r"^(\d)\. (\w+)", result.err, re.MULTILINE) == [("1", "Create"), ("2", "Commit"), ("3", "Check")]
 
 
 def test_an_existing_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / TERRAFORM).write_text("# mine\n")
-    result = leastpriv("init", "--output-dir", str(tmp_path))
+    result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
     assert result.code == 2
     assert f"{TERRAFORM} is there already" in result.err
     assert (tmp_path / TERRAFORM).read_text() == "# mine\n"
     assert not (tmp_path / CLOUDFORMATION).exists()
-    assert leastpriv("init", "--output-dir", str(tmp_path), "--overwrite").err.count("Overwrote") == 1
+    assert leastpriv("init", "--output-dir", str(tmp_path), *SETUP, "--overwrite").err.count("Overwrote") == 1
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
-    leastpriv("init", "--output-dir", str(tmp_path))
-    result = leastpriv("init", "--output-dir", str(tmp_path))
+    leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
+    result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
     assert (result.code, result.err.count("Unchanged")) == (0, 3)
 
 
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"))
+    result = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"), *SETUP)
     assert result.code == 1
     assert "cannot be written" in result.err
 
 
+def test_without_a_role_the_command_names_the_option() -> None:
+    result = leastpriv("init", "--repository", "acme/shop")
+    assert result.code == 2
+    assert "--role-arn is missing" in result.err
+
+
+def _without_principals(text: str) -> bytes:
+    policy = json.loads(text)
+    for statement in policy["Statement"]:
+        del statement["Principal"]
+    return json.dumps(policy).encode()
+
+
+def _steps(workflow: str) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = _yaml(workflow)["jobs"]["least-privilege"]["steps"]
+    return steps
+
+
 def _yaml(text: str) -> Any:
-    """Reads YAML with CloudFormation's short functions as their values."""
-    plain = re.sub(r"!(Sub|Ref|If|GetAtt|Not|Or|Equals)\b", "", text)
-    return json.loads(json.dumps(YAML(typ="safe", pure=True).load(plain)))
+    """Reads YAML with CloudFormation's short functions as their values; those inside a template's text remain."""
+    if STACK in text:
+        head, mark, body = text.partition("TemplateBody: |\n")
+        return json.loads(json.dumps(YAML(typ="safe", pure=True).load(_plain(head) + mark + body)))
+    return json.loads(json.dumps(YAML(typ="safe", pure=True).load(_plain(text))))
+
+
+STACK = "AWS::CloudFormation::StackSet"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"!(Sub|Ref|If|GetAtt|Not|Or|Equals)\b", "", text)

@@ -1,0 +1,261 @@
+"""Tries what the files of `leastpriv init` allow: the job's token, the login, and one request for each source."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from leastpriv.aws.errors import aws_message, translate_errors
+from leastpriv.aws.session import Aws, web_identity_environment
+from leastpriv.errors import AwsError, InputError, LeastprivError
+from leastpriv.init.options import InitOptions
+from leastpriv.init.reader_role import READER, filled_values, trust_policy
+from leastpriv.permissions.patterns import matches
+
+_URL, _BEARER = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+_SHOWN = (
+    "iss", "aud", "sub", "repository", "repository_id", "repository_owner_id", "ref", "environment", "event_name",
+    "job_workflow_ref",
+)  # fmt: skip
+"""Claims that a trust policy can require; the others say who started the run."""
+_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check; `works` is None for a piece of information."""
+
+    step: str
+    works: bool | None
+    detail: str
+
+
+def check_rows(checks: list[Check]) -> str:
+    """Returns one line per check, and a last one that counts."""
+    words = {True: "works", False: "FAILS", None: "info"}
+    lines = [f"{words[each.works]:<6} {each.step}: {each.detail}" for each in checks]
+    failed = sum(each.works is False for each in checks)
+    works = sum(each.works is True for each in checks)
+    return "\n".join([*lines, f"{works} checks work, {failed} fail."]) + "\n"
+
+
+def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Yields each check, with the token of the job where there is one, else with the credentials of the environment.
+
+    Raises LeastprivError if there is neither, or GitHub issues no token.
+    """
+    if not environment.get(_URL):
+        if environment.get("GITHUB_ACTIONS"):
+            yield Check("token", None, "this job has none: give it the permission id-token: write to check the login")
+        yield from _with_credentials(target, environment)
+        return
+    token = _requested_token(environment, target.audience)
+    claims = token_claims(token)
+    yield from (Check("token", None, f"{name} is {claims[name]}") for name in _SHOWN if name in claims)
+    for account in target.accounts:
+        role = target.reader_arn(account)
+        try:
+            own = web_identity_environment(environment, role, token, target.region)
+        except AwsError as error:
+            yield Check("assume", False, f"{role}: {_said(error)}")
+            yield from _why_not_assumed(target, account, claims, environment)
+            continue
+        yield Check("assume", True, role)
+        yield from _check_sources(target, Aws.open(own), account)
+
+
+def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
+    aws = Aws.open(environment, "the checks", target.region)
+    account = aws.account()
+    if account not in target.accounts:
+        raise InputError(f"The credentials are of the account {account}, and --role-arn names {target.accounts[0]}.")
+    whose = aws.caller()
+    other = "" if f":assumed-role/{READER}/" in whose else f", not {READER}: the checks show what these may do"
+    yield Check("credentials", None, f"{whose}{other}")
+    yield from _check_sources(target, aws, account)
+
+
+def _requested_token(environment: Mapping[str, str], audience: str) -> str:
+    request = urllib.request.Request(  # noqa: S310 - the runner sets the address
+        f"{environment[_URL]}&audience={audience}", headers={"Authorization": f"bearer {environment.get(_BEARER, '')}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - as above
+            return str(json.load(answer)["value"])
+    except (OSError, ValueError, KeyError) as error:
+        raise LeastprivError(
+            f"GitHub issued no token ({error}): the job needs the permission id-token: write."
+        ) from None
+
+
+def token_claims(token: str) -> dict[str, Any]:
+    """Returns the claims of a token, without a check of its signature."""
+    with suppress(ValueError, IndexError):
+        part = token.split(".")[1]
+        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        if isinstance(found, dict):
+            return found
+    raise LeastprivError("GitHub's token cannot be read.")
+
+
+def _why_not_assumed(
+    target: InitOptions, account: str, claims: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[Check]:
+    """Yields the conditions that the token does not fulfil: of the role's trust policy where it can be read."""
+    ids = (str(claims.get("repository_owner_id", "")), str(claims.get("repository_id", "")))
+    subjects = (*target.subjects(), *(target.subjects(*ids) if target.has_ids else ()))
+    trust, whose = trust_policy(target.provider(target.partition, account), target.audience, subjects), "init writes"
+    with suppress(LeastprivError):
+        iam = Aws.open(environment, otherwise=target.region).client("iam")
+        with translate_errors("reading the trust policy", "iam:GetRole"):
+            trust, whose = iam.get_role(RoleName=READER)["Role"]["AssumeRolePolicyDocument"], "the account has"
+    unmet = list(unmet_conditions(trust, claims))
+    yield from (Check("trust policy", False, f"{each} (the trust policy that {whose})") for each in unmet)
+    if not unmet:
+        by_id = f"RepositoryOwnerId={ids[0]} RepositoryId={ids[1]}"
+        detail = (
+            f"the token fulfils the trust policy that {whose}: compare it with the deployed one"
+            f"{f', which needs {by_id}' if '@' in str(claims.get('sub')) else ''}, and check that the role and its "
+            "OIDC provider exist"
+        )
+        yield Check("trust policy", None, detail)
+
+
+def unmet_conditions(trust: Mapping[str, Any], claims: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each condition of the statements for tokens that the claims do not fulfil."""
+    statements = trust.get("Statement", ())
+    for statement in [statements] if isinstance(statements, Mapping) else statements:
+        federated = str(statement.get("Principal", {}).get("Federated", ""))
+        issuer = federated.partition(":oidc-provider/")[2]
+        if not issuer:
+            continue
+        if str(claims.get("iss", "")) != f"https://{issuer}":
+            yield f"the issuer is {claims.get('iss')}, the provider's URL https://{issuer}"
+        for operator, entries in statement.get("Condition", {}).items():
+            for key, values in entries.items():
+                accepted = [values] if isinstance(values, str) else list(values)
+                claim = str(claims.get(key.rpartition(":")[2], ""))
+                if not _fulfils(operator, accepted, claim):
+                    yield f"{operator} {key}: the token has {claim!r}, accepted is {' or '.join(map(repr, accepted))}"
+
+
+def _fulfils(operator: str, accepted: list[str], claim: str) -> bool:
+    """Whether a condition holds; one with another operator than those for equal or alike text counts as fulfilled."""
+    plain = operator.rpartition(":")[2].removesuffix("IfExists")
+    if plain == "StringLike":
+        return any(matches(each, claim) for each in accepted)
+    if plain in ("StringEquals", "StringEqualsIgnoreCase"):
+        same = str.casefold if plain.endswith("Case") else str
+        return same(claim) in map(same, accepted)
+    return True
+
+
+def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
+    sources = target.sources
+    if "event-history" in sources:
+        regions = target.regions or (target.region,)
+        yield from (_tried(f"LookupEvents in {each}", _lookup(aws, each)) for each in regions)
+        if not target.regions:
+            yield _tried("ListRegions", lambda: f"{len(aws.enabled_regions())} regions are enabled")
+    if {"s3-trail", "athena"} & {*sources}:
+        yield from _check_bucket(target, aws, account)
+    if "log-group" in sources:
+        yield _tried("FilterLogEvents", _log_events(aws, str(target.values["LogGroup"])))
+    if "athena" in sources:
+        yield _tried("GetTableMetadata", _table_metadata(aws, target.athena_table))
+    for principal, _ in target.targets:
+        if principal.account == account and {"live-role", "live-user"} & {*sources}:
+            yield _tried(
+                f"Get{principal.kind.title()} {principal.name}", _principal(aws, principal.kind, principal.name)
+            )
+
+
+def _tried(step: str, request: Callable[[], str]) -> Check:
+    try:
+        return Check(step, True, request())
+    except AwsError as error:
+        return Check(step, False, _said(error))
+
+
+def _said(error: AwsError) -> str:
+    said = aws_message(error)
+    return f'AWS says "{said}". {error}' if said else str(error)
+
+
+def _lookup(aws: Aws, region: str) -> Callable[[], str]:
+    def request() -> str:
+        with translate_errors("reading event history", "cloudtrail:LookupEvents"):
+            found = aws.client("cloudtrail", region).lookup_events(MaxResults=1)
+        return f"{len(found.get('Events', ()))} event"
+
+    return request
+
+
+def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
+    """Lists the account's folder, reads one file, and says which key decrypted it."""
+    bucket = str(target.values["TrailBucket"])
+    (folder,) = filled_values(str(target.values["TrailFolder"]), {"Account": account})
+    keys: list[str] = []
+
+    def listed() -> str:
+        with translate_errors(f"listing s3://{bucket}/{folder}", "s3:ListBucket"):
+            page = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1)
+        keys.extend(each["Key"] for each in page.get("Contents", ()))
+        return f"s3://{bucket}/{folder}"
+
+    yield _tried("list", listed)
+    if not keys:
+        detail = f"s3://{bucket}/{folder}CloudTrail/ has no file: check prefix, organization and account"
+        yield Check("read", False, detail)
+        return
+    try:
+        with translate_errors(f"reading s3://{bucket}/{keys[0]}", "s3:GetObject"):
+            answer = aws.client("s3").get_object(Bucket=bucket, Key=keys[0])
+            answer["Body"].read(1)
+    except AwsError as error:
+        yield Check("decrypt" if "kms" in aws_message(error).lower() else "read", False, _said(error))
+        return
+    yield Check("read", True, keys[0])
+    if key := answer.get("SSEKMSKeyId"):
+        yield Check("decrypt", True, str(key))
+    elif "kms" in target.sources:
+        yield Check("decrypt", None, "the file that was read is not encrypted with a key of KMS")
+
+
+def _log_events(aws: Aws, name: str) -> Callable[[], str]:
+    def request() -> str:
+        with translate_errors("reading the log group", "logs:FilterLogEvents"):
+            aws.client("logs").filter_log_events(logGroupName=name, limit=1)
+        return name
+
+    return request
+
+
+def _table_metadata(aws: Aws, named: str) -> Callable[[], str]:
+    database, _, table = named.rpartition("/")[2].partition(".")
+
+    def request() -> str:
+        with translate_errors("reading the table's description", "athena:GetTableMetadata"):
+            aws.client("athena").get_table_metadata(
+                CatalogName="AwsDataCatalog", DatabaseName=database, TableName=table
+            )
+        return named
+
+    return request
+
+
+def _principal(aws: Aws, kind: str, name: str) -> Callable[[], str]:
+    def request() -> str:
+        with translate_errors(f"reading the {kind}", f"iam:Get{kind.title()}"):
+            if kind == "role":
+                found = aws.client("iam").get_role(RoleName=name)["Role"]
+            else:
+                found = aws.client("iam").get_user(UserName=name)["User"]
+        return str(found["Arn"])
+
+    return request

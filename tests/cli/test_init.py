@@ -1,0 +1,88 @@
+"""On a terminal `leastpriv init` asks for what is not given; with `--check` its exit code says whether all works."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from leastpriv.cli.init import ask
+from leastpriv.init.options import OPTIONS, parse_options
+from tests.fakes.aws.server import FakeAws
+from tests.fakes.command import leastpriv
+
+ROLE = "arn:aws:iam::111122223333:role/ci"
+
+
+def answered(answers: Sequence[str], **given: Sequence[str]) -> tuple[dict[str, Sequence[str]], list[str], list[str]]:
+    """The options after these answers, the questions and the errors."""
+    left, asked, errors = list(answers), list[str](), list[str]()
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        return left.pop(0) + "\n"
+
+    found = ask({**dict.fromkeys(OPTIONS, ()), **given}, answer, errors.append)
+    assert not left
+    return found, asked, errors
+
+
+def test_the_defaults_are_those_of_a_first_run() -> None:
+    found, asked, errors = answered(["acme/shop", ROLE, "", "", "", ""])
+    assert errors == []
+    assert len(asked) == 6
+    assert parse_options(found) == parse_options({**found, "branch": ["main"], "trails": ["event-history"]})
+    assert found["repository"] == ("acme/shop",)
+
+
+def test_a_trail_in_a_bucket_is_asked_for_its_key_account_and_table() -> None:
+    key = "arn:aws:kms:eu-west-1:999999999999:key/1"
+    found, asked, _ = answered(
+        [
+            "acme/shop",
+            f"{ROLE} {ROLE}-2",
+            "a.json b.json",
+            "prod eu",
+            "s3://logs/AWSLogs/o-abcdefghij",
+            key,
+            "",
+            "wg/d.t",
+            "s3://results",
+        ]
+    )
+    options = parse_options(found)
+    assert [file for _, file in options.targets] == ["a.json", "b.json"]
+    assert options.environment == "prod eu"
+    assert not any("Branch" in question for question in asked)
+    assert options.trail_account == "999999999999"
+    assert {"athena", "kms"} <= {*options.sources}
+
+
+def test_a_wrong_answer_is_asked_again_with_the_reason() -> None:
+    found, asked, errors = answered(["acme", "", "acme/shop", ROLE, "", "", "", ""])
+    assert "OWNER/NAME" in errors[0]
+    assert asked[0] == asked[1] == asked[2]
+    assert found["repository"] == ("acme/shop",)
+
+
+def test_what_is_given_is_not_asked() -> None:
+    _, asked, _ = answered(["acme/shop", "", "", ""], **{"role-arn": [ROLE], "branch": ["main"]})
+    assert not any("ARNs of the roles" in question or "Branch" in question for question in asked)
+
+
+@pytest.mark.parametrize(("denied", "code"), [(False, 0), (True, 1)])
+def test_the_exit_code_of_a_check_says_whether_all_works(
+    denied: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"Account": "111122223333", "Arn": ROLE, "UserId": "x"}
+    operations = {"cloudtrail:LookupEvents": lambda _: {"Events": []}, "sts:GetCallerIdentity": lambda _: answer}
+    with FakeAws(operations) as aws:
+        if denied:
+            aws.refuse("LookupEvents", "AccessDeniedException", "no")
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        result = leastpriv(
+            "init", "--check", "--repository", "acme/shop", "--role-arn", ROLE, "--sources", "event-history",
+            "--aws-regions", "eu-west-1",
+        )  # fmt: skip
+    assert (result.code, "LookupEvents in eu-west-1" in result.out) == (code, True)

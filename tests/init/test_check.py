@@ -1,0 +1,285 @@
+"""`leastpriv init --check` names what works, what AWS denies in its own words, and the condition that fails."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from leastpriv.errors import InputError, LeastprivError
+from leastpriv.init.check import Check, check_rows, check_setup, token_claims, unmet_conditions
+from leastpriv.init.options import InitOptions, parse_options
+from leastpriv.init.reader_role import trust_policy
+from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.aws.server import ACCOUNT, FakeAws
+
+ISSUER = "token.actions.githubusercontent.com"
+READER = f"arn:aws:sts::{ACCOUNT}:assumed-role/leastpriv-reader/run"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"
+CLAIMS = {
+    "iss": f"https://{ISSUER}", "aud": "sts.amazonaws.com", "sub": "repo:acme/shop:ref:refs/heads/main",
+    "repository": "acme/shop", "repository_id": "34", "repository_owner_id": "12", "actor": "kim", "jti": "secret-id",
+}  # fmt: skip
+KEY = "arn:aws:kms:eu-west-1:999999999999:key/1"
+DENIED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
+
+
+def options(**given: Any) -> InitOptions:
+    """The options of one role with event history."""
+    return parse_options({"repository": ["acme/shop"], "role-arn": [ROLE], "sources": ["event-history"], **given})
+
+
+def token(claims: Mapping[str, Any]) -> str:
+    parts = (json.dumps(part).encode() for part in ({"alg": "none"}, claims, {}))
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
+class Job(ThreadingHTTPServer):
+    """GitHub's endpoint for tokens and AWS STS, as a job reaches them."""
+
+    claims: dict[str, str] = CLAIMS
+    refused = ("", "")
+    """Code and message with which STS denies the login; empty: it does not."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def environment(self, aws: FakeAws) -> dict[str, str]:
+        """The variables of a job that may request tokens."""
+        own = f"http://127.0.0.1:{self.server_port}"
+        return {
+            **{name: value for name, value in aws.environment().items() if "KEY" not in name},
+            "AWS_ENDPOINT_URL_STS": own, "ACTIONS_ID_TOKEN_REQUEST_URL": f"{own}/token?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "permitted",
+        }  # fmt: skip
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Job
+
+    def do_GET(self) -> None:
+        permitted = self.headers["Authorization"] == "bearer permitted"
+        right = permitted and self.path == "/token?api-version=2.0&audience=sts.amazonaws.com"
+        self._answer(200 if right else 403, json.dumps({"value": token(self.server.claims)}))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        code, message = self.server.refused
+        if code:
+            self._answer(
+                403, f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+            )
+            return
+        keys = "<AccessKeyId>AKIAREADER</AccessKeyId><SecretAccessKey>x</SecretAccessKey><SessionToken>y</SessionToken>"
+        result = f"<AssumeRoleWithWebIdentityResult><Credentials>{keys}</Credentials></AssumeRoleWithWebIdentityResult>"
+        whole = f"<AssumeRoleWithWebIdentityResponse>{result}</AssumeRoleWithWebIdentityResponse>"
+        self._answer(200, whole)
+
+    def _answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture
+def job() -> Iterator[Job]:
+    """A job with the permission id-token: write."""
+    server = Job()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def aws() -> Iterator[FakeAws]:
+    """An account that answers the checks of event history."""
+    with FakeAws(
+        {
+            "cloudtrail:LookupEvents": lambda _: {"Events": []},
+            "account:ListRegions": lambda _: {"Regions": [{"RegionName": "eu-west-1", "RegionOptStatus": "ENABLED"}]},
+            "sts:GetCallerIdentity": lambda _: {"Account": ACCOUNT, "Arn": READER, "UserId": "x"},
+        }
+    ) as server:
+        yield server
+
+
+def failures(found: Iterable[Check]) -> list[tuple[str, str]]:
+    return [(each.step, each.detail) for each in found if each.works is False]
+
+
+def test_a_job_with_the_right_token_assumes_the_role_and_every_check_works(job: Job, aws: FakeAws) -> None:
+    found = list(check_setup(options(), job.environment(aws)))
+    assert [each.step for each in found if each.works] == ["assume", "LookupEvents in eu-west-1", "ListRegions"]
+    assert failures(found) == []
+    assert aws.requests[0].access_key == "AKIAREADER"
+
+
+def test_claims_are_printed_and_the_token_and_the_person_never(job: Job, aws: FakeAws) -> None:
+    text = check_rows(list(check_setup(options(), job.environment(aws))))
+    assert "sub is repo:acme/shop:ref:refs/heads/main" in text
+    assert "repository_id is 34" in text
+    for secret in (token(CLAIMS), token(CLAIMS).split(".")[1], "kim", "secret-id", "permitted"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ({"sub": "repo:acme/shop:environment:prod"}, f"StringEquals {ISSUER}:sub: the token has 'repo:acme/shop:env"),
+        ({"sub": "repo:acme/shop:pull_request"}, "accepted is 'repo:acme/shop:ref:refs/heads/main'"),
+        ({"aud": "https://github.com/acme"}, f"StringEquals {ISSUER}:aud: the token has 'https://github.com/acme'"),
+        ({"iss": "https://ghe.acme.com/_services/token"}, "the issuer is https://ghe.acme.com/_services/token"),
+    ],
+)
+def test_a_denied_login_names_the_condition_that_the_token_does_not_fulfil(
+    job: Job, aws: FakeAws, claim: dict[str, str], words: str
+) -> None:
+    job.claims, job.refused = {**CLAIMS, **claim}, ("AccessDenied", DENIED)
+    found = failures(check_setup(options(), job.environment(aws)))
+    assert [step for step, _ in found] == ["assume", "trust policy"]
+    assert f'AWS says "{DENIED}"' in found[0][1]
+    assert words in found[1][1]
+
+
+def test_the_deployed_trust_policy_is_compared_where_it_can_be_read(job: Job, aws: FakeAws) -> None:
+    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", ["repo:acme/shop:ref:refs/heads/old"])
+    role = {
+        "Path": "/", "RoleName": "leastpriv-reader", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
+        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": json.dumps(trust),
+    }  # fmt: skip
+    aws.operations["iam:GetRole"] = lambda _: {"Role": role}
+    job.refused = ("AccessDenied", DENIED)
+    environment = {
+        **job.environment(aws),
+        **aws.environment(),
+        "AWS_ENDPOINT_URL_STS": job.environment(aws)["AWS_ENDPOINT_URL_STS"],
+    }
+    ((_, _), (step, detail)) = failures(check_setup(options(), environment))
+    assert step == "trust policy"
+    assert "accepted is 'repo:acme/shop:ref:refs/heads/old' (the trust policy that the account has)" in detail
+
+
+def test_a_subject_with_ids_is_explained_where_the_conditions_hold(job: Job, aws: FakeAws) -> None:
+    """The role was deployed without the ids, which the token shows."""
+    job.claims = {**CLAIMS, "sub": "repo:acme@12/shop@34:ref:refs/heads/main"}
+    job.refused = ("AccessDenied", DENIED)
+    found = list(check_setup(options(), job.environment(aws)))
+    assert [step for step, _ in failures(found)] == ["assume"]
+    assert "RepositoryOwnerId=12 RepositoryId=34" in found[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("Incorrect token audience", "add `sts.amazonaws.com`"),
+        (f"No OpenIDConnect provider found in your account for https://{ISSUER}", "CreateProvider=true"),
+        ("OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint", "update-open-id-connect"),
+        ("Couldn't retrieve verification key from your identity provider", "from the internet"),
+    ],
+)
+def test_every_error_of_the_login_is_quoted_with_its_remedy(job: Job, aws: FakeAws, message: str, remedy: str) -> None:
+    job.refused = ("InvalidIdentityToken", message)
+    step, detail = failures(check_setup(options(), job.environment(aws)))[0]
+    assert step == "assume"
+    assert f'AWS says "{message}"' in detail
+    assert remedy in detail
+
+
+def test_what_aws_denies_is_quoted_and_the_other_checks_go_on(aws: FakeAws) -> None:
+    message = (
+        f"User: {READER} is not authorized to perform: cloudtrail:LookupEvents with an explicit deny in a service "
+        "control policy"
+    )
+    aws.refuse("LookupEvents", "AccessDeniedException", message)
+    found = list(check_setup(options(), aws.environment()))
+    [(step, detail)] = failures(found)
+    assert step == "LookupEvents in eu-west-1"
+    assert f'AWS says "{message}"' in detail
+    assert "`aws-regions`" in detail
+    assert found[-1] == Check("ListRegions", True, "1 regions are enabled")
+
+
+@pytest.mark.parametrize(
+    ("message", "step", "remedy"),
+    [
+        ("Access Denied", "read", "S3 gives no reason to another account"),
+        (f"User: {READER} is not authorized to perform: kms:Decrypt on resource: {KEY} "
+         "because no resource-based policy allows the kms:Decrypt action", "decrypt", "trail-key-policy.json"),
+        (f"User: {READER} is not authorized to perform: kms:Decrypt on resource: {KEY} "
+         "because no identity-based policy allows the kms:Decrypt action", "decrypt", "--kms-key-arn"),
+        (f"User: {READER} is not authorized to perform: s3:GetObject on resource: arn:aws:s3:::logs/x because no VPC "
+         "endpoint policy allows the s3:GetObject action", "read", "VPC endpoint, whose policy must allow"),
+        (f"User: {READER} is not authorized to perform: s3:GetObject on resource: arn:aws:s3:::logs/x with an explicit "
+         "deny in a resource-based policy", "read", "`aws:SourceVpce`"),
+    ],
+)  # fmt: skip
+def test_a_file_of_the_trail_is_listed_read_and_decrypted(aws: FakeAws, message: str, step: str, remedy: str) -> None:
+    target = options(trails=["s3://logs/AWSLogs/o-abcdefghij"], sources=["s3-trail"])
+    folder = f"AWSLogs/o-abcdefghij/{ACCOUNT}/"
+    with FakeS3() as s3:
+        empty = list(check_setup(target, s3.environment(others=aws.endpoint)))
+        assert "has no file: check prefix, organization and account" in failures(empty)[0][1]
+        s3.objects = {
+            f"{folder}CloudTrail-Digest/a.json.gz": b"x",
+            f"{folder}CloudTrail/eu-west-1/2026/b.json.gz": b"x",
+        }
+        found = list(check_setup(target, s3.environment(others=aws.endpoint)))
+        assert [each.step for each in found if each.works] == ["list", "read"]
+        assert found[-1].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
+        s3.refuse("b.json.gz", "AccessDenied", message)
+        [(name, detail)] = failures(check_setup(target, s3.environment(others=aws.endpoint)))
+    assert name == step
+    assert f'AWS says "{message}"' in detail
+    assert remedy in detail
+
+
+def test_credentials_of_another_account_are_an_error(aws: FakeAws) -> None:
+    with pytest.raises(InputError, match=f"of the account {ACCOUNT}, and --role-arn names 222233334444"):
+        list(check_setup(options(**{"role-arn": ["arn:aws:iam::222233334444:role/x"]}), aws.environment()))
+
+
+def test_other_credentials_than_the_role_s_are_named(aws: FakeAws) -> None:
+    aws.operations["sts:GetCallerIdentity"] = lambda _: {
+        "Account": ACCOUNT,
+        "Arn": f"arn:aws:iam::{ACCOUNT}:user/kim",
+        "UserId": "x",
+    }
+    assert "not leastpriv-reader" in next(check_setup(options(), aws.environment())).detail
+
+
+def test_a_job_without_the_permission_gets_its_name(job: Job, aws: FakeAws) -> None:
+    environment = {**job.environment(aws), "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "other"}
+    with pytest.raises(LeastprivError, match="id-token: write"):
+        list(check_setup(options(), environment))
+    first = next(check_setup(options(), {**aws.environment(), "GITHUB_ACTIONS": "true"}))
+    assert "id-token: write" in first.detail
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "a.e30", "a.W10.b"])
+def test_a_token_that_is_none_is_an_error_or_has_no_claims(text: str) -> None:
+    if text == "a.e30":
+        assert token_claims(text) == {}
+        return
+    with pytest.raises(LeastprivError, match="cannot be read"):
+        token_claims(text)
+
+
+def test_a_pattern_of_subjects_matches_as_iam_matches() -> None:
+    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", ["repo:acme/shop:ref:refs/tags/v*"])
+    assert not list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/v1"}))
+    assert len(list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/w1"}))) == 1
+
+
+def test_the_last_row_counts_and_a_failed_check_ends_with_one() -> None:
+    rows = check_rows([Check("a", True, "x"), Check("b", False, "y"), Check("c", None, "z")]).splitlines()
+    assert rows == ["works  a: x", "FAILS  b: y", "info   c: z", "1 checks work, 1 fail."]

@@ -109,7 +109,8 @@ def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None =
     if not key or time is None or role is None or not (wants is None or wants(role.arn)):
         return None
     identity = {"credentials": {"accessKeyId": key}, "subject": _text(response, names[0])}
-    identity["provider"] = _text(response, names[1])
+    # The issuer of a SAML assertion may have the name of an OpenID Connect provider.
+    identity["provider"] = ("saml:" if names[1] == "issuer" else "") + _text(response, names[1])
     caller = Caller(role.arn, role.account, session_of(session), "")
     return shape.call(caller, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ()))
 

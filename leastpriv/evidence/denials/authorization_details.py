@@ -283,18 +283,23 @@ def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
 def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], gaps: Iterable[Gap] = ()) -> Evidence:
     """Replaces the denied usages that AWS's details explain by one for each action and resource that AWS denied.
 
-    A usage of an action that the details do not contain remains. A job log may contain the id of another principal's
-    denial, which says nothing about this one.
+    A usage of an action that the details do not contain remains. A job log or the name of a resource may contain the id
+    of another denial, whose details say nothing about this one: those of another principal or session.
     """
+    sessions = {run.id: run.session for run in evidence.runs}
     kept: list[Usage] = []
     explained: dict[str, list[Usage]] = {}
     strange: dict[str, Gap] = {}
     for usage in evidence.usages:
         details = found.get(usage.denial.authorization_id) if usage.denial else None
+        told = details.session if details else ""
         if details is None or usage.denial is None:
             kept.append(usage)
         elif not _is_same(details.principal, evidence.principal):
             strange[details.principal] = Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal)
+        elif not usage.denial.log and told and all(sessions.get(run, told) != told for run in usage.runs or ("",)):
+            kept.append(usage)
+            strange[details.session] = Gap(GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial")
         else:
             explained.setdefault(usage.denial.authorization_id, []).append(usage)
     new: dict[tuple[object, ...], Usage] = {}

@@ -45,6 +45,8 @@ _AUTHORIZATION_ID = re.compile(
 """IAM's own link and sentence: `…?region=REGION#/authorization-details/ID for complete details, or … authorization id:
 ID`."""
 _LONGEST_ADVICE = 800
+_REASON = re.compile(rf"{breakable('because no ')}|{breakable('explicit deny in')}", re.IGNORECASE)
+"""The reason of a denial: a name that quotes an id stands before it."""
 
 
 def read_denial(message: str, *, error_code: str = "") -> Denial:
@@ -112,11 +114,13 @@ def _with_encoded(found: list[FoundDenial], texts: list[tuple[int, str]], end: i
 
 
 def _with_authorization_ids(text: str, found: list[FoundDenial]) -> list[FoundDenial]:
-    """Adds to each denial the first authorization id between it and the next one."""
+    """Adds to each denial the first authorization id between it and the next one; AWS writes it behind the reason."""
     ends = [*(each.start for each in found[1:]), len(text)]
     read = []
     for each, limit in zip(found, ends, strict=True):
-        match = _AUTHORIZATION_ID.search(text, each.start, min(limit, each.end + _LONGEST_ADVICE))
+        reasons = [match.end() for match in _REASON.finditer(text, each.start, limit)]
+        start, stop = max([each.end, *reasons]), min(limit, each.end + _LONGEST_ADVICE)
+        match = _AUTHORIZATION_ID.search(text, start, stop)
         if match:
             region = without_breaks(match["region"] or "")
             denial = replace(each.denial, authorization_id=without_breaks(match["id"]), authorization_region=region)

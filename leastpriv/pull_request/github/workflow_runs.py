@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,8 @@ BY_LOGIN = "branch by login, workflow run unknown"
 OTHER_BRANCH = "run of another protected branch than the base"
 """Mark of an origin whose commit is not on the base branch: who creates a branch that a rule for names protects, pushes
 its first commits without a review."""
+_OIDC_PROVIDER = re.compile(r"\Aarn:[a-z-]+:iam::[0-9]{12}:oidc-provider/")
+_NUMBER = re.compile(r"@[0-9]+(?=/|\Z)")
 _GITHUB_PROVIDER = "token.actions.githubusercontent.com"
 _SERVER_PROVIDER = "/_services/token"
 """Identity providers of github.com and its enterprises, and of GitHub Enterprise Server (docs.github.com, "OpenID
@@ -55,21 +58,25 @@ class GitHubLogin:
     ref: str = ""
     """`refs/heads/main`; empty where the subject has no ref, as with an environment."""
     is_pull_request: bool = False
+    ids: tuple[str, ...] = ()
+    """`@ID` of the owner and of the repository, where the subject has them: a later owner of the names has others."""
 
     @classmethod
     def of(cls, identity: WebIdentity, web_url: str) -> GitHubLogin | None:
         """Parses the identity of a token; None where another provider issued it.
 
-        `repo:OWNER/NAME:ref:REF`, `…:environment:NAME`, `…:pull_request`; GitHub encodes a colon in a value
-        ("OpenID Connect reference", read 2026-11-27).
+        `repo:OWNER/NAME:ref:REF` or `repo:OWNER@ID/NAME@ID:ref:REF`, `…:environment:NAME`, `…:pull_request`; GitHub
+        encodes a colon in a value ("OpenID Connect reference", read 2026-11-27).
         """
-        provider = identity.provider.rpartition("oidc-provider/")[2]
+        provider = _OIDC_PROVIDER.sub("", identity.provider)
         server = web_url.partition("://")[2].rstrip("/") + _SERVER_PROVIDER
         if provider.partition("/")[0] != _GITHUB_PROVIDER and provider != server:
             return None
         parts = identity.subject.split(":")
         values = dict(zip(parts[::2], parts[1::2], strict=False))
-        return cls(values.get("repo", ""), values.get("ref", ""), "pull_request" in parts[::2])
+        repository = values.get("repo", "")
+        ids = tuple(_NUMBER.findall(repository))
+        return cls(_NUMBER.sub("", repository), values.get("ref", ""), "pull_request" in parts[::2], ids)
 
     @property
     def branch(self) -> str:
@@ -102,7 +109,7 @@ class WorkflowRuns:
         login = GitHubLogin.of(run.identity, self._connection.web_url) if run.identity else None
         if run.identity and not login:
             return Origin(Trust.UNKNOWN, "a login through another identity provider than GitHub")
-        if login and login.repository.lower() != self._connection.repository.full_name.lower():
+        if login and not self._is_of_repository(login):
             return Origin(Trust.UNKNOWN, f"a login of the repository {login.repository or 'that its subject hides'}")
         if login and login.is_pull_request:
             return Origin(Trust.UNTRUSTED, "a login of a pull request")
@@ -122,6 +129,11 @@ class WorkflowRuns:
         # A tag moves, and an unprotected branch has other commits than that of the workflow run.
         is_proved = login.branch and (login.branch == self._base or self._is_protected(login.branch))
         return origin if is_proved else replace(origin, mark=BY_SESSION_NAME)
+
+    def _is_of_repository(self, login: GitHubLogin) -> bool:
+        own = self._connection.repository
+        is_named = login.repository.lower() == own.full_name.lower()
+        return is_named and (not login.ids or login.ids == (f"@{own.owner.id}", f"@{own.id}"))
 
     def _by_login(self, login: GitHubLogin | None) -> Origin:
         """Judges a session that names no workflow run by the branch of its login."""

@@ -401,6 +401,14 @@ def test_a_login_links_a_key_with_an_identity_and_keeps_no_secret() -> None:
     }
 
 
+def test_the_issuer_of_a_saml_login_is_no_provider_of_open_id_connect() -> None:
+    response = {**LOGIN["responseElements"], "subject": "repo:octo/shop:ref:refs/heads/main", "issuer": PROVIDER}
+    fields = {"eventName": "AssumeRoleWithSAML", "userIdentity": {"type": "SAMLUser"}, "responseElements": response}
+    found = read_record(record(**{**LOGIN, **fields}))
+    assert isinstance(found, Call)
+    assert found.response["provider"] == f"saml:{PROVIDER}"
+
+
 @pytest.mark.parametrize(
     "fields",
     [

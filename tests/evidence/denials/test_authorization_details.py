@@ -18,7 +18,7 @@ from leastpriv.evidence.denials.authorization_details import (
 )
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, Condition, DeniedBy, GapKind, Need, Outcome, Permission, Usage
+from leastpriv.models import Basis, Condition, DeniedBy, GapKind, Need, Outcome, Permission, Run, Usage
 from tests.fakes.aws.authorization_details import AuthorizationAccounts, Denied, check, evaluation
 from tests.fakes.aws.passing_time import PassingTime
 from tests.fakes.aws.server import FakeAws
@@ -275,6 +275,17 @@ def test_the_id_of_another_principal_s_denial_says_nothing_about_this_one(accoun
     found = account.read(evidence(denied("iam:CreateRole", APP)))
     assert needed(found) == []
     assert [gap.kind for gap in found.gaps] == [GapKind.DENIAL_OF_OTHER_PRINCIPAL]
+
+
+@pytest.mark.parametrize(("session", "is_own"), [("GitHubActions", True), ("17650000001", False)])
+def test_details_of_another_session_explain_nothing(account: Account, session: str, is_own: bool) -> None:
+    """A name in a denied call may quote the authorization id of another run's denial."""
+    passed = evaluation("iam:PassRole", APP, "IMPLICIT_DENY", LACKS)
+    account.accounts.requests[ID] = Denied(NOON - timedelta(hours=1), CONTEXT, [passed])
+    run = Run("run-1", session, NOON - timedelta(hours=1), NOON)
+    found = account.read(replace(evidence(denied("iam:CreateRole", APP)), runs=(run,)))
+    assert ("iam:PassRole" in {action for action, _, _ in needed(found)}) == is_own
+    assert any(gap.kind is GapKind.DENIAL_DETAILS for gap in found.gaps) != is_own
 
 
 def test_a_denial_of_a_job_log_remains_one_whatever_its_details_are(account: Account) -> None:

@@ -97,6 +97,25 @@ def test_a_denial_keeps_its_authorization_id(advice: str, width: int) -> None:
     assert (denial.actions, denial.denied_by) == (("dynamodb:PutItem",), DeniedBy.IDENTITY)
 
 
+OTHER_ID = "11111111-2222-3333-4444-555555555555"
+QUOTED = (
+    f"x, or call the GetRequestAuthorizationDetails API with the following authorization id: {OTHER_ID}",
+    f"x. Go to {CONSOLE}#/authorization-details/{OTHER_ID} for complete details",
+    f"x\n. Go to {CONSOLE}#/authorization-details/{OTHER_ID} for complete details",
+    f"x because no identity-based policy allows the dynamodb:PutItem action. authorization id: {OTHER_ID}.\nx",
+)
+
+
+@pytest.mark.parametrize("name", QUOTED)
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(("advice", "expected"), [("", ""), (LINK + ADVICE, ID)])
+def test_an_id_in_the_name_of_a_resource_is_not_that_of_the_denial(
+    name: str, quote: str, advice: str, expected: str
+) -> None:
+    text = f"{SENTENCE}/{quote}{name}{quote}{REASON.removesuffix(' action')}{advice or ' action'}"
+    assert read_denial(text).authorization_id in ("", expected)
+
+
 def test_an_id_of_any_length_is_whole_and_its_region_is_the_link_s() -> None:
     own = "z7k2" * 16
     text = SENTENCE + REASON.removesuffix(" action") + (LINK + ADVICE).replace(ID, own)

@@ -146,6 +146,15 @@ def test_a_login_and_a_run_of_the_base_prove_the_branch(github: FakeGitHub) -> N
     assert login_origin(github, "repo:acme/orders:ref:refs/heads/main") == Origin(Trust.TRUSTED, "main")
 
 
+def test_a_subject_with_the_ids_of_the_owner_and_the_repository_proves_the_branch(github: FakeGitHub) -> None:
+    add_run(github)
+    repository = repository_for(github)._connection.repository
+    own = f"acme@{repository.owner.id}/orders@{repository.id}"
+    assert login_origin(github, f"repo:{own}:ref:refs/heads/main") == Origin(Trust.TRUSTED, "main")
+    assert login_origin(github, f"repo:{own}:pull_request").trust is Trust.UNTRUSTED
+    assert login_origin(github, f"repo:{own}0:ref:refs/heads/main").trust is Trust.UNKNOWN
+
+
 def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(github: FakeGitHub) -> None:
     add_run(github)
     found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
@@ -165,6 +174,10 @@ def test_the_login_of_a_pull_request_is_not_trusted(github: FakeGitHub, session:
         ("repo:acme/orders:ref:refs/heads/main", f"{PROVIDER}.eve"),
         ("repo:acme/orders:ref:refs/heads/main", "arn:aws:iam::1:oidc-provider/eve/_services/token"),
         ("ref:refs/heads/main", PROVIDER),
+        ("repo:acme@1/orders@2:ref:refs/heads/main", PROVIDER),
+        ("repo:acme/orders:ref:refs/heads/main", f"saml:{PROVIDER}"),
+        ("repo:acme/orders:ref:refs/heads/main", "saml:token.actions.githubusercontent.com"),
+        ("repo:acme/orders:ref:refs/heads/main", "https://eve/oidc-provider/token.actions.githubusercontent.com"),
     ],
 )
 def test_the_login_of_another_repository_or_provider_is_unknown(

@@ -75,8 +75,11 @@ _NOTHING = Named()
 _NOT_EVEN_IN_PART = Named((), _PART)
 
 
-def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> list[Resource]:
-    """Returns the resources of one type that the request names, whole or in part; none where it names none."""
+def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, below: bool = False) -> list[Resource]:
+    """Returns the resources of one type that the request names, whole or in part; none where it names none.
+
+    `below`: one that the call makes below another, whose ARN names it in part.
+    """
     variables = kind.template.variables
     if not variables:
         return [only_one(kind, call)] if kind.required else []
@@ -91,7 +94,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
             return []
         found: tuple[Named, ...] = (named,)
     else:
-        several = _several(call, prefix, kind, request)
+        several = _several(call, prefix, kind, request, below=below)
         if several is None:
             return []
         found = several
@@ -105,12 +108,14 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> lis
     return filled
 
 
-def _several(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> tuple[Named, ...] | None:
+def _several(
+    call: Call, prefix: str, kind: ActionType, request: CallRequest, *, below: bool
+) -> tuple[Named, ...] | None:
     """What fills each of several variables; None where the request names none of them by its own key."""
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
     _each_key_once(found)
-    if not any(each.texts and each.likeness != _PART for each in found):
+    if not any(each.texts and each.likeness < _PART + below for each in found):
         return None
     for index, each in enumerate(found):
         if not each.texts:
@@ -306,6 +311,8 @@ def is_chosen(kind: ActionType, request: CallRequest) -> bool:
 
 def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
     parameter, wanted, means = choice
+    if means == "part":
+        return all(wanted in text for key, text in request.values if key == parameter)
     named = request.outer if means == "only" else request.values
     values = [_SEPARATOR.split(text)[-1] for key, text in named if key == parameter]
     if means == "only":

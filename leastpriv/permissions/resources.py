@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import unquote
 
 from msgspec import structs
@@ -248,8 +248,16 @@ def _named_besides(
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
         yield from filled
-        if not filled and is_meant_otherwise(kind, request):
+        if not filled and kind.required and _flat(kind.template.name) == request.noun.partition("from")[0]:
+            # The resource that the call makes, below the one whose ARN the request names.
+            yield from fill(call, facts.prefix, kind, request, below=True) or _any([kind], call)
+        elif not filled and is_meant_otherwise(kind, request):
             yield from _any([kind], call)
+
+
+@lru_cache(maxsize=4_096)
+def _flat(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def _may_be(prefix: str, resource: str, kind: ActionType) -> bool:

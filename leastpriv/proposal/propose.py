@@ -211,6 +211,10 @@ def guard_context(
     allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
+    # Calls that no known policy grants show that another policy grants some of their service.
+    granted_elsewhere = {
+        usage.need.permission.action.partition(":")[0] for usage in missing if usage.outcome is not Outcome.DENIED
+    }
     counterparts = siblings_of(allowed)
     partners = lifecycle_partners({action: _tools(used[action]) for action in allowed})
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
@@ -232,7 +236,7 @@ def guard_context(
         frozenset(map(operation_of, evidence.coverage.events)),
         _data_streams(evidence),
         evidence.coverage.whole_days,
-        CallableOperations(policies, services),
+        CallableOperations(policies, frozenset(granted_elsewhere)),
     )
 
 

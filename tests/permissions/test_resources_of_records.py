@@ -18,6 +18,7 @@ ORG = "arn:aws:organizations::111122223333"
 USE_CASE = ["instance/i", "instance/i/integration-association/a", "instance/i/use-case/*"]
 PACKAGE = {"domain": "d", "repository": "r", "format": "npm", "namespace": "types", "package": "node"}
 VAULT = "token-vault/default/apikeycredentialprovider/k"
+CLASSIFIER = "arn:aws:comprehend:eu-west-1:111122223333:document-classifier/spam"
 
 
 def needed(event: str, parameters: Mapping[str, object], response: Mapping[str, object] | None = None) -> set[str]:
@@ -246,6 +247,11 @@ def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> N
             ["catalog", "database/sales", "table/sales/*", "userDefinedFunction/sales/*"],
         ),
         ("connect:CreateUseCase", {"instanceId": "i", "integrationAssociationId": "a"}, USE_CASE),
+        (
+            "comprehend:CreateEndpoint",
+            {"endpointName": "e", "modelArn": CLASSIFIER},
+            ["document-classifier/spam", "document-classifier-endpoint/e"],
+        ),
         # Names that AWS compares in lower case for some actions.
         ("sagemaker:DescribeEndpoint", {"endpointName": "Web"}, ["endpoint/Web", "endpoint/web"]),
         ("sagemaker:DescribeEndpoint", {"endpointName": "web"}, ["endpoint/web"]),
@@ -274,3 +280,11 @@ def test_statements_of_keyspaces_are_recorded_under_names_that_no_api_has(
     event: str, parameters: dict[str, object], action: str, resource: str
 ) -> None:
     assert needed(f"cassandra:{event}", parameters) == {f"cassandra:{action} arn:aws:cassandra:{HERE}:{resource}"}
+
+
+def test_a_resource_that_is_made_below_another_is_named_by_the_arn_of_that() -> None:
+    found = needed("sso:CreatePermissionSet", {"name": "p", "instanceArn": "arn:aws:sso:::instance/ssoins-1"})
+    assert found == {
+        "sso:CreatePermissionSet arn:aws:sso:::instance/ssoins-1",
+        "sso:CreatePermissionSet arn:aws:sso:::permissionSet/ssoins-1/*",
+    }

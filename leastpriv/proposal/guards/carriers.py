@@ -83,16 +83,16 @@ class CallableOperations:
     """Says whether the principal may call an operation, as far as known policies show."""
 
     def __init__(self, policies: Sequence[Document], services: frozenset[str]) -> None:
-        """Takes the known policies of the principal, and the prefixes of the services that it called.
+        """Takes the known policies of the principal, and the prefixes of services that another policy grants in part.
 
-        Without any policy every operation may be called; of a called service too, whatever policy grants that.
+        Without any policy every operation may be called; of these services too.
         """
         self._granting = [each for policy in policies for each in policy.statements if each.effect == "Allow"]
         self._services = services
         self._answers: dict[str, bool] = {}
 
     def __call__(self, operation: str) -> bool:
-        """Whether a known policy grants the operation, or its service was called."""
+        """Whether a known policy grants the operation, or another one may."""
         if not self._granting or operation.partition(":")[0] in self._services:
             return True
         if operation not in self._answers:

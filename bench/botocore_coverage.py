@@ -19,8 +19,7 @@ import botocore
 import botocore.session
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, map_event
-from leastpriv.permissions.mapping import scope_of_unmapped
+from leastpriv.permissions.event_table import Verdict, map_event, scope_of_unmapped
 from leastpriv.permissions.patterns import action_matches
 
 _OPEN = (Verdict.UNMAPPED, Verdict.UNVERIFIED)

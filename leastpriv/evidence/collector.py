@@ -31,9 +31,9 @@ from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
-from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
-from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
+from leastpriv.permissions.mapping import CallNeeds, needs_of
 
 if TYPE_CHECKING:
     from leastpriv.evidence.denials.encoded_message import Decoder
@@ -50,6 +50,7 @@ _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
 _FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
 """Answers that show that an event always has one: so many at least, and so many for each call without."""
+_ALLOWED, _DENIED, _MAPPED = Outcome.ALLOWED, Outcome.DENIED, Verdict.MAPPED
 _NO_RUN = -1
 """The run of a call that may be no deployment's."""
 
@@ -87,19 +88,19 @@ class UsageCollector:
         self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
         run = _NO_RUN if call.caller_doubt else self._note_run(call)
         mapped = needs_of(call)
-        if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:
+        if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
         for action in mapped.kept:
             event = f"{call.source.partition('.')[0]}:{call.name}"
             self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
-        if call.outcome is Outcome.DENIED:
+        if call.outcome is _DENIED:
             self._note_denial(call, run, mapped)
         else:
             self._tally(call, run, mapped.needs, call.outcome)
 
     def _answer(self, call: Call) -> str:
         """Counts whether a carried out writing call has an answer; returns the mark of one that has none."""
-        if call.read_only is not False or call.outcome is not Outcome.ALLOWED or call.error_code:
+        if call.read_only is not False or call.outcome is not _ALLOWED or call.error_code:
             return ""
         event = f"{call.source}:{call.name}"
         counts = self._answers.setdefault(event, [0, 0])
@@ -333,10 +334,10 @@ class PrincipalCollectors:
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._books = {each.arn: UsageCollector(each.arn, self._decoder) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
+        self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
+        """ARN of a call -> ARN under which it is counted, and where; None: of one principal too many."""
         self._names: dict[str, str] = {}
         """ARN without the path -> ARN with the longest path seen: a session ARN has no role path."""
-        self._short_names: dict[str, str] = {}
-        """ARN -> ARN without the path."""
         self._keys = IssuedKeys()
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
@@ -348,30 +349,32 @@ class PrincipalCollectors:
         if is_login(item):
             self._keys.note_login(item)
             return
+        known = self._by_caller.get(item.principal)
+        name, collector = known or self._collector_of(item.principal)
+        if collector:
+            call = structs.replace(item, principal=name) if name != item.principal else item
+            collector.note(call)
+            self._keys.note(call)
+
+    def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         targets = self._principals.targets
-        own = self._principals.target_of(item.principal) if targets is not None else None
-        name = own.arn if own else item.principal
+        own = self._principals.target_of(principal) if targets is not None else None
+        name = own.arn if own else principal
         if targets is None or (own and own not in targets):
             name = self._without_path(name)
-        call = structs.replace(item, principal=name) if name != item.principal else item
-        if call.principal not in self._books and len(self._books) < self._most:
-            self._books[call.principal] = UsageCollector(call.principal, self._decoder)
-        if call.principal in self._books:
-            self._books[call.principal].note(call)
-            self._keys.note(call)
+        if name not in self._books and len(self._books) < self._most:
+            self._books[name] = UsageCollector(name, self._decoder)
+        found = self._by_caller[principal] = name, self._books.get(name)
+        return found
 
     def _without_path(self, arn: str) -> str:
         """Returns the ARN without its path, under which all calls of a role are counted; names are unique."""
-        known_short = self._short_names.get(arn)
-        if known_short:
-            return known_short
         head, _, name = arn.rpartition("/")
         short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
         known = self._names.get(short)
         if known is None or len(arn) > len(known):
             self._names[short] = arn
-        self._short_names[arn] = short
         return short
 
     def close(self, shared: list[Gap] | None = None) -> Iterator[tuple[str, Evidence]]:
@@ -388,6 +391,7 @@ class PrincipalCollectors:
         for book in self._books.values():
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
+        self._by_caller.clear()
         resolvers = self._keys.identity_of, self._keys.is_rehearsal_key
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
             yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(*resolvers))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sys import intern
 
+from msgspec import Struct
+
 from leastpriv.evidence.aws_findings.models import NO_AWS_FINDINGS, AwsFindings
 from leastpriv.evidence.coverage import Coverage
 from leastpriv.models import Call, Denial, Gap, Need, Outcome, Run, Usage
@@ -16,15 +18,14 @@ GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
 """Needs, outcome, the policy type that denied, and region (a condition may name one)."""
 
 
-@dataclass(slots=True)
-class CallTotals:
+class CallTotals(Struct, gc=False):
     """Running totals of the calls with one key."""
 
     first: datetime
     last: datetime
     count: int = 0
     succeeded: bool = False
-    runs: set[int] = field(default_factory=set)
+    runs: set[int] = set()
     # Tuples of distinct strings: nearly all hold one, and even an empty set takes more memory.
     regions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
@@ -38,7 +39,10 @@ class CallTotals:
     def note(self, call: Call, run: int) -> None:
         """Counts one call of a run."""
         self.count += 1
-        self._reach(call.time, call.time)
+        if call.time < self.first:
+            self.first = call.time
+        elif call.time > self.last:
+            self.last = call.time
         self.runs.add(run)
         event = f"{call.source}:{call.name}"
         if event not in self.events:
@@ -58,7 +62,7 @@ class CallTotals:
     def absorb(self, other: CallTotals) -> None:
         """Adds the totals of another key."""
         self.count += other.count
-        self._reach(other.first, other.last)
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
         self.runs |= other.runs
         self.regions = _union(self.regions, other.regions)
         self.events = _union(self.events, other.events)
@@ -67,12 +71,6 @@ class CallTotals:
         self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial
         self.made |= other.made
-
-    def _reach(self, first: datetime, last: datetime) -> None:
-        if first < self.first:
-            self.first = first
-        if last > self.last:
-            self.last = last
 
 
 @dataclass(frozen=True, slots=True)

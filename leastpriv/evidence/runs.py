@@ -22,6 +22,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
 
+from msgspec import Struct
+
 from leastpriv.evidence.cloudtrail.caller import access_key_in
 from leastpriv.evidence.cloudtrail.record import object_of
 from leastpriv.models import Call, Outcome, Run, WebIdentity
@@ -43,10 +45,10 @@ _WORKFLOW_RUN = re.compile(
 length counts, because a GitHub Enterprise Server numbers its runs from 1."""
 
 RunToken = int
+_ALLOWED, _DENIED = Outcome.ALLOWED, Outcome.DENIED
 
 
-@dataclass(slots=True)
-class _Span:
+class _Span(Struct, gc=False):
     """Calls of one session with one access key, as far as read."""
 
     token: RunToken
@@ -81,15 +83,19 @@ class RunTracker:
     def note(self, call: Call) -> RunToken:
         """Returns the token of the call's run; tokens of one run may differ until `resolve` joins them."""
         place = ("", call.session) if is_run_id(call.session) else (call.principal, call.session)
-        keys = self._keys.setdefault(place, {})
+        keys = self._keys.get(place)
+        if keys is None:
+            keys = self._keys[place] = {}
         spans = keys.get(call.access_key)
         if spans is None:
             self._number_of_keys += 1
             key = call.access_key if self._number_of_keys <= _MOST_KEYS else _FURTHER_KEYS
             spans = keys.setdefault(key, [])
         span = self._span(spans, call.time)
-        span.denied += call.outcome is Outcome.DENIED
-        span.direct = span.direct or bool(call.access_key and not call.invoked_by)
+        if call.outcome is _DENIED:
+            span.denied += 1
+        if call.access_key and not call.invoked_by:
+            span.direct = True
         return span.token
 
     def resolve(self, identity_of: IdentityOf = lambda _: None) -> Mapping[RunToken, Run]:
@@ -218,15 +224,14 @@ def _distinct(stem: str, given: set[str]) -> str:
     return name
 
 
-_ASSUME_ROLE, _SCOPE = "AssumeRole", "GetScopedCredentials"
+_ASSUME_ROLE, _SCOPE = _ISSUING = ("AssumeRole", "GetScopedCredentials")
 _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
 _MOST_STEPS = 5
 """Most AssumeRole calls from a key back to the run: each is one more role."""
 
 
-@dataclass(slots=True)
-class _KeyUse:
+class _KeyUse(Struct, gc=False):
     """The calls of one principal under one session name and key."""
 
     first: datetime
@@ -258,7 +263,10 @@ class IssuedKeys:
 
     def note(self, call: Call) -> None:
         """Counts one call by its key, and stores the key that it issued."""
-        own, place = self._signed.setdefault(call.principal, {}), (call.session, call.access_key)
+        own = self._signed.get(call.principal)
+        if own is None:
+            own = self._signed[call.principal] = {}
+        place = (call.session, call.access_key)
         signed = own.get(place)
         if signed is None and self._places < _MOST_KEYS:
             self._places += 1
@@ -271,11 +279,7 @@ class IssuedKeys:
                 signed.first = call.time
             elif call.time > signed.last:
                 signed.last = call.time
-        if (
-            call.name in (_ASSUME_ROLE, _SCOPE)
-            and call.source == "sts.amazonaws.com"
-            and call.outcome is Outcome.ALLOWED
-        ):
+        if call.name in _ISSUING and call.source == "sts.amazonaws.com" and call.outcome is _ALLOWED:
             credentials = call.response.get("credentials")
             key = access_key_in(credentials) if isinstance(credentials, Mapping) else ""
             if key and call.name == _SCOPE and len(self._scoped) < _MOST_KEYS:

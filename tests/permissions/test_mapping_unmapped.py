@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Gap, GapKind, Scope
-from leastpriv.permissions.mapping import scope_of_unmapped
+from leastpriv.permissions.event_table import scope_of_unmapped
 from leastpriv.proposal.guards.visibility import could_hide
 from tests.fakes.tables import table
 

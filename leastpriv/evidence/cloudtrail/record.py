@@ -367,8 +367,7 @@ def _gap(record: Mapping[str, object], reason: str) -> Gap:
 
 def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:
     """The actions that a record may have used, as far as it names its event."""
-    from leastpriv.permissions.event_table import Verdict, map_event
-    from leastpriv.permissions.mapping import scope_of_unmapped
+    from leastpriv.permissions.event_table import Verdict, map_event, scope_of_unmapped
 
     source, name = _printable_field(record, "eventSource"), _printable_field(record, "eventName")
     scope = Scope(regions=(region,) if region else ())

@@ -53,6 +53,8 @@ def denied_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
 
 def needs_of_request(call: Call) -> tuple[Need, ...]:
     """Returns the needs that the request of a denied call implies, as if AWS had allowed it."""
+    if call.read_only:
+        return ()
     allowed = structs.replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
     return tuple(need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
 

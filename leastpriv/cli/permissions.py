@@ -64,6 +64,10 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     gaps: list[Gap] = []
     for name, evidence in found:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
+        if options.format != "table":
+            # The rows of all principals do not fit into memory.
+            print_rows(stdout, rows, permission_table, options.format)
+            rows.clear()
         if target and not evidence.counts.calls:
             console.error(_missing_calls(target, sources, chosen, evidence.gaps))
             failed = True

@@ -29,7 +29,7 @@ from leastpriv.evidence.denials.needs import (
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
-from leastpriv.evidence.runs import IdentityOf, IssuedKeys, RunTracker
+from leastpriv.evidence.runs import FURTHER_KEYS, IdentityOf, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
@@ -353,8 +353,8 @@ class PrincipalCollectors:
         name, collector = known or self._collector_of(item.principal)
         if collector:
             call = structs.replace(item, principal=name) if name != item.principal else item
-            collector.note(call)
-            self._keys.note(call)
+            is_known = self._keys.note(call) or not call.access_key
+            collector.note(call if is_known else structs.replace(call, access_key=FURTHER_KEYS))
 
     def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.

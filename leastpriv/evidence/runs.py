@@ -62,8 +62,9 @@ class _Span(Struct, gc=False):
 _Place = tuple[str, str]
 """Principal (empty where the session name is a run id) and session name."""
 _MOST_KEYS = 50_000
-"""Most keys of one scan; calls of further keys count as calls of one unknown key."""
-_FURTHER_KEYS = "further keys"
+"""Most keys of one scan."""
+FURTHER_KEYS = "further keys"
+"""The one unknown key of the calls of further keys."""
 IdentityOf = Callable[[str], WebIdentity | None]
 """Access key -> the identity for which STS issued it; None where unknown."""
 
@@ -77,7 +78,6 @@ class RunTracker:
 
     def __init__(self) -> None:
         self._keys: dict[_Place, dict[str, list[_Span]]] = {}
-        self._number_of_keys = 0
         self._merged: list[RunToken] = []
 
     def note(self, call: Call) -> RunToken:
@@ -88,9 +88,7 @@ class RunTracker:
             keys = self._keys[place] = {}
         spans = keys.get(call.access_key)
         if spans is None:
-            self._number_of_keys += 1
-            key = call.access_key if self._number_of_keys <= _MOST_KEYS else _FURTHER_KEYS
-            spans = keys.setdefault(key, [])
+            spans = keys[call.access_key] = []
         span = self._span(spans, call.time)
         if call.outcome is _DENIED:
             span.denied += 1
@@ -261,8 +259,8 @@ class IssuedKeys:
         """Narrower key of the same session -> the key that asked for it, and the session's description."""
         self._is_whole = True
 
-    def note(self, call: Call) -> None:
-        """Counts one call by its key, and stores the key that it issued."""
+    def note(self, call: Call) -> bool:
+        """Counts one call by its key, and stores the key that it issued; whether its key is among the first ones."""
         own = self._signed.get(call.principal)
         if own is None:
             own = self._signed[call.principal] = {}
@@ -286,6 +284,7 @@ class IssuedKeys:
                 self._scoped[key] = (call.access_key, str(call.parameters.get("scopedSessionDescription") or ""))
             elif key and call.name == _ASSUME_ROLE and len(self._logins) < _MOST_KEYS:
                 self._logins[key] = _KeyIssue(call.principal, call.session, call.access_key)
+        return signed is not None
 
     def note_login(self, call: Call) -> None:
         """Stores the identity for which STS issued a key (`record.login_of`)."""

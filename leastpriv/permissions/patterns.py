@@ -18,10 +18,9 @@ other `${…}` is a policy variable, whose value only the request knows
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
-from itertools import groupby
 
 
 class Wildcard(Enum):
@@ -36,14 +35,16 @@ ANY, ONE = Wildcard.ANY, Wildcard.ONE
 Token = str | Wildcard
 """A wildcard, one literal character, or a whole policy variable (`${` and what follows)."""
 
-_WILDCARDS = {wildcard.value: wildcard for wildcard in Wildcard}
-_RESOURCE_TOKEN = re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|.", re.DOTALL)
+_PARTS = {
+    False: re.compile(r"[*?]+|[^*?]+"),
+    True: re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|[*?]+|[^*?$]+|\$"),
+}
+"""Runs of wildcards and of literal characters; True: also escapes and policy variables."""
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
 VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
 """A policy variable or the placeholder of a template, as a whole."""
 _SPECIAL = re.compile(r"[*?]|\$(?=[{$*?])")
-_ESCAPE_LENGTH = len("${*}")
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -57,7 +58,7 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
         return len(pattern) == len(text) and (pattern == text or (ignore_case and folded(pattern) == folded(text)))
     if ignore_case:
         pattern, text = folded(pattern), folded(text)
-    return _regex(pattern, False).fullmatch(text) is not None
+    return _matches(pattern, False, text)
 
 
 def covers(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
@@ -93,9 +94,7 @@ def resource_matches(pattern: str, resource: str, *, variables: bool = True) -> 
     `variables` says whether `${…}` means anything, that is, whether the policy is of version 2012-10-17. A
     pattern with a policy variable never matches here: ask `has_variable` first and answer "unknown".
     """
-    if "*" not in pattern and "?" not in pattern and "$" not in pattern:
-        return pattern == resource
-    return _regex(pattern, variables).fullmatch(resource) is not None
+    return _matches(pattern, variables, resource)
 
 
 def resource_covers(pattern: str, other: str, *, variables: bool = True) -> bool:
@@ -159,24 +158,17 @@ def folded(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
-def _resource_tokens(pattern: str) -> Iterator[Token]:
-    for found in _RESOURCE_TOKEN.finditer(pattern):
-        text = found[0]
-        if len(text) == _ESCAPE_LENGTH and text[2] in "*?$":
-            yield text[2]
-        else:
-            yield _WILDCARDS.get(text, text)
-
-
 @lru_cache(maxsize=16384)
 def tokens_of(pattern: str, escapes: bool) -> tuple[Token, ...]:
     """Read a pattern; in a run of wildcards all `?` come first and one `*` last: equals look equal."""
-    read = _resource_tokens(pattern) if escapes else (_WILDCARDS.get(char, char) for char in pattern)
     tokens: list[Token] = []
-    for _, run in groupby(read, lambda token: isinstance(token, Wildcard)):
-        entries = list(run)
-        tokens += [token for token in entries if token is not ANY]
-        tokens += [ANY] if ANY in entries else []
+    for part in _PARTS[escapes].findall(pattern):
+        if part[0] in "*?":
+            tokens += [ONE] * part.count("?") + [ANY] * ("*" in part)
+        elif escapes and part[:2] == "${":
+            tokens.append(part[2] if _ESCAPED.fullmatch(part) else part)
+        else:
+            tokens += part
     return tuple(tokens)
 
 
@@ -215,10 +207,16 @@ def _piece(token: Token) -> str:
     return re.escape(token) if len(token) == 1 else never
 
 
+def _matches(pattern: str, escapes: bool, text: str) -> bool:
+    if "*" not in pattern and "?" not in pattern and not (escapes and "${" in pattern):
+        return pattern == text
+    return _regex(pattern, escapes).fullmatch(text) is not None
+
+
 def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
     text = literal_of(other, other_escapes)
     if text is not None:
-        return _regex(pattern, escapes).fullmatch(text) is not None
+        return _matches(pattern, escapes, text)
     return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes))
 
 
@@ -248,7 +246,7 @@ def _takes(token: Token, letter: Token) -> bool:
 
 def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
     if (text := literal_of(other, other_escapes)) is not None and not (escapes and has_variable(pattern)):
-        return _regex(pattern, escapes).fullmatch(text) is not None
+        return _matches(pattern, escapes, text)
     return _meet(_loose(pattern, escapes), _loose(other, other_escapes))
 
 

@@ -3,7 +3,8 @@
 A session named by a number of eight or more digits (GitHub's run id, where the workflow sets it as the role session
 name) or `AWSCodeBuild-<uuid>` is one run, whichever roles it used. All other calls are split where one principal made
 no call under one session name for more than 60 minutes. A user has neither session names nor temporary keys, so all
-of its calls are split.
+of its calls are split. Calls that go on for more than a day are no deployment: each of their days (UTC) is a run. So
+are the days of a workload (`workloads.tsv`), over all of its sessions.
 
 The response of AssumeRole contains the id of the key that it issues (`credentials.accessKeyId`), and each record
 contains the id of the key that signed the call (CloudTrail record contents, `userIdentity.accessKeyId`, read
@@ -18,18 +19,22 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import groupby
 from operator import attrgetter
 
 from msgspec import Struct
 
 from leastpriv.evidence.cloudtrail.caller import access_key_in
 from leastpriv.evidence.cloudtrail.record import object_of
+from leastpriv.evidence.workloads import is_workload
 from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 RUN_SEPARATION = timedelta(minutes=60)
 """A longer pause ends a run."""
+_LONGEST_RUN = timedelta(hours=24)
+"""Calls of one session that go on for longer are no deployment."""
 
 # Our own definition of a run: GitHub's run ids are such numbers where a workflow uses them as role session name; the
 # other form is the session name of a CodeBuild build.
@@ -106,13 +111,14 @@ class RunTracker:
         return {token: runs[self._root(token)] for token in range(len(self._merged))}
 
     def _span(self, spans: list[_Span], time: datetime) -> _Span:
+        """Returns the span of a call; none crosses midnight (UTC), so that runs can be split by days."""
         if spans and spans[-1].first <= time <= spans[-1].last:
             return spans[-1]
         at = bisect_right(spans, time, key=lambda span: span.first)
-        if at and time - spans[at - 1].last <= RUN_SEPARATION:
+        if at and _are_joined(spans[at - 1].last, time):
             span = spans[at - 1]
             span.last = max(span.last, time)
-        elif at < len(spans) and spans[at].first - time <= RUN_SEPARATION:
+        elif at < len(spans) and _are_joined(time, spans[at].first):
             span = spans[at]
             span.first = time
             at += 1
@@ -121,7 +127,7 @@ class RunTracker:
             self._merged.append(span.token)
             spans.insert(at, span)
             return span
-        if at < len(spans) and spans[at].first - span.last <= RUN_SEPARATION:
+        if at < len(spans) and _are_joined(span.last, spans[at].first):
             self._join(span, spans.pop(at))
         return span
 
@@ -138,17 +144,45 @@ class RunTracker:
 
     def _runs(self, identity_of: IdentityOf) -> Iterator[tuple[list[_Span], Run]]:
         given: set[str] = set()
+        days: dict[tuple[str, date], list[_IssuedSpan]] = {}
         for (principal, session), keys in sorted(self._keys.items(), key=lambda entry: entry[0]):
             separation = RUN_SEPARATION if principal else timedelta.max
-            issued = [(span, identity_of(key)) for key, spans in keys.items() for span in spans]
+            issued = []
+            for key, spans in keys.items():
+                identity = identity_of(key)
+                if principal and identity and is_workload(identity.provider):
+                    for span in spans:
+                        days.setdefault((principal, span.first.date()), []).append((span, identity))
+                else:
+                    issued += [(span, identity) for span in spans]
             for spans, identity in _by_identity(issued, separation):
-                first, last = spans[0].first, max(span.last for span in spans)
-                stem = f"{session or 'user'}@{first:%Y-%m-%dT%H:%MZ}" if principal else session
-                name = _distinct(stem, given)
-                given.add(name)
-                denied = sum(span.denied for span in spans)
-                periods = tuple((part[0].first, max(span.last for span in part)) for part in _parts(spans))
-                yield spans, Run(name, session, first, last, denied, identity=identity, periods=periods)
+                for part in _by_day(spans) if principal else [spans]:
+                    stem = f"{session or 'user'}@{part[0].first:%Y-%m-%dT%H:%MZ}" if principal else session
+                    yield part, _run(_distinct(stem, given), session, part, identity)
+        for (principal, day), found in sorted(days.items()):
+            spans = sorted((span for span, _ in found), key=lambda span: (span.first, span.last))
+            name = _distinct(f"{principal.rpartition('/')[2]}@{day}", given)
+            yield spans, _run(name, "", spans, found[0][1])
+
+
+def _are_joined(earlier: datetime, later: datetime) -> bool:
+    """Whether two calls of one session and key are of one span."""
+    return later - earlier <= RUN_SEPARATION and later.date() == earlier.date()
+
+
+def _by_day(spans: list[_Span]) -> Iterator[list[_Span]]:
+    """Yields the spans of each run: all of them, or those of each day where they go on for longer than a deployment."""
+    if max(span.last for span in spans) - spans[0].first <= _LONGEST_RUN:
+        yield spans
+    else:
+        yield from (list(part) for _, part in groupby(spans, key=lambda span: span.first.date()))
+
+
+def _run(name: str, session: str, spans: list[_Span], identity: WebIdentity | None) -> Run:
+    first, last = spans[0].first, max(span.last for span in spans)
+    denied = sum(span.denied for span in spans)
+    periods = tuple((part[0].first, max(span.last for span in part)) for part in _parts(spans))
+    return Run(name, session, first, last, denied, identity=identity, periods=periods)
 
 
 _IssuedSpan = tuple[_Span, WebIdentity | None]
@@ -214,11 +248,12 @@ def is_run_id(session: str) -> bool:
 
 
 def _distinct(stem: str, given: set[str]) -> str:
-    """Two users whose runs begin in the same minute: the second, by ARN, is `user@…#2`."""
+    """Returns a new name: of two users whose runs begin in the same minute the second, by ARN, is `user@…#2`."""
     number = 2
     name = stem
     while name in given:
         name, number = f"{stem}#{number}", number + 1
+    given.add(name)
     return name
 
 

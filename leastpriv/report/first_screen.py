@@ -122,7 +122,7 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     which = " that the policy allows" if proof.replay.denied else ""
     remains = f"Every recorded call of {role} in {evidence_span(context.evidence)}{which} remains allowed"
     if proof.chance > _HIGH_CHANCE:
-        return "Not yet", "Later deploys often needed new actions: rehearse it first, or wait for more runs."
+        return "Not yet", "Later runs often needed new actions: rehearse it first, or wait for more runs."
     if any(change.unproven for change in context.proposal.changes):
         unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
         return (
@@ -138,7 +138,7 @@ def _reasons(context: ReportContext) -> Iterator[str]:
         return
     if context.proposal.changes and proof.confidence is not None and proof.confidence.whole.runs:
         yield (
-            f"**Chance** that the next deploy needs an action this policy lacks: about {share(proof.chance)}, "
+            f"**Chance** that the next run needs an action this policy lacks: about {share(proof.chance)}, "
             f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from {plural(proof.chance_runs, 'run')}."
         )
     replay = proof.replay
@@ -180,7 +180,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
         not context.history.origins
         or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
     ):
-        yield "from which branch the runs deployed"
+        yield "from which branch the runs came"
 
 
 def _replaces(context: ReportContext) -> str:

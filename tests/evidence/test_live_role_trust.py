@@ -67,8 +67,8 @@ def test_an_invalid_trust_policy_has_no_callers(document: object) -> None:
     ("services", "names"),
     [
         (["rolesanywhere.amazonaws.com", "codebuild.amazonaws.com"], ("IAM Roles Anywhere",)),
-        (["pods.eks.amazonaws.com", "pods.eks.amazonaws.com"], ("EKS Pod Identity",)),
-        (["lambda.amazonaws.com"], ()),
+        (["rolesanywhere.amazonaws.com", "rolesanywhere.amazonaws.com"], ("IAM Roles Anywhere",)),
+        (["lambda.amazonaws.com", "pods.eks.amazonaws.com"], ()),
     ],
 )
 def test_services_that_take_a_role_in_their_own_way_are_named(services: list[str], names: tuple[str, ...]) -> None:

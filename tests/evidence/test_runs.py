@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,54 @@ def test_a_session_named_by_a_run_is_that_run_however_long_it_is_silent(session:
 @pytest.mark.parametrize("session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8])
 def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
     assert not is_run_id(session)
+
+
+@pytest.mark.parametrize("session", ["", "orders-function"])
+def test_calls_that_go_on_for_more_than_a_day_are_a_run_each_day(session: str) -> None:
+    found = runs_of(at(30 * step, session) for step in range(100))
+    assert [len(list(part)) for _, part in groupby(run.id for run in found)] == [32, 48, 20]
+    assert {run.first.date() for run in found} == {START.date() + timedelta(days=day) for day in range(3)}
+
+
+def test_a_day_of_calls_that_passes_midnight_is_one_run() -> None:
+    assert len({run.id for run in runs_of(at(30 * step) for step in range(48))}) == 1
+
+
+def workload_runs(provider: str, *calls: Call) -> list[Run]:
+    """The run of each call, with keys that STS issued for one identity."""
+    tracker = RunTracker()
+    tokens = [tracker.note(call) for call in calls]
+    resolved = tracker.resolve(lambda key: WebIdentity(provider, "") if key else None)
+    return [resolved[token] for token in tokens]
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "ecs-tasks.amazonaws.com",
+        "lambda.amazonaws.com",
+        "pods.eks.amazonaws.com",
+        "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF",
+        "arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/0123456789ABCDEF",
+    ],
+)
+def test_the_sessions_of_a_workload_are_one_run_a_day(provider: str) -> None:
+    calls = [at(200 * step, f"task-{step}", access_key=f"ASIA{step:016}") for step in range(6)]
+    found = workload_runs(provider, *calls)
+    assert [run.id for run in found] == [*["deploy@2026-01-02"] * 5, "deploy@2026-01-03"]
+    assert workload_runs(provider, *reversed(calls)) == [*reversed(found)]
+
+
+def test_a_run_that_a_session_in_a_pod_names_is_that_run() -> None:
+    provider = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF"
+    [run] = workload_runs(provider, at(0, "16213480461", access_key="ASIA0000000000000001"))
+    assert run.id == "16213480461"
+
+
+def test_the_login_of_a_workflow_is_no_workload() -> None:
+    provider = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+    calls = [at(200 * step, f"job-{step}", access_key=f"ASIA{step:016}") for step in range(3)]
+    assert len({run.id for run in workload_runs(provider, *calls)}) == 3
 
 
 def test_chained_roles_under_one_run_id_are_one_run() -> None:

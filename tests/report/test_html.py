@@ -185,7 +185,7 @@ def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(usual
 
 
 def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:
-    assert "Chance that the next deploy needs an action this policy lacks: about" in all_text(parsed(page([usual])))
+    assert "Chance that the next run needs an action this policy lacks: about" in all_text(parsed(page([usual])))
 
 
 def test_evidence_beyond_the_limit_is_counted(usual: ReportContext) -> None:

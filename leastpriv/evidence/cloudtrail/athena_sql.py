@@ -16,7 +16,8 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
 from leastpriv.evidence.cloudtrail.athena_queries import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_parts
-from leastpriv.evidence.cloudtrail.record import LOGIN_EVENTS
+from leastpriv.evidence.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
+from leastpriv.evidence.workloads import workload_services
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
 _GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"
@@ -210,10 +211,12 @@ def _caller(target: Principal) -> Iterator[str]:
 
 
 def _login(target: Principal) -> str:
-    """Condition for the logins of identities outside AWS to a role, whose caller is not the role yet."""
+    """Condition for the logins of identities and workloads to a role, whose caller is not the role yet."""
     role = f"%arn:{target.partition}:iam::{target.account}:role/%{target.name}%"
-    events = f"eventsource = 'sts.amazonaws.com' AND eventname IN ({_texts(tuple(LOGIN_EVENTS))})"
-    return f"({events} AND requestparameters LIKE {_text(role)})"
+    services = _texts(tuple(sorted(workload_services())))
+    by_service = f"eventname = '{ASSUME_ROLE}' AND useridentity.invokedby IN ({services})"
+    events = f"(eventname IN ({_texts(tuple(LOGIN_EVENTS))}) OR {by_service})"
+    return f"(eventsource = 'sts.amazonaws.com' AND {events} AND requestparameters LIKE {_text(role)})"
 
 
 def _times(window: Window) -> Iterator[str]:

@@ -97,6 +97,8 @@ _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
 _MOST_PAGES = 1_200
 """Most pages of one region without a lookup attribute: ten minutes, 60,000 events."""
+_MOST_SESSIONS = _MOST_PAGES
+"""Most session names that are looked up, one request each: tasks and pods have a new one every time."""
 _SAY_EVERY = 100
 """Pages of one region between progress messages: 50 seconds."""
 _REGION_ERRORS = (AwsErrorKind.DENIED, AwsErrorKind.INVALID, AwsErrorKind.UNREACHABLE)
@@ -191,6 +193,9 @@ class EventHistory:
             found, gaps = self._sessions(window, principals, [role.arn for role in roles], failed)
             if not found:
                 _log.info("Event history: no login to the role was found; all events are read instead")
+                return _ALL_EVENTS, gaps
+            if len(found) > _MOST_SESSIONS:
+                _log.info(f"Event history: the role has {len(found):,} session names; all events are read instead")
                 return _ALL_EVENTS, gaps
             names += sorted(found, reverse=True)
             _log.info(f"Event history: session names of the role: {len(found):,}; each is looked up")

@@ -26,6 +26,7 @@ from leastpriv.evidence.cloudtrail.caller import (
     access_key_in,
     caller_of,
 )
+from leastpriv.evidence.workloads import workload_services
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]
@@ -86,19 +87,23 @@ LOGIN_EVENTS: Mapping[str, tuple[str, str]] = {
 """Event by which an identity outside AWS gets the keys of a role -> members of the response that name the identity and
 its provider (AWS STS API reference, read 2026-11-27)."""
 _LOGIN_TYPES = frozenset({"WebIdentityUser", "SAMLUser"})
+ASSUME_ROLE = "AssumeRole"
+"""The event by which a service gets the keys of a role for a workload (`workloads.tsv`)."""
 
 
 def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Call | None:
-    """Returns the login of an identity outside AWS to a wanted role, as a call of that role without its secrets.
+    """Returns the login of an identity outside AWS, or of a workload's service, to a wanted role.
 
-    The identity has no permissions of the role yet, so that the call needs none; its response links the issued key
-    (`credentials.accessKeyId`) with the identity (`subject`, `provider`).
+    It is a call of that role without its secrets. The identity has no permissions of the role yet, so that the call
+    needs none; its response links the issued key (`credentials.accessKeyId`) with the identity (`subject`, `provider`).
     """
     shape = EventFields.of(record)
-    names = LOGIN_EVENTS.get(shape.name)
-    if names is None or shape.source != _STS or shape.outcome is not Outcome.ALLOWED or shape.error_code:
+    caller = _object(record, "userIdentity")
+    names = LOGIN_EVENTS.get(shape.name) if caller.get("type") in _LOGIN_TYPES else None
+    service = _text(caller, "invokedBy").removesuffix(".cn") if shape.name == ASSUME_ROLE else ""
+    if not names and service not in workload_services():
         return None
-    if _object(record, "userIdentity").get("type") not in _LOGIN_TYPES:
+    if shape.source != _STS or shape.outcome is not Outcome.ALLOWED or shape.error_code:
         return None
     response = object_of(record.get("responseElements"))
     key, time = access_key_in(_object(response, "credentials")), event_time(record)
@@ -108,16 +113,22 @@ def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None =
     role = principal_of(asked if same_arn(asked, session) else session)
     if not key or time is None or role is None or not (wants is None or wants(role.arn)):
         return None
-    identity = {"credentials": {"accessKeyId": key}, "subject": _text(response, names[0])}
+    subject, provider = (_text(response, name) for name in names) if names else ("", service)
     # The issuer of a SAML assertion may have the name of an OpenID Connect provider.
-    identity["provider"] = ("saml:" if names[1] == "issuer" else "") + _text(response, names[1])
-    caller = Caller(role.arn, role.account, session_of(session), "")
-    return shape.call(caller, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ()))
+    issuer = f"saml:{provider}" if names and names[1] == "issuer" else provider
+    identity = {"credentials": {"accessKeyId": key}, "subject": subject, "provider": issuer}
+    own = Caller(role.arn, role.account, session_of(session), "")
+    return shape.call(own, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ()))
 
 
 def is_login(call: Call) -> bool:
     """Whether a call is a login by `login_of`, which no role or user can make."""
-    return call.name in LOGIN_EVENTS and call.source == _STS
+    # AWS STS's own response to AssumeRole names no provider.
+    return call.source == _STS and (call.name in LOGIN_EVENTS or (call.name == ASSUME_ROLE and _has_provider(call)))
+
+
+def _has_provider(call: Call) -> bool:
+    return call.response.keys() == {"credentials", "subject", "provider"}
 
 
 def find_caller(

@@ -18,6 +18,7 @@ from msgspec import Raw
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.caller import Caller, is_access_key, without_session
 from leastpriv.evidence.cloudtrail.record import (
+    ASSUME_ROLE,
     EMPTY_OBJECT,
     LOGIN_EVENTS,
     EventFields,
@@ -147,7 +148,7 @@ class RecordReader:
             return self._call(row, time, caller, identity.accessKeyId) or self._slowly(row)
         if type(caller) is _OtherCaller:
             return caller
-        if caller is None or row.eventName in LOGIN_EVENTS:
+        if caller is None or row.eventName in LOGIN_EVENTS or (row.eventName == ASSUME_ROLE and identity.invokedBy):
             return self._slowly(row)
         return caller  # type: ignore[return-value] # a reason
 

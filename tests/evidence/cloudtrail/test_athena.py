@@ -27,7 +27,7 @@ from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
-from leastpriv.models import Call, Gap, GapKind, Scope
+from leastpriv.models import Call, Gap, GapKind, Run, Scope
 from tests.fakes import progress
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
 from tests.fakes.aws.s3_server import FakeS3
@@ -334,23 +334,39 @@ def logins(role: str) -> list[dict[str, Any]]:
 def test_a_login_in_the_table_names_the_branch_of_the_calls_with_its_key(
     place: Stand, tmp_path: Path, role: str
 ) -> None:
-    folder = tmp_path / "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01"
-    folder.mkdir(parents=True)
-    (folder / "111122223333_CloudTrail_eu-west-1_20260301T0900Z_a.json.gz").write_bytes(
-        gzip.compress(json.dumps({"Records": logins(role)}).encode())
-    )
-    with DuckDb(tmp_path) as duckdb:
-        calls, gaps = place.of(FakeAthena(duckdb), tmp_path).read(MINE)
-    assert gaps == []
-    keys, runs = IssuedKeys(), RunTracker()
-    for call in calls:
-        if is_login(call):
-            keys.note_login(call)
-    tokens = {call.access_key: runs.note(call) for call in calls if not is_login(call)}
-    resolved = runs.resolve(keys.identity_of)
-    branches = {key: resolved[token].identity.subject.split("/heads/")[1] for key, token in tokens.items()}
+    calls, runs = runs_by_key(place, tmp_path, logins(role))
+    branches = {key: run.identity.subject.split("/heads/")[1] for key, run in runs.items() if run.identity}
     assert branches == {"ASIAEXAMPLE0000000000": "main", "ASIAEXAMPLE0000000001": "feature/x"}
     assert "hidden" not in repr(calls)
+
+
+@needs_duckdb
+def test_a_login_of_a_workload_in_the_table_makes_its_days_runs(place: Stand, tmp_path: Path) -> None:
+    records = logins(ROLE)
+    for record in records[::2]:
+        record |= {"eventName": "AssumeRole"}
+        record["userIdentity"] = {"type": "AWSService", "invokedBy": "ecs-tasks.amazonaws.com"}
+        del record["responseElements"]["provider"], record["responseElements"]["subjectFromWebIdentityToken"]
+    _, runs = runs_by_key(place, tmp_path, records)
+    assert {run.id for run in runs.values()} == {"deploy@2026-03-01"}
+
+
+def runs_by_key(place: Stand, folder: Path, records: list[dict[str, Any]]) -> tuple[list[Call], Mapping[str, Run]]:
+    """The calls of a table with these records, and the run of each access key."""
+    path = folder / "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01"
+    path.mkdir(parents=True)
+    (path / "111122223333_CloudTrail_eu-west-1_20260301T0900Z_a.json.gz").write_bytes(
+        gzip.compress(json.dumps({"Records": records}).encode())
+    )
+    with DuckDb(folder) as duckdb:
+        calls, gaps = place.of(FakeAthena(duckdb), folder).read(MINE)
+    assert gaps == []
+    keys, runs = IssuedKeys(), RunTracker()
+    for call in filter(is_login, calls):
+        keys.note_login(call)
+    tokens = {call.access_key: runs.note(call) for call in calls if not is_login(call)}
+    resolved = runs.resolve(keys.identity_of)
+    return calls, {key: resolved[token] for key, token in tokens.items()}
 
 
 # What may go wrong. Nothing of it needs DuckDB.

@@ -20,7 +20,7 @@ from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.coverage import LOGGED_KINDS
-from leastpriv.evidence.runs import IssuedKeys
+from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
@@ -275,6 +275,48 @@ def test_a_login_by_assume_role_is_found_by_the_role_that_it_is_about(history: F
     ]
     calls, _ = read(source(history))
     assert build in {each.session for each in calls}
+
+
+def task_login(session: str, key: str, when: datetime, service: str = "ecs-tasks.amazonaws.com") -> dict[str, Any]:
+    """The record by which a service gets the keys of a role for a workload."""
+    record = login(ROLE, session, when, "eu-west-1", "AssumeRole")
+    record["responseElements"]["credentials"] = {"accessKeyId": key, "sessionToken": "secret"}
+    return record | {"userIdentity": {"type": "AWSService", "invokedBy": service}}
+
+
+def test_the_sessions_of_tasks_are_found_and_are_a_run_a_day(history: FakeHistory) -> None:
+    runs, keys = RunTracker(), IssuedKeys()
+    for number in range(6):
+        task, key = f"{number:032x}", f"ASIAEXAMPLE000000{number:03}"
+        when = NOW - timedelta(days=2 + number // 3, hours=number % 3)
+        made = call(ROLE, task, "sqs:CreateQueue", when, "eu-west-1")
+        made["userIdentity"]["accessKeyId"] = key
+        history.events["eu-west-1"] += [task_login(task, key, when - timedelta(seconds=9)), made]
+    found, _ = read(source(history))
+    for each in filter(is_login, found):
+        keys.note_login(each)
+    tokens = [runs.note(each) for each in found if not is_login(each) and each.name == "CreateQueue"]
+    resolved = runs.resolve(keys.identity_of)
+    assert len(tokens) >= 6
+    names = {resolved[token].id for token in tokens if resolved[token].identity}
+    days = [f"{NOW - timedelta(days=each):%Y-%m-%d}" for each in (2, 3)]
+    assert names == {f"{ROLE.rpartition('/')[2]}@{day}" for day in days}
+    assert "secret" not in str([each.response for each in found])
+
+
+def test_a_service_that_runs_deployments_is_no_workload(history: FakeHistory) -> None:
+    record = task_login("build", "ASIAEXAMPLE0000001", NOW - timedelta(days=2), "codebuild.amazonaws.com")
+    history.events["eu-west-1"].append(record)
+    assert not [each for each in read(source(history))[0] if is_login(each) and each.session == "build"]
+
+
+def test_more_sessions_than_can_be_looked_up_are_read_with_all_events(
+    history: FakeHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_SESSIONS", 1)
+    calls, _ = read(source(history))
+    assert calls
+    assert not [wanted for _, wanted in history.requests if wanted.startswith("Username=")]
 
 
 def test_without_sessions_all_events_are_read_and_the_limit_is_a_gap(

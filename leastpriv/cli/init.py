@@ -44,13 +44,14 @@ _QUESTIONS = (
 def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Writes the reader role and the workflow, or checks them."""
     from leastpriv.init.options import OPTIONS, parse_options
-    from leastpriv.init.render import next_steps, render_files, write_files
+    from leastpriv.init.render import command_options, next_steps, render_files, write_files
 
     given: dict[str, Sequence[str]] = {
         name: _values(name, getattr(options, name.replace("-", "_"))) for name in OPTIONS
     }
     if sys.stdin.isatty() and not (given["repository"] and given["role-arn"]):
         given = ask(given, lambda prompt: _answer(prompt, sys.stdin, sys.stderr), console.error)
+        console.log(f"Without questions: leastpriv init {command_options(given)}")
     target = parse_options(given)
     if options.check:
         from leastpriv.init.check import check_rows, check_setup
@@ -60,8 +61,9 @@ def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
         return int(any(each.works is False for each in checks))
     found = render_files(target)
     write_files(found, Path(options.output_dir), overwrite=options.overwrite)
-    for number, step in enumerate(next_steps(target, found), start=1):
-        console.log(f"{number}. {step}")
+    for number, step in enumerate(next_steps(target, found, given), start=1):
+        for line in f"{number}. {step}".split("\n"):
+            console.log(line)
     return 0
 
 

@@ -75,7 +75,12 @@ class InitOptions:
     @property
     def has_ids(self) -> bool:
         """Whether subjects have a form with ids."""
-        return not self.issuer.endswith(_SERVER) and not self.given_subjects
+        return self.is_github and not self.issuer.endswith(_SERVER) and not self.given_subjects
+
+    @property
+    def is_github(self) -> bool:
+        """Whether a GitHub issues the tokens: github.com, an enterprise's own address, or an Enterprise Server."""
+        return self.issuer.startswith("token.actions.") or self.issuer.endswith(_SERVER)
 
     def reader_arn(self, account: str) -> str:
         """ARN of the reader role in an account."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
-from leastpriv.init.options import InitOptions
+from leastpriv.init.options import Given, InitOptions
 from leastpriv.init.reader_role import READER, bucket_policy, key_policy, reader_grants, subject_operator
 from leastpriv.models import Principal
 
@@ -38,7 +39,9 @@ def render_files(target: InitOptions) -> dict[str, str]:
     Raises InputError for an unknown source, a value that a source lacks, or an action without a known commit.
     """
     template = _template(CLOUDFORMATION, target)
-    found = {CLOUDFORMATION: template, TERRAFORM: _template(TERRAFORM, target), WORKFLOW: _workflow(target)}
+    found = {CLOUDFORMATION: template, TERRAFORM: _template(TERRAFORM, target)}
+    if target.is_github:
+        found[WORKFLOW] = _workflow(target)
     if len(target.accounts) > 1:
         found[STACK_SET] = _rendered(STACK_SET, target, template=template)
     for account in target.accounts:
@@ -175,36 +178,49 @@ def _json(policy: object) -> str:
     return json.dumps(policy, indent=2) + "\n"
 
 
-def next_steps(target: InitOptions, found: Mapping[str, str]) -> list[str]:
-    """Returns what the user does with the files, in order, with the shell commands."""
-    ids = (
-        f' RepositoryOwnerId="$(gh api repos/{target.repository} --jq .owner.id)"'
-        f' RepositoryId="$(gh api repos/{target.repository} --jq .id)"'
-        if target.has_ids
-        else ""
-    )
-    provider = "CreateProvider=true, if the account has no OIDC provider for GitHub's workflows yet"
+def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> list[str]:
+    """Returns what the user does with the files, in order; a shell command is on a line of its own.
+
+    `given`: the options, which the check takes again.
+    """
+    ids = ""
+    if target.has_ids:
+        fields = (("RepositoryOwnerId", ".owner.id"), ("RepositoryId", ".id"))
+        ids = "".join(f' {name}="$(gh api repos/{target.repository} --jq {field})"' for name, field in fields)
     deploy = "aws cloudformation deploy --capabilities CAPABILITY_NAMED_IAM --stack-name"
+    provider = target.provider(target.partition, target.accounts[0])
+    exists = f"aws iam get-open-id-connect-provider --open-id-connect-provider-arn {provider} > /dev/null 2>&1"
     steps = [
-        f"Create the role (add {provider}): {deploy} {READER} --template-file {CLOUDFORMATION} --parameter-overrides"
-        f" CreateProvider=false{ids}"
+        f"Create the role in the account {target.accounts[0]}, with its OIDC provider if it has none:\n"
+        f"{deploy} {READER} --template-file {CLOUDFORMATION} --parameter-overrides"
+        f' CreateProvider="$({exists} && echo false || echo true)"{ids}'
     ]
     if STACK_SET in found:
+        root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
         steps = [
-            f"Create the roles in the management account (add {provider}): {deploy} {READER}-roles --template-file "
-            f"{STACK_SET} --parameter-overrides OrganizationalUnits=r-ROOT{ids}"
+            "Create the roles from the management account, with CreateProvider=true if the accounts have no OIDC "
+            f"provider for the workflows:\n{deploy} {READER}-roles --template-file {STACK_SET} --parameter-overrides "
+            f'CreateProvider=false OrganizationalUnits="$({root})"{ids}'
         ]
     if BUCKET_POLICY in found:
         files = " and ".join(each for each in (BUCKET_POLICY, KEY_POLICY) if each in found)
+        steps.append(f"In the account of the trail's bucket, add the statements of {files} to the policies there.")
+    steps.append("In the deploy job, give configure-aws-credentials role-session-name: ${{ github.run_id }}.")
+    if WORKFLOW in found:
         steps.append(
-            f"In the account of the trail's bucket, add the statements of {files} to the policies that are there."
+            f"Commit {', '.join(name for name in found if name.startswith('.github/'))} to the default branch, and "
+            "select Allow GitHub Actions to create and approve pull requests under Settings > Actions > General."
         )
     steps.append(
-        f"Commit {', '.join(name for name in found if name.startswith('.github/'))} to the default branch, and select "
-        "Allow GitHub Actions to create and approve pull requests under Settings > Actions > General."
+        "Check it, in a job of the repository or with the role's credentials:\n"
+        f"leastpriv init --check {command_options(given)}"
     )
-    steps.append("Check it: the same command with --check, in a job of the repository or with the role's credentials.")
     return steps
+
+
+def command_options(given: Given) -> str:
+    """Returns the options as a shell takes them."""
+    return " ".join(f"--{name} {shlex.quote(each)}" for name, values in given.items() for each in values)
 
 
 def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = False) -> None:

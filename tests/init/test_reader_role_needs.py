@@ -6,7 +6,7 @@ Other sources are compared with runs in the lab (`tests/end_to_end/test_reader_r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,15 @@ from leastpriv.aws_checks.outer_policies import read_outer_policies
 from leastpriv.evidence.cloudtrail.log_group import LogGroup
 from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions
 from leastpriv.evidence.live_role import list_matching_roles, read_live_role
+from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy
+from leastpriv.init.render import action_inputs
+from leastpriv.policy.document import parse
+from leastpriv.policy.evaluate import Request, evaluate
 from tests.evidence.aws_findings.test_collect import Account
 from tests.evidence.cloudtrail.test_athena import Stand
 from tests.evidence.cloudtrail.test_digest_validation import fill, read
+from tests.evidence.cloudtrail.test_s3_store import ACCOUNT as TRAIL_ACCOUNT
 from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.log_groups import LogGroups
 from tests.fakes.aws.organization import Organization
@@ -118,6 +123,57 @@ def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
         requests = [each for each in stand.aws.requests if each.service == "athena"]
     own = [grant for grant in reader_grants(["athena"]) if grant.actions[0].startswith("athena:")]
     _hold(requests, own, tmp_path)
+
+
+@pytest.mark.parametrize("organization", ["", "o-abcdefghij"])
+def test_reader_role_allows_each_request_to_the_bucket_of_a_trail_and_no_other_account_s(organization: str) -> None:
+    """The addresses are those of the workflow that init writes; digests are listed and read too."""
+    top = f"AWSLogs/{organization}/" if organization else "AWSLogs/"
+    target = parse_options({**REQUIRED, "trails": [f"s3://logs/{top}"], "sources": ["s3-trail", "digests"]})
+    keys = {
+        "cloudtrail:ListPublicKeys": lambda _: listed_keys(),
+        "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
+    }
+    with FakeAws(keys) as aws, FakeS3() as s3:
+        fill(s3)
+        s3.objects = {key.replace("AWSLogs/", top, 1): body for key, body in s3.objects.items()}
+        calls, _ = read(Aws.open(s3.environment(others=aws.endpoint)), named=action_inputs(target)["trails"])
+    assert organization or calls
+    _allowed(s3.requests, target)
+
+
+def test_reader_role_allows_each_request_for_a_table_that_is_created_over_a_trail() -> None:
+    tables = {"athena-table": ["default.logs"], "athena-results": ["s3://results"]}
+    target = parse_options({**REQUIRED, **tables, "trails": ["s3://logs"], "sources": ["athena", "athena-create"]})
+    with Stand() as servers:
+        stand = servers.of(FakeAthena(None, exists=False))
+        stand.s3.objects[f"AWSLogs/{TRAIL_ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
+        stand.read(
+            Principals(frozenset({parse_principal(f"arn:aws:iam::{TRAIL_ACCOUNT}:role/ci")})),
+            location=action_inputs(target)["trails"],
+        )
+        _allowed(stand.s3.requests, target)
+
+
+REQUIRED = {"repository": ["acme/shop"], "role-arn": [f"arn:aws:iam::{TRAIL_ACCOUNT}:role/ci"]}
+
+
+def _allowed(requests: Sequence[str], target: InitOptions) -> None:
+    """Each request to S3 is allowed, and none outside the account's folder or the names of accounts."""
+    values = {**target.values, "Account": TRAIL_ACCOUNT}
+    policy = parse(json.dumps(reader_policy(reader_grants(target.sources), values)).encode(), "reader.json")
+    kinds = set()
+    for each in requests:
+        kind, _, name = each.partition(" ")
+        name = name.partition(" bytes=")[0]
+        kinds.add(kind)
+        listing = Request("s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (name,)}, context_complete=True)
+        reading = Request("s3:GetObject", f"arn:aws:s3:::logs/{name}", context_complete=True)
+        assert evaluate(listing if kind == "LIST" else reading, [policy]).effect == "allowed", each
+    assert kinds >= {"LIST"}
+    for other in ("", "AWSLogs/999999999999/", f"AWSLogs/{TRAIL_ACCOUNT[:-1]}"):
+        listing = Request("s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (other,)}, context_complete=True)
+        assert evaluate(listing, [policy]).effect == "implicitDeny", other
 
 
 def _hold(requests: list[Asked], granted: list[ReaderGrant], folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from leastpriv.cli.parser import parser
 from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import from_environment
 from leastpriv.config.targets_file import read_configuration
@@ -279,7 +280,7 @@ def test_the_role_s_own_bucket_needs_no_policy() -> None:
 
 def test_the_deploy_command_has_every_parameter_and_asks_github_for_the_ids() -> None:
     """A new repository's subject has ids by default, so that a role without them would reject its jobs."""
-    command = next_steps(target(), render_files(target()))[0].partition("aws cloud")[2]
+    command = next_steps(target(), render_files(target()), {})[0].partition("aws cloud")[2]
     values = shlex.split(command.partition("--parameter-overrides ")[2])
     parameters = _yaml(render_files(target())[CLOUDFORMATION])["Parameters"]
     assert {value.partition("=")[0] for value in values} == set(parameters)
@@ -291,7 +292,19 @@ def test_the_command_writes_and_reports_all_files_and_the_next_steps(tmp_path: P
     result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
     assert result.code == 0
     assert result.err.count("Wrote") == 3
-    assert re.findall(r"^(\d)\. (\w+)", result.err, re.MULTILINE) == [("1", "Create"), ("2", "Commit"), ("3", "Check")]
+    steps = [("1", "Create"), ("2", "In"), ("3", "Commit"), ("4", "Check")]
+    assert re.findall(r"^(\d)\. (\w+)", result.err, re.MULTILINE) == steps
+    last = result.err.splitlines()[-1]
+    assert last.startswith("leastpriv init --check")
+    assert parser().parse_args(shlex.split(last)[1:]).repository == "acme/shop"
+
+
+def test_another_forge_gets_no_workflow_for_github() -> None:
+    subject = "project_path:acme/shop:ref_type:branch:ref:main"
+    gitlab = target(issuer="gitlab.com", subject=subject)
+    assert set(render_files(gitlab)) == {CLOUDFORMATION, TERRAFORM}
+    assert not any(".github" in step for step in next_steps(gitlab, render_files(gitlab), {}))
+    assert WORKFLOW in render_files(target(issuer="token.actions.acme.ghe.com"))
 
 
 def test_an_existing_file_is_never_overwritten_unasked(tmp_path: Path) -> None:

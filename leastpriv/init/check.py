@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.aws.errors import aws_message, translate_errors
-from leastpriv.aws.session import Aws, web_identity_environment
+from leastpriv.aws.session import Aws, method_name, web_identity_environment
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.init.options import InitOptions
 from leastpriv.init.reader_role import READER, filled_values, trust_policy
@@ -156,30 +156,36 @@ def _fulfils(operator: str, accepted: list[str], claim: str) -> bool:
 
 
 def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
-    sources = target.sources
+    sources, values = target.sources, target.values
     if "event-history" in sources:
-        regions = target.regions or (target.region,)
-        yield from (_tried(f"LookupEvents in {each}", _lookup(aws, each)) for each in regions)
+        for region in target.regions or (target.region,):
+            yield _tried(aws, "cloudtrail:LookupEvents", region, region=region, MaxResults=1)
         if not target.regions:
-            yield _tried("ListRegions", lambda: f"{len(aws.enabled_regions())} regions are enabled")
+            yield _tried(aws, "account:ListRegions", account)
     if {"s3-trail", "athena"} & {*sources}:
         yield from _check_bucket(target, aws, account)
     if "log-group" in sources:
-        yield _tried("FilterLogEvents", _log_events(aws, str(target.values["LogGroup"])))
+        group = str(values["LogGroup"])
+        yield _tried(aws, "logs:FilterLogEvents", group, logGroupName=group, limit=1)
     if "athena" in sources:
-        yield _tried("GetTableMetadata", _table_metadata(aws, target.athena_table))
+        database, _, table = target.athena_table.rpartition("/")[2].partition(".")
+        found = {"CatalogName": "AwsDataCatalog", "DatabaseName": database, "TableName": table}
+        yield _tried(aws, "athena:GetTableMetadata", target.athena_table, **found)
     for principal, _ in target.targets:
-        if principal.account == account and {"live-role", "live-user"} & {*sources}:
-            yield _tried(
-                f"Get{principal.kind.title()} {principal.name}", _principal(aws, principal.kind, principal.name)
-            )
+        if principal.account == account and f"live-{principal.kind}" in sources:
+            kind = principal.kind.title()
+            yield _tried(aws, f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name})
 
 
-def _tried(step: str, request: Callable[[], str]) -> Check:
+def _tried(aws: Aws, action: str, about: str, region: str = "", **parameters: object) -> Check:
+    """Sends the request that an action is named after."""
+    service, _, operation = action.partition(":")
     try:
-        return Check(step, True, request())
+        with translate_errors(f"trying {operation}", action):
+            getattr(aws.client(service, region), method_name(operation))(**parameters)
     except AwsError as error:
-        return Check(step, False, _said(error))
+        return Check(operation, False, f"{about}: {_said(error)}")
+    return Check(operation, True, about)
 
 
 def _said(error: AwsError) -> str:
@@ -187,75 +193,30 @@ def _said(error: AwsError) -> str:
     return f'AWS says "{said}". {error}' if said else str(error)
 
 
-def _lookup(aws: Aws, region: str) -> Callable[[], str]:
-    def request() -> str:
-        with translate_errors("reading event history", "cloudtrail:LookupEvents"):
-            found = aws.client("cloudtrail", region).lookup_events(MaxResults=1)
-        return f"{len(found.get('Events', ()))} event"
-
-    return request
-
-
 def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
-    """Lists the account's folder, reads one file, and says which key decrypted it."""
+    """Lists the account's folder, reads one file, and reports which key decrypted it."""
     bucket = str(target.values["TrailBucket"])
     (folder,) = filled_values(str(target.values["TrailFolder"]), {"Account": account})
-    keys: list[str] = []
-
-    def listed() -> str:
-        with translate_errors(f"listing s3://{bucket}/{folder}", "s3:ListBucket"):
-            page = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1)
-        keys.extend(each["Key"] for each in page.get("Contents", ()))
-        return f"s3://{bucket}/{folder}"
-
-    yield _tried("list", listed)
-    if not keys:
-        detail = f"s3://{bucket}/{folder}CloudTrail/ has no file: check prefix, organization and account"
-        yield Check("read", False, detail)
-        return
+    where = f"s3://{bucket}/{folder}"
+    step = "list"
     try:
+        with translate_errors(f"listing {where}", "s3:ListBucket"):
+            page = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1)
+        yield Check(step, True, where)
+        step = "read"
+        keys = [str(each["Key"]) for each in page.get("Contents", ())]
+        if not keys:
+            detail = f"{where}CloudTrail/ has no file: check prefix, organization and account"
+            yield Check(step, False, detail)
+            return
         with translate_errors(f"reading s3://{bucket}/{keys[0]}", "s3:GetObject"):
             answer = aws.client("s3").get_object(Bucket=bucket, Key=keys[0])
             answer["Body"].read(1)
     except AwsError as error:
-        yield Check("decrypt" if "kms" in aws_message(error).lower() else "read", False, _said(error))
+        yield Check("decrypt" if "kms" in aws_message(error).lower() else step, False, _said(error))
         return
-    yield Check("read", True, keys[0])
+    yield Check(step, True, keys[0])
     if key := answer.get("SSEKMSKeyId"):
         yield Check("decrypt", True, str(key))
     elif "kms" in target.sources:
         yield Check("decrypt", None, "the file that was read is not encrypted with a key of KMS")
-
-
-def _log_events(aws: Aws, name: str) -> Callable[[], str]:
-    def request() -> str:
-        with translate_errors("reading the log group", "logs:FilterLogEvents"):
-            aws.client("logs").filter_log_events(logGroupName=name, limit=1)
-        return name
-
-    return request
-
-
-def _table_metadata(aws: Aws, named: str) -> Callable[[], str]:
-    database, _, table = named.rpartition("/")[2].partition(".")
-
-    def request() -> str:
-        with translate_errors("reading the table's description", "athena:GetTableMetadata"):
-            aws.client("athena").get_table_metadata(
-                CatalogName="AwsDataCatalog", DatabaseName=database, TableName=table
-            )
-        return named
-
-    return request
-
-
-def _principal(aws: Aws, kind: str, name: str) -> Callable[[], str]:
-    def request() -> str:
-        with translate_errors(f"reading the {kind}", f"iam:Get{kind.title()}"):
-            if kind == "role":
-                found = aws.client("iam").get_role(RoleName=name)["Role"]
-            else:
-                found = aws.client("iam").get_user(UserName=name)["User"]
-        return str(found["Arn"])
-
-    return request

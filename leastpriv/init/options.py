@@ -255,7 +255,7 @@ def _jobs(found: Given) -> tuple[str, ...]:
 def _subjects(given: Sequence[str], repository: str) -> tuple[str, ...]:
     owner = repository.split("/")[0]
     for subject in given:
-        if not re.search(rf"[:/]{re.escape(owner)}(?:[@/:]|$)", subject):
+        if not re.search(rf"[:/]{re.escape(owner)}(?:[@/:]|$)|(?:^|:)repository(?:_owner)?_id:\d", subject):
             raise InputError(f"--subject is {subject!r}: it accepts the jobs of other owners than {owner}.")
     return tuple(given)
 

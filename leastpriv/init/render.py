@@ -179,7 +179,7 @@ def _json(policy: object) -> str:
 
 
 def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> list[str]:
-    """Returns what the user does with the files, in order; a shell command is on a line of its own.
+    """Returns what the user does with the files, in order; a shell command has its line.
 
     `given`: the options, which the check takes again.
     """

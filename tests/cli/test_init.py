@@ -85,4 +85,4 @@ def test_the_exit_code_of_a_check_says_whether_all_works(
             "init", "--check", "--repository", "acme/shop", "--role-arn", ROLE, "--sources", "event-history",
             "--aws-regions", "eu-west-1",
         )  # fmt: skip
-    assert (result.code, "LookupEvents in eu-west-1" in result.out) == (code, True)
+    assert (result.code, "LookupEvents: eu-west-1" in result.out) == (code, True)

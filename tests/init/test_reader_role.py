@@ -210,6 +210,22 @@ def test_an_option_that_is_wrong_is_rejected_with_the_way_to_write_it(
         parse_options({**required, **options})
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "repo:acme/shop:environment:prod",
+        "repo:acme@12/shop@34:ref:refs/heads/main",
+        "repository_owner:acme:environment:prod",
+        "repository_owner_id:12:repository_id:34:environment:prod",
+        "job_workflow_ref:acme/flows/.github/workflows/a.yml@refs/heads/main",
+        "project_path:acme/shop:ref_type:branch:ref:main",
+    ],
+)
+def test_every_customized_subject_of_the_owner_is_accepted(subject: str) -> None:
+    given = {"repository": ["acme/shop"], "role-arn": [ROLE], "subject": [subject]}
+    assert parse_options(given).subjects() == (subject,)
+
+
 def test_a_user_is_read_by_the_user_source_and_a_role_by_the_role_source() -> None:
     users = {"repository": ["acme/shop"], "role-arn": ["arn:aws:iam::111122223333:user/ci"]}
     assert parse_options({**users, "sources": ["event-history", "live-role"]}).sources == ("event-history", "live-user")

@@ -120,8 +120,8 @@ def inputs_page(action: Mapping[str, Entries]) -> str:
     )
     for heading, names in GROUPS:
         entries = {name: action["inputs"][name] for name in names.split()}
-        text += f"\n## {heading}\n\n" + table(entries, "inputs")
-    return text + "\n## Outputs\n\n" + _HOW_TO_READ_OUTPUTS + table(action["outputs"], "outputs")
+        text += f"\n## {heading}\n\n" + listed(entries, "inputs")
+    return text + "\n## Outputs\n\n" + _HOW_TO_READ_OUTPUTS + listed(action["outputs"], "outputs")
 
 
 _HOW_TO_READ_OUTPUTS = (
@@ -177,16 +177,13 @@ def reader() -> str:
     return f"```json\n{policy}\n```\n\n{trusted}\n\n```json\n{json.dumps(trust, indent=2)}\n```\n"
 
 
-def table(entries: Entries, name: str) -> str:
-    """Return the inputs or outputs as a table."""
-    columns = ("Input", "Default", "Meaning", "Example") if name == "inputs" else ("Output", "Value")
-    rows = [" | ".join(columns), " | ".join("---" for _ in columns)]
+def listed(entries: Entries, name: str) -> str:
+    """Return the inputs, each with its default and an example, or the outputs, as a list."""
+    rows = []
     for key, entry in entries.items():
-        cells = [f"`{key}`", str(entry["description"])]
-        if name == "inputs":
-            cells = [cells[0], _default(entry), cells[1], f"`{EXAMPLES[key]}`"]
-        rows.append(" | ".join(cell.replace("|", "\\|") for cell in cells))
-    return "\n".join([*(f"| {row} |" for row in rows), ""])
+        row = f"- `{key}`{_default(entry)}: {entry['description']}"
+        rows.append(f"{row} Example: `{EXAMPLES[key]}`" if name == "inputs" else row)
+    return "\n".join([*rows, ""])
 
 
 def main(arguments: list[str]) -> int:
@@ -210,7 +207,7 @@ def main(arguments: list[str]) -> int:
 
 def _default(entry: Mapping[str, object]) -> str:
     default = entry.get("default")
-    return "**required**" if entry.get("required") else f"`{default}`" if default else ""
+    return " (required)" if entry.get("required") else f" (default `{default}`)" if default else ""
 
 
 if __name__ == "__main__":

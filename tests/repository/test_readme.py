@@ -43,7 +43,7 @@ def test_a_changed_description_makes_the_tables_stale(tables: ModuleType) -> Non
     action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
     assert tables.inputs_page(action) == (ROOT / "docs/inputs.md").read_text(encoding="utf-8")
     action["inputs"]["keep"]["description"] = "Changed | here."
-    assert "| `keep` |  | Changed \\| here. |" in tables.inputs_page(action)
+    assert "- `keep`: Changed | here. Example: `" in tables.inputs_page(action)
 
 
 def test_an_input_without_a_group_and_an_example_is_an_error(tables: ModuleType) -> None:

@@ -49,7 +49,7 @@ def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     proposal = json.loads((out / "proposal.json").read_text())
-    assert [each["action"] for each in proposal["refused"]] == []
+    assert [each["action"] for each in proposal["held_back_additions"]] == []
     return [(change["kind"], change["action"]) for change in proposal["changes"]]
 
 

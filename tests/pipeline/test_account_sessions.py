@@ -110,7 +110,7 @@ class TestReading:
         assert leastpriv("propose", *command, "--aws-regions", "us-east-1", "--output-dir", "alone").code == 0
         folder = Path("out") / targets()[1]["folder"]
         one, other = (json.loads((each / "proposal.json").read_text()) for each in (Path("alone"), folder))
-        for key in ("changes", "held_back", "refused", "gaps", "evidence", "proof", "fingerprint"):
+        for key in ("changes", "held_back", "held_back_additions", "gaps", "evidence", "proof", "fingerprint"):
             assert one[key] == other[key], key
 
     def test_an_account_that_cannot_be_read_ends_no_other(self, accounts: Accounts) -> None:

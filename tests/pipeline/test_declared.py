@@ -57,7 +57,7 @@ def test_a_template_alone_gives_a_first_draft(place: Path) -> None:
 def test_later_phases_are_offered_and_written_on_request(place: Path) -> None:
     policy, proposal = draft({"Orders": QUEUE})
     assert "sqs:SetQueueAttributes" not in actions(policy)
-    assert "sqs:SetQueueAttributes" in {offer["action"] for offer in proposal["offers"]}
+    assert "sqs:SetQueueAttributes" in {offer["action"] for offer in proposal["suggested_actions"]}
     policy, _ = draft({"Orders": QUEUE}, "--declared-phases", "all")
     assert actions(policy)["sqs:SetQueueAttributes"] == ["arn:aws:sqs:eu-west-1:111122223333:orders"]
 
@@ -66,14 +66,14 @@ def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
     policy, proposal = draft({"Key": KEY})
     assert "kms:CreateKey" in actions(policy)
     assert "kms:PutKeyPolicy" not in actions(policy)
-    assert "the declaration does not name the resource" in json.dumps(proposal["refused"])
+    assert "the declaration does not name the resource" in json.dumps(proposal["held_back_additions"])
 
 
 def test_the_role_gets_no_right_over_itself(place: Path) -> None:
     policy, proposal = draft({"Own": OWN_ROLE})
     assert "iam:CreateRole" in actions(policy)
     assert "iam:PutRolePolicy" not in actions(policy)
-    assert "extend its own permissions" in json.dumps(proposal["refused"])
+    assert "extend its own permissions" in json.dumps(proposal["held_back_additions"])
 
 
 def test_never_add_holds_for_declared_needs(place: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_existing_policy_changes_by_evidence_only(place: Path) -> None:
     trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=1, days=1))
     _, proposal = draft({"Topic": {"Type": "AWS::SNS::Topic"}}, "--trails", str(trail))
     assert "sns:CreateTopic" not in {change["action"] for change in proposal["changes"]}
-    assert "sns:CreateTopic" in {offer["action"] for offer in proposal["offers"]}
+    assert "sns:CreateTopic" in {offer["action"] for offer in proposal["suggested_actions"]}
 
 
 def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_is_bad_input(place: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
 def test_calls_that_a_placeholder_may_allow_are_reported_as_uncertain(folder: Path) -> None:
     propose(f"template.yaml#{POINTER}", "--output-dir", "out")
     proof = json.loads((folder / "out/proposal.json").read_text())["proof"]
-    assert (proof["recorded"], proof["allowed"], proof["conditional"], proof["refused"]) == (12, 0, 12, [])
+    assert (proof["recorded"], proof["allowed"], proof["conditional"], proof["denied"]) == (12, 0, 12, [])
 
 
 def test_the_accounts_own_parameters_are_known_from_the_role(folder: Path) -> None:

@@ -100,7 +100,7 @@ class TestOnAShell:
             one, other = (
                 json.loads(Path(f"{where}/proposal.json").read_text()) for where in ("alone", f"out/{folder}")
             )
-            for key in ("changes", "held_back", "refused", "gaps", "evidence", "proof", "fingerprint"):
+            for key in ("changes", "held_back", "held_back_additions", "gaps", "evidence", "proof", "fingerprint"):
                 assert one[key] == other[key], key
 
     def test_dials_of_a_target_are_its_own(self, trail: Path) -> None:

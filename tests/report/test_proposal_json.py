@@ -43,15 +43,15 @@ def test_every_change_has_its_location_and_evidence(exported: dict[str, Any]) ->
     narrowed = changes["lambda:*"]
     assert (narrowed["kind"], narrowed["statement"], narrowed["sid"]) == ("narrow", 0, "Functions")
     assert narrowed["used"] == ["lambda:UpdateFunctionCode"]
-    assert narrowed["stays"]["lambda:ListTags"]["guard"] == "keep"
-    assert "lambda:UpdateFunctionCode" in narrowed["becomes"]
+    assert narrowed["kept"]["lambda:ListTags"]["guard"] == "keep"
+    assert "lambda:UpdateFunctionCode" in narrowed["replacement"]
     assert changes["sns:CreateTopic"]["statement"] == 2
 
 
 def test_the_proof_lists_what_it_does_not_model(exported: dict[str, Any]) -> None:
     proof = exported["proof"]
-    assert (proof["recorded"], proof["allowed"], proof["unmapped"], proof["refused"]) == (12, 12, 0, [])
-    assert proof["not_modelled"] == ["service control policies", "permissions boundaries", "resource policies"]
+    assert (proof["recorded"], proof["allowed"], proof["unmapped"], proof["denied"]) == (12, 12, 0, [])
+    assert proof["not_evaluated"] == ["service control policies", "permissions boundaries", "resource policies"]
     assert proof["new_access"] == []
 
 
@@ -60,8 +60,8 @@ def test_the_proof_names_the_statement_that_allows_each_replayed_need(exported: 
     assert rows["sqs:CreateQueue"]["decision"] == "allowed"
     place = rows["sqs:CreateQueue"]["statement"]
     assert (place["file"], place["sid"], place["index"]) == ("iam/ci-deploy.json", "Queues", 1)
-    assert exported["proof"]["left_out"] == {"runs": 6, "not_judged": 0, "refused": {}, "untried": 0}
-    assert (exported["proof"]["attached_as"], exported["proof"]["quota"], exported["proof"]["fits"]) == (
+    assert exported["proof"]["left_out"] == {"runs": 6, "denied": {}, "not_checked": 0, "untried": 0}
+    assert (exported["proof"]["kind"], exported["proof"]["quota"], exported["proof"]["fits"]) == (
         "managed",
         6_144,
         True,

@@ -120,7 +120,7 @@ def policy_of(proposal: Any, out: Path, *, accept_offers: bool) -> dict[str, Any
     if accept_offers:
         statements += [
             {"Effect": "Allow", "Action": offer["action"], "Resource": offer["resources"] or "*"}
-            for offer in proposal["offers"]
+            for offer in proposal["suggested_actions"]
         ]
     return {"Version": "2012-10-17", "Statement": statements}
 

@@ -187,7 +187,19 @@ def live_role_value(context: ReportContext) -> dict[str, object] | None:
         "trusted": [
             {"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)} for each in live.trust
         ],
-        "drift": None if drift is None else _drift_value(drift),
+        "drift": drift
+        and {
+            "counterpart": drift.counterpart or None,
+            "differs": drift.differs,
+            "missing": drift.missing,
+            **{
+                name: found and {"action": found[0], "resource": found[1]}
+                for name in ("live_allows", "file_allows", "live_denies", "file_denies")
+                for found in [getattr(drift, name)]
+            },
+            "unlike": list(drift.files_without_counterpart),
+            "unknown": drift.unknown or None,
+        },
     }
 
 
@@ -221,20 +233,3 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
 def _trusted(trusted: TrustedCaller) -> str:
     whose = f" for {codes(trusted.subjects, 4)}" if trusted.subjects else ""
     return f"{_WHO[trusted.kind]} {code(trusted.identifier)}{whose}".strip()
-
-
-def _drift_value(drift: Drift) -> dict[str, object]:
-    def pair(found: tuple[str, str] | None) -> dict[str, str] | None:
-        return {"action": found[0], "resource": found[1]} if found else None
-
-    return {
-        "counterpart": drift.counterpart or None,
-        "differs": drift.differs,
-        "missing": drift.missing,
-        "live_allows": pair(drift.live_allows),
-        "file_allows": pair(drift.file_allows),
-        "live_denies": pair(drift.live_denies),
-        "file_denies": pair(drift.file_denies),
-        "unlike": list(drift.files_without_counterpart),
-        "unknown": drift.unknown or None,
-    }

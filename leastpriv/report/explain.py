@@ -13,7 +13,7 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
 from leastpriv.proposal.guards.visibility import could_hide
-from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.phrases import day, plural
@@ -95,11 +95,14 @@ def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[st
     yield from _evidence(usages)
     yield from _visibility(action)
     yield from _warnings(action)
-    yield from _not_seen(action, context)
-    if has_policy:
-        yield from _decisions(action, context)
-    else:
+    for gap in context.evidence.gaps:
+        if could_hide(gap, action):
+            yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"
+    if not has_policy:
         yield from _additions(action, context, "a policy made from this evidence would have it")
+        return
+    lines = [*_entries(action, context), *_additions(action, context, "would be added")]
+    yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
 
 def _head(action: str) -> str:
@@ -189,18 +192,6 @@ def _warnings(action: str) -> Iterator[str]:
         yield f"  sensitive: {_shown(sensitivity(action))}"
 
 
-def _not_seen(action: str, context: ReportContext) -> Iterator[str]:
-    for gap in context.evidence.gaps:
-        if could_hide(gap, action):
-            yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"
-
-
-def _decisions(action: str, context: ReportContext) -> Iterator[str]:
-    """The decision on the action in the committed policy."""
-    lines = [*_entries(action, context), *_additions(action, context, "would be added")]
-    yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
-
-
 def _entries(action: str, context: ReportContext) -> Iterator[str]:
     for entry in context.difference.entries:
         if action in (*entry.granted, *entry.uses):
@@ -219,17 +210,17 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"removed with {change.action}{becomes}")
-    resources = _restricted_to(action, entry, context.proposal.changes)
+    restricted = (change for change in context.proposal.changes if change.statement == entry.statement.index)
+    resources = next((each.restricted_to for each in restricted if each.restricted_to and each.used == (action,)), ())
     if resources:
         return _shown(f"kept, on {', '.join(resources)} only")
-    guard_result = (change.kept or {}).get(action) if change else None
-    held = _held_back(entry, context.proposal.held_back)
     if used:
         return "kept: it was used"
-    if guard_result or (held and not change):
-        found = guard_result or (held.guard_result if held else None)
-        return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
-    return "kept"
+    guard_result = (change.kept or {}).get(action) if change else None
+    place = (entry.pattern, entry.statement.sid)
+    held = (each.guard_result for each in context.proposal.held_back if (each.action, each.sid) == place)
+    found = guard_result or (None if change else next(held, None))
+    return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
 
 
 def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
@@ -240,16 +231,6 @@ def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
         and (change.statement, change.action) == (entry.statement.index, entry.pattern)
     )
     return next(matching, None)
-
-
-def _restricted_to(action: str, entry: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
-    """Resources that replace `*` for a used action of an entry; empty if unchanged."""
-    own = (change for change in changes if change.restricted_to and change.statement == entry.statement.index)
-    return next((change.restricted_to for change in own if change.used == (action,)), ())
-
-
-def _held_back(entry: Entry, held_back: Sequence[HeldBackChange]) -> HeldBackChange | None:
-    return next((held for held in held_back if (held.action, held.sid) == (entry.pattern, entry.statement.sid)), None)
 
 
 def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:

@@ -24,17 +24,13 @@ from leastpriv.report.first_screen import markdown
 from leastpriv.report.infrastructure_review import preflight_sections, preflight_title
 from leastpriv.report.phrases import (
     codes,
-    day,
     fit_sections,
     fold,
     joined,
-    latest_use,
     plural,
-    run_links,
-    times,
 )
 from leastpriv.report.proof import replay_sentences
-from leastpriv.report.review_verdict import count_calls, review_first_screen
+from leastpriv.report.review_verdict import count_calls, last_seen, review_first_screen
 
 _NO_EVIDENCE = "no evidence"
 
@@ -81,7 +77,7 @@ def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
             called_on = f", on {codes(resources, 3)}" if resources else ""
             yield (
                 f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} "
-                f"({words} {_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
+                f"({words} {last_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
             )
 
 
@@ -191,7 +187,7 @@ def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
     found: dict[str, list[Usage]] = {}
     for usage in usages:
         found.setdefault(_kind(usage), []).append(usage)
-    return ", ".join(f"{prose(kind)} {_seen(context, of_kind)}" for kind, of_kind in found.items())
+    return ", ".join(f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in found.items())
 
 
 def _kind(usage: Usage) -> str:
@@ -239,7 +235,7 @@ def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> s
     for verb, usages in by_verb.items():
         used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
         others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
-        outcomes = [f"used {_seen(context, used)}"] if used else []
+        outcomes = [f"used {last_seen(context, used)}"] if used else []
         outcomes += [_asked(context, others)] if others else []
         if usages:
             actions = codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)
@@ -251,13 +247,6 @@ def _conditions(found: Sequence[Condition]) -> str:
     """`StringEquals aws:RequestedRegion eu-west-1`, each in code, or that there is none."""
     each = [f"{condition.operator} {condition.key} {', '.join(condition.values)}".strip() for condition in found]
     return codes(each, 6) if each else "no condition"
-
-
-def _seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
-    """`14×, last in run [123](…) on 2026-11-03`."""
-    last = max(usages, key=lambda usage: usage.last_seen)
-    run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
-    return f"{times(usages, context.evidence)}, last{run} on {day(latest_use(usages))}"
 
 
 def _place(statement: Statement, version: str) -> str:

@@ -109,7 +109,8 @@ def _changes(context: ReviewContext) -> Iterator[str]:
         for action, usages in removal.lost.items():
             used.setdefault(action, []).extend(usages)
     if used:
-        yield f"**Removes what was used:** {_listed(_use(context, *each) for each in used.items())}."
+        uses = (f"{code(action)} ({last_seen(context, usages)})" for action, usages in used.items())
+        yield f"**Removes what was used:** {_listed(uses)}."
     doubtful = {action for removal in review.removals for action in removal.doubtful}
     rest = {action for removal in review.removals for action in removal.edit.actions} - used.keys() - doubtful
     if rest:
@@ -136,10 +137,11 @@ def _changes(context: ReviewContext) -> Iterator[str]:
         yield f"**Changes {plural(others, 'condition or Deny', 'conditions or Denies')}**, listed below."
 
 
-def _use(context: ReviewContext, action: str, usages: Sequence[Usage]) -> str:
+def last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
+    """Returns `14×, last in run [123](…) on 2026-11-03`."""
     last = max(usages, key=lambda usage: usage.last_seen)
-    run = f" in {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
-    return f"{code(action)} ({times(usages, context.evidence)}, last{run} on {day(latest_use(usages))})"
+    run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
+    return f"{times(usages, context.evidence)}, last{run} on {day(latest_use(usages))}"
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -28,37 +28,27 @@ def permission_row(usage: Usage) -> dict[str, object]:
         "resource": need.permission.resource,
         "conditions": conditions_value(need.permission.conditions),
         "basis": need.basis,
-        "count": usage.count,
-        "first_seen": time_value(usage.first_seen),
-        "last_seen": time_value(usage.last_seen),
-        "runs": list(usage.runs),
-        "events": list(usage.events),
+        **_seen(usage),
         **({"forwarded_by": list(usage.forwarded_by)} if usage.forwarded_by else {}),
         **({} if need.verified else {"verified": False}),
     }
 
 
-def denied_row(usage: Usage) -> dict[str, object]:
-    """A row of `leastpriv permissions` for a denial that no identity-based policy can fix."""
-    need, denial = usage.need, usage.denial
-    return {
-        "denied": need.permission.action,
-        "denied_by": denial.denied_by if denial else "unknown",
-        "resource": need.permission.resource,
-        "count": usage.count,
-        "first_seen": time_value(usage.first_seen),
-        "last_seen": time_value(usage.last_seen),
-        "runs": list(usage.runs),
-        "events": list(usage.events),
-    }
+def _denied_row(usage: Usage) -> dict[str, object]:
+    """A row for a denial that no identity-based policy can fix."""
+    permission, denial = usage.need.permission, usage.denial
+    by = denial.denied_by if denial else "unknown"
+    return {"denied": permission.action, "denied_by": by, "resource": permission.resource, **_seen(usage)}
 
 
-def unknown_row(usage: Usage) -> dict[str, object]:
-    """A row of `leastpriv permissions` for calls that do not show whether AWS authorized them."""
+def _unknown_row(usage: Usage) -> dict[str, object]:
+    """A row for calls that do not show whether AWS authorized them."""
+    permission, why = usage.need.permission, {"why": usage.doubt} if usage.doubt else {}
+    return {"unknown": permission.action, **why, "resource": permission.resource, **_seen(usage)}
+
+
+def _seen(usage: Usage) -> dict[str, object]:
     return {
-        "unknown": usage.need.permission.action,
-        **({"why": usage.doubt} if usage.doubt else {}),
-        "resource": usage.need.permission.resource,
         "count": usage.count,
         "first_seen": time_value(usage.first_seen),
         "last_seen": time_value(usage.last_seen),
@@ -117,9 +107,9 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
             yield permission_row(usage)
         elif usage.outcome is Outcome.DENIED and usage.need.basis is Basis.DENIED:
             mendable = usage.denial is not None and usage.denial.mendable
-            yield permission_row(usage) if mendable else denied_row(usage)
+            yield permission_row(usage) if mendable else _denied_row(usage)
         elif usage.outcome is Outcome.UNKNOWN:
-            yield unknown_row(usage)
+            yield _unknown_row(usage)
 
 
 def json_lines(rows: Iterable[Row]) -> str:

@@ -55,7 +55,7 @@ def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewCo
         "Removes without a recorded use:",
         "Adds without evidence:",
     ]
-    assert "- **Removes what was used:** `sqs:CreateQueue` (6×, last in [" in first
+    assert "- **Removes what was used:** `sqs:CreateQueue` (6×, last in run [" in first
     assert len(first.split()) <= 250
     assert re.findall(r"^#### (.+)$", folds, re.MULTILINE) == [
         "Removes what was used",

@@ -28,7 +28,7 @@ from leastpriv.report.evidence_limits import gaps_section, live_role_section, no
 from leastpriv.report.first_screen import first_screen, markdown
 from leastpriv.report.fleet import action_counts, fleet_rows
 from leastpriv.report.page_diff import DiffLine, LifeCycle, diff_lines, life_cycles
-from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
+from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_links, run_page, runs_of
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import title
 from leastpriv.report.role_chain import Drawing, drawing
@@ -81,35 +81,14 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageRow:
-    """One permission behind a change."""
-
-    action: str
-    resource: str
-    basis: str
-    times: int
-    events: tuple[str, ...]
-    first: str
-    last: str
-    runs: tuple[tuple[str, str], ...]
-    """(id, address or empty), the three latest."""
-    more_runs: int
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
-    """One change, with the kept actions of a wildcard and the reasons."""
+    """One change with its evidence."""
 
-    kind: str
-    action: str
-    resources: tuple[str, ...]
+    change: Change
     place: str
     sentence: str
-    security: str
-    gone: tuple[str, ...]
-    stays: tuple[tuple[str, str, str], ...]
-    """(action, guard, reason)."""
-    rows: tuple[UsageRow, ...]
+    rows: tuple[tuple[Usage, str], ...]
+    """The usages behind it, each with its latest runs in Markdown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,31 +207,17 @@ def _items(context: ReportContext, remaining: int) -> tuple[tuple[Item, ...], in
     """The changes, those for a security reviewer first, with so many rows of evidence; the number of omitted rows."""
     items, left_out = [], 0
     for change in context.gravest_first:
-        rows = tuple(_row(usage, context) for usage in change.usages[:remaining])
+        rows = tuple((usage, _runs(usage, context)) for usage in change.usages[:remaining])
         remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
-        items.append(_item(change, rows, context.evidence))
+        sid = f"statement {change.sid}, line" if change.sid else "statement on line"
+        place = f"{sid} {change.line}" if change.line else ""
+        items.append(Item(change, place, _sentence(change, context.evidence), rows))
     return tuple(items), left_out
 
 
-def _item(change: Change, rows: tuple[UsageRow, ...], evidence: Evidence) -> Item:
-    return Item(
-        kind=change.kind.value,
-        action=change.action,
-        resources=change.restricted_to or change.resources,
-        place=_place(change),
-        sentence=_sentence(change, evidence),
-        security=change.security,
-        gone=change.removed_actions if change.kind is ChangeKind.NARROW else (),
-        stays=tuple((action, each.guard, each.reason) for action, each in sorted((change.kept or {}).items())),
-        rows=rows,
-    )
-
-
-def _place(change: Change) -> str:
-    if not change.line:
-        return ""
-    return f"statement {change.sid}, line {change.line}" if change.sid else f"statement on line {change.line}"
+def _runs(usage: Usage, context: ReportContext) -> str:
+    return run_links(oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url)
 
 
 def _sentence(change: Change, evidence: Evidence) -> str:
@@ -265,21 +230,6 @@ def _sentence(change: Change, evidence: Evidence) -> str:
         removed = len(change.removed_actions)
         return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {removed:,} removed"
     return f"no call in {evidence_span(evidence)}"
-
-
-def _row(usage: Usage, context: ReportContext) -> UsageRow:
-    runs = oldest_first(usage.runs, context.evidence.runs) or usage.runs
-    return UsageRow(
-        action=usage.need.permission.action,
-        resource=usage.need.permission.resource,
-        basis=usage.need.basis.value,
-        times=usage.count,
-        events=usage.events[:4],
-        first=day(usage.first_seen),
-        last=day(usage.last_seen),
-        runs=tuple((run, run_page(run, context.run_url)) for run in runs[-3:]),
-        more_runs=max(len(runs) - 3, 0),
-    )
 
 
 def page(rows: Sequence[TargetRow]) -> str:
@@ -295,7 +245,7 @@ def page(rows: Sequence[TargetRow]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
     environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
-    environment.globals["documentation"] = _documentation
+    environment.globals.update(documentation=_documentation, day=day)
     return environment.from_string(_asset("page.html")).render(
         targets=[target_view(context, number, len(contexts)) for number, context in enumerate(contexts, start=1)],
         fleet=fleet_rows(rows) if len(rows) > 1 or not contexts else (),

@@ -34,7 +34,7 @@ class FirstScreen:
     reasons: tuple[str, ...]
     """Chance, replay and limits, a sentence each."""
     changes: tuple[str, ...]
-    """What is added, removed and narrowed."""
+    """Additions, removals and narrowings."""
     too_wide: tuple[str, ...]
     """What remains granted without use, and what an attacker could do with it."""
 

@@ -251,8 +251,8 @@ def page(rows: Sequence[TargetRow]) -> str:
         fleet=fleet_rows(rows) if len(rows) > 1 or not contexts else (),
         several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
         title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
-        style=Markup(style),  # noqa: S704 - a file of ours
-        script=Markup(script),  # noqa: S704 - a file of ours
+        style=Markup(style),  # noqa: S704 - this package's file
+        script=Markup(script),  # noqa: S704 - this package's file
         style_hash=_hash(style),
         script_hash=_hash(script),
         version=__version__,

@@ -11,7 +11,7 @@ from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, as_json
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, prose
-from leastpriv.report.phrases import codes, day, fold, latest_use, plural, times
+from leastpriv.report.phrases import codes, day, fold, latest_use, only_if, plural, times
 
 _MOST_ROWS = 40
 _MOST_NAMED = 6
@@ -56,7 +56,7 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
 
 
 def preflight_sections(context: ReviewContext) -> Iterator[str]:
-    """What is missing, the statements to paste, and what is covered, a fold each."""
+    """The missing permissions, the statements to paste, and the permissions that the role has, a fold each."""
     found = context.preflight
     if found is None:
         return
@@ -76,20 +76,13 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
 
 def _missing(found: Preflight) -> str:
     rows = [
-        f"| {code(need.permission.action)} | {code(need.permission.resource)}{_only_if(need)} | "
+        f"| {code(need.permission.action)} | {code(need.permission.resource)}{only_if(need.permission.conditions)} | "
         f"{prose(need.because)} | {_warning(need, found)} |"
         for need in found.missing[:_MOST_ROWS]
     ]
     if len(found.missing) > _MOST_ROWS:
         rows.append(f"| and {len(found.missing) - _MOST_ROWS:,} more, in the job summary | | | |")
     return "| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
-
-
-def _only_if(need: Need) -> str:
-    """The conditions of a need, after its resource."""
-    conditions = (f"{code(each.key)} is {' or '.join(map(code, each.values))}" for each in need.permission.conditions)
-    text = ", ".join(conditions)
-    return f", only if {text}" if text else ""
 
 
 def _warning(need: Need, found: Preflight) -> str:

@@ -19,12 +19,13 @@ from leastpriv.report.phrases import (
     evidence_span,
     latest_use,
     oldest_first,
+    only_if,
     plural,
     run_links,
     runs_of,
     times,
 )
-from leastpriv.report.pull_request import basis_text, only_if
+from leastpriv.report.pull_request import basis_text
 
 MOST_NOTES = 10
 Side = Literal["LEFT", "RIGHT"]
@@ -93,7 +94,7 @@ def _note_text(change: Change, context: ReportContext) -> str:
         seen = f"{times(change.usages, evidence)}, last {day(latest_use(change.usages))}"
         warning = f" **Security reviewer:** {change.security}." if change.security else ""
         return (
-            f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: "
+            f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "
             f"{basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
         )
     if change.restricted_to:
@@ -102,7 +103,7 @@ def _note_text(change: Change, context: ReportContext) -> str:
     if change.kind is ChangeKind.NARROW:
         return (
             f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used: "
-            f"{codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} go."
+            f"{codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} removed."
         )
     seen = evidence_span(evidence)
     return f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown one."

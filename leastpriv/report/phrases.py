@@ -7,7 +7,7 @@ from datetime import datetime
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Run, Usage
+from leastpriv.models import Condition, Run, Usage
 from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.escape import code
 
@@ -85,6 +85,12 @@ def joined(parts: Sequence[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def only_if(conditions: Sequence[Condition]) -> str:
+    """`, only if iam:PassedToService is lambda.amazonaws.com`: conditions after a resource; empty without one."""
+    shown = [f"{code(each.key)} is {' or '.join(map(code, each.values))}" for each in conditions]
+    return f", only if {joined(shown)}" if shown else ""
 
 
 def share(chance: float) -> str:

@@ -42,6 +42,7 @@ from leastpriv.report.phrases import (
     joined,
     latest_use,
     oldest_first,
+    only_if,
     plural,
     run_links,
     runs_of,
@@ -94,9 +95,12 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     ]
     folds = [
         *fold(f"Text to copy into {escape.name(context.policy_path)}", hcl_section(context)),
-        *fold(_changes_title(context), _changes(context)),
+        *fold(f"Changes: {title(context).partition(': ')[2] or 'first draft'}", _changes(context)),
         *fold(_evidence_title(context), _evidence(context)),
-        *fold(escalation_title(context), _escalation(context)),
+        *fold(
+            escalation_title(context),
+            [*escalation_section(context), *reach_section(context), *boundary_section(context)],
+        ),
         *_kept_fold(context),
         *_limits_fold(context),
         *fold(_proof_title(context), _proof(context)),
@@ -106,16 +110,12 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in (*first, mark)) - 2 * len(folds)
     if sum(map(len, folds)) > remaining:
         folds = fit_sections(folds, remaining)
-    return _page([*first, *folds, mark])
+    return "\n\n".join(filter(None, [*first, *folds, mark])) + "\n"
 
 
 def proposal_marker(fingerprint: str) -> str:
     """Hidden line that identifies the proposal of a body."""
     return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
-
-
-def _page(sections: Sequence[str]) -> str:
-    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def proposal_verdict(context: ReportContext) -> str:
@@ -149,7 +149,7 @@ def _security(context: ReportContext) -> Iterator[str]:
     )
     if sensitive or logged:
         rows = [
-            f"- {code(change.action)} on {codes(change.resources)}{only_if(change)}: {change.security}"
+            f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: {change.security}"
             for change in sensitive[:_MOST_CAREFUL]
         ]
         rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
@@ -159,10 +159,6 @@ def _security(context: ReportContext) -> Iterator[str]:
 
 
 _MOST_CAREFUL = 6
-
-
-def _changes_title(context: ReportContext) -> str:
-    return "Changes: " + (title(context).partition(": ")[2] or "first draft")
 
 
 def _changes(context: ReportContext) -> Iterator[str]:
@@ -180,8 +176,8 @@ def _additions(context: ReportContext) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: {basis_text(context, change)}"
-        f"{_seen(context, change)}"
+        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "
+        f"{basis_text(context, change)}{_seen(context, change)}"
         for change in added
     ]
     yield "#### Added\n\n" + "\n".join(rows)
@@ -195,12 +191,6 @@ def _seen(context: ReportContext, change: Change) -> str:
     latest = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
     where = f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}" if runs else ", last"
     return f", {times(change.usages, context.evidence)}{where} on {day(latest_use(change.usages))}"
-
-
-def only_if(change: Change) -> str:
-    """The conditions of an addition, after its resources."""
-    conditions = [f"{code(each.key)} is {' or '.join(map(code, each.values))}" for each in change.conditions]
-    return f", only if {joined(conditions)}" if conditions else ""
 
 
 def basis_text(context: ReportContext, change: Change) -> str:
@@ -241,7 +231,7 @@ def _narrowed(context: ReportContext) -> Iterator[str]:
         change for change in context.gravest_first if change.kind is ChangeKind.NARROW and not change.restricted_to
     ]
     if narrowed:
-        yield "#### Narrowed\n\n" + "\n".join(_narrowed_entry(change) for change in narrowed)
+        yield "#### Narrowed\n\n" + "\n".join(map(_narrowed_entry, narrowed))
 
 
 def _narrowed_entry(change: Change) -> str:
@@ -328,12 +318,6 @@ def _uses(changes: Iterable[Change], evidence: Evidence) -> Iterator[str]:
 
 
 _MOST_DAYS = 2
-
-
-def _escalation(context: ReportContext) -> Iterator[str]:
-    yield from escalation_section(context)
-    yield from reach_section(context)
-    yield from boundary_section(context)
 
 
 def _kept_fold(context: ReportContext) -> Iterator[str]:

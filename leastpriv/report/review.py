@@ -300,7 +300,7 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     replay = context.review.after
     before = [markdown(review_first_screen(context))]
     after = [
-        *fold(f"Replay: {replay.allowed:,} of {plural(replay.recorded, 'call')} allowed", [_replay(context)]),
+        *fold(f"Replay: {replay.allowed:,} of {plural(replay.recorded, 'successful call')}", [_replay(context)]),
         review_marker(context.principal, context.policy_file),
     ]
     sections = [
@@ -321,10 +321,9 @@ def _page(sections: Sequence[str]) -> str:
 
 def _replay(context: ReviewContext) -> str:
     review = context.review
-    lines = [
-        *replay_sentences(review.after, "this version"),
-        f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.",
-    ]
+    lines = [*replay_sentences(review.after, "this version")]
+    if review.before.recorded:
+        lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
     if review.newly_denied:
         events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
         lines.append(

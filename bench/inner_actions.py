@@ -28,7 +28,7 @@ from leastpriv.evidence.models import Evidence  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
 from leastpriv.permissions.event_table import map_event  # noqa: E402
 from leastpriv.policy.document import parse  # noqa: E402
-from leastpriv.proposal.models import Options, ProposalInputs  # noqa: E402
+from leastpriv.proposal.models import Lifecycle, Options, ProposalInputs  # noqa: E402
 from leastpriv.proposal.propose import propose  # noqa: E402
 from tests.fakes.evidence import complete  # noqa: E402
 from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402
@@ -37,6 +37,8 @@ _USAGE = 2
 _FIRST = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _RUNS = 12
 _MOST_VARIANTS = 8
+_OPTIONS = Options(lifecycle=Lifecycle.OFF)
+"""Only the evidence decides."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,7 +107,7 @@ def decisions(source: str, name: str, parameters: Mapping[str, object], granted:
     statement = {"Effect": "Allow", "Action": list(granted), "Resource": "*"}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json")
     found = evidence(source, name, parameters)
-    proposal = propose(document, compare(document, (), found), found, Options(), ProposalInputs(packs=False))
+    proposal = propose(document, compare(document, (), found), found, _OPTIONS, ProposalInputs(packs=False))
     held = {each.action: each.guard_result.guard for each in proposal.held_back}
     return held | {change.action: "removed" for change in proposal.changes if change.kind == "remove"}
 
@@ -117,7 +119,8 @@ def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Eviden
     for run in range(_RUNS):
         session = f"{1_765_000_000 + run}"
         book.note(structs.replace(made, time=_FIRST + timedelta(days=4 * run), session=session, event_id=session))
-    return replace(book.close(), coverage=complete("eu-west-1", "us-east-1", "us-west-2", start=_FIRST.date()))
+    coverage = complete("eu-west-1", "us-east-1", "us-west-2", start=_FIRST.date())
+    return replace(book.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"})))
 
 
 if __name__ == "__main__":

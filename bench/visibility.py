@@ -5,6 +5,7 @@ of each visibility, and how many of a wildcard are kept as not visible on a trai
 used, with the reasons. With `--pairs` it takes each action that AWS authorizes inside an operation besides those that
 the mapping always names, and proposes a policy that grants both from twelve runs: with the call and its trigger (the
 action must be kept), with the call alone if the trigger is known, and without the call (the action should be removed).
+The life cycle of what a call makes is off: only the evidence decides.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.visibility import not_visible
-from leastpriv.proposal.models import Options, RemovalCandidate
+from leastpriv.proposal.models import Lifecycle, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context, propose
 from tests.fakes.evidence import complete
 
@@ -184,7 +185,9 @@ def held(pair: Pair) -> str:
 
 def _fate(pair: Pair, evidence: Evidence) -> str:
     document = policy([*pair.needed, pair.inner])
-    draft = propose(document, compare(document, [], evidence), evidence, Options(minimum_confidence=0))
+    draft = propose(
+        document, compare(document, [], evidence), evidence, Options(minimum_confidence=0, lifecycle=Lifecycle.OFF)
+    )
     if any(pair.inner in change.removed_actions for change in draft.changes):
         return ""
     return next((each.guard_result.guard for each in draft.held_back if each.action == pair.inner), "used")
@@ -206,7 +209,7 @@ def observed(source: str, name: str, parameters: Mapping[str, object]) -> Eviden
         for event in ((source, name, parameters), _OTHER):
             collector.note(_call(time, turn, *event))
     coverage = complete("us-east-1", "eu-west-1", start=_FIRST.date(), days=_RUNS * _DAYS)
-    return replace(collector.close(), coverage=coverage)
+    return replace(collector.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"})))
 
 
 def _call(time: datetime, turn: int, source: str, name: str, parameters: Mapping[str, object]) -> Call:

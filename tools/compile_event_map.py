@@ -19,7 +19,7 @@ from api_models import Member, members_of, source_of
 from event_facts import REFERENCE, made_by
 from event_rules import event_by_rules
 from raw_tables import table
-from service_reference import Operation, ServiceReference, load
+from service_reference import Operation, ServiceReference, load_or_keep
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
@@ -55,8 +55,10 @@ class Compiled:
 def main(arguments: Sequence[str]) -> int:
     """Compiles the map from the reference named; without one from AWS's public address."""
     before = _read()
-    _write(compile_map(load(*arguments[:1])))
-    print(_changes(before, _read()))
+    reference = load_or_keep(*arguments[:1])
+    if reference:
+        _write(compile_map(reference))
+        print(_changes(before, _read()))
     return 0
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import botocore
 from raw_tables import table
-from service_reference import ServiceReference, load
+from service_reference import ServiceReference, load_or_keep
 from trail_events import (
     Answer,
     Event,
@@ -73,7 +73,10 @@ _ROLE_MEMBER = "role|deliverlogspermissionarn|feedbackrolearn"
 
 def main(arguments: Sequence[str]) -> int:
     """Write both tables and print how many actions are of each class, and the sizes."""
-    compiler = Compiler(load(*arguments[:1]))
+    reference = load_or_keep(*arguments[:1])
+    if not reference:
+        return 0
+    compiler = Compiler(reference)
     head = _HEAD.format(catalogue=catalog.version(), botocore=botocore.__version__, reference=compiler.reference.source)
     rows = [row for prefix in sorted(catalog.services()) for row in compiler.rows_of(prefix)]
     size = _write("visibility", head + _VISIBILITY_HEAD, _grouped(rows))

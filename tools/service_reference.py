@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 ADDRESS = "https://servicereference.us-east-1.amazonaws.com/"
 VARIABLE = "LEASTPRIV_SERVICE_REFERENCE"
@@ -139,6 +140,15 @@ def load(source: str = "") -> ServiceReference:
     services = {prefix: _service(prefix, document) for prefix, document in sorted(files.items())}
     name = source if source.startswith("https://") else Path(source).name
     return ServiceReference(name, services)
+
+
+def load_or_keep(source: str = "") -> ServiceReference | None:
+    """Reads the reference as `load` does; None where AWS's address does not answer, so that the last tables remain."""
+    try:
+        return load(source)
+    except URLError as error:
+        print(f"AWS's service reference does not answer ({error.reason}): the tables of the last copy are kept")
+        return None
 
 
 def _files(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -6,6 +6,7 @@ import json
 import tarfile
 from pathlib import Path
 from types import ModuleType
+from urllib.error import URLError
 
 import pytest
 
@@ -100,3 +101,14 @@ def test_aws_publishes_the_carriers_of_a_permission_without_an_event(
     names = [each.name for each in loaded.carriers["s3:bypassgovernanceretention"]]
     assert names == ["s3:DeleteObject", "s3:DeleteObjects", "s3:PutObjectRetention"]
     assert len(loaded.operations) > 17_000
+
+
+def test_without_an_answer_from_aws_the_tables_of_the_last_copy_are_kept(
+    reference: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(address: str) -> bytes:
+        raise URLError(f"no route to {address}")
+
+    monkeypatch.setattr(reference, "_download", refuse)
+    assert reference.load_or_keep("https://example.com/") is None
+    assert "the tables of the last copy are kept" in capsys.readouterr().out

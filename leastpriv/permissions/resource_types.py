@@ -328,12 +328,15 @@ def own_variables(template: str) -> tuple[str, ...]:
 def _template_regex(template: str) -> re.Pattern[str]:
     """Matches ARNs of a template: only its last variable may hold any separator, one before a `:` may hold `/`.
 
-    Some templates have a `*` of their own, like DMS's `endpoint:*`, in place of an id.
+    Some templates have a `*` of their own, like DMS's `endpoint:*`, in place of an id; one for a region or an account
+    may be empty.
     """
     parts = VARIABLE.split(template)
     last = len(parts) - 2
     pieces = [
-        re.escape(part).replace(r"\*", ".+") if index % 2 == 0 else _any_text(parts[index + 1], index == last)
+        re.sub(r":\\\*(?=:)", ":[^:]*", re.escape(part)).replace(r"\*", ".+")
+        if index % 2 == 0
+        else _any_text(parts[index + 1], index == last)
         for index, part in enumerate(parts)
     ]
     return re.compile("".join(pieces), re.DOTALL)

@@ -43,6 +43,8 @@ TWO_OF_ONE_NAME = (
     *("dynamodb:CreateGlobalTable", "dynamodb:UpdateGlobalTable"),
     # Nothing in the request says whether the caller owns the data set or is entitled to it.
     "dataexchange:",
+    # The ARN of the model says of which kind it is, a flywheel's does not.
+    "comprehend:CreateEndpoint",
 )
 
 

@@ -228,7 +228,7 @@ def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> N
     [
         # A key that names a resource of another type.
         ("memorydb:DeleteCluster", {"clusterName": "c"}, ["cluster/c"]),
-        ("gamelift:DescribeInstances", {"fleetId": "fleet-2222bbbb"}, ["fleet/fleet-2222bbbb"]),
+        ("gamelift:DescribeInstances", {"fleetId": "fleet-22bb-33cc"}, ["fleet/fleet-22bb-33cc"]),
         ("gamelift:DescribeInstances", {"fleetId": "containerfleet-22bb"}, ["containerfleet/containerfleet-22bb"]),
         (
             "codepipeline:PutWebhook",
@@ -252,6 +252,8 @@ def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> N
             {"endpointName": "e", "modelArn": CLASSIFIER},
             ["document-classifier/spam", "document-classifier-endpoint/e"],
         ),
+        ("elasticmapreduce:TerminateJobFlows", {"jobFlowIds": ["j-2AXXXXXXGAPLF"]}, ["cluster/j-2AXXXXXXGAPLF"]),
+        ("imagebuilder:CreateComponent", {"name": "c", "semanticVersion": "1.0.0"}, ["component/c/1.0.0/*"]),
         # Names that AWS compares in lower case for some actions.
         ("sagemaker:DescribeEndpoint", {"endpointName": "Web"}, ["endpoint/Web", "endpoint/web"]),
         ("sagemaker:DescribeEndpoint", {"endpointName": "web"}, ["endpoint/web"]),

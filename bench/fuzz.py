@@ -16,14 +16,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import read_record
-from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
+from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
+from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
 from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Call
@@ -73,8 +74,8 @@ def an_event(chance: random.Random) -> Callable[[], object]:
         data = bytes(packed)
 
     def work() -> None:
-        for value in read_values(io.BytesIO(data)):
-            for record in () if isinstance(value, Damage) else unwrap(value):
+        with suppress(DamagedFileError):
+            for record in (each for value in read_values(io.BytesIO(data)) for each in unwrap(value)):
                 call = read_record(record)
                 if isinstance(call, Call):
                     needs_of(call)

@@ -115,10 +115,9 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     cache = folder / "cache"
     # Below `AWSLogs`, folders of other accounts than the role's are left out.
     everything = logs.with_name(f"{logs.name}-all")
-    everything.mkdir(exist_ok=True)
-    for path in (logs / "AWSLogs").iterdir():
-        if not (everything / path.name).exists():
-            (everything / path.name).symlink_to(path)
+    if not everything.exists():
+        # Hard links: a link that leads out of the folder is not followed.
+        shutil.copytree(logs / "AWSLogs", everything, copy_function=os.link)
     on_one_core = "taskset -c 0 " if shutil.which("taskset") else ""
 
     def reader(name: str, whose: Iterable[str] | None, *more: str, where: Path = everything, before: str = "") -> Row:

@@ -66,7 +66,9 @@ def listed(client: str, port: str, pages: str) -> int:
 
 
 def _by_ours(environment: dict[str, str]) -> Callable[[], int]:
-    bucket = Bucket("logs", Aws.open(environment).client("s3"))
+    aws = Aws.open(environment)
+    bucket = Bucket("logs", aws.client("s3"), aws.fast_object_client("logs"))
+    bucket.folders("none/")
     return lambda: sum(len(page) for page in bucket.objects("AWSLogs/"))
 
 

@@ -133,11 +133,9 @@ class Aws:
             return self._clients[service, where]
 
     def fast_object_client(self, bucket: str) -> FastObjectClient | None:
-        """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if switched off."""
+        """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if there is none."""
         from leastpriv.aws.s3_objects import fast_object_client
 
-        if self._environment.get("LEASTPRIV_S3_CLIENT") == "boto3":
-            return None
         return fast_object_client(self._session, lambda: self._listed, bucket, self._environment)
 
     def caller(self) -> str:
@@ -166,8 +164,6 @@ class Aws:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
-        from leastpriv.aws.s3_objects import parse_listing
-
         config = Config(
             retries={
                 "mode": "adaptive" if service in _RATE_LIMITED_SERVICES else "standard",
@@ -184,9 +180,6 @@ class Aws:
             )
             client.meta.events.register("before-parse", _reject_truncated_answer)
             if service == "s3":
-                # A wildcard here is called first: botocore's own handler would parse the whole page to look for an
-                # error. In another order it only takes longer (1.44.8).
-                client.meta.events.register("before-parse.*.ListObjectsV2", parse_listing)
                 client.meta.events.register("before-send.s3.ListObjectsV2", self._note_listing)
             return client
         except (BotoCoreError, ValueError) as error:

@@ -9,102 +9,33 @@ in a bucket, or a changed size or time on disk, means another file.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zlib
-from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta, Struct
 
 from leastpriv import __version__
-from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.arns import Principals
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_reader import FileResult
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
-from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
-from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
+from leastpriv.models import Call, Gap, GapKind, Scope
 
 if TYPE_CHECKING:
     import sqlite3
 
-
-@dataclass(frozen=True, slots=True)
-class FileResult:
-    """Calls and gaps of one log file in order, without duplicates within the file, and its statistics."""
-
-    items: tuple[Call | Gap, ...]
-    statistics: ReadStatistics = field(default_factory=ReadStatistics)
-    sha256: str = ""
-    """SHA-256 of the file's content, in hexadecimal; empty where it was not requested."""
-
-
-class FileResults:
-    """Combines the results of the files of one pass."""
-
-    def __init__(
-        self, cache: ObjectCache | None, window: Window, statistics: ReadStatistics, seen: EventDeduplicator
-    ) -> None:
-        """`statistics` are updated with every replayed result; a `cache` of None disables caching."""
-        self._cache, self._window, self._statistics, self._seen = cache, window, statistics, seen
-
-    def known(self, stored: StoredFile) -> FileResult | None:
-        """Returns an earlier run's result of a file whose records are in the window."""
-        kept = self._cache.get(stored) if self._cache else None
-        if kept is None:
-            return None
-        times = (
-            kept.statistics.first,
-            kept.statistics.last,
-            *(each.time for each in kept.items if isinstance(each, Call)),
-        )
-        return kept if all(time is None or self._window.contains(time) for time in times) else None
-
-    @property
-    def are_kept(self) -> bool:
-        """Whether there is a cache."""
-        return self._cache is not None
-
-    def keep(self, stored: StoredFile, reading: FileResult) -> None:
-        """Stores the result of a file that was read completely; the next run's window may differ."""
-        statistics = reading.statistics
-        # Without a survey, the time of an unreadable record is not known.
-        has_time = statistics.first is not None or all(isinstance(item, Call) for item in reading.items)
-        if self._cache and has_time and not statistics.damaged_files and not statistics.outside_window:
-            self._cache.put(stored, reading)
-
-    def replay(self, reading: FileResult) -> Iterator[Call | Gap]:
-        """Yields the items of a file, without calls that other files contained before."""
-        self._statistics.absorb(replace(reading.statistics, calls=0))
-        for item in reading.items:
-            if isinstance(item, Call):
-                self._statistics.note_call(item.time)
-                if self._seen.is_duplicate(item.event_id):
-                    self._statistics.duplicates += 1
-                    continue
-                self._statistics.calls += not is_login(item)
-            yield item
-
-    def close(self) -> None:
-        """Writes pending results, and removes those of files whose records are all before the window."""
-        if self._cache:
-            self._cache.close(self._window.start)
-
-
-_FORMAT = 7
+_FORMAT = 8
 _PENDING = 200
 """Number of objects after which results are committed."""
-"""What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
-_COUNTS = ("records", "foreign_files", "duplicates")
 
 
 class ObjectCache:
@@ -139,17 +70,17 @@ class ObjectCache:
             found = self._database.execute(
                 "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
             ).fetchone()
-            return _reading(msgspec.json.decode(zlib.decompress(found[0]))) if found else None
+            return _result(_decode(zlib.decompress(found[0]))) if found else None
         except Exception:  # another program may have written it, in any shape
             return None
 
-    def put(self, stored: StoredFile, reading: FileResult) -> None:
+    def put(self, stored: StoredFile, result: FileResult) -> None:
         """Stores the result of an object; on an error the object is read again next time."""
         if self._is_refused:
             return
         try:
-            content = zlib.compress(json.dumps(_written(reading), default=_time).encode())
-            row = (stored.key, stored.etag, _last_time(reading), content)
+            content = zlib.compress(msgspec.msgpack.encode(_kept(result)))
+            row = (stored.key, stored.etag, _last_time(result), content)
             self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
             self._pending += 1
             if self._pending >= _PENDING:
@@ -159,8 +90,8 @@ class ObjectCache:
             # Another run holds SQLite's lock, which costs seconds, or the disk is full: do not try again for each
             # object.
             self._is_refused = True
-        except (UnicodeError, RecursionError):
-            pass
+        except (UnicodeError, RecursionError, OverflowError):
+            pass  # a text or number that the format lacks
 
     def close(self, start: datetime | None = None) -> None:
         """Commits pending results, and removes those of objects without a record since `start`."""
@@ -180,7 +111,7 @@ class ObjectCache:
 
 
 def _database_errors() -> tuple[type[Exception], type[Exception]]:
-    """Return the errors of a file that is no usable database; sqlite3 is imported only where a cache is used."""
+    """Returns the errors of a file that is no usable database, whose bytes SQLite quotes, decodable or not."""
     import sqlite3
 
     return sqlite3.Error, UnicodeError
@@ -210,110 +141,106 @@ def _remove_other_versions(folder: Path) -> None:
             path.unlink()
 
 
-def _last_time(reading: FileResult) -> float:
+def _last_time(result: FileResult) -> float:
     """Returns the time of the last record of a file in seconds; infinity where it has none."""
-    times = [item.time for item in reading.items if isinstance(item, Call)]
-    times += [reading.statistics.last] if reading.statistics.last else []
+    times = [item.time for item in result.items if isinstance(item, Call)]
+    times += [result.statistics.last] if result.statistics.last else []
     return max(times).timestamp() if times else float("inf")
 
 
-def _written(reading: FileResult) -> Mapping[str, Any]:
-    statistics = reading.statistics
-    return {
-        "calls": [_call_written(item) if isinstance(item, Call) else _gap_written(item) for item in reading.items],
-        "counts": {name: getattr(statistics, name) for name in _COUNTS},
-        "skipped": dict(statistics.skipped),
-        "callers": dict(statistics.callers),
-        "regions": sorted(statistics.regions),
-        "events": sorted(statistics.events),
-        "days": {region: sorted(days) for region, days in statistics.days.items()},
-        "logged": [[*key, sorted(days)] for key, days in statistics.logged.items()],
-        "data": [[*stream, f"{days:x}"] for stream, days in statistics.data.items()],
-        "first": statistics.first,
-        "last": statistics.last,
-        "sha256": reading.sha256,
-    }
+_Time = Annotated[datetime, Meta(tz=True)]
+"""A time without a zone could not be compared."""
 
 
-_CALL_FIELDS = Call.__struct_fields__
-"""The first is the id of the event."""
-_PACKED = 23
+_KeptCall: Any = msgspec.defstruct(
+    "_KeptCall",
+    [(name, {"event_id": bytes, "time": _Time}.get(name, kind)) for name, kind in get_type_hints(Call).items()],
+    array_like=True,
+)
+"""A call as the list of its fields; its id as `~` and the bytes of a UUID, which no compression shortens, else as `=`
+and the text."""
 
 
-def _call_written(call: Call) -> list[object]:
+class _Kept(Struct, array_like=True, gc=False):
+    """The result of a file; its gaps follow its calls."""
+
+    calls: list[_KeptCall]
+    gaps: list[tuple[GapKind, tuple[str, ...], tuple[str, ...], tuple[str, ...], str, int]]
+    """Kind, services, actions, regions, detail and count: `file_reader.py` gives them no other scope."""
+    records: int
+    foreign_files: int
+    duplicates: int
+    skipped: dict[str, int]
+    callers: dict[str, int]
+    regions: set[str]
+    events: set[str]
+    days: dict[str, set[int]]
+    logged: list[tuple[str, str, set[int]]]
+    data: list[tuple[str, str, str, str]]
+    first: _Time | None
+    last: _Time | None
+    sha256: str
+
+
+_decode = msgspec.msgpack.Decoder(_Kept).decode
+
+
+def _kept(result: FileResult) -> _Kept:
     from leastpriv.permissions.essential import essential_call
 
-    reduced = essential_call(call)
-    return [_packed_id(call.event_id), *(getattr(reduced, each) for each in _CALL_FIELDS[1:])]
+    each = result.statistics
+    calls = [essential_call(item) for item in result.items if isinstance(item, Call)]
+    gaps = [item for item in result.items if isinstance(item, Gap)]
+    return _Kept(
+        [_KeptCall(_packed_id(call.event_id), *msgspec.structs.astuple(call)[1:]) for call in calls],
+        [(gap.kind, gap.scope.services, gap.scope.actions, gap.scope.regions, gap.detail, gap.count) for gap in gaps],
+        each.records,
+        each.foreign_files,
+        each.duplicates,
+        each.skipped,
+        each.callers,
+        each.regions,
+        each.events,
+        each.days,
+        [(*key, days) for key, days in each.logged.items()],
+        [(*stream, f"{days:x}") for stream, days in each.data.items()],
+        each.first,
+        each.last,
+        result.sha256,
+    )
 
 
-def _packed_id(text: str) -> str:
-    """Packs a UUID, which no compression shortens, into 23 characters."""
-    try:
-        found = UUID(text)
-    except ValueError:
-        return text
-    return f"~{b64encode(found.bytes).decode()[:22]}" if str(found) == text else text
-
-
-def _unpacked_id(text: str) -> str:
-    return str(UUID(bytes=b64decode(f"{text[1:]}=="))) if text.startswith("~") and len(text) == _PACKED else text
-
-
-def _gap_written(gap: Gap) -> Mapping[str, Any]:
-    scope = {name: getattr(gap.scope, name) for name in _SCOPE_FIELDS}
-    return {"kind": gap.kind, "scope": scope, "detail": gap.detail, "count": gap.count}
-
-
-_SCOPE_FIELDS = ("services", "actions", "regions")
-"""What the gaps of a file have in their scope (`file_reader.py`)."""
-
-
-def _reading(kept: Mapping[str, Any]) -> FileResult:
+def _result(kept: _Kept) -> FileResult:
+    calls = [Call(_event_id(call.event_id), *msgspec.structs.astuple(call)[1:]) for call in kept.calls]
+    gaps = [
+        Gap(kind, Scope(services=services, actions=actions, regions=regions), detail, count)
+        for kind, services, actions, regions, detail, count in kept.gaps
+    ]
     statistics = ReadStatistics(
         files=1,
-        records=int(kept["counts"]["records"]),
-        foreign_files=int(kept["counts"]["foreign_files"]),
-        duplicates=int(kept["counts"]["duplicates"]),
-        skipped=_counted(kept["skipped"]),
-        callers=_counted(kept["callers"]),
-        regions=set(map(str, kept["regions"])),
-        events=set(map(str, kept["events"])),
-        days={str(region): set(map(int, days)) for region, days in kept["days"].items()},
-        logged={(str(region), str(kind)): set(map(int, days)) for region, kind, days in kept["logged"]},
-        data={
-            DataStream(str(event), str(kind), str(prefix)): int(days, 16) for event, kind, prefix, days in kept["data"]
-        },
-        first=_moment(kept["first"]) if kept["first"] else None,
-        last=_moment(kept["last"]) if kept["last"] else None,
+        records=kept.records,
+        foreign_files=kept.foreign_files,
+        duplicates=kept.duplicates,
+        skipped=Counter(kept.skipped),
+        callers=Counter(kept.callers),
+        regions=kept.regions,
+        events=kept.events,
+        days=kept.days,
+        logged={(region, kind): days for region, kind, days in kept.logged},
+        data={DataStream(event, kind, prefix): int(days, 16) for event, kind, prefix, days in kept.data},
+        first=kept.first,
+        last=kept.last,
     )
-    return FileResult(tuple(_item(each) for each in kept["calls"]), statistics, str(kept.get("sha256", "")))
+    return FileResult((*calls, *gaps), statistics, kept.sha256)
 
 
-def _item(kept: Any) -> Call | Gap:
-    if isinstance(kept, Mapping):
-        services, actions, regions = (tuple(map(str, kept["scope"][name])) for name in _SCOPE_FIELDS)
-        scope = Scope(services=services, actions=actions, regions=regions)
-        return Gap(GapKind(kept["kind"]), scope, str(kept["detail"]), int(kept["count"]))
-    values = dict(zip(_CALL_FIELDS, kept, strict=True))
-    time, outcome = _moment(values["time"]), Outcome(values["outcome"])
-    values["event_id"] = _unpacked_id(values["event_id"])
-    return Call(**values | {"time": time, "resources": tuple(values["resources"]), "outcome": outcome})
+def _packed_id(text: str) -> bytes:
+    with suppress(ValueError):
+        found = UUID(text)
+        if str(found) == text:
+            return b"~" + found.bytes
+    return b"=" + text.encode()
 
 
-def _counted(kept: Mapping[str, Any]) -> Counter[str]:
-    return Counter({str(name): int(number) for name, number in kept.items()})
-
-
-def _moment(text: str) -> datetime:
-    """Parses a stored time; raises `ValueError` for one without a time zone, which could not be compared."""
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return time
-
-
-def _time(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"not kept: {type(value).__name__}")
+def _event_id(kept: bytes) -> str:
+    return str(UUID(bytes=kept[1:])) if kept.startswith(b"~") else kept[1:].decode()

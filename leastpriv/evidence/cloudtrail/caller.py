@@ -14,7 +14,7 @@ from leastpriv.models import Principal
 # CloudTrail User Guide, and types in public records). The others are services, other accounts, root, directories, or
 # AssumeRole calls (AssumeRoleWithWebIdentity) without permissions.
 _PRINCIPAL_TYPES = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
-_OTHER_TYPES = frozenset(
+OTHER_TYPES = frozenset(
     {"Root", "AWSAccount", "AWSService", "Directory", "WebIdentityUser", "SAMLUser", "IdentityCenterUser"}
 )
 """The other identity types that "CloudTrail userIdentity element" lists; `Unknown` and new ones may be any caller."""
@@ -54,7 +54,7 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     if not isinstance(identity, Mapping):
         return MissingCaller.UNREADABLE
     kind = identity.get("type")
-    if isinstance(kind, str) and kind in _OTHER_TYPES:
+    if isinstance(kind, str) and kind in OTHER_TYPES:
         return MissingCaller.OTHER
     unknown_type = kind if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES else ""
     arn = _text(identity, "arn")

@@ -8,7 +8,6 @@ integrity validation" of the CloudTrail User Guide (read 2026-11-24). A starting
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import zlib
@@ -27,7 +26,6 @@ _NAME = re.compile(
 _GZIP = 31
 _LARGEST = 64 * 1024 * 1024
 """Most bytes of a decompressed digest, which names the log files of an hour, some 400 bytes each."""
-_PIECE = 256 * 1024
 _SIGNED_BY = "SHA256withRSA"
 _HASHED_BY = "SHA-256"
 
@@ -214,84 +212,3 @@ def missing_periods(
         until = max(until or link.end, link.end)
     if until is not None and end - until > slack:
         yield until, end
-
-
-class ContentHash:
-    """SHA-256 of the content of gzip members or plain bytes, piece by piece, in bounded memory."""
-
-    def __init__(self, largest: int) -> None:
-        """`largest`: most bytes of the content."""
-        self._left = largest
-        self._hash = hashlib.sha256()
-        self._start = b""
-        self._member: Any = None
-        self._plain = False
-        self._broken = False
-
-    def update(self, piece: bytes) -> None:
-        """Adds the next bytes as stored."""
-        pending = self._start + piece
-        if not self._plain and self._member is None:
-            if len(pending) < 2:
-                self._start = pending
-                return
-            self._start, self._plain = b"", not pending.startswith(b"\x1f\x8b")
-        if self._plain:
-            self._take(pending)
-        elif not self._broken:
-            try:
-                self._unfold(pending)
-            except zlib.error:
-                self._broken = True
-
-    def hexdigest(self) -> str:
-        """The hash in hexadecimal; empty where the content cannot be decompressed completely."""
-        whole = self._plain or (self._member is not None and self._member.eof)
-        return self._hash.hexdigest() if whole and not self._broken else ""
-
-    def _unfold(self, pending: bytes) -> None:
-        while pending and not self._broken:
-            if self._member is None or self._member.eof:
-                self._member = zlib.decompressobj(_GZIP)
-            self._take(self._member.decompress(pending, _PIECE))
-            pending = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-
-    def _take(self, content: bytes) -> None:
-        self._left -= len(content)
-        self._broken = self._broken or self._left < 0
-        if not self._broken:
-            self._hash.update(content)
-
-
-class HashedStream(io.RawIOBase):
-    """A stream that hashes its content while it is read, and reads the rest when it is closed."""
-
-    def __init__(self, inner: io.RawIOBase | io.BufferedIOBase, largest: int) -> None:
-        """`largest`: most bytes of the content."""
-        super().__init__()
-        self._inner = inner
-        self._content = ContentHash(largest)
-        self._broken = False
-
-    def read(self, size: int = -1) -> bytes:
-        """Returns the next bytes, at most `size`; empty at the end. Raises `OSError` like the stream."""
-        try:
-            piece = self._inner.read(size) or b""
-        except OSError:
-            self._broken = True
-            raise
-        self._content.update(piece)
-        return piece
-
-    def close(self) -> None:
-        """Reads the rest, then closes."""
-        if not self.closed:
-            with suppress(OSError):
-                while not self._broken and self.read(_PIECE):
-                    pass
-            self._inner.close()
-        super().close()
-
-    def hexdigest(self) -> str:
-        """SHA-256 of the content, after `close`; empty where it could not be read completely."""
-        return "" if self._broken else self._content.hexdigest()

@@ -12,16 +12,16 @@ import logging
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code, required_member, translate_errors
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, ReadOptions
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients
 from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions, failed_source_gap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
@@ -75,7 +75,7 @@ class LogGroup:
         settings = yield from settings_gaps(self._clients, self._named, ("", ()), trails, window)
         self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
         seen = self._options.seen or EventDeduplicator()
-        rows = RecordReader(window, principals, survey=self._options.survey)
+        reader = FileReader(ReadOptions(window, principals, self._options.survey, self._options.max_decompressed))
         events = 0
         try:
             for number, messages in enumerate(self._pages(window), start=1):
@@ -84,9 +84,9 @@ class LogGroup:
                 if number % _TELL_EVERY == 0:
                     _log.info(f"… {events:,} events of {self._named}")
                 if messages:
-                    page = FileReader(self._named, "", self.statistics, seen, rows, self._options.max_decompressed)
+                    # As a list of texts: each is one whole record or none.
                     text = json.dumps(messages).encode()
-                    yield from page.read(lambda text=text: BytesIO(text), window, principals)  # type: ignore[misc]
+                    yield from reader.read(self._named, "", partial(BytesIO, text), self.statistics, seen)
                     self.statistics.files -= 1
         except AwsError as error:
             if error_code(error) == "ResourceNotFoundException":
@@ -94,7 +94,7 @@ class LogGroup:
             yield failed_source_gap(self._named, error)
             return
         finally:
-            rows.survey(self.statistics)
+            reader.records.survey(self.statistics)
         if events and not (self.statistics.records or self.statistics.outside_window):
             raise InputError(f"trails: the log group {self._name!r} holds no CloudTrail record: name another one.")
         if self._options.now:

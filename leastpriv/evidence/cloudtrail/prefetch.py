@@ -1,12 +1,13 @@
-"""Reads the log files of a folder, oldest first, with threads or processes that read ahead.
+"""Reads the files of a store in order, with threads that fetch and processes that read ahead.
 
-For few targets most of the work is decompression and search, for which ISA-L does not hold Python's lock: threads read
-the next files. For all principals the work is Python's, so each thread uses a process. In both cases each file is read
-separately, and the results are returned in order.
+Fetching waits for the network, so many threads fetch at once. Reading is work: threads take half as much again of the
+processor and end as soon (bench/README.md), so child processes read where there are many files and several cores. Each
+file is read by itself there, and the results are returned in order.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import queue
@@ -17,211 +18,208 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from threading import local
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, ParamSpec, TypeVar, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar, cast
 
-from leastpriv.atomic_file import open_regular
-from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.cache import FileResult, FileResults
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader
-from leastpriv.evidence.cloudtrail.file_store import StoredFile, TrailFile
-from leastpriv.evidence.cloudtrail.record_reader import RecordReader
+from leastpriv.aws.arns import Principals
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, FileResult, ReadOptions
+from leastpriv.evidence.cloudtrail.file_store import FileStore, StoredFile, region_of_path
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from leastpriv.evidence.cloudtrail.cache import ObjectCache
 
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How log files are read."""
-
-    window: Window
-    principals: Principals
-    survey: bool
-    """Whether to count the coverage of all records."""
-    max_decompressed: int
-    root: Path | None = None
-    """The resolved folder that the files have to be in; None: any."""
-
-    @property
-    def targets_only(self) -> bool:
-        """Whether most files contain no call that counts."""
-        return self.principals.targets is not None and not self.survey
-
-    def rows(self) -> RecordReader:
-        """Returns a record reader for one thread."""
-        return RecordReader(self.window, self.principals, survey=self.survey)
-
-    def reader(
-        self, name: str, region: str, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
-    ) -> Callable[[Callable[[], BinaryIO]], Iterator[Call | Gap]]:
-        """Returns a function that yields the calls and gaps of a file in order; `rows` is shared by files."""
-        reader = FileReader(name, region, statistics, seen, rows, self.max_decompressed)
-        return lambda open_file: reader.read(open_file, self.window, self.principals)
-
-
-class ThreadRecordReaders(local):
-    """One record reader per thread, since its cache is not shared."""
-
-    def __init__(self, task: ReadOptions) -> None:
-        """Called once in each thread."""
-        self.rows = task.rows()
-
-
-_THREADS = 4
-"""Further threads wait for Python's lock: on two virtual cores they are no faster than one (bench/README.md)."""
 _PROCESSES = 8
 """Each takes some 30 MiB."""
-_AHEAD = 16
+_FETCHED_AHEAD = 128
+"""Files fetched and not yet read: the requests in flight, and as many again."""
+_READ_AHEAD = 16
 """Files read ahead, whose calls are in memory."""
-_AHEAD_BYTES = 4 * 1024 * 1024
-"""Most bytes of files read ahead, compressed."""
-_WORTH_THREADS = 256 * 1024
-"""Bytes after which many more are expected: threads take as long to start as these take to be read."""
+_AHEAD_BYTES = 16 * 1024 * 1024
+"""Most bytes, as stored, of files fetched or read ahead; a larger file is read as a stream at its turn."""
 _WORTH_PROCESSES = 8 * 1024 * 1024
-"""The same limit for processes, which load all modules."""
+"""Bytes after which many more are expected: processes load all modules."""
+_WORTH_FEW_CALLS = 64 * 1024 * 1024
+"""The same limit where most blocks are skipped."""
 
 
-class _QueuedFile(NamedTuple):
+@dataclass(slots=True)
+class QueuedFile:
     """A file in the queue."""
 
-    file: TrailFile
-    stored: StoredFile | None
-    """None: the file cannot be examined."""
+    stored: StoredFile
     kept: FileResult | None
     """An earlier run's result."""
-    apart: Future[FileResult] | None
-    """The result from a thread or process."""
-
-    @property
-    def held(self) -> int:
-        """Most bytes that are read ahead."""
-        return self.stored.size if self.stored and self.apart else 0
+    held: int
+    """Bytes of it that are in memory, or will be."""
+    fetched: Future[bytes] | None = None
+    result: Future[FileResult] | None = None
+    """The result from a process."""
 
 
-class FolderPrefetcher:
-    """Reads the files of a folder for one set of targets."""
+class Prefetcher:
+    """Reads the files of one store for one set of targets."""
 
     def __init__(
-        self, task: ReadOptions, readings: FileResults, statistics: ReadStatistics, seen: EventDeduplicator
+        self,
+        store: FileStore,
+        options: ReadOptions,
+        statistics: ReadStatistics,
+        seen: EventDeduplicator,
+        cache: ObjectCache | None = None,
     ) -> None:
-        """`statistics` are updated while reading; `readings` are closed at the end."""
-        self._task, self._own, self._process_of = task, ThreadRecordReaders(task), local()
-        self._readings, self._statistics, self._seen = readings, statistics, seen
+        """`statistics` are updated while reading; `cache` is closed at the end."""
+        self.kept = 0
+        """Number of files from the cache."""
+        self._store, self._options, self._reader = store, options, FileReader(options)
+        self._statistics, self._seen, self._cache = statistics, seen, cache
+        self._fetchers = DaemonThreadPool(store.at_once) if store.at_once else None
         # The calls of all principals are too many to be sent from a process.
-        self._may_start = task.principals.targets is not None and _cores() > 1
-        self._worth = _WORTH_PROCESSES if task.survey else _WORTH_THREADS
+        self._may_start = options.principals.targets is not None and _cores() > 1
+        self._worth = _WORTH_PROCESSES if options.survey else _WORTH_FEW_CALLS
         self._readers: DaemonThreadPool | None = None
+        self._process_of = threading.local()
         self._processes: list[ReaderProcess] = []
         self._closed = False
 
     def close(self) -> None:
-        """Cancels pending work."""
+        """Cancels pending work, and writes pending results to the cache."""
         self._closed = True
-        if self._readers:
-            self._readers.close()
+        for pool in (self._fetchers, self._readers):
+            if pool:
+                pool.close()
         for process in self._processes:
             process.close()
-        self._readings.close()
+        if self._cache:
+            self._cache.close(self._options.window.start)
 
-    def items(self, files: Iterable[TrailFile]) -> Iterator[Call | Gap]:
-        """Yields calls in the order of the files' times without duplicates, and gaps for unreadable parts."""
-        for ahead in self._queued(files):
-            if ahead.kept:
-                yield from self._readings.replay(ahead.kept)
-            elif ahead.apart or (ahead.stored and self._readings.are_kept):
-                reading = (
-                    ahead.apart.result() if ahead.apart else read_file_result(self._task, ahead.file, self._own.rows)
-                )
-                if ahead.stored:
-                    self._readings.keep(ahead.stored, reading)
-                yield from self._readings.replay(reading)
-            else:
-                yield from read_file(self._task, ahead.file, self._own.rows, self._statistics, self._seen)
-        self._own.rows.survey(self._statistics)
-
-    def _queued(self, files: Iterable[TrailFile]) -> Iterator[_QueuedFile]:
-        """Yields the files, some of them read ahead where that is faster."""
-        queue: deque[_QueuedFile] = deque()
+    def queued(self, files: Iterable[StoredFile]) -> Iterator[QueuedFile]:
+        """Yields the files in order, each for `items` or `result`, while the next ones are fetched and read ahead."""
+        waiting: deque[QueuedFile] = deque()
         held = begun = 0
-        for file in files:
-            ahead = self._begun(file)
-            begun += ahead.stored.size if ahead.stored and not ahead.kept else 0
+        most = _FETCHED_AHEAD if self._fetchers else _READ_AHEAD
+        for stored in files:
+            kept = self._known(stored)
+            size = 0 if kept or stored.size > _AHEAD_BYTES else stored.size
+            while waiting and (
+                len(waiting) >= most or held + size > _AHEAD_BYTES or not (self._fetchers or self._readers)
+            ):
+                held -= waiting[0].held
+                yield waiting.popleft()
+                self._read_ahead(waiting)
+            fetched = self._fetchers.submit(self._store.fetch, stored) if self._fetchers and size else None
+            waiting.append(QueuedFile(stored, kept, size, fetched))
+            held += size
+            begun += size
             if self._may_start and not self._readers and begun > self._worth:
-                self._readers = self._started()
-            queue.append(ahead)
-            held += ahead.held
-            while queue and (not self._readers or len(queue) > _AHEAD or held > _AHEAD_BYTES):
-                held -= queue[0].held
-                yield queue.popleft()
-        yield from queue
+                self._readers = DaemonThreadPool(min(_PROCESSES, _cores()))
+            self._read_ahead(waiting)
+        while waiting:
+            yield waiting.popleft()
+            self._read_ahead(waiting)
 
-    def _begun(self, file: TrailFile) -> _QueuedFile:
-        stored = _stored(file.path) if self._may_start or self._readings.are_kept else None
-        kept = self._readings.known(stored) if stored else None
-        # The result of a large file may not fit into memory.
-        if self._readers and stored and not kept and stored.size <= _AHEAD_BYTES:
-            return _QueuedFile(file, stored, None, self._readers.submit(self._read_apart, file))
-        return _QueuedFile(file, stored, kept, None)
+    def items(self, file: QueuedFile) -> Iterator[Call | Gap]:
+        """Yields the calls of a file without duplicates, and gaps for its unreadable parts.
 
-    def _started(self) -> DaemonThreadPool:
+        Raises:
+            AwsError: it cannot be fetched.
+        """
+        if file.kept or file.result or self._cache:
+            yield from self.replay(self.result(file))
+            return
+        name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
+        yield from self._reader.read(name, region, self._opener(file), self._statistics, self._seen)
 
-        return DaemonThreadPool(min(_PROCESSES if self._task.survey else _THREADS, _cores()))
+    def finish(self) -> None:
+        """Adds the coverage of the last records to the statistics."""
+        self._reader.records.survey(self._statistics)
 
-    def _read_apart(self, file: TrailFile) -> FileResult:
-        """Returns the result of one file; called in a thread that reads ahead."""
-        process = self._process() if self._task.survey else None
-        reading = process.read(file) if process else None
-        if reading or self._closed:
-            return reading or FileResult(())
-        if process:
-            # The process has ended, perhaps out of memory: its thread reads the file.
-            self._process_of.thread = None
-        return read_file_result(self._task, file, self._own.rows)
+    def result(self, file: QueuedFile) -> FileResult:
+        """Returns the result of a file by itself, from the cache or by reading it; raises like `items`."""
+        if file.kept:
+            self.kept += 1
+            return file.kept
+        result = file.result.result() if file.result else self._read(file, self._reader)
+        statistics = result.statistics
+        # Without a survey, the time of an unreadable record is not known, and the next run's window may differ.
+        has_time = statistics.first is not None or all(isinstance(item, Call) for item in result.items)
+        if self._cache and has_time and not statistics.damaged_files and not statistics.outside_window:
+            self._cache.put(file.stored, result)
+        return result
 
-    def _process(self) -> ReaderProcess | None:
-        """Returns the calling thread's process; `None` where it has ended."""
-        if not hasattr(self._process_of, "thread"):
-            self._process_of.thread = None
+    def replay(self, result: FileResult) -> Iterator[Call | Gap]:
+        """Yields the items of a file, without calls that other files contained before."""
+        self._statistics.absorb(replace(result.statistics, calls=0))
+        for item in result.items:
+            if isinstance(item, Call):
+                self._statistics.note_call(item.time)
+                if self._seen.is_duplicate(item.event_id):
+                    self._statistics.duplicates += 1
+                    continue
+                self._statistics.calls += not is_login(item)
+            yield item
+
+    def _known(self, stored: StoredFile) -> FileResult | None:
+        """Returns an earlier run's result of a file whose records are all in the window."""
+        kept = self._cache.get(stored) if self._cache else None
+        if kept is None or (self._options.hashes and not kept.sha256):
+            return None
+        calls = [each.time for each in kept.items if isinstance(each, Call)]
+        times = (kept.statistics.first, kept.statistics.last, *calls)
+        return kept if all(time is None or self._options.window.contains(time) for time in times) else None
+
+    def _read_ahead(self, waiting: Iterable[QueuedFile]) -> None:
+        if self._readers:
+            for file in islice(waiting, _READ_AHEAD):
+                if file.held and not file.result:
+                    file.result = self._readers.submit(self._read_apart, file)
+
+    def _read_apart(self, file: QueuedFile) -> FileResult:
+        """Returns the result of a file from the calling thread's process, or reads it where that has ended."""
+        content = file.fetched.result() if file.fetched else None
+        own = self._process_of
+        if not hasattr(own, "process"):
+            own.reader, own.process = FileReader(self._options), None
             with suppress(OSError):
-                self._process_of.thread = ReaderProcess(self._task)
-                self._processes.append(self._process_of.thread)
-        return cast("ReaderProcess | None", self._process_of.thread)
+                own.process = ReaderProcess(self._options, None if self._fetchers else self._store)
+                self._processes.append(own.process)
+        result = own.process.read(self._store.name_of(file.stored), file.stored, content) if own.process else None
+        if result or self._closed:
+            return result or FileResult(())
+        # The process has ended, perhaps out of memory.
+        own.process = None
+        return self._read(file, own.reader)
+
+    def _read(self, file: QueuedFile, reader: FileReader) -> FileResult:
+        name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
+        return reader.result(name, region, self._opener(file))
+
+    def _opener(self, file: QueuedFile) -> Callable[[], BinaryIO]:
+        if file.fetched:
+            return partial(io.BytesIO, file.fetched.result())
+        if self._fetchers:
+            stream = self._store.open(file.stored)
+            return lambda: stream
+        return partial(self._store.open, file.stored)
 
 
-def read_file(
-    task: ReadOptions, file: TrailFile, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
-) -> Iterator[Call | Gap]:
-    """Yields the calls and gaps of a file of a folder, in order."""
-    open_file = partial(open_regular, file.path, task.root, 0)
-    return task.reader(str(file.path), file.region, rows, statistics, seen)(open_file)
+def open_cache(folder: Path | None, store: str, principals: Principals) -> ObjectCache | None:
+    """Opens the cache of a store; raises InputError where the folder cannot be written."""
+    if folder is None:
+        return None
+    from leastpriv.evidence.cloudtrail.cache import ObjectCache
 
-
-def read_file_result(task: ReadOptions, file: TrailFile, rows: RecordReader) -> FileResult:
-    """Reads one log file; safe to run in a worker thread or process."""
-    statistics = ReadStatistics()
-    items = tuple(read_file(task, file, rows, statistics, EventDeduplicator()))
-    rows.survey(statistics)
-    return FileResult(items, statistics)
+    return ObjectCache(folder, store, principals)
 
 
 def _cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _stored(path: Path) -> StoredFile | None:
-    """Key, size and time of a file for the cache: the file is unchanged while size and time are."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return StoredFile(str(path), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
 
 
 class ReaderProcess:
@@ -231,8 +229,8 @@ class ReaderProcess:
     that an interrupt from the keyboard reaches only this process.
     """
 
-    def __init__(self, task: ReadOptions) -> None:
-        """Raises `OSError` where no process can be started."""
+    def __init__(self, options: ReadOptions, store: FileStore | None) -> None:
+        """`store` None: the content of each file is sent. Raises `OSError` where no process can be started."""
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         self._process = subprocess.Popen(  # noqa: S603 - Python itself
             [sys.executable, "-I", "-c", start],
@@ -243,12 +241,12 @@ class ReaderProcess:
         )
         # Both exist, because they were requested.
         self._files, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        self._tell(task)
+        self._send((options, store))
 
-    def read(self, file: TrailFile) -> FileResult | None:
+    def read(self, name: str, stored: StoredFile, content: bytes | None) -> FileResult | None:
         """Returns the result of a file; `None` where the process has ended."""
         try:
-            self._tell(file)
+            self._send((name, stored, content))
             return cast(FileResult, pickle.load(self._answers))  # noqa: S301 - from our own child process
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
             return None
@@ -258,7 +256,7 @@ class ReaderProcess:
         self._process.kill()
         self._process.wait()
 
-    def _tell(self, what: ReadOptions | TrailFile) -> None:
+    def _send(self, what: object) -> None:
         pickle.dump(what, self._files)
         self._files.flush()
 
@@ -268,14 +266,16 @@ def serve() -> None:
     files, answers = sys.stdin.buffer, sys.stdout.buffer
     # Output of any library must not reach the result stream.
     sys.stdout = sys.stderr
-    task = cast(ReadOptions, pickle.load(files))  # noqa: S301 - from the process that started this one
-    rows = task.rows()
+    # All is from the process that started this one.
+    options, store = cast("tuple[ReadOptions, FileStore]", pickle.load(files))  # noqa: S301
+    reader = FileReader(options)
     while True:
         try:
-            file = cast(TrailFile, pickle.load(files))  # noqa: S301
+            name, stored, content = cast("tuple[str, StoredFile, bytes | None]", pickle.load(files))  # noqa: S301
         except EOFError:
             return
-        pickle.dump(read_file_result(task, file, rows), answers)
+        open_file = partial(store.open, stored) if content is None else partial(io.BytesIO, content)
+        pickle.dump(reader.result(name, region_of_path(stored.key), open_file), answers)
         answers.flush()
 
 

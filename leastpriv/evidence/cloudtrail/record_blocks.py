@@ -2,16 +2,15 @@
 
 CloudTrail writes `{"Records":[{"eventVersion":…},{"eventVersion":…}]}` without blanks. The text is split where a record
 seems to begin. Where it begins differently or does not decode, `record_stream.py` continues. A block decodes only as a
-list of whole objects, so a similar text inside a record cannot split it. ISA-L is more than twice as fast as zlib, but
-returns nothing of a piece that contains a fault. After a fault, zlib continues from the last whole piece of ISA-L.
+list of whole objects, so a similar text inside a record cannot split it. ISA-L is more than twice as fast as zlib.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Any, BinaryIO
 
 import msgspec
@@ -31,12 +30,12 @@ NULL = Raw(b"null")
 """An empty or absent field."""
 
 
-class _Issuer(Struct, gc=False):
+class _Issuer(Struct, frozen=True, gc=False):
     arn: str | None = None
     userName: str | None = None  # noqa: N815 - CloudTrail's name
 
 
-class _Session(Struct, gc=False):
+class _Session(Struct, frozen=True, gc=False):
     sessionIssuer: _Issuer | None = None  # noqa: N815 - CloudTrail's name, as all below
     sessionCredentialFromConsole: bool | str | None = None  # noqa: N815
 
@@ -118,8 +117,8 @@ def decode_block_as_json(block: bytes) -> list[Any] | None:
 class RecordBlocks:
     """Splits the pieces of one file into blocks; `rest` returns what was not split."""
 
-    def __init__(self, pieces: Iterable[bytes], sought: Callable[[bytes], bool]) -> None:
-        """`sought`: whether bytes contain a target; other blocks are skipped."""
+    def __init__(self, pieces: Iterable[bytes], sought: Callable[[bytes], object] | None) -> None:
+        """`sought`: whether bytes contain a target; other blocks are skipped. None: none is skipped."""
         self._pieces = iter(pieces)
         self._sought = sought
         self._held = b""
@@ -169,9 +168,10 @@ class RecordBlocks:
 
     def _is_sought(self, piece: bytes) -> bool:
         """Whether this piece, together with pending bytes, contains a target."""
-        found = self._sought(piece) or self._sought(self._held + piece[:_OVERLAP])
-        self.passed_over = self.passed_over or not found
-        return found
+        if not self._sought or self._sought(piece) or self._sought(self._held + piece[:_OVERLAP]):
+            return True
+        self.passed_over = True
+        return False
 
     def _next(self) -> bytes:
         try:
@@ -221,7 +221,7 @@ def decode_resource_arns(raw: Raw) -> tuple[str, ...] | None:
 
 
 CHUNK = 64 * 1024
-"""Bytes that are read, and that zlib decompresses at most, at a time.
+"""Bytes that are read at a time.
 
 Larger buffers are allocated from the system each time (a tenth slower, measured 2026-11).
 """
@@ -237,61 +237,25 @@ class DamagedFileError(Exception):
     """The file is damaged from here on; the message gives the reason."""
 
 
-class _IsalError(Exception):
-    """ISA-L found a fault."""
+def open_pieces(file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> tuple[bool, Iterator[bytes]]:
+    """Returns whether a file is gzip, whose checksum detects changed bytes, and its decompressed content in pieces.
 
+    The pieces raise `DamagedFileError` where the file is damaged; ISA-L returns nothing of a piece with a fault.
 
-class DecompressedFile:
-    """The decompressed content of a file, in pieces."""
-
-    def __init__(self, file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> None:
-        """`limit`: most bytes of the decompressed content."""
-        self.compressed = False
-        """Whether the file is gzip, whose checksum detects changed bytes; set with the first piece."""
-        self._file = file
-        self._limit = limit
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yields the pieces; raises `DamagedFileError` where the data ends early."""
-        chunks = _chunks(self._file)
-        first = first_piece(chunks)
-        self.compressed = first.startswith(_GZIP)
-        if not self.compressed:
-            yield first
-            yield from chunks
-            return
-        total = 0
-        for piece in self._unfolded(first, chunks):
-            total += len(piece)
-            if total > self._limit:
-                raise DamagedFileError(f"it unfolds to more than {self._limit:,} bytes")
-            yield piece
-
-    def _unfolded(self, first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        given = 0
-        if self._file.seekable():
-            try:
-                for piece in _isal_pieces(first, chunks):
-                    given += len(piece)
-                    yield piece
-                return
-            except _IsalError:
-                self._file.seek(0)
-            chunks = _chunks(self._file)
-            first = first_piece(chunks)
-        for piece in _zlib_pieces(first, chunks):
-            if given < len(piece):
-                yield piece[given:]
-            given = max(0, given - len(piece))
+    Raises:
+        DamagedFileError: the file cannot be read.
+    """
+    chunks = _chunks(file)
+    first = first_piece(chunks)
+    if not first.startswith(_GZIP):
+        return False, chain((first,), chunks)
+    return True, _decompressed(first, chunks, limit)
 
 
 def first_piece(pieces: Iterator[bytes]) -> bytes:
     """Joins pieces until they have the two bytes that identify gzip and UTF-16."""
     found = b""
-    while len(found) < 2:
-        more = next(pieces, b"")
-        if not more:
-            break
+    while len(found) < 2 and (more := next(pieces, b"")):
         found += more
     return found
 
@@ -304,75 +268,29 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         raise DamagedFileError(f"it cannot be read: {error.strerror or error}") from error
 
 
-def _isal_pieces(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Decompresses all gzip members with ISA-L; raises `_IsalError` for any fault."""
+def _decompressed(pending: bytes, chunks: Iterator[bytes], left: int) -> Iterator[bytes]:
+    """Decompresses all gzip members; at most `left` bytes."""
+    limit = left
     while pending:
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         while not member.eof:
             if member.needs_input and not pending:
                 pending = next(chunks, b"")
                 if not pending:
-                    raise _IsalError
+                    raise DamagedFileError("it ends in the middle of a gzip member")
             try:
                 piece = member.decompress(pending, PIECE)
             except igzip_lib.error as error:  # type: ignore[misc] # the stub says an instance
-                raise _IsalError from error
+                raise DamagedFileError("its gzip data is damaged") from error
             pending = b""
+            left -= len(piece)
+            if left < 0:
+                raise DamagedFileError(f"it unfolds to more than {limit:,} bytes")
             if piece:
                 yield piece
-        try:
-            pending = _next_member(member.unused_data, chunks)
-        except DamagedFileError as error:
-            raise _IsalError from error
-
-
-def _zlib_pieces(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Decompresses all gzip members with zlib, to the last byte before a fault."""
-    while pending:
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            yield from _inflate(member, pending)
-            if not member.eof:
-                pending = next(chunks, b"")
-                if not pending:
-                    raise DamagedFileError("it ends in the middle of a gzip member")
-        pending = _next_member(member.unused_data, chunks)
-
-
-def _next_member(rest: bytes, chunks: Iterator[bytes]) -> bytes:
-    """Returns the bytes after a member; zeros that fill a disk block are skipped."""
-    while len(rest.lstrip(b"\0")) < len(_GZIP):
-        more = next(chunks, b"")
-        if not more:
-            break
-        rest = rest.lstrip(b"\0") + more
-    rest = rest.lstrip(b"\0")
-    if rest and not rest.startswith(_GZIP):
-        raise DamagedFileError("something that is no gzip member follows its end")
-    return rest
-
-
-def _inflate(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    full = False
-    while (data or full) and not member.eof:
-        before = member.copy()
-        try:
-            piece = member.decompress(data, CHUNK)
-        except zlib.error as error:
-            yield from _last_bytes(before, data)
-            raise DamagedFileError("its gzip data is damaged") from error
-        if piece:
-            yield piece
-        # A full piece may leave more data in the decompressor even without input.
-        data, full = member.unconsumed_tail, len(piece) == CHUNK
-
-
-def _last_bytes(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """Yields the data before a fault: a failing call returns nothing of it."""
-    for offset in range(len(data)):
-        try:
-            piece = member.decompress(data[offset : offset + 1])
-        except zlib.error:
-            return
-        if piece:
-            yield piece
+        pending = member.unused_data.lstrip(b"\0")
+        # Zeros that fill a disk block are skipped.
+        while len(pending) < len(_GZIP) and (more := next(chunks, b"")):
+            pending = (pending + more).lstrip(b"\0")
+        if pending and not pending.startswith(_GZIP):
+            raise DamagedFileError("something that is no gzip member follows its end")

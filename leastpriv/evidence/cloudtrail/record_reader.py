@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress
 
 from msgspec import Raw
 
-from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.caller import Caller, is_access_key, without_session
+from leastpriv.aws.arns import Principals, Window, principal_of
+from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session
 from leastpriv.evidence.cloudtrail.record import (
     ASSUME_ROLE,
     EMPTY_OBJECT,
@@ -39,13 +39,20 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
 )
 from leastpriv.evidence.cloudtrail.statistics import CoverageCounter, ReadStatistics
 from leastpriv.evidence.coverage import folder_of
+from leastpriv.evidence.workloads import workload_services
 from leastpriv.models import Call, Gap
 
-_NOT_WANTED = SkipReason.NOT_WANTED.value
-_REMEMBERED = 2_000
+_NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
+_REMEMBERED = 4_000
 """Callers and kinds of records in the cache."""
+_SHORT = 7
+"""Fields in the key of a caller whose role the record names."""
+_KNOWN_KEYS = 20_000
+"""Kinds of records of one day, by event name, that were counted already."""
 # Other letters of a name may be escaped: Gson writes `=` as \\u003d.
 _PLAIN = re.compile(r"[\w.-]{3,}", re.ASCII)
+
+_Key = tuple[object, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +61,18 @@ class _OtherCaller:
 
     arn: str
     count: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Target:
+    """A target, with its sessions by ARN and principal id of the records."""
+
+    sessions: dict[tuple[str | None, str | None], Caller] = field(default_factory=dict)
+
+
+_Kind = _Target | _OtherCaller | str | object
+_SLOW = object()
+"""The whole record decides who called, or whether it is a login."""
 
 
 class RecordReader:
@@ -66,13 +85,18 @@ class RecordReader:
         self.window, self.principals = window, principals
         self._is_bounded = window != Window()
         self._survey = survey
-        self._callers: dict[tuple[object, ...], Caller | _OtherCaller | str | None] = {}
+        self._callers: dict[_Key, _Kind] = {}
         self._others_by_role: dict[str, _OtherCaller] = {}
         self._others: list[_OtherCaller] = []
         """Other callers with a call since the last survey."""
-        self._shapes: dict[tuple[object, ...], EventFields] = {}
-        self._covers: dict[tuple[object, ...], CoverageCounter] = {}
-        self._touched: dict[tuple[object, ...], CoverageCounter] = {}
+        self._shapes: dict[_Key, EventFields] = {}
+        self._covers: dict[_Key, tuple[_Key, CoverageCounter]] = {}
+        self._touched: dict[_Key, CoverageCounter] = {}
+        self._day = 0
+        self._known: set[_Key] = set()
+        """Kinds of records that were counted for this day since the last survey."""
+        self._data: dict[_Key, CoverageCounter] = {}
+        """The data events among them."""
         self._folders: dict[bytes, tuple[str, ...]] = {}
 
     def read(self, block: bytes, statistics: ReadStatistics, *, checked: bool) -> list[Call | Gap] | None:
@@ -87,30 +111,37 @@ class RecordReader:
         try:
             times = _times([row.eventTime for row in rows])
             if self._is_bounded:
-                inside = [self.window.contains(time) for time in times]
+                inside = list(map(self.window.contains, times))
                 rows, times = list(compress(rows, inside)), list(compress(times, inside))
-            found = list(map(self._examined, rows, times))
+            kinds = self._kinds(rows)
+            items = [
+                self._item(row, time, kind)
+                for row, time, kind in zip(rows, times, kinds, strict=True)
+                if type(kind) is not _OtherCaller and type(kind) is not str
+            ]
         except (ValueError, RecursionError):
             return None
         statistics.outside_window += held - len(rows)
         statistics.records += len(rows)
         if self._survey and rows:
             self._cover(rows, times, statistics)
-        items = [item for item in found if type(item) is not _OtherCaller]
-        if len(items) < len(found):
-            statistics.skipped[_NOT_WANTED] += len(found) - len(items)
-            for other, count in Counter([item for item in found if type(item) is _OtherCaller]).items():
-                if not other.count:
-                    self._others.append(other)
-                other.count += count
+        for kind, count in Counter(kinds).items():
+            if isinstance(kind, _OtherCaller):
+                statistics.skipped[_NOT_WANTED] += count
+                if not kind.count:
+                    self._others.append(kind)
+                kind.count += count
+            elif isinstance(kind, str):
+                statistics.skipped[kind] += count
         statistics.skipped.update([item for item in items if isinstance(item, str)])
-        return [item for item in items if not isinstance(item, str | _OtherCaller)]
+        return [item for item in items if not isinstance(item, str)]
 
     def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
         for cover in self._touched.values():
             cover.add_to(statistics)
         self._touched.clear()
+        self._known.clear()
         for other in self._others:
             statistics.note_caller(other.arn, other.count)
             other.count = 0
@@ -118,39 +149,71 @@ class RecordReader:
         if len(self._covers) > _REMEMBERED:
             self._covers.clear()
 
-    def _examined(self, row: DecodedRecord, time: datetime) -> Call | Gap | _OtherCaller | str:
+    def _kinds(self, rows: Sequence[DecodedRecord]) -> list[_Kind]:
+        """Returns the caller of each record: a target, another caller, or the reason why it has none."""
+        # All fields that `find_caller` reads, except what differs for each session of a role that the record names.
+        keys: list[_Key] = [
+            (
+                session,
+                identity.type,
+                identity.accountId,
+                identity.invokedBy,
+                row.eventSource if row.eventType is None else row.eventType,
+                row.eventCategory,
+                row.sessionCredentialFromConsole,
+            )
+            if (identity := row.userIdentity)
+            and (session := identity.sessionContext)
+            and session.sessionIssuer
+            and session.sessionIssuer.arn
+            else _other_key(row)
+            for row in rows
+        ]
+        find = self._callers.get
+        kinds = [find(key) or self._kind(row, key) for key, row in zip(keys, rows, strict=True)]
+        if _OTHER in kinds:
+            return [
+                _SLOW if kind == _OTHER and _may_be_login(row) else kind for kind, row in zip(kinds, rows, strict=True)
+            ]
+        return kinds
+
+    def _kind(self, row: DecodedRecord, key: _Key) -> _Kind:
+        if len(self._callers) >= _REMEMBERED:
+            self._callers.clear()
+            self._others_by_role.clear()
         identity = row.userIdentity
-        if identity is None:
-            return self._slowly(row)
-        session = identity.sessionContext
-        issuer = session and session.sessionIssuer
-        arn = identity.arn
-        # All fields that `find_caller` reads except the key, which differs for each session.
-        key: tuple[object, ...] = (
-            arn,
-            issuer and issuer.arn,
-            identity.type,
-            identity.accountId,
-            identity.principalId,
-            identity.invokedBy,
-            row.eventSource if row.eventType is None else row.eventType,
-            row.eventCategory,
-            row.sessionCredentialFromConsole,
-            session and session.sessionCredentialFromConsole,
-        )
-        if not arn:
-            key = (*key, identity.userName, row.awsRegion, issuer and issuer.userName)
-        try:
-            caller = self._callers[key]
-        except KeyError:
-            caller = self._callers[key] = self._caller(row)
-        if type(caller) is Caller:
-            return self._call(row, time, caller, identity.accessKeyId) or self._slowly(row)
-        if type(caller) is _OtherCaller:
-            return caller
-        if caller is None or row.eventName in LOGIN_EVENTS or (row.eventName == ASSUME_ROLE and identity.invokedBy):
-            return self._slowly(row)
-        return caller  # type: ignore[return-value] # a reason
+        issuer = identity and identity.sessionContext and identity.sessionContext.sessionIssuer
+        name = (issuer and issuer.arn) or (identity and identity.arn) or ""
+        found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
+        kind: _Kind = _SLOW
+        if isinstance(found, Caller):
+            kind = _Target()
+        elif found is SkipReason.NOT_WANTED and identity:
+            # A role may have many sessions: one counter for all of them.
+            role = without_session(name)
+            kind = self._others_by_role.setdefault(role, _OtherCaller(role))
+        elif isinstance(found, SkipReason) and identity:
+            kind = found.value
+        if len(key) != _SHORT or principal_of(name):
+            self._callers[key] = kind
+        return kind
+
+    def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
+        identity = row.userIdentity
+        if isinstance(kind, _Target) and identity:
+            key = (identity.arn, identity.principalId)
+            caller = kind.sessions.get(key)
+            if caller is None:
+                found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
+                if isinstance(found, Caller):
+                    if len(kind.sessions) >= _REMEMBERED:
+                        kind.sessions.clear()
+                    caller = kind.sessions[key] = found
+            call = caller and self._call(row, time, caller, identity.accessKeyId)
+            if call:
+                return call
+        whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
+        return whole.value if isinstance(whole, SkipReason) else whole
 
     def _call(self, row: DecodedRecord, time: datetime, caller: Caller, access_key: str | None) -> Call | None:
         """Returns the call; `None` where a field is missing or has a rare form."""
@@ -180,34 +243,14 @@ class RecordReader:
             row.errorCode,
             row.omitted,
         )
-        try:
-            return self._shapes[key]
-        except KeyError:
+        shape = self._shapes.get(key)
+        if shape is None:
             if len(self._shapes) >= _REMEMBERED:
                 self._shapes.clear()
             shape = self._shapes[key] = EventFields.of(identity_fields(row))
-            return shape
+        return shape
 
-    def _slowly(self, row: DecodedRecord) -> Call | Gap | str:
-        found = parse_record(full_record(row), self.principals.wants, self.principals.include)
-        return found.value if isinstance(found, SkipReason) else found
-
-    def _caller(self, row: DecodedRecord) -> Caller | _OtherCaller | str | None:
-        """Returns the caller, or why there is none; `None` where the whole record is needed for the reason."""
-        if len(self._callers) >= _REMEMBERED:
-            self._callers.clear()
-            self._others_by_role.clear()
-        fields = identity_fields(row)
-        found = find_caller(fields, self.principals.wants, self.principals.include)
-        if found is SkipReason.NOT_WANTED:
-            # A role may have many sessions: one counter for all of them.
-            identity = row.userIdentity
-            issuer = identity and identity.sessionContext and identity.sessionContext.sessionIssuer
-            name = without_session((issuer and issuer.arn) or (identity and identity.arn) or "")
-            return self._others_by_role.setdefault(name, _OtherCaller(name))
-        return None if isinstance(found, Gap) else found.value if isinstance(found, SkipReason) else found
-
-    def _cover(self, rows: list[DecodedRecord], times: list[datetime], statistics: ReadStatistics) -> None:
+    def _cover(self, rows: Sequence[DecodedRecord], times: list[datetime], statistics: ReadStatistics) -> None:
         first, last = min(times), max(times)
         statistics.note_times(first, last)
         if first.toordinal() == last.toordinal():
@@ -217,9 +260,14 @@ class RecordReader:
         for day in sorted(set(days)):
             self._cover_day([row for row, other in zip(rows, days, strict=True) if other == day], day)
 
-    def _cover_day(self, rows: list[DecodedRecord], day: int) -> None:
-        """Counts each shape and event name once: most records of a block share them."""
-        keys = [
+    def _cover_day(self, rows: Sequence[DecodedRecord], day: int) -> None:
+        """Counts each kind of record and event name once a day: most records share them."""
+        if day != self._day or len(self._known) > _KNOWN_KEYS:
+            self._day = day
+            self._known.clear()
+        if not self._known:
+            self._data.clear()
+        keys: list[_Key] = [
             (
                 row.eventSource,
                 row.awsRegion,
@@ -231,20 +279,31 @@ class RecordReader:
             )
             for row in rows
         ]
-        data: dict[tuple[object, ...], CoverageCounter] = {}
-        for key, row in dict(zip(keys, rows, strict=True)).items():
-            shape = key[:-1]
-            cover = self._covers.get(shape)
-            if cover is None:
-                cover = self._covers[shape] = CoverageCounter.of(identity_fields(row), self.principals)
-            self._touched[shape] = cover
-            cover.names.add(row.eventName)
-            cover.days.add(day)
-            if cover.data and cover.own:
-                data[key] = cover
-        for row, key in zip(rows, keys, strict=True) if data else ():
-            if row.resources is not NULL and key in data:
-                data[key].note_folders(day, row.eventName, self._folders_of(row))
+        fresh = set(keys) - self._known
+        if fresh:
+            for key, row in zip(keys, rows, strict=True):
+                if key in fresh:
+                    self._cover_kind(key, row, day)
+                    fresh.discard(key)
+        if self._data:
+            for key, row in zip(keys, rows, strict=True):
+                cover = self._data.get(key)
+                if cover and row.resources is not NULL:
+                    cover.note_folders(day, row.eventName, self._folders_of(row))
+
+    def _cover_kind(self, key: _Key, row: DecodedRecord, day: int) -> None:
+        shape, cover = self._covers.get(key[:-1], (key[:-1], None))
+        if cover is None:
+            cover = CoverageCounter.of(identity_fields(row), self.principals)
+            self._covers[shape] = shape, cover
+        self._touched[shape] = cover
+        # The texts of one shape are shared by all its keys.
+        key = (*shape, row.eventName)
+        self._known.add(key)
+        cover.names.add(row.eventName)
+        cover.days.add(day)
+        if cover.data and cover.own:
+            self._data[key] = cover
 
     def _folders_of(self, row: DecodedRecord) -> Iterable[str]:
         """Returns the folders of a data event's resources; those of objects in one folder are decoded once."""
@@ -257,23 +316,45 @@ class RecordReader:
         if found is None:
             if len(self._folders) >= _REMEMBERED:
                 self._folders.clear()
-            found = self._folders[key] = tuple(map(folder_of, _resource_arns(row)))
+            arns = decode_resource_arns(row.resources)
+            found = tuple(map(folder_of, resources_of(decode_value(row.resources)) if arns is None else arns))
+            self._folders[key] = found
         return found
+
+
+def _other_key(row: DecodedRecord) -> _Key:
+    """All fields that `find_caller` reads for a caller that is no session of a named role."""
+    identity = row.userIdentity
+    kind = row.eventSource if row.eventType is None else row.eventType
+    if identity is None:
+        return ()
+    if identity.type in OTHER_TYPES:
+        return identity.type, kind, row.eventCategory
+    return (
+        identity.sessionContext,
+        identity.type,
+        identity.accountId,
+        identity.invokedBy,
+        kind,
+        row.eventCategory,
+        row.sessionCredentialFromConsole,
+        identity.arn,
+        None if identity.arn and identity.type == "IAMUser" else (identity.principalId, identity.userName),
+        None if identity.arn else row.awsRegion,
+    )
+
+
+def _may_be_login(row: DecodedRecord) -> bool:
+    """Whether `login_of` needs the whole record of a caller without permissions."""
+    if row.eventName != ASSUME_ROLE:
+        return row.eventName in LOGIN_EVENTS
+    service = (row.userIdentity and row.userIdentity.invokedBy) or ""
+    return service.removesuffix(".cn") in workload_services()
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
     identity = row.userIdentity
     return (identity.accountId, identity.arn) if identity else (None, None)
-
-
-def _resource_arns(row: DecodedRecord) -> Iterable[str]:
-    found = decode_resource_arns(row.resources)
-    return resources_of(decode_value(row.resources)) if found is None else found
-
-
-def _object(raw: Raw) -> Mapping[str, object]:
-    found = decode_value(raw)
-    return found if type(found) is dict else object_of(found)
 
 
 def _times(texts: list[str]) -> list[datetime]:
@@ -282,6 +363,11 @@ def _times(texts: list[str]) -> list[datetime]:
     if {time.tzinfo for time in times} - {UTC}:
         raise ValueError(texts)
     return times
+
+
+def _object(raw: Raw) -> Mapping[str, object]:
+    found = decode_value(raw)
+    return found if type(found) is dict else object_of(found)
 
 
 def target_name_search(principals: Principals) -> Callable[[bytes], object] | None:

@@ -1,23 +1,19 @@
-"""Reads the records of a file one at a time, with the damage between them.
-
-Reads files that are truncated, damaged or in another tool's format: everything before a fault, then the fault, then the
-records after it. Memory is limited by the largest record, not by the file.
-"""
+"""Reads the records of a file in any known format, one at a time: memory is limited by the largest record."""
 
 from __future__ import annotations
 
 import codecs
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
+from leastpriv.evidence.cloudtrail.aggregated_events import is_aggregated
 from leastpriv.evidence.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DamagedFileError,
-    DecompressedFile,
     first_piece,
+    open_pieces,
 )
 
 MAX_RECORD = 16 * 1024 * 1024
@@ -30,9 +26,6 @@ _BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
 _LIST = re.compile(r'\{\s*"(?:Records|Events|events)"\s*:\s*\[')
 _LIST_KEY = re.compile(r'"(?:Records|Events|events)"\s*:\s*\[')
 _KEYS_OF_LIST = ("Records", "Events", "events")
-# Start of the next record after a fault: CloudTrail writes `eventVersion` first, and files with one object per line
-# have a brace in the first column. Neither can occur unescaped in a JSON string.
-_NEXT_RECORD = re.compile(r'\{\s*"eventVersion"\s*:|(?<=\n)\{')
 # Outside a list a record begins a line: a program logs a text before it.
 _NEXT_LINE = re.compile(r"(?<=\n)\{")
 _BEGINS_LIST = re.compile(r'\[[ \t\r\n]*["{\[\]]')
@@ -40,27 +33,91 @@ _BEGINS_LIST = re.compile(r'\[[ \t\r\n]*["{\[\]]')
 _INVALID = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder(strict=False)
 
+# Each format occurs in published data sets, or in the output of the named tool.
+_LISTS = ("Records", "Events", "logEvents", "events", "results", "hits")
+"""A trail's file; lookup-events; CloudWatch Logs: subscription, filter-log-events, Logs Insights; Elasticsearch."""
+_OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
+"""EventBridge; Elasticsearch; Splunk."""
+_TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
+"""lookup-events; CloudWatch Logs and Logstash; Logs Insights; Splunk."""
+_LOGGER_FIELDS = frozenset({"level", "log.level", "levelname", "severity", "logger", "logger_name"})
+"""Fields by which programs' loggers mark a line: its message is no record."""
+_DEPTH = 6
 
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A part of the file that could not be read."""
 
-    reason: str
-    rest_lost: bool
-    """Whether the fault hides all records to the end of the file, or one record only."""
+def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
+    """Yields the records in a value of a file; an unknown value is passed on unchanged.
+
+    A text is one whole record or none: programs log texts that contain records, and such a text is no call.
+    """
+    if isinstance(value, str):
+        yield _record_in_text(value)
+        return
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) and "field" in each for each in value):
+        # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
+        value = {str(each["field"]): each.get("value") for each in value}
+    if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
+        yield value
+        return
+    inner = _inner(value)
+    if inner is None:
+        yield value
+        return
+    for item in inner if isinstance(inner, list) else [inner]:
+        yield from unwrap(item, depth - 1)
 
 
-def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object | Damage]:
+def _inner(value: Mapping[str, object]) -> object | None:
+    for key in _LISTS:
+        found = value.get(key)
+        if isinstance(found, list):
+            return found
+    for key in _OBJECTS:
+        found = value.get(key)
+        if isinstance(found, Mapping):
+            return found
+    if not _LOGGER_FIELDS.isdisjoint(value):
+        return None
+    return next((found for key in _TEXTS if isinstance(found := value.get(key), str)), None)
+
+
+_CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
+
+
+def _record_in_text(text: str) -> object:
+    """Decodes a text, such as the message of a log event, that is exactly one record as CloudTrail writes it.
+
+    Returns:
+        the record; an empty object if the text is no record; the text if it is a damaged or incomplete one.
+    """
+    try:
+        record = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return text if _CLAIMS_RECORD.match(text) else {}
+    if is_aggregated(record):
+        return record
+    if not isinstance(record, Mapping) or "eventName" not in record:
+        return {}
+    # S3 and DynamoDB notify programs of events with similar fields, from the source `aws:s3`.
+    if not str(record.get("eventSource", ".amazonaws.com")).endswith(".amazonaws.com"):
+        return {}
+    # `parse_record` reports the other fields of a call if they are missing.
+    return record if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys() else text
+
+
+def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object]:
     """Yields the JSON values of a file in order.
 
     The values are the elements of `{"Records": […]}` or of a list, or one object per line. The file may be plain or
-    gzip (of several members), whatever its name. Never raises for the content; errors of the file system become damage
-    too.
+    gzip (of several members), whatever its name.
+
+    Raises:
+        DamagedFileError: the file is damaged behind the values before, or cannot be read.
     """
-    return parse_values(iter(DecompressedFile(file, max_decompressed)))
+    return parse_values(open_pieces(file, max_decompressed)[1])
 
 
-def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object | Damage]:
+def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]:
     """Like `read_values`, for bytes inside `depth` open brackets."""
     return _Scanner(_texts(pieces), depth).values()
 
@@ -76,106 +133,91 @@ class _Scanner:
         self._ended = False
         self._broken = ""
 
-    def values(self) -> Iterator[object | Damage]:
-        if not self._skip_blank() and not self._broken:
-            self._broken = "it is empty"
+    def values(self) -> Iterator[object]:
+        if not self._skip_blank():
+            raise DamagedFileError(self._broken or "it is empty")
         while self._skip_blank():
             first = self._text[self._at]
-            if first in "]}":
-                self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
-            elif not self._depth and first not in '{["':
-                yield from self._recover()
-            elif first == "[" and (self._depth or self._begins_list()):
-                self._at, self._depth = self._at + 1, self._depth + 1
-            elif first == "{" and self._enter_list():
+            if self._is_bracket(first):
                 continue
-            elif first == '"' and self._depth:
+            if first == '"' and self._depth:
                 yield from self._member()
-            else:
-                yield from self._element()
+            elif (self._depth or first in '{["') and self._decode():
+                yield self._value
+            elif first == "{" and self._wraps_list():
+                # A truncated or too long object that contains the list: read its members one by one.
+                self._at, self._depth = self._at + 1, self._depth + 1
+            elif self._depth or not self._next_line():
+                raise self._damage()
         if self._broken or self._depth:
-            yield Damage(self._broken or "it ends in the middle of a list", rest_lost=True)
+            raise DamagedFileError(self._broken or "it ends in the middle of a list")
 
-    def _begins_list(self) -> bool:
-        self._fill(64)
-        return _BEGINS_LIST.match(self._text, self._at) is not None
+    def _damage(self) -> DamagedFileError:
+        return DamagedFileError(self._broken or "it is damaged or ends in the middle of a record")
 
-    def _enter_list(self) -> bool:
+    def _next_line(self) -> bool:
+        """Outside a list, moves to the next object that begins a line; the file is damaged all the same."""
+        self._broken, self._at = str(self._damage()), self._at + 1
+        while not (match := _NEXT_LINE.search(self._text, self._at)):
+            # The last character may be the line end before it.
+            self._at = max(self._at, len(self._text) - 1)
+            if not self._fill_more():
+                return False
+        self._at = match.start()
+        return True
+
+    def _is_bracket(self, first: str) -> bool:
+        """Moves over the start or the end of a list, or of an object that contains one."""
+        if first in "]}":
+            self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
+            return True
         self._fill(64)
+        if first == "[" and (self._depth or _BEGINS_LIST.match(self._text, self._at)):
+            self._at, self._depth = self._at + 1, self._depth + 1
+            return True
         match = _LIST.match(self._text, self._at)
         if match:
             self._at, self._depth = match.end(), self._depth + 2
         return match is not None
-
-    def _element(self) -> Iterator[object | Damage]:
-        first_piece = self._text[self._at]
-        found, value = self._decode()
-        if found:
-            yield value
-        elif first_piece == "{" and self._wraps_list():
-            # A truncated or too long object that contains the list: read its members one by one.
-            self._at, self._depth = self._at + 1, self._depth + 1
-        else:
-            yield from self._recover()
 
     def _wraps_list(self) -> bool:
         # The result must not depend on the size of the pieces.
         self._fill(_WRAPPING)
         return _LIST_KEY.search(self._text, self._at, self._at + _WRAPPING) is not None
 
-    def _member(self) -> Iterator[object | Damage]:
+    def _member(self) -> Iterator[object]:
         """Skips a member of the object around the list; a string in a list is a value."""
-        found, key = self._decode()
-        if not found:
-            yield from self._recover()
-            return
+        if not self._decode():
+            raise self._damage()
+        key = self._value
         if not self._skip_blank() or self._text[self._at] != ":":
             yield key
             return
         self._at += 1
-        if self._skip_blank() and self._text[self._at] == "[" and key in _KEYS_OF_LIST:
-            return
-        found, _ = self._decode()
-        if not found:
-            yield from self._recover()
+        is_list = self._skip_blank() and self._text[self._at] == "[" and key in _KEYS_OF_LIST
+        if not is_list and not self._decode():
+            raise self._damage()
 
-    def _decode(self) -> tuple[bool, object]:
+    def _decode(self) -> bool:
         """Decodes the value at this position, and reads on while it is incomplete; false where it is damaged."""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
+                self._value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if self._is_cut(error) and len(self._text) - self._at < MAX_RECORD and self._fill_more():
+                # A fault in the last characters may be the end of the chunk: `fals`, `\u00e`, `-Infinit`.
+                is_cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
+                if is_cut and len(self._text) - self._at < MAX_RECORD and self._fill_more():
                     continue
-                return False, None
+                return False
             except (ValueError, RecursionError):
-                return False, None
+                return False
             if not self._text.isascii() and _INVALID.search(self._text, self._at, end):
-                return False, None
+                return False
             # A number or word may continue in the next chunk.
             if end == len(self._text) and self._text[end - 1] not in '}]"' and self._fill_more():
                 continue
             self._at = end
-            return True, value
-
-    def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        # A fault in the last characters may be the end of the chunk: `fals`, `\u00e`, `-Infinit`.
-        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
-
-    def _recover(self) -> Iterator[Damage]:
-        """Continues at the next text that begins like a record."""
-        self._at += 1
-        while True:
-            match = (_NEXT_RECORD if self._depth else _NEXT_LINE).search(self._text, self._at)
-            if match:
-                self._at = match.start()
-                yield Damage("a record is damaged", rest_lost=False)
-                return
-            self._at = max(self._at, len(self._text) - 64)
-            if not self._fill_more():
-                break
-        self._at, self._depth = len(self._text), 0
-        self._broken = self._broken or "it is damaged or ends in the middle of a record"
+            return True
 
     def _skip_blank(self) -> bool:
         """Moves to the next character that is not blank; false at the end."""
@@ -194,18 +236,13 @@ class _Scanner:
     def _fill_more(self) -> bool:
         if self._ended:
             return False
-        # Keep the last character for the look-behind at the start of a line.
-        kept = max(self._at - 1, 0)
         try:
-            self._text = self._text[kept:] + next(self._texts)
+            self._text, self._at = self._text[self._at :] + next(self._texts), 0
         except StopIteration:
             self._ended = True
         except DamagedFileError as broken:
             self._ended, self._broken = True, str(broken)
-        if self._ended:
-            return False
-        self._at -= kept
-        return True
+        return not self._ended
 
 
 def _texts(pieces: Iterator[bytes]) -> Iterator[str]:

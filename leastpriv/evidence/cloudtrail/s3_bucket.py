@@ -1,16 +1,17 @@
-"""Lists and reads the objects of one bucket, and resumes bodies after an interruption."""
+"""The log files of one bucket: lists and reads its objects, and resumes bodies after an interruption."""
 
 from __future__ import annotations
 
 import heapq
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
-from typing import Any, Protocol
+from contextlib import closing, suppress
+from typing import Any, BinaryIO, Protocol, cast
 
+from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
+from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient, ListingFailedError
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, key_order
 from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
@@ -23,6 +24,13 @@ _AT_ONCE = 16
 _OBJECTS_AT_ONCE = 32
 """S3 answers after some 30 ms, in which botocore can process 32 responses (measured 2026-11)."""
 _RETRIED = (AwsErrorKind.INCOMPLETE, AwsErrorKind.UNREACHABLE)
+
+
+_NAMES = 20_000
+"""Names of objects in memory, over all accounts and regions."""
+_PAGE = 1_000
+"""Most names that S3 returns per page ("ListObjectsV2" of the API reference, read 2026-11)."""
+_LEAST = 50
 
 
 class AwsClients(Protocol):
@@ -52,6 +60,10 @@ class Bucket:
         self._fast = fast
         self.at_once = CONCURRENT_GETS if fast else _OBJECTS_AT_ONCE
         """Best number of concurrent requests for objects."""
+        self.prefixes: Sequence[LogPrefix] = ()
+        """The log prefixes that `list` reads."""
+        self.unlisted: dict[LogPrefix, AwsError] = {}
+        """Log prefixes that could not be listed completely."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Returns the folders directly below a prefix, with trailing slashes."""
@@ -67,6 +79,12 @@ class Bucket:
 
     def objects(self, prefix: str, start_after: str = "", page: int = 1000) -> Iterator[tuple[StoredFile, ...]]:
         """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""
+        if self._fast:
+            with suppress(ListingFailedError):
+                for listed in self._fast.list(prefix, start_after, page):
+                    yield tuple(StoredFile(*each) for each in listed)
+                    start_after = listed[-1][0]
+                return
         more = {"StartAfter": start_after} if start_after else {}
         for found in self._pages(prefix, MaxKeys=page, **more):
             yield tuple(
@@ -74,12 +92,53 @@ class Bucket:
                 for entry in found.get("Contents", ())
             )
 
-    def open(self, stored: StoredFile) -> io.RawIOBase:
+    def list(self, window: Window) -> Iterator[StoredFile]:
+        """Yields the log files of a window below `prefixes`, oldest first; the first pages are requested at once."""
+        days, branches = DayRange.of(window), self.prefixes
+        # Each prefix has one page in use and the next one in flight.
+        size = max(_LEAST, min(_PAGE, _NAMES // (2 * max(1, len(branches)))))
+        with closing(DaemonThreadPool(min(max(1, len(branches)), self.at_once))) as fetchers:
+            listings = [self.objects(each.prefix, days.start_after(each), size) for each in branches]
+            asked = [fetchers.submit(next, pages, ()) for pages in listings]
+            streams = [
+                self._branch(branch, days, pages, first, fetchers)
+                for branch, pages, first in zip(branches, listings, asked, strict=True)
+            ]
+            for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
+                yield stored
+
+    def _branch(
+        self,
+        branch: LogPrefix,
+        days: DayRange,
+        pages: Iterator[tuple[StoredFile, ...]],
+        asked: Future[tuple[StoredFile, ...]],
+        fetchers: DaemonThreadPool,
+    ) -> Iterator[tuple[tuple[str, str], StoredFile]]:
+        try:
+            while page := asked.result():
+                if days.ends_before(branch, page[-1].key):
+                    pages = iter(())
+                asked = fetchers.submit(next, pages, ())
+                for stored in page:
+                    if days.ends_before(branch, stored.key):
+                        return
+                    place = key_order(stored.key)
+                    if place and not days.excludes(stored.key):
+                        yield place, stored
+        except AwsError as error:
+            self.unlisted[branch] = error
+
+    def name_of(self, stored: StoredFile) -> str:
+        """The location of an object: `s3://bucket/key`."""
+        return f"s3://{self.name}/{stored.key}"
+
+    def open(self, stored: StoredFile) -> BinaryIO:
         """Returns the content of an object as a stream that resumes after an interruption.
 
         Opening raises `AwsError`; reading raises `OSError` where the body cannot be read completely.
         """
-        return _Body(self._client, self.name, stored)
+        return cast(BinaryIO, _Body(self._client, self.name, stored))
 
     def fetch(self, stored: StoredFile) -> bytes:
         """Returns the content of an object.
@@ -172,56 +231,3 @@ class _Body(io.RawIOBase):
 
 def _names(page: Mapping[str, Any]) -> Iterator[str]:
     yield from (str(entry["Prefix"]) for entry in page.get("CommonPrefixes", ()))
-
-
-_NAMES = 20_000
-"""Names of objects in memory, over all accounts and regions."""
-_PAGE = 1_000
-"""Most names that S3 returns per page ("ListObjectsV2" of the API reference, read 2026-11)."""
-_LEAST = 50
-
-
-class BucketListing:
-    """Lists some prefixes concurrently: the first pages of all are requested at once."""
-
-    def __init__(
-        self,
-        bucket: Bucket,
-        branches: Sequence[LogPrefix],
-        days: DayRange,
-        fetchers: DaemonThreadPool,
-        lost: Callable[[LogPrefix, AwsError], None],
-    ) -> None:
-        """`lost`: called with a prefix that could not be listed completely."""
-        self._days, self._fetchers, self._lost = days, fetchers, lost
-        # Each prefix has one page in use and the next one in flight.
-        size = max(_LEAST, min(_PAGE, _NAMES // (2 * max(1, len(branches)))))
-        listings = [bucket.objects(each.prefix, days.start_after(each), size) for each in branches]
-        self._under_way = [(each, pages, self._asked(pages)) for each, pages in zip(branches, listings, strict=True)]
-
-    def __iter__(self) -> Iterator[StoredFile]:
-        """Yields the objects of the days that are read; can be iterated once."""
-        streams = [self._branch(*each) for each in self._under_way]
-        self._under_way = []
-        for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
-            yield stored
-
-    def _branch(
-        self, branch: LogPrefix, pages: Iterator[tuple[StoredFile, ...]], asked: Future[tuple[StoredFile, ...]]
-    ) -> Iterator[tuple[tuple[str, str], StoredFile]]:
-        try:
-            while page := asked.result():
-                if self._days.ends_before(branch, page[-1].key):
-                    pages = iter(())
-                asked = self._asked(pages)
-                for stored in page:
-                    if self._days.ends_before(branch, stored.key):
-                        return
-                    place = key_order(stored.key)
-                    if place and not self._days.excludes(stored.key):
-                        yield place, stored
-        except AwsError as error:
-            self._lost(branch, error)
-
-    def _asked(self, pages: Iterator[tuple[StoredFile, ...]]) -> Future[tuple[StoredFile, ...]]:
-        return self._fetchers.submit(next, pages, ())

@@ -7,29 +7,35 @@ of the region that it hides, and does not end the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code
-from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.cache import ObjectCache
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
-from leastpriv.evidence.cloudtrail.file_store import delivery_location, find_log_prefixes
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, ReadOptions
+from leastpriv.evidence.cloudtrail.file_store import delivery_location, find_log_prefixes, region_of_path
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.evidence.cloudtrail.prefetch import ReadOptions
+from leastpriv.evidence.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
 from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
-from leastpriv.evidence.cloudtrail.s3_prefetch import BucketPrefetcher
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.cloudtrail.trail_config import Trail, find_trail, location_gaps, settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _log = logging.getLogger(__name__)
+
+_MOST_FAILURES = {AwsErrorKind.DENIED: 500, AwsErrorKind.OTHER: 100_000}
+"""Failed objects in a row before the rest is skipped; other errors cost many requests each. Denials may end where
+another KMS key begins, and archived objects (`OTHER`) where the archive does."""
+_MOST_OTHER_FAILURES = 20
+_SAY_EVERY = 500
+"""Objects between progress messages."""
+_FINAL_ERRORS = (AwsErrorKind.EXPIRED, AwsErrorKind.INVALID, AwsErrorKind.NO_CREDENTIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,23 @@ class S3Trail:
         except AwsError as error:
             yield failed_source_gap(self._named, error)
             return
-        yield from self._objects(location, trails, window, principals)
+        reading = yield from self._opened(location, trails, window, principals)
+        if not reading:
+            return
+        with closing(reading):
+            yield from reading.items()
+        if self._options.now:
+            scope = Scope(data_events=self._options.waited)
+            yield from late_events_gap(self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope)
+        if self._options.cache:
+            _log.info(f"{location}: {reading.files.kept:,} of {self.statistics.files:,} files came from the cache")
+        if reading.validator:
+            _log.info(f"{location}: validated against {reading.validator.digests:,} digest files")
+        branches = reading.bucket.prefixes
+        if branches and not reading.any_object and not reading.lost:
+            if not any(branch.dated for branch in branches):
+                raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it holds no file of the days that are read")
 
     def _found(self) -> tuple[str, tuple[Trail, ...] | None]:
         """The location of the files, and the trails that deliver there; None where these are not known yet."""
@@ -93,59 +115,116 @@ class S3Trail:
         trail = find_trail(self._clients, self._named)
         return trail.location, (trail,)
 
-    def _objects(
+    def _opened(
         self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
-    ) -> Iterator[Call | Gap]:
+    ) -> Generator[Gap, None, _BucketReading | None]:
+        """Finds the log prefixes, and yields gaps for what their trails exclude; None: they cannot be listed."""
+        options, accounts = self._options, principals.accounts
         name, prefix = split_location(location)
         bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
-        accounts = principals.accounts
         prefix = f"{prefix}/" if prefix else ""
         try:
             listed = find_log_prefixes(bucket.folders_of, prefix, accounts)
-            found = [each for each in listed if not accounts or not each.account or each.account in accounts]
         except AwsError as error:
             if error_code(error) == "NoSuchBucket":
                 raise InputError(
                     f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
                 ) from error
             yield failed_source_gap(self._named, error)
-            return
-        places = {place for place in (delivery_location(each.prefix) for each in found) if place}
+            return None
+        bucket.prefixes = [each for each in listed if not accounts or not each.account or each.account in accounts]
+        places = {place for place in (delivery_location(each.prefix) for each in bucket.prefixes) if place}
         settings = yield from settings_gaps(self._clients, self._named, (name, places), trails, window)
         self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
         yield from location_gaps(self._named, prefix, window)
-        if not found:
+        if not bucket.prefixes:
             whose = ", ".join(sorted(accounts or ()))
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
-        _log.info(f"{location}: {len(found)} folders of accounts and regions")
-        seen = self._options.seen or EventDeduplicator()
-        kept = name if self._options.survey else f"{name}, calls alone"
-        cache = ObjectCache(self._options.cache, kept, principals) if self._options.cache else None
-        at = self._options.validate_at
+        _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
+        kept = name if options.survey else f"{name}, calls alone"
+        cache = open_cache(options.cache, kept, principals)
+        at, found = options.validate_at, bucket.prefixes
         validator = DigestValidator(self._clients, bucket, prefix, found, window, at) if at else None
-        reading = BucketPrefetcher(
-            bucket,
-            found,
-            ReadOptions(window, principals, self._options.survey, self._options.max_decompressed),
-            self.statistics,
-            seen,
-            cache,
-            validator,
-        )
-        with closing(reading):
-            yield from reading.items()
-        if self._options.now:
-            yield from late_events_gap(
-                self.statistics.newest, self._options.now, window, WAIT_ADVICE, Scope(data_events=self._options.waited)
-            )
-        if cache:
-            _log.info(f"{location}: {reading.kept:,} of {self.statistics.files:,} files came from the cache")
-        if validator:
-            _log.info(f"{location}: validated against {validator.digests:,} digest files")
-        if found and not reading.any_object and not reading.gave_up:
-            if not any(branch.dated for branch in found):
-                raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")
-            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it holds no file of the days that are read")
+        read = ReadOptions(window, principals, options.survey, options.max_decompressed, hashes=validator is not None)
+        files = Prefetcher(bucket, read, self.statistics, options.seen or EventDeduplicator(), cache)
+        return _BucketReading(bucket, read, files, self.statistics, validator)
+
+
+@dataclass(slots=True)
+class _BucketReading:
+    """One pass over the objects of a bucket."""
+
+    bucket: Bucket
+    options: ReadOptions
+    files: Prefetcher
+    statistics: ReadStatistics
+    validator: DigestValidator | None
+    any_object: bool = False
+    lost: dict[tuple[AwsErrorKind, str, str], Gap] = field(default_factory=dict)
+    """The gaps of prefixes and objects that could not be listed or read."""
+    _failures: int = 0
+
+    def close(self) -> None:
+        """Cancels pending requests."""
+        self.files.close()
+        if self.validator:
+            self.validator.close()
+
+    def items(self) -> Iterator[Call | Gap]:
+        """Yields calls in the order of the files' times without duplicates, and gaps for unread objects."""
+        broke_off = False
+        if self.validator:
+            self.validator.open()
+        listed = self.bucket.list(self.options.window)
+        for number, file in enumerate(self.files.queued(listed), start=1):
+            self.any_object = True
+            if number % _SAY_EVERY == 0:
+                _log.info(f"… {number:,} files of s3://{self.bucket.name} so far")
+            try:
+                yield from self._validated(file, self.validator) if self.validator else self.files.items(file)
+                self._failures = 0
+            except AwsError as error:
+                self._failures += 1
+                self.statistics.files += 1
+                self.statistics.damaged_files += 1
+                self._fold(region_of_path(file.stored.key), error)
+                if error.kind in _FINAL_ERRORS or self._failures >= _MOST_FAILURES.get(
+                    error.kind, _MOST_OTHER_FAILURES
+                ):
+                    yield Gap(GapKind.SOURCE_FAILED, Scope(), f"s3://{self.bucket.name}: the rest was not tried")
+                    broke_off = True
+                    break
+        self.files.finish()
+        for branch, failure in self.bucket.unlisted.items():
+            self._fold(branch.region, failure)
+        yield from self.lost.values()
+        if self.validator:
+            regions = {branch.region for branch in self.bucket.unlisted}
+            yield from self.validator.gaps(None if broke_off else regions)
+
+    def _validated(self, file: QueuedFile, validator: DigestValidator) -> Iterator[Call | Gap]:
+        """Yields the items of a file, without the calls of one that fails validation."""
+        key = file.stored.key
+        expected = validator.expected(key)
+        result = self.files.result(file)
+        objection = validator.objection(expected, result.sha256)
+        if not objection:
+            yield from self.files.replay(result)
+            return
+        self.statistics.files += 1
+        if expected is not None or not validator.is_awaited(key):
+            self.statistics.damaged_files += 1
+            validator.reject(key, objection)
+        elif any(isinstance(item, Call) for item in result.items):
+            validator.defer(key)
+
+    def _fold(self, region: str, error: AwsError) -> None:
+        """Counts a failure; the gap of a region and reason names the first."""
+        key = (error.kind, error.missing_action, region)
+        known = self.lost.get(key)
+        scope = Scope(regions=(region,) if region else ())
+        detail = known.detail if known else f"{region}: {error}" if region else str(error)
+        self.lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, known.count + 1 if known else 1)
 
 
 def failed_source_gap(named: str, error: AwsError) -> Gap:

@@ -1,6 +1,6 @@
-"""The simple reader of trail files: one record after the other, by `json` and zlib, as the product read them at first.
+"""The simple reader of trail files: one record after the other, by `json`, as the product read them at first.
 
-The fast one has to tell the same of every file: calls, gaps and figures (`test_fast_reader.py`).
+The fast reader returns the same of every file: calls, gaps and statistics (`test_file_reader.py`).
 """
 
 from __future__ import annotations
@@ -9,36 +9,26 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.caller import caller_arn
-from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import (
     SkipReason,
     account_of,
     event_time,
     is_data_event,
+    is_login,
     is_management_event,
     parse_record,
     read_only,
     region_of,
     resources_of,
 )
-from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
+from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
+from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.models import Call, Gap, GapKind, Scope
-
-
-class Unseekable(io.RawIOBase):
-    """A stream that zlib reads: ISA-L is for files that can be read again."""
-
-    def __init__(self, data: bytes) -> None:
-        self._inner = io.BytesIO(data)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._inner.read(size)
 
 
 class SimpleReader:
@@ -52,24 +42,20 @@ class SimpleReader:
 
     def read(self, name: str, region: str, data: bytes) -> None:
         """Read one file."""
-        stream: Any = Unseekable(data)
         self.statistics.files += 1
         self.statistics.regions.update((region,) if region else ())
         self._name, self._scope = name, Scope(regions=(region,) if region else ())
         self._damaged: dict[Scope, Gap] = {}
         self._is_trail = is_damaged = held = False
-        for value in read_values(stream):
-            if not isinstance(value, Damage):
+        try:
+            for value in read_values(io.BytesIO(data)):
                 for record in unwrap(value):
                     held = True
                     self._record(record)
-                continue
+        except DamagedFileError as error:
             is_damaged = True
-            if value.rest_lost:
-                self.statistics.damaged_files += 1
-                self.items.append(Gap(GapKind.UNREADABLE_FILE, self._scope, f"{name}: {value.reason}"))
-            else:
-                self._fold(Gap(GapKind.UNREADABLE_RECORD, self._scope, value.reason))
+            self.statistics.damaged_files += 1
+            self.items.append(Gap(GapKind.UNREADABLE_FILE, self._scope, f"{name}: {error}"))
         if self._is_trail or is_damaged:
             self.items += self._damaged.values()
         else:
@@ -103,7 +89,7 @@ class SimpleReader:
             self.statistics.duplicates += 1
         else:
             self._seen.add(found.event_id)
-            self.statistics.calls += 1
+            self.statistics.calls += not is_login(found)
             self.items.append(found)
 
     def _fold(self, gap: Gap) -> None:

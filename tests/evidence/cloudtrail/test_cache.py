@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -154,18 +155,25 @@ def test_a_cache_folder_that_cannot_be_created_is_bad_input(s3: FakeS3, tmp_path
         read(s3, tmp_path / "file")
 
 
+def with_field(number: int, value: object) -> Callable[[Any], Any]:
+    return lambda kept: [*kept[:number], value, *kept[number + 1 :]]
+
+
+NAIVE = datetime(2026, 10, 1)
 ODD: dict[str, Callable[[Any], Any]] = {
-    "another shape": lambda _: [],
-    "days as a list": lambda kept: {**kept, "days": [1]},
-    "skipped as a list": lambda kept: {**kept, "skipped": [["a"]]},
-    "a number as text": lambda kept: {**kept, "counts": {**kept["counts"], "records": "x"}},
-    "days that are no numbers": lambda kept: {**kept, "days": {"eu-west-1": ["many"]}},
-    "first and last without a zone": lambda kept: {**kept, "first": "2026-10-01T00:00", "last": "2026-10-01T00:00"},
-    "spans without a zone": lambda kept: {**kept, "logged": {"management-read": ["2026-10-01T00:00"] * 2}},
-    "calls without a zone": lambda kept: {
-        **kept, "calls": [[str(each).removesuffix("+00:00") for each in call] for call in kept["calls"]]
-    },
-    "calls of one field": lambda kept: {**kept, "calls": [["x"] for _ in kept["calls"]]},
+    "another shape": lambda _: {},
+    "a number as text": with_field(2, "x"),
+    "skipped as a list": with_field(5, [["a"]]),
+    "days as a list": with_field(9, [1]),
+    "days that are no numbers": with_field(9, {"eu-west-1": ["many"]}),
+    "logged as a mapping": with_field(10, {"management-read": [1]}),
+    "first without a zone": with_field(12, NAIVE.isoformat()),
+    "last without a zone": with_field(13, NAIVE.isoformat()),
+    "calls without a zone": lambda kept: [[[*call[:3], NAIVE.isoformat(), *call[4:]] for call in kept[0]], *kept[1:]],
+    "calls of one field": lambda kept: [[["x"] for _ in kept[0]], *kept[1:]],
+    "an outcome that does not exist": lambda kept: [
+        [[*call[:11], "x", *call[12:]] for call in kept[0]], *kept[1:]
+    ],
 }  # fmt: skip
 
 
@@ -183,13 +191,13 @@ def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
 @pytest.mark.parametrize("oddity", ODD)
 def test_a_cached_result_of_another_shape_is_read_again(s3: FakeS3, tmp_path: Path, oddity: str) -> None:
     first = read(s3, tmp_path)
-    change(tmp_path, lambda content: json.dumps(ODD[oddity](json.loads(content))).encode())
+    change(tmp_path, lambda content: msgspec.msgpack.encode(ODD[oddity](msgspec.msgpack.decode(content))))
     assert read(s3, tmp_path) == first
 
 
 def test_a_cached_result_that_is_nested_too_deeply_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
     first = read(s3, tmp_path)
-    change(tmp_path, lambda _: b"[" * 200_000)
+    change(tmp_path, lambda _: b"\x91" * 200_000)
     assert read(s3, tmp_path) == first
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
-from leastpriv.evidence.cloudtrail import prefetch
+from leastpriv.evidence.cloudtrail import local_store
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call, Gap
 from leastpriv.permissions.essential import essential_call
@@ -74,13 +74,13 @@ def read(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were opened."""
     names: list[str] = []
-    real = prefetch.open_regular
+    real = local_store.open_regular
 
     def note(path: Path, *options: Any) -> Any:
         names.append(path.name)
         return real(path, *options)
 
-    monkeypatch.setattr(prefetch, "open_regular", note)
+    monkeypatch.setattr(local_store, "open_regular", note)
     return names
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail import s3_prefetch
+from leastpriv.evidence.cloudtrail import prefetch
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.evidence.cloudtrail.test_s3_store import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
@@ -346,7 +346,7 @@ def test_digests_are_found_however_many_pages_their_listing_has(s3: FakeS3, door
 def test_a_large_file_that_is_read_as_a_stream_is_validated_too(
     s3: FakeS3, door: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 10)
+    monkeypatch.setattr(prefetch, "_AHEAD_BYTES", 10)
     assert read(door) == (everything(), [])
     key = logs(s3)[3]
     s3.objects[key] = gzip.compress(gzip.decompress(s3.objects[key]) + b" ")

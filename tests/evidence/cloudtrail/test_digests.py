@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.cloudtrail.digests import (
-    ContentHash,
     Digest,
     DigestRecord,
-    HashedStream,
     broken_links,
     missing_periods,
     parse_digest_key,
@@ -151,48 +148,3 @@ def test_every_hour_without_a_digest_is_in_a_missing_period(hours: set[int], end
     for hour in range(min(hours), end):
         middle = START + (hour + 0.5) * HOUR
         assert any(start <= middle < stop for start, stop in found) == (hour not in hours)
-
-
-@given(st.lists(st.binary(max_size=300), max_size=4), st.booleans(), st.integers(1, 40))
-def test_the_hash_is_that_of_what_members_or_plain_bytes_hold_however_they_arrive(
-    members: list[bytes], plain: bool, size: int
-) -> None:
-    stored = b"".join(members) if plain else b"".join(map(gzip.compress, members or [b""]))
-    if plain and (len(stored) < 2 or stored.startswith(b"\x1f\x8b")):
-        return
-    content = ContentHash(10_000)
-    for at in range(0, len(stored), size):
-        content.update(stored[at : at + size])
-    assert content.hexdigest() == hashlib.sha256(b"".join(members)).hexdigest()
-
-
-@pytest.mark.parametrize("stored", [b"", b"x", LOG[:-1], LOG[:20], LOG + b"more", LOG + LOG[:5]])
-def test_a_truncated_gzip_file_has_no_hash(stored: bytes) -> None:
-    content = ContentHash(10_000)
-    content.update(stored)
-    assert content.hexdigest() == ""
-
-
-def test_a_bomb_has_no_hash() -> None:
-    content = ContentHash(1_000_000)
-    content.update(gzip.compress(bytes(50_000_000)))
-    assert content.hexdigest() == ""
-
-
-def test_a_stream_is_hashed_to_its_end_whoever_stopped_reading_it() -> None:
-    stream = HashedStream(io.BytesIO(LOG), 10_000)
-    stream.read(3)
-    stream.close()
-    assert stream.hexdigest() == hashlib.sha256(b'{"Records": []}').hexdigest()
-
-
-def test_a_stream_that_broke_has_no_hash() -> None:
-    class Broken(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002 - the shape of a stream
-            raise OSError
-
-    stream = HashedStream(Broken(), 10_000)
-    with pytest.raises(OSError):
-        stream.read(3)
-    stream.close()
-    assert stream.hexdigest() == ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import io
 import json
 import re
 import signal
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,10 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.evidence.cloudtrail import prefetch, record_blocks
-from leastpriv.evidence.cloudtrail.file_reader import unwrap
-from leastpriv.evidence.cloudtrail.file_store import TrailFile, find_log_files
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
+from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadOptions
+from leastpriv.evidence.cloudtrail.file_store import StoredFile, region_of_path
+from leastpriv.evidence.cloudtrail.local_store import LocalStore, TrailFolder
+from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
 from leastpriv.models import Call, Gap
 from tests.evidence.cloudtrail.simple_reader import SimpleReader
 from tests.hypothesis_profiles import examples
@@ -41,14 +43,11 @@ JANE = Principals(frozenset({parse_principal(USER)}))
 TWO = Principals(frozenset({parse_principal(ROLE), parse_principal(USER)}))
 
 
-def files_of(folder: Path, window: Window, principals: Principals = EVERYBODY) -> Iterator[TrailFile]:
-    return find_log_files(folder, window, lambda path, error: pytest.fail(f"{path}: {error}"), principals.accounts)
-
-
 def simply(folder: Path, window: Window, principals: Principals) -> SimpleReader:
-    reader = SimpleReader(window, principals)
-    for file in files_of(folder, window, principals):
-        reader.read(str(file.path), file.region, file.path.read_bytes())
+    reader, store = SimpleReader(window, principals), LocalStore(folder, principals.accounts)
+    for stored in store.list(window):
+        reader.read(stored.key, region_of_path(stored.key), store.fetch(stored))
+    assert not store.unlisted
     return reader
 
 
@@ -97,6 +96,18 @@ def who(**fields: Any) -> dict[str, Any]:
     return {"userIdentity": fields}
 
 
+def login(name: str, **caller: Any) -> dict[str, Any]:
+    """A response of AWS STS with keys of the role, for a caller that is not the role."""
+    keys = {"accessKeyId": "ASIAEXAMPLE000000001", "sessionToken": "hidden"}
+    user = {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/s1"}
+    return {
+        **who(**caller), "eventSource": "sts.amazonaws.com", "eventName": name,
+        "requestParameters": {"roleArn": ROLE, "roleSessionName": "s1"},
+        "responseElements": {"credentials": keys, "assumedRoleUser": user, "provider": "p", "issuer": "i"},
+    }  # fmt: skip
+
+
+LINKED = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
 FORGED = [{"x": 1}, record(7, eventName="Forged"), record(8, eventName="Forged")]
 ODD: tuple[dict[str, Any], ...] = (
     {},
@@ -137,6 +148,18 @@ ODD: tuple[dict[str, Any], ...] = (
     {"eventID": "id-1"},
     {"sessionCredentialFromConsole": True},
     {"detail": record(9), "eventName": None},
+    login("AssumeRoleWithWebIdentity", type="WebIdentityUser", userName="repo:x"),
+    login("AssumeRoleWithSAML", type="SAMLUser", userName="x"),
+    login("AssumeRole", type="AWSService", invokedBy="ecs-tasks.amazonaws.com"),
+    login("AssumeRole", type="AWSService", invokedBy="other.amazonaws.com"),
+    login("AssumeRole", invokedBy="ecs-tasks.amazonaws.com"),
+    login(
+        "AssumeRole",
+        type="AssumedRole",
+        accountId=ACCOUNT,
+        invokedBy="ecs-tasks.amazonaws.com",
+        sessionContext={"sessionIssuer": {"type": "Role", "arn": LINKED}},
+    ),
 )
 
 
@@ -198,6 +221,7 @@ def changed(data: bytes, at: int) -> bytes:
 @example([0, 3], 0, "ascii", "whole", 0, 40, 2_000, TWO, ALWAYS)
 @example([2, 3], 0, "delivered", "whole", 0, 40, 2_000, JANE, ALWAYS)
 @example([30, 0], 3, "ascii", "whole", 0, 300, 2_000, ONE, ALWAYS)
+@example(list(range(len(ODD) - 6, len(ODD))) * 2, 3, "ascii", "whole", 0, 64 * 1024, 2_000, ONE, ALWAYS)
 def test_every_file_is_read_as_the_simple_reader_reads_it(
     tmp_path_factory: pytest.TempPathFactory,
     odd: list[int],
@@ -242,9 +266,9 @@ def read_by(
     cores: int, folder: Path, principals: Principals, monkeypatch: pytest.MonkeyPatch, *, survey: bool
 ) -> tuple[list[Call | Gap], Any]:
     monkeypatch.setattr(prefetch, "_cores", lambda: cores)
-    monkeypatch.setattr(prefetch, "_WORTH_THREADS", 0)
     monkeypatch.setattr(prefetch, "_WORTH_PROCESSES", 0)
-    monkeypatch.setattr(prefetch, "_AHEAD", 3)
+    monkeypatch.setattr(prefetch, "_WORTH_FEW_CALLS", 0)
+    monkeypatch.setattr(prefetch, "_READ_AHEAD", 3)
     source = TrailFolder(folder, survey=survey)
     return list(source.read(ALWAYS, principals)), source.statistics
 
@@ -253,20 +277,20 @@ def read_by(
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the threads that read a file apart."""
     names: list[str] = []
-    real = prefetch.FolderPrefetcher._read_apart
+    real = prefetch.Prefetcher._read_apart
 
-    def note(self: Any, file: TrailFile) -> Any:
+    def note(self: Any, file: prefetch.QueuedFile) -> Any:
         names.append(threading.current_thread().name)
         return real(self, file)
 
-    monkeypatch.setattr(prefetch.FolderPrefetcher, "_read_apart", note)
+    monkeypatch.setattr(prefetch.Prefetcher, "_read_apart", note)
     return names
 
 
 @pytest.mark.parametrize("principals", [ONE, TWO])
 @pytest.mark.parametrize("survey", [False, True])
 @pytest.mark.parametrize("most", [0, 900, 10**6])
-def test_files_read_ahead_by_threads_and_processes_give_the_same_in_the_same_order(
+def test_files_read_ahead_by_processes_give_the_same_in_the_same_order(
     many: Path, readers: list[str], monkeypatch: pytest.MonkeyPatch, principals: Principals, survey: bool, most: int
 ) -> None:
     """`most`: bytes beyond which a file is too large to be read ahead."""
@@ -288,11 +312,11 @@ def test_files_are_read_without_the_processes_that_are_gone(
     killed: list[int] = []
     real = prefetch.ReaderProcess.read
 
-    def read(self: Any, file: TrailFile) -> Any:
-        if moment == "at the start" or file.path.name.endswith("T0030Z_a.json.gz"):
+    def read(self: Any, name: str, stored: StoredFile, content: bytes | None) -> Any:
+        if moment == "at the start" or name.endswith("T0030Z_a.json.gz"):
             self._process.kill()
             killed.append(self._process.pid)
-        return real(self, file)
+        return real(self, name, stored, content)
 
     monkeypatch.setattr(prefetch.ReaderProcess, "read", read)
     assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
@@ -315,7 +339,7 @@ from pathlib import Path
 from leastpriv.evidence.cloudtrail import prefetch
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.aws.arns import Principals, Window, parse_principal
-prefetch._cores, prefetch._WORTH_PROCESSES, prefetch._AHEAD = lambda: 3, 0, 3
+prefetch._cores, prefetch._WORTH_PROCESSES, prefetch._READ_AHEAD = lambda: 3, 0, 3
 target = Principals(frozenset({parse_principal(sys.argv[2])}))
 for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):
     print("reading", flush=True)
@@ -354,6 +378,21 @@ def until(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
+@pytest.mark.parametrize("damage", ["whole", "plain", "members", "zeros behind"])
+def test_the_content_of_a_whole_file_is_hashed(damage: str) -> None:
+    assert hashed(damage) == hashlib.sha256(LAYOUTS["delivered"]([record(1), record(2)])).hexdigest()
+
+
+@pytest.mark.parametrize("damage", ["cut", "one byte changed in gzip", "something behind"])
+def test_a_damaged_gzip_file_has_no_hash(damage: str) -> None:
+    assert hashed(damage) == ""
+
+
+def hashed(damage: str) -> str:
+    data = DAMAGES[damage](LAYOUTS["delivered"]([record(1), record(2)]), 200)
+    return FileReader(ReadOptions(ALWAYS, ONE, hashes=True)).result("name", "", lambda: io.BytesIO(data)).sha256
+
+
 def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:
     """A list of such records in somebody else's request looks, byte for byte, like the list of the file."""
     stranger = who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT)
@@ -390,8 +429,7 @@ def test_public_records_are_read_as_the_simple_reader_reads_them(
 ) -> None:
     for source in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
         with source.open("rb") as file:
-            values = [value for value in read_values(file) if not isinstance(value, Damage)]
-        records = [each for value in values for each in unwrap(value)]
+            records = [each for value in read_values(file) for each in unwrap(value)]
         (tmp_path / f"{source.name.removesuffix('.jsonl.gz')}.json.gz").write_bytes(
             gzip.compress(LAYOUTS[layout](records))
         )

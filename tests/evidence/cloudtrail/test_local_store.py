@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail import file_store
+from leastpriv.evidence.cloudtrail import local_store
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record import account_of
@@ -78,7 +78,7 @@ def test_a_trails_folder_is_read_oldest_file_first_over_all_regions(tmp_path: Pa
 def test_a_flat_folder_is_read_by_the_time_in_the_names_however_many_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_store, "_NAMES_AT_ONCE", 3)
+    monkeypatch.setattr(local_store, "_NAMES_AT_ONCE", 3)
     for number in range(10):
         path = deliver(
             tmp_path / "from", [record(number)], minutes=number, region=("us-east-1", "eu-west-1")[number % 2]

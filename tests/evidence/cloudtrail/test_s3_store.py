@@ -16,7 +16,7 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail import s3_bucket, s3_prefetch
+from leastpriv.evidence.cloudtrail import prefetch, s3_bucket, s3_store
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
@@ -178,7 +178,7 @@ def test_each_level_of_the_layout_is_listed_once_and_an_account_is_not_looked_th
 
 
 def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_prefetch, "_AHEAD", 2)
+    monkeypatch.setattr(prefetch, "_FETCHED_AHEAD", 2)
     s3.most_keys = 10
     for number in range(40):
         deliver(s3, number, hours=12 * number)
@@ -294,7 +294,7 @@ def test_a_bucket_that_may_not_be_listed_at_all_may_hide_any_call(s3: FakeS3) ->
 @pytest.fixture
 def little_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetch few files ahead: on a loaded machine the threads fetch as many as they may before a failure is read."""
-    monkeypatch.setattr(s3_prefetch, "_AHEAD", 32)
+    monkeypatch.setattr(prefetch, "_FETCHED_AHEAD", 32)
 
 
 @pytest.mark.usefixtures("little_ahead")
@@ -380,7 +380,7 @@ def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, m
 
 
 def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_prefetch, "_SAY_EVERY", 2)
+    monkeypatch.setattr(s3_store, "_SAY_EVERY", 2)
     for number in range(5):
         deliver(s3, number, hours=number)
     said = progress.LINES
@@ -461,7 +461,7 @@ def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
 def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
     s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 10)
+    monkeypatch.setattr(prefetch, "_AHEAD_BYTES", 10)
     deliver(s3, 1)
     deliver(s3, 2, hours=1)
     s3.break_off("GET .*_0001", after=SIZE)
@@ -565,7 +565,7 @@ def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
     for number in range(60):
         deliver(s3, number, hours=number)
     size = max(map(len, s3.objects.values()))
-    monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 5 * size)
+    monkeypatch.setattr(prefetch, "_AHEAD_BYTES", 5 * size)
     most, held, fetch = 0, 0, s3_bucket.Bucket.fetch
 
     def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.StoredFile) -> bytes:

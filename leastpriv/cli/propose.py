@@ -82,8 +82,11 @@ def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextI
         print_text(stdout, proposal_json(content.context, content.title, content.body))
     else:
         section = drift_section(content.context, run.settings.mode)
-        text = f"{markdown(first_screen(content.context))}\n" if folder else content.body
+        brief = folder or stdout.isatty()
+        text = f"{markdown(first_screen(content.context))}\n" if brief else content.body
         rest = f"\nThe whole proposal is in {folder}; start with pull-request.md.\n" if folder else ""
+        if brief and not folder:
+            rest = "\nThe option `--output-dir` writes the whole proposal, and `--page-file` a page of it.\n"
         print_markdown(stdout, f"# {content.title}\n\n{section}{text}{rest}")
 
 

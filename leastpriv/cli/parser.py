@@ -257,8 +257,8 @@ def _add_trial(command: ArgumentParser) -> None:
 
 _INIT = {
     "repository": "the repository whose jobs may assume the reader role, as OWNER/NAME",
-    "role-arn": "ARN of a role or user whose permissions are measured; several make a config, and several accounts a "
-    "StackSet and a matrix",
+    "role-arn": "ARN of a role or user whose permissions are measured, or with * several roles; several make a config, "
+    "several accounts a StackSet and a matrix",
     "policy-file": "its policy in the repository: a file, main.tf#ADDRESS or template.yaml#/POINTER (default: "
     "iam/ROLE.json, which is drafted if it does not exist)",
     "branch": "a branch whose jobs may assume the reader role (default: main)",

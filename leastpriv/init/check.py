@@ -13,7 +13,7 @@ from typing import Any
 from leastpriv.aws.errors import aws_message, translate_errors
 from leastpriv.aws.session import Aws, method_name, web_identity_environment
 from leastpriv.errors import AwsError, InputError, LeastprivError
-from leastpriv.init.options import InitOptions
+from leastpriv.init.options import InitOptions, is_pattern
 from leastpriv.init.reader_role import READER, filled_values, trust_policy
 from leastpriv.permissions.patterns import matches
 
@@ -171,8 +171,17 @@ def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Chec
         database, _, table = target.athena_table.rpartition("/")[2].partition(".")
         found = {"CatalogName": "AwsDataCatalog", "DatabaseName": database, "TableName": table}
         yield _tried(aws, "athena:GetTableMetadata", target.athena_table, **found)
+    yield from _check_roles(target, aws, account)
+
+
+def _check_roles(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
+    """Lists the roles of a pattern, and reads each role or user that is named."""
+    if "roles" in target.sources:
+        yield _tried(aws, "iam:ListRoles", account, MaxItems=1)
     for principal, _ in target.targets:
-        if principal.account == account and f"live-{principal.kind}" in sources:
+        if principal.account != account or is_pattern(principal.arn):
+            continue
+        if f"live-{principal.kind}" in target.sources:
             kind = principal.kind.title()
             yield _tried(aws, f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name})
 

@@ -73,6 +73,11 @@ class InitOptions:
         return tuple(dict.fromkeys(principal.account for principal, _ in self.targets))
 
     @property
+    def has_config(self) -> bool:
+        """Whether the workflow has a config instead of one role and policy file."""
+        return len(self.targets) > 1 or is_pattern(self.targets[0][0].arn)
+
+    @property
     def has_ids(self) -> bool:
         """Whether subjects have a form with ids."""
         return self.is_github and not self.issuer.endswith(_SERVER) and not self.given_subjects
@@ -107,10 +112,13 @@ _KNOWN = {
         "write OWNER/NAME",
     ),
     # A path may have quotes and braces, which a template would interpret.
-    "role-arn": (re.compile(r"[\w+=,.@/:-]+", re.ASCII), "use a role whose path has letters, digits and +=,.@_- only"),
+    "role-arn": (
+        re.compile(r"[\w+=,.@/:-]+|arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/*?-]+", re.ASCII),
+        "use a role whose path has letters, digits and +=,.@_- only, or * and ? in its name or path for several roles",
+    ),
     # A path inside the repository, with an optional pointer after `#`.
     "policy-file": (
-        re.compile(r"(?!/)(?!(?:[^#]*/)?\.\.(?:[/#]|$))[\w./][\w./#@+\[\]-]*", re.ASCII),
+        re.compile(r"(?!/)(?!(?:[^#]*/)?\.\.(?:[/#]|$))(?:\{name\}|[\w./])(?:\{name\}|[\w./#@+\[\]-])*", re.ASCII),
         "write a path in the repository, like iam/ci-deploy.json",
     ),
     "branch": (
@@ -160,7 +168,7 @@ _SEVERAL = ("role-arn", "policy-file", "branch", "environment", "tag", "subject"
 def check_option(name: str, value: str) -> str:
     """Returns the value of an option; raises InputError for one that cannot be written into the files."""
     pattern, advice = _KNOWN["region" if name == "aws-regions" else name]
-    if name == "role-arn":
+    if name == "role-arn" and not is_pattern(value):
         try:
             parse_principal(value)
         except InputError as error:
@@ -168,6 +176,11 @@ def check_option(name: str, value: str) -> str:
     if not pattern.fullmatch(value):
         raise InputError(f"--{name} is {value!r}: {advice}.")
     return value
+
+
+def is_pattern(role: str) -> bool:
+    """Whether an ARN stands for several roles."""
+    return "*" in role or "?" in role
 
 
 def parse_options(given: Given) -> InitOptions:
@@ -215,18 +228,34 @@ OPTIONS = (*_KNOWN, "aws-regions")
 
 
 def _targets(roles: Sequence[str], files: Sequence[str]) -> tuple[tuple[Principal, str], ...]:
-    principals = [parse_principal(role) for role in roles]
+    principals = [_principal(role) for role in roles]
     if len({each.partition for each in principals}) > 1:
         raise InputError("--role-arn names roles of several partitions: write the files of each partition apart.")
     if not files:
         several = len({each.account for each in principals}) > 1
-        files = [f"iam/{f'{each.account}/' if several else ''}{each.name}.json" for each in principals]
+        names = ["{name}" if is_pattern(each.arn) else each.name for each in principals]
+        folders = [f"{each.account}/" if several else "" for each in principals]
+        files = [f"iam/{folder}{name}.json" for folder, name in zip(folders, names, strict=True)]
     if len(files) != len(principals):
         raise InputError(
             f"--policy-file is given {len(files)} times and --role-arn {len(principals)} times: name one file for each "
             "role, in their order, or none for first policies in iam/."
         )
+    if len({*files}) < len(files):
+        raise InputError("Several roles would have one policy file: name --policy-file for each role, in their order.")
+    for each, file in zip(principals, files, strict=True):
+        if is_pattern(each.arn) is not (file.count("{name}") == 1):
+            raise InputError(
+                f"--policy-file is {file!r}: write {{name}} once for a role with * or ?, and for no other."
+            )
     return tuple(zip(principals, files, strict=True))
+
+
+def _principal(role: str) -> Principal:
+    if not is_pattern(role):
+        return parse_principal(role)
+    _, partition, _, _, account, end = role.split(":", 5)
+    return Principal(role, partition, account, "role", end.rpartition("/")[2])
 
 
 def _partition(name: str, regions: Sequence[str]) -> Mapping[str, str]:
@@ -303,6 +332,7 @@ def _sources(found: Given, values: Values, athena_table: str) -> tuple[str, ...]
         "athena": bool(athena_table),
         "kms": "TrailKeyArn" in values,
         "access-analyzer": "AnalyzerRoleArn" in values,
+        "roles": any(map(is_pattern, found["role-arn"])),
     }
     named = found["sources"]
     if not named:

@@ -46,7 +46,7 @@ def render_files(target: InitOptions) -> dict[str, str]:
         found[STACK_SET] = _rendered(STACK_SET, target, template=template)
     for account in target.accounts:
         chosen = [(each, file) for each, file in target.targets if each.account == account]
-        if len(target.targets) > 1:
+        if target.has_config:
             found[_config(target, account)] = "targets:\n" + "".join(_entry(target, *each) for each in chosen)
     if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
         found[BUCKET_POLICY] = _json(bucket_policy(target.sources, target.values, target.accounts))
@@ -114,7 +114,7 @@ def action_inputs(target: InitOptions) -> dict[str, str]:
         "s3-trail": f"{bucket}/{folder.replace('{Account}', account)}",
     }
     given: dict[str, str] = {
-        **(one if len(target.targets) == 1 else {"config": _config(target, account)}),
+        **({"config": _config(target, account)} if target.has_config else one),
         "trails": ", ".join(trail for source, trail in trails.items() if source in sources),
         "aws-regions": ", ".join(target.regions),
         "athena-table": target.athena_table,

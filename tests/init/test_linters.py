@@ -24,7 +24,7 @@ ACCOUNT, OTHER = "111122223333", "222233334444"
 KEY, FOREIGN_KEY = (f"arn:aws:kms:eu-west-1:{account}:key/1234" for account in (ACCOUNT, "999999999999"))
 ROLES: tuple[Given, ...] = (
     {"role-arn": [f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"]},
-    {"role-arn": [f"arn:aws:iam::{ACCOUNT}:role/a/plan", f"arn:aws:iam::{ACCOUNT}:role/a/apply"]},
+    {"role-arn": [f"arn:aws:iam::{ACCOUNT}:role/a/plan", f"arn:aws:iam::{ACCOUNT}:role/a/*-apply"]},
     {"role-arn": [f"arn:aws:iam::{account}:role/ci" for account in (ACCOUNT, OTHER, "333344445555")]},
     {
         "role-arn": [f"arn:aws:iam::{ACCOUNT}:user/ci-deploy"],

@@ -219,6 +219,20 @@ def test_several_roles_of_an_account_share_one_config() -> None:
     assert _steps(found[WORKFLOW])[1]["with"]["config"] == ".github/leastpriv.yml"
 
 
+def test_a_pattern_of_roles_is_a_config_whose_files_are_named_by_the_roles() -> None:
+    """The reader role may list roles, and read those of the pattern alone."""
+    options = target(role_arn="arn:aws:iam::111122223333:role/teams/*-deploy")
+    found = render_files(options)
+    (entry,) = read_configuration(found[".github/leastpriv.yml"].encode(), "x").entries
+    assert (entry.role, entry.values["policy-file"]) == (
+        "arn:aws:iam::111122223333:role/teams/*-deploy",
+        "iam/{name}.json",
+    )
+    assert "roles" in options.sources
+    assert ':role/teams/*-deploy"' in found[CLOUDFORMATION]
+    assert "iam:ListRoles" in found[CLOUDFORMATION]
+
+
 def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None:
     found = render_files(target(role_arn=[ROLE, OTHER], trails="s3://trails/AWSLogs/o-abcdefghij"))
     job = _yaml(found[WORKFLOW])["jobs"]["least-privilege"]

@@ -207,6 +207,22 @@ def web_identity_environment(environment: Mapping[str, str], role: str, token: s
         answer = client.assume_role_with_web_identity(
             RoleArn=role, RoleSessionName="leastpriv-check", WebIdentityToken=token
         )
+    return _with_keys(environment, answer, role, region)
+
+
+def assumed_environment(aws: Aws, environment: Mapping[str, str], role: str) -> dict[str, str]:
+    """Assumes a role with other credentials; returns the environment with its own.
+
+    Raises:
+        AwsError: AWS denies it, or cannot be reached.
+    """
+    client = aws.client("sts")
+    with translate_errors(f"assuming {role}", "sts:AssumeRole"):
+        answer = client.assume_role(RoleArn=role, RoleSessionName="leastpriv-check")
+    return _with_keys(environment, answer, role, aws.region)
+
+
+def _with_keys(environment: Mapping[str, str], answer: Mapping[str, Any], role: str, region: str) -> dict[str, str]:
     keys = required_member(answer, f"assuming {role}", "Credentials")
     return {
         **environment,

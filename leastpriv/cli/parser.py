@@ -274,6 +274,7 @@ _INIT = {
     "athena-table": "the input athena-table",
     "athena-results": "where the workgroup writes query results, s3://BUCKET/PREFIX",
     "access-analyzer": "the input access-analyzer: two ARNs, with a blank between them",
+    "hub-account": "account whose reader role assumes those of the others, so that one run reads all (event history)",
     "action": "the action, as OWNER/NAME@COMMIT (default: the commit of this leastpriv)",
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.aws.errors import aws_message, translate_errors
-from leastpriv.aws.session import Aws, method_name, web_identity_environment
+from leastpriv.aws.session import Aws, assumed_environment, method_name, web_identity_environment
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.init.options import InitOptions, is_pattern
 from leastpriv.init.reader_role import READER, filled_values, trust_policy
@@ -57,7 +57,7 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
     token = _requested_token(environment, target.audience)
     claims = token_claims(token)
     yield from (Check("token", None, f"{name} is {claims[name]}") for name in _SHOWN if name in claims)
-    for account in target.accounts:
+    for account in target.runs:
         role = target.reader_arn(account)
         try:
             own = web_identity_environment(environment, role, token, target.region)
@@ -66,18 +66,33 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
             yield from _why_not_assumed(target, account, claims, environment)
             continue
         yield Check("assume", True, role)
-        yield from _check_sources(target, Aws.open(own), account)
+        yield from _check_account(target, Aws.open(own), own, account)
 
 
 def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
     aws = Aws.open(environment, "the checks", target.region)
     account = aws.account()
-    if account not in target.accounts:
+    if account not in (*target.accounts, target.hub):
         raise InputError(f"The credentials are of the account {account}, and --role-arn names {target.accounts[0]}.")
     whose = aws.caller()
     other = "" if f":assumed-role/{READER}/" in whose else f", not {READER}: the checks show what these may do"
     yield Check("credentials", None, f"{whose}{other}")
-    yield from _check_sources(target, aws, account)
+    yield from _check_account(target, aws, environment, account)
+
+
+def _check_account(target: InitOptions, aws: Aws, environment: Mapping[str, str], account: str) -> Iterator[Check]:
+    """Checks an account's sources, from the hub those of the other accounts too."""
+    if account in target.accounts:
+        yield from _check_sources(target, aws, account)
+    for other in target.others if account == target.hub else ():
+        role = target.reader_arn(other)
+        try:
+            own = Aws.open(assumed_environment(aws, environment, role))
+        except AwsError as error:
+            yield Check("assume", False, f"{role}: {_said(error)}")
+            continue
+        yield Check("assume", True, role)
+        yield from _check_sources(target, own, other)
 
 
 def _requested_token(environment: Mapping[str, str], audience: str) -> str:

@@ -57,6 +57,8 @@ class InitOptions:
     access_analyzer: str
     trail_account: str
     """Account of the trail's bucket and key, if it is another one."""
+    hub: str
+    """Account whose reader role assumes those of the others, in one run; empty: each account is a run."""
     action: str
     """The action as a workflow names it, `OWNER/NAME@COMMIT`; empty: from the checkout."""
     values: Values
@@ -73,9 +75,19 @@ class InitOptions:
         return tuple(dict.fromkeys(principal.account for principal, _ in self.targets))
 
     @property
+    def runs(self) -> tuple[str, ...]:
+        """Accounts whose reader role the workflow assumes: each is a run."""
+        return (self.hub,) if self.hub else self.accounts
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Accounts whose reader role that of the hub assumes."""
+        return tuple(each for each in self.accounts if each != self.hub) if self.hub else ()
+
+    @property
     def has_config(self) -> bool:
         """Whether the workflow has a config instead of one role and policy file."""
-        return len(self.targets) > 1 or is_pattern(self.targets[0][0].arn)
+        return bool(len(self.targets) > 1 or self.others or is_pattern(self.targets[0][0].arn))
 
     @property
     def has_ids(self) -> bool:
@@ -158,6 +170,7 @@ _KNOWN = {
         "write the ARN of a key (not of an alias), like arn:aws:kms:eu-west-1:123456789012:key/1234…",
     ),
     "trail-account": (re.compile(r"\d{12}", re.ASCII), "write an account id of 12 digits"),
+    "hub-account": (re.compile(r"\d{12}", re.ASCII), "write an account id of 12 digits"),
     "action": (re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", re.ASCII), "write OWNER/NAME@COMMIT, with 40 hex digits"),
     "sources": (re.compile(r"[a-z0-9-]+"), "name sources"),
 }
@@ -199,6 +212,8 @@ def parse_options(given: Given) -> InitOptions:
     region = one["region"] or next(iter(found["aws-regions"]), "")
     partition = _partition(principal.partition, (*found["aws-regions"], *(each for each in (region,) if each)))
     values = _trail_values(found["trails"], one)
+    if one["hub-account"] and {"TrailBucket", "LogGroup", "Database"} & {*values}:
+        raise InputError("--hub-account reads event history: leave it out for a bucket, a log group or Athena.")
     values |= {"Partition": principal.partition, "Targets": _ends(each for each, _ in targets)}
     values["Roles"] = _ends(each for each, _ in targets if each.kind == "role")
     values["Users"] = _ends(each for each, _ in targets if each.kind == "user")
@@ -218,6 +233,7 @@ def parse_options(given: Given) -> InitOptions:
         one["athena-table"],
         one["access-analyzer"],
         _trail_account(one, {each.account for each, _ in targets}),
+        one["hub-account"],
         one["action"],
         values,
     )
@@ -356,10 +372,11 @@ def _trail_account(one: Mapping[str, str], accounts: set[str]) -> str:
     return account if {account} != accounts else ""
 
 
+MOST_NAMES = 40
+"""Most roles or accounts that a policy names: 200 exceed its size."""
+
+
 def _ends(principals: Iterable[Principal]) -> tuple[str, ...]:
     """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one pattern."""
     ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
-    return ends if len(ends) <= _MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders
-
-
-_MOST_NAMES = 40
+    return ends if len(ends) <= MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders

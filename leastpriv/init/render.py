@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
-from leastpriv.init.options import Given, InitOptions
-from leastpriv.init.reader_role import READER, bucket_policy, key_policy, reader_grants, subject_operator
+from leastpriv.init.options import MOST_NAMES, Given, InitOptions
+from leastpriv.init.reader_role import READER, ReaderGrant, bucket_policy, key_policy, reader_grants, subject_operator
 from leastpriv.models import Principal
 
 _log = logging.getLogger(__name__)
 
 CLOUDFORMATION, TERRAFORM, STACK_SET = f"{READER}.yaml", f"{READER}.tf", f"{READER}-stackset.yaml"
+MEMBER = f"{READER}-other-accounts.tf"
 BUCKET_POLICY, KEY_POLICY = "trail-bucket-policy.json", "trail-key-policy.json"
 WORKFLOW = ".github/workflows/least-privilege.yml"
 LOGIN = "aws-actions/configure-aws-credentials@61815dcd50bd041e203e49132bacad1fd04d2708 # v5.1.1"
@@ -30,6 +31,7 @@ ADVICE = (
     "By names, then by ids. Once the repository uses ids, remove the first: a name can be given up and taken by others."
 )
 """A comment in the trust policy."""
+_ASSUME = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html"
 _ACCOUNT = "${{ matrix.account }}"
 
 
@@ -38,16 +40,21 @@ def render_files(target: InitOptions) -> dict[str, str]:
 
     Raises InputError for an unknown source, a value that a source lacks, or an action without a known commit.
     """
-    template = _template(CLOUDFORMATION, target)
-    found = {CLOUDFORMATION: template, TERRAFORM: _template(TERRAFORM, target)}
+    found = {name: _template(name, target) for name in (CLOUDFORMATION, TERRAFORM)}
     if target.is_github:
         found[WORKFLOW] = _workflow(target)
-    if len(target.accounts) > 1:
-        found[STACK_SET] = _rendered(STACK_SET, target, template=template)
-    for account in target.accounts:
-        chosen = [(each, file) for each, file in target.targets if each.account == account]
-        if target.has_config:
-            found[_config(target, account)] = "targets:\n" + "".join(_entry(target, *each) for each in chosen)
+    if target.others:
+        found[MEMBER] = _template(TERRAFORM, target, member=True)
+    if target.others or len(target.accounts) > 1:
+        template = _template(CLOUDFORMATION, target, member=bool(target.others))
+        found[STACK_SET] = _rendered(
+            STACK_SET, target, template=template, stacks=target.others or target.accounts, member=bool(target.others)
+        )
+    for account in target.runs if target.has_config else ():
+        chosen = [(each, file) for each, file in target.targets if target.hub or each.account == account]
+        found[_config(target, account)] = (
+            _others(target) + "targets:\n" + "".join(_entry(target, *each) for each in chosen)
+        )
     if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
         found[BUCKET_POLICY] = _json(bucket_policy(target.sources, target.values, target.accounts))
         if "TrailKeyArn" in target.values:
@@ -57,17 +64,22 @@ def render_files(target: InitOptions) -> dict[str, str]:
 
 def _entry(target: InitOptions, principal: Principal, file: str) -> str:
     """Returns an entry of the config; roles of several accounts may have one name, and each account is a run."""
-    several = len(target.accounts) > 1
+    several = len(target.runs) > 1
     branch = f'    branch: "leastpriv/{principal.account}/{principal.name}"\n' if several else ""
     return f'  - role-arn: "{principal.arn}"\n    policy-file: "{file}"\n{branch}'
 
 
+def _others(target: InitOptions) -> str:
+    reader = target.reader_arn("{account}")
+    return f'assume-role: "{reader}"\n' if target.others else ""
+
+
 def _config(target: InitOptions, account: str) -> str:
-    return f".github/leastpriv/{account}.yml" if len(target.accounts) > 1 else ".github/leastpriv.yml"
+    return f".github/leastpriv/{account}.yml" if len(target.runs) > 1 else ".github/leastpriv.yml"
 
 
-def _template(name: str, target: InitOptions) -> str:
-    """Renders the role for a tool, whose expressions find the role's own account."""
+def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
+    """Renders the role for a tool, whose expressions find the role's own account; a member trusts the hub's role."""
     if name == CLOUDFORMATION:
         own = {"Partition": "${AWS::Partition}", "Account": "${AWS::AccountId}"}
         ids = ("${RepositoryOwnerId}", "${RepositoryId}")
@@ -77,10 +89,16 @@ def _template(name: str, target: InitOptions) -> str:
             "Account": "${data.aws_caller_identity.current.account_id}",
         }
         ids = ("${var.repository_owner_id}", "${var.repository_id}")
+    grants = reader_grants(target.sources, {**target.values, **own})
+    if target.others and not member:
+        accounts = target.others if len(target.others) <= MOST_NAMES else ("*",)
+        resources = tuple(f"arn:{own['Partition']}:iam::{each}:role/{READER}" for each in accounts)
+        grants = (*grants, ReaderGrant("AssumeReaders", ("sts:AssumeRole",), resources, None, _ASSUME))
     return _rendered(
         name,
         target,
-        grants=reader_grants(target.sources, {**target.values, **own}),
+        member=member,
+        grants=grants,
         by_name=target.subjects(),
         by_id=target.subjects(*ids) if target.has_ids else (),
         operator=subject_operator(target.subjects()),
@@ -88,13 +106,13 @@ def _template(name: str, target: InitOptions) -> str:
 
 
 def _workflow(target: InitOptions) -> str:
-    several = len(target.accounts) > 1
+    several = len(target.runs) > 1
     return _rendered(
         WORKFLOW,
         target,
         login=LOGIN,
         action=f"{target.action or checkout_action()} # the commit of this leastpriv: no release exists yet",
-        reader_arn=target.reader_arn(_ACCOUNT if several else target.accounts[0]),
+        reader_arn=target.reader_arn(_ACCOUNT if several else target.runs[0]),
         inputs=action_inputs(target),
     )
 
@@ -102,7 +120,7 @@ def _workflow(target: InitOptions) -> str:
 def action_inputs(target: InitOptions) -> dict[str, str]:
     """Returns the action's inputs."""
     sources, values = target.sources, target.values
-    account = _ACCOUNT if len(target.accounts) > 1 else target.accounts[0]
+    account = _ACCOUNT if len(target.runs) > 1 else target.runs[0]
     principal, file = target.targets[0]
     one = {"role-arn": principal.arn, "policy-file": file}
     bucket, folder = f"s3://{values.get('TrailBucket')}", str(values.get("TrailFolder"))
@@ -169,7 +187,7 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
         keep_trailing_newline=True,
     )
     file = {CLOUDFORMATION: "reader.yaml", TERRAFORM: "reader.tf", STACK_SET: "stackset.yaml", WORKFLOW: "workflow.yml"}
-    values = {name: getattr(target, name) for name in (*target.__slots__, "accounts", "has_ids")}
+    values = {name: getattr(target, name) for name in (*target.__slots__, "runs", "others", "has_ids")}
     given = {**values, "sources": ", ".join(target.sources), "reader": READER, "advice": ADVICE, **more}
     return environment.get_template(f"{file[name]}.j2").render(given)
 
@@ -188,20 +206,24 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
         fields = (("RepositoryOwnerId", ".owner.id"), ("RepositoryId", ".id"))
         ids = "".join(f' {name}="$(gh api repos/{target.repository} --jq {field})"' for name, field in fields)
     deploy = "aws cloudformation deploy --capabilities CAPABILITY_NAMED_IAM --stack-name"
-    provider = target.provider(target.partition, target.accounts[0])
+    provider = target.provider(target.partition, target.runs[0])
     exists = f"aws iam get-open-id-connect-provider --open-id-connect-provider-arn {provider} > /dev/null 2>&1"
     steps = [
-        f"Create the role in the account {target.accounts[0]}, with its OIDC provider if it has none:\n"
+        f"Create the role in the account {target.runs[0]}, with its OIDC provider if it has none:\n"
         f"{deploy} {READER} --template-file {CLOUDFORMATION} --parameter-overrides"
         f' CreateProvider="$({exists} && echo false || echo true)"{ids}'
     ]
     if STACK_SET in found:
         root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
-        steps = [
-            "Create the roles from the management account, with CreateProvider=true if the accounts have no OIDC "
-            f"provider for the workflows:\n{deploy} {READER}-roles --template-file {STACK_SET} --parameter-overrides "
-            f'CreateProvider=false OrganizationalUnits="$({root})"{ids}'
-        ]
+        whose, more = "in the other accounts" if target.hub else "in all accounts", ""
+        if not target.hub:
+            more = f" CreateProvider=false{ids}"
+            whose += ", with CreateProvider=true if they have no OIDC provider for the workflows"
+        stacks = (
+            f"Create the roles {whose}, from the management account:\n{deploy} {READER}-roles --template-file "
+            f'{STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"{more}'
+        )
+        steps = [*steps, stacks] if target.hub else [stacks]
     if BUCKET_POLICY in found:
         files = " and ".join(each for each in (BUCKET_POLICY, KEY_POLICY) if each in found)
         steps.append(f"In the account of the trail's bucket, add the statements of {files} to the policies there.")

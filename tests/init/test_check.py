@@ -17,7 +17,7 @@ from leastpriv.init.check import Check, check_rows, check_setup, token_claims, u
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import trust_policy
 from tests.fakes.aws.s3_server import FakeS3
-from tests.fakes.aws.server import ACCOUNT, FakeAws
+from tests.fakes.aws.server import ACCOUNT, Asked, FakeAws, RefusedError
 
 ISSUER = "token.actions.githubusercontent.com"
 READER = f"arn:aws:sts::{ACCOUNT}:assumed-role/leastpriv-reader/run"
@@ -243,6 +243,36 @@ def test_a_file_of_the_trail_is_listed_read_and_decrypted(aws: FakeAws, message:
     assert name == step
     assert f'AWS says "{message}"' in detail
     assert remedy in detail
+
+
+def test_the_hub_assumes_each_other_reader_and_checks_it(aws: FakeAws) -> None:
+    """One of two other accounts does not trust the hub yet."""
+
+    def assumed(asked: Asked) -> Mapping[str, Any]:
+        if "333344445555" in asked.parameters["RoleArn"]:
+            raise RefusedError("AccessDenied", f"User: {READER} is not authorized to perform: sts:AssumeRole", 403)
+        keys = {
+            "AccessKeyId": "AKIAOTHERACCOUNT0",
+            "SecretAccessKey": "x",
+            "SessionToken": "y",
+            "Expiration": datetime(2027, 1, 1, tzinfo=UTC),
+        }
+        return {"Credentials": keys}
+
+    aws.operations["sts:AssumeRole"] = assumed
+    roles = [ROLE, *(f"arn:aws:iam::{account}:role/ci-deploy" for account in ("222233334444", "333344445555"))]
+    target = options(**{"role-arn": roles, "hub-account": [ACCOUNT], "aws-regions": ["eu-west-1"]})
+    found = list(check_setup(target, aws.environment()))
+    assert [each.detail for each in found if each.step == "assume" and each.works] == [
+        "arn:aws:iam::222233334444:role/leastpriv-reader"
+    ]
+    [(step, detail)] = failures(found)
+    assert step == "assume"
+    assert "333344445555" in detail
+    assert [each.access_key for each in aws.requests if each.operation == "LookupEvents"] == [
+        "AKIAFAKE",
+        "AKIAOTHERACCOUNT0",
+    ]
 
 
 def test_credentials_of_another_account_are_an_error(aws: FakeAws) -> None:

@@ -78,6 +78,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         trails = given.get("trails", [])
         if "s3-trail" in given.get("sources", ()) and not any(each.startswith("s3://") for each in trails):
             given = {**given, "trails": [*trails, "s3://acme-trail"]}
+        if len(given["role-arn"]) == 3 and trails in ([], ["event-history"]):
+            given = {**given, "hub-account": [OTHER]}
         folder = tmp_path_factory.mktemp(f"init{number:02}-")
         for name, content in render_files(parse_options(given)).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def test_terraform_formats_nothing_and_accepts_every_configuration(folders: list
         pytest.skip(str(error))
     own = {"TF_CLI_CONFIG_FILE": str(made / "terraform.rc"), "TF_IN_AUTOMATION": "1", "AWS_REGION": "eu-west-1"}
     plugins = ""
-    for folder in folders:
+    for folder in [part for each in folders for part in _by_account(each)]:
         if plugins:
             shutil.copytree(plugins, folder / ".terraform", symlinks=True)
             shutil.copy(Path(plugins).with_name(".terraform.lock.hcl"), folder)
@@ -139,3 +141,13 @@ def test_terraform_formats_nothing_and_accepts_every_configuration(folders: list
             )  # fmt: skip
             assert done.returncode == 0, done.stdout[-2_000:]
         plugins = plugins or str(folder / ".terraform")
+
+
+def _by_account(folder: Path) -> list[Path]:
+    """The folder, and one with the configuration for other accounts, if there is one."""
+    found = [folder]
+    for member in folder.glob("*-other-accounts.tf"):
+        (folder / "other").mkdir()
+        shutil.move(member, folder / "other")
+        found.append(folder / "other")
+    return found

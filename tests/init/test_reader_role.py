@@ -27,6 +27,7 @@ GIVEN = {
     "access-analyzer": ["arn:aws:iam::111122223333:role/analyzer arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"],
     "action": [f"acme/leastpriv-action@{'0' * 40}"],
 }
+OTHER = "222233334444"
 OWN = {"Partition": "aws", "Account": "111122223333"}
 VALUES = {**parse_options(GIVEN).values, **OWN, "Users": ["user/ci"]}
 NEWER = {"iam:GetRequestAuthorizationDetails"}
@@ -200,6 +201,7 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ({"trails": ["s3://one", "s3://two"]}, "several buckets"),
         ({"kms-key-arn": ["alias/trail"]}, "ARN of a key"),
         ({"trail-account": ["12"]}, "12 digits"),
+        ({"hub-account": [OTHER], "trails": ["s3://trails"]}, "--hub-account reads event history"),
         ({"action": ["acme/leastpriv-action@v1"]}, "40 hex digits"),
         ({"sources": ["live-role"]}, "no evidence: add one of event-history"),
         ({"sources": ["event-history", "digests"]}, "The source digests needs another source: add s3-trail"),

@@ -21,6 +21,7 @@ from leastpriv.init.render import (
     CLOUDFORMATION,
     KEY_POLICY,
     LOGIN,
+    MEMBER,
     STACK_SET,
     TERRAFORM,
     WORKFLOW,
@@ -247,6 +248,35 @@ def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None
         assert f":{account}:" in entry.role
         branches.add(entry.values["branch"])
     assert len(branches) == 2
+
+
+@pytest.mark.parametrize("hub", ["111122223333", "999999999999"])
+def test_the_reader_role_of_a_hub_assumes_those_of_the_other_accounts_in_one_run(hub: str) -> None:
+    """Only the hub's role trusts the repository; the others trust the hub's role."""
+    found = render_files(target(role_arn=[ROLE, OTHER], hub_account=hub))
+    others = [account for account in ("111122223333", "222233334444") if account != hub]
+    login, action = _steps(found[WORKFLOW])
+    assert login["with"]["role-to-assume"] == f"arn:aws:iam::{hub}:role/leastpriv-reader"
+    assert action["with"] == {"config": ".github/leastpriv.yml", "trails": "event-history"}
+    whole = read_configuration(found[".github/leastpriv.yml"].encode(), "x")
+    assert [each.account for each in whole.entries] == ["111122223333", "222233334444"]
+    properties = _yaml(found[STACK_SET])["Resources"]["LeastprivReaders"]["Properties"]
+    assert properties["StackInstancesGroup"][0]["DeploymentTargets"]["Accounts"] == others
+    member = _yaml(properties["TemplateBody"])["Resources"]["LeastprivReader"]["Properties"]
+    [statement] = member["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Condition"]["ArnEquals"]["aws:PrincipalArn"].endswith(f"::{hub}:role/leastpriv-reader")
+    assert "AssumeRoleWithWebIdentity" not in properties["TemplateBody"] + found[MEMBER]
+    own = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]["Policies"][0]["PolicyDocument"]
+    (assumed,) = [each for each in own["Statement"] if each["Sid"] == "AssumeReaders"]
+    assert assumed["Resource"] == [f"arn:${{AWS::Partition}}:iam::{each}:role/leastpriv-reader" for each in others]
+    assert "AssumeReaders" not in properties["TemplateBody"] + found[MEMBER]
+
+
+def test_two_hundred_accounts_fit_the_policy_of_the_hub_s_role() -> None:
+    roles = [f"arn:aws:iam::{111100000000 + number}:role/ci-deploy" for number in range(200)]
+    template = render_files(target(role_arn=roles, hub_account="111100000000"))[CLOUDFORMATION]
+    assert '- !Sub "arn:${AWS::Partition}:iam::*:role/leastpriv-reader"' in template
+    assert len(template) < 10_240
 
 
 def test_the_stack_set_creates_the_role_of_the_template_in_every_account() -> None:

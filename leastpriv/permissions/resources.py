@@ -120,8 +120,7 @@ def _regex(text: str) -> re.Pattern[str]:
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does (promise 2)."""
     if len(found) == 1:
-        is_fitting = found[0].fits or fits(facts.name, found[0].pattern)
-        return found if is_fitting else list(_any(facts.types, call))
+        return found if found[0].fits or fits(facts.name, found[0].pattern) else list(_any(facts.types, call))
     fitting = list(dict.fromkeys([each for each in found if each.fits or fits(facts.name, each.pattern)]))
     return fitting or list(_any(facts.types, call))
 
@@ -250,7 +249,11 @@ def _named_besides(
         yield from filled
         if not filled and kind.required and _flat(kind.template.name) == request.noun.partition("from")[0]:
             # The resource that the call makes, below the one whose ARN the request names.
-            yield from fill(call, facts.prefix, kind, request, below=True) or _any([kind], call)
+            own = structs.replace(facts, types=(kind,), type_names=frozenset({kind.template.name.lower()}))
+            answered = _in_response(call, own, ()) if call.response else None
+            yield from (
+                [answered] if answered else fill(call, facts.prefix, kind, request, below=True) or _any([kind], call)
+            )
         elif not filled and is_meant_otherwise(kind, request):
             yield from _any([kind], call)
 

@@ -290,3 +290,16 @@ def test_a_resource_that_is_made_below_another_is_named_by_the_arn_of_that() -> 
         "sso:CreatePermissionSet arn:aws:sso:::instance/ssoins-1",
         "sso:CreatePermissionSet arn:aws:sso:::permissionSet/ssoins-1/*",
     }
+
+
+def test_the_name_of_what_a_call_makes_below_an_arn_is_literal_where_the_answer_has_it() -> None:
+    here = f"arn:aws:personalize:{HERE}"
+    found = needed(
+        "personalize:CreateSolution",
+        {"name": "books", "datasetGroupArn": f"{here}:dataset-group/shop"},
+        {"solutionArn": f"{here}:solution/books"},
+    )
+    assert found == {
+        f"personalize:CreateSolution {here}:dataset-group/shop",
+        f"personalize:CreateSolution {here}:solution/books",
+    }

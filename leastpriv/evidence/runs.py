@@ -26,9 +26,8 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from leastpriv.evidence.cloudtrail.caller import access_key_in
+from leastpriv.evidence.cloudtrail.caller import access_key_in, is_workload
 from leastpriv.evidence.cloudtrail.record import object_of
-from leastpriv.evidence.workloads import is_workload
 from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 RUN_SEPARATION = timedelta(minutes=60)

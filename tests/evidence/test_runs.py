@@ -79,6 +79,7 @@ def workload_runs(provider: str, *calls: Call) -> list[Run]:
         "lambda.amazonaws.com",
         "pods.eks.amazonaws.com",
         "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF",
+        "arn:aws:iam::123456789012:oidc-provider/oidc-eks.eu-west-1.api.aws/id/0123456789ABCDEF",
         "arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/0123456789ABCDEF",
     ],
 )

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
 from leastpriv.evidence.cloudtrail.athena_queries import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
+from leastpriv.evidence.cloudtrail.caller import workload_services
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_parts
 from leastpriv.evidence.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
-from leastpriv.evidence.workloads import workload_services
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
 _GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"

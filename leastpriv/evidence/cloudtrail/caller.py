@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
+from functools import cache
 
 from leastpriv.aws.arns import principal_of, session_of
 from leastpriv.models import Principal
+from leastpriv.permissions.fact_tables import table
 
 # Identity types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
 # CloudTrail User Guide, and types in public records). The others are services, other accounts, root, directories, or
@@ -19,6 +22,8 @@ OTHER_TYPES = frozenset(
 )
 """The other identity types that "CloudTrail userIdentity element" lists; `Unknown` and new ones may be any caller."""
 CONSOLE = "console"
+_PACKAGE = "leastpriv.evidence"
+"""The package of the table of workloads."""
 # 16 to 128 word characters (`accessKeyIdType` of botocore's model of AWS STS, 1.43 and later).
 _ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
 _COMMON_KEY_LENGTH = 20
@@ -72,6 +77,18 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
         doubt=CONSOLE if _from_console(record, identity) else unknown_type,
         access_key=access_key_in(identity),
     )
+
+
+@cache
+def workload_services() -> frozenset[str]:
+    """Returns the services that assume a role for a workload: a function, a task or a pod."""
+    return frozenset(row["name"] for row in table("workloads", _PACKAGE) if row["login"] == "service")
+
+
+@cache
+def is_workload(provider: str) -> bool:
+    """Whether STS issues the keys of a workload for identities of this provider, or for this service."""
+    return any(fnmatchcase(provider, row["name"]) for row in table("workloads", _PACKAGE))
 
 
 def caller_arn(record: Mapping[str, object]) -> str:

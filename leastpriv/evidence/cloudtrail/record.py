@@ -25,8 +25,8 @@ from leastpriv.evidence.cloudtrail.caller import (
     _text,
     access_key_in,
     caller_of,
+    workload_services,
 )
-from leastpriv.evidence.workloads import workload_services
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]

@@ -94,6 +94,14 @@ class Target:
         return self.settings.declared_phases is DeclaredPhases.PLAN
 
     @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches of its pull requests: its own, and that from before the targets were in several accounts."""
+        own, prefix = self.settings.branch, f"leastpriv/{self.shown_account}-"
+        return (
+            (own, f"leastpriv/{own.removeprefix(prefix)}") if self.shown_account and own.startswith(prefix) else (own,)
+        )
+
+    @property
     def policy_name(self) -> str:
         """The policy file with its pointer."""
         return str(Location(self.policy_path, self.pointer))

@@ -163,7 +163,9 @@ def target_history(
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
     no_pulls: Sequence[ClosedPullRequest] = ()
     closed = requests.get(
-        lambda: repository.closed_pull_requests(settings.branch), no_pulls, "what was declined earlier"
+        lambda: [pull for branch in target.branches for pull in repository.closed_pull_requests(branch)],
+        no_pulls,
+        "what was declined earlier",
     )
     no_commands: Sequence[CommentCommand] = ()
     commands = requests.get(

@@ -214,3 +214,17 @@ class TestInAJob:
             f"leastpriv/{HOME}-ci-deploy",
             f"leastpriv/{OTHER}-ci-deploy",
         }
+
+    def test_a_change_that_was_declined_before_the_second_account_remains_declined(
+        self, job: Job, aws: FakeAws, hub: FakeGitHub
+    ) -> None:
+        job.github = hub
+        alone = config(entries(HOME, minimum_runs=1), follow=False)
+        hub.commit_as("kim", "main", {CONFIG: alone})
+        done = self.step(job, aws, alone, github_token=hub.token, mode="pull-request")
+        hub.close_pull(int(done.outputs["pull-request-number"]), "kim")
+        hub.commit_as("kim", "main", {CONFIG: settings()})
+        again = self.step(job, aws, settings(), github_token=hub.token, mode="pull-request")
+        assert again.code == 0, again.log
+        home, other = json.loads(again.outputs["targets"])
+        assert (home["has-changes"], other["has-changes"]) == (False, True)

@@ -95,13 +95,15 @@ _SECONDARY_WAIT = 60
 
 
 _MAX_TOTAL = 180.0
-"""Seconds that a run spends on all requests to GitHub together, pauses included."""
+"""Seconds that a run spends on all slow requests to GitHub together, pauses included."""
+_PROMPT = 5.0
+"""Seconds of a request that is not slow: two hundred targets send thousands."""
 _MAX_REQUEST = 90.0
 """Seconds of one request with its repetitions: a server that answers byte by byte never exceeds a socket's timeout."""
 
 
 class RequestDeadline:
-    """Limits the time of each request, and of all requests of a run together."""
+    """Limits the time of each request, and of all slow requests of a run together."""
 
     def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
         self.sleep, self._clock = sleep, clock
@@ -129,7 +131,8 @@ class RequestDeadline:
             except Empty:
                 raise DeadlineError(is_rate_limit=self._is_rate_limit) from None
             finally:
-                self._spent += self._clock() - self._started
+                took = self._clock() - self._started
+                self._spent += took if took > _PROMPT else 0.0
             if error:
                 raise error
             return answer

@@ -80,6 +80,15 @@ def test_all_requests_together_end_in_time(github: FakeGitHub) -> None:
         read_branch(connection)
 
 
+def test_any_number_of_prompt_requests_is_in_time() -> None:
+    clock = Clock()
+    deadline = RequestDeadline(clock.sleep, clock.time)
+    prompt = deadline.limited(lambda: clock.sleep(4))
+    for _ in range(300):
+        prompt()
+    assert clock.now == 1_200
+
+
 @contextmanager
 def dripping_server() -> Iterator[str]:
     """A server that sends a header line each 50 ms, without end."""

@@ -76,16 +76,23 @@ def target_figures(context: ReportContext | None) -> dict[str, object]:
     return dict(zip(names, figures, strict=True))
 
 
-def fleet_rows(rows: Sequence[TargetRow]) -> tuple[FleetRow, ...]:
-    """Returns the table of all targets: failed ones first, then those with the most unused actions."""
-    numbers = {id(row): number for number, row in enumerate((each for each in rows if each.context), start=1)}
-    figures = {id(row): target_figures(row.context) for row in rows}
+def widest_first(rows: Sequence[TargetRow]) -> list[TargetRow]:
+    """Returns the targets: failed ones first, then those whose policy grants the most unused actions."""
 
     def weight(row: TargetRow) -> tuple[bool, int]:
-        found = figures[id(row)]
-        return (not row.failure, -(int(str(found["granted"] or 0)) - int(str(found["used"] or 0))))
+        counts = action_counts(row.context) if row.context else None
+        return not row.failure, len(counts.used) - len(counts.granted) if counts else 0
 
-    return tuple(_row(row, figures[id(row)], numbers.get(id(row), 0)) for row in sorted(rows, key=weight))
+    return sorted(rows, key=weight)
+
+
+def fleet_rows(rows: Sequence[TargetRow], detailed: int) -> tuple[FleetRow, ...]:
+    """Returns the table of all targets; the first `detailed` ones with a proposal have their own part of the page."""
+    numbers = {id(row): number for number, row in enumerate((each for each in rows if each.context), start=1)}
+    return tuple(
+        _row(row, target_figures(row.context), number if (number := numbers.get(id(row), 0)) <= detailed else 0)
+        for row in rows
+    )
 
 
 def _row(row: TargetRow, figures: dict[str, object], number: int) -> FleetRow:

@@ -26,7 +26,7 @@ from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, markdown
-from leastpriv.report.fleet import action_counts, fleet_rows
+from leastpriv.report.fleet import action_counts, fleet_rows, widest_first
 from leastpriv.report.page_diff import DiffLine, LifeCycle, diff_lines, life_cycles
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_links, run_page, runs_of
 from leastpriv.report.proof import proof_lines
@@ -41,6 +41,8 @@ _MOST_LINES = 1_500
 _MOST_RUNS = 400
 """Runs that are drawn. Several targets share these limits, but each has at least these:"""
 _LEAST = 20
+_MOST_DETAILED = 40
+"""Targets with more than a row in the table of all."""
 _WIDTH = 1000
 
 
@@ -239,7 +241,9 @@ def page(rows: Sequence[TargetRow]) -> str:
     from markdown_it import MarkdownIt
     from markupsafe import Markup
 
+    rows = widest_first(rows)
     contexts = [row.context for row in rows if row.context]
+    detailed = contexts[:_MOST_DETAILED]
     style, script = _asset("page.css"), _asset("page.js")
     words = MarkdownIt("commonmark", {"html": False}).enable("table")
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
@@ -247,8 +251,9 @@ def page(rows: Sequence[TargetRow]) -> str:
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
     environment.globals.update(documentation=_documentation, day=day)
     return environment.from_string(_asset("page.html")).render(
-        targets=[target_view(context, number, len(contexts)) for number, context in enumerate(contexts, start=1)],
-        fleet=fleet_rows(rows) if len(rows) > 1 or not contexts else (),
+        targets=[target_view(context, number, len(detailed)) for number, context in enumerate(detailed, start=1)],
+        left_out=len(contexts) - len(detailed),
+        fleet=fleet_rows(rows, len(detailed)) if len(rows) > 1 or not contexts else (),
         several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
         title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
         style=Markup(style),  # noqa: S704 - this package's file

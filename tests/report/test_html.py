@@ -184,6 +184,18 @@ def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(usual
     assert fleet(TargetRow(other, "iam/y.json", failure="x"))[1][5] == "Failed: x"
 
 
+def test_of_a_large_fleet_the_widest_targets_have_details(
+    usual: ReportContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "_MOST_DETAILED", 2)
+    root = parsed(page([usual] * 5))
+    [nav] = root.iter("nav")
+    wanted = [each.get("href") for each in nav.iter("a")]
+    assert [f"#{each.get('id')}" for each in root.iter("article")] == wanted == ["#target-1", "#target-2"]
+    assert len(list(nav.iter("tr"))) == 6
+    assert "The proposals of 3 more targets are in their folders" in all_text(nav)
+
+
 def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:
     assert "Chance that the next run needs an action this policy lacks: about" in all_text(parsed(page([usual])))
 

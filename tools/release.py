@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The two steps of a release that are more than a command; needs only Python.
+"""The steps of a release that are more than a command; needs only Python.
 
+python tools/release.py prepare VERSION  set the version and give its changes a heading in CHANGELOG.md, for a commit
 python tools/release.py notes VERSION  print the notes of CHANGELOG.md; fails unless the package has that
 version
 python tools/release.py pin IMAGE@DIGEST   make action.yml name the image by digest in place of the Dockerfile
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +34,22 @@ def notes(version: str, package: str, changelog: str) -> str:
     return section[1].strip() + "\n"
 
 
+def prepared(version: str, package: str, changelog: str, today: date) -> tuple[str, str]:
+    """Return `leastpriv/__init__.py` and CHANGELOG.md of a version.
+
+    Raises:
+        ValueError: the version has another form, or there are no changes to release.
+    """
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise ValueError(f"{version} is no version like 1.2.3")
+    section = re.search(r"^## \[Unreleased\]\n(.*?)(?=^## |\Z)", changelog, re.M | re.S)
+    if section is None or not section[1].strip():
+        raise ValueError("CHANGELOG.md has no changes below `## [Unreleased]`")
+    heading = f"## [Unreleased]\n\n## [{version}] - {today}\n"
+    package = re.sub(r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', package)
+    return package, changelog.replace("## [Unreleased]\n", heading, 1)
+
+
 def pinned(action: str, image: str) -> str:
     """Return action.yml with the image in place of the Dockerfile.
 
@@ -47,15 +65,18 @@ def pinned(action: str, image: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the two; 2 with a sentence if the input is wrong."""
+    """Run one of the steps; 2 with a sentence if the input is wrong."""
     step, what = arguments
-    action = ROOT / "action.yml"
+    action, package, changelog = ROOT / "action.yml", ROOT / "leastpriv" / "__init__.py", ROOT / "CHANGELOG.md"
     try:
+        before = package.read_text(encoding="utf-8"), changelog.read_text(encoding="utf-8")
         if step == "pin":
             action.write_text(pinned(action.read_text(encoding="utf-8"), what), encoding="utf-8")
+        elif step == "prepare":
+            for path, text in zip((package, changelog), prepared(what, *before, datetime.now(UTC).date()), strict=True):
+                path.write_text(text, encoding="utf-8")
         else:
-            package = (ROOT / "leastpriv" / "__init__.py").read_text(encoding="utf-8")
-            print(notes(what, package, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")), end="")
+            print(notes(what, *before), end="")
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

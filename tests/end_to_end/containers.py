@@ -35,11 +35,13 @@ class CannotRunError(Exception):
     """No container can be built or run here; the message gives the reason and the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Engine:
     """podman with separate settings and storage below `folder`."""
 
     folder: Path = FOLDER
+    base: list[str] | None = None
+    """Options that name the base of a build, once they are known."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -102,12 +104,21 @@ class Engine:
             CannotRunError: neither its base nor the substitute is available; AssertionError: the build itself
                 fails.
         """
-        base = ["--pull=missing"] if self._pulls() else ["--pull=never", "--from", self._stand_in()]
         try:
-            self.podman("build", *base, *_as_this_machine(), "--tag", IMAGE, ".", seconds=_BUILD_SECONDS)
+            self.podman("build", *self.build_options(), "--tag", IMAGE, ".", seconds=_BUILD_SECONDS)
         except CannotRunError as error:
             raise AssertionError(f"the Dockerfile does not build: {error}") from error
         return IMAGE
+
+    def build_options(self) -> list[str]:
+        """Return the options of a build on this machine: its base, certificates and package index.
+
+        Raises:
+            CannotRunError: neither the base nor the substitute is available.
+        """
+        if self.base is None:
+            self.base = ["--pull=missing"] if self._pulls() else ["--pull=never", "--from", self._stand_in()]
+        return [*self.base, *_as_this_machine()]
 
     def _pulls(self) -> bool:
         found = re.search(r"^FROM (\S+) AS base", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)

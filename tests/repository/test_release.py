@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -67,6 +68,17 @@ def test_a_version_that_package_or_changelog_lack_is_an_error(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         release.notes(version, PACKAGE, changelog)
+
+
+def test_a_prepared_release_has_its_notes_and_leaves_an_empty_section(release: ModuleType) -> None:
+    changelog = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- It.\n\n## [1.2.2] - 2026-11-30\n\n- Old.\n"
+    package, changed = release.prepared("1.2.3", '__version__ = "1.2.2"\n', changelog, date(2026, 12, 1))
+    assert release.notes("1.2.3", package, changed) == "### Added\n\n- It.\n"
+    assert "## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n" in changed
+    with pytest.raises(ValueError, match="no changes"):
+        release.prepared("1.2.4", package, changed, date(2026, 12, 2))
+    with pytest.raises(ValueError, match="is no version"):
+        release.prepared("v1.2.4", package, changelog, date(2026, 12, 2))
 
 
 def test_the_changelog_has_the_form_that_a_release_parses() -> None:

@@ -16,7 +16,7 @@ from itertools import compress
 from msgspec import Raw
 
 from leastpriv.aws.arns import Principals, Window, principal_of
-from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session
+from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session, workload_services
 from leastpriv.evidence.cloudtrail.record import (
     ASSUME_ROLE,
     EMPTY_OBJECT,
@@ -39,7 +39,6 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
 )
 from leastpriv.evidence.cloudtrail.statistics import CoverageCounter, ReadStatistics
 from leastpriv.evidence.coverage import folder_of
-from leastpriv.evidence.workloads import workload_services
 from leastpriv.models import Call, Gap
 
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value

@@ -198,6 +198,8 @@ class Call(Struct, frozen=True, gc=False):
     role."""
     caller_doubt: str = ""
     """Why the call may be no deployment's: `console`, or an identity type that is not known; its outcome is unknown."""
+    program: str = ""
+    """The deploy tool of the call's user agent (`deploy_tools.tsv`), else `script`; empty if the record has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +330,8 @@ class Usage:
     """At least one call succeeded; false where all failed for a reason other than authorization (`NoSuchBucket`)."""
     forwarded_by: tuple[str, ...] = ()
     """Services that forwarded some of the calls on behalf of the principal, sorted."""
-    direct: bool = True
-    """At least one call came from the principal directly; false where services forwarded all."""
+    programs: tuple[str, ...] = ("",)
+    """Programs with which the principal called (`Call.program`), sorted; empty if services forwarded all calls."""
     made: tuple[str, ...] = ()
     """Ids of the resources that the calls created, where the records contain them, sorted."""
     doubt: str = ""

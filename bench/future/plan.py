@@ -1,9 +1,10 @@
-"""The content of each history: five shapes of apps, twelve runs each, fixed before any measurement.
+"""The content of each history: shapes of apps, twelve runs each, fixed before any measurement.
 
 The second plan is for histories that no rule was made from: it was fixed after the rules of decision 30. A run deploys
 a state (release of the code, setting of a property, generation of the names), or deletes everything. Renamed resources
 get a name that no run had before; after run 10 no kind of change is new. The plan of branches deploys further stages
-beside `prod`, one of them in another region, and takes each down.
+beside `prod`, one of them in another region, and takes each down. The plan of fresh names gives each stage a name
+that no run had before; its apps were written after the rules, without a look at them.
 """
 
 from __future__ import annotations
@@ -49,9 +50,27 @@ _SECOND = {
     "pipeline": "first name code destroy first setting code name none code setting code",
 }
 _BRANCHES = dict.fromkeys(SHAPES, "first code setting BRANCH1 BRANCH1,code name code EU -BRANCH1 -EU BRANCH2 -BRANCH2")
-PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES}
+FRESH = {
+    "awscli": ("streams", "cdn"),
+    "boto3": ("etl", "identity"),
+    "sam": ("events",),
+    "terraform": ("containers", "database"),
+}
+"""Tool -> shapes that the plan of fresh names deploys."""
+_STEPS = "first STAGE1 setting,code -STAGE1 STAGE2 STAGE2,code -STAGE2 name STAGE3 -STAGE3 STAGE4 -STAGE4"
+_FRESH = {shape: _STEPS for shapes in FRESH.values() for shape in shapes}
+PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES, "-fresh": _FRESH}
 """End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes. A stage in
 capitals is deployed by this run, one with a minus is deleted."""
+_FRESH_STAGES = {
+    "streams": ("pr-12", "pr-31", "pr-57", "pr-63"),
+    "cdn": ("login-page", "search", "new-header", "footer"),
+    "etl": ("qa", "uat", "demo", "load"),
+    "identity": ("feature-7", "hotfix-2", "feature-19", "spike"),
+    "events": ("alice", "bob", "carol", "dave"),
+    "containers": ("pr-204", "pr-219", "pr-230", "pr-231"),
+    "database": ("blue", "green", "grey", "red"),
+}
 _STAGE_NAMES = {
     "api": ("pr-31", "pr-47"),
     "site": ("qa", "uat"),
@@ -67,13 +86,16 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     """The runs of a shape by one of `PLANS`."""
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
-    names = dict(zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES[shape], strict=True)) | {"EU": "eu"}
+    if plan_name == "-fresh":
+        names = {f"STAGE{number}": name for number, name in enumerate(_FRESH_STAGES[shape], 1)}
+    else:
+        names = dict(zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES[shape], strict=True)) | {"EU": "eu"}
     for step in PLANS[plan_name][shape].split():
         release += "code" in step
-        setting += step == "setting"
+        setting += "setting" in step
         generation += step == "name"
         stage = step.strip("-").partition(",")[0]
-        own = f"-{names.get(stage, 'prod')}" if plan_name == "-branches" else ""
+        own = f"-{names.get(stage, 'prod')}" if plan_name in ("-branches", "-fresh") else ""
         number = 1 if stage in names else generation
         is_destroy = step == "destroy" or step.startswith("-")
         runs.append(Run(release, setting, number, is_destroy, own, _EU if stage == "EU" else "us-east-1"))

@@ -19,17 +19,18 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from bench.future.plan import PLANS, SHAPES, Run, plan
+from bench.future.plan import FRESH, PLANS, SHAPES, Run, plan
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.seed import tools
 
 APPS = Path(__file__).with_name("apps")
 ROLE = "ci-deploy"
 TOOLS = ("cdk", "terraform")
+_BUCKET = f"deploys-{ACCOUNT}"
 _FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=3)
 _FIRST_RUN = 1001
@@ -41,7 +42,8 @@ Command = tuple[Sequence[str], Mapping[str, str]]
 def main(arguments: list[str]) -> None:
     """Records the given histories, or all of the first plan."""
     folder, names = Path(arguments[0]).resolve(), arguments[1:]
-    for tool, shape, plan_name in product(TOOLS, SHAPES, PLANS):
+    fresh = ((tool, shape, "-fresh") for tool, shapes in FRESH.items() for shape in shapes)
+    for tool, shape, plan_name in chain(product(TOOLS, SHAPES, set(PLANS) - {"-fresh"}), fresh):
         name = f"{tool}-{shape}{plan_name}"
         if (name in names or not (names or plan_name)) and not (folder / name).exists():
             begin = time.monotonic()
@@ -58,6 +60,8 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
     with Lab.start(work / "lab", checks=True) as lab:
         if tool == "cdk":
             _bootstrap(work, lab, plan(shape, plan_name))
+        if tool == "sam":
+            lab.client("s3").create_bucket(Bucket=_BUCKET)
         arn = lab.admin_role(ROLE)
         lab.flush()
         shutil.rmtree(lab.records)
@@ -77,7 +81,7 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
 
 
 def _of_other_shapes(shape: str) -> Any:
-    return shutil.ignore_patterns(*(f"{other}.tf" for other in SHAPES if other != shape))
+    return shutil.ignore_patterns(*(f"{other}.tf" for other in (*SHAPES, *FRESH["terraform"]) if other != shape))
 
 
 def _bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
@@ -109,6 +113,15 @@ def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: L
         if shape == "site":
             yield from _synchronised(run, app, lab)
         return
+    if tool in ("awscli", "boto3"):
+        own = {name.upper(): value for name, value in run.variables.items()}
+        own["PATH"] = f"{tools.awscli().parent}:/usr/bin:/bin"
+        script = ("sh", f"{shape}.sh") if tool == "awscli" else (sys.executable, f"{shape}.py")
+        yield (*script, "down" if run.is_destroy else "up"), own
+        return
+    if tool == "sam":
+        yield from _by_transform(shape, run, app)
+        return
     made = tools.terraform()
     with zipfile.ZipFile(app / "worker.zip", "w") as archive:
         member = zipfile.ZipInfo("worker.py", (2026, 1, 1, 0, 0, 0))
@@ -128,6 +141,21 @@ def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: L
         return
     yield (program, "plan", "-input=false", "-no-color"), own
     yield (program, "apply", "-auto-approve", "-input=false", "-no-color"), own
+
+
+def _by_transform(shape: str, run: Run, app: Path) -> Iterator[Command]:
+    """The commands of AWS CloudFormation for a template with the transform of AWS SAM."""
+    aws, stack = (str(tools.awscli()), "cloudformation"), ("--stack-name", f"orders{run.stage}")
+    if run.is_destroy:
+        yield (*aws, "delete-stack", *stack), {}
+        yield (*aws, "wait", "stack-delete-complete", *stack), {}
+        return
+    (app / "function" / "worker.py").write_text(f"def handler(event, context):\n    return {run.release}\n")
+    packaged = ("--s3-bucket", _BUCKET, "--output-template-file", "packaged.yaml")
+    yield (*aws, "package", "--template-file", f"{shape}.yaml", *packaged), {}
+    own = (f"Release={run.release}", f"Setting={60 * run.setting}", f"Name=orders{run.stage}-{run.generation}")
+    options = ("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset", "--parameter-overrides", *own)
+    yield (*aws, "deploy", *stack, "--template-file", "packaged.yaml", *options), {}
 
 
 def _synchronised(run: Run, app: Path, lab: Lab) -> Iterator[Command]:

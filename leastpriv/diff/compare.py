@@ -13,6 +13,7 @@ from typing import Literal
 from msgspec import structs
 
 from leastpriv.diff.statement_coverage import catalogue_actions
+from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome, Usage
 from leastpriv.permissions import catalog
@@ -110,9 +111,15 @@ def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Dif
             missing.append(usage)
         elif "unknown" in said:
             conditional.append(usage)
-        elif usage.denial and "allowedInPart" in said and not _allowed_since(usage, usages):
-            in_part.append(usage)
+        elif usage.denial and not _allowed_since(usage, usages):
+            # The policies may allow a role without its path, and AWS names the role so.
+            in_part += [usage] if "allowedInPart" in said or may_have_path(usage.need) else []
     return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere), tuple(in_part))
+
+
+def may_have_path(need: Need) -> bool:
+    """Whether a need has a role, user or policy of IAM by its name, which does not show the path."""
+    return need.derivation in (NAMED, NAMED_WITHOUT_PATH) and bool(with_any_path(need.permission.resource))
 
 
 def _allowed_since(refused: Usage, usages: Sequence[ReplayedUsage]) -> bool:

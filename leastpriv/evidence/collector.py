@@ -316,7 +316,7 @@ def _usage(used: tuple[Need, Outcome], tally: CallTotals, runs: tuple[str, ...],
         denial=tally.denial,
         succeeded=tally.succeeded,
         forwarded_by=tuple(sorted(tally.forwarded)),
-        direct=tally.direct,
+        programs=tuple(sorted(tally.programs)),
         made=tuple(sorted(tally.made)),
         doubt=doubt,
     )

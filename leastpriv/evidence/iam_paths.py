@@ -120,5 +120,5 @@ def _sum(pattern: str, usages: Sequence[Usage]) -> Usage:
         events=tuple(sorted({event for usage in usages for event in usage.events})),
         regions=tuple(sorted({region for usage in usages for region in usage.regions})),
         forwarded_by=tuple(sorted({service for usage in usages for service in usage.forwarded_by})),
-        direct=any(usage.direct for usage in usages),
+        programs=tuple(sorted({program for usage in usages for program in usage.programs})),
     )

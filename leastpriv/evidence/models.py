@@ -31,8 +31,8 @@ class CallTotals(Struct, gc=False):
     events: tuple[str, ...] = ()
     forwarded: tuple[str, ...] = ()
     denial: Denial | None = None
-    direct: bool = False
-    """At least one call came from the principal directly, not through a service."""
+    programs: tuple[str, ...] = ()
+    """Programs of the calls that no service forwarded (`Usage.programs`)."""
     made: frozenset[str] = frozenset()
     """Ids of the resources that the calls created."""
 
@@ -50,7 +50,8 @@ class CallTotals(Struct, gc=False):
         if call.region not in self.regions:
             self.regions += (call.region,)
         if not call.invoked_by:
-            self.direct = True
+            if call.program not in self.programs:
+                self.programs += (call.program,)
         elif call.invoked_by not in self.forwarded:
             self.forwarded += (call.invoked_by,)
         if not call.error_code:
@@ -67,7 +68,7 @@ class CallTotals(Struct, gc=False):
         self.regions = _union(self.regions, other.regions)
         self.events = _union(self.events, other.events)
         self.forwarded = _union(self.forwarded, other.forwarded)
-        self.direct = self.direct or other.direct
+        self.programs = _union(self.programs, other.programs)
         self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial
         self.made |= other.made

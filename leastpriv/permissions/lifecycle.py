@@ -19,9 +19,10 @@ from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import CallNeeds
 from leastpriv.permissions.tool_lifecycle import (
+    CDK,
     Phase,
-    Tool,
     actions_of_phase,
+    conditions_of,
     making_actions,
     tag_actions,
     types_made_by,
@@ -206,38 +207,54 @@ def _dependents() -> Mapping[str, tuple[str, ...]]:
     return {row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")}
 
 
-def lifecycle_partners(used: Mapping[str, Collection[Tool]]) -> Mapping[str, tuple[str, ...]]:
+def lifecycle_partners(used: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
     """Maps each unused life-cycle action to the used actions that it belongs to, by what the deploying tools do.
 
     An action that makes a resource type of the tool has the actions of that type's read, update and delete as partners;
-    any other has its lifecycle counterparts (`siblings_of`).
+    any other has its lifecycle counterparts (`siblings_of`). Tagging actions are partners
+    where the runs set tags of the service.
 
     Args:
-        used: used action -> the tools that called it.
+        used: used action -> the tools that called it (`Tool`, `CDK`); none: a script.
     """
     found: dict[str, set[str]] = {}
+    # Tags of a stack or a provider are on every resource from its creation on.
+    tagged = {each.partition(":")[0] for each in used if is_tagging(each) and "Tagging" in catalog.access_level(each)}
     for action in sorted(used):
         for partner in _partners_by_tool(action, used[action], frozenset(used)):
-            if partner not in used and _shares_a_type(action, partner):
+            is_needed = action.partition(":")[0] in tagged or not is_tagging(partner)
+            if is_needed and partner not in used and _shares_a_type(action, partner):
                 found.setdefault(partner, set()).add(action)
     return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
 
 
-def _partners_by_tool(action: str, tools: Collection[Tool], used: frozenset[str]) -> Collection[str]:
+def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str]) -> Collection[str]:
     """The partners of one action.
 
-    Reads that come with a phase which the runs have shown were used then. A property that no creation has set needs no
-    permission of its own.
+    Reads that come with a phase which the runs have shown were used then. A property that no call has set and that can
+    be removed needs no permission of its own.
     """
     named, prefix = _siblings(action), action.partition(":")[0]
     if visibility(action).visibility is Visibility.DATA:
-        # An item, not a resource that a tool manages: its life ends.
-        return {each for each in named if _parse(each).kind == "end" and _property(each) == _property(action)}
+        # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
+        return {
+            each
+            for each in named
+            if _parse(each).kind == "end" and _property(each) == _property(action) and {*tools} != {CDK}
+        }
+    if not tools:
+        # A script may change and delete what it creates; its properties are those that it has set.
+        own = {*_by_table(action), *(each for each in named if is_tagging(each) or _changes(action, each))}
+        return {each for each in own if _parse(each).kind != "read"}
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
     if not kinds:
-        return {each for each in named if _parse(each).kind != "read"}
-    found = set[str]()
+        # The AWS CDK changes a stack by the calls that created it; only the end of the stack is still to come.
+        is_end_only = {*tools} == {CDK}
+        return {
+            each for each in named if (_parse(each).verb == "Delete" if is_end_only else _parse(each).kind != "read")
+        }
+    found, shown = set[str](), {_property(each) for each in used if each.partition(":")[0] == prefix}
     for kind in kinds:
         making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
         unset = {_property(each) for each in making - used if _parse(each).kind != "read"}
@@ -251,8 +268,12 @@ def _partners_by_tool(action: str, tools: Collection[Tool], used: frozenset[str]
                 found |= {each for each in writes if _parse(each).kind == "end" and _changes(action, each)}
             if used.isdisjoint(writes - making):
                 found |= {each for each in actions - making if _property(each) not in unset}
-        found |= set(filter(_is_tagging, tag_actions(kind)))
-    return found
+        found |= set(filter(is_tagging, tag_actions(kind)))
+        found -= {each for each in conditions_of(kind) if _property(each) not in shown}
+    removable = {_property(each) for each in found if _parse(each).kind in ("end", "close")} & {
+        _property(each) for each in found if _parse(each).kind not in ("end", "close") and not _changes(action, each)
+    }
+    return {each for each in found if _property(each) not in removable - shown - {"tags"}}
 
 
 def _shares_a_type(action: str, partner: str) -> bool:
@@ -266,14 +287,15 @@ def _shares_a_type(action: str, partner: str) -> bool:
 
 def _changes(made: str, action: str) -> bool:
     """Whether an action changes the very resource that another makes: `SetQueueAttributes` that of `CreateQueue`."""
-    return not _is_tagging(action) and _same_thing(_parse(made).noun, _parse(action).noun)
+    return not is_tagging(action) and _same_thing(_parse(made).noun, _parse(action).noun)
 
 
-def _is_tagging(action: str) -> bool:
+def is_tagging(action: str) -> bool:
+    """Whether an action reads, sets or removes tags."""
     return _parse(action).kind in ("tag", "service tag")
 
 
 def _property(action: str) -> str:
     """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and `UntagQueue`."""
     name = _parse(action)
-    return "tags" if _is_tagging(action) else _stem(name.noun) if name.noun else action
+    return "tags" if is_tagging(action) else _stem(name.noun) if name.noun else action

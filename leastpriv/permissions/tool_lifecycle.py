@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 from leastpriv.permissions.fact_tables import table
+
+CDK = "cdk"
+"""The program that leaves all resources to CloudFormation."""
+SCRIPT = "script"
+"""A program that is no deploy tool: the AWS CLI, an SDK."""
 
 
 class Phase(StrEnum):
@@ -96,6 +101,13 @@ def _makers(service: str) -> Mapping[str, tuple[ResourceKind, ...]]:
         for action in making_actions(kind):
             found.setdefault(action, []).append(kind)
     return {action: tuple(sorted(kinds)) for action, kinds in found.items()}
+
+
+@lru_cache(maxsize=4_096)
+def program_of(user_agent: str) -> str:
+    """Returns the deploy tool of a user agent, `SCRIPT` for any other program; empty for an empty user agent."""
+    found = (row["program"] for row in table("deploy_tools") if row["marker"] in user_agent)
+    return next(found, SCRIPT) if user_agent else ""
 
 
 def _cell(kind: ResourceKind, column: str) -> tuple[str, ...]:

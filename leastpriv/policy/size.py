@@ -252,7 +252,9 @@ def _split_statement(document: Document, value: _Value, limit: int, taken: set[s
 
 
 def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
-    name = next((name for name in ("Action", "Resource") if len(_listed(value, name)) > 1), None)
+    # Each piece repeats the other list: the longer one is split.
+    several = [name for name in ("Action", "Resource") if len(_listed(value, name)) > 1]
+    name = max(several, key=lambda name: sum(map(len, _listed(value, name))), default=None)
     if name is None or _policy_length(document, [value]) <= limit:
         yield value
         return

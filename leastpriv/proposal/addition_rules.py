@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.denials.needs import TYPE_WILDCARD
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
@@ -214,6 +215,10 @@ def denied_in_part(usage: Usage) -> HeldBackChange:
     """Reports a denial with an unnamed resource if the policies allow the action on some resources."""
     permission = usage.need.permission
     reason = "the policies allow it on some resources, and neither the request nor the denial names the resource"
+    if may_have_path(usage.need):
+        reason = (
+            "the policies allow it without a path, as AWS names it: write the ARN with its path if it is denied again"
+        )
     guard_result = GuardResult("unknown-resource", reason)
     return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
 

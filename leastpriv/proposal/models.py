@@ -156,6 +156,8 @@ class GuardContext:
     """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""
+    programs: Mapping[str, frozenset[str]]
+    """Service -> programs that called it directly (`Usage.programs`)."""
 
 
 @dataclass(frozen=True, slots=True)

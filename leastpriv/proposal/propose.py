@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, entries_of
@@ -10,7 +10,7 @@ from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage
 from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
-from leastpriv.permissions.tool_lifecycle import Tool
+from leastpriv.permissions.tool_lifecycle import CDK, Tool
 from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, Statement, parse
@@ -55,7 +55,7 @@ def propose(
     inputs: ProposalInputs = _NO_INPUTS,
 ) -> Proposal:
     """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage."""
-    history, attached, packs = inputs.history, inputs.attached, inputs.packs
+    history, attached = inputs.history, inputs.attached
     added, held_back_additions = additions(difference.missing, evidence, options, history, document)
     held_back_additions.extend(_overruled(usage) for usage in difference.explicitly_denied)
     held_back_additions.extend(denied_elsewhere(usage) for usage in difference.denied_elsewhere)
@@ -79,11 +79,10 @@ def propose(
         )
         narrowed = []
     written, left = split_editable(document, (*added, *narrowed, *restricted))
-    changes = tuple(written)
     for change, reason in left:
         (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(not_editable(change, reason))
-    edited = apply_edits(document, plan_edits(document, changes)) if changes else document
-    packed = _packed(document, edited, evidence.principal, attached) if changes and packs else PackedPolicy(edited)
+    changes, packed, too_large = _within_quotas(document, tuple(written), evidence.principal, inputs)
+    held_back += too_large
     return Proposal(
         document,
         packed.document,
@@ -166,6 +165,45 @@ def _restrictions_within_limit(
     return limit_restrictions(restricted, max(most - taken, 0), lambda action: creators.get(action, ()))
 
 
+_MOST_FILES = 5
+"""No person reviews a policy in more files line by line."""
+
+
+def _within_quotas(
+    document: Document, changes: tuple[Change, ...], principal: str, inputs: ProposalInputs
+) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
+    """Applies the changes; a statement is not narrowed while the result has more policies than a role takes."""
+    held: list[HeldBackChange] = []
+    while True:
+        edited = apply_edits(document, plan_edits(document, changes)) if changes else document
+        if not (changes and inputs.packs):
+            return changes, PackedPolicy(edited), held
+        packed = _packed(document, edited, principal, inputs.attached)
+        longest = max(changes, key=lambda change: change.kind is ChangeKind.NARROW and _growth(change))
+        if (
+            longest.kind is ChangeKind.ADD
+            or not _growth(longest)
+            or (packed.fits and len(packed.further) < _MOST_FILES)
+        ):
+            return changes, packed, held
+        narrowed = [each for each in changes if each.kind is ChangeKind.NARROW and each.statement == longest.statement]
+        held += [
+            HeldBackChange(ChangeKind.NARROW, action, longest.resources, _TOO_LARGE, longest.sid)
+            for action in dict.fromkeys(each.action for each in narrowed if each.used or each.replacement)
+        ]
+        changes = tuple(change for change in changes if change not in narrowed)
+
+
+_TOO_LARGE = GuardResult(
+    "too-large", "its result needs more policies than IAM attaches to a role, or than a person reviews"
+)
+
+
+def _growth(change: Change) -> int:
+    """How many actions and resources a narrowing writes beyond the one that it replaces."""
+    return max(len(change.replacement), 1) + max(len(change.restricted_to), 1) - 2
+
+
 def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
     """Fits the edited document into its quota; writes a wildcard only if the committed document granted it."""
 
@@ -237,17 +275,28 @@ def guard_context(
         _data_streams(evidence),
         evidence.coverage.whole_days,
         CallableOperations(policies, frozenset(granted_elsewhere)),
+        _programs(used),
     )
 
 
 _CLOUDFORMATION = "cloudformation.amazonaws.com"
 
 
-def _tools(usages: Sequence[Usage]) -> frozenset[Tool]:
-    """The tools whose types describe what these calls deploy: CloudFormation's for the calls that it forwarded."""
+def _tools(usages: Sequence[Usage]) -> frozenset[str]:
+    """The tools whose types describe what these calls deploy; none for a script, which may do anything."""
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-    stacks = {Tool.CLOUDFORMATION} if any(_CLOUDFORMATION in usage.forwarded_by for usage in allowed) else set()
-    return frozenset(stacks | ({Tool.TERRAFORM} if any(usage.direct for usage in allowed) else set()))
+    programs = {program for usage in allowed for program in usage.programs}
+    if any(_CLOUDFORMATION in usage.forwarded_by for usage in allowed):
+        programs.add(Tool.CLOUDFORMATION)
+    # Terraform's types are the best description of a call whose record has no user agent.
+    return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})
+
+
+def _programs(used: Mapping[str, Sequence[Usage]]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for action, usages in used.items():
+        found.setdefault(action.partition(":")[0], set()).update(each for usage in usages for each in usage.programs)
+    return {service: frozenset(programs) for service, programs in found.items()}
 
 
 def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, int]]]:

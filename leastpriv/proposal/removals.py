@@ -12,9 +12,11 @@ from leastpriv.permissions.patterns import action_covers, overlaps
 from leastpriv.policy.compact import wildcards_for
 from leastpriv.proposal.guards.people_and_history import is_break_glass_use
 from leastpriv.proposal.guards.registry import first_guard_result
-from leastpriv.proposal.guards.wildcards import LIFECYCLE, keeping_result
+from leastpriv.proposal.guards.wildcards import COVERAGE, LIFECYCLE, keeping_result
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
+_MOST_UNSEEN_ACTIONS = 300
+"""Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too wide to review."""
 _MOST_LISTED_ACTIONS = 12
 """A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 
@@ -59,6 +61,9 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
         return _held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
     if unseen and entry.spans_services:
         return _held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
+    unseen_actions = {action: found for action, found in kept.items() if found.guard in COVERAGE}
+    if entry.spans_services and len(unseen_actions) > _MOST_UNSEEN_ACTIONS:
+        return _held_back(entry, ChangeKind.NARROW, _most_common(unseen_actions))
     if len(kept) == len(unused):
         return _held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
     kept = {**kept, **unverified}

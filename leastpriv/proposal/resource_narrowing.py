@@ -28,6 +28,7 @@ from leastpriv.permissions.volatility import is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.guards.visibility import may_be_uncalled
 from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
@@ -102,9 +103,10 @@ def narrow_resources(
 def _partners_restricted(
     difference: Difference, changes: Sequence[Change], restricted: Sequence[Change], context: GuardContext
 ) -> Iterator[Change]:
-    """Restricts each life-cycle action that a narrowed wildcard on `*` keeps to the resources of what it belongs to.
+    """Restricts each unused action that a narrowed wildcard on `*` keeps to the resources of what it belongs to.
 
-    It remains on `*` if one of the used actions that it belongs to does, or if it takes no resource of these.
+    A life-cycle action belongs to the used actions that it follows, another one to the used actions on its resource
+    types. It remains on `*` if one of these does, or if it takes no resource of these.
     """
     wide = {entry.statement.index: entry for entry in difference.entries if "*" in entry.statement.resources}
     decided = {(change.statement, change.action) for change in changes if change.kind is not ChangeKind.ADD}
@@ -119,14 +121,27 @@ def _partners_restricted(
         if entry is None or not change.kept or not _can_be_copied(entry.statement):
             continue
         for action, result in change.kept.items():
-            owners = context.partners.get(action, ())
-            if result.guard != LIFECYCLE or not owners or _grants_any(unchanged, action):
+            owners = context.partners.get(action, ()) if result.guard == LIFECYCLE else _used_on_types(action, change)
+            if result.guard not in NO_SIGN or not owners or _grants_any(unchanged, action):
                 continue
             known = [patterns.get((change.statement, owner)) for owner in owners]
             own = [each for found in known if found for each in found if fits(action, each.pattern)]
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
                 yield _partner_change(change, action, result, tuple(unique[name] for name in sorted(unique)))
+
+
+def _used_on_types(action: str, change: Change) -> tuple[str, ...]:
+    """The used actions of a narrowed wildcard on the types of an action; none for items without a call on their own."""
+    known = action_of(action)
+    own = {kind.name for kind in known.resource_types} if known and not may_be_uncalled(action) else set()
+    return tuple(
+        each
+        for each in change.used
+        if each.partition(":")[0] == action.partition(":")[0]
+        and (facts := action_of(each))
+        and not own.isdisjoint(kind.name for kind in facts.resource_types)
+    )
 
 
 def _partner_change(change: Change, action: str, result: GuardResult, patterns: tuple[Pattern, ...]) -> Change:
@@ -228,7 +243,8 @@ def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardRe
         gaps = tuple(gap for gap in context.evidence.gaps if gap.kind is not GapKind.MAY_PASS_ROLE)
         context = replace(context, evidence=replace(context.evidence, gaps=gaps))
     found = first_guard_result(candidate, context)
-    return None if found and is_inner and found.guard in NO_SIGN else found
+    is_dropped = is_inner or context.options.drop_unseen_actions
+    return None if found and is_dropped and found.guard in NO_SIGN else found
 
 
 def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, int]:

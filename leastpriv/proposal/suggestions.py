@@ -240,7 +240,7 @@ def _called_via(action: str, usages: Sequence[Usage], statement: Statement, part
     """Services through which all calls came, if each is known to set `aws:CalledVia`."""
     services = {service for usage in usages for service in usage.forwarded_by}
     known = {row["service"] for row in table("called_via")}
-    if not services or not services <= known or any(usage.direct for usage in usages):
+    if not services or not services <= known or any(usage.programs for usage in usages):
         return None
     return Condition("ForAnyValue:StringEquals", "aws:CalledVia", tuple(sorted(services)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
@@ -86,7 +86,7 @@ _MOST_KEPT = 3
 def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
     """Returns the number of unused actions that remain granted, and a list of them by guard, the largest first.
 
-    `proposal.json` has the reason for each action; `details` adds the reasons of a guard that has few.
+    `proposal.json` has the reason for each action; `details` adds the reason of a guard that keeps one entry.
     """
     kept: dict[str, dict[str, str]] = {}
     for change in context.changes(ChangeKind.NARROW):
@@ -98,19 +98,12 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
     counts = {guard: sum(map(size, actions)) for guard, actions in kept.items()}
     lines = [
         f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {codes(sorted(actions), _MOST_KEPT)}"
-        + (_details(actions.values()) if details else "")
+        + (f": {prose(*actions.values())}" if details and len(actions) == 1 else "")
         for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]])
     ]
     return sum(counts.values()), ["\n".join(lines)] if lines else []
 
 
-def _details(reasons: Iterable[str]) -> str:
-    """The full reasons of a guard, if there are so few that they fit a line."""
-    distinct = list(dict.fromkeys(reasons))
-    return f": {prose('; '.join(distinct))}" if len(distinct) <= _MOST_DETAILS else ""
-
-
-_MOST_DETAILS = 2
 _MOST_SUGGESTIONS = 2
 """Lines; the changes themselves come first."""
 _WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}

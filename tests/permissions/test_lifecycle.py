@@ -160,10 +160,10 @@ def test_every_pair_of_the_table_reaches_the_answer() -> None:
 @pytest.mark.parametrize(
     ("used", "tool", "partners"),
     [
-        ("sqs:CreateQueue", Tool.TERRAFORM, "DeleteQueue SetQueueAttributes TagQueue UntagQueue"),
-        ("sqs:CreateQueue", Tool.CLOUDFORMATION, "DeleteQueue SetQueueAttributes TagQueue UntagQueue"),
-        ("dynamodb:CreateTable", Tool.TERRAFORM, "DeleteTable UpdateTable TagResource UntagResource"),
-        ("cloudwatch:PutMetricAlarm", Tool.CLOUDFORMATION, "DeleteAlarms TagResource UntagResource"),
+        ("sqs:CreateQueue", Tool.TERRAFORM, "DeleteQueue SetQueueAttributes"),
+        ("sqs:CreateQueue", Tool.CLOUDFORMATION, "DeleteQueue SetQueueAttributes"),
+        ("dynamodb:CreateTable", Tool.TERRAFORM, "DeleteTable UpdateTable"),
+        ("cloudwatch:PutMetricAlarm", Tool.CLOUDFORMATION, "DeleteAlarms"),
     ],
 )
 def test_the_life_cycle_is_what_the_tool_does_to_the_type(used: str, tool: Tool, partners: str) -> None:
@@ -173,6 +173,34 @@ def test_the_life_cycle_is_what_the_tool_does_to_the_type(used: str, tool: Tool,
     assert writes <= set(found)
     assert {action for action in found if action.partition(":")[2].startswith(("Put", "Create", "Add"))} <= writes
     assert all(owners == (used,) for owners in found.values())
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_tags_are_of_the_life_cycle_where_the_runs_set_some(tool: Tool) -> None:
+    made = {"sqs:CreateQueue": [tool], "sns:CreateTopic": [tool]}
+    assert not any("ag" in action for action in lifecycle_partners(made))
+    found = lifecycle_partners({**made, "sqs:TagQueue": [tool]})
+    assert "sqs:UntagQueue" in found
+    assert "sns:TagResource" not in found
+
+
+@pytest.mark.parametrize(
+    ("used", "absent"),
+    [
+        ("iam:CreateRole", ("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary")),
+        ("logs:CreateLogGroup", ("logs:AssociateKmsKey", "logs:DisassociateKmsKey")),
+    ],
+)
+@pytest.mark.parametrize("tool", Tool)
+def test_a_property_that_can_be_removed_and_that_no_call_has_set_has_no_partner(
+    used: str, absent: tuple[str, ...], tool: Tool
+) -> None:
+    assert lifecycle_partners({used: [tool]}).keys().isdisjoint(absent)
+    assert {*absent} - {absent[0]} <= lifecycle_partners({used: [tool], absent[0]: [tool]}).keys()
+
+
+def test_a_stack_of_another_deploy_tool_has_its_end_as_a_partner_only() -> None:
+    assert {*lifecycle_partners({"cloudformation:CreateStack": ["cdk"]})} == {"cloudformation:DeleteStack"}
 
 
 def test_a_property_that_no_creation_set_has_no_partner() -> None:

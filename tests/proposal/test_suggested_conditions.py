@@ -71,10 +71,10 @@ def test_one_call_without_a_value_prevents_the_suggestion() -> None:
 
 def test_called_via_is_suggested_if_only_cloudformation_made_the_calls() -> None:
     on = {"Action": "sqs:CreateQueue", "Resource": "arn:aws:sqs:*:*:*"}
-    via = usage("sqs:CreateQueue", forwarded_by=(CLOUDFORMATION,), direct=False)
+    via = usage("sqs:CreateQueue", forwarded_by=(CLOUDFORMATION,), programs=())
     condition = Condition("ForAnyValue:StringEquals", "aws:CalledVia", (CLOUDFORMATION,))
     assert offered(on, via) == [(("sqs:CreateQueue",), condition)]
-    assert offered(on, replace(via, direct=True)) == []
+    assert offered(on, replace(via, programs=("",))) == []
     assert offered(on, via, usage("sqs:CreateQueue")) == []
     # AWS sets the key for only four services.
     assert offered(on, replace(via, forwarded_by=("codebuild.amazonaws.com",))) == []

@@ -196,7 +196,7 @@ def test_the_first_screen_counts_changes_and_evidence(usual: ReportContext) -> N
     granted = f"from {narrowed.granted} to {narrowed.granted - len(narrowed.removed_actions)} actions (1 used)"
     text = body(usual)
     assert text.startswith(proposal_verdict(usual))
-    assert proposal_verdict(usual).endswith("1 removed action may leave no record: rehearse the change first.")
+    assert proposal_verdict(usual).endswith("3 removed actions may leave no record: rehearse the change first.")
     assert granted in text
     assert "- **Removes** 2 unused entries and " in text
 
@@ -216,7 +216,7 @@ def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -
     assert title(context) == "First least-privilege policy for ci-deploy"
     assert proposal_verdict(context).startswith("**Safe to merge? After a security review.**")
     text = body(context)
-    assert "- **Grants 12 actions** of " in text
+    assert "- **Grants 7 actions** of " in text
     assert "#### Narrowed" not in text
     assert "#### Removed" not in text
 

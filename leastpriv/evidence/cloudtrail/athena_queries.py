@@ -206,6 +206,7 @@ COLUMNS: Mapping[str, str] = {
     "eventsource": "string",
     "eventname": "string",
     "awsregion": "string",
+    "useragent": "string",
     "errorcode": "string",
     "errormessage": "string",
     "requestparameters": "string",

@@ -28,6 +28,7 @@ from leastpriv.evidence.cloudtrail.caller import (
     workload_services,
 )
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
+from leastpriv.permissions.tool_lifecycle import program_of
 
 CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]
 """Request parameters, response elements and resource ARNs of one call."""
@@ -243,6 +244,7 @@ class EventFields(NamedTuple):
     data_event: bool
     omitted: bool
     """The record is marked as truncated, so its request is incomplete."""
+    program: str
 
     @classmethod
     def of(cls, record: Mapping[str, object]) -> EventFields:
@@ -258,6 +260,7 @@ class EventFields(NamedTuple):
             read_only(record),
             is_data_event(record),
             _omitted(record),
+            program_of(_text(record, "userAgent")),
         )
 
     def call(
@@ -292,6 +295,7 @@ class EventFields(NamedTuple):
             self.omitted or cut,
             access_key,
             caller.doubt,
+            self.program,
         )
 
 

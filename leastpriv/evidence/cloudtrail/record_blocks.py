@@ -69,6 +69,7 @@ class DecodedRecord(Struct, gc=False):
     errorCode: str | None = None  # noqa: N815
     errorMessage: str | None = None  # noqa: N815
     omitted: bool | str | None = None
+    userAgent: str | None = None  # noqa: N815
     requestParameters: Raw = NULL  # noqa: N815
     responseElements: Raw = NULL  # noqa: N815
     resources: Raw = NULL

@@ -40,6 +40,7 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
 from leastpriv.evidence.cloudtrail.statistics import CoverageCounter, ReadStatistics
 from leastpriv.evidence.coverage import folder_of
 from leastpriv.models import Call, Gap
+from leastpriv.permissions.tool_lifecycle import program_of
 
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
@@ -241,6 +242,7 @@ class RecordReader:
             row.eventCategory,
             row.errorCode,
             row.omitted,
+            program_of(row.userAgent or ""),
         )
         shape = self._shapes.get(key)
         if shape is None:

@@ -276,15 +276,19 @@ def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> 
         return False
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
         is_default = context.options.unseen_services is UnseenServices.BY_ENTRY
-        is_kept = is_default and not context.options.drop_unseen_actions and candidate.action in _used_without_a_call()
+        is_kept = is_default and not context.options.drop_unseen_actions and may_be_uncalled(candidate.action)
         return not is_kept or is_never_attempted(candidate, context)
     # A person wrote `rds-db:*` on purpose, and no trail shows its use: a lack of calls proves nothing.
     return prefix in _visible_services(candidate.entry.granted)
 
 
+def may_be_uncalled(action: str) -> bool:
+    """Whether a deployment may cause this data event without any management event of the resource."""
+    return action in _used_without_a_call()
+
+
 @lru_cache(maxsize=1)
 def _used_without_a_call() -> frozenset[str]:
-    """Data events that a deployment may cause without any management event of the service (`item_level.tsv`)."""
     return frozenset(action for row in table("item_level") if row["uncalled"] for action in row["actions"].split(","))
 
 

@@ -13,8 +13,10 @@ from functools import lru_cache
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.lifecycle import is_tagging
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.sensitive import forbidden
+from leastpriv.permissions.tool_lifecycle import SCRIPT, Phase, actions_of_phase, conditions_of, types_made_by
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
 from leastpriv.proposal.guards.visibility import dropped_with_service
@@ -22,9 +24,11 @@ from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, Remo
 
 LIFECYCLE = "sibling"
 """Guard of an action that the life cycle of a used resource needs."""
+_BY_HAND = frozenset({SCRIPT, ""})
+"""Programs that may call any operation: one without a user agent may be a script."""
 NO_SIGN = frozenset({"checked-inside", "not-visible", LIFECYCLE, "declared"})
 """Guards that name no sign of a use."""
-_COVERAGE = frozenset({"gap-in-scope", "region-not-read", "not-recorded", "minimum-confidence"})
+COVERAGE = frozenset({"gap-in-scope", "region-not-read", "not-recorded", "minimum-confidence"})
 """Guards that name what the evidence lacks, for many actions at once."""
 
 
@@ -32,7 +36,7 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
     """The reason to keep an unused action of a wildcard that a guard found, or None where the doubt is no reason."""
     if not candidate.entry.spans_a_service:
         return found
-    if found.guard in NO_SIGN | _COVERAGE and forbidden(candidate.action, context.options.never_add):
+    if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
         return None
     if found.guard not in NO_SIGN:
         return found
@@ -51,26 +55,58 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
 def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether a deployment may well use the action without an event of it in this evidence."""
     action = candidate.action
+    prefix = action.partition(":")[0]
+    # Deploy tools use no items but those of their state and assets, and nothing that their tables lack.
+    is_scripted = not _BY_HAND.isdisjoint(context.programs.get(prefix, ()))
     # A person chose the service of `s3:*`: silence removes no action on its resources in use that leaves no event.
-    chosen = not candidate.entry.spans_services and action.partition(":")[0] in context.services
+    chosen = not candidate.entry.spans_services and is_scripted
     match visibility(action).visibility:
         case Visibility.DATA | Visibility.UNKNOWN if chosen:
-            return action.partition(":")[0] in _item_services() or _has_type_in_use(action, context)
-        case Visibility.DATA:
-            return _is_usual(action, context.services) or _is_on_known_type(action, context)
-        case Visibility.NEVER:
+            return prefix in _item_services() or _has_type_in_use(action, context)
+        case Visibility.DATA if _is_of_tool(action, context):
             return True
+        case Visibility.DATA:
+            return _is_usual(action, context) or (is_scripted and _is_on_known_type(action, context))
+        case Visibility.NEVER:
+            return is_scripted or prefix not in context.services
         case Visibility.MANAGEMENT:
             # A service that calls the API for the principal leaves the event of that call.
+            return False
+        case _ if is_tagging(action):
+            # A call without tags needs no such action; where the runs set tags, it is of the life cycle.
             return False
         case _:
             called = any(each.operation in context.called for each in carriers_of(action))
             return called or action in context.evidence.checked_inside
 
 
-def _is_usual(action: str, services: frozenset[str]) -> bool:
-    """Whether deployments usually do this to the items of a resource."""
-    return any(row["unless"] not in services for row in _usual().get(action, ()))
+def _is_of_tool(action: str, context: GuardContext) -> bool:
+    """Whether a deploy tool does this to a resource type that the runs created: `sqs:GetQueueAttributes`."""
+    if context.programs.get(action.partition(":")[0]) == frozenset({SCRIPT}):
+        return False
+    return action in _actions_of_tools(
+        frozenset(each for each in context.used if each.partition(":")[0] == action.partition(":")[0])
+    )
+
+
+@lru_cache(maxsize=256)
+def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
+    kinds = {kind for each in used for kind in types_made_by(each)}
+    always = (
+        each for kind in kinds for phase in Phase for each in {*actions_of_phase(kind, phase)} - {*conditions_of(kind)}
+    )
+    return frozenset(always)
+
+
+def _is_usual(action: str, context: GuardContext) -> bool:
+    """Whether deployments by these programs usually do this to the items of a resource."""
+    callers = context.programs.get(action.partition(":")[0], frozenset())
+    everywhere = frozenset[str]().union(*(each for name, each in context.programs.items() if name != "sts"))
+    return any(
+        row["unless"] not in context.services
+        and not {"", *row["programs"].split(",")}.isdisjoint(everywhere if row["uncalled"] else callers)
+        for row in _usual().get(action, ())
+    )
 
 
 def _is_on_known_type(action: str, context: GuardContext) -> bool:

@@ -43,6 +43,9 @@ def _athena(name: str, asked: Parameters, place: str, resource: str) -> list[str
 
 
 def _glue(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
+    kind = next((kind for kind in ("Job", "Crawler") if name.removeprefix("Get") == kind or name[6:] == kind), "")
+    if kind and (own := asked.get(f"{kind}Name") or asked.get("Name")):
+        return [f"arn:aws:glue:{place}:{kind.lower()}/{own}"]
     if name not in ("CreateDatabase", "GetDatabase", "UpdateDatabase", "DeleteDatabase"):
         return [asked["ResourceArn"]] if asked.get("ResourceArn") else None
     database = (asked.get("DatabaseInput") or {}).get("Name") or asked.get("Name")

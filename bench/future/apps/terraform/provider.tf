@@ -45,10 +45,15 @@ provider "aws" {
     ec2              = var.endpoint
     ecr              = var.endpoint
     ecs              = var.endpoint
+    elasticache      = var.endpoint
+    elb              = var.endpoint
     iam              = var.endpoint
     kinesis          = var.endpoint
+    kms              = var.endpoint
     lambda           = var.endpoint
+    rds              = var.endpoint
     s3               = var.endpoint
+    secretsmanager   = var.endpoint
     sns              = var.endpoint
     sqs              = var.endpoint
     ssm              = var.endpoint

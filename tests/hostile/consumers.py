@@ -136,6 +136,10 @@ def page_acts(text: str, links: str) -> list[str]:
     return [*_active(root, links), *_hidden("".join(root.itertext()))]
 
 
+_REFERENCE = r"https://docs\.aws\.amazon\.com/service-authorization/latest/reference/list_[a-z0-9._-]+\.html(?:#[a-z0-9._-]+-[A-Za-z0-9]+)?"
+"""AWS's documentation of an action."""
+
+
 def _active(root: Element, links: str) -> Iterator[str]:
     for each in root.iter():
         tag = str(each.tag).rpartition("}")[2]
@@ -144,7 +148,7 @@ def _active(root: Element, links: str) -> Iterator[str]:
         for key, value in each.attrib.items():
             if key.startswith("on") or key in {"src", "srcdoc", "formaction", "style"}:
                 yield f"{tag} {key}={value}"
-            if key == "href" and not value.startswith("#") and not re.fullmatch(links, value):
+            if key == "href" and not value.startswith("#") and not re.fullmatch(f"{links}|{_REFERENCE}", value):
                 yield f"{tag} {key}={value}"
     for tag in ("script", "style", "title"):
         if len(list(root.iter(tag))) != 1:

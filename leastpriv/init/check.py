@@ -75,9 +75,29 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
     if account not in (*target.accounts, target.hub):
         raise InputError(f"The credentials are of the account {account}, and --role-arn names {target.accounts[0]}.")
     whose = aws.caller()
-    other = "" if f":assumed-role/{READER}/" in whose else f", not {READER}: the checks show what these may do"
-    yield Check("credentials", None, f"{whose}{other}")
+    is_reader = f":assumed-role/{READER}/" in whose
+    yield Check(
+        "credentials", None, whose if is_reader else f"{whose}, not {READER}: the checks show what these may do"
+    )
+    if not is_reader and account in target.runs:
+        yield from _check_login(target, aws, account)
     yield from _check_account(target, aws, environment, account)
+
+
+def _check_login(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
+    """Compares the deployed OIDC provider and trust policy with the tokens that GitHub will issue."""
+    arn = target.provider(target.partition, account)
+    check, answer = _asked(aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn)
+    accepted = answer.get("ClientIDList", ())
+    if answer and target.audience not in accepted:
+        check = Check(check.step, False, f"{arn} accepts {', '.join(accepted)}, not {target.audience}")
+    yield check
+    check, answer = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
+    yield check
+    for subject in target.subjects() if answer else ():
+        claims = {"iss": f"https://{target.issuer}", "aud": target.audience, "sub": subject.replace("*", "x")}
+        unmet = list(unmet_conditions(answer["Role"]["AssumeRolePolicyDocument"], claims))
+        yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
 
 
 def _check_account(target: InitOptions, aws: Aws, environment: Mapping[str, str], account: str) -> Iterator[Check]:
@@ -202,14 +222,20 @@ def _check_roles(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]
 
 
 def _tried(aws: Aws, action: str, about: str, region: str = "", **parameters: object) -> Check:
-    """Sends the request that an action is named after."""
+    return _asked(aws, action, about, region, **parameters)[0]
+
+
+def _asked(
+    aws: Aws, action: str, about: str, region: str = "", **parameters: object
+) -> tuple[Check, Mapping[str, Any]]:
+    """Sends the request that an action is named after; returns AWS's answer too, empty if there is none."""
     service, _, operation = action.partition(":")
     try:
         with translate_errors(f"trying {operation}", action):
-            getattr(aws.client(service, region), method_name(operation))(**parameters)
+            answer = getattr(aws.client(service, region), method_name(operation))(**parameters)
     except AwsError as error:
-        return Check(operation, False, f"{about}: {_said(error)}")
-    return Check(operation, True, about)
+        return Check(operation, False, f"{about}: {_said(error)}"), {}
+    return Check(operation, True, about), answer
 
 
 def _said(error: AwsError) -> str:

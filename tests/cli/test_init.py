@@ -74,7 +74,8 @@ def test_what_is_given_is_not_asked() -> None:
 def test_the_exit_code_of_a_check_says_whether_all_works(
     denied: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = {"Account": "111122223333", "Arn": ROLE, "UserId": "x"}
+    reader = "arn:aws:sts::111122223333:assumed-role/leastpriv-reader/run"
+    answer = {"Account": "111122223333", "Arn": reader, "UserId": "x"}
     operations = {"cloudtrail:LookupEvents": lambda _: {"Events": []}, "sts:GetCallerIdentity": lambda _: answer}
     with FakeAws(operations) as aws:
         if denied:

@@ -113,6 +113,14 @@ def aws() -> Iterator[FakeAws]:
         yield server
 
 
+def role_with(trust: Mapping[str, Any]) -> dict[str, Any]:
+    """IAM's description of the reader role."""
+    return {
+        "Path": "/", "RoleName": "leastpriv-reader", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
+        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": json.dumps(trust),
+    }  # fmt: skip
+
+
 def failures(found: Iterable[Check]) -> list[tuple[str, str]]:
     return [(each.step, each.detail) for each in found if each.works is False]
 
@@ -153,11 +161,7 @@ def test_a_denied_login_names_the_condition_that_the_token_does_not_fulfil(
 
 def test_the_deployed_trust_policy_is_compared_where_it_can_be_read(job: Job, aws: FakeAws) -> None:
     trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", ["repo:acme/shop:ref:refs/heads/old"])
-    role = {
-        "Path": "/", "RoleName": "leastpriv-reader", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
-        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": json.dumps(trust),
-    }  # fmt: skip
-    aws.operations["iam:GetRole"] = lambda _: {"Role": role}
+    aws.operations["iam:GetRole"] = lambda _: {"Role": role_with(trust)}
     job.refused = ("AccessDenied", DENIED)
     environment = {
         **job.environment(aws),
@@ -280,13 +284,36 @@ def test_credentials_of_another_account_are_an_error(aws: FakeAws) -> None:
         list(check_setup(options(**{"role-arn": ["arn:aws:iam::222233334444:role/x"]}), aws.environment()))
 
 
-def test_other_credentials_than_the_role_s_are_named(aws: FakeAws) -> None:
-    aws.operations["sts:GetCallerIdentity"] = lambda _: {
-        "Account": ACCOUNT,
-        "Arn": f"arn:aws:iam::{ACCOUNT}:user/kim",
-        "UserId": "x",
-    }
-    assert "not leastpriv-reader" in next(check_setup(options(), aws.environment())).detail
+@pytest.mark.parametrize(
+    ("audience", "subject", "failed"),
+    [
+        ("sts.amazonaws.com", "repo:acme/shop:ref:refs/heads/main", []),
+        ("https://github.com/acme", "repo:acme/shop:ref:refs/heads/main", ["GetOpenIDConnectProvider"]),
+        ("sts.amazonaws.com", "repo:acme/shop:ref:refs/heads/old", ["trust policy"]),
+    ],
+)
+def test_an_administrator_s_credentials_show_whether_a_job_s_token_will_be_accepted(
+    aws: FakeAws, audience: str, subject: str, failed: list[str]
+) -> None:
+    kim = f"arn:aws:iam::{ACCOUNT}:user/kim"
+    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [subject])
+    aws.operations["sts:GetCallerIdentity"] = lambda _: {"Account": ACCOUNT, "Arn": kim, "UserId": "x"}
+    aws.operations["iam:GetOpenIDConnectProvider"] = lambda _: {"ClientIDList": [audience]}
+    aws.operations["iam:GetRole"] = lambda _: {"Role": role_with(trust)}
+    found = list(check_setup(options(), aws.environment()))
+    assert "not leastpriv-reader" in found[0].detail
+    assert [step for step, _ in failures(found)] == failed
+
+
+def test_a_missing_provider_and_role_are_reported_with_aws_s_words(aws: FakeAws) -> None:
+    kim = f"arn:aws:iam::{ACCOUNT}:user/kim"
+    aws.operations["sts:GetCallerIdentity"] = lambda _: {"Account": ACCOUNT, "Arn": kim, "UserId": "x"}
+    aws.operations["iam:GetOpenIDConnectProvider"] = aws.operations["iam:GetRole"] = lambda _: {}
+    aws.refuse("GetOpenIDConnectProvider", "NoSuchEntity", "OpenIDConnect Provider not found", 404)
+    aws.refuse("GetRole", "NoSuchEntity", "The role with name leastpriv-reader cannot be found.", 404)
+    found = failures(check_setup(options(), aws.environment()))
+    assert [step for step, _ in found] == ["GetOpenIDConnectProvider", "GetRole"]
+    assert "cannot be found" in found[1][1]
 
 
 def test_a_job_without_the_permission_gets_its_name(job: Job, aws: FakeAws) -> None:

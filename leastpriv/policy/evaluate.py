@@ -221,10 +221,23 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
     if not entries:
         # IAM would not store a statement without Resource and NotResource, and its effect is undocumented.
         return "unknown"
-    found = {_entry_coverage(entry, statement.variables, request, context) for entry in entries}
-    order: tuple[_Coverage, ...] = ("all", "unknown", "part")
-    widest: _Coverage = next((coverage for coverage in order if coverage in found), "none")
+    widest: _Coverage
+    resource = request.resource
+    if "$" not in resource and resource in entries:
+        widest = "all"
+    else:
+        # Of two texts without wildcards neither covers the other: a statement may list thousands.
+        others = [each for each in entries if _may_vary(each)] if not _may_vary(resource) else entries
+        found = {_entry_coverage(entry, statement.variables, request, context) for entry in others}
+        widest = next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
     return _complement(widest) if statement.not_resources else widest
+
+
+_WIDEST_FIRST: tuple[_Coverage, ...] = ("all", "unknown", "part")
+
+
+def _may_vary(resource: str) -> bool:
+    return "*" in resource or "?" in resource or "$" in resource
 
 
 def _entry_coverage(entry: str, variables: bool, request: Request, context: Context) -> _Coverage:

@@ -26,7 +26,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, day, joined, plural
 
-_MOST_QUESTIONS = 40
+_MOST_QUESTIONS = 12
 _MOST_RESOURCES = 10
 _WHY = {
     UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "

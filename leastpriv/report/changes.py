@@ -51,7 +51,7 @@ def _held_back_restrictions(context: ReportContext) -> Iterator[str]:
         yield f"#### {count} on every resource\n\n{head}\n{table}"
 
 
-_MOST_ROWS = 30
+_MOST_ROWS = 12
 _MOST_SEEN = 3
 
 

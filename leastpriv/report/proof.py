@@ -135,7 +135,7 @@ def confidence_table(context: ReportContext) -> Iterator[str]:
     )
 
 
-_MOST = 30
+_MOST = 12
 _LINK = re.compile(r"https://docs\.aws\.amazon\.com/[\w./#-]+", re.ASCII)
 _WORDS = {
     Severity.DISAGREES: "**disagrees**",

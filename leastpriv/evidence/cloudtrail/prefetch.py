@@ -44,7 +44,7 @@ _AHEAD_BYTES = 16 * 1024 * 1024
 """Most bytes, as stored, of files fetched or read ahead; a larger file is read as a stream at its turn."""
 _WORTH_PROCESSES = 8 * 1024 * 1024
 """Bytes after which many more are expected: processes load all modules."""
-_WORTH_FEW_CALLS = 64 * 1024 * 1024
+_WORTH_FEW_CALLS = 256 * 1024 * 1024
 """The same limit where most blocks are skipped."""
 
 

@@ -80,7 +80,8 @@ class RecordReader:
 
     def __init__(self, window: Window, principals: Principals, *, survey: bool = True) -> None:
         """`survey` False: only the targets' calls count, not the coverage of all records."""
-        self.sought = None if survey else target_name_search(principals)
+        self._names = target_name_search(principals)
+        self.sought = None if survey else self._names
         """Whether bytes contain a target's name; `None` where all records are read."""
         self.window, self.principals = window, principals
         self._is_bounded = window != Window()
@@ -173,9 +174,21 @@ class RecordReader:
         kinds = [find(key) or self._kind(row, key) for key, row in zip(keys, rows, strict=True)]
         if _OTHER in kinds:
             return [
-                _SLOW if kind == _OTHER and _may_be_login(row) else kind for kind, row in zip(kinds, rows, strict=True)
+                _SLOW if kind == _OTHER and self._may_be_login(row) else kind
+                for kind, row in zip(kinds, rows, strict=True)
             ]
         return kinds
+
+    def _may_be_login(self, row: DecodedRecord) -> bool:
+        """Whether `login_of` needs the whole record of a caller without permissions."""
+        if row.eventName == ASSUME_ROLE:
+            service = (row.userIdentity and row.userIdentity.invokedBy) or ""
+            if service.removesuffix(".cn") not in workload_services():
+                return False
+        elif row.eventName not in LOGIN_EVENTS:
+            return False
+        # The request or the response names the role.
+        return not self._names or any(map(self._names, (bytes(row.requestParameters), bytes(row.responseElements))))
 
     def _kind(self, row: DecodedRecord, key: _Key) -> _Kind:
         if len(self._callers) >= _REMEMBERED:
@@ -282,14 +295,13 @@ class RecordReader:
         ]
         fresh = set(keys) - self._known
         if fresh:
-            for key, row in zip(keys, rows, strict=True):
-                if key in fresh:
-                    self._cover_kind(key, row, day)
-                    fresh.discard(key)
-        if self._data:
-            for key, row in zip(keys, rows, strict=True):
-                cover = self._data.get(key)
-                if cover and row.resources is not NULL:
+            by_key = dict(zip(keys, rows, strict=True))
+            for key in fresh:
+                self._cover_kind(key, by_key[key], day)
+        data = self._data
+        if data:
+            for row, cover in [(row, data[key]) for key, row in zip(keys, rows, strict=True) if key in data]:
+                if row.resources is not NULL:
                     cover.note_folders(day, row.eventName, self._folders_of(row))
 
     def _cover_kind(self, key: _Key, row: DecodedRecord, day: int) -> None:
@@ -343,14 +355,6 @@ def _other_key(row: DecodedRecord) -> _Key:
         None if identity.arn and identity.type == "IAMUser" else (identity.principalId, identity.userName),
         None if identity.arn else row.awsRegion,
     )
-
-
-def _may_be_login(row: DecodedRecord) -> bool:
-    """Whether `login_of` needs the whole record of a caller without permissions."""
-    if row.eventName != ASSUME_ROLE:
-        return row.eventName in LOGIN_EVENTS
-    service = (row.userIdentity and row.userIdentity.invokedBy) or ""
-    return service.removesuffix(".cn") in workload_services()
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:

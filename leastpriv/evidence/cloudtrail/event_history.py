@@ -97,8 +97,8 @@ _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
 _MOST_PAGES = 1_200
 """Most pages of one region without a lookup attribute: ten minutes, 60,000 events."""
-_MOST_SESSIONS = _MOST_PAGES
-"""Most session names that are looked up, one request each: tasks and pods have a new one every time."""
+_MOST_SESSIONS = 7_200
+"""Most session names that are looked up, an hour in each region: tasks and pods have a new one every time."""
 _SAY_EVERY = 100
 """Pages of one region between progress messages: 50 seconds."""
 _REGION_ERRORS = (AwsErrorKind.DENIED, AwsErrorKind.INVALID, AwsErrorKind.UNREACHABLE)

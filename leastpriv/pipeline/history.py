@@ -27,7 +27,7 @@ from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
 from leastpriv.policy.document import Document
-from leastpriv.proposal.addition_rules import origins_by_majority, run_origins
+from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
 from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState
@@ -220,7 +220,7 @@ def _origins(
     unread = Origin(Trust.UNKNOWN, "runs whose branch GitHub did not say")
     unknown: Mapping[str, Origin] = {run: unread for usage in missing for run in usage.runs}
     runs = (*evidence.logged_runs, *evidence.runs)
-    makers = creating_usages(evidence.usages, missing)
+    makers = [*naming_usages(evidence, missing), *creating_usages(evidence.usages, missing)]
     return requests.get(
         lambda: run_origins(missing, runs, _by_workflow_run(repository.origin_lookup(base), evidence), makers),
         unknown,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.denials.needs import TYPE_WILDCARD
@@ -28,17 +29,43 @@ UNKNOWN_REF = "unknown-ref"
 BREAK_GLASS = GuardResult("break-glass", "only sessions named in `break-glass` used it or were denied it")
 
 
+def without_unreviewed(evidence: Evidence, origins: Mapping[str, Origin]) -> Evidence:
+    """Returns the evidence without what only runs of unreviewed code used: it makes no name known."""
+    unreviewed = {run for run, origin in origins.items() if origin.trust is Trust.UNTRUSTED}
+    usages = (
+        evidence.usages
+        if not unreviewed
+        else tuple(usage for usage in evidence.usages if not usage.runs or not unreviewed.issuperset(usage.runs))
+    )
+    return replace(evidence, usages=usages)
+
+
+def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
+    """Returns the allowed usages that make the resource of a denial known that only a job log shows."""
+    logged = [usage.need.permission.resource for usage in missing if is_from_job_log(usage)]
+    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED] if logged else []
+    return [usage for usage in allowed if any(resource_covers(each, usage.need.permission.resource) for each in logged)]
+
+
 def addition_result(
-    usage: Usage, evidence: Evidence, options: Options, document: Document | None
+    usage: Usage, evidence: Evidence, options: Options, document: Document | None, reviewed: Evidence
 ) -> GuardResult | None:
-    """The first rule that forbids the addition; `document` is the committed policy."""
+    """The first rule that forbids the addition.
+
+    Args:
+        usage: what the policy lacks.
+        evidence: the evidence.
+        options: the user's limits.
+        document: the committed policy.
+        reviewed: the evidence by `without_unreviewed`.
+    """
     escapes = document is None or document.version == VARIABLES_VERSION
     return (
         _rule_result(usage, options)
         or self_widening(usage, evidence, document)
         or _other_account_result(usage, evidence)
-        or _text_alone_result(usage, evidence, document)
-        or _inferred_result(usage, evidence)
+        or _text_alone_result(usage, reviewed, document)
+        or _inferred_result(usage, reviewed)
         or (None if escapes else _escape_result(usage))
     )
 

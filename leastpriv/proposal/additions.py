@@ -22,6 +22,7 @@ from leastpriv.proposal.addition_rules import (
     reviewed_runs,
     unknown_ref,
     untrusted_ref,
+    without_unreviewed,
 )
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
@@ -75,13 +76,13 @@ def additions(
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
     committed = document.statements if document else ()
-    probes = probing_runs(evidence)
+    probes, reviewed = probing_runs(evidence), without_unreviewed(evidence, history.origins)
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []
     for usage in missing:
         guard_result = (
-            addition_result(usage, evidence, options, document)
+            addition_result(usage, evidence, options, document, reviewed)
             or untrusted_ref(usage, history.origins)
             or unknown_ref(usage, history.origins, options)
             or denial_result(usage, evidence, history.origins, probes)

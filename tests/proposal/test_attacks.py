@@ -149,6 +149,20 @@ def test_it_is_never_written(attempt: str) -> None:
     assert added(usages, others=passed) == []
 
 
+@pytest.mark.parametrize(("run", "is_written"), [("evil1", False), ("main2", True), ("unknown1", True)])
+def test_a_log_names_nothing_that_only_unreviewed_code_used(run: str, is_written: bool) -> None:
+    read = denied("sqs:GetQueueAttributes", QUEUE, "main1", log="deploy.log:1")
+    found = added([read], others=[used("sqs:SendMessage", QUEUE, run)])
+    assert [change.resources for change in found] == [(QUEUE,)] * is_written
+
+
+@pytest.mark.parametrize(("run", "is_written"), [("evil1", False), ("main2", True)])
+def test_a_log_reads_no_whole_service_that_only_unreviewed_code_read(run: str, is_written: bool) -> None:
+    read = denied("ec2:DescribeSubnets", "*", "main1", log="deploy.log:1")
+    found = added([read], others=[used("ec2:DescribeVpcs", "*", run)])
+    assert [change.resources for change in found] == [("*",)] * is_written
+
+
 def test_a_user_never_gets_what_changes_a_group() -> None:
     user = "arn:aws:iam::111122223333:user/ci"
     usages = [used(f"iam:{verb}GroupPolicy", f"{A}group/ci", "main1") for verb in ("Attach", "Put", "Detach", "Delete")]

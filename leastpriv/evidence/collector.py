@@ -29,7 +29,7 @@ from leastpriv.evidence.denials.needs import (
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
-from leastpriv.evidence.runs import FURTHER_KEYS, IdentityOf, IssuedKeys, RunTracker
+from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
@@ -185,16 +185,10 @@ class UsageCollector:
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
-    def close(
-        self, identity_of: IdentityOf = lambda _: None, is_rehearsal_key: Callable[[str], bool] = lambda _: False
-    ) -> Evidence:
-        """Returns the evidence so far, with usages sorted by action, resource and outcome.
-
-        Args:
-            identity_of: the identity for which STS issued an access key (`IssuedKeys.identity_of`).
-            is_rehearsal_key: whether the proposal narrows an access key (`IssuedKeys.is_rehearsal_key`).
-        """
-        runs = self._runs.resolve(identity_of)
+    def close(self, keys: IssuedKeys | None = None) -> Evidence:
+        """Returns the evidence so far, with usages sorted by action, resource and outcome; `keys` of its calls."""
+        keys = keys or IssuedKeys()
+        runs = self._runs.resolve(keys.identity_of, keys.logged_in)
         ordered = tuple(sorted({run.id: run for run in runs.values()}.values(), key=lambda run: (run.first, run.id)))
         place = {run.id: at for at, run in enumerate(ordered)}
         places = {token: place[run.id] for token, run in runs.items()}
@@ -204,7 +198,7 @@ class UsageCollector:
                 [ordered[at].id for at in sorted({places[token] for token in totals.runs if token != _NO_RUN})]
             )
 
-        groups = with_known_paths(self._resolve_rehearsals(self._resolve_answers(), is_rehearsal_key))
+        groups = with_known_paths(self._resolve_rehearsals(self._resolve_answers(), keys.is_rehearsal_key))
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
@@ -392,9 +386,8 @@ class PrincipalCollectors:
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
         self._by_caller.clear()
-        resolvers = self._keys.identity_of, self._keys.is_rehearsal_key
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
-            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(*resolvers))
+            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(self._keys))
 
     def _with_keys(self, name: str, evidence: Evidence) -> Evidence:
         """Adds the issuers of access keys, and the parent runs of chained sessions."""

@@ -179,11 +179,13 @@ FEATURE = WebIdentity("github", "repo:octo/shop:ref:refs/heads/feature")
 RUN = "16213480461"
 
 
-def identities_of(calls: Iterable[Call], issued: Mapping[str, WebIdentity]) -> list[WebIdentity | None]:
+def identities_of(
+    calls: Iterable[Call], issued: Mapping[str, WebIdentity], *logged_in: WebIdentity
+) -> list[WebIdentity | None]:
     """The identity behind the run of each call, in the order of the calls."""
     tracker = RunTracker()
     tokens = [tracker.note(call) for call in calls]
-    resolved = tracker.resolve(issued.get)
+    resolved = tracker.resolve(issued.get, lambda session: frozenset(logged_in if session == RUN else ()))
     return [resolved[token].identity for token in tokens]
 
 
@@ -202,6 +204,13 @@ def test_a_forwarded_call_belongs_to_the_one_identity_that_called_at_that_time()
     another = at(4, RUN, access_key="F")
     assert identities_of([own, forwarded, another], {"M": MAIN, "F": FEATURE}) == [MAIN, None, FEATURE]
     assert identities_of([own, forwarded, another], {"M": MAIN}) == [MAIN, None, None]
+
+
+def test_a_forwarded_call_belongs_to_no_identity_where_another_one_logged_in_under_the_name() -> None:
+    """A trail may lack the direct calls of the other one, such as data events."""
+    own, forwarded = at(0, RUN, access_key="M"), at(3, RUN, access_key="S", invoked_by="AWS Internal")
+    assert identities_of([own, forwarded], {"M": MAIN}, MAIN) == [MAIN, MAIN]
+    assert identities_of([own, forwarded], {"M": MAIN}, MAIN, FEATURE) == [MAIN, None]
 
 
 def test_a_run_that_runs_again_has_a_period_for_each_attempt() -> None:

@@ -149,7 +149,7 @@ def _placed_in(environment: str, place: Place) -> Place:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path.as_posix()} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise InputError(f"{path.as_posix()} is no manifest of the CDK.")

@@ -46,7 +46,7 @@ def read_plan(raw: bytes, source: str) -> Declaration:
     """
     try:
         plan = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no JSON: write `terraform show -json PLAN > {source}`.") from error
     if (
         not isinstance(plan, dict)
@@ -54,6 +54,13 @@ def read_plan(raw: bytes, source: str) -> Declaration:
         or "planned_values" not in plan
     ):
         raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
+    try:
+        return _declaration(plan, source)
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise InputError(f"{source} is no plan that Terraform wrote: a field has another type.") from error
+
+
+def _declaration(plan: Mapping[str, Any], source: str) -> Declaration:
     references = dict(_references(plan.get("configuration", {}).get("root_module", {}), ""))
     resources = [_resource(change, references) for change in plan.get("resource_changes") or () if _is_aws(change)]
     resources += _data_sources(plan)
@@ -76,7 +83,7 @@ def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Ne
     """
     try:
         backend = json.loads(raw).get("backend", {})
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ()
     config = backend.get("config", {}) if isinstance(backend, dict) and backend.get("type") == "s3" else {}
     if not config.get("bucket"):
@@ -208,5 +215,5 @@ def _document(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}

@@ -57,7 +57,10 @@ def read_template(
         InputError: it is no CloudFormation template.
     """
     document = _document(raw, source)
-    return _Template(document, source, stack, place, nested).declaration()
+    try:
+        return _Template(document, source, stack, place, nested).declaration()
+    except RecursionError as error:
+        raise InputError(f"{source} cannot be read as a template: it is nested too deep.") from error
 
 
 def _document(raw: bytes, source: str) -> Mapping[str, object]:
@@ -70,7 +73,7 @@ def _document(raw: bytes, source: str) -> Mapping[str, object]:
             document: object = json.loads(text.removeprefix("\ufeff"))
         else:
             document = json_value(read_yaml(text, source))
-    except (PolicyFileError, ValueError) as error:
+    except (PolicyFileError, ValueError, RecursionError) as error:
         raise InputError(f"{source} cannot be read as a template: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
         raise InputError(f"{source} is no CloudFormation template: it has no Resources.")

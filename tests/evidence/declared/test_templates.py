@@ -9,6 +9,7 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import Declaration, Place
+from leastpriv.evidence.declared.plan import read_plan
 from leastpriv.evidence.declared.read import read_stack
 from leastpriv.evidence.declared.resource_needs import needs_of
 from leastpriv.evidence.declared.template import Stack, read_template
@@ -322,3 +323,19 @@ def test_a_password_that_rds_keeps_needs_a_secret() -> None:
     found = declared(template("AWS::RDS::DBInstance", "{ManageMasterUserPassword: true}"))
     assert {"secretsmanager:CreateSecret", "kms:DescribeKey"} <= set(found)
     assert "secretsmanager:CreateSecret" not in declared(template("AWS::RDS::DBInstance"))
+
+
+@pytest.mark.parametrize("levels", [900, 100_000])
+def test_a_template_that_is_nested_too_deep_is_bad_input(levels: int) -> None:
+    name = '{"Fn::Join": ["", [' * levels + '"x"' + "]]}" * levels
+    raw = f'{{"Resources": {{"Q": {{"Type": "AWS::SQS::Queue", "Properties": {{"QueueName": {name}}}}}}}}}'
+    with pytest.raises(InputError, match="x cannot be read as a template"):
+        read_template(raw.encode(), "x", Stack("orders"), PLACE)
+
+
+@pytest.mark.parametrize(
+    "changes", ["[" * 100_000 + "]" * 100_000, "[[]]", '["x"]', '[{"type": "aws_x", "change": []}]']
+)
+def test_a_plan_of_other_types_is_bad_input(changes: str) -> None:
+    with pytest.raises(InputError, match="x is no "):
+        read_plan(f'{{"planned_values": {{}}, "resource_changes": {changes}}}'.encode(), "x")

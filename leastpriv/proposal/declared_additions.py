@@ -12,6 +12,7 @@ from leastpriv.models import Basis, ChangeKind, Condition, Need
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Document
+from leastpriv.proposal.addition_rules import UNPRINTABLE
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
 from leastpriv.proposal.self_widening import widens_itself
 
@@ -64,6 +65,8 @@ def _result(need: Need, principal: str, options: Options) -> GuardResult | None:
     reason = forbidden(action, options.never_add)
     if reason:
         return GuardResult("forbidden", reason)
+    if not resource.isprintable():
+        return GuardResult(UNPRINTABLE, "its name has characters that a reader may not see")
     if widens_itself(need.permission, principal):
         return GuardResult("self-widening", "the principal could extend its own permissions")
     if sensitivity(action) and not need.exact:

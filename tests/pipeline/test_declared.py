@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from leastpriv.permissions.patterns import resource_matches
 from tests.fakes.command import leastpriv
 from tests.fakes.deploys import CREATE_QUEUE, deploys, write_trail
 
@@ -74,6 +75,21 @@ def test_the_role_gets_no_right_over_itself(place: Path) -> None:
     assert "iam:CreateRole" in actions(policy)
     assert "iam:PutRolePolicy" not in actions(policy)
     assert "extend its own permissions" in json.dumps(proposal["held_back_additions"])
+
+
+@pytest.mark.parametrize("name", ["orders\u200b", "orders\n", "orders\u202e"])
+def test_a_name_with_characters_that_a_reader_does_not_see_is_held_back(place: Path, name: str) -> None:
+    policy, proposal = draft({"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
+    assert "sqs:CreateQueue" not in actions(policy)
+    assert "characters that a reader may not see" in json.dumps(proposal["refused"])
+
+
+@pytest.mark.parametrize("name", ["*", "orders*", "o?", "${aws:username}"])
+def test_a_declared_name_becomes_no_wildcard_and_no_variable(place: Path, name: str) -> None:
+    policy, _ = draft({"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
+    [resource] = actions(policy).get("sqs:CreateQueue", ["none"])
+    assert not resource_matches(resource, "arn:aws:sqs:eu-west-1:111122223333:orders-of-others")
+    assert not resource_matches(resource, "arn:aws:sqs:eu-west-1:111122223333:ci")
 
 
 def test_never_add_holds_for_declared_needs(place: Path) -> None:

@@ -15,6 +15,7 @@ from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredRes
 from leastpriv.evidence.declared.resource_arns import is_given_id, name_variable, own_types, own_variables
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.models import Need
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool, is_known
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
@@ -146,18 +147,19 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in variables]
     if kinds and all(map(is_given_id, kinds)):
         ids = (plain.get(each) for each in (*wanted, f"{last}id", f"{last}identifier", "identifier"))
-        return next((each for each in ids if isinstance(each, str) and each not in ("", UNKNOWN)), UNKNOWN)
+        named = (each for each in ids if isinstance(each, str) and each not in ("", UNKNOWN))
+        return next(map(escape_observed, named), UNKNOWN)
     candidates = [*wanted, *(each.removesuffix("name") for each in wanted), "name", "identifier", last, f"{last}name"]
     candidates += [f"{last}identifier", "clusteridentifier"] if last != "function" else []
     candidates += ["key"] if last == "object" else []
     for each in candidates:
         value = plain.get(each)
         if isinstance(value, str) and value and value != UNKNOWN and each != "id":
-            return value
+            # A `*` in it is a character, and not what only the deployment knows.
+            return escape_observed(value)
     prefixes = (plain.get(f"{each}prefix") for each in candidates)
-    return next(
-        (f"{value}{UNKNOWN}" for value in prefixes if isinstance(value, str) and value not in ("", UNKNOWN)), UNKNOWN
-    )
+    started = (each for each in prefixes if isinstance(each, str) and each not in ("", UNKNOWN))
+    return next((f"{escape_observed(each)}{UNKNOWN}" for each in started), UNKNOWN)
 
 
 def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:

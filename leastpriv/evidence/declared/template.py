@@ -12,6 +12,7 @@ from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.evidence.declared.resource_arns import is_name_in_arn, leaves
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
@@ -163,6 +164,12 @@ class _Template:
         given = properties.get(key) if key else None
         if not key or isinstance(given, Reference) or not is_name_in_arn(kind, key):
             return UNKNOWN
+        entry = self._section("Resources").get(logical)
+        own = entry.get("Properties") if isinstance(entry, dict) else None
+        written = own.get(key) if isinstance(own, dict) else None
+        if isinstance(written, str) and written:
+            # A `*` in it is a character, and not what only the deployment knows.
+            return escape_observed(written)
         given = given or _name_inside(kind, properties)
         if isinstance(given, str):
             return given

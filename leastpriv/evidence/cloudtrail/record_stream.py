@@ -68,17 +68,13 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
 
 
 def _inner(value: Mapping[str, object]) -> object | None:
-    for key in _LISTS:
-        found = value.get(key)
-        if isinstance(found, list):
-            return found
-    for key in _OBJECTS:
-        found = value.get(key)
-        if isinstance(found, Mapping):
-            return found
     if not _LOGGER_FIELDS.isdisjoint(value):
         return None
-    return next((found for key in _TEXTS if isinstance(found := value.get(key), str)), None)
+    for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str)):
+        for key in keys:
+            if isinstance(found := value.get(key), kind):
+                return found
+    return None
 
 
 _CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')

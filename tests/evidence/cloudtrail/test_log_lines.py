@@ -92,8 +92,10 @@ def test_a_record_in_a_line_of_text_is_no_call(tmp_path: Path, message: str) -> 
     assert calls(tmp_path) == [json.loads(OTHER)["eventID"]]
 
 
-def test_a_message_of_a_logger_in_a_file_of_lines_is_no_call(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps({"severity": "INFO", "message": TEXT}))
+@pytest.mark.parametrize("line", [{"message": TEXT}, {"detail": RECORD}, {"Records": [RECORD]}, {"events": [TEXT]}])
+@pytest.mark.parametrize("field", ["level", "severity", "logger"])
+def test_a_line_of_a_logger_is_no_call(tmp_path: Path, line: dict[str, Any], field: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({field: "INFO", **line}))
     assert calls(tmp_path) == []
 
 

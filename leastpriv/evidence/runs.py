@@ -71,8 +71,8 @@ FURTHER_KEYS = "further keys"
 """The one unknown key of the calls of further keys."""
 IdentityOf = Callable[[str], WebIdentity | None]
 """Access key -> the identity for which STS issued it; None where unknown."""
-LoggedIn = Callable[[str], frozenset[WebIdentity]]
-"""Session name -> the identities that logged in under it, in all of the evidence."""
+LoggedIn = Mapping[str, frozenset[WebIdentity]]
+"""Session name -> all identities that logged in under it."""
 
 
 class RunTracker:
@@ -103,14 +103,14 @@ class RunTracker:
         return span.token
 
     def resolve(
-        self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn = lambda _: frozenset()
+        self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None
     ) -> Mapping[RunToken, Run]:
         """Returns the run of every token; tokens of one run map to the same object.
 
         Calls under one session name are different runs where STS issued their keys for different identities: the
         caller chooses the name, STS checks the identity. Ids are distinct, and do not depend on the order of the calls.
         """
-        runs = {span.token: run for spans, run in self._runs(identity_of, logged_in) for span in spans}
+        runs = {span.token: run for spans, run in self._runs(identity_of, logged_in or {}) for span in spans}
         return {token: runs[self._root(token)] for token in range(len(self._merged))}
 
     def _span(self, spans: list[_Span], time: datetime) -> _Span:
@@ -158,7 +158,7 @@ class RunTracker:
                         days.setdefault((principal, span.first.date()), []).append((span, identity))
                 else:
                     issued += [(span, identity) for span in spans]
-            for spans, identity in _by_identity(issued, separation, logged_in(session)):
+            for spans, identity in _by_identity(issued, separation, logged_in.get(session, frozenset())):
                 for part in _by_day(spans) if principal else [spans]:
                     stem = f"{session or 'user'}@{part[0].first:%Y-%m-%dT%H:%MZ}" if principal else session
                     yield part, _run(_distinct(stem, given), session, part, identity)
@@ -196,8 +196,8 @@ def _by_identity(
 ) -> Iterator[tuple[list[_Span], WebIdentity | None]]:
     """Yields the spans of each run, oldest first, and the identity behind them.
 
-    A service that forwards a call may sign it with a key of another id: its calls belong to the one identity that
-    called at that time, if no other one (`logged_in`) has the session name.
+    Calls that a service forwards with a key of another id belong to the one identity that called at that time, if no
+    other one (`logged_in`) has the session name.
     """
     issued = list(issued)
     if all(identity is None for _, identity in issued):
@@ -293,7 +293,7 @@ class IssuedKeys:
         self._places = 0
         self._logins: dict[str, _KeyIssue] = {}
         self._identities: dict[str, WebIdentity] = {}
-        self._logged_in: dict[str, frozenset[WebIdentity]] = {}
+        self.logged_in: dict[str, frozenset[WebIdentity]] = {}
         self._scoped: dict[str, tuple[str, str]] = {}
         """Narrower key of the same session -> the key that asked for it, and the session's description."""
         self._is_whole = True
@@ -330,12 +330,8 @@ class IssuedKeys:
         key = access_key_in(object_of(call.response.get("credentials")))
         if key and len(self._identities) < _MOST_KEYS:
             subject, provider = call.response.get("subject"), call.response.get("provider")
-            identity = self._identities[key] = WebIdentity(str(provider or ""), str(subject or ""))
-            self._logged_in[call.session] = self.logged_in(call.session) | {identity}
-
-    def logged_in(self, session: str) -> frozenset[WebIdentity]:
-        """Returns the identities that logged in under a session name."""
-        return self._logged_in.get(session, frozenset())
+            self._identities[key] = WebIdentity(str(provider or ""), str(subject or ""))
+            self.logged_in[call.session] = self.logged_in.get(call.session, frozenset()) | {self._identities[key]}
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""

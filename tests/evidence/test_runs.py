@@ -185,7 +185,7 @@ def identities_of(
     """The identity behind the run of each call, in the order of the calls."""
     tracker = RunTracker()
     tokens = [tracker.note(call) for call in calls]
-    resolved = tracker.resolve(issued.get, lambda session: frozenset(logged_in if session == RUN else ()))
+    resolved = tracker.resolve(issued.get, {RUN: frozenset(logged_in)})
     return [resolved[token].identity for token in tokens]
 
 

@@ -81,7 +81,7 @@ def test_the_role_gets_no_right_over_itself(place: Path) -> None:
 def test_a_name_with_characters_that_a_reader_does_not_see_is_held_back(place: Path, name: str) -> None:
     policy, proposal = draft({"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
     assert "sqs:CreateQueue" not in actions(policy)
-    assert "characters that a reader may not see" in json.dumps(proposal["refused"])
+    assert "characters that a reader may not see" in json.dumps(proposal["held_back_additions"])
 
 
 @pytest.mark.parametrize("name", ["*", "orders*", "o?", "${aws:username}"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +10,11 @@ from ruamel.yaml import YAML
 
 import leastpriv.aws
 import leastpriv.proposal
-from leastpriv.init.options import parse_options
-from leastpriv.init.reader_role import DEFAULT_SOURCES, reader_grants, reader_policy, trust_policy
 from leastpriv.permissions.fact_tables import table as fact_table
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUTS_PAGE = ROOT / "docs/inputs.md"
 REMEDIES_PAGE = ROOT / "docs/troubleshooting.md"
-READER_PAGE = ROOT / "docs/reader-role.md"
 GUARDS_PAGE = ROOT / "docs/guards.md"
 
 Entries = Mapping[str, Mapping[str, object]]
@@ -131,11 +127,6 @@ _HOW_TO_READ_OUTPUTS = (
 )
 
 
-def with_reader(page: str) -> str:
-    """Return docs/reader-role.md with the policies of the reader role; raises ValueError if a marker is missing."""
-    return _between_markers(page, "reader", reader())
-
-
 def with_guards(page: str) -> str:
     """Return docs/guards.md with the tables of guards; raises ValueError if a marker is missing."""
     for group in ("removal", "resource", "addition"):
@@ -163,20 +154,6 @@ def with_remedies(page: str) -> str:
     return _between_markers(page, "remedies", "\n".join(["| Message | Remedy |", "| --- | --- |", *rows]) + "\n")
 
 
-def reader() -> str:
-    """Return policy and trust policy of the reader role for the default sources, in an example account."""
-    target = parse_options({"repository": ["acme/shop"], "role-arn": ["arn:aws:iam::123456789012:role/ci-deploy"]})
-    (account,) = target.accounts
-    subjects = (*target.subjects(), *target.subjects("1234", "5678"))
-    trust = trust_policy(target.provider("aws", account), target.audience, subjects)
-    values = {**target.values, "Account": account}
-    policy = json.dumps(reader_policy(reader_grants(DEFAULT_SOURCES), values), indent=2)
-    trusted = (
-        "The trust policy allows jobs on the branch `main`, by the names of owner and repository and by their ids:"
-    )
-    return f"```json\n{policy}\n```\n\n{trusted}\n\n```json\n{json.dumps(trust, indent=2)}\n```\n"
-
-
 def listed(entries: Entries, name: str) -> str:
     """Return the inputs, each with its default and an example, or the outputs, as a list."""
     rows = []
@@ -191,7 +168,6 @@ def main(arguments: list[str]) -> int:
     action = YAML(typ="safe", pure=True).load(ROOT / "action.yml")
     pages = {
         INPUTS_PAGE: inputs_page(action),
-        READER_PAGE: with_reader(READER_PAGE.read_text(encoding="utf-8")),
         REMEDIES_PAGE: with_remedies(REMEDIES_PAGE.read_text(encoding="utf-8")),
         GUARDS_PAGE: with_guards(GUARDS_PAGE.read_text(encoding="utf-8")),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -53,9 +52,9 @@ def test_an_input_without_a_group_and_an_example_is_an_error(tables: ModuleType)
         tables.inputs_page(action)
 
 
-def test_a_page_without_the_markers_of_the_reader_role_is_an_error(tables: ModuleType) -> None:
+def test_a_page_without_the_markers_of_its_table_is_an_error(tables: ModuleType) -> None:
     with pytest.raises(ValueError, match="markers exactly once"):
-        tables.with_reader("# Nothing")
+        tables.with_remedies("# Nothing")
 
 
 def test_examples_set_only_existing_inputs() -> None:
@@ -128,21 +127,6 @@ def test_the_pictures_exist_are_small_and_have_a_description() -> None:
 def test_the_pictures_show_what_the_action_writes() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools/screenshots.py", "--check"], check=False)
     assert done.returncode == 0, "make screenshots"
-
-
-def test_the_role_of_the_readme_equals_that_of_init(tmp_path: Path, tables: ModuleType) -> None:
-    """The statements of the template that the command writes, which the lab compares with the needs of a run."""
-    policy, trust = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", tables.reader(), re.DOTALL))
-    program = Path(sys.executable).with_name("leastpriv")
-    role = ("--role-arn", "arn:aws:iam::123456789012:role/ci-deploy", "--repository", "acme/shop")
-    subprocess.run([program, "init", "--output-dir", tmp_path, *role], check=True, capture_output=True)
-    template = (tmp_path / "leastpriv-reader.yaml").read_text(encoding="utf-8")
-    assert [each["Sid"] for each in policy["Statement"]] == re.findall(r"Sid: (\w+)", template)
-    actions = {action for each in policy["Statement"] for action in each["Action"]}
-    assert actions == set(re.findall(r"^ +- ([a-z-]+:[A-Z]\w+)$", template, re.MULTILINE))
-    assert trust["Statement"][0]["Condition"]["StringEquals"].keys() == {
-        f"token.actions.githubusercontent.com:{key}" for key in ("aud", "sub")
-    }
 
 
 def test_terraform_accepts_its_block() -> None:

@@ -28,7 +28,7 @@ _OTHER_FORMS = (
     ),
 )
 """(action, resource in the lab's check, resource in AWS's check)."""
-_NAMED_BY_THE_CALL = re.compile(r"events|states|ssm|ecs|ecr|elasticache")
+_NAMED_BY_THE_CALL = re.compile(r"events|states|ssm|ecs|ecr|elasticache|rds")
 """Services that the lab checks on `*` although the call names a resource, which the check does not show."""
 
 

@@ -235,6 +235,7 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str])
     be removed needs no permission of its own.
     """
     named, prefix = _siblings(action), action.partition(":")[0]
+    shown = {_property(each) for each in used if each.partition(":")[0] == prefix}
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
         return {
@@ -244,8 +245,7 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str])
         }
     if not tools:
         # A script may change and delete what it creates; its properties are those that it has set.
-        own = {*_by_table(action), *(each for each in named if is_tagging(each) or _changes(action, each))}
-        return {each for each in own if _parse(each).kind != "read"}
+        return {each for each in named if is_tagging(each) or _may_follow_in_script(action, each, shown)}
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
     if not kinds:
@@ -254,7 +254,7 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str])
         return {
             each for each in named if (_parse(each).verb == "Delete" if is_end_only else _parse(each).kind != "read")
         }
-    found, shown = set[str](), {_property(each) for each in used if each.partition(":")[0] == prefix}
+    found = set[str]()
     for kind in kinds:
         making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
         unset = {_property(each) for each in making - used if _parse(each).kind != "read"}
@@ -274,6 +274,17 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str])
         _property(each) for each in found if _parse(each).kind not in ("end", "close") and not _changes(action, each)
     }
     return {each for each in found if _property(each) not in removable - shown - {"tags"}}
+
+
+def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
+    """Whether a script that made something may change it, or end it or a property that the script has used."""
+    match _parse(sibling).kind:
+        case "change" | "end":
+            return _changes(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
+        case "close":
+            return _property(sibling) in shown
+        case kind:
+            return not kind  # a method of HTTP: apigateway:PATCH
 
 
 def _shares_a_type(action: str, partner: str) -> bool:

@@ -43,8 +43,7 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
 """
 _MOST_GAPS = 1_000
-
-
+_MOST_RECENT = 256
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -63,6 +62,8 @@ class UsageCollector:
         self._decoder = decoder
         self._runs = RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
+        self._recent: dict[tuple[int, Outcome, str, str], tuple[tuple[Need, ...], CallTotals]] = {}
+        """Identity of needs, outcome, mark and region -> those needs and the totals of their group."""
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._answers: dict[str, list[int]] = {}
@@ -178,12 +179,26 @@ class UsageCollector:
         if denial and denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
             # The record that says what the key is for may come later.
             refused_by = f"{_OF_SESSION}{call.access_key}"
+        if denial:
+            tally = self._totals(call, needs, outcome, refused_by)
+            tally.denial = denial
+        else:
+            # Equal calls have the same needs object (`needs_of`): most need not be compared need by need.
+            place = (id(needs), outcome, refused_by, call.region)
+            known = self._recent.get(place)
+            if known is None or known[0] is not needs:
+                if len(self._recent) >= _MOST_RECENT:
+                    self._recent.clear()
+                known = self._recent[place] = needs, self._totals(call, needs, outcome, refused_by)
+            tally = known[1]
+        tally.note(call, run)
+
+    def _totals(self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         tally = self._groups.get(key)
         if tally is None:
             tally = self._groups[key] = CallTotals(call.time, call.time)
-        tally.note(call, run)
-        tally.denial = denial or tally.denial
+        return tally
 
     def close(self, keys: IssuedKeys | None = None) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome; `keys` of its calls."""
@@ -292,28 +307,10 @@ def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[CallTotals
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
     usages = [
-        _usage((need, outcome), tally, run_ids(tally), told if outcome is Outcome.UNKNOWN else "")
+        tally.usage(need, outcome, run_ids(tally), told if outcome is Outcome.UNKNOWN else "")
         for (need, outcome, told), tally in merged.items()
     ]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
-
-
-def _usage(used: tuple[Need, Outcome], tally: CallTotals, runs: tuple[str, ...], doubt: str) -> Usage:
-    return Usage(
-        *used,
-        count=tally.count,
-        first_seen=tally.first,
-        last_seen=tally.last,
-        runs=runs,
-        events=tuple(sorted(tally.events)),
-        regions=tuple(sorted(tally.regions)),
-        denial=tally.denial,
-        succeeded=tally.succeeded,
-        forwarded_by=tuple(sorted(tally.forwarded)),
-        programs=tuple(sorted(tally.programs)),
-        made=tuple(sorted(tally.made)),
-        doubt=doubt,
-    )
 
 
 _MOST_BY_PATTERN = 200

@@ -73,6 +73,25 @@ class CallTotals(Struct, gc=False):
         self.denial = self.denial or other.denial
         self.made |= other.made
 
+    def usage(self, need: Need, outcome: Outcome, runs: tuple[str, ...], doubt: str) -> Usage:
+        """Returns the totals as the usage of a need in some runs."""
+        return Usage(
+            need,
+            outcome,
+            count=self.count,
+            first_seen=self.first,
+            last_seen=self.last,
+            runs=runs,
+            events=tuple(sorted(self.events)),
+            regions=tuple(sorted(self.regions)),
+            denial=self.denial,
+            succeeded=self.succeeded,
+            forwarded_by=tuple(sorted(self.forwarded)),
+            programs=tuple(sorted(self.programs)),
+            made=tuple(sorted(self.made)),
+            doubt=doubt,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CallGroup:

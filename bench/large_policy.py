@@ -1,8 +1,10 @@
-"""How the time of a proposal and its proof grows with the policy: `python bench/large_policy.py [ENTRIES …]`.
+"""How the time of a proposal and its proof grows: `python bench/large_policy.py [ENTRIES …]`, or `--needs [NEEDS …]`.
 
 Prints the seconds of the processor for comparing, proposing and proving with each run left out, for policies of so many
-entries (300, 1,000, 3,000), as one statement and as statements of ten actions, and how the whole grows against the
-number of entries. Each of 60 runs has something of its own, so that 40 of them are left out by a proposal each.
+entries (300, 1,000, 3,000), as one statement, as statements of ten actions and of one action each, and how the whole
+grows against the number of entries. Each of 60 runs has something of its own, so that 40 of them are left out by a
+proposal each. With `--needs`: the same for a policy of 11 statements and so many further distinct needs of every run
+(100, 1,000, 10,000), and the seconds of evaluating so many distinct needs alone, 100 times as many.
 Needs the package installed.
 """
 
@@ -21,6 +23,7 @@ from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import VARIABLE, action_of
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
@@ -84,9 +87,38 @@ def document(granted: Sequence[str], a_statement: int) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2).encode(), "policy")
 
 
-def measured(granted: Sequence[str], a_statement: int) -> float:
+KINDS = {
+    "sqs:SendMessage": "arn:aws:sqs:eu-west-1:111122223333:queue-{}",
+    "s3:GetObject": "arn:aws:s3:::bucket/{}.txt",
+    "dynamodb:GetItem": "arn:aws:dynamodb:eu-west-1:111122223333:table/table-{}",
+    "sns:Publish": "arn:aws:sns:eu-west-1:111122223333:topic-{}",
+    "lambda:InvokeFunction": "arn:aws:lambda:eu-west-1:111122223333:function:function-{}",
+}
+
+
+def needed(count: int) -> Iterator[tuple[str, str]]:
+    """Yield so many distinct actions on resources."""
+    kinds = list(KINDS.items())
+    for number in range(count):
+        action, arn = kinds[number % len(kinds)]
+        yield action, arn.format(number)
+
+
+def evaluated(count: int) -> float:
+    """Return the seconds of evaluating so many distinct needs against a policy of 11 statements."""
+    documents = [document([*actions(100), *KINDS], 10)]
+    started = time.process_time()
+    for action, arn in needed(count):
+        evaluate(Request(action, arn), documents)
+    return time.process_time() - started
+
+
+def measured(granted: Sequence[str], a_statement: int, needs: int = 0) -> float:
     """Print the seconds of one policy, and return their sum."""
-    found, committed, options = evidence(tuple(usages(granted))), document(granted, a_statement), Options()
+    every = tuple(run.id for run in RUNS)
+    used = (*usages(granted), *(usage(action, arn, every) for action, arn in needed(needs)))
+    found, options = evidence(used), Options()
+    committed = document([*granted, *KINDS] if needs else granted, a_statement)
     times = [time.process_time()]
     difference = compare(committed, [], found)
     times.append(time.process_time())
@@ -96,20 +128,32 @@ def measured(granted: Sequence[str], a_statement: int) -> float:
     times.append(time.process_time())
     assert proof.left_out is not None and proof.left_out.untried == len(RUNS) - 40  # noqa: S101, PT018
     parts = " ".join(f"{after - before:7.2f}" for before, after in pairwise(times))
-    print(
-        f"{len(granted):6,} {len(committed.statements):6,} {parts} {times[-1] - times[0]:7.2f}  {len(proposal.changes)}"
-    )
+    size = f"{len(granted):7,} {len(committed.statements):6,} {len(used):7,}"
+    print(f"{size} {parts} {times[-1] - times[0]:7.2f}  {len(proposal.changes)}", flush=True)
     return times[-1] - times[0]
 
 
 def main(sizes: Sequence[int]) -> None:
     """Measure policies of several sizes."""
     compare(document(["s3:*"], 1), [], evidence(tuple(usages(actions(300)))))
-    print("entries  stmts  compare propose prove    all  changes")
-    for a_statement in (1_000_000, 10):
+    print("entries  stmts   needs  compare propose prove    all  changes")
+    for a_statement in (1_000_000, 10, 1):
         seconds = [measured(actions(size), a_statement) for size in sizes]
         print(f"  {sizes[-1] / sizes[0]:.1f} times the entries: {seconds[-1] / seconds[0]:.1f} times the seconds")
 
 
+def main_of_needs(sizes: Sequence[int]) -> None:
+    """Measure several numbers of needs."""
+    print("entries  stmts   needs  compare propose prove    all  changes")
+    seconds = [measured(actions(100), 10, size) for size in sizes]
+    print(f"  {sizes[-1] / sizes[0]:.1f} times the needs: {seconds[-1] / seconds[0]:.1f} times the seconds")
+    for size in sizes:
+        print(f"{100 * size:,} needs evaluated: {evaluated(100 * size):.2f} s", flush=True)
+
+
 if __name__ == "__main__":
-    main([int(each) for each in sys.argv[1:]] or [300, 1_000, 3_000])
+    numbers = [int(each) for each in sys.argv[1:] if each.isdecimal()]
+    if "--needs" in sys.argv:
+        main_of_needs(numbers or [100, 1_000, 10_000])
+    else:
+        main(numbers or [300, 1_000, 3_000])

@@ -99,7 +99,11 @@ def json_files(put: Put) -> list[str]:
 
 def secrets(put: Put) -> list[str]:
     """All consumers: no secret value of a call, no key, no token."""
-    texts = {**put.markdown, **put.lines, **{name: content.decode() for name, content in put.files.items()}}
+    texts = {
+        **put.markdown,
+        **put.lines,
+        **{name: content.decode(errors="replace") for name, content in put.files.items()},
+    }
     texts |= {"outputs": json.dumps(dict(put.outputs)), "log": put.log.partition("\n")[2]}
     hidden = (CARRIED, "ASIAEXAMPLE0000001", "fake-token-write")
     # The cache binds calls to logins by the id of the key, which is no secret.

@@ -35,10 +35,10 @@ from leastpriv.evidence.cloudtrail.athena_sql import (
     target_accounts,
     usage_query,
 )
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
-from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_location, find_log_prefixes
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, is_new
+from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_location
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record
 from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split_location
@@ -171,9 +171,7 @@ class AthenaTable:
     def _above_accounts(self) -> str:
         """`s3://bucket/prefix/AWSLogs`, or an organization's folder below it."""
         name, prefix = split_location(self._options.location)
-        found = find_log_prefixes(
-            Bucket(name, self._clients.client("s3")).folders_of, f"{prefix}/" if prefix else "", None
-        )
+        found = Bucket(name, self._clients.client("s3")).find_prefixes(prefix, None)
         tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
         if not tops:
             raise InputError(
@@ -189,9 +187,7 @@ class AthenaTable:
         accounts = frozenset(target_accounts(principals)) or None
         try:
             name, prefix = split_location(_top(table))
-            bucket = Bucket(name, self._clients.client("s3"))
-            found = find_log_prefixes(bucket.folders_of, f"{prefix}/" if prefix else "", accounts)
-            return tuple(each for each in found if not accounts or not each.account or each.account in accounts)
+            return Bucket(name, self._clients.client("s3")).find_prefixes(prefix, accounts)
         except (AwsError, InputError):
             if any(value.lower() == "injected" for value in table.parameters.values()):
                 raise
@@ -236,7 +232,8 @@ class AthenaTable:
         # The query also returns times in other formats, which may be outside the window.
         if inside or not all(times):
             names, streams = operations_in_row(row), streams_in_row(row)
-            group = RecordGroup(told, inside, number, _days_inside(row, inside), names, streams)
+            days = [day for day in days_in_row(row) if inside and inside[0].date() <= day.date() <= inside[-1].date()]
+            group = RecordGroup(told, inside, number, days, names, streams)
             count_group(statistics, group, principals)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number
@@ -255,23 +252,11 @@ class AthenaTable:
             lost = None if all(time for time, _ in events) else parse_record({**record, "eventTime": None})
             for moment, event in events:
                 if moment:
-                    yield from self._each(structs.replace(found, time=moment, event_id=event), window, seen)
+                    call = structs.replace(found, time=moment, event_id=event)
+                    if window.contains(moment) and is_new(call, statistics, seen):
+                        yield call
                 elif isinstance(lost, Gap):
                     yield replace(lost, detail=f"{self._named}: {lost.detail}")
-
-    def _each(self, call: Call, window: Window, seen: EventDeduplicator) -> Iterator[Call]:
-        if window.contains(call.time):
-            self.statistics.note_call(call.time)
-            if seen.is_duplicate(call.event_id):
-                self.statistics.duplicates += 1
-            else:
-                self.statistics.calls += not is_login(call)
-                yield call
-
-
-def _days_inside(row: Mapping[str, str | None], times: Sequence[datetime]) -> list[datetime]:
-    """Returns the days of a row's records between the first and the last time."""
-    return [day for day in days_in_row(row) if times and times[0].date() <= day.date() <= times[-1].date()]
 
 
 def _top(table: CloudTrailTable) -> str:

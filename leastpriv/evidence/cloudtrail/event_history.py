@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from leastpriv.aws.arns import Principals, Window, session_of
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, is_new
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Lookup,
     LookupLimits,
@@ -35,7 +35,6 @@ from leastpriv.evidence.cloudtrail.record import (
     LOGIN_EVENTS,
     SkipReason,
     event_time,
-    is_login,
     login_of,
     parse_record,
     region_of,
@@ -74,16 +73,13 @@ class AssumeRoleEvents:
         name = session_of(own) or (str(asked.get("roleSessionName") or "") if isinstance(asked, Mapping) else "")
         if not name or not (role or own):
             return f"a login ({record['eventName']}) does not name its role or session"
-        self._keep(name, role, event_time(record))
-        login = login_of(record, self.principals.wants)
-        self.calls += [login] if login else []
-        return ""
-
-    def _keep(self, name: str, role: str, time: datetime | None) -> None:
         self.sessions.add(name)
         if role:
             self.roles.add(role)
-        self.last = max(filter(None, (self.last, time)), default=None)
+        self.last = max(filter(None, (self.last, event_time(record))), default=None)
+        login = login_of(record, self.principals.wants)
+        self.calls += [login] if login else []
+        return ""
 
 
 def unread_assume_role_gap(detail: str) -> Gap:
@@ -175,7 +171,9 @@ class EventHistory:
         yield from self._login_calls
         regions = [region for region in self._regions if region not in failed]
         yield from self._calls(regions, asked, chosen, principals, failed)
-        yield from self._under_way(chosen)
+        if not self._options.wait and not self._options.sessions:
+            remedy = "set `wait-for-events`, or run again later"
+            yield from late_events_gap(self._newest, self._now, chosen, remedy, Scope())
         self._cover(chosen, failed)
 
     def _what_to_ask(
@@ -252,12 +250,6 @@ class EventHistory:
             remedy = self._options.remedy if items[0].kind in _REGION_ERRORS else ""
             yield regions, f"{reason} {remedy}".rstrip()
 
-    def _under_way(self, window: Window) -> Iterator[Gap]:
-        """A gap where the role was active a moment ago and the run did not wait for delivery."""
-        if not self._options.wait and not self._options.sessions:
-            remedy = "set `wait-for-events`, or run again later"
-            yield from late_events_gap(self._newest, self._now, window, remedy, Scope())
-
     def _calls(
         self,
         regions: list[str],
@@ -301,10 +293,7 @@ class EventHistory:
                 statistics.skipped[found.value] += 1
             elif not window.contains(found.time):
                 statistics.outside_window += 1
-            elif seen.is_duplicate(found.event_id):
-                statistics.duplicates += 1
-            else:
-                statistics.calls += not is_login(found)
+            elif is_new(found, statistics, seen):
                 self._newest = max(self._newest or found.time, found.time)
                 yield found
 

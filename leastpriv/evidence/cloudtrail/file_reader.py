@@ -76,6 +76,16 @@ class EventDeduplicator:
         return False
 
 
+def is_new(call: Call, statistics: ReadStatistics, seen: EventDeduplicator) -> bool:
+    """Whether a call is no copy of an earlier one; counts the call or the copy."""
+    statistics.note_call(call.time)
+    if seen.is_duplicate(call.event_id):
+        statistics.duplicates += 1
+        return False
+    statistics.calls += not is_login(call)
+    return True
+
+
 class FileReader:
     """Reads files for one set of targets. For one thread: the files share the caches of its record reader."""
 
@@ -222,14 +232,7 @@ class _File:
             for item in found:
                 if isinstance(item, Gap):
                     self._fold(item)
-        if not calls:
-            return calls
-        self._statistics.note_call(max([call.time for call in calls]))
-        is_copy = self._seen.is_duplicate
-        new = [call for call in calls if not is_copy(call.event_id)]
-        self._statistics.duplicates += len(calls) - len(new)
-        self._statistics.calls += sum(not is_login(call) for call in new)
-        return new
+        return [call for call in calls if is_new(call, self._statistics, self._seen)]
 
     def _fold(self, gap: Gap) -> None:
         scope = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar, cast
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, FileResult, ReadOptions
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, FileResult, ReadOptions, is_new
 from leastpriv.evidence.cloudtrail.file_store import FileStore, StoredFile, region_of_path
-from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap
 
@@ -156,13 +155,8 @@ class Prefetcher:
         """Yields the items of a file, without calls that other files contained before."""
         self._statistics.absorb(replace(result.statistics, calls=0))
         for item in result.items:
-            if isinstance(item, Call):
-                self._statistics.note_call(item.time)
-                if self._seen.is_duplicate(item.event_id):
-                    self._statistics.duplicates += 1
-                    continue
-                self._statistics.calls += not is_login(item)
-            yield item
+            if not isinstance(item, Call) or is_new(item, self._statistics, self._seen):
+                yield item
 
     def _known(self, stored: StoredFile) -> FileResult | None:
         """Returns an earlier run's result of a file whose records are all in the window."""

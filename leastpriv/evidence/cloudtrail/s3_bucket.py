@@ -13,7 +13,7 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient, ListingFailedError
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, key_order
+from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, find_log_prefixes, key_order
 from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
 
 _CHUNK = 256 * 1024
@@ -76,6 +76,11 @@ class Bucket:
         with closing(DaemonThreadPool(min(len(prefixes), _AT_ONCE))) as fetchers:
             asked = [fetchers.submit(self.folders, prefix) for prefix in prefixes]
             return [answer.result() for answer in asked]
+
+    def find_prefixes(self, prefix: str, accounts: frozenset[str] | None) -> tuple[LogPrefix, ...]:
+        """Finds the log prefixes of these accounts (None: all) below a prefix without a trailing slash."""
+        found = find_log_prefixes(self.folders_of, f"{prefix}/" if prefix else "", accounts)
+        return tuple(each for each in found if not accounts or not each.account or each.account in accounts)
 
     def objects(self, prefix: str, start_after: str = "", page: int = 1000) -> Iterator[tuple[StoredFile, ...]]:
         """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""

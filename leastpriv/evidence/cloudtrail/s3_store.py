@@ -18,7 +18,7 @@ from leastpriv.aws.errors import error_code
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, ReadOptions
-from leastpriv.evidence.cloudtrail.file_store import delivery_location, find_log_prefixes, region_of_path
+from leastpriv.evidence.cloudtrail.file_store import delivery_location, region_of_path
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
 from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED
@@ -122,9 +122,8 @@ class S3Trail:
         options, accounts = self._options, principals.accounts
         name, prefix = split_location(location)
         bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
-        prefix = f"{prefix}/" if prefix else ""
         try:
-            listed = find_log_prefixes(bucket.folders_of, prefix, accounts)
+            bucket.prefixes = bucket.find_prefixes(prefix, accounts)
         except AwsError as error:
             if error_code(error) == "NoSuchBucket":
                 raise InputError(
@@ -132,7 +131,6 @@ class S3Trail:
                 ) from error
             yield failed_source_gap(self._named, error)
             return None
-        bucket.prefixes = [each for each in listed if not accounts or not each.account or each.account in accounts]
         places = {place for place in (delivery_location(each.prefix) for each in bucket.prefixes) if place}
         settings = yield from settings_gaps(self._clients, self._named, (name, places), trails, window)
         self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
@@ -144,7 +142,8 @@ class S3Trail:
         kept = name if options.survey else f"{name}, calls alone"
         cache = open_cache(options.cache, kept, principals)
         at, found = options.validate_at, bucket.prefixes
-        validator = DigestValidator(self._clients, bucket, prefix, found, window, at) if at else None
+        top = f"{prefix}/" if prefix else ""
+        validator = DigestValidator(self._clients, bucket, top, found, window, at) if at else None
         read = ReadOptions(window, principals, options.survey, options.max_decompressed, hashes=validator is not None)
         files = Prefetcher(bucket, read, self.statistics, options.seen or EventDeduplicator(), cache)
         return _BucketReading(bucket, read, files, self.statistics, validator)

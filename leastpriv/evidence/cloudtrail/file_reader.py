@@ -232,7 +232,15 @@ class _File:
             for item in found:
                 if isinstance(item, Gap):
                     self._fold(item)
-        return [call for call in calls if is_new(call, self._statistics, self._seen)]
+        if not calls:
+            return calls
+        # As `is_new`, for all calls of a block at once.
+        self._statistics.note_call(max([call.time for call in calls]))
+        is_copy = self._seen.is_duplicate
+        new = [call for call in calls if not is_copy(call.event_id)]
+        self._statistics.duplicates += len(calls) - len(new)
+        self._statistics.calls += len(new) - sum(map(is_login, new))
+        return new
 
     def _fold(self, gap: Gap) -> None:
         scope = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)

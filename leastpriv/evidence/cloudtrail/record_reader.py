@@ -24,6 +24,7 @@ from leastpriv.evidence.cloudtrail.record import (
     EventFields,
     SkipReason,
     find_caller,
+    login_of,
     object_of,
     parse_record,
     resources_of,
@@ -71,6 +72,8 @@ class _Target:
 
 
 _Kind = _Target | _OtherCaller | str | object
+_LOGIN = object()
+"""Another caller, whose record may be a login to a target."""
 _SLOW = object()
 """The whole record decides who called, or whether it is a login."""
 
@@ -212,8 +215,10 @@ class RecordReader:
         return kind
 
     def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
+        if kind is _LOGIN:
+            return login_of(full_record(row), self.principals.wants) or _OTHER
         identity = row.userIdentity
-        if isinstance(kind, _Target) and identity:
+        if type(kind) is _Target and identity:
             key = (identity.arn, identity.principalId)
             caller = kind.sessions.get(key)
             if caller is None:

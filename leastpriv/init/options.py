@@ -15,7 +15,7 @@ from os.path import commonprefix
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError
-from leastpriv.init.reader_role import DEFAULT_SOURCES, READER, Values
+from leastpriv.init.reader_role import DEFAULT_SOURCES, READER, Values, reader_grants
 from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
@@ -339,7 +339,10 @@ _COMPANIONS = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-
 
 
 def _sources(found: Given, values: Values, athena_table: str) -> tuple[str, ...]:
-    """Returns the named sources, or the default ones, with those that other options imply."""
+    """Returns the named sources, or the default ones, with those that other options imply.
+
+    Raises InputError for an unknown source, or one that lacks another.
+    """
     s3 = "TrailBucket" in values and not athena_table
     implied = {
         "event-history": "event-history" in found["trails"],
@@ -351,6 +354,7 @@ def _sources(found: Given, values: Values, athena_table: str) -> tuple[str, ...]
         "roles": any(map(is_pattern, found["role-arn"])),
     }
     named = found["sources"]
+    reader_grants(named)
     if not named:
         named = [each for each in DEFAULT_SOURCES if each != "event-history" or not (found["trails"] or athena_table)]
     live = [name for name, has in (("live-role", values["Roles"]), ("live-user", values["Users"])) if has]

@@ -203,6 +203,7 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ({"trail-account": ["12"]}, "12 digits"),
         ({"hub-account": [OTHER], "trails": ["s3://trails"]}, "--hub-account reads event history"),
         ({"action": ["acme/leastpriv-action@v1"]}, "40 hex digits"),
+        ({"sources": ["s3"]}, "--sources holds 's3': choose from event-history, s3-trail"),
         ({"sources": ["live-role"]}, "no evidence: add one of event-history"),
         ({"sources": ["event-history", "digests"]}, "The source digests needs another source: add s3-trail"),
         ({"sources": ["event-history", "athena-create"]}, "add athena to --sources"),

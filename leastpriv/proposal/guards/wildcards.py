@@ -58,6 +58,8 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
     prefix = action.partition(":")[0]
     # Deploy tools use no items but those of their state and assets, and nothing that their tables lack.
     is_scripted = not _BY_HAND.isdisjoint(context.programs.get(prefix, ()))
+    # A script that calls one service may send a message to another.
+    has_script = not _BY_HAND.isdisjoint(_programs(context))
     # A person chose the service of `s3:*`: silence removes no action on its resources in use that leaves no event.
     chosen = not candidate.entry.spans_services and is_scripted
     match visibility(action).visibility:
@@ -66,9 +68,9 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
         case Visibility.DATA if _is_of_tool(action, context):
             return True
         case Visibility.DATA:
-            return _is_usual(action, context) or (is_scripted and _is_on_known_type(action, context))
+            return _is_usual(action, context) or (has_script and _is_on_known_type(action, context))
         case Visibility.NEVER:
-            return is_scripted or prefix not in context.services
+            return has_script or prefix not in context.services
         case Visibility.MANAGEMENT:
             # A service that calls the API for the principal leaves the event of that call.
             return False
@@ -101,12 +103,19 @@ def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
 def _is_usual(action: str, context: GuardContext) -> bool:
     """Whether deployments by these programs usually do this to the items of a resource."""
     callers = context.programs.get(action.partition(":")[0], frozenset())
-    everywhere = frozenset[str]().union(*(each for name, each in context.programs.items() if name != "sts"))
+    everywhere = _programs(context)
     return any(
         row["unless"] not in context.services
-        and not {"", *row["programs"].split(",")}.isdisjoint(everywhere if row["uncalled"] else callers)
+        and not {"", *row["programs"].split(",")}.isdisjoint(
+            everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT})
+        )
         for row in _usual().get(action, ())
     )
+
+
+def _programs(context: GuardContext) -> frozenset[str]:
+    """The programs of all calls but those of STS, by which a workflow logs in."""
+    return frozenset[str]().union(*(each for name, each in context.programs.items() if name != "sts"))
 
 
 def _is_on_known_type(action: str, context: GuardContext) -> bool:

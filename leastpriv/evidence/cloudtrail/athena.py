@@ -233,7 +233,7 @@ class AthenaTable:
         if inside or not all(times):
             names, streams = operations_in_row(row), streams_in_row(row)
             days = [day for day in days_in_row(row) if inside and inside[0].date() <= day.date() <= inside[-1].date()]
-            group = RecordGroup(told, inside, number, days, names, streams)
+            group = RecordGroup(told, inside, days, names, streams)
             count_group(statistics, group, principals)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number

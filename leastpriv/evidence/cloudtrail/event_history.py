@@ -82,11 +82,6 @@ class AssumeRoleEvents:
         return ""
 
 
-def unread_assume_role_gap(detail: str) -> Gap:
-    """The gap of an unread AssumeRole event: its session may have called any service."""
-    return Gap(GapKind.UNREADABLE_RECORD, Scope(), detail)
-
-
 DAYS = 90
 """Days that event history keeps."""
 _LONGEST_SESSION = timedelta(hours=12)
@@ -226,7 +221,9 @@ class EventHistory:
             if isinstance(item, Page):
                 self.statistics.requests += 1
                 for detail in filter(None, map(logins.note, _records(item))):
-                    gaps[unread_assume_role_gap(f"event history of {item.region}: {detail}")] = None
+                    # The session of an unread AssumeRole event may have called any service.
+                    named = f"event history of {item.region}: {detail}"
+                    gaps[Gap(GapKind.UNREADABLE_RECORD, Scope(), named)] = None
             elif isinstance(item, RegionFailed):
                 broken.append(item)
         failed.update(item.region for item in broken)

@@ -223,24 +223,6 @@ def _dates(days: Iterable[int]) -> frozenset[date]:
     return frozenset(map(date.fromordinal, days))
 
 
-def count_coverage(
-    statistics: ReadStatistics,
-    record: Mapping[str, object],
-    time: datetime | None,
-    principals: Principals,
-) -> None:
-    """Counts the coverage of one record of any principal; it may lack its time."""
-    found, name = CoverageCounter.of(record, principals), str(record.get("eventName") or "")
-    found.names.add(name)
-    if time:
-        statistics.note_times(time, time)
-        day = time.toordinal()
-        found.days.add(day)
-        if found.data and found.own:
-            found.note_folders(day, name, map(folder_of, resources_of(record.get("resources"))))
-    found.add_to(statistics)
-
-
 @dataclass(frozen=True, slots=True)
 class RecordGroup:
     """Equal records of any principal, of which a query returns what they have in common."""
@@ -248,7 +230,6 @@ class RecordGroup:
     record: Mapping[str, object]
     times: Sequence[datetime]
     """Of the first and the last."""
-    number: int
     days: Iterable[datetime] = ()
     names: Iterable[str] = ()
     streams: Iterable[tuple[datetime, str, str]] = ()
@@ -267,6 +248,15 @@ def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Prin
         for day, name, folder in group.streams:
             found.note_folders(day.toordinal(), name, (folder,))
     found.add_to(statistics)
+
+
+def count_coverage(
+    statistics: ReadStatistics, record: Mapping[str, object], time: datetime | None, principals: Principals
+) -> None:
+    """Counts the coverage of one record of any principal; it may lack its time."""
+    name, times = str(record.get("eventName") or ""), [time] if time else []
+    streams = ((day, name, folder_of(arn)) for day in times for arn in resources_of(record.get("resources")))
+    count_group(statistics, RecordGroup(record, times, (), (name,), streams), principals)
 
 
 def add_name(names: set[str], name: str) -> None:

@@ -345,7 +345,7 @@ class TestAsAStep:
         targets = json.loads(done.outputs["targets"])
         assert [(each["role-arn"], each["exit-code"]) for each in targets] == [(CI, 0), (DEPLOY, 0)]
         assert Path(done.outputs["proposal-file"]).name == "proposal.json"
-        assert done.summary.startswith("## Least privilege for 2 roles: narrow 3, remove 1\n")
+        assert done.summary.startswith("## Least privilege for 2 roles: narrow 4, remove 1\n")
         assert "```mermaid" in done.summary
 
     def test_check_is_three(self, job: Job) -> None:

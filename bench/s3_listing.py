@@ -66,9 +66,7 @@ def listed(client: str, port: str, pages: str) -> int:
 
 
 def _by_ours(environment: dict[str, str]) -> Callable[[], int]:
-    aws = Aws.open(environment)
-    bucket = Bucket("logs", aws.client("s3"), aws.fast_object_client("logs"))
-    bucket.folders("none/")
+    bucket = Bucket("logs", Aws.open(environment).client("s3"))
     return lambda: sum(len(page) for page in bucket.objects("AWSLogs/"))
 
 

@@ -1,19 +1,19 @@
-"""Lists and reads objects of S3 by obstore, which works without Python's lock.
+"""Reads objects of S3 by obstore, which works without Python's lock.
 
-botocore needs more than a millisecond of Python for each object and 70 ms for each page of a listing. obstore is only
-an optimization: botocore is asked again for what it does not answer, completely and unchanged, because botocore
-retries, follows a bucket's region and explains errors.
+botocore needs more than a millisecond of Python for each object. obstore is only an optimization: botocore is asked
+again for what it does not answer, completely and unchanged, because botocore retries, follows a bucket's region and
+explains errors. Listings are botocore's: obstore does not report one that AWS cut off.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/s3/aws4_request,")
@@ -28,20 +28,8 @@ _CREDENTIALS_REFRESH = timedelta(minutes=5)
 """After this time the session returns its credentials again, renewed where they expire."""
 
 
-class ListingFailedError(Exception):
-    """A listing ended early; botocore lists the rest and reports the error."""
-
-
-class Objects(Protocol):
-    """The objects of one bucket; every method raises any error."""
-
-    def get(self, key: str) -> tuple[bytes, str]:
-        """Returns bytes and ETag of an object."""
-        ...  # pragma: no cover
-
-    def list(self, prefix: str, after: str, page: int) -> Iterator[list[tuple[str, str, int]]]:
-        """Yields pages of keys, ETags and sizes of the objects below a prefix, behind a key."""
-        ...  # pragma: no cover
+Get = Callable[[str], tuple[bytes, str]]
+"""Returns bytes and ETag of an object by its key; raises any error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +53,12 @@ class BucketEndpoint:
 
 
 class FastObjectClient:
-    """Lists and fetches objects of one bucket; safe to use from several threads."""
+    """Fetches objects of one bucket; safe to use from several threads."""
 
-    def __init__(self, make: Callable[[], Objects | None]) -> None:
-        """`make` is called with the first request, after botocore has listed the bucket."""
+    def __init__(self, make: Callable[[], Get | None]) -> None:
+        """`make` is called with the first object, after botocore has listed the bucket."""
         self._make = make
-        self._objects: Objects | None = None
+        self._get: Get | None = None
         self._is_made = False
         self._failures = 0
         self._left_out = 0
@@ -78,12 +66,12 @@ class FastObjectClient:
 
     def fetch(self, key: str, etag: str, size: int) -> bytes | None:
         """Returns the bytes of an object that is unchanged since its listing; `None` where the request failed."""
-        objects = self._ready()
-        if objects is None:
+        get = self._ready()
+        if get is None:
             return None
         found = None
         try:
-            content, tag = objects.get(key)
+            content, tag = get(key)
             if tag == etag and len(content) == size:
                 found = content
         except Exception:  # noqa: S110 - botocore repeats the request and reports the error
@@ -93,25 +81,15 @@ class FastObjectClient:
             self._left_out = 0
         return found
 
-    def list(self, prefix: str, after: str, page: int) -> Iterator[list[tuple[str, str, int]]]:
-        """Yields pages like `Objects.list`; raises `ListingFailedError` where a request failed."""
-        objects = self._ready()
-        if objects is None:
-            raise ListingFailedError
-        try:
-            yield from objects.list(prefix, after, page)
-        except Exception as error:
-            raise ListingFailedError from error
-
-    def _ready(self) -> Objects | None:
+    def _ready(self) -> Get | None:
         """Returns the client; `None` where there is none, or after too many failures."""
         with self._lock:
             if not self._is_made:
-                self._objects, self._is_made = self._make(), True
+                self._get, self._is_made = self._make(), True
             if self._failures < _MOST_FAILURES:
-                return self._objects
+                return self._get
             self._left_out += 1
-            return self._objects if self._left_out % _PAUSE == 0 else None
+            return self._get if self._left_out % _PAUSE == 0 else None
 
 
 def fast_object_client(
@@ -127,10 +105,11 @@ def fast_object_client(
         import obstore  # noqa: F401 - whether it is installed
     except ImportError:
         return None
-    return FastObjectClient(partial(_obstore_objects, session, listed, bucket))
+    return FastObjectClient(partial(_obstore_getter, session, listed, bucket))
 
 
-def _obstore_objects(session: Any, listed: Callable[[], tuple[str, str]], bucket: str) -> Objects | None:
+def _obstore_getter(session: Any, listed: Callable[[], tuple[str, str]], bucket: str) -> Get | None:
+    import obstore
     from obstore.store import S3Store
 
     endpoint = BucketEndpoint.of(bucket, *listed())
@@ -158,21 +137,9 @@ def _obstore_objects(session: Any, listed: Callable[[], tuple[str, str]], bucket
         )
     except Exception:  # an endpoint or a proxy that obstore does not support
         return None
-    return _ObstoreObjects(store)
 
-
-class _ObstoreObjects:
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def get(self, key: str) -> tuple[bytes, str]:
-        import obstore
-
-        answer = obstore.get(self._store, key)
+    def get(key: str) -> tuple[bytes, str]:
+        answer = obstore.get(store, key)
         return bytes(answer.bytes()), answer.meta.get("e_tag") or ""
 
-    def list(self, prefix: str, after: str, page: int) -> Iterator[list[tuple[str, str, int]]]:
-        import obstore
-
-        for found in obstore.list(self._store, prefix, offset=after or None, chunk_size=page):
-            yield [(each["path"], each["e_tag"] or "", each["size"]) for each in found]
+    return get

@@ -6,12 +6,12 @@ import heapq
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, BinaryIO, Protocol, cast
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient, ListingFailedError
+from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, find_log_prefixes, key_order
 from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
@@ -84,12 +84,6 @@ class Bucket:
 
     def objects(self, prefix: str, start_after: str = "", page: int = 1000) -> Iterator[tuple[StoredFile, ...]]:
         """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""
-        if self._fast:
-            with suppress(ListingFailedError):
-                for listed in self._fast.list(prefix, start_after, page):
-                    yield tuple(StoredFile(*each) for each in listed)
-                    start_after = listed[-1][0]
-                return
         more = {"StartAfter": start_after} if start_after else {}
         for found in self._pages(prefix, MaxKeys=page, **more):
             yield tuple(

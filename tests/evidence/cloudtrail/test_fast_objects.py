@@ -1,4 +1,4 @@
-"""Objects and listings by obstore equal those by botocore, and botocore reports what goes wrong."""
+"""Objects by obstore equal those by botocore, and botocore reports what goes wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from leastpriv.aws import s3_objects
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, ListingFailedError
+from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
@@ -85,8 +85,6 @@ def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast: Aws)
     assert client is not None
     s3.requests.clear()
     assert client.fetch(stored.key, stored.etag, stored.size) is None
-    with pytest.raises(ListingFailedError):
-        next(client.list(PLACE, "", 1000))
     assert s3.requests == []
 
 
@@ -132,33 +130,6 @@ def test_renewed_credentials_sign_the_next_requests(s3: FakeS3, fast: Aws, monke
         assert f"Credential=AKIA{number}/" in s3.last_signature
 
 
-@pytest.mark.parametrize("page", [7, 1000])
-def test_a_listing_is_the_one_of_botocore_from_any_key_on(s3: FakeS3, fast: Aws, page: int) -> None:
-    s3.most_keys = 9
-    expected = listed_whole(s3.aws(), "")
-    bucket = Bucket("logs", fast.client("s3"), fast.fast_object_client("logs"))
-    bucket.folders("")
-    for after in ("", expected[20].key):
-        found = [stored for each in bucket.objects(PLACE, after, page) for stored in each]
-        assert found == listed_whole(s3.aws(), after)
-    assert len(expected) == 40
-
-
-def test_botocore_continues_a_listing_that_broke_off(s3: FakeS3, fast: Aws) -> None:
-    s3.most_keys = 10
-    bucket = Bucket("logs", fast.client("s3"), fast.fast_object_client("logs"))
-    bucket.folders("")
-    pages = bucket.objects(PLACE, page=10)
-    found = list(next(pages))
-    s3.refuse("LIST ", "InternalError", "We encountered an internal error.", 500, times=1)
-    found += [stored for each in pages for stored in each]
-    assert found == listed_whole(s3.aws(), "")
-
-
-def listed_whole(aws: Aws, after: str) -> list[StoredFile]:
-    return [stored for page in Bucket("logs", aws.client("s3")).objects(PLACE, after) for stored in page]
-
-
 def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
     s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,17 +137,13 @@ def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
     asked: list[str] = []
     broken = True
 
-    class Objects:
-        def get(self, key: str) -> tuple[bytes, str]:
-            asked.append(key)
-            if broken:
-                raise OSError("no way")
-            return s3.objects[key], etag(s3.objects[key])
-
-        def list(self, *_: object) -> Iterator[list[tuple[str, str, int]]]:
+    def get(key: str) -> tuple[bytes, str]:
+        asked.append(key)
+        if broken:
             raise OSError("no way")
+        return s3.objects[key], etag(s3.objects[key])
 
-    bucket = Bucket("logs", s3.aws().client("s3"), FastObjectClient(Objects))
+    bucket = Bucket("logs", s3.aws().client("s3"), FastObjectClient(lambda: get))
     names = next(bucket.objects(PLACE))
     assert [bucket.fetch(stored) for stored in names[:10]] == [s3.objects[stored.key] for stored in names[:10]]
     # The first three, and one after each pause of three.

@@ -129,7 +129,16 @@ def _answer(context: ReportContext) -> tuple[str, str]:
             "Probably",
             f"{remains}, but {plural(unproven, 'removed action')} may leave no record: rehearse the change first.",
         )
+    if not context.evidence.coverage.data and any(_spans_services(change) for change in context.proposal.changes):
+        return (
+            "Probably",
+            f"{remains}, but services are removed whose use may leave no record: rehearse the change first.",
+        )
     return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
+
+
+def _spans_services(change: Change) -> bool:
+    return change.kind is not ChangeKind.ADD and change.action.startswith(("*", "NotAction"))
 
 
 def _reasons(context: ReportContext) -> Iterator[str]:

@@ -32,6 +32,7 @@ from leastpriv.permissions.generalize import (
 from leastpriv.permissions.name_copies import copies_of, numbered_words, pattern_of_words
 from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
+from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import WildcardPart, open_parts, service_of
 
 _LEAST_RUNS = 2
@@ -144,7 +145,6 @@ def _uses_existing_resource(prefix: str, event: str) -> bool:
     return any(catalog.action(name) is not None for name in makers)
 
 
-_CLOUDFORMATION = "cloudformation.amazonaws.com"
 _LEAST_MEMBERS = 2
 """An action on the objects of one bucket only may be specific to that bucket."""
 
@@ -223,7 +223,7 @@ def find_created_resources(
     for usage in creations:
         permission = usage.need.permission
         by_action.setdefault(permission.action, []).append(ObservedResource(permission.resource, usage.runs))
-    by_stacks = {each.need.permission.resource for each in creations if _CLOUDFORMATION in each.forwarded_by}
+    by_stacks = {each.need.permission.resource for each in creations if STACK_SERVICE in each.forwarded_by}
     allowed = [each for each in teachers if each.outcome is Outcome.ALLOWED and each.succeeded]
     objects = (each for each in allowed if _is_object(each.need.permission.resource))
     own_words = _merged(words_of_runs(runs, known), _words_of_short_lived(creations, teachers))

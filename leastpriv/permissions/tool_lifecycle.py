@@ -54,6 +54,13 @@ def is_known(kind: ResourceKind) -> bool:
     return kind.name in _rows(kind.tool)
 
 
+STACK_SERVICE = "cloudformation.amazonaws.com"
+"""What `invokedBy` has for the calls of a stack with the rights of who deploys it."""
+PROVIDER_CALLS = ("lambda:InvokeFunction", "sns:Publish")
+"""Calls of the provider of a custom resource, with the rights of who deploys the stack
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-custom-resources.html, read 2026-11-27)."""
+
+
 def is_custom(kind: ResourceKind) -> bool:
     """Whether a function or a topic of the template makes the resource: CloudFormation calls it for each phase."""
     return kind.name.startswith("Custom::") or kind.name == "AWS::CloudFormation::CustomResource"

@@ -10,7 +10,7 @@ from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage
 from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
-from leastpriv.permissions.tool_lifecycle import CDK, Tool
+from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
 from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, Statement, parse
@@ -279,14 +279,11 @@ def guard_context(
     )
 
 
-_CLOUDFORMATION = "cloudformation.amazonaws.com"
-
-
 def _tools(usages: Sequence[Usage]) -> frozenset[str]:
     """The tools whose types describe what these calls deploy; none for a script, which may do anything."""
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
     programs = {program for usage in allowed for program in usage.programs}
-    if any(_CLOUDFORMATION in usage.forwarded_by for usage in allowed):
+    if any(STACK_SERVICE in usage.forwarded_by for usage in allowed):
         programs.add(Tool.CLOUDFORMATION)
     # Terraform's types are the best description of a call whose record has no user agent.
     return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})

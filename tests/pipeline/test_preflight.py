@@ -150,13 +150,13 @@ def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
 
 def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
-    write({"t.json": template(Orders=QUEUE, Own={"Type": "Custom::Own"})})
+    write({"t.json": template(Orders=QUEUE, Own={"Type": "Acme::Shop::Own"})})
     told = reviewed()
     assert (
         "# Policy review for ci-deploy: the role has the permissions that this change of its known types needs"
         in told.out
     )
-    assert "- **Not known:** what `Custom::Own` needs." in told.out
+    assert "- **Not known:** what `Acme::Shop::Own` needs." in told.out
 
 
 def test_an_unchanged_template_needs_nothing(place: Path) -> None:

@@ -14,6 +14,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.property_rules import NEVER, Kind, deciding_properties, kind_of, words_of
 from leastpriv.permissions.tool_lifecycle import (
+    PROVIDER_CALLS,
     Phase,
     ResourceKind,
     Tool,
@@ -72,14 +73,11 @@ def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration
 
 
 def _of_custom(resource: DeclaredResource, phase: Phase, arns: Arns) -> Iterator[Need]:
-    """The call of the provider of a custom resource, with the rights of who deploys the stack.
-
-    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-custom-resources.html, read 2026-11-27).
-    """
+    """The call of the provider of a custom resource."""
     if phase is Phase.READ:
         return
     provider = arns.text(resource.properties.get("ServiceToken"))
-    action = "sns:Publish" if ":sns:" in provider else "lambda:InvokeFunction"
+    action = PROVIDER_CALLS[":sns:" in provider]
     because = f"{resource.kind.name} {resource.address} ({phase})"
     is_named = provider.startswith("arn:")
     on = provider if is_named else arns.pattern("lambda", "function")

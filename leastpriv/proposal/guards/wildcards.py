@@ -16,7 +16,15 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import is_tagging
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.sensitive import forbidden
-from leastpriv.permissions.tool_lifecycle import SCRIPT, Phase, actions_of_phase, conditions_of, types_made_by
+from leastpriv.permissions.tool_lifecycle import (
+    PROVIDER_CALLS,
+    SCRIPT,
+    STACK_SERVICE,
+    Phase,
+    actions_of_phase,
+    conditions_of,
+    types_made_by,
+)
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
 from leastpriv.proposal.guards.visibility import dropped_with_service
@@ -65,7 +73,7 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
     match visibility(action).visibility:
         case Visibility.DATA | Visibility.UNKNOWN if chosen:
             return prefix in _item_services() or _has_type_in_use(action, context)
-        case Visibility.DATA if _is_of_tool(action, context):
+        case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(action, context):
             return True
         case Visibility.DATA:
             return _is_usual(action, context) or (has_script and _is_on_known_type(action, context))
@@ -98,6 +106,13 @@ def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
         each for kind in kinds for phase in Phase for each in {*actions_of_phase(kind, phase)} - {*conditions_of(kind)}
     )
     return frozenset(always)
+
+
+def _may_call_a_provider(action: str, context: GuardContext) -> bool:
+    """Whether a stack of the role may have a custom resource, whose provider a data event shows alone."""
+    prefix = action.partition(":")[0]
+    used = (usage for name, usages in context.used.items() if name.startswith(f"{prefix}:") for usage in usages)
+    return action in PROVIDER_CALLS and any(STACK_SERVICE in usage.forwarded_by for usage in used)
 
 
 def _is_usual(action: str, context: GuardContext) -> bool:

@@ -86,7 +86,7 @@ _MOST_KEPT = 3
 def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
     """Returns the number of unused actions that remain granted, and a list of them by guard, the largest first.
 
-    `proposal.json` has the reason for each action; `details` adds the reason of a guard that keeps one entry.
+    `proposal.json` has the reason for each action; `details` adds the reasons of a guard that keeps few.
     """
     kept: dict[str, dict[str, str]] = {}
     for change in context.changes(ChangeKind.NARROW):
@@ -98,12 +98,17 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
     counts = {guard: sum(map(size, actions)) for guard, actions in kept.items()}
     lines = [
         f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {codes(sorted(actions), _MOST_KEPT)}"
-        + (f": {prose(*actions.values())}" if details and len(actions) == 1 else "")
+        + (
+            f": {prose('; '.join(dict.fromkeys(actions.values())))}"
+            if details and len(actions) <= _MOST_DETAILS
+            else ""
+        )
         for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]])
     ]
     return sum(counts.values()), ["\n".join(lines)] if lines else []
 
 
+_MOST_DETAILS = 2
 _MOST_SUGGESTIONS = 2
 """Lines; the changes themselves come first."""
 _WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}

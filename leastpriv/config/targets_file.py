@@ -106,7 +106,10 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     )
     _distinct(entries)
     entries = _with_accounts(entries, _reader_keys(whole, where))
-    return Configuration(path, entries, _flag(whole, "follow", where, otherwise=True), _discover(whole, entries, where))
+    follow = whole.get("follow", True)
+    if not isinstance(follow, bool):
+        raise InputError(f"{where}: follow is {follow!r}: write true or false.")
+    return Configuration(path, entries, follow, _discover(whole, entries, where))
 
 
 def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
@@ -270,12 +273,15 @@ def _value(value: object, where: str) -> Value:
 
 def _distinct(entries: Sequence[TargetEntry]) -> None:
     """Raises InputError for two entries with one role, file or branch, whose proposals would undo each other."""
+    several = len({entry.account for entry in entries}) > 1
     for name in ("role-arn", "policy-file", "branch"):
         seen: set[Value] = set()
         for entry in entries:
             value = entry.values.get(name, "")
+            if name == "branch" and not (value or entry.group or entry.is_pattern):
+                value = f"leastpriv/{f'{entry.account}-' if several else ''}{entry.role.rpartition('/')[2]}"
             if value and value in seen:
-                raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: name each once.")
+                raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its own.")
             seen.add(value)
 
 
@@ -311,13 +317,6 @@ def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: s
     if inside and value.count(NAME) == 1 and value.endswith(f"{NAME}.json"):
         return str(value)
     raise InputError(f"{where}: discover is {value!r}: write true, or where first files go, as in iam/{NAME}.json.")
-
-
-def _flag(whole: Mapping[str, Any], key: str, where: str, *, otherwise: bool) -> bool:
-    value = whole.get(key, otherwise)
-    if not isinstance(value, bool):
-        raise InputError(f"{where}: {key} is {value!r}: write true or false.")
-    return value
 
 
 def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:

@@ -207,6 +207,7 @@ def parse_options(given: Given) -> InitOptions:
     for name in ("repository", "role-arn"):
         if not found[name]:
             raise InputError(f"--{name} is missing: name it, or run `leastpriv init` on a terminal, where it asks.")
+    _check_companions(found)
     targets = _targets(found["role-arn"], found["policy-file"])
     principal = targets[0][0]
     region = one["region"] or next(iter(found["aws-regions"]), "")
@@ -221,7 +222,7 @@ def parse_options(given: Given) -> InitOptions:
         one["repository"],
         targets,
         _jobs(found),
-        _subjects(found["subject"], one["repository"]),
+        _subjects(found["subject"], one["repository"], one["issuer"] or GITHUB),
         next(iter(found["environment"]), ""),
         found["tag"],
         bool(found["branch"] or found["environment"] or not found["tag"]),
@@ -297,12 +298,32 @@ def _jobs(found: Given) -> tuple[str, ...]:
     return (*environments, *(f"ref:refs/heads/{name}" for name in branches), *tags)
 
 
-def _subjects(given: Sequence[str], repository: str) -> tuple[str, ...]:
+_OWNED = r"repo|repository|repository_owner|project_path|namespace_path"
+"""Claims that begin with the owner, of GitHub and GitLab; an environment or a workflow of that name is free to all."""
+
+
+def _subjects(given: Sequence[str], repository: str, issuer: str) -> tuple[str, ...]:
+    """Returns whole subjects, of which each names the owner; a value has no `:`, so that a claim begins after one."""
     owner = repository.split("/")[0]
+    claims = _OWNED if issuer.startswith("token.actions.") or issuer.endswith(_SERVER) else "[a-z_]+"
+    own = re.compile(
+        rf"(?:^|:)(?:{claims}):{re.escape(owner)}(?:[@/:]|$)|(?:^|:)repository(?:_owner)?_id:\d+(?::|$)"
+        rf"|^job_workflow_ref:{re.escape(owner)}/"
+    )
     for subject in given:
-        if not re.search(rf"[:/]{re.escape(owner)}(?:[@/:]|$)|(?:^|:)repository(?:_owner)?_id:\d", subject):
+        if not own.search(subject):
             raise InputError(f"--subject is {subject!r}: it accepts the jobs of other owners than {owner}.")
     return tuple(given)
+
+
+def _check_companions(found: Given) -> None:
+    """Raises InputError for an option that has no effect without another."""
+    for name, other, has in (
+        ("trail-account", "--trails s3://BUCKET", any(each.startswith("s3://") for each in found["trails"])),
+        ("athena-results", "--athena-table", found["athena-table"]),
+    ):
+        if found[name] and not has:
+            raise InputError(f"--{name} is given without {other}, for which it is: add it, or leave --{name} out.")
 
 
 def _trail_values(trails: Sequence[str], one: Mapping[str, str]) -> dict[str, str | Sequence[str]]:
@@ -323,9 +344,11 @@ def _trail_values(trails: Sequence[str], one: Mapping[str, str]) -> dict[str, st
         values |= {"TrailBucket": bucket, "TrailTop": top, "TrailFolder": f"{top}{{Account}}/"}
     workgroup, _, name = one["athena-table"].rpartition("/")
     if name:
-        values |= {"WorkGroup": workgroup or "primary", "Database": name.partition(".")[0]}
+        database, _, only = name.partition(".")
+        values |= {"WorkGroup": workgroup or "primary", "Database": database, "Table": only}
     if one["athena-results"]:
-        values["ResultBucket"] = one["athena-results"].split("/")[2]
+        _, _, bucket, *folders = one["athena-results"].rstrip("/").split("/")
+        values |= {"ResultBucket": bucket, "Results": "/".join([bucket, *folders, "*"])}
     if one["kms-key-arn"]:
         values["TrailKeyArn"] = one["kms-key-arn"]
     if one["access-analyzer"]:

@@ -64,8 +64,8 @@ def _filled(grant: ReaderGrant, values: Values) -> ReaderGrant:
     if condition:
         filled = tuple(each for value in condition.values for each in filled_values(value, values))
         condition = Condition(condition.operator, condition.key, filled)
-    resources = tuple(each for resource in grant.resources for each in filled_values(resource, values))
-    return replace(grant, resources=resources, condition=condition)
+    resources = dict.fromkeys(each for resource in grant.resources for each in filled_values(resource, values))
+    return replace(grant, resources=tuple(resources), condition=condition)
 
 
 def filled_values(text: str, values: Values) -> tuple[str, ...]:

@@ -10,12 +10,13 @@ import json
 import logging
 import shlex
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
-from leastpriv.init.options import MOST_NAMES, Given, InitOptions
+from leastpriv.init.options import MOST_NAMES, Given, InitOptions, is_pattern
 from leastpriv.init.reader_role import READER, ReaderGrant, bucket_policy, key_policy, reader_grants, subject_operator
 from leastpriv.models import Principal
 
@@ -63,9 +64,17 @@ def render_files(target: InitOptions) -> dict[str, str]:
 
 
 def _entry(target: InitOptions, principal: Principal, file: str) -> str:
-    """Returns an entry of the config; roles of several accounts may have one name, and each account is a run."""
+    """Returns an entry of the config, with a branch where each account is a run, or its name is not unique."""
+    end = principal.arn.split("/", 1)[1]
+    same = [each for each, _ in target.targets if (each.account, each.name) == (principal.account, principal.name)]
+    name = end.replace("/", "-") if len(same) > 1 else principal.name
     several = len(target.runs) > 1
-    branch = f'    branch: "leastpriv/{principal.account}/{principal.name}"\n' if several else ""
+    branch = ""
+    if several and is_pattern(end):
+        # Several roles have no branch of one name.
+        branch = f'    group: "{principal.account}"\n'
+    elif several or name != principal.name:
+        branch = f'    branch: "leastpriv/{f"{principal.account}-" if several else ""}{name}"\n'
     return f'  - role-arn: "{principal.arn}"\n    policy-file: "{file}"\n{branch}'
 
 
@@ -227,7 +236,10 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
     if BUCKET_POLICY in found:
         files = " and ".join(each for each in (BUCKET_POLICY, KEY_POLICY) if each in found)
         steps.append(f"In the account of the trail's bucket, add the statements of {files} to the policies there.")
-    steps.append("In the deploy job, give configure-aws-credentials role-session-name: ${{ github.run_id }}.")
+    if target.values["Roles"]:
+        steps.append("In the deploy job, give configure-aws-credentials role-session-name: ${{ github.run_id }}.")
+    if any(fnmatchcase(f"repo:{target.repository}:pull_request", each) for each in target.subjects()):
+        steps.append("--subject accepts jobs of pull requests: each person who may open one can read the records.")
     if WORKFLOW in found:
         steps.append(
             f"Commit {', '.join(name for name in found if name.startswith('.github/'))} to the default branch, and "

@@ -232,13 +232,17 @@ def _distinct(published: Sequence[PublishResult | None]) -> list[PublishResult]:
 
 
 def _folders(results: Sequence[TargetResult]) -> list[str]:
-    """Returns a folder name for each target: the role's, with the account where another target has it."""
+    """Returns a folder name for each target: the role's, with its account where there are several or it is taken."""
     given: list[str] = []
+    several = len({each.target.settings.principal.account for each in results}) > 1
     for each in results:
         principal = each.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        given.append(next(one for one in _names(name, principal.account) if one.lower() not in map(str.lower, given)))
+        names = _names(name, principal.account)
+        if several:
+            next(names)
+        given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
     return given
 
 

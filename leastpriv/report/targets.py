@@ -10,6 +10,7 @@ from leastpriv.report import escape
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
+from leastpriv.report.first_screen import short_verdict
 from leastpriv.report.phrases import plural
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker, proposal_verdict
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
@@ -40,6 +41,8 @@ def overview(rows: Sequence[TargetRow]) -> str:
     for row in rows:
         role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
         found = f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
+        if row.context and row.context.missing_calls and not row.context.proposal.changes:
+            found = f"**{short_verdict(row.context)}**"
         link = f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
         lines.append(f"| {code(role)} | {code(row.policy_file)} | {found} | {link} |")
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)

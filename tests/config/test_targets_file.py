@@ -84,6 +84,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"targets": [{**ONE, "branch": "b"}, entry(DEPLOY, "iam/d.json", branch="b")]},
         "as in an earlier target",
     ),
+    "two roles of one name": (
+        {"targets": [ONE, entry("arn:aws:iam::111122223333:role/x/ci-deploy", "iam/x.json")]},
+        "branch is 'leastpriv/ci-deploy', as in an earlier target",
+    ),
+    "a branch that another target has by default": (
+        {"targets": [ONE, entry(DEPLOY, "iam/d.json", branch="leastpriv/ci-deploy")]},
+        "branch is 'leastpriv/ci-deploy', as in an earlier target",
+    ),
     "a reader role of another account": (
         {"targets": [entry(ELSEWHERE, "iam/x.json", assume_role=READER)]},
         "a role of another account",

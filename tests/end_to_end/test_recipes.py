@@ -63,7 +63,7 @@ CDK = f"cdk-hnb659fds-cfn-exec-role-{ACCOUNT}-eu-west-1"
 RECIPES = (
     Recipe("."),
     Recipe("organization"),
-    Recipe("accounts", opens=f"leastpriv/{ACCOUNT}/ci-deploy"),
+    Recipe("accounts", opens=f"leastpriv/{ACCOUNT}-ci-deploy"),
     Recipe("environment", subject="repo:acme/shop:environment:production"),
     Recipe("cdk", ("ci-deploy", CDK)),
     Recipe("terraform", files={"infra/iam.tf": HCL}),

@@ -250,6 +250,45 @@ def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None
     assert len(branches) == 2
 
 
+@pytest.mark.parametrize(
+    ("roles", "branches", "groups"),
+    [
+        (["111122223333:role/ci", "111122223333:role/a/b/ci"], [None, "leastpriv/a-b-ci"], ["", ""]),
+        (["111122223333:role/*", "222233334444:role/ci"], [None, "leastpriv/222233334444-ci"], ["111122223333", ""]),
+    ],
+)
+def test_each_config_of_init_is_one_that_the_action_reads(roles: list[str], branches: Any, groups: Any) -> None:
+    files = ["iam/{name}.json" if "*" in role else f"iam/{number}.json" for number, role in enumerate(roles)]
+    found = render_files(target(role_arn=[f"arn:aws:iam::{role}" for role in roles], policy_file=files))
+    configs = [content for name, content in found.items() if name.startswith(".github/leastpriv")]
+    entries = [each for content in configs for each in read_configuration(content.encode(), "x").entries]
+    assert [each.values.get("branch") for each in entries] == branches
+    assert [each.group for each in entries] == groups
+
+
+@pytest.mark.parametrize(
+    ("subject", "warns"),
+    [
+        ("repo:acme/shop:pull_request", True),
+        ("repo:acme/*", True),
+        ("repo:acme/shop:ref:refs/heads/main", False),
+    ],
+)
+def test_a_subject_of_pull_requests_is_named_among_the_next_steps(subject: str, warns: bool) -> None:
+    given = target(subject=subject)
+    assert any("pull requests: each person" in step for step in next_steps(given, render_files(given), {})) is warns
+
+
+def test_athena_may_write_below_the_results_folder_and_read_one_table() -> None:
+    tables = {"trails": "s3://t-t", "athena_table": "default.logs", "athena_results": "s3://shared/athena/leastpriv/"}
+    text = render_files(target(**tables))[CLOUDFORMATION]
+    assert 's3:::shared/athena/leastpriv/*"' in text
+    assert "s3:::shared/*" not in text
+    assert ":table/default/logs" in text
+    # Athena asks for the database named default in each query.
+    assert text.count("database/default") == 1
+
+
 @pytest.mark.parametrize("hub", ["111122223333", "999999999999"])
 def test_the_reader_role_of_a_hub_assumes_those_of_the_other_accounts_in_one_run(hub: str) -> None:
     """Only the hub's role trusts the repository; the others trust the hub's role."""

@@ -244,17 +244,18 @@ def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
 
 _QUOTED: Mapping[str, str] = {
     "assume-role": ": write the ARN of a role, as in arn:aws:iam::{account}:role/leastpriv-reader",
-    "external-id": ": quote a number, so that YAML keeps its zeros",
+    "external-id": ": write 2 characters or more, and quote a number, so that YAML keeps its zeros",
+    "session-name": ": write 2 to 64 letters, digits and +=,.@_-",
 }
 
 
 def _reader(keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accounts: bool) -> AssumedRole:
     """Returns the role that reads the account of an entry; no role of another account does."""
     arn = keys["assume-role"].replace(ACCOUNT, entry.account)
-    if arn.split(":")[4] != entry.account:
+    if arn.split(":")[1:5] != entry.role.split(":")[1:5]:
         raise InputError(
-            f"{entry.where}: assume-role is {arn!r}, a role of another account than role-arn: name one of the account "
-            f"{entry.account}, or write {ACCOUNT} for it."
+            f"{entry.where}: assume-role is {arn!r}, a role of another account or partition than role-arn: "
+            f"name one of the account {entry.account}, or write {ACCOUNT} for it."
         )
     session_name = keys.get("session-name", SESSION_NAME)
     return AssumedRole(arn, keys.get("external-id", ""), session_name, only_for_other_accounts)

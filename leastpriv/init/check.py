@@ -95,7 +95,10 @@ def _check_login(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]
     check, answer = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
     yield check
     for subject in target.subjects() if answer else ():
-        claims = {"iss": f"https://{target.issuer}", "aud": target.audience, "sub": subject.replace("*", "x")}
+        claims = {
+            "iss": f"https://{target.issuer}", "aud": target.audience, "sub": subject.replace("*", "x"),
+            "repository": target.repository, "repository_owner": target.repository.split("/")[0],
+        }  # fmt: skip
         unmet = list(unmet_conditions(answer["Role"]["AssumeRolePolicyDocument"], claims))
         yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
 
@@ -162,21 +165,36 @@ def _why_not_assumed(
 
 
 def unmet_conditions(trust: Mapping[str, Any], claims: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a sentence for each condition of the statements for tokens that the claims do not fulfil."""
+    """Yields a sentence for each condition that keeps the claims out; none if one statement accepts them.
+
+    Statements for other issuers count only where there is none for the issuer of the claims.
+    """
     statements = trust.get("Statement", ())
+    found: dict[bool, list[list[str]]] = {True: [], False: []}
     for statement in [statements] if isinstance(statements, Mapping) else statements:
-        federated = str(statement.get("Principal", {}).get("Federated", ""))
-        issuer = federated.partition(":oidc-provider/")[2]
-        if not issuer:
-            continue
-        if str(claims.get("iss", "")) != f"https://{issuer}":
-            yield f"the issuer is {claims.get('iss')}, the provider's URL https://{issuer}"
-        for operator, entries in statement.get("Condition", {}).items():
-            for key, values in entries.items():
-                accepted = [values] if isinstance(values, str) else list(values)
-                claim = str(claims.get(key.rpartition(":")[2], ""))
-                if not _fulfils(operator, accepted, claim):
-                    yield f"{operator} {key}: the token has {claim!r}, accepted is {' or '.join(map(repr, accepted))}"
+        principal = statement.get("Principal", {})
+        federated = principal.get("Federated", ()) if isinstance(principal, Mapping) else ()
+        for arn in [federated] if isinstance(federated, str) else federated:
+            issuer = arn.partition(":oidc-provider/")[2]
+            if issuer and statement.get("Effect") == "Allow":
+                unmet = list(_unmet(statement, issuer, claims))
+                found[claims.get("iss") == f"https://{issuer}"].append(unmet)
+    unmet_of_each = found[True] or found[False]
+    if not unmet_of_each:
+        yield f"no statement trusts the OIDC provider of {claims.get('iss')}"
+    if all(unmet_of_each):
+        yield from dict.fromkeys(each for unmet in unmet_of_each for each in unmet)
+
+
+def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any]) -> Iterator[str]:
+    if str(claims.get("iss", "")) != f"https://{issuer}":
+        yield f"the issuer is {claims.get('iss')}, the provider's URL https://{issuer}"
+    for operator, entries in statement.get("Condition", {}).items():
+        for key, values in entries.items():
+            accepted = [values] if isinstance(values, str) else list(values)
+            claim = str(claims.get(key.rpartition(":")[2], ""))
+            if not _fulfils(operator, accepted, claim):
+                yield f"{operator} {key}: the token has {claim!r}, accepted is {' or '.join(map(repr, accepted))}"
 
 
 def _fulfils(operator: str, accepted: list[str], claim: str) -> bool:

@@ -9,13 +9,12 @@ A repository uses one form at a time; the role accepts both, so that a switch br
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError
-from leastpriv.init.reader_role import DEFAULT_SOURCES, READER, Values, reader_grants
+from leastpriv.init.reader_role import DEFAULT_SOURCES, READER, Values, arn_ends, reader_grants
 from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
@@ -215,9 +214,9 @@ def parse_options(given: Given) -> InitOptions:
     values = _trail_values(found["trails"], one)
     if one["hub-account"] and {"TrailBucket", "LogGroup", "Database"} & {*values}:
         raise InputError("--hub-account reads event history: leave it out for a bucket, a log group or Athena.")
-    values |= {"Partition": principal.partition, "Targets": _ends(each for each, _ in targets)}
-    values["Roles"] = _ends(each for each, _ in targets if each.kind == "role")
-    values["Users"] = _ends(each for each, _ in targets if each.kind == "user")
+    values |= {"Partition": principal.partition, "Targets": arn_ends(each for each, _ in targets)}
+    values["Roles"] = arn_ends(each for each, _ in targets if each.kind == "role")
+    values["Users"] = arn_ends(each for each, _ in targets if each.kind == "user")
     return InitOptions(
         one["repository"],
         targets,
@@ -397,13 +396,3 @@ def _trail_account(one: Mapping[str, str], accounts: set[str]) -> str:
     """Returns the account of the trail's bucket, named or that of its key; empty: that of the role."""
     account = one["trail-account"] or ":".join(one["kms-key-arn"].split(":")[4:5])
     return account if {account} != accounts else ""
-
-
-MOST_NAMES = 40
-"""Most roles or accounts that a policy names: 200 exceed its size."""
-
-
-def _ends(principals: Iterable[Principal]) -> tuple[str, ...]:
-    """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one pattern."""
-    ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
-    return ends if len(ends) <= MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.models import Condition
+from leastpriv.models import Condition, Principal
 from leastpriv.permissions.fact_tables import table
 
 DEFAULT_SOURCES = ("event-history", "live-role", "denial-details", "last-accessed", "policy-checks", "resource-types")
@@ -147,6 +148,16 @@ def trust_policy(provider: str, audience: str, subjects: Sequence[str]) -> dict[
 def subject_operator(subjects: Sequence[str]) -> str:
     """Returns the condition operator for some subjects: a pattern of tags has wildcards."""
     return "StringLike" if any("*" in each for each in subjects) else "StringEquals"
+
+
+MOST_NAMES = 40
+"""Most roles or accounts that a policy names: 200 exceed its size."""
+
+
+def arn_ends(principals: Iterable[Principal]) -> tuple[str, ...]:
+    """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one pattern."""
+    ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
+    return ends if len(ends) <= MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders
 
 
 def _grant(row: Mapping[str, str]) -> ReaderGrant:

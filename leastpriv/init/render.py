@@ -16,8 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
-from leastpriv.init.options import MOST_NAMES, Given, InitOptions, is_pattern
-from leastpriv.init.reader_role import READER, ReaderGrant, bucket_policy, key_policy, reader_grants, subject_operator
+from leastpriv.init.options import Given, InitOptions, is_pattern
+from leastpriv.init.reader_role import (
+    MOST_NAMES,
+    READER,
+    ReaderGrant,
+    bucket_policy,
+    key_policy,
+    reader_grants,
+    subject_operator,
+)
 from leastpriv.models import Principal
 
 _log = logging.getLogger(__name__)

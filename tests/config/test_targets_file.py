@@ -96,6 +96,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"targets": [entry(ELSEWHERE, "iam/x.json", assume_role=READER)]},
         "a role of another account",
     ),
+    "a reader role of another partition": (
+        {"assume-role": TEMPLATE.replace("aws", "aws-cn", 1), "targets": [ONE]},
+        "a role of another account or partition",
+    ),
     "a shared reader role of one account": (
         {"assume-role": READER, "targets": [ONE, entry(ELSEWHERE, "iam/x.json")]},
         "write {account} for it",

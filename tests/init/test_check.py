@@ -339,6 +339,21 @@ def test_a_pattern_of_subjects_matches_as_iam_matches() -> None:
     assert len(list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/w1"}))) == 1
 
 
+def test_a_trust_policy_accepts_a_token_where_one_of_its_statements_does() -> None:
+    ours, theirs = (
+        trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [f"repo:acme/{name}:ref:refs/heads/main"])
+        for name in ("shop", "bank")
+    )
+    gitlab = trust_policy(f"arn:aws:iam::{ACCOUNT}:oidc-provider/gitlab.com", "sts.amazonaws.com", ["project_path:x"])
+    ec2 = {"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}
+    several = {"Statement": [*theirs["Statement"], *gitlab["Statement"], *ours["Statement"]]}
+    assert not list(unmet_conditions(several, CLAIMS))
+    (sentence,) = unmet_conditions({"Statement": [*theirs["Statement"], *gitlab["Statement"]]}, CLAIMS)
+    assert "repo:acme/bank" in sentence
+    assert next(unmet_conditions(gitlab, CLAIMS)).startswith("the issuer is")
+    assert list(unmet_conditions(ec2, CLAIMS)) == [f"no statement trusts the OIDC provider of https://{ISSUER}"]
+
+
 def test_the_last_row_counts_and_a_failed_check_ends_with_one() -> None:
     rows = check_rows([Check("a", True, "x"), Check("b", False, "y"), Check("c", None, "z")]).splitlines()
     assert rows == ["works  a: x", "FAILS  b: y", "info   c: z", "1 checks work, 1 fail."]

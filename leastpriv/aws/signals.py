@@ -85,7 +85,7 @@ class Signals:
 def caught_signals(*, first_only: bool = False) -> Iterator[Signals]:
     """Catch the signals of `TERMINATION` inside the block; the first process of a container receives them only so.
 
-    A signal that the process ignores, as under `nohup`, stays ignored. Outside the main thread, which alone receives
+    A signal that the process ignores, as under `nohup`, remains ignored. Outside the main thread, which alone receives
     signals, none is caught.
     """
     signals = Signals(first_only)

@@ -40,7 +40,7 @@ _METHODS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PaidCheck:
     """One paid request."""
 
     operation: str
@@ -59,14 +59,14 @@ def paid_checks(
     files: Mapping[str, Document],
     never_add: Sequence[str] = (),
     trust_policies: Sequence[TrustPolicy] = (),
-) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+) -> tuple[tuple[PaidCheck, ...], tuple[str, ...]]:
     """Returns the checks worth their price, and sentences about what cannot be checked.
 
     `files` are the proposed documents by name. CheckNoNewAccess is run on proposals that only narrow;
     CheckAccessNotGranted with the forbidden actions of the built-in list and `never_add`; CheckNoPublicAccess on trust
     policies.
     """
-    checks: list[Check] = []
+    checks: list[PaidCheck] = []
     skipped: list[str] = []
     for file, document in files.items():
         text = render_policy(document)
@@ -81,12 +81,12 @@ def paid_checks(
             skipped.append(unrendered_reason(trust_policy.file))
             continue
         arguments = {"policyDocument": trust_policy.rendered.text, "resourceType": TRUST}
-        failure_meaning = "the trust policy may let any principal assume the role"
-        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", failure_meaning))
+        meaning = "the trust policy may let any principal assume the role"
+        checks.append(PaidCheck(NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", meaning))
     return tuple(checks), tuple(skipped)
 
 
-def price(checks: Sequence[Check]) -> str:
+def price(checks: Sequence[PaidCheck]) -> str:
     """Returns a sentence with the price of the checks; empty without checks."""
     if not checks:
         return ""
@@ -98,7 +98,7 @@ def price(checks: Sequence[Check]) -> str:
     )
 
 
-def run_checks(aws: Aws, checks: Sequence[Check], skipped: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+def run_checks(aws: Aws, checks: Sequence[PaidCheck], skipped: Sequence[str] = ()) -> tuple[CheckResult, ...]:
     """Logs the price, then runs the checks; returns one result per operation.
 
     An AwsError ends the checks of its operation and becomes the failure of its result.
@@ -110,7 +110,7 @@ def run_checks(aws: Aws, checks: Sequence[Check], skipped: Sequence[str] = ()) -
     return (*found, CheckResult("custom policy checks", 0, (), tuple(skipped))) if skipped else tuple(found)
 
 
-def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
+def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
     operation, findings = checks[0].operation, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
@@ -122,7 +122,7 @@ def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
     return CheckResult(operation, len(checks), tuple(findings))
 
 
-def _findings(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
+def _findings(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
     result = answer.get("result", "")
     if check.expected and result != check.expected:
         found = next(_lines(check, answer), 0)
@@ -135,13 +135,13 @@ def _findings(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]
             yield CheckFinding(weight, check.operation, f"{check.failure_meaning}.", check.file, line)
 
 
-def _lines(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
+def _lines(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[int]:
     for reason in answer.get("reasons") or ():
         index = reason.get("statementIndex")
         yield check.lines[index] if index is not None and index < len(check.lines) else 0
 
 
-def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]) -> Iterator[Check]:
+def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]) -> Iterator[PaidCheck]:
     committed = render_policy(proposal.committed) if proposal.committed else None
     if not proposal.changes or committed is None or any(change.kind is ChangeKind.ADD for change in proposal.changes):
         return
@@ -150,18 +150,18 @@ def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]
         "existingPolicyDocument": committed.text,
         "policyType": "IDENTITY_POLICY",
     }
-    yield Check(NO_NEW_ACCESS, arguments, file, lines, "PASS", "a proposal that only narrows allows new access")
+    yield PaidCheck(NO_NEW_ACCESS, arguments, file, lines, "PASS", "a proposal that only narrows allows new access")
 
 
 def _not_granted(
     document: Document, text: str, file: str, lines: tuple[int, ...], never_add: Sequence[str]
-) -> Iterator[Check]:
+) -> Iterator[PaidCheck]:
     actions = forbidden_actions(tuple(never_add))
     for start in range(0, len(actions), _MOST_ACTIONS):
         some = actions[start : start + _MOST_ACTIONS]
         arguments = {"policyDocument": text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
         failure_meaning = "the policy grants an action on the list of forbidden actions: only a person may add it"
-        yield Check(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), failure_meaning)
+        yield PaidCheck(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), failure_meaning)
 
 
 @cache

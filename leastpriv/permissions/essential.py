@@ -24,7 +24,7 @@ _UNREAD = "\u2026"
 """Replaces a text that no rule reads."""
 _UNREAD_KEY = "unread"
 _DEEPEST = 64
-"""Levels of a request; what is below is dropped, as the walk of the mapping ends before."""
+"""Levels of a request; deeper ones are dropped, as the walk of the mapping ends before."""
 _ALWAYS = frozenset({"awsservicename", "imageid", "resourcetype", "operation", "tablename"})
 """Keys that rules of single operations read."""
 _CONTEXT = "encryptioncontext"

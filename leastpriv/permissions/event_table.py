@@ -89,7 +89,7 @@ _LONG_ENOUGH = 3
 
 
 def scope_of_unmapped(source: str, name: str, prefix: str) -> Scope:
-    """The actions that an unmapped event `name` of `source` may have used; `prefix` is the one its source stands for.
+    """The actions that an unmapped event `name` of `source` may have used; `prefix` is the one of its source.
 
     Of a known service any; of an unknown one its own, those of services related by name, and the action of the
     event's name in any service; of a source or name of another form, all. Of 3,201 API operations under a label that is

@@ -1,9 +1,9 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
 Four steps, each remembered by the pattern it makes: parts that are known to be volatile (`volatility.py`), parts of
-which every run showed another (their common beginning and end stay), names under which the role's own runs make such
-things (`families_of`), objects of one folder of a bucket. The floor: an ARN's partition, service, region and account
-stay literal, and a pattern never becomes every resource of a type, but where the role's own runs make things of that
+which every run showed another (their common beginning and end remain), names under which the role's own runs make such
+resources (`families_of`), objects of one folder of a bucket. The floor: an ARN's partition, service, region and account
+stay literal, and a pattern never becomes every resource of a type, but where the role's own runs make resources of that
 type whose id AWS chooses.
 """
 
@@ -151,7 +151,7 @@ def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mappi
     """For resources that runs created: resource -> its name with the end open that CloudFormation or Terraform drew.
 
     `by_stacks` are those that CloudFormation asked for: a bucket's name that a person ended in twelve letters
-    (`data-1a2b3c4d5e6f`) tells nothing of the next one. Of a bucket as many letters remain open.
+    (`data-1a2b3c4d5e6f`) says nothing of the next one. Of a bucket as many letters remain open.
     """
     found: dict[str, NamePattern] = {}
     for resource in made:

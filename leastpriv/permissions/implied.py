@@ -1,15 +1,15 @@
 """What a call needs that CloudTrail never names, each with what in the call implies it; nothing that is only likely.
 
 Left out on purpose: `iam:CreateServiceLinkedRole`. A service makes its role once for an account, so a call that may
-make it seldom does; where it does, CloudTrail shows an event of its own under the caller's name.
+make it seldom does; where it does, CloudTrail shows a separate event under the caller's name.
 
 `iam:PassRole`, which CloudTrail never shows: the roles that a request hands to a service.
 
-AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The role
-mostly stands in the request: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, nearly all
+AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The request
+mostly names the role: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, nearly all
 under a key that says so; `tools/facts/roles.tsv` has the others.
 
-Tags set while a thing is made: AWS checks the tagging action too, and CloudTrail has no event for it.
+Tags set while a resource is made: AWS checks the tagging action too, and CloudTrail has no event for it.
 
 Only where a page of AWS says so: `tools/facts/tags_on_create.tsv`. What the call makes: `made_types.tsv`.
 """

@@ -173,7 +173,7 @@ _OF_ANY_CALL = frozenset({"iam:PassRole", "iam:CreateServiceLinkedRole"})
 def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[str, ...]) -> tuple[str, ...]:
     """Actions that a refusal of the event names though the event is not known to need them, as it spells them.
 
-    Empty where nobody can map the event (that is told already) and for a login, which no identity policy governs.
+    Empty where the event cannot be mapped (the mapping reports that) and for a login, which no identity policy governs.
     """
     if mapped.verdict in (Verdict.UNMAPPED, Verdict.NO_PERMISSION):
         return ()
@@ -232,7 +232,7 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str])
     """The partners of one action.
 
     Reads that come with a phase which the runs have shown were used then. A property that no call has set and that can
-    be removed needs no permission of its own.
+    be removed needs no further permission.
     """
     named, prefix = _siblings(action), action.partition(":")[0]
     shown = {_property(each) for each in used if each.partition(":")[0] == prefix}

@@ -1,6 +1,6 @@
 """Maps one API call to the permissions it requires, or to a gap if the event is unmapped.
 
-DynamoDB's transactions and statements: the request's items name the actions, each on a table of its own.
+DynamoDB's transactions and statements: the request's items name the actions, each with its table.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _actions_in_items(form: str) -> Mapping[str, str]:
 def _part(call: Call, name: str, index: str) -> Call:
     """The call as if it named one table; the whole call where the item names none, or where the record says more.
 
-    `resources[]` lists the ARNs of all tables of the request: the item's own is told by its name.
+    `resources[]` lists the ARNs of all tables of the request: the item's name identifies its own.
     """
     if not name:
         return call

@@ -2,7 +2,7 @@
 
 A handler lists every action that some properties need. The rule reads names: `s3:PutBucketCORS` follows from
 `CorsConfiguration`, and `kms:Decrypt` of another service from a property that names that service. What no property
-can ask for is not needed; what the rule cannot tell is needed.
+can ask for is not needed; what the rule cannot decide is needed.
 """
 
 from __future__ import annotations

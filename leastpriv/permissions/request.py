@@ -246,7 +246,7 @@ def creates(event: str) -> bool:
 def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
-    A bare `id` is that of the new resource only where the answer is about it: what lies deeper the caller may have
+    A bare `id` is that of the new resource only where the answer is about it: what is nested deeper the caller may have
     chosen (an origin of a distribution), as tags and their like.
     """
     if not creates(event) or not isinstance(answer, Mapping):

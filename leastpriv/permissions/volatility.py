@@ -1,8 +1,8 @@
 """Which parts of one observed ARN change from run to run: by its resource type (`volatile.tsv`), else by their look.
 
 Looks that do not return: content hashes, UUIDs, the random ends that CloudFormation and Terraform give to names. A part
-that is all there is of a name stays (`key/UUID`), since its pattern would be every resource of the type; an object's
-key may open whole, because its bucket stays.
+that is all there is of a name remains (`key/UUID`), since its pattern would be every resource of the type; an object's
+key may open whole, because its bucket remains.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ digits (https://webpack.js.org/guides/caching/), `[name]-[hash].js` of Rollup an
 _SHARED_PREFIX = re.compile(r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap/)?[a-z0-9]{1,10}[-/]?")
 """Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`, `cdk-hnb659fds-`
 (CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide, "Bootstrapping"; read 2026-11-27).
-They do not tell one team's resources from another's."""
+They do not distinguish one team's resources from another's."""
 _COMMIT = re.compile(r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a-f]))[0-9a-f]{7,31}(?![^/._-])")
 """A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal digits."""
 _LEAST_BESIDE_A_COMMIT = 4

@@ -42,7 +42,7 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
 
 
 def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
-    """Returns what is going on if two rounds were denied one action on two resources of a type."""
+    """Explains why two rounds were denied one action on two resources of a type."""
     patterns = sorted(
         {each for change in added if change.action == action for each in change.resources if has_wildcard(each)}
     )

@@ -11,7 +11,7 @@ import pytest
 
 from leastpriv.aws import session as door
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.custom_checks import Check, paid_checks, run_checks
+from leastpriv.aws_checks.custom_checks import PaidCheck, paid_checks, run_checks
 from leastpriv.aws_checks.rendered_policy import read_trust_policy
 from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
 from leastpriv.aws_checks.validate_policy import validate
@@ -42,7 +42,7 @@ DOUBTFUL = parse(
 def _run_paid_check(aws: Aws, operation: str) -> CheckResult:
     trust = read_trust_policy(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
-    asked: list[Check] = [each for each in checks if each.operation == operation]
+    asked: list[PaidCheck] = [each for each in checks if each.operation == operation]
     return run_checks(aws, asked[:1])[0]
 
 

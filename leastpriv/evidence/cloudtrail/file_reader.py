@@ -116,7 +116,7 @@ class FileReader:
         return _File(self, name, region, statistics, seen).read(open_file)
 
     def result(self, name: str, region: str, open_file: Callable[[], BinaryIO]) -> FileResult:
-        """Reads a file by itself."""
+        """Reads a file without the others of its store."""
         statistics = ReadStatistics()
         file = _File(self, name, region, statistics, EventDeduplicator())
         items = tuple(file.read(open_file))

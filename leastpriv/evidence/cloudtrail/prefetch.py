@@ -2,7 +2,7 @@
 
 Fetching waits for the network, so many threads fetch at once. Reading is work: threads take half as much again of the
 processor and end as soon (bench/README.md), so child processes read where there are many files and several cores. Each
-file is read by itself there, and the results are returned in order.
+file is read alone there, and the results are returned in order.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Prefetcher:
         self._reader.records.survey(self._statistics)
 
     def result(self, file: QueuedFile) -> FileResult:
-        """Returns the result of a file by itself, from the cache or by reading it; raises like `items`."""
+        """Returns the result of one file alone, from the cache or by reading it; raises like `items`."""
         if file.kept:
             self.kept += 1
             return file.kept

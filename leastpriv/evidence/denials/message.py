@@ -46,7 +46,7 @@ _AUTHORIZATION_ID = re.compile(
 ID`."""
 _LONGEST_ADVICE = 800
 _REASON = re.compile(rf"{breakable('because no ')}|{breakable('explicit deny in')}", re.IGNORECASE)
-"""The reason of a denial: a name that quotes an id stands before it."""
+"""The reason of a denial: it follows a name that quotes an id."""
 
 
 def read_denial(message: str, *, error_code: str = "") -> Denial:

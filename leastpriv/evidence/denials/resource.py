@@ -209,7 +209,7 @@ def has_hidden_part(resource: str) -> bool:
 def fill_hidden_parts(resource: str, known: Collection[str], *, masked_principal: str = "", principal: str = "") -> str:
     """Fills the masked parts of a resource from other evidence; empty where that is ambiguous.
 
-    Exactly one of the ARNs in `known` must match, where a masked part stands for one or more characters except `:` and
+    Exactly one of the ARNs in `known` must match, where a masked part replaces one or more characters except `:` and
     `/`. Without one, an account that is masked like `masked_principal` is the account of `principal`, if nothing else
     is masked.
     """

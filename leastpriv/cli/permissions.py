@@ -23,30 +23,14 @@ if TYPE_CHECKING:
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what a role, or every role, used."""
-    from leastpriv.aws.session import AwsSession
-    from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
-    from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+    from leastpriv.config.validators import named_principal, window
     from leastpriv.evidence.missing_calls import damaged_files
     from leastpriv.evidence.read_sources import ReadHooks, read_by_principal
-    from leastpriv.pipeline.sources import DEFAULT_DAYS, SourceOptions, bucket_trail, event_history, open_all
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
-    session = AwsSession(os.environ, clock(), options.aws_regions)
-    shared = SourceOptions(
-        None if options.start else DEFAULT_DAYS, cache_dir=options.cache_dir or "", collects_coverage=False
-    )
-    cache = Path(options.cache_dir) if options.cache_dir else None
-
-    def source(name: str) -> CountedSource:
-        if is_in_aws(name):
-            return bucket_trail(name, session, shared)
-        if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions), session, shared)
-        return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
-
-    sources = open_all([partial(source, name) for name in trails(tuple(options.trails), "--trails")])
+    sources = _open_trails(options, target, clock)
     shared_gaps: list[Gap] = []
     chosen = window(options.start or "", options.end or "")
     found = read_by_principal(
@@ -82,6 +66,29 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     if damaged:
         console.error(damaged)
     return int(failed or bool(damaged))
+
+
+def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
+    """Opens the buckets, folders and event history of `--trails`."""
+    from leastpriv.aws.session import AwsSession
+    from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, trails
+    from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+    from leastpriv.pipeline.sources import DEFAULT_DAYS, SourceOptions, bucket_trail, event_history, open_all
+
+    session = AwsSession(os.environ, clock(), options.aws_regions)
+    shared = SourceOptions(
+        None if options.start else DEFAULT_DAYS, cache_dir=options.cache_dir or "", collects_coverage=False
+    )
+    cache = Path(options.cache_dir) if options.cache_dir else None
+
+    def source(name: str) -> CountedSource:
+        if is_in_aws(name):
+            return bucket_trail(name, session, shared)
+        if name == EVENT_HISTORY:
+            return event_history(target, tuple(options.aws_regions), session, shared)
+        return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
+
+    return open_all([partial(source, name) for name in trails(tuple(options.trails), "--trails")])
 
 
 def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import structs
 
 from leastpriv.diff.statement_coverage import catalogue_actions
-from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
+from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome, Usage
 from leastpriv.permissions import catalog

@@ -9,12 +9,13 @@ from dataclasses import replace
 from msgspec import structs
 
 from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
-from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
 from leastpriv.evidence.models import CallTotals, GroupKey
 from leastpriv.models import Basis, Need, Outcome, Usage
 from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.generalize import patterns_of
 
+NAMED_WITHOUT_PATH = "named by the denial, without its path"
+"""Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
 _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"
 """Derivation of an IAM resource whose path comes from another call."""

@@ -44,6 +44,9 @@ _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
 VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
 """A policy variable or the placeholder of a template, as a whole."""
+TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:(?:ec2:[^:*?]*:\d*:[a-z-]+|kms:[^:*?]*:\d*:key)/\*")
+"""AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`, and the key that
+CreateKey tags (https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html, read 2026-11-27)."""
 _SPECIAL = re.compile(r"[*?]|\$(?=[{$*?])")
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 

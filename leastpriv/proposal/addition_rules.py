@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from leastpriv.diff.compare import may_have_path
-from leastpriv.evidence.denials.needs import TYPE_WILDCARD
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
-from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.patterns import TYPE_WILDCARD, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
 from leastpriv.policy.document import Document

@@ -16,20 +16,18 @@ from leastpriv.evidence.denials.log_text import without_blanks
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.denials.resource import fill_hidden_parts, resource_arn
 from leastpriv.evidence.denials.sentence import TAIL
+from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Basis, Call, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of
-from leastpriv.permissions.patterns import escape_observed, resource_matches, unescape
+from leastpriv.permissions.patterns import TYPE_WILDCARD, escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import end_of, fits
 
 _LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _LINE_END = "\ufffd"
 """Replaces the line ends of a name in a message: as a blank, they would make it the name of another resource."""
-TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:(?:ec2:[^:*?]*:\d*:[a-z-]+|kms:[^:*?]*:\d*:key)/\*")
-"""AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`, and the key that
-CreateKey tags (https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html, read 2026-11-27)."""
 _ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][A-Za-z0-9-]*/\*")
 """AWS's own form for a stack that a request names without its id: only one stack has the name at a time."""
 _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
@@ -39,8 +37,6 @@ _NO_STREAM = re.compile(rf"({_LOG_GROUP.pattern}):log-stream:")
 NAMED_BY_DENIAL = "named by the denial"
 IN_OTHER_ACCOUNT = "named by the denial, in another account"
 """Derivation of a resource in another account than the denied principal's."""
-NAMED_WITHOUT_PATH = "named by the denial, without its path"
-"""Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
 
 
 def denied_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:

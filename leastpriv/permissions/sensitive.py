@@ -48,7 +48,7 @@ def _granted(action: str) -> Sequence[str]:
 def _sensitivity(name: str) -> str:
     reason = _reason("sensitive", name)
     if not reason and "Permissions management" in catalog.access_level(name):
-        return "AWS classes it as permissions management"
+        return "manages permissions, by the access level that AWS gives it"
     return reason
 
 
@@ -58,8 +58,8 @@ def _forbidden(name: str) -> str:
 
 
 def _reason(facts: str, name: str) -> str:
-    # The rows of any service are the first of the table, whose first match is the reason.
-    rows = (*_rows(facts, "*"), *_rows(facts, name.partition(":")[0].lower()))
+    # A row of the service itself has the better reason; the first match counts.
+    rows = (*_rows(facts, name.partition(":")[0].lower()), *_rows(facts, "*"))
     found = (row for row in rows if action_matches(row["pattern"], name))
     return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
 

@@ -141,6 +141,35 @@ def with_closed_paths(proposal: Proposal, escalation: Escalation) -> Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedRoleUse:
+    """What lets a run use a passed role: an action that the policy grants on some resources."""
+
+    action: str
+    resources: tuple[str, ...]
+    how: str
+    """Completes "by": `passing it to a new Lambda function`."""
+    known: str
+    """What a tool documents about the role, after its name; empty where no tool does."""
+
+
+def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRoleUse | None:
+    """Returns how a run can use the role that an addition lets it pass; None where no path is known."""
+    services = {value for each in change.conditions if each.key.lower() == _PASSED_TO for value in each.values}
+    for row in table("escalation", catalog.__package__):
+        first, *following = _steps(row["actions"])
+        if row["passed_to"] not in services or change.action not in first.alternatives or not following:
+            continue
+        for action in following[0].alternatives:
+            statements = (each for document in documents for each in statements_naming(document, action))
+            granted = [entry for each in statements if each.effect == "Allow" for entry in each.resources]
+            if granted:
+                resources = ("*",) if "*" in granted else tuple(dict.fromkeys(granted))
+                how = re.sub(r"\{[^}]*\}", "it", row["how"])
+                return PassedRoleUse(action, resources, how, "".join(map(_known_role, change.resources[:1])))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     alternatives: tuple[str, ...]
     on_target: bool

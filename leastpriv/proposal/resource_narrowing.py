@@ -324,7 +324,9 @@ def _instability(
     for pattern in patterns:
         if makers is not None and not pattern.openings and makers.get(pattern.pattern, 0) < _MADE_AGAIN:
             return GuardResult(
-                "makes-new", f"it creates new resources, and no pattern shows how they are named: {pattern.pattern}"
+                "makes-new",
+                f"it creates resources, and a later run may choose another name than {pattern.pattern}, which fewer "
+                f"than {_MADE_AGAIN} runs are known to have created",
             )
         runs = {run for each in shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
         if len(runs) < least:

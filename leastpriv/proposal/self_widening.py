@@ -121,7 +121,9 @@ def denial_result(
     if usage.denial is None or usage.denial.log or not usage.runs:
         return None
     if all(run in probes for run in usage.runs):
-        return GuardResult(PROBE, "only sessions with many denials and few successes called it")
+        return GuardResult(
+            PROBE, "only sessions of many denials made such calls, as a probe with stolen credentials does"
+        )
     if len(usage.runs) > 1:
         return None
     [run] = usage.runs

@@ -119,13 +119,10 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
     groups = _grouped(suggestions)
     lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
     if len(groups) > _MOST_SUGGESTIONS:
-        lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more, in `proposal.json`.")
+        lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more.")
     lines.extend(_unknown_resource_types(declared))
     if lines:
-        yield (
-            "An update, deletion or rollback may need these; `proposal.json` has statements to copy:\n\n"
-            + "\n".join(lines)
-        )
+        yield ("Later deploys may need these; `proposal.json` has statements to copy:\n\n" + "\n".join(lines))
 
 
 def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
@@ -181,7 +178,7 @@ def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     if len(suggested) > _MOST_CONDITIONS:
         lines.append(f"- and {len(suggested) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
     if lines:
-        yield "Every recorded call met these conditions:\n\n" + "\n".join(lines)
+        yield "Each call of these actions met the condition:\n\n" + "\n".join(lines)
 
 
 _LONGEST = 20_000

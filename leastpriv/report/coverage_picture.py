@@ -12,7 +12,7 @@ from leastpriv.report.phrases import codes, joined, plural
 
 _MOST_REGIONS = 20
 _MOST_RESOURCES = 200
-_KINDS = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS", EXCLUDABLE["rds-data"]: "RDS Data API"}
+_KINDS = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS", EXCLUDABLE["rds-data"]: "the RDS Data API"}
 
 
 def coverage_sentences(coverage: Coverage) -> Iterator[str]:
@@ -22,14 +22,20 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
         return
     first, last = _period(coverage)
     number = (last - first).days + 1
-    regions = [f"{code(region)} {len(coverage.days[region])}" for region in _most_recorded(coverage)[:_MOST_REGIONS]]
+    regions = [
+        f"{code(region)} {len(coverage.days[region])} of {number:,}"
+        for region in _most_recorded(coverage)[:_MOST_REGIONS]
+    ]
     more = len(coverage.days) - len(regions)
     further = f" and {plural(more, 'more region')}" if more else ""
-    yield f"Days with records, of {number:,}: {', '.join(regions)}{further}. Other regions have none."
+    yield f"Calendar days with records: {', '.join(regions)}{further}. No other region has records."
     where: dict[str, list[str]] = {}
     for kind, name in _KINDS.items():
         where.setdefault(_where(kind, coverage), []).append(name)
-    yield f"Management events recorded: {'; '.join(f'{joined(names)} {place}' for place, names in where.items())}."
+    absent = where.pop("", [])
+    kinds = "; ".join(f"{joined(names)} {place}" for place, names in where.items())
+    missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
+    yield f"Management events recorded: {kinds or 'none'}.{missing}"
     named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
     some = ", ".join(named[:2]) + (f" and {len(named) - 2:,} more" if len(named) > 2 else "")
     yield (
@@ -53,8 +59,8 @@ def _most_recorded(coverage: Coverage) -> Sequence[str]:
 def _where(kind: str, coverage: Coverage) -> str:
     regions = [region for region in _most_recorded(coverage) if (region, kind) in coverage.logged]
     if len(regions) == len(coverage.days):
-        return "in each region"
-    return f"in {codes(regions, 4)} only" if regions else "nowhere"
+        return "in each of these regions" if len(regions) > 1 else "in this region"
+    return f"in {codes(regions, 4)} only" if regions else ""
 
 
 def _data_kinds(coverage: Coverage) -> Mapping[str, Sequence[str]]:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from leastpriv.proposal.boundary import Boundary
-from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator
+from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator, passed_role_use
+from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain
 from leastpriv.report.phrases import codes, joined, plural
@@ -15,6 +16,19 @@ from leastpriv.report.tables import conditions_value
 _MOST_LINES = 5
 _MOST_OTHERS = 2
 _ANY = re.compile(r"\{([^}]*)\}")
+
+
+def use_of_passed_role(context: ReportContext, change: Change) -> str:
+    """The sentence on what an added permission to pass a role gives together with what the policy grants, or empty."""
+    use = passed_role_use(change, context.proposal.documents)
+    if use is None:
+        return ""
+    where = "every resource" if "*" in use.resources else codes(use.resources, 2)
+    role = f"the role {use.known}" if use.known else "what the role may do is not known"
+    return (
+        f" Together with {code(use.action)}, which the policy grants on {where}, a run can use the permissions of the "
+        f"role by {use.how}; {role}."
+    )
 
 
 def escalation_section(context: ReportContext) -> Iterator[str]:
@@ -59,7 +73,7 @@ def reach_section(context: ReportContext) -> Iterator[str]:
     if others:
         lines = [f"- {_path_line(path)}" for path in others[:_MOST_OTHERS]]
         if len(others) > _MOST_OTHERS:
-            lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}, in `proposal.json`")
+            lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}")
         rows = "\n".join(lines)
         yield f"Paths to named roles and resources:\n\n{rows}"
 

@@ -74,7 +74,7 @@ def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
             shown = codes((gap.detail for gap in gaps), 6)
             yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
     if not has_attached:
-        yield ("- Other policies of the role: `also-attached` names none.")
+        yield "- Other policies of the role are not known: `also-attached` is not set."
 
 
 def _unknown_branches(context: ReportContext) -> Iterator[str]:
@@ -114,7 +114,7 @@ _MOST_ALONE = 4
 
 def _not_added_group(result: GuardResult, group: Sequence[HeldBackChange]) -> str:
     actions = dict.fromkeys(held.action for held in group)
-    return f"- {plural(len(actions), 'action')}, {codes(actions, 12)}: {prose(result.reason)}."
+    return f"- {plural(len(actions), 'action')}, {codes(actions, 12)}. The reason for each: {prose(result.reason)}."
 
 
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:

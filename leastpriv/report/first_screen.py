@@ -10,19 +10,37 @@ import leastpriv.proposal
 from leastpriv.models import Basis, ChangeKind, GapKind, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.sensitive import removal_rank
+from leastpriv.permissions.sensitive import removal_rank, sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
+from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.self_widening import PROBE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import escalation_line
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, evidence_span, joined, oldest_first, plural, run_links, runs_of, share
+from leastpriv.report.phrases import (
+    basis_usages,
+    codes,
+    day,
+    evidence_span,
+    joined,
+    latest_use,
+    oldest_first,
+    plural,
+    run_links,
+    runs_of,
+    share,
+    successful_runs,
+)
 
 MOST_SHOWN = 5
 """Names in one line; a first screen has no longer list."""
 _HIGH_CHANCE = 0.2
 _LOW_CHANCE = 0.05
 _FEW_RUNS = 5
+_MOST_NAMED = 8
+"""Kept actions by name; more are counted by entry."""
+_MOST_RESOURCES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +90,9 @@ def _verdict(context: ReportContext) -> str:
     if proposal.committed is None and declined:
         return f"**The first draft was declined** for {code(context.role)}, so there is none."
     if evidence.counts.calls and not context.proof.replay.recorded and not proposal.changes:
-        return (
-            f"**Not enough evidence.** No call of {code(context.role)} succeeded in {evidence_span(evidence)}, so the "
-            "policy is left as it is."
+        return _probe_verdict(context) or (
+            f"**No change is proposed.** No call of {code(context.role)} succeeded in {evidence_span(evidence)}, so "
+            "the policy remains as it is."
         )
     if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
         return (
@@ -91,6 +109,20 @@ def _verdict(context: ReportContext) -> str:
         return f"**Nothing to {'draft' if draft else 'change'}.** {what} in {evidence_span(evidence)}."
     answer, why = _answer(context)
     return f"**Safe to merge? {answer}.** {why}"
+
+
+def _probe_verdict(context: ReportContext) -> str:
+    """The verdict where sessions of many denials made the calls and none succeeded; else empty."""
+    held = (each for each in context.proposal.held_back_additions if each.guard_result.guard == PROBE)
+    usages = [usage for each in held for usage in each.usages]
+    if not usages:
+        return ""
+    runs = run_links(oldest_first(runs_of(usages), context.evidence.runs), context.run_url)
+    return (
+        f"**No change is proposed, and this may be an attack.** No call of {code(context.role)} succeeded, and "
+        f"{context.evidence.counts.denied:,} were denied. That looks like a probe with stolen credentials: find out "
+        f"who started {runs}, last seen on {day(latest_use(usages))}."
+    )
 
 
 def short_verdict(context: ReportContext) -> str:
@@ -112,9 +144,16 @@ def _answer(context: ReportContext) -> tuple[str, str]:
         return "No", f"{what}: see *Proof*."
     if proof.newly_denied:
         return "No", f"It would deny recorded calls that the policy allows: {codes(proof.newly_denied, MOST_SHOWN)}."
-    careful = [change.action for change in context.changes(ChangeKind.ADD) if change.security]
+    careful = {change.action: change.security for change in context.changes(ChangeKind.ADD) if change.security}
     if careful:
-        return "After a security review", f"It adds power over permissions, keys or code: {codes(careful, 3)}."
+        [(first, why), *others] = careful.items()
+        text = (
+            f"It adds power over permissions, keys or code: {codes(careful, 3)}."
+            if others
+            else f"It adds {code(first)}, which {why}."
+        )
+        draft = " Merging changes nothing in the account until you attach the policy."
+        return "After a security review", text + (draft if context.proposal.committed is None else "")
     if context.proposal.committed is None:
         return "Yes", f"The new file changes nothing until you attach it to {role} and detach the wide policy."
     if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
@@ -148,7 +187,8 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     if context.proposal.changes and proof.confidence is not None and proof.confidence.whole.runs:
         yield (
             f"**Chance** that the next run needs an action this policy lacks: about {share(proof.chance)}, "
-            f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from {plural(proof.chance_runs, 'run')}."
+            f"{'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from "
+            f"{successful_runs(proof.chance_runs, context.evidence)}."
         )
     replay = proof.replay
     if not replay.recorded:
@@ -159,7 +199,9 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     every = "all" if allowed == replay.recorded else f"{allowed:,} of"
     denied = sum(each.count for each in replay.denied)
     rest = f"; the other {denied:,} need permissions that this change does not write" if denied else ""
-    yield f"**Replay:** {every} {plural(replay.recorded, 'successful call')} allowed{unsure}{rest}."
+    free = context.evidence.counts.no_permission if context.proposal.committed is None else 0
+    needless = f"; {free:,} of them {'needs' if free == 1 else 'need'} no permission" if free else ""
+    yield f"**Replay:** {every} {plural(replay.recorded, 'successful call')} allowed{unsure}{rest}{needless}."
     limits = list(_limits(context))
     if limits:
         more = f", and {len(limits) - 3} more" if len(limits) > 3 else ""
@@ -211,7 +253,10 @@ def _adds(context: ReportContext) -> str:
         look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
         coming = sum(change.basis is Basis.LIFECYCLE for change in added)
         more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""
-        return f"**Grants {plural(len(added), 'action')}** of {plural(len(services), 'service')}{more}{look}."
+        inferred = sum(change.basis is Basis.INFERRED for change in added)
+        more += f", {inferred:,} of them inferred from recorded calls" if inferred else ""
+        names = f": {codes(change.action for change in added)}" if len(added) <= MOST_SHOWN else look
+        return f"**Grants {plural(len(added), 'action')}** of {plural(len(services), 'service')}{more}{names}."
     shown = [_added(change, context) for change in added[:3]]
     more = f"; and {len(added) - 3:,} more" if len(added) > 3 else ""
     return f"**Adds {len(added):,}:** {'; '.join(shown)}{more}."
@@ -234,7 +279,7 @@ def _declared_draft(context: ReportContext) -> str:
 
 
 def _added(change: Change, context: ReportContext) -> str:
-    runs = run_links(oldest_first(runs_of(change.usages), context.evidence.runs)[-1:], context.run_url)
+    runs = run_links(oldest_first(runs_of(basis_usages(change)), context.evidence.runs)[-1:], context.run_url)
     how = {Basis.DENIED: "denied by AWS", Basis.OBSERVED: "used", Basis.INFERRED: "needed by a recorded call"}
     review = ", **for a security review**" if change.security else ""
     where = f" in {runs}" if runs else ""
@@ -245,7 +290,7 @@ def _added(change: Change, context: ReportContext) -> str:
 def _not_added(context: ReportContext) -> str:
     """What was denied and is not added, with the most frequent reason."""
     held = [each for each in context.proposal.held_back_additions if each.guard_result.guard != OFFERED]
-    actions = dict.fromkeys(each.action for each in held)
+    actions = sorted({each.action for each in held}, key=lambda action: (removal_rank(action), action))
     if not actions:
         return ""
     guard = Counter(each.guard_result.guard for each in held).most_common(1)[0][0]
@@ -295,31 +340,74 @@ def _too_wide(context: ReportContext) -> str:
         wide = [change.action for change in context.changes(ChangeKind.ADD) if "*" in change.resources]
         found = f"{codes(wide, 3)} on every resource" if wide else "nothing; each action has its resources"
         return f"**Still too wide:** {found}." if context.proposal.changes else ""
-    left: Counter[str] = Counter()
-    guards: Counter[str] = Counter()
-    for change in context.changes(ChangeKind.NARROW):
-        for action in change.kept or {}:
-            left[change.action if ":" in change.action else action.partition(":")[0]] += 1
-        guards.update(result.guard for result in (change.kept or {}).values())
-    size = entry_sizes(context)
-    for held in context.proposal.held_back:
-        count = size(held.action)
-        left.update({held.action: count})
-        guards.update({held.guard_result.guard: count})
-    parts = [f"{code(entry)}{f' {count:,}' if count > 1 else ''}" for entry, count in left.most_common(3)]
-    rest = left.total() - sum(count for _, count in left.most_common(3))
-    entries = len(left) - 3
-    where = f"in {plural(entries, 'more entry', 'more entries')}" if rest > entries else "more"
-    more = f" and {rest:,} {where}" if entries > 0 else ""
+    kept = _kept_by_guard(context)
+    later = sum(each.count for each in kept.pop(LIFECYCLE, ()))
+    counts = Counter({guard: sum(each.count for each in entries) for guard, entries in kept.items()})
+    parts = [
+        f"{count:,} because {kept_because(guard)} ({_examples(kept[guard])})" for guard, count in counts.most_common(2)
+    ]
+    rest = counts.total() - sum(count for _, count in counts.most_common(2))
+    parts += [f"{rest:,} for other reasons"] if rest else []
     text = ""
-    if parts:
-        mostly = "mostly because" if len(guards) > 1 else "because"
-        reason = kept_because(guards.most_common(1)[0][0])
-        text = f"{plural(left.total(), 'unused action')} kept, {mostly} {reason}: {', '.join(parts)}{more}."
+    if len(counts) == 1:
+        [guard] = counts
+        found = f"because {kept_because(guard)}: {_examples(kept[guard])}"
+        text = f"{plural(counts.total(), 'action')} kept without a recorded use, {found}."
+    elif parts:
+        text = f"{plural(counts.total(), 'action')} kept without a recorded use: {', '.join(parts)}."
     everywhere = dict.fromkeys(held.action for held in context.proposal.held_back_restrictions)
     if everywhere:
         text += f"{' U' if text else 'u'}sed actions on every resource: {codes(everywhere, 3)}."
-    return f"**Still too wide:** {text or 'nothing found.'}"
+    coming = f" {later:,} more {'is' if later == 1 else 'are'} kept for later deploys." if later else ""
+    return f"**Still too wide:** {text or 'nothing found.'}{coming}"
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptEntry:
+    """An entry without a recorded use that remains granted."""
+
+    action: str
+    group: str
+    """The entry or service that counts it in a long list."""
+    resources: tuple[str, ...]
+    count: int
+
+
+def _kept_by_guard(context: ReportContext) -> dict[str, list[_KeptEntry]]:
+    found: dict[str, list[_KeptEntry]] = {}
+    for change in context.changes(ChangeKind.NARROW):
+        for action, result in (change.kept or {}).items():
+            group = change.action if ":" in change.action else action.partition(":")[0]
+            found.setdefault(result.guard, []).append(_KeptEntry(action, group, change.resources, 1))
+    size = entry_sizes(context)
+    for held in context.proposal.held_back:
+        entry = _KeptEntry(held.action, held.action, held.resources, size(held.action))
+        found.setdefault(held.guard_result.guard, []).append(entry)
+    return found
+
+
+def _examples(entries: Sequence[_KeptEntry]) -> str:
+    """A short list by name, the riskiest first, with resources where few differ; a long one by entry with counts."""
+    total = sum(entry.count for entry in entries)
+    if len(entries) == total <= _MOST_NAMED:
+        by_resources: dict[tuple[str, ...], list[str]] = {}
+        few = len({entry.resources for entry in entries}) <= _MOST_RESOURCES
+        for entry in sorted(entries, key=lambda entry: (removal_rank(entry.action), entry.action)):
+            shown = entry.resources if few or sensitivity(entry.action) else ()
+            by_resources.setdefault(shown, []).append(entry.action)
+        return ", ".join(f"{codes(names)}{_on(resources)}" for resources, names in by_resources.items())
+    left: Counter[str] = Counter()
+    for entry in entries:
+        left[entry.group] += entry.count
+    parts = [f"{code(group)}{f' {count:,}' if len(left) > 1 < count else ''}" for group, count in left.most_common(3)]
+    rest = total - sum(count for _, count in left.most_common(3))
+    return ", ".join(parts) + (f" and {rest:,} more" if rest else "")
+
+
+def _on(resources: Sequence[str]) -> str:
+    if not resources:
+        return ""
+    return " on every resource" if "*" in resources else f" on {codes(resources, 1)}"
 
 
 def entry_sizes(context: ReportContext) -> Callable[[str], int]:

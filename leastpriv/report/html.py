@@ -150,7 +150,7 @@ def _sections(context: ReportContext) -> tuple[tuple[str, list[str]], ...]:
     count, kept = kept_section(context)
     return (
         ("Escalation", [*escalation_section(context), *reach_section(context)]),
-        (f"Kept although unused: {plural(count, 'action')}", kept),
+        (f"Kept without a recorded use: {plural(count, 'action')}", kept),
         ("Denied, not added", [part.partition("\n\n")[2] for part in not_added_section(context)]),
         ("The role in the account", [part.partition("\n\n")[2] for part in live_role_section(context)]),
         ("Could not be seen", list(gaps_section(context))),

@@ -92,7 +92,7 @@ def _note_text(change: Change, context: ReportContext) -> str:
     if change.kind is ChangeKind.ADD:
         runs = run_links(oldest_first(runs_of(change.usages), evidence.runs), context.run_url)
         seen = f"{times(change.usages, evidence)}, last {day(latest_use(change.usages))}"
-        warning = f" **Security reviewer:** {change.security}." if change.security else ""
+        warning = f" **Security reviewer:** it {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "
             f"{basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Condition, Run, Usage
-from leastpriv.proposal.models import GuardResult, HeldBackChange
+from leastpriv.models import Basis, Condition, Run, Usage
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.escape import code
 
 
@@ -37,6 +37,12 @@ def times(usages: Sequence[Usage], evidence: Evidence) -> str:
     return f"{sum(group.count for group in groups) + logged:,}×"
 
 
+def basis_usages(change: Change) -> Sequence[Usage]:
+    """The usages that are the basis of an addition: of a denied action its denials, else all."""
+    denied = [usage for usage in change.usages if usage.denial]
+    return denied if denied and change.basis is Basis.DENIED else change.usages
+
+
 def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:
     """Ids of all runs of some usages, unique, unordered."""
     return tuple(dict.fromkeys(run for usage in usages for run in usage.runs))
@@ -52,6 +58,12 @@ def evidence_span(evidence: Evidence) -> str:
     """Length of the evidence: `35 days and 6 runs`."""
     days = plural(evidence.span.days, "day") if evidence.span.days else "less than a day"
     return f"{days} and {plural(len(evidence.runs), 'run')}"
+
+
+def successful_runs(count: int, evidence: Evidence) -> str:
+    """`12 runs`; `12 of 13 runs` where the others have no successful call."""
+    every = len(evidence.runs)
+    return plural(count, "run") if count >= every else f"{count:,} of {plural(every, 'run')}"
 
 
 def run_page(run: str, run_url: str) -> str:
@@ -80,11 +92,11 @@ def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[He
     return groups
 
 
-def joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str], last: str = "and") -> str:
     """`a, b and c`."""
     if len(parts) < 2:
         return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
 def only_if(conditions: Sequence[Condition]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from leastpriv.models import ChangeKind
 from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
@@ -40,7 +41,7 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     if proof.new_access:
         yield f"**New access beyond the listed additions**: {codes(proof.new_access, 6)}."
     else:
-        yield "No new access beyond the listed additions."
+        yield f"No new access{' beyond the listed additions' if context.changes(ChangeKind.ADD) else ''}."
     if proof.left_out:
         yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
@@ -77,12 +78,14 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
         untried += f" {plural(found.not_checked, 'run')} not judged: the result does not surely allow all of it."
     tried = found.runs - found.untried
     if tried < 2:
-        return f"Leaving one run out: not possible with {plural(found.runs, 'run')}.{untried}"
+        few = "only 1" if tried else "no run"
+        return f"Leaving one run out: not done; it needs two runs, and {few} can be tested.{untried}"
+    how = "Leaving one run out: each run's calls were replayed against a policy made from the other runs"
     if not found.denied:
-        return f"Leaving one run out: for each of {tried:,} runs, a policy made from the others allows it.{untried}"
+        return f"{how}; all {tried:,} runs pass.{untried}"
     return (
-        f"Leaving one run out: for **{len(found.denied):,} of {tried:,} runs**, a policy made from the others lacks "
-        f"{codes(found.actions, 6)}. The more runs, the safer.{untried}"
+        f"{how}; in **{len(found.denied):,} of {plural(tried, 'run')}** it lacks {codes(found.actions, 6)}. The more "
+        f"runs, the safer.{untried}"
     )
 
 

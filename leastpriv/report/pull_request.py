@@ -22,7 +22,13 @@ from leastpriv.report.changes import (
     wildcards_section,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import boundary_section, escalation_section, escalation_title, reach_section
+from leastpriv.report.escalation import (
+    boundary_section,
+    escalation_section,
+    escalation_title,
+    reach_section,
+    use_of_passed_role,
+)
 from leastpriv.report.escape import code
 from leastpriv.report.evidence_limits import (
     gaps_section,
@@ -34,6 +40,7 @@ from leastpriv.report.evidence_limits import (
 )
 from leastpriv.report.first_screen import first_screen, markdown, service_counts
 from leastpriv.report.phrases import (
+    basis_usages,
     codes,
     day,
     evidence_span,
@@ -51,7 +58,7 @@ from leastpriv.report.phrases import (
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
 
-_MOST_NAMES = 4
+_MOST_NAMES = 3
 """Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""
 
 
@@ -149,7 +156,8 @@ def _security(context: ReportContext) -> Iterator[str]:
     )
     if sensitive or logged:
         rows = [
-            f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: {change.security}"
+            f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: it {change.security}."
+            f"{use_of_passed_role(context, change)}"
             for change in sensitive[:_MOST_CAREFUL]
         ]
         rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
@@ -187,10 +195,13 @@ def _seen(context: ReportContext, change: Change) -> str:
     """How often and when the calls behind an addition were made; empty without a call."""
     if not change.usages:
         return ""
-    runs = runs_of(change.usages)
+    shown = basis_usages(change)
+    runs = runs_of(shown)
     latest = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
     where = f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}" if runs else ", last"
-    return f", {times(change.usages, context.evidence)}{where} on {day(latest_use(change.usages))}"
+    later = [usage for usage in change.usages if usage not in shown]
+    more = f"; allowed calls need it too, {times(later, context.evidence)}" if later else ""
+    return f", {times(shown, context.evidence)}{where} on {day(latest_use(shown))}{more}"
 
 
 def basis_text(context: ReportContext, change: Change) -> str:
@@ -247,7 +258,7 @@ def _unproven(change: Change) -> str:
     if not change.unproven:
         return ""
     return (
-        f" {plural(len(change.unproven), 'of these', 'of these')} may leave no record: {_riskiest(change.unproven, 3)}."
+        f" {plural(len(change.unproven), 'of these', 'of these')} may leave no record: {_riskiest(change.unproven, 2)}."
     )
 
 
@@ -317,7 +328,7 @@ def _uses(changes: Iterable[Change], evidence: Evidence) -> Iterator[str]:
         yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
 
 
-_MOST_DAYS = 2
+_MOST_DAYS = 1
 
 
 def _kept_fold(context: ReportContext) -> Iterator[str]:
@@ -327,8 +338,7 @@ def _kept_fold(context: ReportContext) -> Iterator[str]:
         *implied_needs_section(context),
         *suggested_conditions_section(context),
     ]
-    kept = f"Kept although unused: {plural(count, 'action')}" if count else "Kept although unused: none"
-    yield from fold(kept, sections)
+    yield from fold(f"Kept without a recorded use: {plural(count, 'action')}", sections)
     yield from fold(f"Suggested, not included: {_offered(context)}", unwritten)
 
 
@@ -348,11 +358,11 @@ def _limits_fold(context: ReportContext) -> Iterator[str]:
 
 def _proof_title(context: ReportContext) -> str:
     replay = context.proof.replay
-    access = "new access" if context.proof.new_access else "no access"
+    access = "**new access**" if context.proof.new_access else "no unlisted access"
     calls = (
         f"{replay.allowed:,} of {plural(replay.recorded, 'call')} allowed" if replay.recorded else "no call to replay"
     )
-    return f"Proof: {calls}, {access} beyond the listed additions"
+    return f"Proof: {calls}, {access}"
 
 
 def _proof(context: ReportContext) -> Iterator[str]:
@@ -369,10 +379,10 @@ def _next_steps(context: ReportContext) -> Iterator[str]:
         return
     file = code(context.policy_file)
     lines = [
-        f"- **Merge** to change {file}; then deploy it as you do today.",
+        f"- **Merge** to change {file}; then deploy it as today.",
         "- **Push** to change it: the pull request is then yours, and no longer updated.",
         "- **Close** to decline: these changes are not proposed again.",
     ]
     if not context.proposal.document.editable:
         lines = [f"- **Copy** the text above into {file} and apply it as you do today: it was not changed."]
-    yield "\n".join([*lines, "- `keep` lists actions that are never removed."])
+    yield "\n".join([*lines, "- The input `keep` names actions that are never removed."])

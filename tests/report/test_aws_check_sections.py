@@ -98,4 +98,4 @@ def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
 
 def test_very_many_suggestions_are_truncated_visibly() -> None:
     offers = [SuggestedAction(f"sqs:A{number}", Basis.DECLARED, f"sqs:B{number}") for number in range(40)]
-    assert "- and 38 more, in `proposal.json`." in "\n".join(suggested_actions_section(offers, DeclaredNeeds()))
+    assert "- and 38 more." in "\n".join(suggested_actions_section(offers, DeclaredNeeds()))

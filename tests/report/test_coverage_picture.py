@@ -37,9 +37,9 @@ FOUND = Coverage(
 
 def test_three_sentences_say_regions_with_days_kinds_and_data_events() -> None:
     assert list(coverage_sentences(FOUND)) == [
-        "Days with records, of 10: `eu-west-1` 10, `us-east-1` 3. Other regions have none.",
-        "Management events recorded: reads in each region; writes and AWS KMS in `eu-west-1` only; "
-        "RDS Data API nowhere.",
+        "Calendar days with records: `eu-west-1` 10 of 10, `us-east-1` 3 of 10. No other region has records.",
+        "Management events recorded: reads in each of these regions; writes and AWS KMS in `eu-west-1` only. "
+        "No region has events of the RDS Data API.",
         f"Data events recorded: `{SHOP}` (read, write), and no others.",
     ]
 

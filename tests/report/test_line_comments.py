@@ -72,7 +72,7 @@ def test_ten_at_most_and_a_security_reviewers_first(usual: ReportContext) -> Non
     document = usual.proposal.document.with_text(
         json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1)
     )
-    grave = replace(added, security="it lets the role make itself stronger")
+    grave = replace(added, security="lets the role make itself stronger")
     context = replace(usual, proposal=replace(usual.proposal, changes=(*many, grave), document=document))
     notes = line_notes(context)
     assert len(notes) == MOST_NOTES

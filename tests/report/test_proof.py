@@ -36,7 +36,8 @@ def test_the_proof_has_a_line_for_replay_access_runs_and_sizes(usual: ReportCont
         "**12 of 12** successful calls are allowed by the result. SCPs, permissions "
         "boundaries and resource policies are not evaluated.",
         "No new access beyond the listed additions.",
-        "Leaving one run out: for each of 6 runs, a policy made from the others allows it.",
+        "Leaving one run out: each run's calls were replayed against a policy made from the other runs; all "
+        "6 runs pass.",
         f"Size {usual.proof.size_before:,} → {size:,} characters, of at most 6,144 of a managed policy.",
     ]
 
@@ -57,8 +58,9 @@ def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: Rep
 def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: ReportContext) -> None:
     found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
     assert found == (
-        "Leaving one run out: for **2 of 10 runs**, a policy made from the others lacks `sqs:A`, `sqs:B`. "
-        "The more runs, the safer. 2 older runs with actions of their own not tested."
+        "Leaving one run out: each run's calls were replayed against a policy made from the other runs; in "
+        "**2 of 10 runs** it lacks `sqs:A`, `sqs:B`. The more runs, the safer. 2 older runs with "
+        "actions of their own not tested."
     )
 
 
@@ -87,7 +89,8 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
     assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2] == (
-        "Leaving one run out: not possible with 0 runs. 12 runs not judged: the result does not surely allow all of it."
+        "Leaving one run out: not done; it needs two runs, and no run can be tested. 12 runs not judged: the result "
+        "does not surely allow all of it."
     )
 
 

@@ -22,7 +22,7 @@ from leastpriv.report.pull_request import body, proposal_verdict, title
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.runs import Proposed
-from tests.test_cases import run_case
+from tests.test_cases import CASES, run_case
 
 LIMIT = 58_000
 MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32} -->")
@@ -71,7 +71,7 @@ def test_the_first_screen_precedes_the_changes_the_evidence_the_limits_and_the_p
         "Changes",
         "Evidence",
         "Escalation",
-        "Kept although unused",
+        "Kept without a recorded use",
         "Suggested, not included",
         "Could not be seen",
         "Proof",
@@ -158,7 +158,7 @@ def test_the_chance_names_only_the_runs_behind_it(usual: ReportContext) -> None:
     left_out = usual.proof.left_out
     assert left_out
     proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_checked=2, denied={}))
-    assert "about 12 %, a rough guess from 3 runs." in body(replace(usual, proof=proof))
+    assert "about 12 %, a rough guess from 3 of 6 runs." in body(replace(usual, proof=proof))
     none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_checked=6, denied={}))
     assert none.confidence
     assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
@@ -187,7 +187,9 @@ def test_a_very_small_chance_is_an_upper_bound() -> None:
 def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").context
     text = body(context)
-    assert "- 1 because the input `keep` names them (`keep`): `sns:CreateTopic`" in part(text, "Kept although unused")
+    assert "- 1 because the input `keep` names them (`keep`): `sns:CreateTopic`" in part(
+        text, "Kept without a recorded use"
+    )
     assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in part(text, "Changes")
 
 
@@ -363,10 +365,10 @@ def test_reasons_that_quote_hostile_names_are_inert(usual: ReportContext) -> Non
 
 def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
     """Names of objects, events, statements and actions are evidence: omitting one would hide the attack."""
-    for section in ("Changes", "Could not be seen", "Kept although unused", "What happens next"):
+    for section in ("Changes", "Could not be seen", "Kept without a recorded use", "What happens next"):
         shown = "\n".join(read(part(hostile.body, section)).codes)
         assert "evil.example" in shown or visible("@octo-org/security") in shown, section
-    assert "gap-in-scope" in part(hostile.body, "Kept although unused")
+    assert "gap-in-scope" in part(hostile.body, "Kept without a recorded use")
 
 
 def test_hostile_names_cannot_lengthen_the_page(hostile: Proposed) -> None:
@@ -394,7 +396,8 @@ def test_five_thousand_changes_fit_a_page_with_complete_verdict_and_proof(
     text = body(context)
     assert len(text) <= LIMIT
     assert text.startswith(f"{proposal_verdict(context)}\n\n")
-    assert part(text, "Proof") == part(body(usual), "Proof")
+    additions = " beyond the listed additions"
+    assert part(text, "Proof").replace(additions, "") == part(body(usual), "Proof").replace(additions, "")
     assert MARKER.fullmatch(text.splitlines()[-1])
     assert all(len(numbers) == 1 for numbers in table_widths(text))
 
@@ -418,3 +421,45 @@ def test_only_the_longest_section_is_truncated_and_says_where_the_rest_is(usual:
     assert "more lines are in `proposal.json`" in text
     assert text.count("more lines are in") == 1
     assert len(text) > 0.8 * LIMIT
+
+
+def case_body(name: str, folder: Path) -> str:
+    [path] = [path for path in CASES if path.stem == name]
+    case = json.loads(path.read_text(encoding="utf-8"))
+    return run_case(case, folder).body
+
+
+def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> None:
+    text = case_body("burst-of-denials-is-a-probe", tmp_path)
+    assert text.startswith("**No change is proposed, and this may be an attack.** No call of `ci-deploy` succeeded")
+    assert "who started `17650001`, last seen on 2026-09-01." in text.splitlines()[0]
+    assert "too few days: `iam:PassRole` on `arn:aws:iam::111122223333:role/orders-api`, `sqs:CreateQueue` on" in text
+
+
+def test_a_passed_role_is_shown_with_the_granted_action_that_uses_it(tmp_path: Path) -> None:
+    first = case_body("denied-pass-role-with-its-role", tmp_path).partition("<details>")[0]
+    assert (
+        "it lets a service act as the role that it receives. Together with `lambda:CreateFunction`, which the policy "
+        "grants on every resource, a run can use the permissions of the role by passing it to a new Lambda function"
+    ) in first
+
+
+def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(tmp_path: Path) -> None:
+    text = case_body("denied-pass-role-with-its-role", tmp_path)
+    assert "(denied by AWS in `17650000100`, **for a security review**)" in text
+    assert "denied by AWS, 1× in 1 run, last in `17650000100` on 2026-10-10; allowed calls need it too, 1×" in text
+
+
+def test_few_kept_actions_are_named_with_their_resources_and_counterparts_counted_apart(tmp_path: Path) -> None:
+    text = case_body("second-run-proposes-nothing", tmp_path)
+    [line] = [line for line in text.splitlines() if line.startswith("- **Still too wide:**")]
+    assert "8 actions kept without a recorded use, because their use would leave no record: " in line
+    assert "`sqs:ReceiveMessage` on `arn:aws:sqs:eu-west-1:111122223333:orders-*`. 4 more are kept for later" in line
+    assert "`sqs:DeleteQueue`" not in line
+
+
+def test_a_first_draft_names_what_it_grants_and_that_a_merge_changes_nothing_yet(tmp_path: Path) -> None:
+    first = case_body("no-policy-yet", tmp_path).partition("<details>")[0]
+    assert "Merging changes nothing in the account until you attach the policy." in first
+    assert "inferred from recorded calls: `iam:PassRole`, `lambda:CreateFunction`, `sqs:CreateQueue`." in first
+    assert "all 3 successful calls allowed; 1 of them needs no permission." in first

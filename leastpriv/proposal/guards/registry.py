@@ -181,7 +181,7 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
     if not is_of_unseen_service(candidate, context) or allows_dropping_unseen(candidate, context):
         return ""
     prefix = candidate.action.partition(":")[0]
-    return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"
+    return f"no call of {prefix}; `unseen-services: drop` removes such grants"
 
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:

@@ -95,10 +95,16 @@ def test_every_option_in_a_sentence_exists(page: str) -> None:
     "page", sorted({block.page for block in of_language("sh") if block.mark.startswith("<!-- run")})
 )
 def test_the_marked_blocks_of_a_page_run_as_written_and_print_the_shown_output(page: str, tmp_path: Path) -> None:
-    """In order, in one folder with the examples, with `leastpriv` on the path and without other variables."""
+    """In order, in one folder with the examples, with `leastpriv` of this checkout and without other variables."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     bin_folder = Path(sys.executable).parent
-    surroundings = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    surroundings = {
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "LC_ALL": "C.UTF-8",
+        # The environment may have another checkout installed, as in a worktree.
+        "PYTHONPATH": str(ROOT),
+    }
     printed = ""
     for block in blocks(page):
         if block.mark.startswith("<!-- run"):

@@ -47,7 +47,12 @@ def test_the_breakpoints_of_the_example_are_those_of_the_page() -> None:
 def test_the_debugger_stops_at_each_breakpoint_in_order_and_prints_each_expression(tmp_path: Path) -> None:
     folder = tmp_path / "one-record"
     shutil.copytree(EXAMPLE, folder)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": str(ROOT),
+    }
     git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.com")
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "Policy"]):
         subprocess.run([*git, *command], cwd=folder, env=environment, check=True)

@@ -105,7 +105,8 @@ def simulate(
     aws: Aws, policies: SimulatedPolicies, need_decisions: Iterable[NeedDecision], principal: str
 ) -> CheckResult:
     """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure."""
-    asked, left_out = _simulation_requests(need_decisions, principal)
+    requests = [_simulation_request(each, principal) for each in need_decisions]
+    asked, left_out = list(dict.fromkeys(filter(None, requests))), requests.count(None)
     skipped = [*policies.outer.unread]
     if left_out:
         skipped.append(f"{left_out:,} of the needs name their resource only in part, or in another account.")
@@ -129,8 +130,8 @@ def simulate(
     unsure = sum(not answer.sure for _, answer in decided)
     if unsure:
         skipped.append(f"{unsure:,} of the needs depend on condition keys that no record shows.")
-    findings = (*_disagreements(decided, policies.file), *_denied_outside(decided, policies.file))
-    return CheckResult(SIMULATION, len(decided), findings, tuple(skipped), failure)
+    findings = dict.fromkeys((*_disagreements(decided, policies.file), *_denied_outside(decided, policies.file)))
+    return CheckResult(SIMULATION, len(decided), tuple(findings), tuple(skipped), failure)
 
 
 def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
@@ -149,19 +150,6 @@ def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
 
 def _size(batch: Batch) -> int:
     return len(batch.actions) * len(batch.resources)
-
-
-def _simulation_requests(need_decisions: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
-    """Returns the distinct needs that can be simulated, and the number of those that cannot."""
-    found: dict[SimulationRequest, None] = {}
-    left_out = 0
-    for need_decision in need_decisions:
-        need = _simulation_request(need_decision, principal)
-        if need:
-            found[need] = None
-        else:
-            left_out += 1
-    return list(found), left_out
 
 
 def _simulation_request(need_decision: NeedDecision, principal: str) -> SimulationRequest | None:
@@ -262,11 +250,8 @@ def _decision(decision: str, each: Mapping[str, Any], result: Mapping[str, Any])
     return SimulatedDecision(decision, not each.get("MissingContextValues"), outer)
 
 
-def _disagreements(
-    decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
-) -> tuple[CheckFinding, ...]:
-    """Returns findings where AWS and our replay are both certain and disagree."""
-    findings: dict[CheckFinding, None] = {}
+def _disagreements(decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str) -> Iterator[CheckFinding]:
+    """Yields findings where AWS and our replay are both certain and disagree."""
     for need, answer in decided:
         if (
             answer.sure
@@ -278,20 +263,17 @@ def _disagreements(
                 f"{need.action} on {need.resource}: the replay says {_words(need.replay_effect)}, AWS's simulation "
                 f"{_words(answer.decision)}."
             )
-            findings[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None
-    return tuple(findings)
+            yield CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)
 
 
 def _denied_outside(
     decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
-) -> tuple[CheckFinding, ...]:
-    """Returns findings on needs that the principal's own policies allow and a policy outside of them denies."""
-    findings: dict[CheckFinding, None] = {}
+) -> Iterator[CheckFinding]:
+    """Yields findings on needs that the principal's own policies allow and a policy outside of them denies."""
     for need, answer in decided:
         if answer.sure and answer.outer and need.replay_effect == "allowed" and answer.decision != "allowed":
             text = f"{need.action} on {need.resource} is used, and {answer.outer} denies it now: no grant helps."
-            findings[CheckFinding(Severity.WARNING, "DENIED_OUTSIDE", text, file)] = None
-    return tuple(findings)
+            yield CheckFinding(Severity.WARNING, "DENIED_OUTSIDE", text, file)
 
 
 def _words(decision: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from leastpriv import __version__
@@ -18,7 +19,7 @@ from leastpriv.pipeline.context import PullRequestContent, RunResult, TargetResu
 from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.size import session_policy
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.models import PublishResult, PullRequestOperation, pull_request_outputs
+from leastpriv.pull_request.models import PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 from leastpriv.report.fleet import target_figures
@@ -192,8 +193,13 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
             **pull_request_outputs(result.single.published),
         }
     values = target_values(result, codes)
+    targets = json_text(values)
+    if len(targets) > LONGEST_OUTPUT:
+        # The index of the reports has the actions.
+        targets = json_text([{**value, "added-actions": [], "removed-actions": []} for value in values])
     first = result.first_files.published if result.first_files else None
-    pulls = _distinct([*(each.published for each in result.targets), first])
+    published = (*(each.published for each in result.targets), first)
+    pulls = list({each.branch: each for each in published if each}.values())
     one = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
     operations = [pull.operation for pull in pulls]
     together = next((each for each in _OPERATIONS if each in operations), PullRequestOperation.NONE)
@@ -205,18 +211,10 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
         "policy": "",
         "inline-session-policy": "",
         "proposal-file": proposal_file,
-        "targets": _within(values),
+        "targets": targets,
         **listed,
         "pull-request-operation": together.value,
     }
-
-
-def _within(values: Sequence[dict[str, object]]) -> str:
-    """Returns the targets as JSON; beyond the limit of an output without their actions, which the index has."""
-    text = json_text(values)
-    if len(text) <= LONGEST_OUTPUT:
-        return text
-    return json_text([{**value, "added-actions": [], "removed-actions": []} for value in values])
 
 
 def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:
@@ -227,10 +225,6 @@ def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:
     return sorted(found)
 
 
-def _distinct(published: Sequence[PublishResult | None]) -> list[PublishResult]:
-    return list({each.branch: each for each in published if each}.values())
-
-
 def _folders(results: Sequence[TargetResult]) -> list[str]:
     """Returns a folder name for each target: the role's, with its account where there are several or it is taken."""
     given: list[str] = []
@@ -239,19 +233,10 @@ def _folders(results: Sequence[TargetResult]) -> list[str]:
         principal = each.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        names = _names(name, principal.account)
-        if several:
-            next(names)
+        longer = f"{principal.account}-{name}"
+        names = chain(() if several else (name,), (longer,), (f"{longer}-{number}" for number in count(2)))
         given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
     return given
-
-
-def _names(name: str, account: str) -> Iterator[str]:
-    yield from (name, f"{account}-{name}")
-    number = 2
-    while True:
-        yield f"{account}-{name}-{number}"
-        number += 1
 
 
 def _write_targets(path: Path, content: bytes) -> None:

@@ -92,8 +92,9 @@ def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistor
 
 def keep_decisions(said: Iterable[CommentCommand]) -> tuple[Mapping[str, KeepDecision], tuple[CommentCommand, ...]]:
     """Returns the valid decisions by pattern, and all commands, the invalid ones with a reason."""
+    invalid = "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
     checked = tuple(
-        replace(each, rejection=each.rejection or "" if is_action_pattern(each.command.pattern) else _invalid(each))
+        replace(each, rejection=each.rejection or ("" if is_action_pattern(each.command.pattern) else invalid))
         for each in said
     )
     decisions: dict[str, KeepDecision] = {}
@@ -104,10 +105,6 @@ def keep_decisions(said: Iterable[CommentCommand]) -> tuple[Mapping[str, KeepDec
             )
             decisions[each.command.pattern] = max(decision, decisions.get(each.command.pattern, decision))
     return decisions, checked
-
-
-def _invalid(said: CommentCommand) -> str:
-    return said.rejection or "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
 
 
 def _unknown(trouble: str) -> HistoryState:
@@ -349,6 +346,5 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
 def _line(said: CommentCommand) -> str:
     asked = code(f"{said.command.verb} {said.command.pattern}".strip(), 120)
     who = f"by {code(said.author, 60)}" if said.author else "by an unknown person"
-    if said.rejection:
-        return f"- {asked} {who} does not count: {prose(said.rejection)}."
-    return f"- {asked} {who} counts."
+    verdict = f"does not count: {prose(said.rejection)}" if said.rejection else "counts"
+    return f"- {asked} {who} {verdict}."

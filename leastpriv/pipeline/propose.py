@@ -90,7 +90,8 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
     results = tuple(_target_result(run, each, evidence, chain) for each in targets)
     before_publishing(RunResult((*results, *failed), chain, tuple(notes)))
     first, more = first_files(run, run.file, drafts, chain)
-    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *_missing(results)), first)
+    missing = [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
+    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *missing), first)
 
 
 def _likely_slips(context: ReportContext, options: Options) -> list[str]:
@@ -154,11 +155,6 @@ def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
         meant = starts.get(letters_meant(literal, starts), "")
         if meant:
             raise InputError(f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?).")
-
-
-def _missing(results: Sequence[TargetResult]) -> list[str]:
-    """Returns a sentence for each target without a call."""
-    return [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,10 +166,6 @@ def _both(edited: EditedVersions, target: Target) -> tuple[Document | None, Docu
     return found[0], found[1]
 
 
-def _is_there(edited: EditedVersions, path: str) -> bool:
-    return edited.before(path) is not None or edited.after(path) is not None
-
-
 def _continues(edited: EditedVersions, name: str, settings: Settings) -> bool:
     """Whether a file whose name continues the policy file is a policy, in the later version that has it."""
     raw = edited.after(name) or edited.before(name)
@@ -178,7 +174,8 @@ def _continues(edited: EditedVersions, name: str, settings: Settings) -> bool:
 
 def _insist_on(edited: EditedVersions, names: Sequence[str]) -> None:
     for name in names:
-        if not _is_there(edited, Location.of(name).path):
+        path = Location.of(name).path
+        if edited.before(path) is None and edited.after(path) is None:
             raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
 
 

@@ -165,7 +165,7 @@ def extend_candidate(
     next_names = NextNames(candidate.document, identity.target, tuple(options.never_add))
     denied, added = added, next_names.generalize(added)
     for denial in held_back:
-        resource = _resources_text(denial.resources)
+        resource = "" if tuple(denial.resources) == ("*",) else ", ".join(denial.resources)
         unresolved.setdefault(
             (denial.action, resource), UnresolvedDenial(denial.action, resource, denial.guard_result.reason)
         )
@@ -202,7 +202,7 @@ def _unresolved_denial(
     denial = trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
         return UnresolvedDenial(action, resource, f"it was denied to {denial.principal}, not to this trial's session")
-    if _names_trial(resource, identity):
+    if identity.trial in resource:
         return UnresolvedDenial(action, resource, "it is about a resource of the trial itself")
     other_policy_reason = _other_policy_reason(denial, identity)
     if other_policy_reason:
@@ -272,10 +272,6 @@ def _is_own(principal: str, identity: TrialIdentity) -> bool:
     return same_arn(principal, identity.acting_role) and (not session or identity.has_session(session))
 
 
-def _names_trial(resource: str, identity: TrialIdentity) -> bool:
-    return identity.trial in resource
-
-
 def _regions(resource: str) -> tuple[str, ...]:
     parts = resource.split(":")
     return (parts[3],) if len(parts) > 5 and parts[3] else ()
@@ -285,7 +281,3 @@ def _resource_text(trial_denial: TrialDenial) -> str:
     """Returns the exact resource, else the resource in the message."""
     permission = trial_denial.need.permission
     return permission.resource if trial_denial.need.exact else trial_denial.denial.resource
-
-
-def _resources_text(resources: Sequence[str]) -> str:
-    return "" if tuple(resources) == ("*",) else ", ".join(resources)

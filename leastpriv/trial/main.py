@@ -47,7 +47,9 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
         file = open_policy(settings.policy, settings.principal)
         attached = open_attached(settings.policy, settings.also_attached, settings.principal)
         records = TrialRecords.open(settings.trails, aws, context.clock() - _SKEW)
-        strategy = _strategy(settings, aws, tags, context)
+        shared = (aws, settings.principal, tags, context.clock, context.sleep)
+        is_session = settings.strategy == SESSION_POLICY
+        strategy: Strategy = SessionPolicy(*shared) if is_session else TrialRole(*shared, settings.settle)
         candidate = CandidatePolicy(file.document, attached)
         course = TrialRun(settings, context, strategy, tags, records, aws.region, candidate, signals)
         with signals.recorded():
@@ -69,12 +71,6 @@ def _run(run: TrialRun, file: PolicyFile) -> int:
         finally:
             _save_policy(run, file)
     return code or (1 if failures else 0)
-
-
-def _strategy(settings: TrialSettings, aws: Aws, tags: TrialTags, context: TrialContext) -> Strategy:
-    if settings.strategy == SESSION_POLICY:
-        return SessionPolicy(aws, settings.principal, tags, context.clock, context.sleep)
-    return TrialRole(aws, settings.principal, tags, context.clock, context.sleep, settings.settle)
 
 
 def _report_earlier_trials(aws: Aws, context: TrialContext, process: ProcessIdentity, *, clean_up: bool) -> None:

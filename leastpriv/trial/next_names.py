@@ -9,7 +9,7 @@ none that covers the principal.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leastpriv.evidence.created_resources import created_types
@@ -69,7 +69,10 @@ class NextNames:
             if visibility(change.action).visibility is Visibility.DATA
         }
         changes += self._unrecorded(denied) if denied else ()
-        return _distinct(changes)
+        found: dict[tuple[object, ...], Change] = {}
+        for change in changes:
+            found.setdefault((change.action, change.resources, change.conditions), change)
+        return list(found.values())
 
     def _learn(self, action: str, resource: str) -> _Learned | None:
         if resource == "*":
@@ -236,10 +239,3 @@ def _in_own_account(resource: str, conditions: Sequence[Condition], principal: s
     if not slash or ":s3:::" not in bucket or not has_wildcard(bucket):
         return tuple(conditions)
     return (*conditions, own_account(principal))
-
-
-def _distinct(changes: Iterable[Change]) -> list[Change]:
-    found: dict[tuple[object, ...], Change] = {}
-    for change in changes:
-        found.setdefault((change.action, change.resources, change.conditions), change)
-    return list(found.values())

@@ -56,15 +56,15 @@ def open_attached(location: Location, also_attached: tuple[str, ...], principal:
     Raises:
         InputError: one cannot be read, or holds no policy.
     """
-    further = [] if location.pointer else numbered_files(location.path, lambda name: _continues(name, principal))
+
+    def continues(name: str) -> bool:
+        return Path(name).exists() and holds_policy(_read(Path(name), "--policy-file"), name, principal)
+
+    further = [] if location.pointer else numbered_files(location.path, continues)
     names = dict.fromkeys((*also_attached, *further))
     return tuple(
         read_attached(_read(Path(Location.of(name).path), "--also-attached"), name, principal) for name in names
     )
-
-
-def _continues(name: str, principal: Principal) -> bool:
-    return Path(name).exists() and holds_policy(_read(Path(name), "--policy-file"), name, principal)
 
 
 def save_policy(file: PolicyFile, document: Document) -> Path:

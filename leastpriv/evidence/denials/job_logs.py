@@ -116,7 +116,9 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0
     for one in found:
-        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, _encoded(one.denial))
+        # The encoded message distinguishes denials that name no action, or no resource.
+        encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
+        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, encoded)
         group = kept.setdefault(key, []) if key in kept or count < MOST_DISTINCT else None
         if group is None:
             return _in_order(kept), True
@@ -128,18 +130,13 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
             count += 1
         else:
             known = group[index].denial
-            best = one.denial if _is_more_complete(one.denial, known) else known
+            best = max(known, one.denial, key=lambda each: (_names_actions(each), bool(each.principal)))
             # The newest id is the one that AWS keeps longest.
             newest = one.denial if one.denial.authorization_id else known
             name, region = newest.authorization_id, newest.authorization_region
             best = replace(best, authorization_id=name, authorization_region=region)
             group[index] = replace(group[index], denial=best)
     return _in_order(kept), False
-
-
-def _encoded(denial: Denial) -> str:
-    """Distinguishes denials that name no action, or no resource."""
-    return denial.encoded if denial.inferred or not denial.actions else ""
 
 
 def _in_order(kept: dict[tuple[object, ...], list[LoggedDenial]]) -> list[LoggedDenial]:
@@ -149,22 +146,14 @@ def _in_order(kept: dict[tuple[object, ...], list[LoggedDenial]]) -> list[Logged
 def _are_copies(one: Denial, other: Denial) -> bool:
     known = {one.denied_by, other.denied_by} - {DeniedBy.UNKNOWN}
     return (
-        _fit(one.principal, other.principal)
+        len({one.principal, other.principal} - {""}) < 2
         and len(known) < 2
         and (one.explicit == other.explicit or not (_names_actions(one) and _names_actions(other)))
     )
 
 
-def _fit(one: str, other: str) -> bool:
-    return not one or not other or one == other
-
-
 def _names_actions(denial: Denial) -> bool:
     return denial.explicit or denial.denied_by is not DeniedBy.UNKNOWN
-
-
-def _is_more_complete(one: Denial, other: Denial) -> bool:
-    return (_names_actions(one), bool(one.principal)) > (_names_actions(other), bool(other.principal))
 
 
 def _utf8(stream: ByteStream) -> Iterator[bytes]:
@@ -276,11 +265,8 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
             else:
                 yield from _read_path(Path(name))
         except OSError as error:
-            raise InputError(f"{name!r} cannot be read: {error.strerror or error}{_advice(Path(name))}.") from error
-
-
-def _advice(path: Path) -> str:
-    return "; pass a pipe as standard input, with the name -" if path.is_fifo() else ""
+            advice = "; pass a pipe as standard input, with the name -" if Path(name).is_fifo() else ""
+            raise InputError(f"{name!r} cannot be read: {error.strerror or error}{advice}.") from error
 
 
 def _read_path(path: Path) -> Iterator[LoggedDenial]:

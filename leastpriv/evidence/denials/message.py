@@ -132,7 +132,9 @@ def _with_authorization_ids(text: str, found: list[FoundDenial]) -> list[FoundDe
 def _stated(layout: LogText, sentence: DenialSentence) -> Denial:
     """The denial of a sentence with an action."""
     refused = _denying_policy(sentence.reason)
-    denied_by = refused[0] if refused else _cut_reason(sentence.reason)
+    # Only one truncated reason begins with `because no identity-ba`.
+    is_cut_identity = without_blanks(sentence.reason).startswith("becausenoi")
+    denied_by = refused[0] if refused else DeniedBy.IDENTITY if is_cut_identity else DeniedBy.UNKNOWN
     why = _why_not(sentence, denied_by, refused[1] if refused else "")
     return Denial(
         actions=(sentence.action,),
@@ -151,11 +153,6 @@ def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
     refused = denying_policy_type(reason) if reason else None
     awss = without_blanks(reason).startswith(("becauseno", "withanexplicitdeny"))
     return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
-
-
-def _cut_reason(reason: str) -> DeniedBy:
-    """Parses a truncated reason: only one begins with `because no identity-ba`."""
-    return DeniedBy.IDENTITY if without_blanks(reason).startswith("becausenoi") else DeniedBy.UNKNOWN
 
 
 def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str:

@@ -90,7 +90,10 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     known = catalog.action(action)
     name = known.name if known else action
     own = [need for need in observed if need.permission.action == name]
-    resource = _of_log_group(resource_arn(denial.resource, denial.principal))
+    resource = resource_arn(denial.resource, denial.principal)
+    if group := _NO_STREAM.fullmatch(resource):
+        # CloudWatch Logs writes a log stream that the request did not name.
+        resource = group[1]
     strange = _is_strange(resource, own)
     if _is_certain(own) and not (strange and _is_of_service(name, resource)):
         return own
@@ -101,9 +104,9 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     named = fits(name, resource) or (strange and _is_of_service(name, resource))
     literal = named and takes_arns and _is_literal(resource)
     if literal or (_is_as_aws_writes_it(resource) and fits(name, resource)):
-        permission = Permission(name, _as_policies_name_it(name, resource) if literal else resource)
-        derivation = _derivation(resource, denial)
-        return [Need(permission, Basis.DENIED, derivation, verified=known is not None)]
+        end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
+        permission = Permission(name, escape_observed(resource) + end if literal else resource)
+        return [Need(permission, Basis.DENIED, _derivation(resource, denial), verified=known is not None)]
     if own:
         return own
     return [
@@ -122,16 +125,6 @@ def _derivation(resource: str, denial: Denial) -> str:
         return NAMED_WITHOUT_PATH
     accounts = {part for arn in (denial.principal, resource) for part in arn.split(":")[4:5] if part.isdigit()}
     return IN_OTHER_ACCOUNT if len(accounts) == 2 else NAMED_BY_DENIAL
-
-
-def _of_log_group(resource: str) -> str:
-    """Returns the log group of an ARN that CloudWatch Logs writes with a log stream that the request did not name."""
-    group = _NO_STREAM.fullmatch(resource)
-    return group[1] if group else resource
-
-
-def _as_policies_name_it(action: str, arn: str) -> str:
-    return escape_observed(arn) + (end_of(action, "log-group") if _LOG_GROUP.fullmatch(arn) else "")
 
 
 def _is_certain(own: Sequence[Need]) -> bool:

@@ -128,6 +128,7 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
     tail = _tail(text, after, scope, action) if action else _tail_of_nothing(text, after, scope)
     end = after if tail is None else _end_of_reason(text, tail, scope)
     reason = text[tail:end] if tail is not None else ""
+    remark = _REMARK.search(one_line(text[behind : scope if tail is None else tail]))
     rest = text[behind:scope]
     same_line = rest.partition("\n")[0]
     return DenialSentence(
@@ -139,7 +140,7 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
         principal=principal,
         reason=one_line(reason),
         explicit="explicitdeny" in without_blanks(reason or same_line),
-        remark=_remark(text[behind:scope] if tail is None else text[behind:tail]),
+        remark=remark[0] if remark else "",
         this_operation=_THIS_OPERATION.match(text, phrase.end()) is not None,
         encoded=_ENCODED_MESSAGE.search(text, phrase.end(), scope) is not None,
     )
@@ -243,11 +244,6 @@ def _end_of_reason(text: str, tail: int, limit: int) -> int:
     line = text.find("\n", known.end(), limit)
     same_line = TAIL.search(text, known.end(), line if line >= 0 else limit)
     return limit if same_line or _BEHIND_QUOTE.search(text, known.end(), limit) else known.end()
-
-
-def _remark(text: str) -> str:
-    found = _REMARK.search(one_line(text))
-    return found[0] if found else ""
 
 
 _ENCODED = "the message is encoded: decode it with `aws sts decode-authorization-message --encoded-message …`"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import trailer_fingerprint
-from leastpriv.pull_request.github.client import Connection, translate_github_errors
+from leastpriv.pull_request.github.client import Connection, found_or, translate_github_errors
 from leastpriv.pull_request.lifecycle import ProposalBranch
 from leastpriv.pull_request.models import FingerprintFunction
 
@@ -58,13 +58,8 @@ class Branches:
 
     def commit_at(self, branch: str) -> str | None:
         """Returns the commit at the head of a branch; None without such a branch."""
-        from github import UnknownObjectException
-
         with translate_github_errors(f"reading the branch {branch}"):
-            try:
-                return self._repository.get_git_ref(f"heads/{branch}").object.sha
-            except UnknownObjectException:
-                return None
+            return found_or(lambda: self._repository.get_git_ref(f"heads/{branch}").object.sha, None)
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file in a commit, requested once; None if the commit lacks it.
@@ -99,14 +94,10 @@ class Branches:
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty if it has none or no longer exists."""
-        from github import UnknownObjectException
-
         with translate_github_errors(f"reading the commit {commit[:12]}"):
-            try:
-                parents = self._repository.get_git_commit(commit).parents
-            except UnknownObjectException:
-                return ""
-            return parents[0].sha if parents else ""
+            return found_or(
+                lambda: next((each.sha for each in self._repository.get_git_commit(commit).parents), ""), ""
+            )
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Returns the content of a file at a time (aware), as of a commit; None if it never existed.
@@ -200,13 +191,8 @@ class Branches:
 
     def contains(self, head: str, commit: str) -> bool:
         """Whether a commit is `head` or one of its ancestors; false if either does not exist."""
-        from github import UnknownObjectException
-
         with translate_github_errors(f"looking for a commit before {head[:12]}"):
-            try:
-                return self._repository.compare(head, commit).status in ("identical", "behind")
-            except UnknownObjectException:
-                return False
+            return found_or(lambda: self._repository.compare(head, commit).status in ("identical", "behind"), False)
 
     def fork_point(self, base: str, head: str) -> str:
         """Returns the newest common ancestor of `base` and `head`."""
@@ -215,13 +201,8 @@ class Branches:
 
     def is_protected(self, branch: str) -> bool:
         """Whether a branch is protected; false without such a branch."""
-        from github import UnknownObjectException
-
         with translate_github_errors(f"reading the branch {branch}"):
-            try:
-                return self._repository.get_branch(branch).protected
-            except UnknownObjectException:
-                return False
+            return found_or(lambda: self._repository.get_branch(branch).protected, False)
 
     def _fetch(self, commit: str, path: str) -> bytes | None:
         from github import UnknownObjectException

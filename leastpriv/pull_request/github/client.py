@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from leastpriv.errors import PullRequestError
 
@@ -30,12 +30,25 @@ class CreationForbiddenError(PullRequestError):
         self.manual_url = manual_url
 
 
+_Found = TypeVar("_Found")
+
+
 class DeadlineError(Exception):
     """GitHub takes longer than a run waits for it."""
 
     def __init__(self, *, is_rate_limit: bool) -> None:
         super().__init__()
         self.is_rate_limit = is_rate_limit
+
+
+def found_or(read: Callable[[], _Found], missing: _Found) -> _Found:
+    """Returns what `read` returns; `missing` where GitHub answers that the object does not exist."""
+    from github import UnknownObjectException
+
+    try:
+        return read()
+    except UnknownObjectException:
+        return missing
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from github.Issue import Issue
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.comment_commands import CommentCommand, parse_commands, rejection_reason
-from leastpriv.pull_request.github.client import Connection, error_sentence, is_bot, translate_github_errors
+from leastpriv.pull_request.github.client import Connection, error_sentence, found_or, is_bot, translate_github_errors
 from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, change_summary, next_issue_step
 from leastpriv.pull_request.models import LineComment
 
@@ -73,15 +73,10 @@ class PullRequestComments:
         return "" if self._may_decide(login) else "only people with write permission decide"
 
     def _may_decide(self, login: str) -> bool:
-        from github import UnknownObjectException
-
         if login not in self._may_decide_by_login:
-            try:
-                self._may_decide_by_login[login] = (
-                    self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS
-                )
-            except UnknownObjectException:
-                self._may_decide_by_login[login] = False
+            self._may_decide_by_login[login] = found_or(
+                lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
+            )
         return self._may_decide_by_login[login]
 
 
@@ -172,7 +167,10 @@ class TrackingIssue:
         """
         with translate_github_errors("keeping the issue"):
             issue = self._find(marker)
-            tracked = _tracked(issue) if issue else None
+            tracked = None
+            if issue:
+                declined = issue.state_reason == _NOT_PLANNED
+                tracked = TrackedIssue(issue.number, issue.state == "open", declined, issue.body or "")
             step = next_issue_step(tracked, findings)
             match step:
                 case IssueStep.OPEN:
@@ -198,7 +196,3 @@ class TrackingIssue:
     def _is_own(self, issue: Issue, marker: str) -> bool:
         by_us = issue.user is not None and self._connection.is_own_login(issue.user.login)
         return by_us and issue.pull_request is None and marker in (issue.body or "")
-
-
-def _tracked(issue: Issue) -> TrackedIssue:
-    return TrackedIssue(issue.number, issue.state == "open", issue.state_reason == _NOT_PLANNED, issue.body or "")

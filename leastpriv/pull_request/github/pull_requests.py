@@ -15,6 +15,7 @@ from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,
     error_sentence,
+    found_or,
     is_bot,
     translate_github_errors,
 )
@@ -141,9 +142,10 @@ class PullRequests:
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"
             comments = [
-                comment_found
-                for comment_found in issue.get_comments()
-                if self._is_own(comment_found.body, comment_found.user, marker)
+                each
+                for each in issue.get_comments()
+                if each.body.rstrip().endswith(marker)
+                and self._connection.is_own_login(getattr(each.user, "login", ""))
             ]
             for duplicate in comments[1:]:
                 # From two runs at once, or after a lost answer to a request that GitHub carried out.
@@ -158,9 +160,6 @@ class PullRequests:
             self._add_label(issue, label)
             return kept.html_url
 
-    def _is_own(self, body: str, user: object, marker: str) -> bool:
-        return body.rstrip().endswith(marker) and self._connection.is_own_login(getattr(user, "login", ""))
-
     def _add_label(self, issue: Issue, label: str) -> None:
         if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
             issue.add_to_labels(label)
@@ -170,7 +169,8 @@ class PullRequests:
         fingerprint = body_fingerprint(body)
         if not fingerprint:
             # A person rewrote the description: the commit still names the proposal, but not its changes.
-            fingerprint = self._fingerprint_at(pull.head.sha)
+            head = pull.head.sha
+            fingerprint = found_or(lambda: trailer_fingerprint(self._repository.get_git_commit(head).message), "")
         if not fingerprint:
             return None
         return ClosedPullRequest(
@@ -182,14 +182,6 @@ class PullRequests:
             merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
             changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
         )
-
-    def _fingerprint_at(self, commit: str) -> str:
-        from github import UnknownObjectException
-
-        try:
-            return trailer_fingerprint(self._repository.get_git_commit(commit).message)
-        except UnknownObjectException:
-            return ""
 
     def _is_decision(self, pull: PullRequest) -> bool:
         """Whether a person closed it, and its changes are not to be reconsidered."""

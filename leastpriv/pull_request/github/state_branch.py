@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
-from leastpriv.pull_request.github.client import Connection, is_bot, translate_github_errors
+from leastpriv.pull_request.github.client import Connection, found_or, is_bot, translate_github_errors
 from leastpriv.pull_request.state_store import StateUpdate
 
 if TYPE_CHECKING:
@@ -99,11 +99,8 @@ class BranchStateStore:
         return self._move(state.head, self._commit(state, after))
 
     def _branch_state(self) -> _BranchState:
-        from github import UnknownObjectException
-
-        try:
-            head = self._repository.get_git_ref(f"heads/{self._branch}").object.sha
-        except UnknownObjectException:
+        head = self._head()
+        if head is None:
             return _BranchState(None, None, intact=True)
         newest = zip(range(_MAX_COMMITS), self._repository.get_commits(sha=head), strict=False)
         for number, commit in newest:
@@ -179,12 +176,7 @@ class BranchStateStore:
         return True
 
     def _head(self) -> str | None:
-        from github import UnknownObjectException
-
-        try:
-            return self._repository.get_git_ref(f"heads/{self._branch}").object.sha
-        except UnknownObjectException:
-            return None
+        return found_or(lambda: self._repository.get_git_ref(f"heads/{self._branch}").object.sha, None)
 
 
 def _tree_entry(tree: GitTree | None, name: str) -> GitTreeElement | None:

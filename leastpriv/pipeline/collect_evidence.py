@@ -78,7 +78,8 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     """
     named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
     named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
-    whose = _named(principals)
+    roles = [*sorted(target.arn for target in principals.targets or ()), *sorted(principals.patterns)]
+    whose = roles[0] if len(roles) == 1 else plural(len(roles), "role")
     _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
     sources = open_sources(settings, run.trails, run.aws)
     one = "the role" if len(principals.targets or ()) == 1 and not principals.patterns else "these roles"
@@ -174,12 +175,6 @@ def with_job_logs(
 
     decoder = message_decoder(run.aws)
     return replace(found, evidence=add_job_logs(found.evidence, logs, settings.window, run.job_logs.read_at, decoder))
-
-
-def _named(principals: Principals) -> str:
-    targets = sorted(target.arn for target in principals.targets or ())
-    names = [*targets, *sorted(principals.patterns)]
-    return names[0] if len(names) == 1 else plural(len(names), "role")
 
 
 def _found(found: Mapping[str, Evidence]) -> str:

@@ -40,11 +40,14 @@ def unwritten_roles(
     needs: list[UncommittedRole] = []
     drafts: list[TargetResult] = []
     for role in (each for each in chain.roles if each not in named):
+        account, name = role.split(":")[4], role.rpartition("/")[2]
         if role not in evidence.found:
-            failure = evidence.failures.get(role.split(":")[4])
+            failure = evidence.failures.get(account)
             needs += [UncommittedRole(role, failure=str(failure))] if failure else []
             continue
-        path = _free_path(template, role, taken)
+        path = template.replace(NAME, name)
+        if path in taken:
+            path = template.replace(NAME, f"{account}-{name}")
         taken.add(path)
         entry = TargetEntry(f"The role {role}", {"role-arn": role, "policy-file": path})
         target, failure = attempt(partial(_observed_target, file, entry))
@@ -156,13 +159,6 @@ def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
         custom_policy_checks=False,
     )
     return replace(file.target_of(settings), store=None, entry=entry.where)
-
-
-def _free_path(template: str, role: str, taken: set[str]) -> str:
-    """Returns the policy file of a role; if another role has it, with the account. Names of roles have no `/`."""
-    name, account = role.rpartition("/")[2], role.split(":")[4]
-    path = template.replace(NAME, name)
-    return path if path not in taken else template.replace(NAME, f"{account}-{name}")
 
 
 def _needs(role: str, content: PullRequestContent | None, failure: LeastprivError | None) -> UncommittedRole:

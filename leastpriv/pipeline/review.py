@@ -93,7 +93,10 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
     before, after = _both(edited, target)
     split_off = () if target.pointer else numbered_files(path, lambda name: _continues(edited, name, settings))
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
-    _insist_on(edited, named)
+    for name in named:
+        file = Location.of(name).path
+        if edited.before(file) is None and edited.after(file) is None:
+            raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
     managed = managed_policies(settings, run.aws)
     beside_before, beside_after = ([*_attached(edited, place, named, settings), *managed.documents] for place in (0, 1))
     named = (*named, *managed.names)
@@ -170,13 +173,6 @@ def _continues(edited: EditedVersions, name: str, settings: Settings) -> bool:
     """Whether a file whose name continues the policy file is a policy, in the later version that has it."""
     raw = edited.after(name) or edited.before(name)
     return raw is not None and holds_policy(raw, name, settings.principal)
-
-
-def _insist_on(edited: EditedVersions, names: Sequence[str]) -> None:
-    for name in names:
-        path = Location.of(name).path
-        if edited.before(path) is None and edited.after(path) is None:
-            raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
 
 
 def _attached(edited: EditedVersions, place: int, names: Sequence[str], settings: Settings) -> list[Document]:

@@ -26,7 +26,6 @@ from leastpriv.models import (
     Need,
     Outcome,
     Permission,
-    Principal,
     Run,
     Scope,
     Usage,
@@ -131,12 +130,9 @@ def _is_own(named: str, principal: str) -> bool:
     if found is None or own is None:
         return False
     if has_hidden_part(found.account):
-        found = _in_account(found, own.account)
+        arn = found.arn.replace(f"::{found.account}:", f"::{own.account}:", 1)
+        found = replace(found, arn=arn, account=own.account)
     return same_principal(found, own)
-
-
-def _in_account(found: Principal, account: str) -> Principal:
-    return replace(found, arn=found.arn.replace(f"::{found.account}:", f"::{account}:", 1), account=account)
 
 
 def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[Need]:

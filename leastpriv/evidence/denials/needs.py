@@ -103,7 +103,8 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     takes_arns = known is None or bool(known.resource_types)
     named = fits(name, resource) or (strange and _is_of_service(name, resource))
     literal = named and takes_arns and _is_literal(resource)
-    if literal or (_is_as_aws_writes_it(resource) and fits(name, resource)):
+    is_wildcard_of_aws = TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource)
+    if literal or (is_wildcard_of_aws and fits(name, resource)):
         end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
         permission = Permission(name, escape_observed(resource) + end if literal else resource)
         return [Need(permission, Basis.DENIED, _derivation(resource, denial), verified=known is not None)]
@@ -138,11 +139,6 @@ def _is_of_service(action: str, arn: str) -> bool:
 def _is_literal(resource: str) -> bool:
     climbs = ":s3:" not in resource and re.search(r"/\.{1,2}(?:/|\Z)", resource)
     return not climbs and re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
-
-
-def _is_as_aws_writes_it(resource: str) -> bool:
-    """Whether a resource with a wildcard has one of the two forms that AWS itself writes."""
-    return bool(TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource))
 
 
 def _is_strange(resource: str, own: Sequence[Need]) -> bool:

@@ -121,7 +121,10 @@ def find_sentences(layout: LogText, stop: int | None = None) -> Iterator[DenialS
 
 def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> DenialSentence:
     text = layout.text
-    scope = _scope(text, phrase.end(), min(limit, phrase.end() + _LONGEST))
+    # The sentence ends at the latest at the next sentence, or at an empty line.
+    limit = min(limit, phrase.end() + _LONGEST)
+    empty = text.find("\n\n", phrase.end() + 1, limit)
+    scope = limit if empty < 0 else empty
     start, principal = _principal(text, max(before, phrase.start() - _LONGEST_PRINCIPAL), phrase.start())
     action, behind = _action(text, phrase.end(), scope)
     resource, after = _named(layout, behind, scope) if action else (NamedResource(), behind)
@@ -144,12 +147,6 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
         this_operation=_THIS_OPERATION.match(text, phrase.end()) is not None,
         encoded=_ENCODED_MESSAGE.search(text, phrase.end(), scope) is not None,
     )
-
-
-def _scope(text: str, start: int, limit: int) -> int:
-    """The sentence ends at the latest at the next sentence, or at an empty line."""
-    empty = text.find("\n\n", start + 1, limit)
-    return limit if empty < 0 else empty
 
 
 def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, entries_of
@@ -180,11 +180,8 @@ def _within_quotas(
             return changes, PackedPolicy(edited), held
         packed = _packed(document, edited, principal, inputs.attached)
         longest = max(changes, key=lambda change: change.kind is ChangeKind.NARROW and _growth(change))
-        if (
-            longest.kind is ChangeKind.ADD
-            or not _growth(longest)
-            or (packed.fits and len(packed.further) < _MOST_FILES)
-        ):
+        is_short = packed.fits and len(packed.further) < _MOST_FILES
+        if is_short or longest.kind is ChangeKind.ADD or not _growth(longest):
             return changes, packed, held
         narrowed = [each for each in changes if each.kind is ChangeKind.NARROW and each.statement == longest.statement]
         held += [
@@ -257,6 +254,13 @@ def guard_context(
     partners = lifecycle_partners({action: _tools(used[action]) for action in allowed})
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     runs = count_separate_runs(evidence, break_glass)
+    programs: dict[str, frozenset[str]] = {}
+    for action, usages in used.items():
+        service = action.partition(":")[0]
+        programs[service] = programs.get(service, frozenset()).union(*(usage.programs for usage in usages))
+    streams: dict[str, list[tuple[DataStream, int]]] = {}
+    for stream, days in evidence.coverage.data.items():
+        streams.setdefault(bucket_of(stream.prefix), []).append((stream, days))
     return GuardContext(
         evidence,
         options,
@@ -272,10 +276,10 @@ def guard_context(
         break_glass,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
-        _data_streams(evidence),
+        streams,
         evidence.coverage.whole_days,
         CallableOperations(policies, frozenset(granted_elsewhere)),
-        _programs(used),
+        programs,
     )
 
 
@@ -287,20 +291,6 @@ def _tools(usages: Sequence[Usage]) -> frozenset[str]:
         programs.add(Tool.CLOUDFORMATION)
     # Terraform's types are the best description of a call whose record has no user agent.
     return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})
-
-
-def _programs(used: Mapping[str, Sequence[Usage]]) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for action, usages in used.items():
-        found.setdefault(action.partition(":")[0], set()).update(each for usage in usages for each in usage.programs)
-    return {service: frozenset(programs) for service, programs in found.items()}
-
-
-def _data_streams(evidence: Evidence) -> dict[str, list[tuple[DataStream, int]]]:
-    found: dict[str, list[tuple[DataStream, int]]] = {}
-    for stream, days in evidence.coverage.data.items():
-        found.setdefault(bucket_of(stream.prefix), []).append((stream, days))
-    return found
 
 
 _WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")
@@ -323,16 +313,12 @@ def _declined(change: Change, number: int) -> HeldBackChange:
     return HeldBackChange(ChangeKind.ADD, change.action, change.resources, guard_result, usages=change.usages)
 
 
+_OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one attached, denies it explicitly")
+
+
 def _overruled(usage: Usage) -> HeldBackChange:
-    reason = "the policy itself, or another one attached, denies it explicitly"
     permission = usage.need.permission
-    return HeldBackChange(
-        ChangeKind.ADD,
-        permission.action,
-        (permission.resource,),
-        GuardResult("explicit-deny", reason),
-        usages=(usage,),
-    )
+    return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), _OVERRULED, usages=(usage,))
 
 
 GUARD = "max-changes"

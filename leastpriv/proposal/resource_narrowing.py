@@ -33,8 +33,6 @@ from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
-
-
 _MADE_AGAIN = 2
 """Runs that made a resource under one name show that the name does not change."""
 
@@ -128,7 +126,19 @@ def _partners_restricted(
             own = [each for found in known if found for each in found if fits(action, each.pattern)]
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
-                yield _partner_change(change, action, result, tuple(unique[name] for name in sorted(unique)))
+                yield replace(
+                    change,
+                    action=action,
+                    granted=1,
+                    removed_actions=(),
+                    used=(),
+                    replacement=(),
+                    kept={action: result},
+                    unproven=None,
+                    usages=(),
+                    restricted_to=tuple(sorted(unique)),
+                    patterns=tuple(unique[name] for name in sorted(unique)),
+                )
 
 
 def _used_on_types(action: str, change: Change) -> tuple[str, ...]:
@@ -141,22 +151,6 @@ def _used_on_types(action: str, change: Change) -> tuple[str, ...]:
         if each.partition(":")[0] == action.partition(":")[0]
         and (facts := action_of(each))
         and not own.isdisjoint(kind.name for kind in facts.resource_types)
-    )
-
-
-def _partner_change(change: Change, action: str, result: GuardResult, patterns: tuple[Pattern, ...]) -> Change:
-    return replace(
-        change,
-        action=action,
-        granted=1,
-        removed_actions=(),
-        used=(),
-        replacement=(),
-        kept={action: result},
-        unproven=None,
-        usages=(),
-        restricted_to=tuple(each.pattern for each in patterns),
-        patterns=patterns,
     )
 
 

@@ -89,8 +89,8 @@ def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[Esc
     services = _allowed_services(documents)
     if services is not None:
         rows = tuple({row["id"]: row for row in rows for service in services if service in row["actions"]}.values())
-    found = (path for row in rows if (path := _open_path(row, policies)))
-    return tuple(sorted(found, key=lambda path: path.rank))
+    most_dangerous = (min(_forms(row, policies), key=lambda path: path.rank, default=None) for row in rows)
+    return tuple(sorted(filter(None, most_dangerous), key=lambda path: path.rank))
 
 
 def _allowed_services(documents: Sequence[Document]) -> frozenset[str] | None:
@@ -154,16 +154,16 @@ class PassedRoleUse:
 
 def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRoleUse | None:
     """Returns how a run can use the role that an addition lets it pass; None where no path is known."""
+    policies = _Policies(tuple(documents), "")
     services = {value for each in change.conditions if each.key.lower() == _PASSED_TO for value in each.values}
     for row in table("escalation", catalog.__package__):
         first, *following = _steps(row["actions"])
         if row["passed_to"] not in services or change.action not in first.alternatives or not following:
             continue
         for action in following[0].alternatives:
-            statements = (each for document in documents for each in statements_naming(document, action))
-            granted = [entry for each in statements if each.effect == "Allow" for entry in each.resources]
+            granted = policies.entries(action)
             if granted:
-                resources = ("*",) if "*" in granted else tuple(dict.fromkeys(granted))
+                resources = ("*",) if "*" in granted else granted
                 how = re.sub(r"\{[^}]*\}", "it", row["how"])
                 return PassedRoleUse(action, resources, how, "".join(map(_known_role, change.resources[:1])))
     return None
@@ -216,9 +216,8 @@ class _Policies:
         """Returns the principal, or its customer managed policies as far as known, if they are of a type."""
         found = principal_of(self.principal)
         if kind == "policy":
-            return tuple(
-                each.where for each in self.documents if each.where.startswith("arn:") and "::aws:" not in each.where
-            )
+            names = (each.where for each in self.documents)
+            return tuple(each for each in names if each.startswith("arn:") and "::aws:" not in each)
         return (self.principal,) if found and found.kind == kind else ()
 
     def named_targets(self, actions: Sequence[str], kind: str) -> Iterator[str]:
@@ -337,11 +336,6 @@ def _steps(actions: str) -> tuple[_Step, ...]:
         _Step(tuple(action.removeprefix("@") for action in step), not number or step[0].startswith("@"))
         for number, step in enumerate(steps)
     )
-
-
-def _open_path(row: Mapping[str, str], policies: _Policies) -> EscalationPath | None:
-    """Returns the most dangerous form of a row's path that the policies leave open."""
-    return min(_forms(row, policies), key=lambda path: path.rank, default=None)
 
 
 def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPath]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TextIO
@@ -22,7 +22,6 @@ from leastpriv.trial.extend import (
     RoundResult,
     TrialDenial,
     TrialIdentity,
-    UnresolvedDenial,
     extend_candidate,
     kind_of,
     logged_denials,
@@ -143,10 +142,12 @@ class TrialRun:
             self.settings.principal.arn, self.tags.trial, strategy.acting_role, strategy.narrows, strategy.own_session
         )
         denials = self._explained(command_result, identity)
+        options = Options(never_add=self.settings.never_add)
         output = list(logged_denials(denials, identity, self.candidate.exact_resources))
         seconds_left = 0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
         while True:
-            round_result = self._extended([*output, *self._recorded_denials()], identity)
+            found = [*output, *self._recorded_denials()]
+            round_result = extend_candidate(self.candidate, found, identity, options, self.context.clock())
             if round_result.added or seconds_left <= 0 or not self.records.has_sources or self.signals.received:
                 return round_result
             pause = min(seconds_left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
@@ -183,10 +184,6 @@ class TrialRun:
         while seconds > 0 and not self.signals.received:
             self.context.sleep(min(seconds, _SIGNAL_CHECK))
             seconds -= _SIGNAL_CHECK
-
-    def _extended(self, denials: Sequence[TrialDenial | UnresolvedDenial], identity: TrialIdentity) -> RoundResult:
-        options = Options(never_add=self.settings.never_add)
-        return extend_candidate(self.candidate, denials, identity, options, self.context.clock())
 
     def _recorded_denials(self) -> list[TrialDenial]:
         usages_by_round = self.records.denied_usages(

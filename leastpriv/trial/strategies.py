@@ -219,7 +219,8 @@ class TrialRole:
         if not inline and not managed:
             raise InputError("The policy is too large for a role, also in ten managed policies: make it smaller first.")
         if self._is_created:
-            self._tag_role()
+            with translate_errors("tagging the temporary role", "iam:TagRole"):
+                self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
         else:
             self._create_role()
         self._put_policies(inline, managed, number)
@@ -269,10 +270,6 @@ class TrialRole:
             except iam.exceptions.NoSuchEntityException:
                 raise _missing_error(principal) from None
         return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
-
-    def _tag_role(self) -> None:
-        with translate_errors("tagging the temporary role", "iam:TagRole"):
-            self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
         """Replaces the role's policies by those of this round."""

@@ -27,7 +27,7 @@ demo: $(RUNS) ## Run the action on the bundled example and show its pull request
 demo-github: $(STAMP) ## Run it four times against a GitHub on this machine and keep the repository
 	@$(BIN)/python tools/demo_github.py
 
-lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and records every call (docs/lab.md)
+lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and records every call (docs/contributing/lab.md)
 	@$(BIN)/python -m tests.end_to_end.lab.by_hand $(LAB)
 
 # T holds arguments of pytest: a folder, a file, a test. A named file runs in one process, where a debugger works, and

@@ -155,11 +155,12 @@ def with_remedies(page: str) -> str:
 
 
 def listed(entries: Entries, name: str) -> str:
-    """Return the inputs, each with its default and an example, or the outputs, as a list."""
+    """Return the inputs, each with its default and an example that its description lacks, or the outputs, as a list."""
     rows = []
     for key, entry in entries.items():
         row = f"- `{key}`{_default(entry)}: {entry['description']}"
-        rows.append(f"{row} Example: `{EXAMPLES[key]}`" if name == "inputs" else row)
+        shown = name == "inputs" and not EXAMPLES[key].isdigit() and f"`{EXAMPLES[key]}`" not in f"{row} `true` `false`"
+        rows.append(f"{row} Example: `{EXAMPLES[key]}`" if shown else row)
     return "\n".join([*rows, ""])
 
 

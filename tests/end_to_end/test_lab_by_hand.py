@@ -1,4 +1,4 @@
-"""`make lab`, and the commands that docs/lab.md gives to copy."""
+"""`make lab`, and the commands that docs/contributing/lab.md gives to copy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def instructions(tmp_path: Path) -> Iterator[str]:
 def test_the_documented_round_ends_with_a_deploy_under_the_proposed_policy(instructions: str, tmp_path: Path) -> None:
     exports = dict(re.findall(r"export (\w+)=(\S+)", instructions))
     records = next(iter(re.findall(r"Records appear in (\S+)", instructions)))
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/lab.md").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/contributing/lab.md").read_text(encoding="utf-8"), re.DOTALL)
     (round_,) = (block for block in blocks if "create-role" in block)
     script = "set -e\n" + round_.replace(".lab/run/records", records)
     folders = [str(PYTHON.parent), str(Path(sys.executable).parent), os.environ["PATH"]]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.pages import ROOT
 
-PAGE = (ROOT / "docs/follow-one-record.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/contributing/follow-one-record.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "examples/one-record"
 DEBUGGER = re.findall(r"python -c '(.+?)'", PAGE)[0]
 ROLE = "arn:aws:iam::111122223333:role/deploy"

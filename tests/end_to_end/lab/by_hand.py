@@ -27,7 +27,7 @@ Take a role, run your deploy with its keys, and see what it needed:
   .venv/bin/leastpriv permissions --role-arn arn:aws:iam::{account}:role/NAME --trails {records}
   .venv/bin/leastpriv propose --role-arn arn:aws:iam::{account}:role/NAME --policy-file POLICY.json --trails {records}
 
-docs/lab.md has a whole round to copy. Ctrl-C stops the lab; the records stay until the next start.
+docs/contributing/lab.md has a whole round to copy. Ctrl-C stops the lab; the records stay until the next start.
 """
 
 

@@ -149,8 +149,9 @@ def _between_markers(page: str, name: str, text: str) -> str:
 
 
 def with_remedies(page: str) -> str:
-    """Return docs/troubleshooting.md with AWS's messages and remedies; raises ValueError if a marker is missing."""
-    rows = [f"| `{row['shown']}` | {row['remedy']} |" for row in fact_table("remedies", leastpriv.aws.__name__)]
+    """Return docs/troubleshooting.md with AWS's messages at the login; raises ValueError if a marker is missing."""
+    known = fact_table("remedies", leastpriv.aws.__name__)
+    rows = [f"| `{row['shown']}` | {row['remedy']} |" for row in known if row["shown"]]
     return _between_markers(page, "remedies", "\n".join(["| Message | Remedy |", "| --- | --- |", *rows]) + "\n")
 
 

@@ -127,11 +127,15 @@ _HOW_TO_READ_OUTPUTS = (
 )
 
 
+_BY_HAND = "add it by hand"
+"""The remedy of an addition that has no other, which the page names once."""
+
+
 def with_guards(page: str) -> str:
     """Return docs/guards.md with the tables of guards; raises ValueError if a marker is missing."""
     for group in ("removal", "resource", "addition"):
         rows = [
-            f"| `{row['name']}` | {row['holds']} | {row['remedy']} |"
+            f"| `{row['name']}` | {row['holds']} | {row['remedy'].removeprefix('–').removeprefix(_BY_HAND)} |"
             for row in fact_table("guards", leastpriv.proposal.__name__)
             if row["group"] == group
         ]

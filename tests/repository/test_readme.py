@@ -158,11 +158,10 @@ OF_OTHERS = (
 """Messages of GitHub, the runner and credentials actions."""
 
 
-def test_every_message_of_the_troubleshooting_table_exists() -> None:
+def test_every_message_of_the_tables_of_remedies_exists() -> None:
     short = README.partition("## When something fails")[2].partition("## ")[0]
     table = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    assert {row.split("|")[1] for row in short.splitlines() if row.startswith("| `")} <= set(table.split("|"))
-    own = table.partition("## The action's messages")[2]
+    own = short + table.partition("## The action's messages")[2]
     messages = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in own.splitlines() if row.startswith("| `")]
     said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
     plain = re.sub(r"""["']\s*\n\s*f?["']""", "", said)

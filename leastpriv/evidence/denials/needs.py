@@ -18,9 +18,10 @@ from leastpriv.evidence.denials.resource import fill_hidden_parts, resource_arn
 from leastpriv.evidence.denials.sentence import TAIL
 from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.runs import is_rehearsal
-from leastpriv.models import Basis, Call, Denial, DeniedBy, Need, Outcome, Permission
+from leastpriv.models import Basis, Call, Condition, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.arn_templates import partition
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.patterns import TYPE_WILDCARD, escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import end_of, fits
@@ -55,13 +56,22 @@ def needs_of_request(call: Call) -> tuple[Need, ...]:
     return tuple(need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
 
 
-def with_conditions(refused: Sequence[Need], implied: Sequence[Need]) -> tuple[Need, ...]:
-    """Adds the conditions that the request meets: the service to which a denied `iam:PassRole` passes the role."""
+def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call) -> tuple[Need, ...]:
+    """Adds the conditions that the request meets: the service to which a denied `iam:PassRole` passes the role.
+
+    A request may name the role by its instance profile alone; its operation then passes roles to one service.
+    """
     known = {(need.permission.action, need.permission.resource): need.permission for need in implied}
-    return tuple(
-        structs.replace(need, permission=known.get((need.permission.action, need.permission.resource), need.permission))
-        for need in refused
-    )
+    facts = facts_of(map_event(call.source, call.name).operation)
+    services = () if facts.passed_to or partition(call) != "aws" else facts.services
+    passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
+    found = []
+    for need in refused:
+        own = need.permission
+        if own.action == "iam:PassRole" and not own.conditions:
+            own = structs.replace(own, conditions=passed_to)
+        found.append(structs.replace(need, permission=known.get((own.action, own.resource), own)))
+    return tuple(found)
 
 
 def dependent_needs(implied: Sequence[Need], refused: Sequence[Need]) -> tuple[Need, ...]:

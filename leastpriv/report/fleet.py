@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from leastpriv.models import ChangeKind
 from leastpriv.report.context import ReportContext
-from leastpriv.report.first_screen import short_verdict
 from leastpriv.report.phrases import day, share
 from leastpriv.report.targets import TargetRow
+from leastpriv.report.verdict import short_verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from leastpriv.report import escape
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
-from leastpriv.report.first_screen import short_verdict
 from leastpriv.report.phrases import plural
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker, proposal_verdict
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
+from leastpriv.report.verdict import short_verdict
 
 _LEAST_PAGE = 6_000
 """Characters; a shorter page of a target is omitted entirely."""

@@ -146,7 +146,7 @@ def _adds(context: ReportContext) -> str:
         return _declared_draft(context)
     if context.proposal.committed is None:
         services = dict.fromkeys(change.action.partition(":")[0] for change in added)
-        careful = [change.action for change in added if change.security]
+        careful = dict.fromkeys(change.action for change in added if change.security)
         look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
         coming = sum(change.basis is Basis.LIFECYCLE for change in added)
         more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""

@@ -378,8 +378,10 @@ def _next_steps(context: ReportContext) -> Iterator[str]:
     if not context.proposal.changes:
         return
     file = code(context.policy_file)
+    is_new = context.proposal.committed is None
+    merge = f"add {file}; then attach it to the role" if is_new else f"change {file}; then deploy it as today"
     lines = [
-        f"- **Merge** to change {file}; then deploy it as today.",
+        f"- **Merge** to {merge}.",
         "- **Push** to change it: the pull request is then yours, and no longer updated.",
         "- **Close** to decline: these changes are not proposed again.",
     ]

@@ -94,6 +94,14 @@ def tag_property(kind: ResourceKind) -> tuple[str, bool]:
     return name, bool(system)
 
 
+@cache
+def types_of_service(tool: Tool, prefix: str) -> tuple[ResourceKind, ...]:
+    """Returns the types of a tool of which a phase needs an action of a service."""
+    start = f"{prefix}:"
+    rows = _rows(tool).items()
+    return tuple(ResourceKind(tool, name) for name, row in rows if any(start in row[phase] for phase in Phase))
+
+
 def types_made_by(action: str) -> tuple[ResourceKind, ...]:
     """Returns the types of both tools whose resource an action makes, sorted; empty for an action that makes none."""
     return _makers(action.partition(":")[0]).get(action, ())

@@ -21,9 +21,12 @@ from leastpriv.permissions.tool_lifecycle import (
     SCRIPT,
     STACK_SERVICE,
     Phase,
+    Tool,
     actions_of_phase,
     conditions_of,
+    making_actions,
     types_made_by,
+    types_of_service,
 )
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
@@ -75,6 +78,10 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
             return prefix in _item_services() or _has_type_in_use(action, context)
         case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(action, context):
             return True
+        case Visibility.DATA if action in _only_in_data_events(prefix) and Tool.TERRAFORM in context.programs.get(
+            prefix, ()
+        ):
+            return True
         case Visibility.DATA:
             return _is_usual(action, context) or (has_script and _is_on_known_type(action, context))
         case Visibility.NEVER:
@@ -113,6 +120,18 @@ def _may_call_a_provider(action: str, context: GuardContext) -> bool:
     prefix = action.partition(":")[0]
     used = (usage for name, usages in context.used.items() if name.startswith(f"{prefix}:") for usage in usages)
     return action in PROVIDER_CALLS and any(STACK_SERVICE in usage.forwarded_by for usage in used)
+
+
+@lru_cache(maxsize=256)
+def _only_in_data_events(prefix: str) -> frozenset[str]:
+    """The actions of Terraform's types of a service that no management event shows: `aws_lambda_invocation`."""
+    if prefix in _item_services():
+        return frozenset()
+    found = set[str]()
+    for kind in types_of_service(Tool.TERRAFORM, prefix):
+        if all(visibility(each).visibility is Visibility.DATA for each in making_actions(kind)):
+            found.update(each for phase in Phase for each in actions_of_phase(kind, phase))
+    return frozenset(each for each in found if visibility(each).visibility is Visibility.DATA)
 
 
 def _is_usual(action: str, context: GuardContext) -> bool:

@@ -55,10 +55,11 @@ def is_known(kind: ResourceKind) -> bool:
 
 
 STACK_SERVICE = "cloudformation.amazonaws.com"
-"""What `invokedBy` has for the calls of a stack with the rights of who deploys it."""
+"""What `invokedBy` has for the calls of a stack with the rights of the principal that deploys it."""
 PROVIDER_CALLS = ("lambda:InvokeFunction", "sns:Publish")
-"""Calls of the provider of a custom resource, with the rights of who deploys the stack
-(https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-custom-resources.html, read 2026-11-27)."""
+"""Calls of the provider of a custom resource, with the rights of the principal that deploys the
+stack. A deployment was denied that of a function (github.com/KensioSoftware/yulin, issue 1329, read
+2026-11-27); that of a topic is inferred."""
 
 
 def is_custom(kind: ResourceKind) -> bool:

@@ -2,9 +2,9 @@
 
 Prints the seconds of the processor for comparing, proposing and proving with each run left out, for policies of so many
 entries (300, 1,000, 3,000), as one statement, as statements of ten actions and of one action each, and how the whole
-grows against the number of entries. Each of 60 runs has something of its own, so that 40 of them are left out by a
-proposal each. With `--needs`: the same for a policy of 11 statements and so many further distinct needs of every run
-(100, 1,000, 10,000), and the seconds of evaluating so many distinct needs alone, 100 times as many.
+grows against the number of entries. Each of 60 runs has a parameter that no other has, so that 40 of them are left out
+by a proposal each. With `--needs`: the same for a policy of 11 statements and so many further distinct needs of every
+run (100, 1,000, 10,000), and the seconds of evaluating so many distinct needs alone, 100 times as many.
 Needs the package installed.
 """
 

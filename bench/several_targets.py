@@ -1,7 +1,7 @@
 """Measures many targets in one run: `python -m bench.several_targets [TARGETS [MEGABYTES [ACCOUNTS]]]`, from the root.
 
 Creates a trail in which the roles deploy among the calls of an application, then runs the whole command (read, propose,
-report, page) in a process of its own: for one target, and for all in one config. Prints processor seconds, peak memory,
+report, page) in a separate process: for one target, and for all in one config. Prints processor seconds, peak memory,
 and the size of the page.
 """
 

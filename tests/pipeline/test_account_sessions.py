@@ -1,4 +1,4 @@
-"""Several accounts in one run: each is read by its own role, told apart in every result, and fails alone."""
+"""Several accounts in one run: each is read by its own role, every result names its account, and each fails alone."""
 
 from __future__ import annotations
 

@@ -169,9 +169,10 @@ def _declared_draft(context: ReportContext) -> str:
         if later
         else ""
     )
+    unread = f" **Not known:** what {codes(declared.unread, 3)} needs." if declared.unread else ""
     return (
         f"**Grants {plural(len(added), 'action')}** from {codes(declared.sources, 3)}, {len(unseen):,} of them never "
-        "seen in a run. After the first runs the proposal removes what they did not use." + offered
+        "seen in a run. After the first runs the proposal removes what they did not use." + offered + unread
     )
 
 

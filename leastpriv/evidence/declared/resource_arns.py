@@ -177,11 +177,12 @@ class Arns:
         """The text of the property that a variable of an ARN is named after: `${FunctionName}`, `function_name`."""
         stem = _plain(variable.removesuffix(_PATHED)).removesuffix("name").removesuffix("id") or _plain(kind.name)
         prefix = kind.arn.split(":")[2]
+        # Beside a variable for the name, an id is one that AWS gives: neither a name nor a reference has it.
         is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         for key, value in members(resource.properties):
             if _plain(key) in wanted or _is_end_of(stem, key):
-                if is_given and isinstance(value, Reference):
+                if is_given and (isinstance(value, Reference) or _plain(key).endswith("name")):
                     return UNKNOWN
                 text = self.text(value)
                 return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else text

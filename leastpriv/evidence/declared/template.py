@@ -166,8 +166,8 @@ class _Template:
             return UNKNOWN
         entry = self._section("Resources").get(logical)
         own = entry.get("Properties") if isinstance(entry, dict) else None
-        written = own.get(key) if isinstance(own, dict) else None
-        if isinstance(written, str) and written:
+        written = own.get(key) or _name_inside(kind, own) if isinstance(own, dict) else None
+        if isinstance(written, str):
             # A `*` in it is a character, and not what only the deployment knows.
             return escape_observed(written)
         given = given or _name_inside(kind, properties)

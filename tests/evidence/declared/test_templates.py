@@ -269,6 +269,7 @@ def test_a_missing_template_is_bad_input() -> None:
         ("AWS::Cognito::UserPool", "{UserPoolName: users}", "cognito-idp:DeleteUserPool", ["cognito-idp::userpool/*"]),
         ("AWS::ElastiCache::ReplicationGroup", "{ReplicationGroupId: web}", "elasticache:DeleteReplicationGroup",
          ["elasticache::replicationgroup:web"]),
+        ("AWS::AppRunner::Service", "{ServiceName: web}", "apprunner:DeleteService", ["apprunner::service/web/*"]),
         ("AWS::CloudWatch::Alarm", "{AlarmName: full}", "cloudwatch:TagResource", ["cloudwatch::alarm:full"]),
         ("AWS::ECS::TaskDefinition", "{Family: web}", "ecs:RegisterTaskDefinition", ["ecs::task-definition/web:*"]),
         ("AWS::Glue::Database", "{DatabaseInput: {Name: sales}}", "glue:CreateDatabase",
@@ -339,3 +340,8 @@ def test_a_template_that_is_nested_too_deep_is_bad_input(levels: int) -> None:
 def test_a_plan_of_other_types_is_bad_input(changes: str) -> None:
     with pytest.raises(InputError, match="x is no "):
         read_plan(f'{{"planned_values": {{}}, "resource_changes": {changes}}}'.encode(), "x")
+
+
+def test_a_star_in_a_name_inside_a_block_is_a_character() -> None:
+    found = declared(template("AWS::Glue::Database", "{DatabaseInput: {Name: 'sales*'}}"))
+    assert "arn:aws:glue:us-east-2:123456789012:database/sales${*}" in found["glue:CreateDatabase"]

@@ -169,7 +169,9 @@ def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
     if candidate.action in context.unexplained:
         return "it was allowed on a resource that no known policy covers: this grant may be the used one"
     uses = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
-    if context.history.changed and uses and all(usage.last_seen < context.history.changed for usage in uses):
+    own = {usage.need for usage in candidate.entry.uses.get(candidate.action, ())}
+    is_explained = all(usage.need in own for usage in uses)
+    if context.history.changed and not is_explained and all(use.last_seen < context.history.changed for use in uses):
         # The grant may be new: a second run right after a merge must have the same result as the first.
         day = context.history.changed.date().isoformat()
         return f"no use of it is younger than the policy file's last change ({day}): this grant may be the used one"

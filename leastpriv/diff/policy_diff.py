@@ -6,7 +6,7 @@ Other statements, orders, spellings or wildcards of equal meaning are no differe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,7 +120,18 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
         added=tuple(found["Allow False"]),
         denies_removed=tuple(found["Deny True"]),
         denies_added=tuple(found["Deny False"]),
-        conditions=tuple(_condition_edits(conditioned)),
+        conditions=tuple(
+            ConditionDiff(
+                effect=effect,
+                before=tuple(sorted(fewer)),
+                after=tuple(sorted(more)),
+                actions=tuple(sorted(note.actions)),
+                on=tuple(note.on),
+                stricter=note.stricter,
+                looser=note.looser,
+            )
+            for (effect, fewer, more), note in conditioned.items()
+        ),
     )
 
 
@@ -160,7 +171,11 @@ class _EntryComparison:
                 *(actions_on_resource(statement, entry, resource) for resource in statement.resource_entries)
             )
         )
-        spelled = _spelling(entry)
+        spelled = (
+            {}
+            if is_pattern(entry)
+            else {action: str(entry) for action in catalogue_actions(entry) if action == str(entry).lower()}
+        )
         return EntryDiff(
             statement=statement.statement,
             entry=entry if isinstance(entry, str) else f"NotAction: {', '.join(entry)}",
@@ -174,7 +189,12 @@ class _EntryComparison:
 
     def _rest(self, statement: ComparableStatement, entry: ActionEntry, resource: ResourceEntry) -> set[str] | None:
         """Returns an entry's actions that no statement covers on a resource; None if there is no difference."""
-        there = self._covering_statements(resource, statement.statement.variables)
+        key = resource, statement.statement.variables
+        if key not in self._covering:
+            self._covering[key] = [
+                other for other in self._others if covers_resource(other, resource, statement.statement.variables)
+            ]
+        there = self._covering[key]
         same = [other for other in there if conditions_implied(other.conditions, statement.conditions)]
         if any(covers_actions(other, entry) for other in same):
             return None
@@ -192,13 +212,6 @@ class _EntryComparison:
             and not any(covers_actions(o, entry) for o in there)
         )
         return rest if rest or more else None
-
-    def _covering_statements(self, resource: ResourceEntry, variables: bool) -> Sequence[ComparableStatement]:
-        """Returns the other version's statements that apply to all of a resource, once for all entries."""
-        key = resource, variables
-        if key not in self._covering:
-            self._covering[key] = [other for other in self._others if covers_resource(other, resource, variables)]
-        return self._covering[key]
 
     def _shared(
         self, statement: ComparableStatement, resource: ResourceEntry, rest: set[str]
@@ -220,30 +233,6 @@ class _EntryComparison:
         note.on.update(dict.fromkeys(shown_resources(resource)))
         note.stricter = note.stricter or self._is_before
         note.looser = note.looser or not self._is_before
-
-
-def _spelling(entry: ActionEntry) -> Mapping[str, str]:
-    """Returns the file's spelling of a literal that the catalogue lacks."""
-    return (
-        {}
-        if is_pattern(entry)
-        else {action: str(entry) for action in catalogue_actions(entry) if action == str(entry).lower()}
-    )
-
-
-def _condition_edits(conditioned: Mapping[_Key, _ConditionChange]) -> list[ConditionDiff]:
-    return [
-        ConditionDiff(
-            effect=effect,
-            before=tuple(sorted(before)),
-            after=tuple(sorted(after)),
-            actions=tuple(sorted(note.actions)),
-            on=tuple(note.on),
-            stricter=note.stricter,
-            looser=note.looser,
-        )
-        for (effect, before, after), note in conditioned.items()
-    ]
 
 
 def json_patch(committed: Document | None, proposed: Document) -> str:

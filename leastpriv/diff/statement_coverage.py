@@ -112,7 +112,10 @@ def actions_on_resource(
     found = catalogue_actions(action_entry)
     if resource == "*" or isinstance(resource, tuple):
         return found
-    nowhere = not is_pattern(action_entry) and not any(_fits_any_resource(action, comparable) for action in found)
+    nowhere = not is_pattern(action_entry) and not any(
+        any(isinstance(resource, tuple) or fits(action, resource) for resource in comparable.resource_entries)
+        for action in found
+    )
     return found if nowhere else _fitting_actions(action_entry, resource)
 
 
@@ -142,10 +145,6 @@ def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
         for service in services:
             index.setdefault("" if set(service) & set("$*?") else service, set()).add(name)
     return {service: frozenset(actions) for service, actions in index.items()}
-
-
-def _fits_any_resource(action: str, comparable: ComparableStatement) -> bool:
-    return any(isinstance(resource, tuple) or fits(action, resource) for resource in comparable.resource_entries)
 
 
 def covers_actions(comparable: ComparableStatement, action_entry: ActionEntry) -> bool:

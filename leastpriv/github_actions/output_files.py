@@ -58,7 +58,9 @@ def append_summary(path: Path, markdown: str) -> None:
         LeastprivError: the file cannot be written.
     """
     size = path.stat().st_size if path.exists() else 0
-    _append(path, truncate_at_line(_with_newline(markdown), max(SUMMARY_LIMIT - size, 0)))
+    _append(
+        path, truncate_at_line(markdown if markdown.endswith("\n") else markdown + "\n", max(SUMMARY_LIMIT - size, 0))
+    )
 
 
 def write_summary(path: Path, markdown: str, start: int) -> None:
@@ -104,10 +106,6 @@ def _open_fence_after(fence: str, line: str) -> str:
     if not fence:
         return opened[1]
     return "" if opened[1].startswith(fence) and not opened[2].strip() else fence
-
-
-def _with_newline(text: str) -> str:
-    return text if text.endswith("\n") else text + "\n"
 
 
 def _size(text: str) -> int:

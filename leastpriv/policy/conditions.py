@@ -240,7 +240,9 @@ def condition_holds(
     if not values and not (complete or key in context):
         return None
     if operator.base != "Null" and not values:
-        return _holds_without_key(operator)
+        if operator.if_exists or operator.quantifier == "ForAllValues":
+            return True
+        return operator.negated and not operator.quantifier
     if operator.base != "Null" and not operator.quantifier and (len(values) > 1 or is_multivalued_key(key)):
         return False
     wanted = [resolve_variables(in_2012_spelling(value, variables), context, complete) for value in condition.values]
@@ -248,12 +250,6 @@ def condition_holds(
         return any_of(_null_holds(value, not values) for value in wanted)
     truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
-
-
-def _holds_without_key(operator: Operator) -> bool:
-    if operator.if_exists or operator.quantifier == "ForAllValues":
-        return True
-    return operator.negated and not operator.quantifier
 
 
 def _null_holds(value: str | None, absent: bool) -> Truth:

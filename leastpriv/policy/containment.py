@@ -250,27 +250,24 @@ class _Comparison:
 
     def _view(self, condition_set: ConditionSet) -> _RuleView:
         if condition_set not in self.views:
-            self.views[condition_set] = self._build_view(condition_set)
+            alternatives = cases(condition_set)
+            self.budget.spend(_IMPLIES_COST * len(alternatives) * len(self.rules))
+            covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
+            new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
+            for place, rule in enumerate(self.rules):
+                held = sum(implies(each, rule.condition_set) << number for number, each in enumerate(alternatives))
+                if place >= len(self.old):
+                    denying[1 << place] = held
+                elif rule.allow and held:
+                    covering[1 << place] = held
+                elif not rule.allow and not mutually_exclusive(condition_set, rule.condition_set):
+                    together = conjunction(condition_set, rule.condition_set)
+                    blocking[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
+            blockers = sum(blocking)
+            self.views[condition_set] = _RuleView(
+                len(alternatives), covering, denying, blocking, blockers, sum(covering) + sum(denying) + blockers
+            )
         return self.views[condition_set]
-
-    def _build_view(self, condition_set: ConditionSet) -> _RuleView:
-        alternatives = cases(condition_set)
-        self.budget.spend(_IMPLIES_COST * len(alternatives) * len(self.rules))
-        covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
-        new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
-        for place, rule in enumerate(self.rules):
-            held = sum(implies(each, rule.condition_set) << number for number, each in enumerate(alternatives))
-            if place >= len(self.old):
-                denying[1 << place] = held
-            elif rule.allow and held:
-                covering[1 << place] = held
-            elif not rule.allow and not mutually_exclusive(condition_set, rule.condition_set):
-                together = conjunction(condition_set, rule.condition_set)
-                blocking[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
-        blockers = sum(blocking)
-        return _RuleView(
-            len(alternatives), covering, denying, blocking, blockers, sum(covering) + sum(denying) + blockers
-        )
 
 
 def _entries(element: Element) -> Iterator[tuple[str, Element]]:

@@ -164,7 +164,10 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
         if isinstance(edit, ReplaceResources):
             splices += writer.rewrite_list(index, "Resource", _resource_changes(document, edit))
         elif isinstance(edit, ReplaceNotAction):
-            splices.append(_replaced_not_action(document, edit, writer))
+            member = document.statement_nodes[edit.statement].member_any_case("NotAction")
+            if member is None or not edit.actions:
+                raise ValueError(f"statement {edit.statement} has no NotAction to replace")
+            splices.append(writer.replace_key(member, "Action", edit.actions))
         else:
             _add_action_changes(changes, entries, edit)
     if changes.drop or changes.after:
@@ -189,13 +192,6 @@ def _resource_changes(document: Document, edit: ReplaceResources) -> ListChanges
     if not (kept or any(changes.after.values())):
         raise ValueError(f"statement {edit.statement} would have no resource")
     return changes
-
-
-def _replaced_not_action(document: Document, edit: ReplaceNotAction, writer: Writer) -> Splice:
-    member = document.statement_nodes[edit.statement].member_any_case("NotAction")
-    if member is None or not edit.actions:
-        raise ValueError(f"statement {edit.statement} has no NotAction to replace")
-    return writer.replace_key(member, "Action", edit.actions)
 
 
 def _add_action_changes(changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:

@@ -230,7 +230,7 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
         others = [each for each in entries if _may_vary(each)] if not _may_vary(resource) else entries
         found = {_entry_coverage(entry, statement.variables, request, context) for entry in others}
         widest = next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
-    return _complement(widest) if statement.not_resources else widest
+    return ("none" if widest == "all" else "all" if widest == "none" else widest) if statement.not_resources else widest
 
 
 _WIDEST_FIRST: tuple[_Coverage, ...] = ("all", "unknown", "part")
@@ -252,10 +252,6 @@ def _entry_coverage(entry: str, variables: bool, request: Request, context: Cont
     if not resource_overlaps(entry, request.resource, variables=variables):
         return "none"
     return "unknown" if variables and has_variable(entry) else "part"
-
-
-def _complement(coverage: _Coverage) -> _Coverage:
-    return "none" if coverage == "all" else "all" if coverage == "none" else coverage
 
 
 def _conditions_hold(statement: Statement, request: Request, context: Context) -> Truth:

@@ -125,10 +125,17 @@ class GlobAutomaton:
             states = queue.popleft()
             self.budget.spend(cost)
             if bool(states & self.in_domain) != self.domain.negated:
-                found = self._found(states)
+                found = 0
+                for place, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
+                    found |= (bool(states & ends) != element.negated) << place
                 if found not in seen:
                     seen.add(found)
-                    yield found, _text_to(states, came_from)
+                    chars: list[str] = []
+                    at: int | None = states
+                    while at is not None:
+                        at, char = came_from[at]
+                        chars.append(char)
+                    yield found, "".join(reversed(chars))
             self._read_one_character(states, states, came_from, queue)
 
     def _read_one_character(
@@ -142,21 +149,6 @@ class GlobAutomaton:
             if not hopeless and following not in came_from:
                 came_from[following] = (origin, char)
                 queue.append(following)
-
-    def _found(self, states: int) -> int:
-        found = 0
-        for place, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
-            found |= (bool(states & ends) != element.negated) << place
-        return found
-
-
-def _text_to(states: int, came_from: dict[int, tuple[int | None, str]]) -> str:
-    chars: list[str] = []
-    at: int | None = states
-    while at is not None:
-        at, char = came_from[at]
-        chars.append(char)
-    return "".join(reversed(chars))
 
 
 _COMPARE_COST = 12
@@ -186,14 +178,16 @@ class GlobSet:
         self.elements = [Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements]
         self._literals: dict[str, int] = {}
         self._globs: list[tuple[str, int]] = []
+        self._by_start: dict[str, int] = {}
         self._negated = 0
         for index, element in enumerate(self.elements):
             self._negated |= element.negated << index
             for pattern in element.patterns:
-                self._add_pattern(pattern, 1 << index)
-        self._by_start: dict[str, int] = {}
-        for index, element in enumerate(self.elements):
-            for pattern in element.patterns:
+                text = literal_of(pattern, not self.actions)
+                if text is None:
+                    self._globs.append((pattern, 1 << index))
+                else:
+                    self._literals[text] = self._literals.get(text, 0) | 1 << index
                 start = _literal_start(pattern, not actions)
                 self._by_start[start] = self._by_start.get(start, 0) | 1 << index
         self._starts = sorted(self._by_start)
@@ -202,13 +196,6 @@ class GlobSet:
 
     def _spelled(self, pattern: str) -> str:
         return folded(pattern) if self.actions else pattern
-
-    def _add_pattern(self, pattern: str, bit: int) -> None:
-        text = literal_of(pattern, not self.actions)
-        if text is None:
-            self._globs.append((pattern, bit))
-        else:
-            self._literals[text] = self._literals.get(text, 0) | bit
 
     def text(self, domain: Element) -> str | None:
         """Returns the only member of a domain of one literal pattern; None for any other domain."""

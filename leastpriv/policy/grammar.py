@@ -61,7 +61,13 @@ class Grammar:
                 node, f"this statement is made by {node.members[0].key}; name a file in which it is written out"
             )
         self._check_duplicate_keys(node)
-        self._check_element_names(node)
+        elements = {element.casefold(): element for element in _ELEMENTS}
+        for member in node.members:
+            if member.key.casefold() not in elements:
+                near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
+                advice = f"write {elements[near[0]]}" if near else "remove it"
+                key = format_names([member.key])
+                raise self._error(member.start, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
         if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
             raise self.error(
                 node,
@@ -95,16 +101,6 @@ class Grammar:
                 node,
                 f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
             )
-
-    def _check_element_names(self, statement: Node) -> None:
-        """A misspelled Condition must not be read as no condition."""
-        elements = {element.casefold(): element for element in _ELEMENTS}
-        for member in statement.members:
-            if member.key.casefold() not in elements:
-                near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
-                advice = f"write {elements[near[0]]}" if near else "remove it"
-                key = format_names([member.key])
-                raise self._error(member.start, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
 
     def _check_duplicate_keys(self, node: Node) -> None:
         seen: dict[str, str] = {}

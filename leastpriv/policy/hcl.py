@@ -147,7 +147,7 @@ class _Reader:
 
     def attribute_policy(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, Node]:
         tokens = tuple(name for name, _ in parts)
-        own = next((tokens[:length] for length in (3, 2) if self.defined(tokens[:length])), ())
+        own = next((tokens[:length] for length in (3, 2) if (tokens[:length] in self.scope.definitions)), ())
         file, body = self.container(own)
         rest = list(parts[len(own) :])
         if own[:1] == ("local",):
@@ -175,9 +175,6 @@ class _Reader:
             return f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}"
         return f"is an expression that only Terraform can work out; {_USE_A_PLAN}"
 
-    def defined(self, address: tuple[str, ...]) -> bool:
-        return address in self.scope.definitions
-
     def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
         found = self.scope.definitions.get(address)
         if found is None:
@@ -196,7 +193,11 @@ class _Reader:
         known = [
             address
             for address, found in self.scope.definitions.items()
-            if found.file == self.file and _has_policy(address, found.block)
+            if found.file == self.file
+            and (
+                address[:2] == ("data", _DATA_SOURCE)
+                or (address[0] not in {"local", "var"} and "policy" in found.block.attributes)
+            )
         ]
         if not known:
             if root.error >= 0:
@@ -226,12 +227,6 @@ class _Reader:
             return known_value(read_json(text, self.where)) if text else None
         except PolicyFileError:
             return None
-
-
-def _has_policy(address: tuple[str, ...], block: Block) -> bool:
-    return address[:2] == ("data", _DATA_SOURCE) or (
-        address[0] not in {"local", "var"} and "policy" in block.attributes
-    )
 
 
 def _is_unknown(policy: Node) -> bool:

@@ -49,8 +49,19 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
 def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node | None:
     """Returns the policy that an expression makes; None if it surely makes none."""
     evaluator = Evaluator(scope, file)
+    node: Node | None
     if expression.kind == "heredoc":
-        node = _template_node(evaluator, expression)
+        pieces: list[_Piece] = []
+        inside = False
+        for part in expression.parts:
+            if part.kind == "text":
+                pieces.append((part.text, part.start))
+                inside = _is_inside(part.text, inside)
+                continue
+            made = evaluator.value(part.parts[0])
+            text = minified(made) if made.kind in {"array", "object"} else made.text
+            pieces.append((f'"{text}"' if not inside and is_unknown(made) else text, -1 - part.start))
+        node = _json_node(pieces)
     else:
         node = evaluator.value(expression)
         if node.kind == "string" and not is_unknown(node):
@@ -314,22 +325,6 @@ _EXPRESSION = re.compile(r"(?<!\$)(\$\{[^{}]*\})")
 _JSON_STRING = re.compile(r'\\.|"', re.DOTALL)
 
 
-def _template_node(evaluator: Evaluator, expression: Expression) -> Node | None:
-    """Returns the JSON value of a heredoc with its offsets in the file."""
-    pieces: list[_Piece] = []
-    inside = False
-    for part in expression.parts:
-        if part.kind == "text":
-            pieces.append((part.text, part.start))
-            inside = _is_inside(part.text, inside)
-            continue
-        node = evaluator.value(part.parts[0])
-        text = minified(node) if node.kind in {"array", "object"} else node.text
-        pieces.append((f'"{text}"' if not inside and is_unknown(node) else text, -1 - part.start))
-    text = "".join(text for text, _ in pieces)
-    return _json_node(pieces)
-
-
 def _is_inside(text: str, inside: bool) -> bool:
     """Returns whether the end of a text is inside a JSON string."""
     quotes = sum(1 for found in _JSON_STRING.finditer(text) if found[0] == '"')
@@ -342,7 +337,11 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
     if not text.lstrip().startswith("{"):
         return None
     if len(pieces) == 1 and pieces[0][1] < 0:
-        text = _with_quotes(text)
+        result, inside = "", False
+        for place, part in enumerate(_EXPRESSION.split(text)):
+            result += f'"{part}"' if place % 2 and not inside else part
+            inside = inside if place % 2 else _is_inside(part, inside)
+        text = result
     try:
         root = read_json(text, "")
     except PolicyFileError:
@@ -372,15 +371,6 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
         )
 
     return moved(root)
-
-
-def _with_quotes(text: str) -> str:
-    """Puts unknown values outside JSON strings in quotes."""
-    result, inside = "", False
-    for place, part in enumerate(_EXPRESSION.split(text)):
-        result += f'"{part}"' if place % 2 and not inside else part
-        inside = inside if place % 2 else _is_inside(part, inside)
-    return result
 
 
 def _offset(at: int, pieces: Sequence[_Piece], starts: Sequence[int]) -> tuple[int, bool]:

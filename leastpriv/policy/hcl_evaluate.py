@@ -60,7 +60,12 @@ class Evaluator:
 
     def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
         """Returns a value at the place of an expression that only refers to it; a huge one is an unknown."""
-        if _is_huge(node):
+        rest, count = [node], 0
+        while rest and count <= _MOST_NODES:
+            each = rest.pop()
+            rest += [*each.items, *(member.value for member in each.members)]
+            count += 1
+        if count > _MOST_NODES:
             return self.unknown(expression)
         return relocated(node, expression.start, expression.end, reason)
 
@@ -244,15 +249,6 @@ class Evaluator:
                 return None
             node = found
         return node
-
-
-def _is_huge(node: Node) -> bool:
-    rest, count = [node], 0
-    while rest and count <= _MOST_NODES:
-        each = rest.pop()
-        rest += [*each.items, *(member.value for member in each.members)]
-        count += 1
-    return count > _MOST_NODES
 
 
 def _is_one(node: Node) -> bool:

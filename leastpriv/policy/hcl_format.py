@@ -48,12 +48,6 @@ def _formatted(text: str) -> str:
     """Returns a whole file with indented lines and aligned cells."""
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = _lines(text.removeprefix("\ufeff").split(newline))
-    _indent(lines)
-    return text[: text.startswith("\ufeff")] + newline.join(_aligned(lines))
-
-
-def _indent(lines: Sequence[_Line]) -> None:
-    """Indents each line by two blanks for each earlier line whose brackets are open."""
     opened: list[int] = []
     for line in lines:
         if line.verbatim:
@@ -68,6 +62,7 @@ def _indent(lines: Sequence[_Line]) -> None:
         line.lead = "  " * len(opened) + line.lead.lstrip(" \t") if line.lead.strip() else line.lead
         if line.brackets > 0:
             opened.append(line.brackets)
+    return text[: text.startswith("\ufeff")] + newline.join(_aligned(lines))
 
 
 def _aligned(lines: Sequence[_Line]) -> list[str]:

@@ -151,7 +151,7 @@ class _Reader:
                 attributes[name] = Attribute(name, self.offset(child.start_byte), self.offset(child.end_byte), value)
             elif child.type == "block":
                 named = [each for each in child.children if each.type in {"identifier", "string_lit"}]
-                blocks.append(self.body(child, tuple(self.label(each) for each in named)))
+                blocks.append(self.body(child, tuple(self.text(each).strip('"') for each in named)))
         start, end = self.offset(node.start_byte), self.offset(node.end_byte)
         return Block(labels, start, end, attributes, tuple(blocks), self.error(node) if node.has_error else -1)
 
@@ -163,9 +163,6 @@ class _Reader:
             if child.has_error:
                 return self.error(child)
         return self.offset(node.start_byte)
-
-    def label(self, node: TreeNode) -> str:
-        return self.text(node).strip('"')
 
     def expression(self, node: TreeNode) -> Expression:
         if node.has_error:

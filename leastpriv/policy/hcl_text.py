@@ -205,7 +205,7 @@ def value_lines(value: Any, indent: str) -> list[str]:
         return [string_text(value)]
     if isinstance(value, Mapping):
         lines = [
-            f"{inner}{_key(key)} = {first}" if not number else first
+            f"{inner}{(key if _IDENTIFIER.fullmatch(key) else string_text(key))} = {first}" if not number else first
             for key, each in value.items()
             for number, first in enumerate(value_lines(each, inner))
         ]
@@ -218,10 +218,6 @@ def value_lines(value: Any, indent: str) -> list[str]:
             lines[-1] += ","
         return ["[", *lines, f"{indent}]"] if lines else ["[]"]
     return [json.dumps(value)]
-
-
-def _key(key: str) -> str:
-    return key if _IDENTIFIER.fullmatch(key) else string_text(key)
 
 
 def string_text(text: str) -> str:

@@ -168,7 +168,12 @@ class _HclWriter:
         edits: list[Splice] = []
         place = self.place_for_statements(dropped) if appended else None
         if place is not None and place < 0:
-            edits.append(self.first_blocks(appended))
+            policy = self.document.policy
+            indent = indentation(self.text, policy.start) + self.style.unit
+            at = policy.end - 1
+            begin = at - len(indentation(self.text, at))
+            texts = [f"{self.newline}{self.block_text(each, indent)}{self.newline}" for each in appended]
+            edits.append((begin, begin, "".join(texts)))
         elif place is not None:
             change = changes.setdefault(place, ListChanges())
             change.after[0] += [self.statement(each, nodes[place]) for each in appended]
@@ -196,15 +201,6 @@ class _HclWriter:
         policy = self.document.policy
         is_block = self.text.startswith("data", policy.start) and not policy.fixed
         return (kept or found)[-1] if found else -1 if is_block else None
-
-    def first_blocks(self, appended: Sequence[Mapping[str, object]]) -> Splice:
-        """Writes statements at the end of a data source that writes none itself."""
-        policy = self.document.policy
-        indent = indentation(self.text, policy.start) + self.style.unit
-        at = policy.end - 1
-        begin = at - len(indentation(self.text, at))
-        texts = [f"{self.newline}{self.block_text(each, indent)}{self.newline}" for each in appended]
-        return begin, begin, "".join(texts)
 
     def lists_of_statements(self) -> list[Node]:
         """Returns the lists of the file that have statements, in HCL or in JSON."""

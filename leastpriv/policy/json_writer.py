@@ -26,12 +26,18 @@ def json_style_of(document: Document) -> JsonStyle:
     single_line = not any(_is_multiline(text, node) for node in nodes or (document.policy,))
     lists = [value for node in nodes for value in _list_nodes(node)]
     sample = next((node for node in nodes if node.members), document.policy)
+    found = text[sample.start + 1 : sample.members[0].start] if sample.members else ""
     return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(document),
         colon=_colon(text, sample),
-        comma="," if _compact(text, sample) else ", ",
-        padding=_padding(text, sample),
+        comma=","
+        if (
+            all(text[member.key_end : member.value.start] == ":" for member in sample.members)
+            and not _is_multiline(text, sample)
+        )
+        else ", ",
+        padding="" if found.strip(" ") else found,
         single_line=single_line,
         multiline_single=_mostly_multiline(
             text, [node for node in lists if len(node.items) == 1] or lists, single_line
@@ -157,18 +163,6 @@ def _colon(text: str, node: Node) -> str:
     return ": "
 
 
-def _compact(text: str, node: Node) -> bool:
-    """Returns whether entries on one line follow each other without a blank."""
-    return all(text[member.key_end : member.value.start] == ":" for member in node.members) and not _is_multiline(
-        text, node
-    )
-
-
-def _padding(text: str, node: Node) -> str:
-    found = text[node.start + 1 : node.members[0].start] if node.members else ""
-    return "" if found.strip(" ") else found
-
-
 Splice = tuple[int, int, str]
 """Start and end of a part of a text, and its replacement."""
 
@@ -269,7 +263,8 @@ def _commented(text: str, value: Node, written: Sequence[str], changes: ListChan
 
     If lines end with an entry and its comment, following entries get their own lines below.
     """
-    items, line = value.items, _own_line(text, value, style)
+    before = text[value.start + 1 : value.items[0].start]
+    items, line = value.items, style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
     standing = [bool(changes.entries(place, entry)) for place, entry in enumerate(written)]
     result = text[value.start : items[0].start]
     for place, item in enumerate(items):
@@ -286,12 +281,6 @@ def _commented(text: str, value: Node, written: Sequence[str], changes: ListChan
         result += tail[:cut] + ",".join(line + entry for entry in below) + (closing if below else "") + tail[cut:]
     lines = result.splitlines(keepends=True)
     return "".join(line.replace(_GONE, "") for line in lines if _GONE not in line or line.replace(_GONE, "").strip())
-
-
-def _own_line(text: str, value: Node, style: JsonStyle) -> str:
-    """Returns the beginning of a line of a list whose first entry has its own line; empty for other lists."""
-    before = text[value.start + 1 : value.items[0].start]
-    return style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
 
 
 def _comma(text: str, start: int, end: int) -> int:

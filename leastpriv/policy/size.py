@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -70,7 +70,9 @@ def policy_kind(document: Document, principal: str) -> PolicyKind:
     The output of `get-role-policy` and `get-user-policy` is an inline policy; in a template the resource type decides
     (`attached_as.tsv`). A policy too large for a managed policy is inline too. All others count as managed.
     """
-    found = _attached_as(document)
+    of_terraform = re.search(r"(?:^|/)(aws_iam_\w+)[./]", document.pointer)
+    kind = document.source.resource_type or (of_terraform[1] if of_terraform else "")
+    found = next((row for row in table("attached_as") if row["type"] == kind), None)
     user = principal.split(":", 5)[-1].startswith("user/") or bool(found and found["principal"])
     inline = PolicyKind.INLINE_USER if user else PolicyKind.INLINE_ROLE
     if found:
@@ -89,13 +91,6 @@ def size_of_others(kind: PolicyKind, others: Iterable[Document], principal: str)
 @cache
 def _shared() -> frozenset[PolicyKind]:
     return frozenset(PolicyKind(row["kind"]) for row in table("quotas") if row["several"] == "yes")
-
-
-def _attached_as(document: Document) -> Mapping[str, str] | None:
-    """Returns the row of the resource type that contains the policy."""
-    of_terraform = re.search(r"(?:^|/)(aws_iam_\w+)[./]", document.pointer)
-    kind = document.source.resource_type or (of_terraform[1] if of_terraform else "")
-    return next((row for row in table("attached_as") if row["type"] == kind), None)
 
 
 def numbered_file(path: str, number: int) -> str:
@@ -163,7 +158,7 @@ def pack(
     shortest, wildcards = shorten_actions(shorter, may_write_wildcard, limit)
     ways = (PackedPolicy(document), PackedPolicy(shorter, (), merged), PackedPolicy(shortest, (), merged, wildcards))
     whole = next((way for way in ways if policy_size(way.document) <= limit), None)
-    if whole or not _can_be_split(document):
+    if whole or not (document.source.format == "json" and document.source.language == "plain"):
         return whole or replace(ways[-1], fits=False)
     # Statements that are split over policies keep their form, unless that takes more policies.
     splits = [split for way in ways if _fits_quota(split := _split(way, limit), limit)]
@@ -178,11 +173,6 @@ def pack(
 def _fits_quota(packed: PackedPolicy, limit: int) -> bool:
     within = (policy_size(part) <= quota(PolicyKind.MANAGED) for part in packed.further)
     return policy_size(packed.document) <= limit and all(within)
-
-
-def _can_be_split(document: Document) -> bool:
-    """Returns whether a statement keeps its meaning in another file: not if it has parts that only a template knows."""
-    return document.source.format == "json" and document.source.language == "plain"
 
 
 _PART = re.compile(r"Part\d+\Z")

@@ -175,7 +175,14 @@ class _Reader:
         if char == "{":
             return self.object(depth)
         if char == "[":
-            return self.array(depth)
+            start, items = self.at, list[Node]()
+            self.at += 1
+            if self.skip_space() != "]":
+                items.append(self.value(depth + 1))
+                while self.more("]"):
+                    items.append(self.value(depth + 1))
+            self.at += 1
+            return Node("array", start, self.at, items=tuple(items))
         return self.string() if char == '"' else self.scalar()
 
     def scalar(self) -> Node:
@@ -192,16 +199,6 @@ class _Reader:
             raise self.error("this string is not valid JSON; close its quotes and escape special characters")
         self.at = found.end()
         return Node("string", found.start(), found.end(), json.loads(found[0]))
-
-    def array(self, depth: int) -> Node:
-        start, items = self.at, list[Node]()
-        self.at += 1
-        if self.skip_space() != "]":
-            items.append(self.value(depth + 1))
-            while self.more("]"):
-                items.append(self.value(depth + 1))
-        self.at += 1
-        return Node("array", start, self.at, items=tuple(items))
 
     def object(self, depth: int) -> Node:
         start, members = self.at, dict[str, Member]()

@@ -51,7 +51,17 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
         return _merge_texts(_sub_parts(node.text, pseudo_parameters, {})) if language == "sub" else (node.text,)
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
-    return _function(node, pseudo_parameters)
+    member = node.members[0]
+    key, value = member.key, member.value
+    if key == "Ref" and value.kind == "string":
+        return (pseudo_parameters[value.text],) if value.text in pseudo_parameters else (placeholder_for(value.text),)
+    if key == "Fn::Sub" and (found := _sub_function(value, pseudo_parameters)):
+        return found
+    if key == "Fn::Join" and (found := _join_function(value, pseudo_parameters)):
+        return found
+    if key == "Fn::GetAtt" and value.kind == "array" and all(item.kind == "string" for item in value.items):
+        return (placeholder_for(".".join(item.text for item in value.items)),)
+    return (placeholder_for(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
 
 
 def joined_text(parts: Parts, *, escaped: bool = False) -> str:
@@ -82,20 +92,6 @@ def is_one_expression(text: str) -> bool:
     """Returns whether a text of Terraform is one expression alone, whose value may be a list."""
     found = _TERRAFORM.fullmatch(text)
     return found is not None and found[2] is not None
-
-
-def _function(node: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    member = node.members[0]
-    key, value = member.key, member.value
-    if key == "Ref" and value.kind == "string":
-        return (pseudo_parameters[value.text],) if value.text in pseudo_parameters else (placeholder_for(value.text),)
-    if key == "Fn::Sub" and (found := _sub_function(value, pseudo_parameters)):
-        return found
-    if key == "Fn::Join" and (found := _join_function(value, pseudo_parameters)):
-        return found
-    if key == "Fn::GetAtt" and value.kind == "array" and all(item.kind == "string" for item in value.items):
-        return (placeholder_for(".".join(item.text for item in value.items)),)
-    return (placeholder_for(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
 
 
 def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:

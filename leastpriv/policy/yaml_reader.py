@@ -74,20 +74,19 @@ class _Converter:
         self.seen.add(id(source))
         tag = str(source.tag or "")
         if tag.startswith("!") and len(tag) > 1:
-            return self.function(tag[1:], source, start, end)
+            name = tag[1:]
+            inside = start
+            while found := _PROPERTY.match(self.text, inside):
+                inside = found.end()
+            value = self.plain(source, min(inside, end), end, _STANDARD + "str")
+            if name == "GetAtt" and value.kind == "string":
+                value = self.attribute(value)
+            key = name if name in _WITHOUT_PREFIX else f"Fn::{name}"
+            member = Member(key, start, start, value)
+            return Node(
+                "object", start, value.end, members=(member,), block=value.block, anchor=str(source.anchor or "")
+            )
         return self.plain(source, start, end, tag)
-
-    def function(self, name: str, source: Any, start: int, end: int) -> Node:
-        """Converts a tag to an object with one member."""
-        inside = start
-        while found := _PROPERTY.match(self.text, inside):
-            inside = found.end()
-        value = self.plain(source, min(inside, end), end, _STANDARD + "str")
-        if name == "GetAtt" and value.kind == "string":
-            value = self.attribute(value)
-        key = name if name in _WITHOUT_PREFIX else f"Fn::{name}"
-        member = Member(key, start, start, value)
-        return Node("object", start, value.end, members=(member,), block=value.block, anchor=str(source.anchor or ""))
 
     def attribute(self, value: Node) -> Node:
         parts = value.text.split(".", 1)

@@ -119,10 +119,12 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], changes: Lis
     spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
     result, separators = "", list[str]()
     between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
-    usual, start, lead = _usual_separator(between, style), spans[0][0], ""
+    heads = (separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in between)
+    usual, start, lead = style.newline * max(1, min(heads, default=1)), spans[0][0], ""
     if changes.after.get(-1) and 0 not in changes.drop and _have_comments(between):
         # In a list with comments above entries, the comment above the first entry belongs to that entry.
-        start = _above_comments(text, start)
+        while (line := text.rfind("\n", 0, start - 1) + 1) < start and text[line:start].lstrip().startswith("#"):
+            start = line
         lead = usual.join(changes.after[-1]) + style.newline + text[start : spans[0][0]]
         changes = ListChanges(changes.drop, {place: new for place, new in changes.after.items() if place >= 0})
     for number, (begin, end) in enumerate(spans):
@@ -135,13 +137,6 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], changes: Lis
     if result and _have_comments(separators):
         result += _joined_separator(separators, style).removesuffix(style.newline)
     return start, spans[-1][1], lead + result
-
-
-def _above_comments(text: str, offset: int) -> int:
-    """Returns where the comment lines directly above an offset, the beginning of a line, begin."""
-    while (line := text.rfind("\n", 0, offset - 1) + 1) < offset and text[line:offset].lstrip().startswith("#"):
-        offset = line
-    return offset
 
 
 def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[int, int]:
@@ -177,12 +172,6 @@ def _leading(separators: Sequence[str], style: YamlStyle) -> str:
     return (
         "".join(separator.removeprefix(style.newline) for separator in separators) if _have_comments(separators) else ""
     )
-
-
-def _usual_separator(separators: Sequence[str], style: YamlStyle) -> str:
-    """Returns the blank lines at the beginning of all separators, without comments."""
-    heads = (separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in separators)
-    return style.newline * max(1, min(heads, default=1))
 
 
 def _mapping(members: Mapping[str, object], indent: str, style: YamlStyle) -> Iterator[str]:

@@ -255,7 +255,19 @@ class LocalRepository:
                 input=stdin,
                 capture_output=True,
                 cwd=self.folder,
-                env={**_git_environment(self.folder), **extra},
+                env={
+                    "PATH": os.defpath,
+                    "HOME": "/nonexistent",
+                    "LC_ALL": "C",
+                    "GIT_CEILING_DIRECTORIES": str(self.folder.parent),
+                    "GIT_CONFIG_NOSYSTEM": "1",
+                    "GIT_CONFIG_GLOBAL": os.devnull,
+                    "GIT_NO_LAZY_FETCH": "1",
+                    "GIT_NO_REPLACE_OBJECTS": "1",
+                    "GIT_OPTIONAL_LOCKS": "0",
+                    "GIT_TERMINAL_PROMPT": "0",
+                    **extra,
+                },
                 timeout=_TIMEOUT,
                 check=False,
                 user=uid,
@@ -287,19 +299,3 @@ def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> 
     if entry is not None and entry.mode not in _FILE_MODES:
         raise PullRequestError(f"The path {path!r} is a folder, symbolic link or submodule: name a regular file.")
     return entry
-
-
-def _git_environment(folder: Path) -> dict[str, str]:
-    """Returns git's whole environment: only the repository's configuration, no prompt, no network."""
-    return {
-        "PATH": os.defpath,
-        "HOME": "/nonexistent",
-        "LC_ALL": "C",
-        "GIT_CEILING_DIRECTORIES": str(folder.parent),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-    }

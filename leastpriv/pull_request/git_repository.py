@@ -75,7 +75,10 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     if head is not None and (edited := _edit_reason(repository, publication, base_sha, head)):
         return PublishResult(PullRequestOperation.NONE, branch, head, base_sha, edited)
     if publication.is_held_by(lambda path: repository.read(base_sha, path)):
-        return _delete_obsolete_branch(repository, branch, head, base, base_sha)
+        if head is None:
+            return PublishResult(PullRequestOperation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
+        repository.move_branch(branch, head, None)
+        return PublishResult(PullRequestOperation.CLOSED, branch, "", base_sha, f"No change is left on {base}.")
     if head is not None:
         latest = repository.read_commit(head)
         if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
@@ -90,16 +93,6 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     return PublishResult(
         PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED, branch, new, base_sha
     )
-
-
-def _delete_obsolete_branch(
-    repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str
-) -> PublishResult:
-    """Deletes the branch of a proposal without changes."""
-    if head is None:
-        return PublishResult(PullRequestOperation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
-    repository.move_branch(branch, head, None)
-    return PublishResult(PullRequestOperation.CLOSED, branch, "", base_sha, f"No change is left on {base}.")
 
 
 def _check_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:

@@ -144,7 +144,15 @@ def plan_step(
     if branch and pull:
         return _open_pull_request_step(wanted, branch, pull)
     if not wanted.changes:
-        return _no_change_step(branch, declined)
+        if branch is None:
+            return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
+        own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
+        if own:
+            # GitHub cannot reopen a closed pull request whose branch was deleted.
+            return PlannedStep(
+                PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
+            )
+        return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
     return _no_pull_request_step(wanted, branch, declined)
 
 
@@ -176,18 +184,6 @@ def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull
     if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
         return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} describes another proposal.")
     return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True)
-
-
-def _no_change_step(branch: ProposalBranch | None, declined: Sequence[DeclinedProposal]) -> PlannedStep:
-    if branch is None:
-        return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
-    own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
-    if own:
-        # GitHub cannot reopen a closed pull request whose branch was deleted.
-        return PlannedStep(
-            PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
-        )
-    return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
 
 
 def _no_pull_request_step(

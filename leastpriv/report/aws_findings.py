@@ -127,9 +127,13 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
         if policies:
             yield f"- According to IAM, {codes(policies, 6)} grant these services."
-    stays = _kept_by_aws_findings(context)
-    if stays:
-        yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
+    guards = ("last-accessed", "shared-policy")
+    entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]
+    kept = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
+    actions = [action for each in kept for action, guard_result in each.items() if guard_result.guard in guards]
+    if entries or actions:
+        shown = codes(dict.fromkeys([*entries, *sorted(actions)]), 12)
+        yield f"- It keeps {shown}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
         yield (
             f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used "
@@ -140,15 +144,6 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
             "- Grants and users are not known for all policies, so permissions that may be shared are kept: "
             f"{prose(access.missing)}"
         )
-
-
-def _kept_by_aws_findings(context: ReportContext) -> list[str]:
-    """Entries and actions of wildcards that remain because of these findings."""
-    guards = ("last-accessed", "shared-policy")
-    entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]
-    stays = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
-    actions = [action for each in stays for action, guard_result in each.items() if guard_result.guard in guards]
-    return list(dict.fromkeys([*entries, *sorted(actions)]))
 
 
 def _dropped_services(context: ReportContext, idle: frozenset[str]) -> list[str]:

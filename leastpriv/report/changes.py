@@ -116,7 +116,10 @@ _WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
 
 def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
     """The section of suggested actions, or on resource types that could not be read."""
-    groups = _grouped(suggestions)
+    by_cause: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
+    for suggestion in suggestions:
+        by_cause.setdefault((suggestion.basis, suggestion.because, suggestion.resources), []).append(suggestion)
+    groups = list(by_cause.values())
     lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
     if len(groups) > _MOST_SUGGESTIONS:
         lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more.")
@@ -147,13 +150,6 @@ def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str,
         {"Effect": "Allow", "Action": actions, "Resource": list(resources)}
         for resources, actions in by_resources.items()
     ]
-
-
-def _grouped(suggestions: Sequence[SuggestedAction]) -> list[list[SuggestedAction]]:
-    groups: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
-    for suggestion in suggestions:
-        groups.setdefault((suggestion.basis, suggestion.because, suggestion.resources), []).append(suggestion)
-    return list(groups.values())
 
 
 def _line(group: Sequence[SuggestedAction]) -> str:

@@ -48,22 +48,24 @@ def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str
     lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
     remaining = _LONGEST_TABLE
     for finding in found:
-        row = _row(finding, context)
+        action = code(finding.action or context.policy_file)
+        on = codes(finding.resources, 3) or "–"
+        cells = (
+            str(finding.line),
+            _WORDS[finding.kind],
+            action,
+            on,
+            finding.file,
+            finding.account,
+            finding.used or "–",
+        )
+        row = f"| {' | '.join(cells)} |"
         remaining -= len(row) + 1
         if remaining < 0:
             break
         lines.append(row)
     left = len(found) - (len(lines) - 2)
     return "\n".join([*lines, *(["", f"and {left:,} more: see `proposal.json`."] if left else [])])
-
-
-def _row(finding: DriftFinding, context: ReportContext) -> str:
-    action = code(finding.action or context.policy_file)
-    on = codes(finding.resources, 3) or "–"
-    words = _WORDS[finding.kind]
-    return (
-        f"| {finding.line} | {words} | {action} | {on} | {finding.file} | {finding.account} | {finding.used or '–'} |"
-    )
 
 
 def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from leastpriv.proposal.boundary import Boundary
 from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator, passed_role_use
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
@@ -131,16 +130,14 @@ def escalation_value(context: ReportContext) -> dict[str, object]:
         "before": [_path_value(path) for path in escalation.before],
         "after": [_path_value(path) for path in escalation.after],
         "closed": [path.id for path in escalation.closed],
-        "boundary": _boundary_value(context.boundary) if context.boundary else None,
-    }
-
-
-def _boundary_value(boundary: Boundary) -> dict[str, object]:
-    return {
-        "file": boundary.path or None,
-        "drafted": bool(boundary.content),
-        "condition": conditions_value([boundary.condition]),
-        "statements": {name: list(actions) for name, actions in boundary.statements},
+        "boundary": {
+            "file": context.boundary.path or None,
+            "drafted": bool(context.boundary.content),
+            "condition": conditions_value([context.boundary.condition]),
+            "statements": {name: list(actions) for name, actions in context.boundary.statements},
+        }
+        if context.boundary
+        else None,
     }
 
 

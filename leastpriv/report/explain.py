@@ -13,7 +13,6 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
 from leastpriv.proposal.guards.visibility import could_hide
-from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.phrases import day, plural
@@ -114,29 +113,25 @@ def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
     if not usages:
         yield "  evidence: no call that needs it"
     for usage in usages[:_MOST_USAGES]:
-        yield from _usage(usage)
+        need = usage.need
+        span = day(usage.first_seen)
+        if day(usage.last_seen) != span:
+            span += f" to {day(usage.last_seen)}"
+        yield f"  {need.basis}: {_outcome(usage)} in {plural(len(usage.runs), 'run')}, {span}"
+        yield f"    resource:   {_shown(need.permission.resource)}"
+        yield f"    found:      {_shown(need.derivation)}"
+        yield f"    confidence: {_confidence(usage)}"
+        for condition in need.permission.conditions:
+            yield _shown(f"    condition:  {condition.operator} {condition.key} {', '.join(condition.values)}")
+        if need.because:
+            yield f"    because:    {_shown(need.because)}"
+        yield f"    events:     {_shown(', '.join(usage.events))}"
+        if usage.denial and usage.denial.message:
+            yield f"    denial:     {_shown(usage.denial.message)}"
+        if usage.denial and usage.denial.judged_by:
+            yield f"    judged by:  {_shown(', '.join(usage.denial.judged_by))}"
     if len(usages) > _MOST_USAGES:
         yield f"  … and {len(usages) - _MOST_USAGES:,} more resources"
-
-
-def _usage(usage: Usage) -> Iterator[str]:
-    need = usage.need
-    span = day(usage.first_seen)
-    if day(usage.last_seen) != span:
-        span += f" to {day(usage.last_seen)}"
-    yield f"  {need.basis}: {_outcome(usage)} in {plural(len(usage.runs), 'run')}, {span}"
-    yield f"    resource:   {_shown(need.permission.resource)}"
-    yield f"    found:      {_shown(need.derivation)}"
-    yield f"    confidence: {_confidence(usage)}"
-    for condition in need.permission.conditions:
-        yield _shown(f"    condition:  {condition.operator} {condition.key} {', '.join(condition.values)}")
-    if need.because:
-        yield f"    because:    {_shown(need.because)}"
-    yield f"    events:     {_shown(', '.join(usage.events))}"
-    if usage.denial and usage.denial.message:
-        yield f"    denial:     {_shown(usage.denial.message)}"
-    if usage.denial and usage.denial.judged_by:
-        yield f"    judged by:  {_shown(', '.join(usage.denial.judged_by))}"
 
 
 def _outcome(usage: Usage) -> str:
@@ -203,7 +198,13 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
 
 def decision(action: str, entry: Entry, context: ReportContext) -> str:
     """The decision on the action in this entry, in words."""
-    change = _change_of(entry, context.proposal.changes)
+    matching = (
+        change
+        for change in context.proposal.changes
+        if change.kind is not ChangeKind.ADD
+        and (change.statement, change.action) == (entry.statement.index, entry.pattern)
+    )
+    change = next(matching, None)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.removed_actions:
         more = len(change.replacement) - _MOST_COVERED
@@ -221,16 +222,6 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
     held = (each.guard_result for each in context.proposal.held_back if (each.action, each.sid) == place)
     found = guard_result or (None if change else next(held, None))
     return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
-
-
-def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
-    matching = (
-        change
-        for change in changes
-        if change.kind is not ChangeKind.ADD
-        and (change.statement, change.action) == (entry.statement.index, entry.pattern)
-    )
-    return next(matching, None)
 
 
 def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
@@ -297,7 +288,20 @@ def _evidence_value(action: str, context: ReportContext, has_policy: bool) -> di
     return {
         "usages": [_usage_value(usage) for usage in usages],
         "gaps": [gap_row(gap) for gap in context.evidence.gaps if could_hide(gap, action)],
-        "entries": _entry_values(action, context) if has_policy else [],
+        "entries": [
+            {
+                "file": context.policy_file,
+                "line": entry.statement.line,
+                "sid": entry.statement.sid,
+                "pattern": entry.pattern,
+                "resources": list(entry.statement.resources),
+                "decision": decision(action, entry, context),
+            }
+            for entry in context.difference.entries
+            if action in (*entry.granted, *entry.uses)
+        ]
+        if has_policy
+        else [],
         "additions": [
             change_value(change)
             for change in proposal.changes
@@ -311,18 +315,3 @@ def _usage_value(usage: Usage) -> dict[str, object]:
     denial = usage.denial
     denied = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
     return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **denied}
-
-
-def _entry_values(action: str, context: ReportContext) -> list[dict[str, object]]:
-    return [
-        {
-            "file": context.policy_file,
-            "line": entry.statement.line,
-            "sid": entry.statement.sid,
-            "pattern": entry.pattern,
-            "resources": list(entry.statement.resources),
-            "decision": decision(action, entry, context),
-        }
-        for entry in context.difference.entries
-        if action in (*entry.granted, *entry.uses)
-    ]

@@ -126,6 +126,16 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Target
     """The values of one proposal on the page; `number` is its place among the `targets` of the page."""
     evidence = context.evidence
     items, left_out = _items(context, max(_MOST_EVIDENCE // targets, _LEAST))
+    found = action_counts(context)
+    added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
+    kinds = (found.granted, found.used, found.after, added)
+    counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
+    numbers = {name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})}
+    widest = max((before + new for before, _, _, new in numbers.values()), default=1)
+    bars = [
+        Bar(name, before, used, after, width=100 * before / widest, added=new, added_width=100 * new / widest)
+        for name, (before, used, after, new) in numbers.items()
+    ]
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
@@ -133,7 +143,7 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Target
         principal=context.principal,
         policy_file=context.policy_file,
         facts=_facts(context),
-        bars=_bars(context),
+        bars=tuple(sorted(bars, key=lambda bar: (bar.used - bar.granted, bar.service))),
         dots=_dots(evidence.runs[-max(_MOST_RUNS // targets, _LEAST) :], context.run_url),
         span=(day(evidence.first), day(evidence.last)),
         diff=diff_lines(context, max(_MOST_LINES // targets, _LEAST)),
@@ -171,21 +181,6 @@ def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _bars(context: ReportContext) -> tuple[Bar, ...]:
-    """Services by number of granted but unused actions, the most first."""
-    found = action_counts(context)
-    added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
-    kinds = (found.granted, found.used, found.after, added)
-    counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
-    numbers = {name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})}
-    widest = max((before + new for before, _, _, new in numbers.values()), default=1)
-    bars = [
-        Bar(name, before, used, after, width=100 * before / widest, added=new, added_width=100 * new / widest)
-        for name, (before, used, after, new) in numbers.items()
-    ]
-    return tuple(sorted(bars, key=lambda bar: (bar.used - bar.granted, bar.service)))
-
-
 def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
     if not runs:
         return ()
@@ -209,17 +204,16 @@ def _items(context: ReportContext, remaining: int) -> tuple[tuple[Item, ...], in
     """The changes, those for a security reviewer first, with so many rows of evidence; the number of omitted rows."""
     items, left_out = [], 0
     for change in context.gravest_first:
-        rows = tuple((usage, _runs(usage, context)) for usage in change.usages[:remaining])
+        rows = tuple(
+            (usage, run_links(oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url))
+            for usage in change.usages[:remaining]
+        )
         remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
         sid = f"statement {change.sid}, line" if change.sid else "statement on line"
         place = f"{sid} {change.line}" if change.line else ""
         items.append(Item(change, place, _sentence(change, context.evidence), rows))
     return tuple(items), left_out
-
-
-def _runs(usage: Usage, context: ReportContext) -> str:
-    return run_links(oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url)
 
 
 def _sentence(change: Change, evidence: Evidence) -> str:

@@ -49,7 +49,13 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
     committed, document = context.proposal.committed, context.proposal.document
     if committed is None or not document.editable:
         return ()
-    left, right = _changed_lines(committed.source.outer, document.source.outer)
+    old, new = committed.source.outer.split("\n"), document.source.outer.split("\n")
+    left: set[int] = set()
+    right: set[int] = set()
+    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind != "equal":
+            left.update(range(a + 1, b + 1))
+            right.update(range(c + 1, d + 1))
     placed = [
         (line, side, _note_text(change, context))
         for change in context.gravest_first
@@ -61,18 +67,6 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
     grouped = groupby(placed, key=lambda each: (each[0], each[1]))
     notes = [LineNote(line, side, "\n\n".join(text for _, _, text in group)) for (line, side), group in grouped]
     return tuple(notes[:MOST_NOTES])
-
-
-def _changed_lines(before: str, after: str) -> tuple[set[int], set[int]]:
-    """1-based lines that the diff removes, and that it adds."""
-    old, new = before.split("\n"), after.split("\n")
-    left: set[int] = set()
-    right: set[int] = set()
-    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if kind != "equal":
-            left.update(range(a + 1, b + 1))
-            right.update(range(c + 1, d + 1))
-    return left, right
 
 
 def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:

@@ -42,7 +42,16 @@ def diff_lines(context: ReportContext, most: int) -> tuple[DiffLine, ...]:
         return ()
     old = committed.source.outer.split("\n") if committed else []
     new = document.source.outer.split("\n")
-    before, after = _before(context), _after(context)
+    before: dict[str, tuple[str, str]] = {}
+    for change in context.proposal.changes:
+        if change.restricted_to:
+            before[change.action] = ("removed", "narrowed to the resources that were used")
+        elif change.kind is ChangeKind.NARROW:
+            left = change.granted - len(change.removed_actions)
+            before[change.action] = ("removed", f"{change.granted:,} → {left:,} actions, {len(change.used):,} used")
+        elif change.kind is ChangeKind.REMOVE:
+            before[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
+    after = _after(context)
     lines: list[DiffLine] = []
     for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
         if lines:
@@ -65,20 +74,6 @@ def _line(sign: str, number: int, text: str, known: Mapping[str, tuple[str, str]
     if len(found) == 1:
         return DiffLine(sign, number, text, basis, note, found[0])
     return DiffLine(sign, number, text, basis, "; ".join(f"{code(action)} {known[action][1]}" for action in found[:3]))
-
-
-def _before(context: ReportContext) -> Mapping[str, tuple[str, str]]:
-    """Entry of the committed policy -> why it is removed or narrowed."""
-    notes: dict[str, tuple[str, str]] = {}
-    for change in context.proposal.changes:
-        if change.restricted_to:
-            notes[change.action] = ("removed", "narrowed to the resources that were used")
-        elif change.kind is ChangeKind.NARROW:
-            left = change.granted - len(change.removed_actions)
-            notes[change.action] = ("removed", f"{change.granted:,} → {left:,} actions, {len(change.used):,} used")
-        elif change.kind is ChangeKind.REMOVE:
-            notes[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
-    return notes
 
 
 def _after(context: ReportContext) -> Mapping[str, tuple[str, str]]:

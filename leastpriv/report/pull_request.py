@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv import __version__
-from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
 from leastpriv.permissions.catalog import expand
 from leastpriv.permissions.sensitive import is_read, removal_rank
@@ -100,10 +99,13 @@ def body(context: ReportContext, reserved: int = 0) -> str:
         *_security(context),
         *_writes_of_plan_role(context),
     ]
+    evidence = context.evidence
+    calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
+    successful = f", {succeeded:,} successful," if succeeded < calls else ""
     folds = [
         *fold(f"Text to copy into {escape.name(context.policy_path)}", hcl_section(context)),
         *fold(f"Changes: {title(context).partition(': ')[2] or 'first draft'}", _changes(context)),
-        *fold(_evidence_title(context), _evidence(context)),
+        *fold(f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}", _evidence(context)),
         *fold(
             escalation_title(context),
             [*escalation_section(context), *reach_section(context), *boundary_section(context)],
@@ -173,7 +175,11 @@ def _changes(context: ReportContext) -> Iterator[str]:
     yield from outside_access_section(context)
     yield from _additions(context)
     yield from wildcards_section(context)
-    yield from _narrowed(context)
+    narrowed = [
+        change for change in context.gravest_first if change.kind is ChangeKind.NARROW and not change.restricted_to
+    ]
+    if narrowed:
+        yield "#### Narrowed\n\n" + "\n".join(map(_narrowed_entry, narrowed))
     yield from restrictions_section(context)
     yield from _removals(context)
     yield from not_added_section(context)
@@ -237,14 +243,6 @@ def _basis_text(change: Change) -> str:
     return f"{words} in a rehearsal" if all(denial.denied_by is DeniedBy.SESSION for denial in denials) else words
 
 
-def _narrowed(context: ReportContext) -> Iterator[str]:
-    narrowed = [
-        change for change in context.gravest_first if change.kind is ChangeKind.NARROW and not change.restricted_to
-    ]
-    if narrowed:
-        yield "#### Narrowed\n\n" + "\n".join(map(_narrowed_entry, narrowed))
-
-
 def _narrowed_entry(change: Change) -> str:
     left = change.granted - len(change.removed_actions)
     return (
@@ -291,29 +289,14 @@ def _place(change: Change) -> str:
     )
 
 
-def _evidence_title(context: ReportContext) -> str:
-    evidence = context.evidence
-    calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
-    successful = f", {succeeded:,} successful," if succeeded < calls else ""
-    return f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}"
-
-
 def _evidence(context: ReportContext) -> Iterator[str]:
     """The runs with links, then the used actions by the day of their last use."""
     evidence = context.evidence
     if evidence.runs:
         latest = run_links([run.id for run in evidence.runs], context.run_url)
         yield f"Latest runs: {latest}."
-    yield from _uses(context.proposal.changes, evidence)
-    yield from findings_section(context)
-    yield from generated_policy_section(context)
-    if context.chained:
-        yield from chain_section(context.chained)
-
-
-def _uses(changes: Iterable[Change], evidence: Evidence) -> Iterator[str]:
     used: dict[str, list[str]] = {}
-    for change in changes:
+    for change in context.proposal.changes:
         for action in change.used if change.kind is ChangeKind.NARROW else ():
             usages = [usage for usage in change.usages if usage.need.permission.action == action]
             used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
@@ -326,6 +309,10 @@ def _uses(changes: Iterable[Change], evidence: Evidence) -> Iterator[str]:
         if len(days) > _MOST_DAYS:
             lines.append(f"- earlier: {plural(sum(len(names) for _, names in days[_MOST_DAYS:]), 'action')}")
         yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
+    yield from findings_section(context)
+    yield from generated_policy_section(context)
+    if context.chained:
+        yield from chain_section(context.chained)
 
 
 _MOST_DAYS = 1

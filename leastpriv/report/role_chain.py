@@ -85,7 +85,8 @@ def mermaid(chained: RoleChainPolicies) -> str:
     lines = ["flowchart LR"]
     for arn, node in ids.items():
         left, right = ("[", "]") if arn in chained.committed else ("([", "])")
-        lines.append(f'    {node}{left}"{_label(_name(arn, home))}"{right}')
+        account, name = arn.split(":")[4], arn.rpartition("/")[2]
+        lines.append(f'    {node}{left}"{_label(name if account in home else f"{name} in {account}")}"{right}')
     lines += [f'    {ids[link.source]} -->|"{_label(_link_text(link))}"| {ids[link.role]}' for link in links]
     return "\n".join(lines)
 
@@ -179,11 +180,6 @@ def _short(arn: str) -> str:
     return arn.split(":", 5)[5]
 
 
-def _name(arn: str, home: set[str]) -> str:
-    account, name = arn.split(":")[4], arn.rpartition("/")[2]
-    return name if account in home else f"{name} in {account}"
-
-
 def _label(text: str) -> str:
     shown = text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
     return _PLAIN.sub(lambda found: f"#{ord(found[0])};", shown)
@@ -266,14 +262,13 @@ def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
     path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
-    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _link_words(link))
-
-
-def _link_words(link: RoleLink) -> str:
     verb, to = (
         ("assumes", "") if link.kind is RoleLinkKind.ASSUMED else ("passes", f" to {link.service or 'a service'}")
     )
-    return f"{link.source.rpartition('/')[2]} {verb} {link.role.rpartition('/')[2]}{to} ({plural(link.count, 'call')})"
+    return Line(
+        f"{path}{end} {to_y + _HEIGHT // 2}",
+        f"{link.source.rpartition('/')[2]} {verb} {link.role.rpartition('/')[2]}{to} ({plural(link.count, 'call')})",
+    )
 
 
 def _truncated(name: str) -> str:

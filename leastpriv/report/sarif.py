@@ -49,8 +49,19 @@ _RULES = {
 def sarif(contexts: Sequence[ReportContext]) -> str:
     """The changes that narrow policies, as one SARIF log with one run; without results if there are none."""
     results = [result for context in contexts for result in _results(context)]
+    rules = [
+        {
+            "id": name,
+            "shortDescription": {"text": short},
+            "fullDescription": {"text": full},
+            "help": {"text": full},
+            "defaultConfiguration": {"level": "warning"},
+            "properties": {"tags": ["security", "iam"]},
+        }
+        for name, (short, full) in _RULES.items()
+    ]
     run = {
-        "tool": {"driver": _driver()},
+        "tool": {"driver": {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}},
         "automationDetails": {"id": _category(contexts)},
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The root of the repository"}}},
         "columnKind": "unicodeCodePoints",
@@ -68,21 +79,6 @@ def _category(contexts: Sequence[ReportContext]) -> str:
 
 def _address(path: str) -> str:
     return quote(path, errors="replace")
-
-
-def _driver() -> Mapping[str, object]:
-    rules = [
-        {
-            "id": name,
-            "shortDescription": {"text": short},
-            "fullDescription": {"text": full},
-            "help": {"text": full},
-            "defaultConfiguration": {"level": "warning"},
-            "properties": {"tags": ["security", "iam"]},
-        }
-        for name, (short, full) in _RULES.items()
-    ]
-    return {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}
 
 
 def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
@@ -124,10 +120,11 @@ def _result(rule: str, sentence: str, context: ReportContext, line: int, fingerp
         "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": line},
     }
+    shown = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
     return {
         "ruleId": rule,
         "ruleIndex": list(_RULES).index(rule),
-        "message": {"text": _text(sentence)},
+        "message": {"text": shown.replace("{", "{{").replace("}", "}}")},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"leastprivChange/v1": fingerprint},
     }
@@ -155,9 +152,3 @@ def _sentence(change: Change, context: ReportContext) -> str:
 def _some(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
-
-
-def _text(sentence: str) -> str:
-    """A message in plain text: brackets would create a link, braces a placeholder (SARIF 3.11.5 and 3.11.6)."""
-    shown = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
-    return shown.replace("{", "{{").replace("}", "}}")

@@ -41,12 +41,6 @@ def _denied_row(usage: Usage) -> dict[str, object]:
     return {"denied": permission.action, "denied_by": by, "resource": permission.resource, **_seen(usage)}
 
 
-def _unknown_row(usage: Usage) -> dict[str, object]:
-    """A row for calls that do not show whether AWS authorized them."""
-    permission, why = usage.need.permission, {"why": usage.doubt} if usage.doubt else {}
-    return {"unknown": permission.action, **why, "resource": permission.resource, **_seen(usage)}
-
-
 def _seen(usage: Usage) -> dict[str, object]:
     return {
         "count": usage.count,
@@ -109,7 +103,8 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
             mendable = usage.denial is not None and usage.denial.mendable
             yield permission_row(usage) if mendable else _denied_row(usage)
         elif usage.outcome is Outcome.UNKNOWN:
-            yield _unknown_row(usage)
+            permission, why = usage.need.permission, {"why": usage.doubt} if usage.doubt else {}
+            yield {"unknown": permission.action, **why, "resource": permission.resource, **_seen(usage)}
 
 
 def json_lines(rows: Iterable[Row]) -> str:
@@ -151,7 +146,10 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
     named = ("principal",) if any("principal" in row for row in rows) else ()
     columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
     cells = [
-        tuple(_cell(row, column) + _unknown_action_mark(row, column) for column in columns)
+        tuple(
+            _cell(row, column) + (" (unverified)" if column == "action" and row.get("verified") is False else "")
+            for column in columns
+        )
         for row in rows
         if "action" in row
     ]
@@ -179,11 +177,6 @@ def excess_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv contains`."""
     cells = ((_cell(row, "action"), _cell(row, "resource"), _only_if(row), _statement(row)) for row in rows)
     return TextTable(("action", "resource", "where", "statement"), tuple(cells))
-
-
-def _unknown_action_mark(row: Row, column: str) -> str:
-    """Marks an action that the catalogue lacks: it may block a removal and is never added."""
-    return " (unverified)" if column == "action" and row.get("verified") is False else ""
 
 
 def _cell(row: Row, column: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from leastpriv.models import ChangeKind
-from leastpriv.proposal.models import Change
 from leastpriv.proposal.self_widening import PROBE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
@@ -109,13 +108,12 @@ def _answer(context: ReportContext) -> tuple[str, str]:
             "Probably",
             f"{remains}, but {plural(unproven, 'removed action')} may leave no record: rehearse the change first.",
         )
-    if not context.evidence.coverage.data and any(_spans_services(change) for change in context.proposal.changes):
+    if not context.evidence.coverage.data and any(
+        (change.kind is not ChangeKind.ADD and change.action.startswith(("*", "NotAction")))
+        for change in context.proposal.changes
+    ):
         return (
             "Probably",
             f"{remains}, but services are removed whose use may leave no record: rehearse the change first.",
         )
     return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
-
-
-def _spans_services(change: Change) -> bool:
-    return change.kind is not ChangeKind.ADD and change.action.startswith(("*", "NotAction"))

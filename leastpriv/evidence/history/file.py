@@ -75,12 +75,20 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
         if by_resource:
             used[action] = limit_resources(by_resource)
     declined = reader.rows(content.get("declined"), re.compile("[1-9][0-9]{0,11}", re.ASCII), reader.declined)
+    given = content.get("returned")
+    found = {}
+    for row in given if isinstance(given, list) else ():
+        try:
+            key = (reader.text(row["action"], _ACTION), reader.text(row["resource"], _RESOURCE))
+            found[key] = RevertedRemoval(reader.day(row["refused"]), reader.number(row["pull"]))
+        except (ValueError, TypeError, KeyError):
+            reader.left_out += 1
     memory = UsageHistory(
         principal,
         used=used,
         words=dict(reader.rows(content.get("words"), _PATTERN, reader.word)),
         declined={int(number): decline for number, decline in declined},
-        returned=_returned(content.get("returned"), reader),
+        returned=found,
     )
     return HistoryFile(memory, reader.left_out)
 
@@ -163,17 +171,6 @@ def _object(raw: bytes) -> Mapping[str, Any]:
 def _is_of(found: object, principal: str) -> bool:
     """Whether two ARNs belong to one principal: a role with a path may be named without it."""
     return found == principal or (isinstance(found, str) and same_arn(found, principal))
-
-
-def _returned(given: object, reader: _Reader) -> dict[tuple[str, str], RevertedRemoval]:
-    found = {}
-    for row in given if isinstance(given, list) else ():
-        try:
-            key = (reader.text(row["action"], _ACTION), reader.text(row["resource"], _RESOURCE))
-            found[key] = RevertedRemoval(reader.day(row["refused"]), reader.number(row["pull"]))
-        except (ValueError, TypeError, KeyError):
-            reader.left_out += 1
-    return found
 
 
 class _Reader:

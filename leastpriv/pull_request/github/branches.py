@@ -179,12 +179,24 @@ class Branches:
 
         with translate_github_errors(f"moving the branch {branch}"):
             try:
-                self._compare_and_swap(branch, before, after)
+                update = {
+                    "name": f"refs/heads/{branch}",
+                    "beforeOid": before or _NULL_OID,
+                    "afterOid": after or _NULL_OID,
+                    "force": True,
+                }
+                mutation: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
+                self._repository.requester.graphql_named_mutation("updateRefs", mutation, "clientMutationId")
             except GithubException:
                 if self._is_moved(branch, before, after):
                     return
                 try:
-                    self._move_with_rest(branch, before, after)
+                    if before is None and after is not None:
+                        self._repository.create_git_ref(f"refs/heads/{branch}", after)
+                    elif after is None:
+                        self._repository.get_git_ref(f"heads/{branch}").delete()
+                    else:
+                        self._repository.get_git_ref(f"heads/{branch}").edit(after, force=True)
                 except GithubException:
                     if not self._is_moved(branch, before, after):
                         raise
@@ -242,16 +254,6 @@ class Branches:
         )
         return is_own_login and bool(trailer_fingerprint(commit.commit.message))
 
-    def _compare_and_swap(self, branch: str, before: str | None, after: str | None) -> None:
-        update = {
-            "name": f"refs/heads/{branch}",
-            "beforeOid": before or _NULL_OID,
-            "afterOid": after or _NULL_OID,
-            "force": True,
-        }
-        mutation: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
-        self._repository.requester.graphql_named_mutation("updateRefs", mutation, "clientMutationId")
-
     def _is_moved(self, branch: str, before: str | None, after: str | None) -> bool:
         """Whether the head is `after` already: GitHub carried out the request, but its answer was lost.
 
@@ -264,15 +266,6 @@ class Branches:
         if now not in (before, after):
             raise PullRequestError(f"The branch {branch!r} changed during the run: run again.")
         return now == after
-
-    def _move_with_rest(self, branch: str, before: str | None, after: str | None) -> None:
-        """Moves the branch for servers and tokens without `updateRefs`, just after a look at its head."""
-        if before is None and after is not None:
-            self._repository.create_git_ref(f"refs/heads/{branch}", after)
-        elif after is None:
-            self._repository.get_git_ref(f"heads/{branch}").delete()
-        else:
-            self._repository.get_git_ref(f"heads/{branch}").edit(after, force=True)
 
 
 def _commit_times(commit: Commit) -> Iterator[datetime]:

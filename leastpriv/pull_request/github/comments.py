@@ -70,14 +70,11 @@ class PullRequestComments:
         if _utc(comment.updated_at) != _utc(comment.created_at):
             # Others may edit a comment too, and the REST API does not name the editor.
             return "it was edited after it was written: write a new comment"
-        return "" if self._may_decide(login) else "only people with write permission decide"
-
-    def _may_decide(self, login: str) -> bool:
         if login not in self._may_decide_by_login:
             self._may_decide_by_login[login] = found_or(
                 lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
             )
-        return self._may_decide_by_login[login]
+        return "" if self._may_decide_by_login[login] else "only people with write permission decide"
 
 
 def _utc(time: datetime) -> datetime:
@@ -166,7 +163,10 @@ class TrackingIssue:
             PullRequestError: GitHub denies it, as without `issues: write`.
         """
         with translate_github_errors("keeping the issue"):
-            issue = self._find(marker)
+            listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
+            own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
+            is_open = sorted((issue for issue in own if issue.state == "open"), key=lambda issue: issue.number)
+            issue = next(iter([*is_open, *own]), None)
             tracked = None
             if issue:
                 declined = issue.state_reason == _NOT_PLANNED
@@ -185,13 +185,6 @@ class TrackingIssue:
                     issue.create_comment(_NO_DIFFERENCE)
                     issue.edit(state="closed", state_reason="completed")
             return step, issue.html_url if issue else ""
-
-    def _find(self, marker: str) -> Issue | None:
-        """Returns the open issue with the lowest number, else the one that was updated last."""
-        listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
-        own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
-        is_open = sorted((issue for issue in own if issue.state == "open"), key=lambda issue: issue.number)
-        return next(iter([*is_open, *own]), None)
 
     def _is_own(self, issue: Issue, marker: str) -> bool:
         by_us = issue.user is not None and self._connection.is_own_login(issue.user.login)

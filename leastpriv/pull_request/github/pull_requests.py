@@ -23,7 +23,6 @@ from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL, DeclinedProposal,
 from leastpriv.pull_request.models import UNKNOWN_TIME, ClosedPullRequest, PullRequestOptions
 
 if TYPE_CHECKING:
-    from github.Issue import Issue
     from github.PullRequest import PullRequest
 
 
@@ -96,8 +95,9 @@ class PullRequests:
             pull = self._repository.create_pull(base, branch, title=title, body=body, draft=options.draft)
         except GithubException as error:
             if error.status == 403 and "create or approve pull requests" in str(error.data):
+                page = f"{self._connection.web_url}/{self._repository.full_name}/compare"
                 raise CreationForbiddenError(
-                    _FORBIDDEN.format(branch=branch), self._compare_url(base, branch)
+                    _FORBIDDEN.format(branch=branch), f"{page}/{quote(base)}...{quote(branch)}?expand=1"
                 ) from error
             if options.draft and error.status == 422 and "draft" in str(error.data).lower():
                 reference = self.create(base, branch, title, body, replace(options, draft=False))
@@ -108,7 +108,15 @@ class PullRequests:
                 raise PullRequestError(error_sentence(f"opening the pull request of {branch}", error)) from error
             with translate_github_errors(f"reading #{existing[1].number}"):
                 pull = self._repository.get_pull(existing[1].number)
-        return PullRequestReference(pull.number, pull.html_url, self._add_labels_and_people(pull, options))
+        people, teams = list(options.reviewers), list(options.team_reviewers)
+        requests: list[tuple[str, bool, Callable[[], object]]] = [
+            ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
+            ("assignees", bool(options.assignees), lambda: pull.add_to_assignees(*options.assignees)),
+            ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
+            ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
+        ]
+        failures = [self._retry_until_found(pull.number, what, request) for what, wanted, request in requests if wanted]
+        return PullRequestReference(pull.number, pull.html_url, " ".join(filter(None, failures)))
 
     def edit(self, number: int, title: str, body: str) -> None:
         """Sets title and body of an open pull request."""
@@ -157,12 +165,9 @@ class PullRequests:
                 kept = issue.create_comment(text)
             elif kept.body != text:
                 kept.edit(text)
-            self._add_label(issue, label)
+            if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
+                issue.add_to_labels(label)
             return kept.html_url
-
-    def _add_label(self, issue: Issue, label: str) -> None:
-        if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
-            issue.add_to_labels(label)
 
     def _closed_pull_request(self, pull: PullRequest) -> ClosedPullRequest | None:
         body = pull.body or ""
@@ -190,18 +195,6 @@ class PullRequests:
         closer = pull.as_issue().closed_by
         return closer is None or not is_bot(closer.login)
 
-    def _add_labels_and_people(self, pull: PullRequest, options: PullRequestOptions) -> str:
-        """Adds labels, assignees and reviewers; returns a sentence for those that GitHub rejects."""
-        people, teams = list(options.reviewers), list(options.team_reviewers)
-        requests: list[tuple[str, bool, Callable[[], object]]] = [
-            ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
-            ("assignees", bool(options.assignees), lambda: pull.add_to_assignees(*options.assignees)),
-            ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
-            ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
-        ]
-        failures = [self._retry_until_found(pull.number, what, request) for what, wanted, request in requests if wanted]
-        return " ".join(filter(None, failures))
-
     def _retry_until_found(self, number: int, what: str, request: Callable[[], object]) -> str:
         """Retries, since a new pull request may not be found yet (eventual consistency: 404 and 422)."""
         from github import GithubException
@@ -216,11 +209,6 @@ class PullRequests:
             else:
                 break
         return ""
-
-    def _compare_url(self, base: str, branch: str) -> str:
-        """Returns the page on which a person opens the pull request."""
-        page = f"{self._connection.web_url}/{self._repository.full_name}/compare"
-        return f"{page}/{quote(base)}...{quote(branch)}?expand=1"
 
 
 def _is_reconsidered(pull: PullRequest) -> bool:

@@ -158,7 +158,16 @@ class GitHubRepository:
             PullRequestError: the names are unusable, a person owns the branch, it moved in between, or GitHub
                 denies a request.
         """
-        base, base_sha = self._check_and_find_base(publication)
+        check_fingerprint(publication)
+        if not is_branch_name(publication.branch):
+            raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
+        base, base_sha = self.branch_head(publication.base)
+        expected = publication.expected_base or base_sha
+        paths = {publication.path, *publication.other_files} if expected != base_sha else ()
+        if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
+            raise PullRequestError(f"The policy on {base!r} changed while the proposal was made: run again.")
+        if publication.branch == base:
+            raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
         scope = fingerprint_scope(publication.fingerprint)
         changes = not publication.is_held_by(lambda path: self.read(base_sha, path))
         branch = self._branches.proposal_branch(
@@ -187,19 +196,6 @@ class GitHubRepository:
             open_pull_request,
         )
         return work.execute(decision, opened[1] if opened else None)
-
-    def _check_and_find_base(self, publication: Publication) -> tuple[str, str]:
-        check_fingerprint(publication)
-        if not is_branch_name(publication.branch):
-            raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
-        base, base_sha = self.branch_head(publication.base)
-        expected = publication.expected_base or base_sha
-        paths = {publication.path, *publication.other_files} if expected != base_sha else ()
-        if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
-            raise PullRequestError(f"The policy on {base!r} changed while the proposal was made: run again.")
-        if publication.branch == base:
-            raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
-        return base, base_sha
 
 
 @dataclass(frozen=True, slots=True)

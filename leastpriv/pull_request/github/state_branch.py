@@ -90,13 +90,44 @@ class BranchStateStore:
         raise PullRequestError(f"Others moved the branch {self._branch!r} {_MAX_TRIES} times meanwhile: run again.")
 
     def _try_update(self, change: StateUpdate) -> bool:
-        """Whether the branch holds the new state; false if a parallel run was faster."""
+        """Whether the branch holds the new state; false if a parallel run was faster.
+
+        The commit has the files of the newest commit that counts and this one. Without force GitHub rejects the move if
+        the head is no longer the commit's parent.
+        """
+        from github import GithubException, GithubObject, InputGitTreeElement
+
         state = self._branch_state()
         before = self._file_content(state.tree)
         after = change(before)
         if after == before and state.intact:
             return True
-        return self._move(state.head, self._commit(state, after))
+        blob = self._repository.create_git_blob(base64.b64encode(after).decode(), "base64")
+        element = InputGitTreeElement(path=self._path, mode=_FILE_MODES[0], type="blob", sha=blob.sha)
+        tree = self._repository.create_git_tree([element], base_tree=state.tree or GithubObject.NotSet)
+        parents = [self._repository.get_git_commit(state.head)] if state.head else []
+        message = f"{self._title} [skip ci]\n\n{_TRAILER}\n"
+        commit = self._repository.create_git_commit(message, tree, parents)
+        if self._expects_signature() and not _is_signed(commit):
+            # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
+            raise PullRequestError(
+                "GitHub did not sign the commit of the memory, so others could forge one like it: leave the input "
+                "evidence-branch out, or use the token of an app whose commits are signed."
+            )
+        try:
+            if state.head is None:
+                self._repository.create_git_ref(f"refs/heads/{self._branch}", commit.sha)
+            else:
+                self._repository.get_git_ref(f"heads/{self._branch}").edit(commit.sha, force=False)
+        except GithubException as error:
+            if error.status not in (404, 409, 422):
+                raise
+            now = self._head()
+            if now == state.head:
+                # The branch did not move, so it is no race: it is protected, or git rejects its name.
+                raise
+            return now == commit.sha
+        return True
 
     def _branch_state(self) -> _BranchState:
         head = self._head()
@@ -137,43 +168,6 @@ class BranchStateStore:
         if entry.mode not in _FILE_MODES or (entry.size or 0) > self._max_bytes:
             raise UnreadableHistoryError(f"is longer than {self._max_bytes:,} bytes, or no file")
         return base64.b64decode(self._repository.get_git_blob(entry.sha).content)
-
-    def _commit(self, state: _BranchState, content: bytes) -> str:
-        """Creates a commit on the head with the files of the newest commit that counts and this one; returns it."""
-        from github import GithubObject, InputGitTreeElement
-
-        blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
-        element = InputGitTreeElement(path=self._path, mode=_FILE_MODES[0], type="blob", sha=blob.sha)
-        tree = self._repository.create_git_tree([element], base_tree=state.tree or GithubObject.NotSet)
-        parents = [self._repository.get_git_commit(state.head)] if state.head else []
-        message = f"{self._title} [skip ci]\n\n{_TRAILER}\n"
-        commit = self._repository.create_git_commit(message, tree, parents)
-        if self._expects_signature() and not _is_signed(commit):
-            # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
-            raise PullRequestError(
-                "GitHub did not sign the commit of the memory, so others could forge one like it: leave the input "
-                "evidence-branch out, or use the token of an app whose commits are signed."
-            )
-        return commit.sha
-
-    def _move(self, before: str | None, after: str) -> bool:
-        """Moves the branch forward; without force GitHub rejects it if the head is no longer the commit's parent."""
-        from github import GithubException
-
-        try:
-            if before is None:
-                self._repository.create_git_ref(f"refs/heads/{self._branch}", after)
-            else:
-                self._repository.get_git_ref(f"heads/{self._branch}").edit(after, force=False)
-        except GithubException as error:
-            if error.status not in (404, 409, 422):
-                raise
-            now = self._head()
-            if now == before:
-                # The branch did not move, so it is no race: it is protected, or git rejects its name.
-                raise
-            return now == after
-        return True
 
     def _head(self) -> str | None:
         return found_or(lambda: self._repository.get_git_ref(f"heads/{self._branch}").object.sha, None)

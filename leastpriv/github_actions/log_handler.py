@@ -21,11 +21,7 @@ class ConsoleHandler(logging.Handler):
         self._ignored: tuple[type[Exception], ...] = (OSError, ValueError) if ignore_closed else ()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record.
-
-        Raises:
-            OSError: the stream cannot be written.
-        """
+        """Writes the record."""
         with suppress(*self._ignored):
             self._console.log(record.getMessage())
 

@@ -32,31 +32,19 @@ def heredoc(name: str, value: str, delimiter: str) -> str:
 
 
 def write_output(path: Path, name: str, value: str) -> None:
-    """Appends one output to the file that `GITHUB_OUTPUT` names; the value may be any text.
-
-    Raises:
-        LeastprivError: the file cannot be written.
-    """
+    """Appends one output to the file that `GITHUB_OUTPUT` names; the value may be any text."""
     _append(path, heredoc(name, value, f"leastpriv_{secrets.token_hex(32)}"))
 
 
 def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
-    """Appends each output, as `write_output`; nothing without a file, as outside Actions.
-
-    Raises:
-        LeastprivError: the file cannot be written.
-    """
+    """Appends each output, as `write_output`; nothing without a file, as outside Actions."""
     if path:
         for name, value in outputs.items():
             write_output(path, name, value)
 
 
 def append_summary(path: Path, markdown: str) -> None:
-    """Appends to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is truncated between lines.
-
-    Raises:
-        LeastprivError: the file cannot be written.
-    """
+    """Appends to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is truncated between lines."""
     size = path.stat().st_size if path.exists() else 0
     _append(
         path, truncate_at_line(markdown if markdown.endswith("\n") else markdown + "\n", max(SUMMARY_LIMIT - size, 0))
@@ -64,11 +52,7 @@ def append_summary(path: Path, markdown: str) -> None:
 
 
 def write_summary(path: Path, markdown: str, start: int) -> None:
-    """Writes the summary from the byte `start` of its file on, in place of what the step wrote there before.
-
-    Raises:
-        LeastprivError: the file cannot be written.
-    """
+    """Writes the summary from the byte `start` of its file on, in place of what the step wrote there before."""
     try:
         if path.exists() and path.stat().st_size > start:
             os.truncate(path, start)

@@ -1,1 +1,1 @@
-"""Branch, commit and pull request of a proposal; receives text and bytes, never policies."""
+"""Branch, commit and pull request of a proposal; receives text and bytes; a failure raises PullRequestError."""

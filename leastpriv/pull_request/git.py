@@ -69,11 +69,7 @@ class LocalRepository:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Opens the repository at `folder`, which must be its root.
-
-        Raises:
-            PullRequestError: git is not installed, or the folder is no repository.
-        """
+        """Opens the repository at `folder`, which must be its root."""
         git = shutil.which("git")
         if git is None:
             raise PullRequestError("git is not installed here: give a github-token, install git, or use mode report.")
@@ -86,9 +82,6 @@ class LocalRepository:
         """Returns name and commit of the branch `base`, or of the branch that is checked out.
 
         A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
-
-        Raises:
-            PullRequestError: there is no such branch, or it has no commit.
         """
         name = base or self._current_branch()
         for reference in (f"refs/heads/{name}", f"refs/remotes/origin/{name}"):
@@ -103,11 +96,7 @@ class LocalRepository:
         return None if output is None else output.decode().strip()
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Returns the content of the file at `path` in `commit`; None if it does not exist.
-
-        Raises:
-            PullRequestError: the path is no regular file, or leads through a file, link or submodule.
-        """
+        """Returns the content of the file at `path` in `commit`; None if it does not exist."""
         tree = f"{commit}^{{tree}}"
         *folders, name = _path_parts(path)
         for folder in folders:
@@ -149,11 +138,7 @@ class LocalRepository:
         return self.read(version, path) if version else None
 
     def write_tree(self, tree: str, path: str, content: bytes) -> str:
-        """Writes a copy of `tree` with `content` at `path` and returns it; an existing file keeps its mode.
-
-        Raises:
-            PullRequestError: as `read`.
-        """
+        """Writes a copy of `tree` with `content` at `path` and returns it; an existing file keeps its mode."""
         blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
         return self._replace_entry(tree, _path_parts(path), blob, path).decode()
 
@@ -169,11 +154,7 @@ class LocalRepository:
         return self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity).decode().strip()
 
     def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
-        """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it in between.
-
-        Raises:
-            PullRequestError: it is checked out or was moved in between, or git refuses.
-        """
+        """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it in between."""
         reference = f"refs/heads/{branch}"
         if f"branch {reference}" in self._run("worktree", "list", "--porcelain").decode().splitlines():
             raise PullRequestError(

@@ -64,10 +64,6 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
 
     A branch with commits of this program only is renewed on the base's head, or deleted if nothing is left to change. A
     branch that a person added to, amended or rebased is left as it is.
-
-    Raises:
-        PullRequestError: the names, path or fingerprint are unusable; the branch has no commit of this program, is
-            checked out, or moved in between; or git fails.
     """
     branch = publication.branch
     base, base_sha = _check_names(repository, publication)
@@ -110,11 +106,7 @@ def _check_names(repository: LocalRepository, publication: Publication) -> tuple
 
 
 def _edit_reason(repository: LocalRepository, publication: Publication, base_sha: str, head: str) -> str:
-    """Returns why the branch belongs to a person now; empty if this program alone wrote it.
-
-    Raises:
-        PullRequestError: the branch has no commit of this program.
-    """
+    """Returns why the branch belongs to a person now; empty if this program alone wrote it."""
     branch = publication.branch
     commits = repository.commits_since(base_sha, head) or (repository.read_commit(head),)
     scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}

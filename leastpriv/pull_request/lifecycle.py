@@ -83,6 +83,7 @@ class OpenPullRequest:
     """Fingerprint in the body; empty if a person rewrote it."""
     is_own: bool = True
     """This program opened it."""
+    url: str = ""
 
     def has_label(self, label: str) -> bool:
         """Whether it has a label; GitHub compares labels without case."""

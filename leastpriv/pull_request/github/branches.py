@@ -45,11 +45,7 @@ class Branches:
         self._paths: dict[str, tuple[str, ...]] = {}
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
-        """Returns name and commit of the branch `base`, or of the default branch.
-
-        Raises:
-            PullRequestError: there is no such branch.
-        """
+        """Returns name and commit of the branch `base`, or of the default branch."""
         name = base or self._repository.default_branch
         commit = self.commit_at(name)
         if commit is None:
@@ -62,11 +58,7 @@ class Branches:
             return found_or(lambda: self._repository.get_git_ref(f"heads/{branch}").object.sha, None)
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Returns the content of a file in a commit, requested once; None if the commit lacks it.
-
-        Raises:
-            PullRequestError: the path is a folder, or a link that leads out of the repository.
-        """
+        """Returns the content of a file in a commit, requested once; None if the commit lacks it."""
         if (commit, path) not in self._contents:
             self._contents[commit, path] = self._fetch(commit, path)
         return self._contents[commit, path]
@@ -170,11 +162,7 @@ class Branches:
             return self._repository.create_git_commit(message, tree, [base]).sha
 
     def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
-        """Moves, creates (`before` None) or deletes (`after` None) the branch, if its head is still `before`.
-
-        Raises:
-            PullRequestError: its head changed, or it is protected.
-        """
+        """Moves, creates (`before` None) or deletes (`after` None) the branch, if its head is still `before`."""
         from github import GithubException
 
         with translate_github_errors(f"moving the branch {branch}"):
@@ -258,9 +246,6 @@ class Branches:
         """Whether the head is `after` already: GitHub carried out the request, but its answer was lost.
 
         GitHub's answer to a stale `beforeOid` is generic, so a second request finds out whether the branch moved.
-
-        Raises:
-            PullRequestError: the head is neither `before` nor `after`.
         """
         now = self.commit_at(branch)
         if now not in (before, after):

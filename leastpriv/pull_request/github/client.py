@@ -187,11 +187,7 @@ class Connection:
         web_url: str,
         deadline: RequestDeadline,
     ) -> Connection:
-        """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`.
-
-        Raises:
-            PullRequestError: GitHub rejects the token, or the repository does not exist for it.
-        """
+        """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`."""
         client = _client(token, api_url, deadline)
         with translate_github_errors(f"reading the repository {full_name}"):
             return cls(client.get_repo(full_name), web_url, deadline.sleep)
@@ -203,21 +199,13 @@ class Connection:
 
     @property
     def login(self) -> str:
-        """Login of the token's owner, requested once.
-
-        Raises:
-            PullRequestError: GitHub does not return it.
-        """
+        """Login of the token's owner, requested once."""
         if not self._own_login:
             self._own_login = self._viewer()
         return self._own_login
 
     def is_own_login(self, login: str) -> bool:
-        """Whether the token belongs to this login.
-
-        Raises:
-            PullRequestError: as `login`.
-        """
+        """Whether the token belongs to this login."""
         return login == self.login
 
     def may_be_own_login(self, login: str) -> bool:

@@ -37,11 +37,7 @@ class PullRequestComments:
         self._may_decide_by_login: dict[str, bool] = {}
 
     def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
-        """Returns the commands under some pull requests, in the order of their comments.
-
-        Raises:
-            PullRequestError: GitHub does not return the comments, or the permission of an author.
-        """
+        """Returns the commands under some pull requests, in the order of their comments."""
         return tuple(command for number in pulls for command in self._commands_under(number))
 
     def _commands_under(self, number: int) -> Iterable[CommentCommand]:
@@ -158,9 +154,6 @@ class TrackingIssue:
         """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its address, if any.
 
         `marker` begins the line of `body` that holds the ids of the findings.
-
-        Raises:
-            PullRequestError: GitHub denies it, as without `issues: write`.
         """
         with translate_github_errors("keeping the issue"):
             listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")

@@ -57,7 +57,7 @@ class PullRequests:
         self._connection = connection
         self._repository = connection.repository
 
-    def find_open(self, branch: str, base: str) -> tuple[OpenPullRequest, PullRequestReference] | None:
+    def find_open(self, branch: str, base: str) -> OpenPullRequest | None:
         """Returns the open pull request of the branch into `base`, else one of this program into another branch."""
         with translate_github_errors("listing pull requests"):
             listed = list(self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}"))
@@ -69,8 +69,8 @@ class PullRequests:
         pull, body = candidates[0], candidates[0].body or ""
         labels = tuple(label.name for label in pull.labels)
         is_own = self._connection.may_be_own_login(pull.user.login)
-        state = OpenPullRequest(pull.number, pull.base.ref, body, labels, body_fingerprint(body), is_own)
-        return state, PullRequestReference(pull.number, pull.html_url)
+        fingerprint = body_fingerprint(body)
+        return OpenPullRequest(pull.number, pull.base.ref, body, labels, fingerprint, is_own, pull.html_url)
 
     def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the newest 100 closed pull requests of the branch that held a proposal, newest first."""
@@ -106,8 +106,8 @@ class PullRequests:
             existing = self.find_open(branch, base)
             if existing is None:
                 raise PullRequestError(error_sentence(f"opening the pull request of {branch}", error)) from error
-            with translate_github_errors(f"reading #{existing[1].number}"):
-                pull = self._repository.get_pull(existing[1].number)
+            with translate_github_errors(f"reading #{existing.number}"):
+                pull = self._repository.get_pull(existing.number)
         people, teams = list(options.reviewers), list(options.team_reviewers)
         requests: list[tuple[str, bool, Callable[[], object]]] = [
             ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),

@@ -138,13 +138,13 @@ class Document:
     def statement_nodes(self) -> tuple[Node, ...]:
         """The nodes of the statements, in the order of `statements`."""
         node = self.policy.get_any_case("Statement")
-        return (node.items if node.kind == "array" else (node,)) if node else ()
+        return node.entries if node else ()
 
     def line_of_entry(self, index: int, entry: str) -> int:
         """Returns the 1-based line of an `Action` entry; without such an entry, the line of the statement."""
         node = self.statement_nodes[index]
         actions = node.get_any_case("Action")
-        found = next((item for item in _items(actions) if item.text == entry), node) if actions else node
+        found = next((item for item in actions.entries if item.text == entry), node) if actions else node
         return self.source.line(index, found)
 
 
@@ -199,7 +199,7 @@ class _Reader:
 
     def statements(self, policy: Node, variables: bool) -> tuple[Statement, ...]:
         node = policy.get_any_case("Statement") or policy
-        nodes = node.items if node.kind == "array" else (node,)
+        nodes = node.entries
         return tuple(self.statement(index, item, variables) for index, item in enumerate(nodes))
 
     def statement(self, index: int, node: Node, variables: bool) -> Statement:
@@ -236,7 +236,7 @@ class _Reader:
             yield "", node.fixed
         for key in ("Action", "NotAction", "Resource"):
             value = node.get_any_case(key)
-            for item in _items(value) if value else ():
+            for item in value.entries if value else ():
                 parts = self.parts(item) or ()
                 reason = item.fixed or (value.fixed if value else "")
                 if reason or (key == "Action" and _has_placeholder(parts)):
@@ -254,7 +254,7 @@ class _Reader:
         if value is None:
             return []
         found: list[Parts] = []
-        for item in value.items if value.kind == "array" else (value,):
+        for item in value.entries:
             parts = self.parts(item)
             if parts is None:
                 raise self.error(item, f"{key} must be a string or a list of strings; render templates first")
@@ -273,7 +273,7 @@ class _Reader:
         found, plain = list[Condition](), True
         for operator in node.members:
             for key in operator.value.members:
-                values = [self.value(value) for value in _items(key.value)]
+                values = [self.value(value) for value in key.value.entries]
                 if any(parts is None or (_has_placeholder(parts) and not (variables or escaped)) for parts in values):
                     plain = False
                 else:
@@ -285,10 +285,6 @@ class _Reader:
         if node.kind == "number" or node.text in {"true", "false"}:
             return (node.text,)
         return self.parts(node) if node.kind == "string" else None
-
-
-def _items(node: Node) -> tuple[Node, ...]:
-    return node.items if node.kind == "array" else (node,)
 
 
 def _has_placeholder(parts: Iterable[object]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
@@ -230,10 +230,11 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
         others = [each for each in entries if _may_vary(each)] if not _may_vary(resource) else entries
         found = {_entry_coverage(entry, statement.variables, request, context) for entry in others}
         widest = next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
-    return ("none" if widest == "all" else "all" if widest == "none" else widest) if statement.not_resources else widest
+    return _COMPLEMENT.get(widest, widest) if statement.not_resources else widest
 
 
 _WIDEST_FIRST: tuple[_Coverage, ...] = ("all", "unknown", "part")
+_COMPLEMENT: Mapping[_Coverage, _Coverage] = {"all": "none", "none": "all"}
 
 
 def _may_vary(resource: str) -> bool:
@@ -265,11 +266,14 @@ def _conditions_hold(statement: Statement, request: Request, context: Context) -
     return all_of([*truths, True if statement.conditions_readable else None])
 
 
-_KEYS = ("principal", "action", "resource", "context", "context_complete")
+_KINDS = {"principal": "string", "action": "string", "resource": "string", "context": "object"}
+_KEYS = (*_KINDS, "context_complete")
 _IGNORED = ("statement",)
 """Further fields in a line of `leastpriv contains`."""
 _ACTION = re.compile(r"[A-Za-z0-9_-]+:[A-Za-z0-9_-]+")
 _ARN_PARTS = 6
+_Failure = Callable[[Node, str], InputError]
+"""Makes the error about a node of the file."""
 
 
 def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
@@ -285,85 +289,57 @@ def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    root = read_json(text, where)
-    reader = _Reader(text, where)
-    return tuple(reader.request(node) for node in (root.items if root.kind == "array" else (root,)))
+
+    def failure(node: Node, advice: str) -> InputError:
+        return InputError(f"{where}: {position(text, node.start)}: {advice}.")
+
+    return tuple(_request(node, failure) for node in read_json(text, where).entries)
 
 
-class _Reader:
-    """Parses requests; `text` and `where` are for messages."""
+def _request(node: Node, failure: _Failure) -> Request:
+    if node.kind != "object":
+        raise failure(node, f"a request must be an object with {', '.join(_KEYS)}")
+    fields: dict[str, Node] = {}
+    for member in node.members:
+        key, value = member.key, member.value
+        if key not in (*_KEYS, *_IGNORED):
+            raise failure(value, f"a request has no {format_names([key])!r}; it has {', '.join(_KEYS)}")
+        if value.kind != _KINDS.get(key, value.kind):
+            kind = "a string" if _KINDS[key] == "string" else "an object of condition keys and values"
+            raise failure(value, f"{key} must be {kind}")
+        if key == "context_complete" and (value.kind != "literal" or value.text not in {"true", "false"}):
+            raise failure(value, "context_complete must be true or false")
+        fields[key] = value
+    texts = {key: value.text for key, value in fields.items()}
+    action, resource, principal = texts.get("action", ""), texts.get("resource", "*"), texts.get("principal", "")
+    if not _ACTION.fullmatch(action):
+        raise failure(
+            fields.get("action", node), "a request needs an action, as s3:GetObject, without wildcards or blanks"
+        )
+    if not resource:
+        raise failure(fields["resource"], "resource is empty; write an ARN, or leave it out for all")
+    if "principal" in fields and (not principal.startswith("arn:") or principal.count(":") < _ARN_PARTS - 1):
+        raise failure(fields["principal"], "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy")
+    known = catalog.action(action)
+    if resource == "*" and known and not known.resource_types:
+        resource = escape_observed(resource)
+    context = dict(_principal_keys(principal)) | dict(_context_keys(fields.get("context"), failure))
+    return Request(action, resource, context, texts.get("context_complete") == "true")
 
-    def __init__(self, text: str, where: str) -> None:
-        self.text = text
-        self.where = where
 
-    def error(self, node: Node, advice: str) -> InputError:
-        return InputError(f"{self.where}: {position(self.text, node.start)}: {advice}.")
-
-    def request(self, node: Node) -> Request:
-        if node.kind != "object":
-            raise self.error(node, f"a request must be an object with {', '.join(_KEYS)}")
-        for member in node.members:
-            if member.key not in (*_KEYS, *_IGNORED):
-                raise self.error(
-                    member.value, f"a request has no {format_names([member.key])!r}; it has {', '.join(_KEYS)}"
-                )
-        action = self.string(node, "action")
-        if not _ACTION.fullmatch(action):
-            at = node.get("action") or node
-            raise self.error(at, "a request needs an action, as s3:GetObject, without wildcards or blanks")
-        resource = self.string(node, "resource", "*")
-        if not resource:
-            raise self.error(node.get("resource") or node, "resource is empty; write an ARN, or leave it out for all")
-        known = catalog.action(action)
-        if resource == "*" and known and not known.resource_types:
-            resource = escape_observed(resource)
-        context = dict(self.principal(node))
-        context |= self.context(node.get("context"))
-        return Request(action, resource, context, self.complete(node.get("context_complete")))
-
-    def string(self, node: Node, key: str, absent: str = "") -> str:
-        value = node.get(key)
-        if value is not None and value.kind != "string":
-            raise self.error(value, f"{key} must be a string")
-        return value.text if value else absent
-
-    def principal(self, node: Node) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yields the context keys that the principal provides."""
-        value, arn = node.get("principal"), self.string(node, "principal")
-        if value and (not arn.startswith("arn:") or arn.count(":") < _ARN_PARTS - 1):
-            raise self.error(value, "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy")
-        return _principal_keys(arn)
-
-    def complete(self, node: Node | None) -> bool:
-        if node and (node.kind != "literal" or node.text not in {"true", "false"}):
-            raise self.error(node, "context_complete must be true or false")
-        return node is not None and node.text == "true"
-
-    def context(self, node: Node | None) -> dict[str, tuple[str, ...]]:
-        if node is None:
-            return {}
-        if node.kind != "object":
-            raise self.error(node, "context must be an object of condition keys and values")
-        found: dict[str, tuple[str, ...]] = {}
-        for member in node.members:
-            key = member.key.lower()
-            if key in found:
-                raise self.error(
-                    member.value, f"the key {format_names([member.key])!r} appears twice, in different case; keep one"
-                )
-            found[key] = tuple(self.values(member.value))
-        return found
-
-    def values(self, node: Node) -> Iterator[str]:
-        """Yields a key's values; `null` yields none, so that the key is absent."""
-        for item in node.items if node.kind == "array" else (node,):
+def _context_keys(node: Node | None, failure: _Failure) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields keys in lower case with their values; `null` is no value, so that the key is absent."""
+    seen: set[str] = set()
+    for member in node.members if node else ():
+        if member.key.lower() in seen:
+            shown = format_names([member.key])
+            raise failure(member.value, f"the key {shown!r} appears twice, in different case; keep one")
+        seen.add(member.key.lower())
+        for item in member.value.entries:
             if item.kind in {"object", "array"}:
-                raise self.error(
-                    item, "a value in the context must be text, a number, true or false, or a list of such"
-                )
-            if item.kind == "string" or item.text != "null":
-                yield item.text
+                raise failure(item, "a value in the context must be text, a number, true or false, or a list of such")
+        values = (item.text for item in member.value.entries if item.kind == "string" or item.text != "null")
+        yield member.key.lower(), tuple(values)
 
 
 def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -106,7 +106,7 @@ def _joined(policies: Sequence[Node]) -> Node:
     """Returns one policy with the statements of several; its first member is the first policy's version."""
     first = policies[0]
     values = [policy.get_any_case("Statement") for policy in policies]
-    items = [item for value in values if value for item in (value.items if value.kind == "array" else (value,))]
+    items = [item for value in values if value for item in value.entries]
     listed = Node("array", first.start, first.end, items=tuple(items))
     kept = tuple(member for member in first.members if member.key.casefold() != "statement")
     return replace(first, members=(*kept, Member("Statement", first.start, first.end, listed)))
@@ -244,8 +244,8 @@ def with_rendered(policy: Node, rendered: Node | None) -> Node:
     value, other = policy.get_any_case("Statement"), rendered.get_any_case("Statement") if rendered else None
     if value is None or other is None or is_known(policy):
         return policy
-    rest = list(other.items if other.kind == "array" else (other,))
-    items = list(value.items if value.kind == "array" else (value,))
+    rest = list(other.entries)
+    items = list(value.entries)
     for item in items:
         same = next((each for each in rest if is_known(item) and _meaning(each) == _meaning(item)), None)
         if same:
@@ -290,7 +290,7 @@ def _with_known(statement: Node, known: Node) -> Node:
             continue
         written = [item for item in (value.items if value.kind == "array" else ()) if is_known(item)]
         texts = {item.text for item in written}
-        entries = [item for item in (other.items if other.kind == "array" else (other,)) if item.text not in texts]
+        entries = [item for item in other.entries if item.text not in texts]
         made = [relocated(item, value.start, value.end, "an expression makes it") for item in entries]
         if other.kind == "object":
             members.append(replace(member, value=relocated(other, value.start, value.end, "an expression makes it")))

@@ -84,7 +84,7 @@ def normalized(policy: Node) -> Node:
     for member in policy.members:
         value = member.value
         if member.key.casefold() == "statement":
-            items = value.items if value.kind == "array" else (value,)
+            items = value.entries
             found = [each for item in items for each in _statements(item)]
             single = value.kind == "object" and len(found) == 1
             value = found[0] if single else replace(value, kind="array", text="", members=(), items=tuple(found))
@@ -171,14 +171,14 @@ class _BlockReader:
             if attribute is None:
                 continue
             node = self.evaluator.value(attribute.value)
-            for item in node.items if node.kind == "array" else (node,):
+            for item in node.entries:
                 if item.kind == "string" and not is_unknown(item):
                     reason = item.fixed or "it is a text"
                     text = _json_node([(item.text, -1)], reason)
                     item = relocated(text, item.start, item.end, reason) if text else item
                 inner = item.get_any_case("Statement")
                 if item.kind == "object" and inner:
-                    found += inner.items if inner.kind == "array" else (inner,)
+                    found += inner.entries
                 elif item.kind == "string" and item.text:
                     found.append(_unknown_statement(item))
         return found
@@ -262,7 +262,7 @@ class _BlockReader:
         for reader, each, _ in self.each_block(block, key):
             kind = reader.text(each, "type")
             listed = reader.listed(each.attributes["identifiers"].value) if "identifiers" in each.attributes else None
-            found.setdefault(kind.text if kind else "", []).extend(_items(listed) if listed else ())
+            found.setdefault(kind.text if kind else "", []).extend(listed.entries if listed else ())
         if not found:
             return None
         if [*found] == ["*"] and [node.text for node in found["*"]] == ["*"]:
@@ -287,7 +287,7 @@ class _BlockReader:
             values = reader.listed(attribute.value) if attribute else None
             if cause or operator is None or key is None or values is None:
                 return self.evaluator.unknown(Expression("other", each.start, each.end))
-            found.setdefault(operator, {}).setdefault(key, []).extend(_items(values))
+            found.setdefault(operator, {}).setdefault(key, []).extend(values.entries)
         if not found:
             return None
         operators = [
@@ -303,10 +303,6 @@ def _object(members: Iterable[tuple[str, Node]]) -> Node:
 
 def _member(key: str, attribute: Attribute, value: Node) -> Member:
     return Member(key, attribute.start, attribute.start + len(attribute.name), value)
-
-
-def _items(node: Node) -> tuple[Node, ...]:
-    return node.items if node.kind == "array" else (node,)
 
 
 def with_policy_variables(node: Node) -> Node:

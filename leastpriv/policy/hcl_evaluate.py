@@ -124,7 +124,7 @@ class Evaluator:
             return found and self.relocated(text_node(found[1]), expression, f"it is in {found[0]}")
         function = FUNCTIONS.get(expression.text)
         try:
-            found_node = function(arguments) if function else None
+            found_node = function(*arguments) if function else None
         except (ValueError, IndexError, TypeError, ZeroDivisionError):
             return None
         if found_node is None:

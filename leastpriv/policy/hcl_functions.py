@@ -13,7 +13,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 from leastpriv.policy.template_functions import Placeholder, is_one_expression, parts_of, template_escape
 
-Arguments = Sequence[Node]
+Function = Callable[..., Node | None]
 _escape = template_escape("terraform")
 
 
@@ -51,87 +51,81 @@ def _entries(node: Node) -> Sequence[Node]:
     return (node,) if is_unknown(node) else node.items
 
 
-def _concat(arguments: Arguments) -> Node | None:
+def _lists(function: Callable[..., Node | None], *, known: int | None = None) -> Function:
+    """Returns a function that needs lists; those from the index `known` on must be known in full."""
+
+    def checked(*arguments: Node) -> Node | None:
+        needed = arguments[len(arguments) if known is None else known :]
+        if not arguments or any(node.kind != "array" for node in arguments) or not all(map(is_known, needed)):
+            return None
+        return function(*arguments)
+
+    return checked
+
+
+def _texts(function: Callable[..., Node | None], count: int) -> Function:
+    """Returns a function that needs the texts of `count` known scalars."""
+
+    def checked(*arguments: Node) -> Node | None:
+        texts = [plain_text(node) for node in arguments]
+        return None if len(texts) != count or None in texts else function(*texts)
+
+    return checked
+
+
+def _one_text(change: Callable[..., str], count: int = 1) -> Function:
+    return _texts(lambda *texts: text_node(change(*texts)), count)
+
+
+def _truth(value: bool) -> Node:
+    return Node("literal", 0, 0, "true" if value else "false")
+
+
+def _concat(*arguments: Node) -> Node | None:
     if any(node.kind != "array" and not is_unknown(node) for node in arguments):
         return None
     return _array(entry for node in arguments for entry in _entries(node))
 
 
-def _flatten(arguments: Arguments) -> Node | None:
-    def flat(node: Node) -> Iterable[Node]:
-        if node.kind == "array":
-            for item in node.items:
-                yield from flat(item)
-        else:
-            yield node
-
-    return _array(flat(arguments[0])) if arguments[0].kind == "array" else None
+def _flat(node: Node) -> Iterable[Node]:
+    if node.kind != "array":
+        return (node,)
+    return (each for item in node.items for each in _flat(item))
 
 
-def _unique(items: Iterable[Node]) -> Node:
+def _unique(node: Node) -> Node:
     found: dict[str, Node] = {}
-    for item in items:
+    for item in node.items:
         found.setdefault(minified(item), item)
     return _array(found.values())
 
 
-def _distinct(arguments: Arguments) -> Node | None:
-    return _unique(arguments[0].items) if arguments[0].kind == "array" else None
+def _sorted(node: Node) -> Node:
+    return _array(sorted(node.items, key=lambda item: plain_text(item) or ""))
 
 
-def _to_set(arguments: Arguments) -> Node | None:
+def _to_set(node: Node) -> Node:
     """Returns a set in the order in which Terraform iterates over it."""
-    if arguments[0].kind != "array":
-        return None
-    return _array(sorted(_unique(arguments[0].items).items, key=lambda node: plain_text(node) or ""))
+    return _sorted(_unique(node))
 
 
-def _to_list(arguments: Arguments) -> Node | None:
-    return arguments[0] if arguments[0].kind in {"array", "object"} else None
+def _set_union(*arguments: Node) -> Node | None:
+    joined = _concat(*arguments)
+    return _to_set(joined) if joined else None
 
 
-def _compact(arguments: Arguments) -> Node | None:
-    if arguments[0].kind != "array":
-        return None
-    return _array(item for item in arguments[0].items if item.text and item.text != "null")
-
-
-def _sort(arguments: Arguments) -> Node | None:
-    return _to_sorted(arguments[0].items) if arguments[0].kind == "array" and is_known(arguments[0]) else None
-
-
-def _to_sorted(items: Iterable[Node]) -> Node:
-    return _array(sorted(items, key=lambda node: plain_text(node) or ""))
-
-
-def _reverse(arguments: Arguments) -> Node | None:
-    return _array(reversed(arguments[0].items)) if arguments[0].kind == "array" else None
-
-
-def _set_union(arguments: Arguments) -> Node | None:
-    joined = _concat(arguments)
-    return _to_set([joined]) if joined else None
-
-
-def _set_difference(arguments: Arguments) -> Node | None:
+def _set_difference(first: Node, *others: Node) -> Node:
     """Returns the entries of the first list that no other has; an unknown may take any away."""
-    first, *others = arguments
-    if first.kind != "array" or not all(node.kind == "array" and is_known(node) for node in others):
-        return None
     gone = {minified(item) for node in others for item in node.items}
-    return _to_set([_array(item for item in first.items if minified(item) not in gone)])
+    return _to_set(_array(item for item in first.items if minified(item) not in gone))
 
 
-def _set_intersection(arguments: Arguments) -> Node | None:
-    if not all(node.kind == "array" and is_known(node) for node in arguments):
-        return None
-    first, *others = arguments
+def _set_intersection(first: Node, *others: Node) -> Node:
     common = [{minified(item) for item in node.items} for node in others]
-    return _to_set([_array(item for item in first.items if all(minified(item) in each for each in common))])
+    return _to_set(_array(item for item in first.items if all(minified(item) in each for each in common)))
 
 
-def _join(arguments: Arguments) -> Node | None:
-    delimiter, *lists = arguments
+def _join(delimiter: Node, *lists: Node) -> Node | None:
     items = [item for node in lists for item in _entries(node)]
     # An unknown entry may be several, with delimiters between them: the unknown has their place.
     if any(item.kind in {"array", "object"} for item in items) or plain_text(delimiter) is None:
@@ -142,10 +136,9 @@ def _join(arguments: Arguments) -> Node | None:
 _VERB = re.compile(r"%(?:([sdv])|(%)|(.))", re.DOTALL)
 
 
-def _format(arguments: Arguments) -> Node | None:
-    pattern = plain_text(arguments[0])
+def _format(form: Node, *values: Node) -> Node | None:
+    pattern = plain_text(form)
     verbs = [found for found in _VERB.finditer(pattern or "") if not found[2]]
-    values = list(arguments[1:])
     if pattern is None or any(found[3] for found in verbs) or len(verbs) != len(values):
         return None
     if any(value.kind in {"array", "object"} or value.text == "null" for value in values):
@@ -159,124 +152,66 @@ def _format(arguments: Arguments) -> Node | None:
     return Node("string", 0, 0, result)
 
 
-def _format_list(arguments: Arguments) -> Node | None:
-    if any(is_unknown(node) for node in arguments):
-        return None
+def _format_list(*arguments: Node) -> Node | None:
     lengths = {len(node.items) for node in arguments if node.kind == "array"}
-    if len(lengths) != 1:
+    if any(map(is_unknown, arguments)) or len(lengths) != 1:
         return None
     rows = [
-        _format([node.items[place] if node.kind == "array" else node for node in arguments])
+        _format(*(node.items[place] if node.kind == "array" else node for node in arguments))
         for place in range(lengths.pop())
     ]
-    return None if any(row is None for row in rows) else _array(row for row in rows if row)
+    return None if None in rows else _array(row for row in rows if row)
 
 
-def _split(arguments: Arguments) -> Node | None:
-    delimiter, text = map(plain_text, arguments)
-    return None if not delimiter or text is None else _array(map(text_node, text.split(delimiter)))
+def _replace(text: str, old: str, new: str) -> Node | None:
+    is_pattern = len(old) > 1 and old[0] == old[-1] == "/"
+    return None if is_pattern else text_node(text.replace(old, new))
 
 
-def _replace(arguments: Arguments) -> Node | None:
-    text, old, new = map(plain_text, arguments)
-    if text is None or old is None or new is None or (len(old) > 1 and old[0] == old[-1] == "/"):
-        return None
-    return text_node(text.replace(old, new))
+def _coalesce(*arguments: Node) -> Node | None:
+    found = next((node for node in arguments if is_unknown(node) or node.text not in {"", "null"}), None)
+    return None if found is None or is_unknown(found) else found
 
 
-def _of_text(change: Callable[[str], str]) -> Callable[[Arguments], Node | None]:
-    def function(arguments: Arguments) -> Node | None:
-        text = plain_text(arguments[0])
-        return None if text is None or len(arguments) != 1 else text_node(change(text))
-
-    return function
+def _coalesce_list(*arguments: Node) -> Node | None:
+    found = next((node for node in arguments if is_unknown(node) or node.items), None)
+    return None if found is None or any(map(is_unknown, (found, *found.items))) else found
 
 
-def _of_two_texts(change: Callable[[str, str], str]) -> Callable[[Arguments], Node | None]:
-    def function(arguments: Arguments) -> Node | None:
-        text, other = map(plain_text, arguments)
-        return None if text is None or other is None else text_node(change(text, other))
-
-    return function
+def _lookup(collection: Node, key: Node, default: Node | None = None) -> Node | None:
+    name = plain_text(key)
+    return None if collection.kind != "object" or name is None else collection.get(name) or default
 
 
-def _test_of_texts(holds: Callable[[str, str], bool]) -> Callable[[Arguments], Node | None]:
-    def function(arguments: Arguments) -> Node | None:
-        text, other = map(plain_text, arguments)
-        return None if text is None or other is None else _truth(holds(text, other))
-
-    return function
-
-
-def _truth(value: bool) -> Node:
-    return Node("literal", 0, 0, "true" if value else "false")
-
-
-def _coalesce(arguments: Arguments) -> Node | None:
-    for node in arguments:
-        if is_unknown(node):
-            return None
-        if node.text not in {"", "null"}:
-            return node
-    return None
-
-
-def _coalesce_list(arguments: Arguments) -> Node | None:
-    for node in arguments:
-        if is_unknown(node) or any(map(is_unknown, node.items)):
-            return None
-        if node.items:
-            return node
-    return None
-
-
-def _lookup(arguments: Arguments) -> Node | None:
-    key = plain_text(arguments[1])
-    if arguments[0].kind != "object" or key is None:
-        return None
-    return arguments[0].get(key) or (arguments[2] if len(arguments) > 2 else None)
-
-
-def _merge(arguments: Arguments) -> Node | None:
-    if any(node.kind != "object" for node in arguments):
-        return None
+def _merge(*arguments: Node) -> Node | None:
     members = {member.key: member for node in arguments for member in node.members}
-    return Node("object", 0, 0, members=tuple(members.values()))
+    is_made = all(node.kind == "object" for node in arguments)
+    return Node("object", 0, 0, members=tuple(members.values())) if is_made else None
 
 
-def _keys(arguments: Arguments) -> Node | None:
-    return _array(map(text_node, sorted(_object(arguments[0])))) if arguments[0].kind == "object" else None
+def _of_members(read: Callable[[Member], Node]) -> Function:
+    """Returns a function that lists the members of an object in the order of their keys."""
+    return lambda node: (
+        _array(map(read, sorted(node.members, key=lambda member: member.key))) if node.kind == "object" else None
+    )
 
 
-def _values(arguments: Arguments) -> Node | None:
-    found = _object(arguments[0])
-    return _array(found[key] for key in sorted(found)) if arguments[0].kind == "object" else None
-
-
-def _object(node: Node) -> Mapping[str, Node]:
-    return {member.key: member.value for member in node.members}
-
-
-def _zip_map(arguments: Arguments) -> Node | None:
-    keys, values = arguments
+def _zip_map(keys: Node, values: Node) -> Node | None:
     names = [plain_text(key) for key in keys.items]
-    if keys.kind != "array" or values.kind != "array" or len(names) != len(values.items):
-        return None
-    if any(map(is_unknown, values.items)) or None in names:
+    if len(names) != len(values.items) or any(map(is_unknown, values.items)) or None in names:
         return None
     members = {name: Member(name, 0, 0, value) for name, value in zip(names, values.items, strict=True) if name}
     return Node("object", 0, 0, members=tuple(members.values()))
 
 
-def _element(arguments: Arguments) -> Node | None:
-    items, index = arguments[0].items, plain_text(arguments[1])
-    if arguments[0].kind != "array" or index is None or not items or any(map(is_unknown, items)):
+def _element(node: Node, place: Node) -> Node | None:
+    index = plain_text(place)
+    if node.kind != "array" or index is None or not node.items or any(map(is_unknown, node.items)):
         return None
-    return items[int(index) % len(items)]
+    return node.items[int(index) % len(node.items)]
 
 
-def _length(arguments: Arguments) -> Node | None:
-    node = arguments[0]
+def _length(node: Node) -> Node | None:
     if node.kind == "string":
         text = plain_text(node)
         return None if text is None else Node("number", 0, 0, str(len(text)))
@@ -285,94 +220,70 @@ def _length(arguments: Arguments) -> Node | None:
     return Node("number", 0, 0, str(len(node.items) + len(node.members)))
 
 
-def _contains(arguments: Arguments) -> Node | None:
-    if arguments[0].kind != "array" or not is_known(arguments[1]):
+def _contains(node: Node, wanted: Node) -> Node | None:
+    if node.kind != "array" or not is_known(wanted):
         return None
-    wanted = plain_text(arguments[1])
-    if any(plain_text(item) == wanted for item in arguments[0].items):
+    if any(plain_text(item) == plain_text(wanted) for item in node.items):
         return _truth(True)
-    return _truth(False) if is_known(arguments[0]) else None
+    return _truth(False) if is_known(node) else None
 
 
-def _to_string(arguments: Arguments) -> Node | None:
-    text = plain_text(arguments[0])
-    return None if text is None else text_node(text)
-
-
-def _json_encode(arguments: Arguments) -> Node | None:
-    """Returns an object or a list itself: where JSON text is read, the value counts."""
-    node = arguments[0]
-    return node if node.kind in {"object", "array"} else None
-
-
-def _json_decode(arguments: Arguments) -> Node | None:
-    if arguments[0].kind in {"object", "array"}:
-        return arguments[0]
-    text = plain_text(arguments[0])
+def _json_decode(node: Node) -> Node | None:
+    text = plain_text(node)
     try:
-        return None if text is None else read_json(text, "")
+        return node if node.kind in {"object", "array"} else None if text is None else read_json(text, "")
     except PolicyFileError:
         return None
 
 
-def _first_known(arguments: Arguments) -> Node | None:
-    """Returns the first argument of `try`, whose failure shows as an unknown."""
-    return arguments[0] if is_known(arguments[0]) else None
-
-
-def _one(arguments: Arguments) -> Node | None:
-    items = arguments[0].items
-    return items[0] if len(items) == 1 and not is_unknown(items[0]) else None
-
-
-def _itself(arguments: Arguments) -> Node | None:
-    return arguments[0]
-
-
-FUNCTIONS: Mapping[str, Callable[[Arguments], Node | None]] = MappingProxyType(
+FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
-        "chomp": _of_text(lambda text: text.rstrip("\r\n")),
+        "chomp": _one_text(lambda text: text.rstrip("\r\n")),
         "coalesce": _coalesce,
         "coalescelist": _coalesce_list,
-        "compact": _compact,
+        "compact": _lists(lambda node: _array(item for item in node.items if item.text not in {"", "null"})),
         "concat": _concat,
         "contains": _contains,
-        "distinct": _distinct,
+        "distinct": _lists(_unique),
         "element": _element,
-        "endswith": _test_of_texts(str.endswith),
-        "flatten": _flatten,
+        "endswith": _texts(lambda text, end: _truth(text.endswith(end)), 2),
+        "flatten": _lists(lambda node: _array(_flat(node))),
         "format": _format,
         "formatlist": _format_list,
         "join": _join,
         "jsondecode": _json_decode,
-        "jsonencode": _json_encode,
-        "keys": _keys,
+        # Where JSON text is read, the value itself counts.
+        "jsonencode": lambda node: node if node.kind in {"object", "array"} else None,
+        "keys": _of_members(lambda member: text_node(member.key)),
         "length": _length,
         "lookup": _lookup,
-        "lower": _of_text(str.lower),
+        "lower": _one_text(str.lower),
         "merge": _merge,
-        "nonsensitive": _itself,
-        "one": _one,
-        "replace": _replace,
-        "reverse": _reverse,
-        "sensitive": _itself,
-        "setintersection": _set_intersection,
-        "setsubtract": _set_difference,
+        "nonsensitive": lambda node: node,
+        "one": lambda node: node.items[0] if len(node.items) == 1 and not is_unknown(node.items[0]) else None,
+        "replace": _texts(_replace, 3),
+        "reverse": _lists(lambda node: _array(reversed(node.items))),
+        "sensitive": lambda node: node,
+        "setintersection": _lists(_set_intersection, known=0),
+        "setsubtract": _lists(_set_difference, known=1),
         "setunion": _set_union,
-        "sort": _sort,
-        "split": _split,
-        "startswith": _test_of_texts(str.startswith),
-        "tolist": _to_list,
-        "tomap": _to_list,
-        "toset": _to_set,
-        "tostring": _to_string,
-        "trim": _of_two_texts(lambda text, chars: text.strip(chars)),
-        "trimprefix": _of_two_texts(str.removeprefix),
-        "trimspace": _of_text(str.strip),
-        "trimsuffix": _of_two_texts(str.removesuffix),
-        "try": _first_known,
-        "upper": _of_text(str.upper),
-        "values": _values,
-        "zipmap": _zip_map,
+        "sort": _lists(_sorted, known=0),
+        "split": _texts(
+            lambda delimiter, text: _array(map(text_node, text.split(delimiter))) if delimiter else None, 2
+        ),
+        "startswith": _texts(lambda text, start: _truth(text.startswith(start)), 2),
+        "tolist": lambda node: node if node.kind in {"array", "object"} else None,
+        "tomap": lambda node: node if node.kind in {"array", "object"} else None,
+        "toset": _lists(_to_set),
+        "tostring": _one_text(str),
+        "trim": _one_text(lambda text, chars: text.strip(chars), 2),
+        "trimprefix": _one_text(str.removeprefix, 2),
+        "trimspace": _one_text(str.strip),
+        "trimsuffix": _one_text(str.removesuffix, 2),
+        # A failure of the first argument shows as an unknown.
+        "try": lambda first, *_: first if is_known(first) else None,
+        "upper": _one_text(str.upper),
+        "values": _of_members(lambda member: member.value),
+        "zipmap": _lists(_zip_map),
     }
 )

@@ -322,7 +322,7 @@ def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
     attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for member in node.members:
-        items = member.value.items if member.value.kind == "array" else (member.value,)
+        items = member.value.entries
         if member.key in _BLOCK_TYPES:
             blocks += [json_block(text, item, (member.key,)) for item in items]
         elif member.key == "dynamic":

@@ -137,7 +137,7 @@ def _policies(node: Node, pointer: str) -> Iterator[str]:
 
 
 def _is_resource_based(statements: Node) -> bool:
-    nodes = statements.items if statements.kind == "array" else (statements,)
+    nodes = statements.entries
     return any(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes)
 
 

@@ -46,6 +46,11 @@ class Node:
     fixed: str = ""
     """Why no edit can write into the value; empty if one can."""
 
+    @property
+    def entries(self) -> tuple[Node, ...]:
+        """The items of an array; any other value as its only entry."""
+        return self.items if self.kind == "array" else (self,)
+
     def get(self, key: str) -> Node | None:
         """Returns the value of the member `key`, in exactly this spelling."""
         return next((member.value for member in self.members if member.key == key), None)

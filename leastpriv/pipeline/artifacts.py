@@ -22,9 +22,9 @@ from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
-from leastpriv.report.fleet import target_figures
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.role_chain import role_chain_value
+from leastpriv.report.targets import target_figures
 
 _OWN_NAMES = ("boundary.json", "policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import count
 
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.report.escape import code
@@ -109,46 +109,26 @@ def _missing(days: Collection[date]) -> list[date]:
     return [day for day in every if day not in days]
 
 
-@dataclass(frozen=True, slots=True)
-class CoveredRegion:
-    """One line of the picture, 100 wide and 10 high; the paths are SVG's."""
+def coverage_picture(coverage: Coverage) -> Iterator[dict[str, object]]:
+    """Yields regions and the days on which they have records, the region with the most days first.
 
-    region: str
-    days: int
-    whole: str
-    """Days with reads and writes."""
-    part: str
-    """Days with one of them only."""
-
-
-def coverage_picture(coverage: Coverage) -> tuple[CoveredRegion, ...]:
-    """Returns regions and the days on which they have records, the region with the most days first."""
-    return tuple(_line(region, coverage) for region in _most_recorded(coverage)[:_MOST_REGIONS])
+    A line is 100 wide and 10 high; `whole` is the SVG path of days with reads and writes, `part` of days with one of
+    them only.
+    """
+    for region in _most_recorded(coverage)[:_MOST_REGIONS]:
+        first, last = _period(coverage)
+        width = 100 / ((last - first).days + 1)
+        days = coverage.days[region]
+        reads, writes = (coverage.logged.get((region, kind), frozenset()) for kind in (READ, WRITE))
+        whole, part = (_path(each, first, width) for each in (days & reads & writes, days - (reads & writes)))
+        yield {"region": region, "days": len(days), "whole": whole, "part": part}
 
 
-def _line(region: str, coverage: Coverage) -> CoveredRegion:
-    first, last = _period(coverage)
-    width = 100 / ((last - first).days + 1)
-    days = coverage.days[region]
-    reads, writes = (coverage.logged.get((region, kind), frozenset()) for kind in (READ, WRITE))
-    both = reads & writes
-    whole, part = ("".join(_rectangles(kind, first, width)) for kind in (days & both, days - both))
-    return CoveredRegion(region, len(days), whole, part)
-
-
-def _rectangles(days: Collection[date], first: date, width: float) -> Iterator[str]:
-    for start, length in _runs(days):
-        yield f"M{(start - first).days * width:.2f} 0h{length * width:.2f}v10h-{length * width:.2f}z"
-
-
-def _runs(days: Collection[date]) -> Iterator[tuple[date, int]]:
-    """Yields the first day and the length of each run of neighbouring days."""
-    for day in sorted(days):
-        if day - _DAY not in days:
-            length = 1
-            while day + length * _DAY in days:
-                length += 1
-            yield day, length
-
-
-_DAY = timedelta(days=1)
+def _path(days: Collection[date], first: date, width: float) -> str:
+    """Returns a rectangle for each run of neighbouring days."""
+    path, day = "", timedelta(days=1)
+    for start in sorted(days):
+        if start - day not in days:
+            length = next(number for number in count(1) if start + number * day not in days)
+            path += f"M{(start - first).days * width:.2f} 0h{length * width:.2f}v10h-{length * width:.2f}z"
+    return path

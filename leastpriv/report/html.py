@@ -7,32 +7,40 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from leastpriv import __version__
-from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Run, Usage
+from leastpriv.models import ChangeKind, Outcome, Run, Usage
 from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
-from leastpriv.report.coverage_picture import CoveredRegion, coverage_picture
+from leastpriv.report.coverage_picture import coverage_picture
 from leastpriv.report.escalation import escalation_section, reach_section
-from leastpriv.report.escape import plain
+from leastpriv.report.escape import code, plain
 from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section
-from leastpriv.report.first_screen import first_screen, markdown
-from leastpriv.report.fleet import action_counts, fleet_rows, widest_first
-from leastpriv.report.page_diff import DiffLine, LifeCycle, diff_lines, life_cycles
-from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_links, run_page, runs_of
+from leastpriv.report.first_screen import first_screen, kept_because, markdown
+from leastpriv.report.phrases import (
+    day,
+    evidence_span,
+    latest_use,
+    oldest_first,
+    plural,
+    run_links,
+    run_page,
+    runs_of,
+    share,
+)
 from leastpriv.report.proof import proof_lines
-from leastpriv.report.pull_request import title
-from leastpriv.report.role_chain import Drawing, drawing
-from leastpriv.report.targets import TargetRow, targets_title
+from leastpriv.report.pull_request import basis_text, title
+from leastpriv.report.role_chain import drawing
+from leastpriv.report.targets import TargetRow, action_counts, target_figures, targets_title
 
 _MOST_EVIDENCE = 2_000
 """Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
@@ -44,188 +52,12 @@ _LEAST = 20
 _MOST_DETAILED = 40
 """Targets with more than a row in the table of all."""
 _WIDTH = 1000
+_ACTION = re.compile(r"[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
+_CONTEXT = 2
+"""Unchanged lines around changed ones."""
 
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One service: number of actions that the policy grants, that were used, and that the proposal grants."""
-
-    service: str
-    granted: int
-    used: int
-    after: int
-    width: float
-    """Granted actions in percent of the widest bar."""
-    added: int
-    """Actions that the proposal adds."""
-    added_width: float
-    """In percent of the widest bar."""
-
-    @property
-    def used_share(self) -> float:
-        """In percent of the granted actions."""
-        return 100 * self.used / max(self.granted, 1)
-
-    @property
-    def after_share(self) -> float:
-        """Kept actions in percent of the granted ones."""
-        return 100 * (self.after - self.added) / max(self.granted, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One run on the time line."""
-
-    x: float
-    label: str
-    refused: bool
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One change with its evidence."""
-
-    change: Change
-    place: str
-    sentence: str
-    rows: tuple[tuple[Usage, str], ...]
-    """The usages behind it, each with its latest runs in Markdown."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetView:
-    """One role and policy file."""
-
-    anchor: str
-    title: str
-    first: str
-    """The first screen in Markdown."""
-    principal: str
-    policy_file: str
-    facts: tuple[tuple[str, str], ...]
-    """(figure, what it counts)."""
-    bars: tuple[Bar, ...]
-    dots: tuple[Dot, ...]
-    span: tuple[str, str]
-    diff: tuple[DiffLine, ...]
-    """The policy file's, with the evidence per line."""
-    life_cycles: tuple[LifeCycle, ...]
-    coverage: tuple[CoveredRegion, ...]
-    """Regions and the days on which they have records of any principal."""
-    drawing: Drawing | None
-    """The roles that it leads to."""
-    items: tuple[Item, ...]
-    left_out: int
-    """Number of evidence rows beyond the page's limit."""
-    sections: tuple[tuple[str, str], ...]
-    """(heading, Markdown)."""
-
-
-def target_view(context: ReportContext, number: int, targets: int = 1) -> TargetView:
-    """The values of one proposal on the page; `number` is its place among the `targets` of the page."""
-    evidence = context.evidence
-    items, left_out = _items(context, max(_MOST_EVIDENCE // targets, _LEAST))
-    found = action_counts(context)
-    added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
-    kinds = (found.granted, found.used, found.after, added)
-    counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
-    numbers = {name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})}
-    widest = max((before + new for before, _, _, new in numbers.values()), default=1)
-    bars = [
-        Bar(name, before, used, after, width=100 * before / widest, added=new, added_width=100 * new / widest)
-        for name, (before, used, after, new) in numbers.items()
-    ]
-    return TargetView(
-        anchor=f"target-{number}",
-        title=title(context),
-        first=markdown(first_screen(context)),
-        principal=context.principal,
-        policy_file=context.policy_file,
-        facts=_facts(context),
-        bars=tuple(sorted(bars, key=lambda bar: (bar.used - bar.granted, bar.service))),
-        dots=_dots(evidence.runs[-max(_MOST_RUNS // targets, _LEAST) :], context.run_url),
-        span=(day(evidence.first), day(evidence.last)),
-        diff=diff_lines(context, max(_MOST_LINES // targets, _LEAST)),
-        life_cycles=tuple(life_cycles(context)),
-        coverage=coverage_picture(evidence.coverage),
-        drawing=drawing(context.chained),
-        items=items,
-        left_out=left_out,
-        sections=tuple((heading, "\n\n".join(parts)) for heading, parts in _sections(context) if any(parts)),
-    )
-
-
-def _sections(context: ReportContext) -> tuple[tuple[str, list[str]], ...]:
-    count, kept = kept_section(context)
-    return (
-        ("Escalation", [*escalation_section(context), *reach_section(context)]),
-        (f"Kept without a recorded use: {plural(count, 'action')}", kept),
-        ("Denied, not added", [part.partition("\n\n")[2] for part in not_added_section(context)]),
-        ("The role in the account", [part.partition("\n\n")[2] for part in live_role_section(context)]),
-        ("Could not be seen", list(gaps_section(context))),
-        ("Proof", list(proof_lines(context))),
-    )
-
-
-def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
-    evidence = context.evidence
-    counts = {kind: len(context.changes(kind)) for kind in ChangeKind}
-    return (
-        (f"{counts[ChangeKind.ADD]:,}", "added"),
-        (f"{counts[ChangeKind.NARROW]:,}", "narrowed"),
-        (f"{counts[ChangeKind.REMOVE]:,}", "removed"),
-        (f"{evidence.counts.calls:,}", "calls read"),
-        (f"{len(evidence.runs):,}", "runs"),
-        (f"{evidence.span.days:,}", "days"),
-    )
-
-
-def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
-    if not runs:
-        return ()
-    start = min(run.first for run in runs)
-    length = max((max(run.first for run in runs) - start).total_seconds(), 1)
-    return tuple(_dot(run, start, length, run_url) for run in runs)
-
-
-def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
-    x = 10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length
-    outcome = f"{plural(run.denied, 'call')} denied" if run.denied else "no denial"
-    return Dot(
-        round(x, 1),
-        f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {outcome}",
-        run.denied > 0,
-        run_page(run.id, run_url),
-    )
-
-
-def _items(context: ReportContext, remaining: int) -> tuple[tuple[Item, ...], int]:
-    """The changes, those for a security reviewer first, with so many rows of evidence; the number of omitted rows."""
-    items, left_out = [], 0
-    for change in context.gravest_first:
-        rows = tuple(
-            (usage, run_links(oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url))
-            for usage in change.usages[:remaining]
-        )
-        remaining -= len(rows)
-        left_out += len(change.usages) - len(rows)
-        sid = f"statement {change.sid}, line" if change.sid else "statement on line"
-        place = f"{sid} {change.line}" if change.line else ""
-        items.append(Item(change, place, _sentence(change, context.evidence), rows))
-    return tuple(items), left_out
-
-
-def _sentence(change: Change, evidence: Evidence) -> str:
-    if change.kind is ChangeKind.ADD:
-        seen = plural(len(runs_of(change.usages)), "run")
-        return f"{change.basis or 'observed'} in {seen}, last {day(latest_use(change.usages))}"
-    if change.restricted_to:
-        return "restricted to the resources that were used"
-    if change.kind is ChangeKind.NARROW:
-        removed = len(change.removed_actions)
-        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {removed:,} removed"
-    return f"no call in {evidence_span(evidence)}"
+Values = dict[str, Any]
+"""Plain values by the names that the template has for them."""
 
 
 def page(rows: Sequence[TargetRow]) -> str:
@@ -235,7 +67,7 @@ def page(rows: Sequence[TargetRow]) -> str:
     from markdown_it import MarkdownIt
     from markupsafe import Markup
 
-    rows = widest_first(rows)
+    rows = _widest_first(rows)
     contexts = [row.context for row in rows if row.context]
     detailed = contexts[:_MOST_DETAILED]
     style, script = _asset("page.css"), _asset("page.js")
@@ -247,7 +79,7 @@ def page(rows: Sequence[TargetRow]) -> str:
     return environment.from_string(_asset("page.html")).render(
         targets=[target_view(context, number, len(detailed)) for number, context in enumerate(detailed, start=1)],
         left_out=len(contexts) - len(detailed),
-        fleet=fleet_rows(rows, len(detailed)) if len(rows) > 1 or not contexts else (),
+        fleet=_fleet_rows(rows, len(detailed)) if len(rows) > 1 or not contexts else (),
         several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
         title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
         style=Markup(style),  # noqa: S704 - this package's file
@@ -256,6 +88,236 @@ def page(rows: Sequence[TargetRow]) -> str:
         script_hash=_hash(script),
         version=__version__,
     )
+
+
+def target_view(context: ReportContext, number: int, targets: int = 1) -> Values:
+    """The values of one proposal on the page; `number` is its place among the `targets` of the page."""
+    evidence = context.evidence
+    counts = {kind: len(context.changes(kind)) for kind in ChangeKind}
+    count, kept = kept_section(context)
+    sections = {
+        "Escalation": [*escalation_section(context), *reach_section(context)],
+        f"Kept without a recorded use: {plural(count, 'action')}": kept,
+        "Denied, not added": [part.partition("\n\n")[2] for part in not_added_section(context)],
+        "The role in the account": [part.partition("\n\n")[2] for part in live_role_section(context)],
+        "Could not be seen": list(gaps_section(context)),
+        "Proof": list(proof_lines(context)),
+    }
+    changes, left_out = _changes(context, max(_MOST_EVIDENCE // targets, _LEAST))
+    return {
+        "anchor": f"target-{number}",
+        "title": title(context),
+        "first": markdown(first_screen(context)),
+        "principal": context.principal,
+        "policy_file": context.policy_file,
+        "facts": (
+            (f"{counts[ChangeKind.ADD]:,}", "added"),
+            (f"{counts[ChangeKind.NARROW]:,}", "narrowed"),
+            (f"{counts[ChangeKind.REMOVE]:,}", "removed"),
+            (f"{evidence.counts.calls:,}", "calls read"),
+            (f"{len(evidence.runs):,}", "runs"),
+            (f"{evidence.span.days:,}", "days"),
+        ),
+        "bars": _bars(context),
+        "dots": _dots(evidence.runs[-max(_MOST_RUNS // targets, _LEAST) :], context.run_url),
+        "span": (day(evidence.first), day(evidence.last)),
+        "diff": _diff_lines(context)[: max(_MOST_LINES // targets, _LEAST)],
+        "life_cycles": _life_cycles(context),
+        "coverage": list(coverage_picture(evidence.coverage)),
+        "drawing": drawing(context.chained),
+        "changes": changes,
+        "left_out": left_out,
+        "sections": [(heading, "\n\n".join(parts)) for heading, parts in sections.items() if any(parts)],
+    }
+
+
+def _bars(context: ReportContext) -> list[Values]:
+    """Services by number of granted but unused actions, the most first; widths in percent of the widest bar."""
+    found = action_counts(context)
+    added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
+    kinds = (found.granted, found.used, found.after, added)
+    counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
+    numbers = {name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})}
+    scale = 100 / max((before + new for before, _, _, new in numbers.values()), default=1)
+    bars = [
+        {
+            "service": name,
+            "granted": before,
+            "used": used,
+            "after": after,
+            "added": new,
+            "width": before * scale,
+            "kept_width": (after - new) * scale if before else 0,
+            "used_width": used * scale if before else 0,
+            "added_width": new * scale,
+        }
+        for name, (before, used, after, new) in numbers.items()
+    ]
+    return sorted(bars, key=lambda bar: (bar["used"] - bar["granted"], bar["service"]))
+
+
+def _dots(runs: Sequence[Run], run_url: str) -> list[Values]:
+    """The runs on the time line."""
+    if not runs:
+        return []
+    start = min(run.first for run in runs)
+    length = max((max(run.first for run in runs) - start).total_seconds(), 1)
+    return [
+        {
+            "x": round(10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length, 1),
+            "label": f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: "
+            + (f"{plural(run.denied, 'call')} denied" if run.denied else "no denial"),
+            "refused": run.denied > 0,
+            "url": run_page(run.id, run_url),
+        }
+        for run in runs
+    ]
+
+
+def _changes(context: ReportContext, remaining: int) -> tuple[list[Values], int]:
+    """The changes, those for a security reviewer first, with so many rows of evidence; the number of omitted rows."""
+    shown, left_out = [], 0
+    for change in context.gravest_first:
+        rows = [
+            (usage, run_links(oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url))
+            for usage in change.usages[:remaining]
+        ]
+        remaining -= len(rows)
+        left_out += len(change.usages) - len(rows)
+        sid = f"statement {change.sid}, line" if change.sid else "statement on line"
+        place = f"{sid} {change.line}" if change.line else ""
+        shown.append({"change": change, "place": place, "sentence": _sentence(change, context), "rows": rows})
+    return shown, left_out
+
+
+def _sentence(change: Change, context: ReportContext) -> str:
+    if change.kind is ChangeKind.ADD:
+        seen = plural(len(runs_of(change.usages)), "run")
+        return f"{change.basis or 'observed'} in {seen}, last {day(latest_use(change.usages))}"
+    if change.restricted_to:
+        return "restricted to the resources that were used"
+    if change.kind is ChangeKind.NARROW:
+        removed = len(change.removed_actions)
+        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {removed:,} removed"
+    return f"no call in {evidence_span(context.evidence)}"
+
+
+def _diff_lines(context: ReportContext) -> list[Values]:
+    """The changed lines of the policy file with two lines around them, each with the evidence for its actions.
+
+    A sign is `+`, `-`, a blank for an unchanged line, or `@` where lines are left out.
+    """
+    committed, document = context.proposal.committed, context.proposal.document
+    if not context.proposal.changes or not document.editable:
+        return []
+    old = committed.source.outer.split("\n") if committed else []
+    new = document.source.outer.split("\n")
+    before, after = _notes_before(context), _notes_after(context)
+    lines: list[Values] = []
+    for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
+        if lines:
+            lines.append(_line("@", 0, "", {}))
+        for kind, a, b, c, d in group:
+            if kind == "equal":
+                lines += [_line(" ", number, text, {}) for number, text in enumerate(new[c:d], c + 1)]
+                continue
+            lines += [_line("-", number, text, before) for number, text in enumerate(old[a:b], a + 1)]
+            lines += [_line("+", number, text, after) for number, text in enumerate(new[c:d], c + 1)]
+    return lines
+
+
+def _line(sign: str, number: int, text: str, notes: Mapping[str, tuple[str, str]]) -> Values:
+    """A line with the evidence for its actions, at most three; `action` is the one that it names alone."""
+    found = [action for action in dict.fromkeys(_ACTION.findall(text)) if action in notes]
+    evidence = "; ".join(f"{code(action)} {notes[action][1]}" for action in found[:3])
+    return {
+        "sign": sign,
+        "number": number,
+        "text": text,
+        "basis": notes[found[0]][0] if found else "",
+        "evidence": notes[found[0]][1] if len(found) == 1 else evidence,
+        "action": found[0] if len(found) == 1 else "",
+    }
+
+
+def _notes_before(context: ReportContext) -> Mapping[str, tuple[str, str]]:
+    """Entry of the committed policy -> why it is removed or narrowed."""
+    notes: dict[str, tuple[str, str]] = {}
+    for change in context.proposal.changes:
+        if change.restricted_to:
+            notes[change.action] = ("removed", "narrowed to the resources that were used")
+        elif change.kind is ChangeKind.NARROW:
+            left = change.granted - len(change.removed_actions)
+            notes[change.action] = ("removed", f"{change.granted:,} → {left:,} actions, {len(change.used):,} used")
+        elif change.kind is ChangeKind.REMOVE:
+            notes[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
+    return notes
+
+
+def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
+    """Action of the proposed policy -> its use, the reason that it is kept, or the basis of its addition."""
+    notes: dict[str, tuple[str, str]] = {}
+    for change in context.changes(ChangeKind.NARROW):
+        for action, result in (change.kept or {}).items():
+            notes[action] = ("kept", f"kept: {kept_because(result.guard)}")
+    used: dict[str, list[Usage]] = {}
+    for usage in context.evidence.usages:
+        if usage.outcome is Outcome.ALLOWED:
+            used.setdefault(usage.need.permission.action, []).append(usage)
+    for action, usages in used.items():
+        runs = runs_of(usages)
+        last = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
+        where = f" in {plural(len(runs), 'run')}" if runs else ""
+        notes[action] = ("used", f"used{where}, last {day(latest_use(usages))}{f': {last}' if last else ''}")
+    for change in context.changes(ChangeKind.ADD):
+        notes[change.action] = ("added", basis_text(context, change))
+    return notes
+
+
+def _life_cycles(context: ReportContext) -> list[Values]:
+    """The actions that made resources, by name, with the actions that a later run needs for them.
+
+    Those are granted, unused and not removed, or suggested, which no policy grants.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for kind, counterparts in (("kept", context.kept_counterparts), ("suggested", context.suggested_actions)):
+        for each in counterparts:
+            if each.because and ":" in each.because and "::" not in each.because:
+                found.setdefault(each.because, {"kept": [], "suggested": []})[kind].append(each.action)
+    return [{"action": action, **found[action]} for action in sorted(found)]
+
+
+def _widest_first(rows: Sequence[TargetRow]) -> list[TargetRow]:
+    """The targets: failed ones first, then those whose policy grants the most unused actions."""
+
+    def weight(row: TargetRow) -> tuple[bool, int]:
+        counts = action_counts(row.context) if row.context else None
+        return not row.failure, len(counts.used) - len(counts.granted) if counts else 0
+
+    return sorted(rows, key=weight)
+
+
+def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
+    """The table of all targets; the first `detailed` ones with a proposal have their own part of the page."""
+    number = 0
+    for row in rows:
+        number += row.context is not None
+        figures = target_figures(row.context)
+        chance, last = figures["chance"], figures["last-run"]
+        shown = {name: "–" if figures[name] is None else f"{figures[name]:,}" for name in ("granted", "used", "runs")}
+        yield {
+            **shown,
+            "after": "–" if figures["granted-after"] is None else f"{figures['granted-after']:,}",
+            "anchor": f"target-{number}" if row.context and number <= detailed else "",
+            "account": row.role.split(":", 5)[4],
+            "role": row.role.split(":", 5)[5],
+            "policy_file": row.policy_file,
+            "verdict": "Failed" if row.failure else str(figures["verdict"] or "–"),
+            "chance": share(chance) if isinstance(chance, float) else "–",
+            "last_run": str(last)[: len("2026-11-05")] if last else "–",
+            "failure": row.failure,
+            "pull_request": row.pull_request,
+        }
 
 
 def _documentation(action: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -189,86 +190,50 @@ _COLUMN, _ROW, _BOX, _HEIGHT = 400, 54, 330, 36
 _LONGEST = 38
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One role; `label` is its name, truncated to fit."""
+def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
+    """The role chain as boxes and lines of an SVG with its size; None without links.
 
-    x: int
-    y: int
-    label: str
-    arn: str
-    committed: bool
-    """The role has a committed policy that a target names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One link from a role to another."""
-
-    path: str
-    """The SVG path."""
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A role chain with the size of its SVG."""
-
-    boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
-    width: int
-    height: int
-    left_out: int
-    box_width: int = _BOX
-    box_height: int = _HEIGHT
-
-
-def drawing(chained: RoleChainPolicies | None) -> Drawing | None:
-    """The role chain as boxes and lines; None without links."""
+    The column of a role is the length of the shortest path to it.
+    """
     if chained is None or not chained.chain.links:
         return None
     chain = chained.chain
-    places = _places(chain)
-    boxes = tuple(
-        Box(x, y, _truncated(arn.rpartition("/")[2]), arn, committed=arn in chained.committed)
-        for arn, (x, y) in sorted(places.items())
-    )
-    lines = tuple(_drawn_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
-    width = max(x for x, _ in places.values()) + _COLUMN
-    return Drawing(boxes, lines, width, max(y for _, y in places.values()) + _ROW, chain.left_out)
-
-
-def _places(chain: RoleChain) -> Mapping[str, tuple[int, int]]:
-    """ARN -> corner of its box; the column is the length of the shortest path to the role."""
     steps = dict.fromkeys(chain.roots, 0)
     for _ in chain.members:
         for link in chain.links:
             if link.source in steps:
                 steps.setdefault(link.role, steps[link.source] + 1)
-    rows: dict[int, int] = {}
-    places = {}
+    rows: Counter[int] = Counter()
+    places: dict[str, tuple[int, int]] = {}
     for arn, step in steps.items():
-        rows[step] = rows.get(step, -1) + 1
         places[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
-    return places
+        rows[step] += 1
+    boxes = [
+        {"x": x, "y": y, "label": _truncated(arn.rpartition("/")[2]), "arn": arn, "committed": arn in chained.committed}
+        for arn, (x, y) in sorted(places.items())
+    ]
+    return {
+        "boxes": boxes,
+        "lines": [_drawn_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys()],
+        "width": max(x for x, _ in places.values()) + _COLUMN,
+        "height": max(y for _, y in places.values()) + _ROW,
+        "box_width": _BOX,
+        "box_height": _HEIGHT,
+        "left_out": chain.left_out,
+    }
 
 
-def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
+def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> dict[str, str]:
     (x, y), (to_x, to_y) = places[link.source], places[link.role]
-    start, end = x + _BOX, to_x
-    if to_x <= x:
-        # A link to the same or an earlier column goes round the right side.
-        start, end = x + _BOX, to_x + _BOX
+    # A link to the same or an earlier column goes round the right side.
+    start, end = x + _BOX, to_x if to_x > x else to_x + _BOX
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
     path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
-    verb, to = (
-        ("assumes", "") if link.kind is RoleLinkKind.ASSUMED else ("passes", f" to {link.service or 'a service'}")
-    )
-    return Line(
-        f"{path}{end} {to_y + _HEIGHT // 2}",
-        f"{link.source.rpartition('/')[2]} {verb} {link.role.rpartition('/')[2]}{to} ({plural(link.count, 'call')})",
-    )
+    way = "assumes" if link.kind is RoleLinkKind.ASSUMED else "passes"
+    to = "" if link.kind is RoleLinkKind.ASSUMED else f" to {link.service or 'a service'}"
+    words = f"{link.source.rpartition('/')[2]} {way} {link.role.rpartition('/')[2]}{to} ({plural(link.count, 'call')})"
+    return {"path": f"{path}{end} {to_y + _HEIGHT // 2}", "words": words}
 
 
 def _truncated(name: str) -> str:

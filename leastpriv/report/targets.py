@@ -1,4 +1,4 @@
-"""Reports on several targets: the table of all, the body of a grouped pull request, and that of first policy files."""
+"""Reports on several targets: the table of all, the bodies of grouped pull requests, and the figures of each target."""
 
 from __future__ import annotations
 
@@ -135,3 +135,46 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
     if failed:
         yield f"{failed} failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCounts:
+    """The actions of a policy."""
+
+    granted: frozenset[str]
+    """What the committed policy grants."""
+    used: frozenset[str]
+    """Which of these were used."""
+    after: frozenset[str]
+    """What the proposal grants."""
+
+
+def action_counts(context: ReportContext) -> ActionCounts:
+    """Returns the actions that a policy grants before and after its proposal, and those that were used."""
+    removed: dict[tuple[int, str], set[str]] = {}
+    for change in context.proposal.changes:
+        if change.kind is not ChangeKind.ADD:
+            removed.setdefault((change.statement, change.action), set()).update(change.removed_actions)
+    granted: set[str] = set()
+    used: set[str] = set()
+    after = {change.action for change in context.changes(ChangeKind.ADD)}
+    for entry in context.difference.entries:
+        granted.update(entry.granted)
+        used.update(action for action, usages in entry.uses.items() if usages)
+        after.update(set(entry.granted) - removed.get((entry.statement.index, entry.pattern), set()))
+    return ActionCounts(frozenset(granted), frozenset(used), frozenset(after))
+
+
+def target_figures(context: ReportContext | None) -> dict[str, object]:
+    """Returns the figures of a target as the index of a run has them; those of a failed target are null."""
+    names = ("granted", "used", "granted-after", "verdict", "chance", "runs", "calls", "last-run")
+    if context is None:
+        return dict.fromkeys(names)
+    counts, evidence = action_counts(context), context.evidence
+    chance = round(context.proof.chance, 4) if context.proof.chance_runs else None
+    last = max((run.last for run in evidence.runs), default=None)
+    figures = (
+        len(counts.granted), len(counts.used), len(counts.after), short_verdict(context), chance,
+        len(evidence.runs), evidence.counts.calls, f"{last:%Y-%m-%dT%H:%M:%SZ}" if last else None,
+    )  # fmt: skip
+    return dict(zip(names, figures, strict=True))

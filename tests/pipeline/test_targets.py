@@ -89,7 +89,7 @@ class TestOnAShell:
         assert found["targets"][0]["removed-actions"] == ["sqs:CreateQueue"]
         changed = json.loads((place / "out/ci-deploy/policy.json").read_text())
         assert changed["Statement"][0]["Action"] == ["sts:AssumeRole"]
-        assert "| `role/ci/ci-deploy` | `iam/ci.json` | remove 1 | – |" in told.out
+        assert "| `role/ci/ci-deploy` | `iam/ci.json` | narrow 1, remove 1 | – |" in told.out
 
     def test_each_proposal_equals_that_of_a_run_of_one_target(self, trail: Path) -> None:
         proposed(trail, config(TWO))
@@ -104,7 +104,7 @@ class TestOnAShell:
                 assert one[key] == other[key], key
 
     def test_dials_of_a_target_are_its_own(self, trail: Path) -> None:
-        kept = (entry(CI, "iam/ci.json", keep=["sqs:*"]), entry(DEPLOY, "iam/deploy.json", minimum_days=300))
+        kept = (entry(CI, "iam/ci.json", keep=["sqs:*", "sts:*"]), entry(DEPLOY, "iam/deploy.json", minimum_days=300))
         proposed(trail, config(kept))
         assert [each["has-changes"] for each in index()["targets"]] == [False, False]
 
@@ -429,7 +429,7 @@ class TestOnGitHub:
         done = on_github(job, hub)
         assert done.code == 0, done.log
         pull = hub.pull(int(done.outputs["pull-request-number"]))
-        assert pull.title == "Least privilege for cdk (2 roles): narrow 1, remove 1"
+        assert pull.title == "Least privilege for cdk (2 roles): narrow 4, remove 1"
         for name in FILES_OF_TWO:
             assert hub.file(name, "leastpriv/cdk") != hub.file(name, "main")
         assert on_github(job, hub).outputs["pull-request-operation"] == "none"
@@ -437,7 +437,7 @@ class TestOnGitHub:
         hub.commit_as("kim", "main", {"iam/ci.json": merged["iam/ci.json"]})
         updated = on_github(job, hub)
         assert updated.outputs["pull-request-operation"] == "updated", updated.log
-        assert hub.pull(pull.number).title == "Least privilege for cdk (2 roles): narrow 1"
+        assert hub.pull(pull.number).title == "Least privilege for cdk (2 roles): narrow 3"
         hub.commit_as("kim", "main", {"iam/deploy.json": merged["iam/deploy.json"]})
         closed = on_github(job, hub)
         assert closed.outputs["pull-request-operation"] == "closed", closed.log

@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from event_facts import imported_tags
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import read_rows
-from leastpriv.permissions.property_rules import deciding_properties, kind_of, words_of
+from leastpriv.permissions.property_rules import NEVER, deciding_properties, kind_of, words_of
 from leastpriv.permissions.service_facts import ResourceType
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
@@ -37,6 +38,7 @@ OPERATIONS = Path(__file__).parent / "facts" / "terraform_operations.tsv.gz"
 PHASES = ("create", "read", "update", "delete", "list")
 COLUMNS = (*PHASES, "tags", "makes", "when", "name", "tagged_by")
 _USAGE = 2
+_DEEPEST = 5
 _GZIP = 31
 _HEAD = """\
 # {title}
@@ -89,10 +91,9 @@ def main(arguments: Sequence[str]) -> int:
         return _USAGE
     if arguments[1:]:
         write_compressed(OPERATIONS, terraform_operations(Path(arguments[1])))
-    for name, text in (
-        ("cloudformation_types", cloudformation_table(Path(arguments[0]))),
-        ("terraform_types", terraform_table(read_compressed(OPERATIONS))),
-    ):
+    handlers = cloudformation_table(Path(arguments[0]))
+    terraform = terraform_table(read_compressed(OPERATIONS), handlers)
+    for name, text in (("cloudformation_types", handlers), ("terraform_types", terraform)):
         write_compressed(DATA / f"{name}.tsv.gz", text)
         print(f"{name}: {sum(1 for _ in read_rows(text)):,} types;{_left_out_in(text)}")
     return 0
@@ -124,12 +125,14 @@ def _terraform_rows() -> Mapping[str, Row]:
     return {row.name.removeprefix("aws_").replace("_", ""): row for row in rows}
 
 
-def terraform_table(operations: str) -> str:
-    """Returns the table of Terraform types from the text of the table of their operations."""
+def terraform_table(operations: str, handlers: str) -> str:
+    """Returns the table of Terraform types from the table of their operations and the one of CloudFormation types."""
     left_out: Counter[str] = Counter()
     version = re.search(r"provider (\S+),", operations)
     known = {row["type"]: row for row in (*read_rows(operations), *read_rows(MORE.read_text()))}
     rows = [_terraform_row(row, left_out) for row in known.values()]
+    for row in rows:
+        _add_inner(row, handlers)
     source = f"the operations of Terraform's AWS provider {version[1] if version else ''} (Apache-2.0)"
     return _table("Actions of the resource types of Terraform's AWS provider.", source, rows, left_out)
 
@@ -179,15 +182,42 @@ def _conditions(row: Row, schema: Mapping[str, Any]) -> dict[str, Sequence[str]]
     """Actions that only some properties need: by the table of facts, else by the rule of names."""
     kind = kind_of(row.name, makes(row), row.phases.get("delete", ()), row.phases.get("read", ()))
     properties, required = _properties(schema)
-    listed = _listed_conditions(row.name)
     phases = (phase for phase in PHASES if phase != "list")
     every = {action for phase in phases for action in row.phases.get(phase, ())} - {*row.tags, _PASS_ROLE}
-    found = {action: listed.get(action) or deciding_properties(action, kind, properties, required) for action in every}
+    found = {
+        action: _listed_conditions(row.name, action) or deciding_properties(action, kind, properties, required)
+        for action in every
+    }
+    keys = () if "kms" in kind.services else _paths_to_keys(schema)
+    for action in [each for each, paths in found.items() if each.startswith("kms:") and set(paths) <= {NEVER}]:
+        found[action] = keys or found[action]
     return {action: paths for action, paths in found.items() if paths}
 
 
-def _listed_conditions(kind: str) -> dict[str, Sequence[str]]:
-    return {each["action"]: each["properties"].split("|") for each in _when_rows() if each["type"] == kind}
+def _paths_to_keys(schema: Mapping[str, Any]) -> Sequence[str]:
+    """The properties, of at most two levels, that name a key for encryption at any depth."""
+    found: dict[str, None] = {}
+    level = [("", schema)]
+    for _ in range(_DEEPEST):
+        inner: list[tuple[str, Mapping[str, Any]]] = []
+        for above, part in level:
+            for name, given in part.get("properties", {}).items():
+                path = f"{above}.{name}".lstrip(".") if above.count(".") < 1 else above
+                if f"/properties/{path}" in schema.get("readOnlyProperties", ()) or name.endswith("Tags"):
+                    continue
+                words = words_of(name)
+                if words & {"kms", "encryption"} or ("key" in words and words & {"arn", "managed"}):
+                    found[path] = None
+                else:
+                    inner.append((path, _resolved(given, schema.get("definitions", {}))))
+        level = inner
+    return tuple(found)
+
+
+def _listed_conditions(kind: str, action: str) -> Sequence[str]:
+    """The properties that a table gives for an action of a type; empty where it has no row."""
+    rows = (each for each in _when_rows() if each["type"] == kind and fnmatchcase(action, each["action"]))
+    return next((each["properties"].split("|") for each in rows), ())
 
 
 @cache
@@ -210,7 +240,7 @@ def _properties(schema: Mapping[str, Any]) -> tuple[dict[str, frozenset[str]], s
             found[path] = words_of(name) | words_of(formats)
             if is_set and name in part.get("required", ()):
                 required.add(path)
-            if not above:
+            if not above and not name.endswith("Tags"):
                 add(spec, f"{path}.", path in required)
 
     add(schema, "", True)
@@ -251,22 +281,82 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
     row = Row(operations["type"])
     for phase in ("create", "read", "update", "delete", "tags"):
         for name in filter(None, operations[phase].split(",")):
-            actions, tags = _of_operation(name)
+            actions, tags, further = _of_operation(name)
             if not actions:
                 left_out[name] += 1
             if phase == "tags":
                 row.tags += actions
                 row.phases.setdefault("update", []).extend(actions)
             else:
-                row.phases.setdefault(phase, []).extend((*actions, *tags))
+                caused = (action for action in further if _listed_conditions(row.name, action))
+                row.phases.setdefault(phase, []).extend((*actions, *tags, *caused))
                 row.tags += tags
     # API Gateway's tags need the same actions as everything else there.
     row.tags = [action for action in row.tags if _TAG.search(action)]
     row.tags, others = _tags_of_the_type(row)
     row.phases["update"] = [action for action in row.phases.get("update", ()) if action not in others]
     row.phases["read"] = [action for action in row.phases.get("read", ()) if not _lists_other_tags(action, row)]
-    row.when = _listed_conditions(row.name)
+    every = {action for actions in row.phases.values() for action in actions}
+    row.when = {action: paths for action in every if (paths := _listed_conditions(row.name, action))}
     return row
+
+
+def _add_inner(row: Row, handlers: str) -> None:
+    """Adds what the service of a type calls in another one with the caller's rights, by the handlers of its equivalent.
+
+    Which properties cause it is known there; a service that is only read may be read by the handler alone.
+    """
+    equivalent = _equivalent(row, handlers)
+    if not equivalent:
+        return
+    conditions = dict(entry.split("=") for entry in filter(None, equivalent["when"].split(",")))
+    own = {action.partition(":")[0] for action in (*makes(row), _PASS_ROLE)}
+    known = {action for actions in row.phases.values() for action in actions}
+    foreign = {each: paths for each, paths in conditions.items() if each.partition(":")[0] not in own} | {
+        action: "" for action in equivalent["create"].split(",") if _listed_conditions(row.name, action)
+    }
+    used = {each.partition(":")[0] for each in foreign if catalog.access_level(each) not in ("Read", "List")}
+    for action, paths in foreign.items():
+        listed = _listed_conditions(row.name, action)
+        if action in known or not (listed or (paths != NEVER and action.partition(":")[0] in used)):
+            continue
+        row.when[action] = listed or _in_terraform(action, paths.split("|"))
+        for phase in ("create", "update", "delete"):
+            if action in equivalent[phase].split(","):
+                row.phases.setdefault(phase, []).append(action)
+
+
+@cache
+def _equivalents(handlers: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for each in read_rows(handlers):
+        for action in filter(None, each["makes"].split(",")):
+            found.setdefault(action, []).append(each)
+    return found
+
+
+def _equivalent(row: Row, handlers: str) -> Mapping[str, str] | None:
+    """The CloudFormation type that the same action makes; of several the one whose service names the other type."""
+    name = row.name.removeprefix("aws_").replace("_", "")
+
+    def likeness(each: Mapping[str, str]) -> tuple[bool, bool, bool]:
+        _, service, noun = each["type"].lower().split("::")
+        return name == service + noun, name.startswith(service), f"{service}:" in each["makes"]
+
+    found = sorted((each for action in makes(row) for each in _equivalents(handlers).get(action, ())), key=likeness)
+    is_clear = len(found) == 1 or (len(found) > 1 and likeness(found[-1]) != likeness(found[-2]))
+    return found[-1] if is_clear else None
+
+
+_KMS_KEYS = ("kms_key_id", "kms_key_arn", "kms_key", "kms_master_key_id")
+_HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def _in_terraform(action: str, paths: Iterable[str]) -> Sequence[str]:
+    """Terraform's names of properties: those of an inner block may be of the resource itself there."""
+    names = (_HUMP.sub("_", path).lower() for path in paths)
+    both = (part for name in names for part in (name, name.rpartition(".")[2]))
+    return tuple(dict.fromkeys((*both, *(_KMS_KEYS if action.startswith("kms:") else ()))))
 
 
 def _lists_other_tags(action: str, row: Row) -> bool:
@@ -289,18 +379,19 @@ def _types(action: str) -> Sequence[ResourceType]:
 
 
 @cache
-def _of_operation(name: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Actions that AWS always authorizes in an operation or when it passes a role, and those that only tags need."""
+def _of_operation(name: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """Actions that AWS authorizes in an operation: always or when it passes a role, for tags, for other parameters."""
     client, _, api_name = name.partition(":")
     event = map_event(source_of(client, client), api_name)
     if event.verdict is Verdict.NO_PERMISSION:
-        return (), ()
+        return (), (), ()
     actions = [known for mapped in event.actions if (known := catalog.spelling(mapped.action))]
     facts = facts_of(event.operation)
     actions += [each.action for each in facts.triggers if not each.parameter]
     if facts.passes_role:
         actions.append(_PASS_ROLE)
-    return actions, imported_tags(event.operation)
+    further = {each.action for each in facts.triggers if each.parameter and not each.replaces} | {*facts.inner}
+    return actions, imported_tags(event.operation), sorted(further - {*actions})
 
 
 def _known(entries: Iterable[str], kind: str, left_out: Counter[str]) -> Iterator[str]:
@@ -320,11 +411,15 @@ def makes(row: Row) -> Sequence[str]:
     words = [part for part in re.split(r"_", kind) if part]
     names = {_stem("".join(words[index:])) for index in range(len(words))}
     never = {*row.phases.get("read", ()), *row.phases.get("delete", ()), *row.tags, *_OF_ANY_TYPE}
+    is_terraform = "::" not in row.name
     found = [
         (action, match)
         for action in dict.fromkeys(row.phases.get("create", ()))
-        if action not in never and (match := _MAKING.match(action.partition(":")[2]))
+        if action not in never and not (is_terraform and action in row.when)
+        if not _listed_conditions(row.name, action) and (match := _MAKING.match(action.partition(":")[2]))
     ]
+    own = "" if is_terraform else _stem(row.name.split("::")[1])
+    found = [each for each in found if own and own in _stem(each[0].partition(":")[0].replace("-", ""))] or found
     found = [(action, match) for action, match in found if not match["second"]] or found
     making = [(action, _stem(match["noun"])) for action, match in found]
     last = _stem(words[-1])

@@ -182,7 +182,7 @@ def _same(
         if transform in {"whole", "text"}:
             texts[escape_observed(text)] = None
             keys.append(key)
-        elif changed := _transformed(transform, text):
+        elif changed := transformed(transform, text):
             texts[changed] = None
     found = tuple(texts)
     if prefix == "iam" and variable.name.endswith("WithPath"):
@@ -358,8 +358,8 @@ def from_uri(call: Call, template: str) -> Resource:
     return Resource(filled, "URI of the operation, filled from the request", not open_names)
 
 
-def _transformed(transform: str, value: str) -> str:
-    """The part of a text of the ARN, escaped; empty where the text is of another kind."""
+def transformed(transform: str, value: str) -> str:
+    """Returns the part of a text that is in an ARN, escaped; empty where the text is of another kind."""
     if transform.startswith(("starts ", "matches ")):
         found = value if _whole(transform).fullmatch(value) else ""
     else:

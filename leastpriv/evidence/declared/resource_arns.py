@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
@@ -123,6 +124,20 @@ class Arns:
             return target.name if is_name else UNKNOWN
         return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else UNKNOWN
 
+    def may_hold(self, value: object, text: str) -> bool:
+        """Whether a text is in a property, as a service in an ARN; what only the deployment knows may have it."""
+        for each in leaves(value):
+            if isinstance(each, Reference):
+                target = self._declaration.by_address.get(each.address)
+                forms = [kind.arn for kind in own_types(target.kind)] if target else []
+                if not forms or any(text in form for form in forms):
+                    return True
+            elif isinstance(each, str):
+                is_open = UNKNOWN in (each[: each.find(":", 4)] if each.startswith("arn:") else each)
+                if is_open or text in each:
+                    return True
+        return False
+
     def _all(self, kind: ResourceType) -> list[str]:
         """The patterns of all resources of a type; API Gateway has two for some."""
         return [self._filled(kind, {})]
@@ -185,6 +200,8 @@ class Arns:
                 if is_given and (isinstance(value, Reference) or _plain(key).endswith("name")):
                     return UNKNOWN
                 text = self.text(value)
+                if UNKNOWN not in text and (transform := _transform(variable, kind, _plain(key))):
+                    return transformed(transform, text) or UNKNOWN
                 return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else text
         return UNKNOWN
 
@@ -199,6 +216,15 @@ class Arns:
         place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
+
+
+@lru_cache(maxsize=4_096)
+def _transform(variable: str, kind: ResourceType, key: str) -> str:
+    """How the text of a property becomes a part of an ARN, where it is another: the scope of a web ACL."""
+    templates = service_facts(kind.arn.split(":")[2]).templates.get(kind.name.lower(), ())
+    filled = (each for template in templates if template.arn == kind.arn for each in template.variables)
+    found = next((each.same.get(key, "") for each in filled if each.name == variable), "")
+    return "" if found in ("whole", "text") else found
 
 
 def _is_end_of(stem: str, key: str) -> bool:

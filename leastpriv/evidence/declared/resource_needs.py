@@ -62,7 +62,7 @@ def _with_users(need: Need, addresses: Sequence[str]) -> Need:
 
 def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration, arns: Arns) -> Iterator[Need]:
     because = f"{resource.kind.name} {resource.address} ({phase})"
-    for action in needed_actions(resource, phase):
+    for action in needed_actions(resource, phase, arns):
         if action == _PASS_ROLE:
             yield from _passed(resource, declaration, arns, because)
             continue
@@ -84,7 +84,7 @@ def _of_custom(resource: DeclaredResource, phase: Phase, arns: Arns) -> Iterator
     yield Need(Permission(action, on), Basis.DECLARED, "the provider that it names", because, exact=is_named)
 
 
-def needed_actions(resource: DeclaredResource, phase: Phase) -> tuple[str, ...]:
+def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tuple[str, ...]:
     """Returns the actions of a phase that a resource needs with the properties it sets."""
     listed, tags = conditions_of(resource.kind), set(tag_actions(resource.kind))
     _, has_own_tags = tag_property(resource.kind)
@@ -102,7 +102,7 @@ def needed_actions(resource: DeclaredResource, phase: Phase) -> tuple[str, ...]:
         paths = listed.get(action)
         if paths is None and resource.kind.tool is Tool.TERRAFORM and action not in tags:
             paths = deciding_properties(action, _kind(resource.kind), properties)
-        if not paths or any(_is_set(resource, path, action) for path in paths if path != NEVER):
+        if not paths or any(_is_set(resource, path, action, arns) for path in paths if path != NEVER):
             found.append(action)
     return tuple(found)
 
@@ -124,12 +124,15 @@ def _property_words(properties: Mapping[str, object]) -> dict[str, frozenset[str
     return found
 
 
-def _is_set(resource: DeclaredResource, path: str, action: str) -> bool:
-    """Whether a property has a value; false counts for an action that switches something off."""
+def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> bool:
+    """Whether a property has a value, or one with a certain text; false counts for an action that switches off."""
+    path, _, text = path.partition("~")
     name, _, inner = path.partition(".")
     if resource.changed is not None and name not in resource.changed:
         return False
     value = resource.properties.get(name)
+    if text:
+        return arns.may_hold(value, text)
     if inner and isinstance(value, str):
         # The path of a local file, which `aws cloudformation package` uploads and replaces by its place in S3.
         return bool(value)

@@ -195,3 +195,37 @@ def test_known_names_of_other_resources_are_in_the_arn(
     kind: str, after: dict[str, Any], action: str, resource: str
 ) -> None:
     assert resource in needed(plan(change(kind, ["create"], after)))[action]
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "with_it", "without"),
+    [
+        ("aws_lambda_function", "lambda:GetLayerVersion", {"layers": ["arn:aws:lambda:eu-west-1:1:layer:a:1"]}, {}),
+        ("aws_lambda_function", "ec2:DescribeSubnets", {"vpc_config": [{"subnet_ids": ["subnet-1"]}]}, {}),
+        ("aws_s3_object", "s3:PutObjectAcl", {"acl": "private"}, {}),
+        ("aws_secretsmanager_secret", "secretsmanager:ReplicateSecretToRegions", {"replica": [{"region": "x"}]}, {}),
+        ("aws_db_instance", "secretsmanager:CreateSecret", {"manage_master_user_password": True}, {"password": "x"}),
+        ("aws_flow_log", "logs:CreateLogDelivery", {"log_destination": "arn:aws:s3:::flow"}, {}),
+        ("aws_backup_vault", "kms:CreateGrant", {"kms_key_arn": "arn:aws:kms:eu-west-1:1:key/1"}, {}),
+    ],
+)
+def test_an_argument_needs_what_its_service_authorizes_inside_the_call(
+    kind: str, action: str, with_it: dict[str, Any], without: dict[str, Any]
+) -> None:
+    assert action in needed(plan(change(kind, ["create"], {"name": "orders", **with_it})))
+    assert action not in needed(plan(change(kind, ["create"], {"name": "orders", **without})))
+
+
+def test_a_final_snapshot_needs_the_right_to_make_it() -> None:
+    database = {"identifier": "orders", "final_snapshot_identifier": "orders-last"}
+    assert "rds:CreateDBSnapshot" in needed(plan(change("aws_db_instance", ["delete"], None, database)))
+    assert "rds:CreateDBSnapshot" not in needed(
+        plan(change("aws_db_instance", ["delete"], None, {"identifier": "orders"}))
+    )
+
+
+def test_a_web_acl_of_a_load_balancer_needs_its_permission() -> None:
+    arn = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:loadbalancer/app/web/1"
+    found = needed(plan(change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": arn})))
+    assert "elasticloadbalancing:SetWebAcl" in found
+    assert "apigateway:SetWebACL" not in found

@@ -345,3 +345,48 @@ def test_a_plan_of_other_types_is_bad_input(changes: str) -> None:
 def test_a_star_in_a_name_inside_a_block_is_a_character() -> None:
     found = declared(template("AWS::Glue::Database", "{DatabaseInput: {Name: 'sales*'}}"))
     assert "arn:aws:glue:us-east-2:123456789012:database/sales${*}" in found["glue:CreateDatabase"]
+
+
+@pytest.mark.parametrize(
+    ("association", "services"),
+    [
+        ("ResourceArn: !Ref Front", {"wafv2", "elasticloadbalancing"}),
+        ("ResourceArn: !Sub 'arn:aws:apigateway:us-east-2::/restapis/${Api}/stages/live'", {"wafv2", "apigateway"}),
+        ("ResourceArn: !GetAtt Pool.Arn", {"wafv2", "cognito-idp"}),
+    ],
+)
+def test_a_web_acl_needs_the_service_of_the_resource_that_it_protects(association: str, services: set[str]) -> None:
+    more = (
+        "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer}\n  Api: {Type: AWS::ApiGateway::RestApi}\n"
+        "  Pool: {Type: AWS::Cognito::UserPool}\n  Acl: {Type: AWS::WAFv2::WebACL, Properties: {Scope: REGIONAL}}\n"
+    )
+    text = template("AWS::WAFv2::WebACLAssociation", f"{{{association}, WebACLArn: !GetAtt Acl.Arn}}", more)
+    found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
+    own = [need for need in found if "WebACLAssociation" in need.because]
+    assert {need.permission.action.partition(":")[0] for need in own} == services
+
+
+def test_the_scope_of_a_web_acl_is_in_its_arn_as_aws_writes_it() -> None:
+    for scope, written in (("REGIONAL", "regional"), ("CLOUDFRONT", "global")):
+        found = declared(template("AWS::WAFv2::WebACL", f"{{Name: front, Scope: {scope}}}"))
+        assert found["wafv2:CreateWebACL"] >= {f"arn:aws:wafv2:us-east-2:123456789012:{written}/webacl/front/*"}
+
+
+def test_logs_need_the_permissions_of_their_destination() -> None:
+    for arn, writes in (("arn:aws:s3:::logs", False), ("arn:aws:logs:us-east-2:123456789012:log-group:dns", True)):
+        found = declared(template("AWS::Route53Resolver::ResolverQueryLoggingConfig", f"{{DestinationArn: '{arn}'}}"))
+        assert "logs:CreateLogDelivery" in found
+        assert ("logs:PutResourcePolicy" in found) == writes
+
+
+def test_a_key_inside_a_block_needs_its_permissions_and_a_tag_needs_none() -> None:
+    assert "kms:DescribeKey" not in declared(template("AWS::EKS::Cluster", "{Tags: [{Key: team, Value: a}]}"))
+    provider = "{EncryptionConfig: [{Provider: {KeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}}]}"
+    assert declared(template("AWS::EKS::Cluster", provider))["kms:DescribeKey"] == {
+        "arn:aws:kms:us-east-2:123456789012:key/1"
+    }
+
+
+def test_a_launch_template_of_a_group_needs_the_right_to_run_instances() -> None:
+    group = "{LaunchTemplate: {LaunchTemplateId: lt-1, Version: '1'}, MinSize: '1', MaxSize: '1'}"
+    assert "ec2:RunInstances" in declared(template("AWS::AutoScaling::AutoScalingGroup", group))

@@ -168,6 +168,7 @@ def _cloudformation_row(schema: Mapping[str, Any], left_out: Counter[str]) -> Ro
     tagging = tagging if isinstance(tagging, dict) else {}
     for phase, handler in schema["handlers"].items():
         row.phases[phase] = list(_known(handler.get("permissions", ()), row.name, left_out))
+    _add_listed(row)
     named = list(_known(tagging.get("permissions", ()), row.name, Counter()))
     every = {action for actions in row.phases.values() for action in actions}
     named = [each for each in named if _TAG.search(each)]
@@ -190,7 +191,7 @@ def _conditions(row: Row, schema: Mapping[str, Any]) -> dict[str, Sequence[str]]
     }
     keys = () if "kms" in kind.services else _paths_to_keys(schema)
     for action in [each for each, paths in found.items() if each.startswith("kms:") and set(paths) <= {NEVER}]:
-        found[action] = keys or found[action]
+        found[action] = keys or (found[action] if "kms" in kind.services else (NEVER,))
     return {action: paths for action, paths in found.items() if paths}
 
 
@@ -296,6 +297,7 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
     row.tags, others = _tags_of_the_type(row)
     row.phases["update"] = [action for action in row.phases.get("update", ()) if action not in others]
     row.phases["read"] = [action for action in row.phases.get("read", ()) if not _lists_other_tags(action, row)]
+    _add_listed(row)
     every = {action for actions in row.phases.values() for action in actions}
     row.when = {action: paths for action in every if (paths := _listed_conditions(row.name, action))}
     return row
@@ -357,6 +359,16 @@ def _in_terraform(action: str, paths: Iterable[str]) -> Sequence[str]:
     names = (_HUMP.sub("_", path).lower() for path in paths)
     both = (part for name in names for part in (name, name.rpartition(".")[2]))
     return tuple(dict.fromkeys((*both, *(_KMS_KEYS if action.startswith("kms:") else ()))))
+
+
+def _add_listed(row: Row) -> None:
+    """Adds the actions of the table of conditions that no handler and no operation lists."""
+    known = {action for actions in row.phases.values() for action in actions}
+    for each in _when_rows():
+        action = each["action"]
+        if each["type"] == row.name and "*" not in action and each["properties"] != NEVER and action not in known:
+            for phase in ("create", "update"):
+                row.phases.setdefault(phase, []).append(action)
 
 
 def _lists_other_tags(action: str, row: Row) -> bool:

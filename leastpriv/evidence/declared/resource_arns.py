@@ -12,7 +12,7 @@ from leastpriv.permissions.arn_templates import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
-from leastpriv.permissions.service_facts import ResourceType, service_facts
+from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
@@ -21,6 +21,7 @@ from leastpriv.permissions.tool_lifecycle import (
     name_property,
 )
 
+_SEVERAL = 2
 _PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 _PATHED = "WithPath"
@@ -43,11 +44,13 @@ class Arns:
     def of_action(self, action: str, resource: DeclaredResource) -> tuple[tuple[str, ...], bool]:
         """Returns the ARNs that an action on a resource is authorized on, and whether a name limits each of them."""
         known = catalog.action(action)
-        if known is None or not known.resource_types:
+        if known is None or not known.resource_types or _on_all(action) == "always":
             return ("*",), True
         if paths := self._paths(action, resource):
             return paths, True
-        own = {kind.name for kind in own_types(resource.kind)}
+        if _is_of_other_paths(action, resource.kind):
+            return (), True
+        own = {kind.name for kind in self._types(resource)}
         also = {row["type"] for row in table("also_needed", __package__) if row["action"] == action}
         needed = [kind for kind in known.resource_types if kind.required or kind.name in own | also]
         if _TAGS.search(action) and any(kind.name in own for kind in needed):
@@ -67,7 +70,8 @@ class Arns:
             else:
                 open_ones.append(self._filled(kind, {}) + end)
         optional = (kind for kind in known.resource_types if kind not in needed)
-        named.extend(arn for kind in optional for arn in self._referred(action, kind, resource))
+        of_optional = self._optional if action in making_actions(resource.kind) else self._referred
+        named.extend(arn for kind in optional for arn in of_optional(action, kind, resource))
         whole = [*_without_alternatives(mine, resource), *_without_alternatives(named, resource)]
         # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
         whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
@@ -84,6 +88,8 @@ class Arns:
         found = [arn + end_of(action, kind.name) for kind in kinds for arn in self._named(action, kind, resource)]
         if found:
             return without_covered(_without_alternatives(found, resource)), True
+        if _on_all(action) == "unnamed":
+            return ("*",), True
         return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
 
     def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:
@@ -93,7 +99,11 @@ class Arns:
         naming = _plain(name_property(resource.kind))
 
         def value(match: re.Match[str]) -> str:
-            return named.get(match[1]) or (resource.name if _plain(match[1]) == naming else UNKNOWN)
+            plain = _plain(match[1])
+            given = (
+                each for key, each in resource.properties.items() if _plain(key) == plain and not plain.endswith("id")
+            )
+            return named.get(match[1]) or (resource.name if plain == naming else self.text(next(given, UNKNOWN)))
 
         return without_covered(_FIELD.sub(value, each) for each in templates)
 
@@ -104,9 +114,34 @@ class Arns:
 
     def own_arn(self, resource: DeclaredResource) -> str:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
-        kinds = own_types(resource.kind)
-        arns = [arn for kind in kinds for arn in self._own(kind, resource)]
+        arns = [arn for kind in self._types(resource) for arn in self._own(kind, resource)]
         return arns[0] if len(arns) == 1 else resource.arn or UNKNOWN
+
+    def _types(self, resource: DeclaredResource) -> Sequence[ResourceType]:
+        """The types that a resource makes, by the property that decides where there are several."""
+        kinds = own_types(resource.kind)
+        if len(kinds) < _SEVERAL:
+            return kinds
+        found = [
+            each for each in kinds if all(self._agrees(choice, resource) for choice in _choices(each, resource.kind))
+        ]
+        return found or kinds
+
+    def _agrees(self, choice: tuple[str, str, str], resource: DeclaredResource) -> bool:
+        """Whether a property chooses a type: the type of a load balancer, the event bus of a rule."""
+        parameter, wanted, means = choice
+        texts = [
+            re.split("[:/]", self.text(value))[-1]
+            for key, value in resource.properties.items()
+            if value is not None
+            and _plain(key)
+            in (parameter, _plain(resource.kind.name.split("::")[-1]) + parameter, f"loadbalancer{parameter}")
+        ]
+        if wanted == UNKNOWN or any(UNKNOWN in text for text in texts):
+            return True
+        if means == "only":
+            return wanted in texts
+        return all(text == wanted for text in texts) == (means == "this") if texts else means == "this"
 
     def text(self, value: object) -> str:
         """Returns the text of a property, with UNKNOWN for what only the deployment knows."""
@@ -150,7 +185,8 @@ class Arns:
         if not names:
             return [self._filled(kind, {})]
         chosen = name_variable(names, resource.kind)
-        values = {name: self._by_property(name, kind, resource) for name in names if name != chosen}
+        given = {name: self._by_property(name, kind, resource) for name in names if name != chosen}
+        values = {name: value or _default(name, kind, resource.kind) for name, value in given.items()}
         name = resource.name if resource.name != UNKNOWN else self._by_last_word(chosen, resource)
         if chosen.endswith(_PATHED):
             path = self.text(resource.properties.get("Path", resource.properties.get("path", "/")))
@@ -168,10 +204,17 @@ class Arns:
         found = self._referred(action, kind, resource)
         names = own_variables(kind.arn)
         if not found and names:
-            values = {name: self._by_property(name, kind, resource) for name in names}
+            values = {name: self._by_property(name, kind, resource) or UNKNOWN for name in names}
             if any(value != UNKNOWN for value in values.values()):
                 found.append(self._filled(kind, values))
         return found
+
+    def _optional(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
+        """The ARNs of a type on which AWS authorizes an action where the request names it: the VPC of a group."""
+        found = self._referred(action, kind, resource)
+        stems = {_plain(name) for name in own_variables(kind.arn)}
+        is_named = len(stems) == 1 and any(_plain(key) in stems and value for key, value in resource.properties.items())
+        return found or (self._named(action, kind, resource) or [self._filled(kind, {})] if is_named else [])
 
     def _referred(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type in the properties, and of resources that these refer to."""
@@ -180,16 +223,17 @@ class Arns:
         for value in leaves(resource.properties):
             if isinstance(value, Reference):
                 target = self._declaration.by_address.get(value.address)
-                if target and any(each.arn == kind.arn for each in own_types(target.kind)):
+                if target and any(each.arn == kind.arn for each in self._types(target)):
                     found.extend(self._own(kind, target))
-            elif isinstance(value, str) and value.startswith(("arn:", "*arn:")):
+            elif isinstance(value, str) and value.startswith(("arn:", "*arn:", "s3://")):
+                value = value.replace("s3://", f"arn:{self._place.partition}:s3:::", 1)
                 arn = value.split(":*")[0] if value.endswith(":*") else value
                 if f":{prefix}:" in arn and fits(action, arn) and _has_shape(kind.arn, arn):
                     found.append(arn)
         return found
 
     def _by_property(self, variable: str, kind: ResourceType, resource: DeclaredResource) -> str:
-        """The text of the property that a variable of an ARN is named after: `${FunctionName}`, `function_name`."""
+        """The text of the property that a variable of an ARN is named after, `${FunctionName}`; empty without one."""
         stem = _plain(variable.removesuffix(_PATHED)).removesuffix("name").removesuffix("id") or _plain(kind.name)
         prefix = kind.arn.split(":")[2]
         # Beside a variable for the name, an id is one that AWS gives: neither a name nor a reference has it.
@@ -197,13 +241,21 @@ class Arns:
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         for key, value in members(resource.properties):
             if _plain(key) in wanted or _is_end_of(stem, key):
-                if is_given and (isinstance(value, Reference) or _plain(key).endswith("name")):
+                is_id = variable.endswith("Id") and _end_of_id(kind) is None
+                if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN
                 text = self.text(value)
                 if UNKNOWN not in text and (transform := _transform(variable, kind, _plain(key))):
                     return transformed(transform, text) or UNKNOWN
-                return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else text
-        return UNKNOWN
+                return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else _as_id(text, kind)
+        return ""
+
+    def _is_name(self, key: str, value: object) -> bool:
+        """Whether a property holds a name of a resource to which AWS gives an id."""
+        if not isinstance(value, Reference):
+            return _plain(key).endswith("name")
+        target = self._declaration.by_address.get(value.address)
+        return target is not None and _plain(name_property(target.kind)).endswith("name")
 
     def _by_last_word(self, variable: str, resource: DeclaredResource) -> str:
         """The text of the property that is the last word of a name: `Family` of `${TaskDefinitionFamilyName}`."""
@@ -216,6 +268,41 @@ class Arns:
         place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
+
+
+def _as_id(text: str, kind: ResourceType) -> str:
+    """A text as the id of a type; UNKNOWN where it names one of another type, as the alias of a key."""
+    start, separator, _ = text.partition("/")
+    others = (each.arn for each in service_facts(kind.arn.split(":")[2]).types if each.name != kind.name)
+    return UNKNOWN if separator and any(f":{start}/" in arn for arn in others) else text
+
+
+def _on_all(action: str) -> str:
+    """When AWS authorizes an action on `*` though it has types."""
+    prefix, _, name = action.partition(":")
+    rules = service_facts(prefix).rules.get(name)
+    return rules.on_all if rules else ""
+
+
+def _default(variable: str, kind: ResourceType, declared: ResourceKind) -> str:
+    """What AWS takes for a variable that no property names: the group `default` of a schedule."""
+    found = {rules.defaults.get(variable, ()) for rules in _rules(kind, declared)}
+    values = next(iter(found)) if len(found) == 1 else ()
+    return values[0] if len(values) == 1 else UNKNOWN
+
+
+def _choices(kind: ResourceType, declared: ResourceKind) -> Iterator[tuple[str, str, str]]:
+    """What decides whether a request that makes a declared type means one of its types."""
+    for rules in _rules(kind, declared):
+        yield from rules.choices
+
+
+def _rules(kind: ResourceType, declared: ResourceKind) -> Iterator[TypeRules]:
+    for action in making_actions(declared):
+        prefix, _, name = action.partition(":")
+        rules = service_facts(prefix).rules.get(name)
+        if rules and kind.name.lower() in rules.types:
+            yield rules.types[kind.name.lower()]
 
 
 @lru_cache(maxsize=4_096)
@@ -261,19 +348,34 @@ def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
 @lru_cache(maxsize=4_096)
 def _templates(action: str, kind: ResourceKind, tagged: bool) -> tuple[str, ...]:
     """Returns the ARN templates of the operations on a type, where operations of other names share one action."""
+    nouns = _paths_by_noun(action, "v2" in kind.name.lower())
+    fitting = [noun for noun in nouns if noun and _plain(kind.name).endswith(noun)]
+    found = {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each} if fitting else set[str]()
+    if tagged:
+        found |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=64)
+def _paths_by_noun(action: str, is_second: bool) -> Mapping[str, Set[str]]:
+    """Noun of an operation -> the ARN templates on which the action is authorized in it."""
     nouns: dict[str, set[str]] = {}
-    is_second = "v2" in kind.name.lower()
     for name, facts in service_facts(action.partition(":")[0]).events.items():
         for each in facts.actions:
             # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them without it.
             if each.action == action and each.resource and ("::/v2/" in each.resource) == is_second:
                 noun = _plain(_without_verb(name)).removesuffix("s")
                 nouns.setdefault(noun, set()).add(each.resource.replace("::/v2/", "::/"))
-    fitting = [noun for noun in nouns if noun and _plain(kind.name).endswith(noun)]
-    found = nouns[max(fitting, key=len)] if fitting else set[str]()
-    if tagged and nouns:
-        found |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
-    return tuple(sorted(found))
+    return nouns
+
+
+@lru_cache(maxsize=4_096)
+def _is_of_other_paths(action: str, kind: ResourceKind) -> bool:
+    """Whether an action is authorized on paths, and only others of a type have one: its handler lists it for tags."""
+    every = (each for phase in Phase for each in actions_of_phase(kind, phase))
+    return bool(_paths_by_noun(action, "v2" in kind.name.lower())) and any(
+        _templates(each, kind, False) for each in every
+    )
 
 
 def _is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
@@ -319,9 +421,24 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
         known = (catalog.action(action) for action in makes)
         return tuple(each for action in known if action for each in action.resource_types if each.name in listed)
     nouns = {_plain(_without_verb(action.partition(":")[2])).removesuffix("s") for action in makes} - {""}
-    return _types_named(makes, nouns) or _types_named(
-        [each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)], nouns
+    return (
+        _types_named(makes, nouns)
+        or _types_with_id_of(kind, makes)
+        or _types_named([each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)], nouns)
     )
+
+
+def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[ResourceType, ...]:
+    """The types of the making actions whose variable has the name of the declared type: `subgrp/${SubnetGroupName}`."""
+    name = _plain(re.split("::|aws_", kind.name)[-1])
+    known = (catalog.action(action) for action in makes)
+    kinds = {each.name: each for action in known if action for each in action.resource_types}
+    stems = {
+        each: re.sub("(name|id)$", "", _plain(own_variables(kinds[each].arn)[-1]))
+        for each in kinds
+        if own_variables(kinds[each].arn)
+    }
+    return tuple(kinds[each] for each, stem in stems.items() if len(stem) > _SHORTEST and name.endswith(stem))
 
 
 def _types_named(actions: Sequence[str], nouns: Set[str]) -> tuple[ResourceType, ...]:

@@ -150,7 +150,7 @@ def _has_value(value: object, action: str) -> bool:
 
 def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, because: str) -> Iterator[Need]:
     """PassRole on each role that the properties name, with the service that receives it."""
-    roles = dict.fromkeys(_role_values(resource.properties))
+    roles = dict.fromkeys(_role_values(resource, declaration))
     for value in roles:
         arn = _role_arn(value, declaration, arns)
         if not arn:
@@ -163,8 +163,9 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
         )
 
 
-def _role_values(properties: Mapping[str, object]) -> Iterator[object]:
-    stack: list[tuple[str, object]] = list(properties.items())
+def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterator[object]:
+    """The properties that hold a role, by key or value, with those of a launch template that a resource refers to."""
+    stack: list[tuple[str, object]] = list(resource.properties.items())
     while stack:
         key, value = stack.pop()
         if _FREE_TEXT.search(key):
@@ -173,7 +174,13 @@ def _role_values(properties: Mapping[str, object]) -> Iterator[object]:
             stack.extend(value.items())
         elif isinstance(value, list):
             stack.extend((key, each) for each in value)
-        elif _ROLE_KEY.search(key) and isinstance(value, str | Reference):
+        elif isinstance(value, Reference):
+            target = declaration.by_address.get(value.address)
+            if target and _makes(target, "launch-template") and target is not resource:
+                stack.extend(target.properties.items())
+            elif _ROLE_KEY.search(key) or (target and (_makes(target, "role") or _makes(target, "instance-profile"))):
+                yield value
+        elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
             yield value
 
 
@@ -203,4 +210,7 @@ def _services(resource: DeclaredResource, value: object, declaration: Declaratio
     # Of App Runner's roles, AWS compares another service than their trust policies name.
     is_unclear = any(len(services) > 1 for each in facts for services in each.passed_to.values())
     both = () if is_unclear else tuple(sorted(service for service in trusted if service in listed))
-    return both or tuple(sorted(listed)) or tuple(sorted(each for each in trusted if UNKNOWN not in each))
+    # The principal of a region, `states.eu-west-1`, is the service without it.
+    heads = {service.partition(".")[0] for service in listed}
+    others = {each for each in trusted if UNKNOWN not in each and each.partition(".")[0] not in heads}
+    return both or tuple(sorted({*listed, *others}))

@@ -117,8 +117,11 @@ class _Template:
                 unknown.add(name)
             own_tags, _ = tag_property(kind)
             tagged = self.stack.tagged or bool(properties.get(own_tags))
+            phases = MADE[:-1] if entry.get("DeletionPolicy") == "Retain" else MADE
             found.append(
-                DeclaredResource(kind, logical, MADE, properties, self._name(kind, logical, properties), tagged=tagged)
+                DeclaredResource(
+                    kind, logical, phases, properties, self._name(kind, logical, properties), tagged=tagged
+                )
             )
             if "AssumeRolePolicyDocument" in properties:
                 trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])

@@ -275,7 +275,17 @@ def test_a_missing_template_is_bad_input() -> None:
         ("AWS::Glue::Database", "{DatabaseInput: {Name: sales}}", "glue:CreateDatabase",
          ["glue::database/sales", "glue::catalog"]),
         ("AWS::ElasticLoadBalancingV2::LoadBalancer", "{Name: web}", "elasticloadbalancing:CreateLoadBalancer",
-         [f"elasticloadbalancing::loadbalancer/{form}/web/*" for form in ("app", "gwy", "net")]),
+         ["elasticloadbalancing::loadbalancer/app/web/*"]),
+        ("AWS::ElasticLoadBalancingV2::LoadBalancer", "{Name: web, Type: network}",
+         "elasticloadbalancing:CreateLoadBalancer", ["elasticloadbalancing::loadbalancer/net/web/*"]),
+        ("AWS::Events::Rule", "{Name: paid, EventBusName: shop}", "events:PutRule", ["events::rule/shop/paid"]),
+        ("AWS::Scheduler::Schedule", "{Name: nightly}", "scheduler:CreateSchedule",
+         ["scheduler::schedule/default/nightly"]),
+        ("AWS::RDS::DBSubnetGroup", "{DBSubnetGroupName: web}", "rds:AddTagsToResource", ["rds::subgrp:web"]),
+        ("AWS::Kinesis::Stream", "{StreamEncryption: {KeyId: alias/own}}", "kinesis:StartStreamEncryption",
+         ["kinesis::stream/shop-Orders-*", "kms::key/*"]),
+        ("AWS::EC2::SecurityGroup", "{VpcId: vpc-1}", "ec2:CreateSecurityGroup",
+         ["ec2::security-group/*", "ec2::vpc/vpc-1"]),
         ("AWS::OpenSearchService::Domain", "{DomainName: web}", "es:AddTags", ["es::domain/web"]),
     ],
 )  # fmt: skip
@@ -390,3 +400,40 @@ def test_a_key_inside_a_block_needs_its_permissions_and_a_tag_needs_none() -> No
 def test_a_launch_template_of_a_group_needs_the_right_to_run_instances() -> None:
     group = "{LaunchTemplate: {LaunchTemplateId: lt-1, Version: '1'}, MinSize: '1', MaxSize: '1'}"
     assert "ec2:RunInstances" in declared(template("AWS::AutoScaling::AutoScalingGroup", group))
+
+
+def test_an_action_that_aws_authorizes_on_all_resources_has_no_name() -> None:
+    assert declared(template("AWS::CloudWatch::Alarm", "{AlarmName: full}"))["cloudwatch:DescribeAlarms"] == {"*"}
+
+
+def test_a_name_is_no_id_that_aws_gives() -> None:
+    record = "{HostedZoneName: example.org., Name: www.example.org, Type: A}"
+    found = declared(template("AWS::Route53::RecordSet", record))
+    assert found["route53:ChangeResourceRecordSets"] == {"arn:aws:route53:::hostedzone/*"}
+    deployment = "  Deployment: {Type: AWS::ApiGateway::Deployment, Properties: {RestApiId: !Ref Orders}}\n"
+    paths = declared(template("AWS::ApiGateway::RestApi", "{Name: web}", deployment))["apigateway:POST"]
+    assert paths == {"arn:aws:apigateway:us-east-2::/restapis", "arn:aws:apigateway:us-east-2::/restapis/*/deployments"}
+
+
+def test_a_role_is_passed_whatever_its_property_is_called_and_through_a_launch_template() -> None:
+    role = "  Role: {Type: AWS::IAM::Role, Properties: {RoleName: sms}}\n"
+    pool = "{SmsConfiguration: {SnsCallerArn: !GetAtt Role.Arn}}"
+    assert declared(template("AWS::Cognito::UserPool", pool, role))["iam:PassRole"] == {
+        "arn:aws:iam::123456789012:role/sms"
+    }
+    more = (
+        "  Template:\n    Type: AWS::EC2::LaunchTemplate\n"
+        "    Properties: {LaunchTemplateData: {IamInstanceProfile: {Arn: !GetAtt Profile.Arn}}}\n"
+        "  Profile: {Type: AWS::IAM::InstanceProfile, Properties: {Roles: [!Ref Role]}}\n"
+    )
+    group = "{LaunchTemplate: {LaunchTemplateId: !Ref Template, Version: '1'}}"
+    text = template("AWS::AutoScaling::AutoScalingGroup", group, role + more)
+    found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
+    passed = [need for need in found if need.permission.action == "iam:PassRole"]
+    assert [need.because for need in passed] == ["AWS::AutoScaling::AutoScalingGroup Orders (create), and 1 more"]
+
+
+def test_a_resource_that_a_stack_retains_is_not_deleted() -> None:
+    text = "Resources: {Orders: {Type: AWS::SQS::Queue, DeletionPolicy: Retain}}"
+    assert "sqs:DeleteQueue" not in declared(text)
+    assert "sqs:DeleteQueue" in declared(text.replace("Retain", "RetainExceptOnCreate"))

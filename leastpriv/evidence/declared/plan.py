@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leastpriv.errors import InputError
+from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types, own_variables
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, tool_calls
-from leastpriv.evidence.declared.resource_arns import is_given_id, name_variable, own_types, own_variables
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.models import Need
 from leastpriv.permissions.patterns import escape_observed

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from leastpriv.evidence.declared.made_types import own_types
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
-from leastpriv.evidence.declared.resource_arns import Arns, leaves, own_types
+from leastpriv.evidence.declared.resource_arns import Arns, leaves
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of

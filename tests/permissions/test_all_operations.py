@@ -45,6 +45,8 @@ TWO_OF_ONE_NAME = (
     "dataexchange:",
     # The ARN of the model says of which kind it is, a flywheel's does not.
     "comprehend:CreateEndpoint",
+    # A request that names the rule group has its type too (botocore's model: Type), which decides.
+    "network-firewall:",
 )
 
 

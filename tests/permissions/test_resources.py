@@ -646,10 +646,10 @@ def test_an_ecs_arn_of_the_old_form_stays_as_it_is(action: str, request_: dict[s
             "named by the request, under a like name",
         ),
         (
-            "appsync:DeleteGraphqlApi",
-            {"apiId": "a1"},
-            f"appsync:{HERE}:apis/*",
-            "any graphqlapi: the request names none",
+            "rds:DeleteDBProxy",
+            {"dBProxyName": "p"},
+            f"rds:{HERE}:db-proxy:*",
+            "any proxy: the request names none",
         ),
         (
             "glue:DeleteCrawler",
@@ -677,7 +677,7 @@ def test_a_name_is_recognised_by_likeness_and_says_so(
 @pytest.mark.parametrize(
     ("action", "request_"),
     [
-        ("appsync:UpdateGraphqlApi", {"name": "orders", "apiId": "a1"}),
+        ("appsync:UpdateGraphqlApi", {"name": "orders"}),
         ("ec2:DeleteLaunchTemplate", {"launchTemplateName": "web"}),
     ],
 )
@@ -749,7 +749,7 @@ def test_the_two_keys_of_a_re_encryption_are_told_apart() -> None:
         ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/apis/a/deployments", True),
         ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/apis", True),
         ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/nosuch", False),
-        ("lex:CreateBot", f"arn:aws:lex:{HERE}:bot:name", True),
+        ("lex:CreateIntent", f"arn:aws:lex:{HERE}:bot:name", True),
     ],
 )
 def test_resources_that_the_catalogue_writes_two_a_cell_or_lacks_fit(

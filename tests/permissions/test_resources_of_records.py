@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
 
+from leastpriv.models import Permission
 from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.resource_types import fits
@@ -303,3 +307,35 @@ def test_the_name_of_what_a_call_makes_below_an_arn_is_literal_where_the_answer_
         f"personalize:CreateSolution {here}:dataset-group/shop",
         f"personalize:CreateSolution {here}:solution/books",
     }
+
+
+def records_of_services() -> list[dict[str, Any]]:
+    """One record of each of many services, written by hand; AWS's service reference and its ARNs decided the needs."""
+    lines = Path(__file__).with_name("records_of_services.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("record", records_of_services(), ids=lambda record: str(record["event"]))
+def test_a_record_of_any_service_needs_its_action_on_the_resource_that_it_names(record: dict[str, Any]) -> None:
+    is_read = record["event"].partition(":")[2].startswith(("Get", "List", "Describe", "BatchGet"))
+    call = structs.replace(
+        a_call(record["event"], record["parameters"], read_only=is_read), response=record.get("response", {})
+    )
+    needs = (need.permission for need in needs_of(call).needs)
+    assert {" ".join((each.action, each.resource, *services(each))) for each in needs} == {*record["needs"]}
+
+
+def test_the_number_of_a_version_is_part_of_a_name_and_a_count_is_not() -> None:
+    assert needed("lambda:GetLayerVersion", {"layerName": "l", "versionNumber": 3}) == {
+        f"lambda:GetLayerVersion arn:aws:lambda:{HERE}:layer:l:3"
+    }
+    assert needed("ecs:DescribeTasks", {"cluster": "c", "tasks": 3}) == {
+        f"ecs:DescribeTasks arn:aws:ecs:{HERE}:task/c/*"
+    }
+
+
+def services(permission: Permission) -> list[str]:
+    """Returns the services of `iam:PassedToService`, joined."""
+    return [",".join(value for condition in permission.conditions for value in condition.values)][
+        : len(permission.conditions)
+    ]

@@ -1,11 +1,13 @@
-"""Runs the program's work; turns every error into a message and an exit code."""
+"""Runs the program's work: shows its log on the console, turns every error into a message and an exit code."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from leastpriv.errors import LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
@@ -22,8 +24,6 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
 
     `ignore_closed`: progress that cannot be written, as to a closed terminal, does not end the work.
     """
-    from leastpriv.github_actions.log_handler import logging_to
-
     gc.set_threshold(*_RARELY)
 
     try:
@@ -52,3 +52,38 @@ def _print_traceback(console: Console, verbose: bool) -> None:
         import traceback
 
         console.untrusted(traceback.format_exc())
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class ConsoleHandler(logging.Handler):
+    """Writes each record as a message of the console, which escapes untrusted text in it."""
+
+    def __init__(self, console: Console, *, ignore_closed: bool = False) -> None:
+        """`ignore_closed`: a closed terminal or pipe raises nothing, so that the work continues."""
+        super().__init__()
+        self._console = console
+        self._ignored: tuple[type[Exception], ...] = (OSError, ValueError) if ignore_closed else ()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record."""
+        with suppress(*self._ignored):
+            self._console.log(record.getMessage())
+
+
+@contextmanager
+def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[None]:
+    """Shows this package's progress on the console while the context is open, but no records of other packages."""
+    package_logger, root_logger = logging.getLogger(_PACKAGE), logging.getLogger()
+    handler, null_handler = ConsoleHandler(console, ignore_closed=ignore_closed), logging.NullHandler()
+    level = package_logger.level
+    package_logger.setLevel(logging.INFO)
+    package_logger.addHandler(handler)
+    root_logger.addHandler(null_handler)
+    try:
+        yield
+    finally:
+        package_logger.removeHandler(handler)
+        root_logger.removeHandler(null_handler)
+        package_logger.setLevel(level)

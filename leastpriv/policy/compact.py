@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from leastpriv.permissions import catalog, patterns
@@ -42,56 +42,36 @@ def wildcards_for(
     return tuple(sorted({*entries, *rest}))
 
 
-@dataclass(frozen=True, slots=True)
-class _WordPattern:
-    """A wildcard over whole words of action names: `lambda:List*`, `lambda:*Layer*`."""
-
-    prefix: str
-    text: str
-    anchored: bool
-    """Whether the names begin with the text."""
-
-    @property
-    def pattern(self) -> str:
-        return f"{self.prefix}:{'' if self.anchored else '*'}{self.text}*"
-
-    def granted_of(self, names: Mapping[str, str]) -> set[str]:
-        """Returns the actions that the wildcard grants, out of a service's actions by lower-case name."""
-        text = self.text.lower()
-        if self.anchored:
-            return {action for name, action in names.items() if name.startswith(text)}
-        return {action for name, action in names.items() if text in name}
-
-
 def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
     """Returns wildcards that grant several of the actions and none of the others, with the actions that each grants."""
-    own, foreign = _by_service(actions), _by_service(others)
-    counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
-    return {
-        pattern.pattern: pattern.granted_of(own[pattern.prefix])
-        for pattern, count in counts.items()
-        if count >= _WORTH_A_WILDCARD
-        and (inner or pattern.anchored)
-        and not pattern.granted_of(foreign.get(pattern.prefix, {}))
-    }
-
-
-def _by_service(actions: Collection[str]) -> dict[str, dict[str, str]]:
-    """Prefix -> lower-case name -> action."""
-    found: dict[str, dict[str, str]] = {}
+    by_service: dict[str, dict[str, str]] = {}
+    foreign: dict[str, list[str]] = {}
     for action in actions:
-        prefix, _, name = action.partition(":")
-        found.setdefault(prefix.lower(), {})[name.lower()] = action
+        prefix, _, name = action.lower().partition(":")
+        by_service.setdefault(prefix, {})[name] = action
+    for action in others:
+        prefix, _, name = action.lower().partition(":")
+        foreign.setdefault(prefix, []).append(name)
+    counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
+    found: dict[str, set[str]] = {}
+    for pattern, count in counts.items():
+        prefix, _, form = pattern.partition(":")
+        anchored, text = form[0] != "*", form.strip("*").lower()
+        if count < _WORTH_A_WILDCARD or not (inner or anchored):
+            continue
+        granted = str.startswith if anchored else str.__contains__
+        if not any(granted(name, text) for name in foreign.get(prefix, ())):
+            found[pattern] = {action for name, action in by_service[prefix].items() if granted(name, text)}
     return found
 
 
-def _word_patterns(action: str) -> Iterator[_WordPattern]:
+def _word_patterns(action: str) -> Iterator[str]:
     """Yields a pattern for each run of words: `ListLayerVersions` gives `List*`, `*Layer*`, `*LayerVersions*` …."""
     prefix, _, name = action.partition(":")
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
-            yield _WordPattern(prefix.lower(), "".join(words[start:end]), anchored=start == 0)
+            yield f"{prefix.lower()}:{'*' if start else ''}{''.join(words[start:end])}*"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,16 +77,24 @@ def check_containment(
     grants = [listed_rule(permission) for permission in listed]
     question = _Comparison([*rules_of(old), *grants], rules_of(new), StepBudget(budget))
     new_access = list(question.new_access(rule for rule in question.new if rule.allow))
-    left = StepBudget(budget)
-    return Containment(
-        tuple(_excess(access, it, old, new, left) for access in new_access if (it := access.rule.statement))
-    )
+    left, excesses = StepBudget(budget), list[Excess]()
+    for rule, action_entry, resource_entry, found in new_access:
+        if rule.statement is None:
+            continue
+        witness, reason = None, UNPROVEN_WILDCARDS
+        if found:
+            with suppress(StepBudgetError):
+                left.spend(sum(len(document.statements) for document in (*old, *new)))
+                witness = find_witness(*found, rule, old, new)
+                reason = "" if witness else UNPROVEN_CONDITIONS
+        excesses.append(Excess(rule.document, rule.statement, action_entry, resource_entry, witness, reason))
+    return Containment(tuple(excesses))
 
 
 def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS) -> tuple[Statement, ...]:
     """Returns the Deny statements of `old` that the Deny statements of `new` do not provably cover."""
     question = _Comparison(_as_allows(new), _as_allows(old), StepBudget(budget))
-    lost = (access.rule.statement for access in question.new_access(question.new))
+    lost = (rule.statement for rule, *_ in question.new_access(question.new))
     return tuple(dict.fromkeys(statement for statement in lost if statement))
 
 
@@ -98,31 +106,6 @@ def _size(excess: Excess) -> tuple[bool, int, str]:
     witness = excess.witness
     text = (witness.action + witness.resource) if witness else ""
     return witness is None, len(text) + sum(map(len, witness.context)) if witness else 0, text
-
-
-@dataclass(frozen=True, slots=True)
-class _NewAccess:
-    """A pair of entries with a request that the rules do not show to be allowed already."""
-
-    rule: Rule
-    action_entry: str
-    resource_entry: str
-    action: str = ""
-    """Empty if the step budget ended before one was found."""
-    resource: str = ""
-    """A plain text, no pattern."""
-
-
-def _excess(
-    access: _NewAccess, statement: Statement, old: Sequence[Document], new: Sequence[Document], budget: StepBudget
-) -> Excess:
-    witness, reason = None, UNPROVEN_WILDCARDS
-    if access.action:
-        with suppress(StepBudgetError):
-            budget.spend(sum(len(document.statements) for document in (*old, *new)))
-            witness = find_witness(access.action, access.resource, access.rule, old, new)
-            reason = "" if witness else UNPROVEN_CONDITIONS
-    return Excess(access.rule.document, statement, access.action_entry, access.resource_entry, witness, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,28 +149,30 @@ class _Comparison:
         self.views: dict[ConditionSet, _RuleView] = {}
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
 
-    def new_access(self, rules: Iterable[Rule]) -> Iterator[_NewAccess]:
-        """Yields the pairs of entries of new rules that are not provably allowed already."""
+    def new_access(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, str, str, tuple[str, str] | None]]:
+        """Yields rules with entries, action and resource, that are not provably allowed already, and a request.
+
+        The resource of the request is a plain text; None if the step budget ended before one was found.
+        """
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
                 for resource_entry, resources in _entries(rule.resources):
+                    # An entry with a variable has a rule for itself; report the entry, not the form in which `*`
+                    # replaces the variable.
+                    shown = (*rule.condition_set.matching, resource_entry)[0]
                     try:
-                        found = self._find_new_access(rule, actions, resources)
+                        if found := self._find_new_access(rule, actions, resources):
+                            yield rule, action_entry, shown, found
                     except StepBudgetError:
-                        found = ("", "")
-                    if found:
-                        # An entry with a variable has a rule for itself; report the entry, not the form in which `*`
-                        # replaces the variable.
-                        yield _NewAccess(rule, action_entry, (*rule.condition_set.matching, resource_entry)[0], *found)
+                        yield rule, action_entry, shown, None
 
     def _find_new_access(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
         """Finds an action and a resource that are newly allowed, the resource a shortest one for its action."""
         view = self._view(rule.condition_set)
-        relevant = view.relevant
         overlap = self.actions.overlap(actions)
-        if self._surely_covered(view, resources, overlap.whole & relevant, overlap.part & relevant):
+        if self._surely_covered(view, resources, overlap.whole & view.relevant, overlap.part & view.relevant):
             return None
-        for signature, action in self.actions.members(actions, relevant):
+        for signature, action in self.actions.members(actions, view.relevant):
             resource = self._uncovered_resource(rule.condition_set, view, resources, signature)
             if resource is not None:
                 return self._with_known_action(rule.condition_set, actions, resources) or (action, resource)
@@ -212,17 +197,15 @@ class _Comparison:
         """Finds a resource that is not yet allowed for actions of one signature."""
         key = (condition_set, resources, signature)
         if key not in self.known:
-            self.known[key] = self._search_resource(view, resources, signature)
+            if self._surely_covered(view, resources, signature, 0):
+                self.known[key] = None
+            elif resources == EVERYTHING and view.leaves_new_access(self.resources.membership("*") & signature):
+                # `*`, the resource of calls without resources, is more readable than a letter and as short.
+                self.known[key] = "*"
+            else:
+                members = self.resources.members(resources, signature)
+                self.known[key] = next((text for bits, text in members if view.leaves_new_access(bits)), None)
         return self.known[key]
-
-    def _search_resource(self, view: _RuleView, resources: Element, signature: int) -> str | None:
-        if self._surely_covered(view, resources, signature, 0):
-            return None
-        if resources == EVERYTHING and view.leaves_new_access(self.resources.membership("*") & signature):
-            # `*`, the resource of calls without resources, is more readable than a letter and as short.
-            return "*"
-        found = (text for bits, text in self.resources.members(resources, signature) if view.leaves_new_access(bits))
-        return next(found, None)
 
     def _surely_covered(self, view: _RuleView, resources: Element, whole: int, part: int) -> bool:
         """Shows quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.

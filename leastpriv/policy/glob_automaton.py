@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -58,21 +58,12 @@ class Element:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _PatternStates:
-    """A pattern as states 0 … `last`, each a bit."""
-
-    last: int
-    literal: tuple[tuple[str, int], ...]
-    """Character -> states that it leads on from."""
-    any_one: int
-    """States that any character leads on from."""
-    loops: int
-    """States with a loop for any character."""
-
-
 @lru_cache(maxsize=8192)
-def _states_of(pattern: str, escapes: bool) -> _PatternStates:
+def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int, int]:
+    """Returns a pattern as states, each a bit: the number of the last one, and which states lead on.
+
+    By character, by any character, and the states with a loop for any character.
+    """
     literal: dict[str, int] = {}
     place = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
@@ -84,7 +75,7 @@ def _states_of(pattern: str, escapes: bool) -> _PatternStates:
         else:
             literal[str(token)] = literal.get(str(token), 0) | 1 << place
         place += 1
-    return _PatternStates(place, tuple(literal.items()), any_one, loops)
+    return place, literal, any_one, loops
 
 
 class GlobAutomaton:
@@ -105,14 +96,14 @@ class GlobAutomaton:
         """Adds an element's patterns; returns all their states, and their last ones."""
         first, ends = self.width, 0
         for pattern in element.patterns:
-            states, at = _states_of(pattern, escapes), self.width
+            (last, literal, any_one, loops), at = _states_of(pattern, escapes), self.width
             self.start |= 1 << at
-            self.any_one |= states.any_one << at
-            self.loops |= states.loops << at
-            for char, char_states in states.literal:
-                self.literal[char] = self.literal.get(char, 0) | char_states << at
-            ends |= 1 << at + states.last
-            self.width = at + states.last + 1
+            self.any_one |= any_one << at
+            self.loops |= loops << at
+            for char, states in literal.items():
+                self.literal[char] = self.literal.get(char, 0) | states << at
+            ends |= 1 << at + last
+            self.width = at + last + 1
         return (1 << self.width) - (1 << first), ends
 
     def texts(self) -> Iterator[tuple[int, str]]:

@@ -1,15 +1,19 @@
-"""Writes values, lists and statements of a policy as HCL; edits a list in its layout."""
+"""Writes values, lists and statements of a policy as HCL; edits a list in its layout; formats as `terraform fmt`.
+
+Lines are indented by their brackets; `=` and trailing comments of consecutive lines are aligned. An assignment takes
+part only if its line leaves no bracket open (https://github.com/hashicorp/hcl/blob/main/hclwrite/format.go, read
+2026-11-27).
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.hcl_format import aligned
 from leastpriv.policy.json_writer import ListChanges, indentation
 from leastpriv.policy.syntax_tree import Node, json_value
 from leastpriv.policy.template_functions import template_escape
@@ -142,18 +146,26 @@ _UNSAFE = re.compile(r'["\\@`|<]|[^ -~]')
 
 def statements_hcl(document: Document, indexes: Sequence[int]) -> str:
     """Writes some statements in the form of their file: blocks of a data source, else objects."""
-    blocks = document.pointer.startswith(("data.", "/data/"))
-    found: list[str] = []
-    for index in indexes:
-        value: Any = json_value(document.statement_nodes[index])
-        found.append(aligned("\n".join(_block(value) if blocks else value_lines(value, ""))))
-    return "\n".join(found) + "\n"
+    values: list[Any] = [json_value(document.statement_nodes[index]) for index in indexes]
+    return _statements_text(values, as_blocks=document.pointer.startswith(("data.", "/data/")))
 
 
 def new_statements_hcl(statements: Sequence[Mapping[str, object]], *, as_blocks: bool) -> str:
     """Writes statements that no file has yet: blocks of a data source, else objects; `${` in them is no expression."""
-    texts = (_as_text(statement) for statement in statements)
-    return "\n".join(aligned("\n".join(_block(each) if as_blocks else value_lines(each, ""))) for each in texts) + "\n"
+    return _statements_text([_as_text(statement) for statement in statements], as_blocks)
+
+
+def policy_hcl(document: Document) -> str:
+    """Writes the policy in the form of its file: statements of a data source, else the argument of `jsonencode`."""
+    if document.pointer.startswith(("data.", "/data/")):
+        return statements_hcl(document, range(len(document.statements)))
+    return _statements_text([json_value(document.policy)], as_blocks=False)
+
+
+def _statements_text(values: Sequence[Any], as_blocks: bool) -> str:
+    style = ListStyle("\n", "  ", ",")
+    written = (block_lines(each, "", style, string_text) if as_blocks else value_lines(each, "") for each in values)
+    return "\n".join(aligned("\n".join(lines)) for lines in written) + "\n"
 
 
 def _as_text(value: Any) -> Any:
@@ -164,38 +176,33 @@ def _as_text(value: Any) -> Any:
     return [_as_text(each) for each in value]
 
 
-def policy_hcl(document: Document) -> str:
-    """Writes the policy in the form of its file: statements of a data source, else the argument of `jsonencode`."""
-    value: Any = json_value(document.policy)
-    if document.pointer.startswith(("data.", "/data/")):
-        found: Any = next((each for key, each in value.items() if key.casefold() == "statement"), [])
-        statements = found if isinstance(found, list) else [found]
-        return "\n".join(aligned("\n".join(_block(statement))) for statement in statements) + "\n"
-    return aligned("\n".join(value_lines(value, ""))) + "\n"
+def block_lines(
+    statement: Mapping[str, Any], indent: str, style: ListStyle, spell: Callable[[str], str], *, effect: bool = True
+) -> Iterator[str]:
+    """Writes a statement as a block of a data source.
 
-
-def _block(statement: Mapping[str, Any]) -> Iterator[str]:
-    yield "statement {"
-    for key, value in statement.items():
-        name = BLOCK_NAMES.get(key)
-        if name:
-            is_text = isinstance(value, str) and not _EXPRESSION.fullmatch(value) and name not in {"sid", "effect"}
-            listed = [value] if is_text else value
-            first, *rest = value_lines(listed, "  ")
-            yield from (f"  {name} = {first}", *rest)
-    for operator, keys in (
-        statement.get("Condition", {}).items() if isinstance(statement.get("Condition"), dict) else ()
-    ):
+    `spell` writes an entry of a list; without `effect` the default, Allow, is left out.
+    """
+    inner, innermost = indent + style.unit, indent + 2 * style.unit
+    yield f"{indent}statement {{"
+    for key, name in BLOCK_NAMES.items():
+        value = statement.get(key)
+        if value is None or (key == "Effect" and value == "Allow" and not effect):
+            continue
+        if isinstance(value, str) and (key in {"Sid", "Effect"} or _EXPRESSION.fullmatch(value)):
+            text = string_text(value)
+        else:
+            entries = [spell(each) for each in ([value] if isinstance(value, str) else value)]
+            text = list_text(entries, inner, style, one_line=len(entries) == 1)
+        yield f"{inner}{name} = {text}"
+    conditions = statement.get("Condition", {})
+    for operator, keys in conditions.items() if isinstance(conditions, Mapping) else ():
         for key, values in keys.items():
-            first, *rest = value_lines(values if isinstance(values, list) else [values], "    ")
-            yield from (
-                "",
-                "  condition {",
-                f"    test = {string_text(operator)}",
-                f"    variable = {string_text(key)}",
-            )
-            yield from (f"    values = {first}", *rest, "  }")
-    yield "}"
+            listed = [value_lines(each, "")[0] for each in (values if isinstance(values, list) else [values])]
+            yield from ("", f"{inner}condition {{", f"{innermost}test = {string_text(operator)}")
+            yield from (f"{innermost}variable = {string_text(key)}", f"{innermost}values = [{', '.join(listed)}]")
+            yield f"{inner}}}"
+    yield f"{indent}}}"
 
 
 def value_lines(value: Any, indent: str) -> list[str]:
@@ -231,8 +238,163 @@ def string_text(text: str) -> str:
 
 def escaped_text(text: str) -> str:
     """Escapes a literal part (https://developer.hashicorp.com/terraform/language/expressions/strings)."""
-    return _UNSAFE.sub(lambda found: _WRITTEN_ESCAPES.get(found[0], _unicode_escape(ord(found[0]))), text)
+
+    def escape(found: re.Match[str]) -> str:
+        point = ord(found[0])
+        return _WRITTEN_ESCAPES.get(found[0], f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}")
+
+    return _UNSAFE.sub(escape, text)
 
 
-def _unicode_escape(point: int) -> str:
-    return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
+_HEREDOC = re.compile(r"<<-?([A-Za-z_][\w-]*)[ \t]*$")
+_EQUAL = re.compile(r"(?<![=!<>])=(?![=>])")
+_PIECE = re.compile(r"\\.|\$\$\{|%%\{|\$\{|%\{|.", re.DOTALL)
+_OPENING = frozenset("{[(")
+_CLOSING = frozenset("}])")
+
+
+@dataclass(slots=True)
+class _Line:
+    """One line: the part before `=`, from `=` on, and a comment at its end."""
+
+    lead: str
+    assign: str = ""
+    comment: str = ""
+    brackets: int = 0
+    """Brackets that it opens, less those that it closes."""
+    verbatim: bool = False
+    """Whether it belongs to a heredoc or a block comment."""
+
+
+def formatted_like(before: str, after: str) -> str:
+    """Returns an edited file formatted as far as the file before the edit was."""
+    for change in (_formatted, aligned):
+        if change(before) == before:
+            return change(after)
+    return after
+
+
+def aligned(text: str) -> str:
+    """Returns a text of HCL with aligned cells; lines of heredocs and of block comments remain as they are."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    return newline.join(_aligned(_lines(text.split(newline))))
+
+
+def _formatted(text: str) -> str:
+    """Returns a whole file with indented lines and aligned cells."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = _lines(text.removeprefix("\ufeff").split(newline))
+    opened: list[int] = []
+    for line in lines:
+        if line.verbatim:
+            continue
+        closed = -line.brackets
+        while closed > 0 and opened:
+            taken = min(closed, opened[-1])
+            opened[-1] -= taken
+            closed -= taken
+            if not opened[-1]:
+                opened.pop()
+        line.lead = "  " * len(opened) + line.lead.lstrip(" \t") if line.lead.strip() else line.lead
+        if line.brackets > 0:
+            opened.append(line.brackets)
+    return text[: text.startswith("\ufeff")] + newline.join(_aligned(lines))
+
+
+def _aligned(lines: Sequence[_Line]) -> list[str]:
+    _align(lines, lambda line: bool(line.assign), lambda line: len(line.lead), _set_lead)
+    _align(lines, lambda line: bool(line.comment), lambda line: len(line.lead + line.assign), _set_code)
+    return [line.lead + line.assign + line.comment for line in lines]
+
+
+def _set_lead(line: _Line, width: int) -> None:
+    line.lead = line.lead.ljust(width)
+
+
+def _set_code(line: _Line, width: int) -> None:
+    missing = " " * (width - len(line.lead + line.assign))
+    if line.assign:
+        line.assign += missing
+    else:
+        line.lead += missing
+
+
+def _align(
+    lines: Sequence[_Line],
+    takes_part: Callable[[_Line], bool],
+    width: Callable[[_Line], int],
+    widen: Callable[[_Line, int], None],
+) -> None:
+    chain: list[_Line] = []
+    for line in [*lines, _Line("")]:
+        if takes_part(line):
+            chain.append(line)
+            continue
+        widest = max(map(width, chain), default=0) + 1
+        for each in chain:
+            widen(each, widest)
+        chain = []
+
+
+def _lines(texts: Sequence[str]) -> list[_Line]:
+    found: list[_Line] = []
+    until = ""
+    in_comment = False
+    for text in texts:
+        if until:
+            until = "" if text.strip() == until else until
+            found.append(_Line(text, verbatim=True))
+            continue
+        if in_comment:
+            in_comment = "*/" not in text
+            found.append(_Line(text, verbatim=True))
+            continue
+        line, heredoc, in_comment = _cells(text)
+        until = heredoc
+        found.append(line)
+    return found
+
+
+def _cells(text: str) -> tuple[_Line, str, bool]:
+    """Splits a line; returns the end of the heredoc that it begins, and whether it begins a block comment."""
+    masked = _masked(text)
+    code, end = text[: len(masked)], text[len(masked) :]
+    opens = end.startswith("/*") and "*/" not in end
+    if not code.strip() or opens:
+        return _Line(text), "", opens
+    found = _HEREDOC.search(code)
+    until = found[1] if found else ""
+    equal = next((each.start() for each in _EQUAL.finditer(masked) if masked[: each.start()].strip()), -1)
+    rest = masked[equal:] if equal >= 0 else ""
+    is_open, net = _balance(rest), _balance(masked)
+    if is_open:
+        code = f"{code[:equal].rstrip()} {code[equal:]}"
+    if equal < 0 or is_open:
+        return _Line(code.rstrip() if end else code, "", end, net), until, False
+    return _Line(code[:equal].rstrip(), code[equal:].rstrip() if end else code[equal:], end, net), until, False
+
+
+def _balance(code: str) -> int:
+    return sum((char in _OPENING) - (char in _CLOSING) for char in code)
+
+
+def _masked(text: str) -> str:
+    """Returns a line up to its comment, with the characters of its strings replaced."""
+    result, at = "", 0
+    quotes: list[int] = []
+    """Of each open string the number of braces that its open interpolation has; 0 between interpolations."""
+    while at < len(text):
+        if not quotes and text.startswith(("#", "//", "/*"), at):
+            break
+        found = _PIECE.match(text, at)
+        piece = found[0] if found else text[at]
+        in_string = bool(quotes) and quotes[-1] == 0
+        if piece == '"':
+            quotes = quotes[:-1] if in_string else [*quotes, 0]
+        elif in_string:
+            quotes[-1] += piece in {"${", "%{"}
+        elif quotes:
+            quotes[-1] += (piece[-1] == "{") - (piece == "}")
+        result += piece if not quotes and piece != '"' else "\0" * len(piece)
+        at += len(piece)
+    return result

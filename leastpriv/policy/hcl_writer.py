@@ -13,16 +13,17 @@ from typing import Any
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
 from leastpriv.policy.hcl import references_of
-from leastpriv.policy.hcl_format import aligned, formatted_like
 from leastpriv.policy.hcl_functions import is_unknown
 from leastpriv.policy.hcl_syntax import Expression, expressions_in, passed_list, read_blocks
 from leastpriv.policy.hcl_text import (
     BLOCK_NAMES,
     ListStyle,
+    aligned,
+    block_lines,
     escaped_text,
+    formatted_like,
     list_text,
     rewrite_tuple,
-    string_text,
     value_lines,
 )
 from leastpriv.policy.json_writer import (
@@ -272,40 +273,18 @@ class _HclWriter:
         return aligned(self.newline.join(self.object_lines(statement, like))).lstrip()
 
     def block_text(self, statement: Mapping[str, Any], indent: str) -> str:
-        return aligned(self.newline.join(self.block_lines(statement, indent)))
+        effects = [each.get("Effect") for each in self.document.statement_nodes]
+        writes_allow = any(each and each.end > each.start and each.text == "Allow" for each in effects)
+        lines = block_lines(
+            statement, indent, self.style, lambda entry: self.spelled(entry, is_json=False), effect=writes_allow
+        )
+        return aligned(self.newline.join(lines))
 
     def plain(self, value: Any) -> Any:
         """Returns a value for JSON inside a heredoc."""
         if isinstance(value, str):
             return json.loads(self.spelled(value, is_json=True))
         return [self.plain(each) for each in value]
-
-    def block_lines(self, statement: Mapping[str, Any], indent: str) -> Iterator[str]:
-        unit = self.style.unit
-        inner = indent + unit
-        yield f"{indent}statement {{"
-        effects = [each.get("Effect") for each in self.document.statement_nodes]
-        writes_allow = any(each and each.end > each.start and each.text == "Allow" for each in effects)
-        for key in ("Sid", "Effect", *_LISTS):
-            if key not in statement or (key == "Effect" and statement[key] == "Allow" and not writes_allow):
-                continue
-            value = statement[key]
-            if key in _LISTS:
-                entries = [self.spelled(each, is_json=False) for each in ([value] if isinstance(value, str) else value)]
-                text = list_text(entries, inner, self.style, one_line=len(entries) == 1)
-            else:
-                text = string_text(self.escape(value))
-            yield f"{inner}{BLOCK_NAMES[key]} = {text}"
-        for operator, keys in statement.get("Condition", {}).items():
-            for key, values in keys.items():
-                listed = [string_text(str(each)) for each in (values if isinstance(values, list) else [values])]
-                yield from ("", f"{inner}condition {{", f"{inner}{unit}test = {string_text(operator)}")
-                yield from (
-                    f"{inner}{unit}variable = {string_text(key)}",
-                    f"{inner}{unit}values = [{', '.join(listed)}]",
-                    f"{inner}}}",
-                )
-        yield f"{indent}}}"
 
     def object_lines(self, statement: Mapping[str, Any], like: Node) -> Iterator[str]:
         indent = indentation(self.text, like.start)

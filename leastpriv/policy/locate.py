@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.embedded_json import open_embedded_json
 from leastpriv.policy.source import (
     Format,
     PolicySource,
@@ -18,6 +17,7 @@ from leastpriv.policy.source import (
     format_addresses,
     format_names,
     is_hcl,
+    open_embedded_json,
     policy_pointers,
 )
 from leastpriv.policy.syntax_tree import Node, read_json

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -35,18 +35,17 @@ class PolicyKind(StrEnum):
 
 def quota(kind: PolicyKind) -> int:
     """Returns the characters that a policy may have; for inline policies, all those of the role or user together."""
-    return _quotas()[kind]
+    return int(_quotas()[kind]["characters"])
 
 
 @cache
-def _quotas() -> dict[str, int]:
-    return {row["kind"]: int(row["characters"]) for row in table("quotas")}
+def _quotas() -> Mapping[str, Mapping[str, str]]:
+    return {row["kind"]: row for row in table("quotas")}
 
 
-@cache
 def max_managed_policies() -> int:
     """Returns AWS's default quota of managed policies for a role or user."""
-    return next(int(row["policies"]) for row in table("quotas") if row["policies"])
+    return int(_quotas()[PolicyKind.MANAGED]["policies"])
 
 
 def session_policy(documents: Sequence[Document]) -> str:
@@ -83,14 +82,9 @@ def policy_kind(document: Document, principal: str) -> PolicyKind:
 
 def size_of_others(kind: PolicyKind, others: Iterable[Document], principal: str) -> int:
     """Returns the characters of a shared quota that other policies of the role or user use."""
-    if kind not in _shared():
+    if _quotas()[kind]["several"] != "yes":
         return 0
     return sum(policy_size(other) for other in others if policy_kind(other, principal) is kind)
-
-
-@cache
-def _shared() -> frozenset[PolicyKind]:
-    return frozenset(PolicyKind(row["kind"]) for row in table("quotas") if row["several"] == "yes")
 
 
 def numbered_file(path: str, number: int) -> str:

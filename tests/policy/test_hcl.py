@@ -188,11 +188,9 @@ def test_statements_to_copy_are_written_as_data_source_blocks() -> None:
     shown = policy_hcl(apply_edits(document, [NARROWED, ADDED]))
     assert shown.splitlines()[:18] == [
         "statement {",
-        '  sid    = "Buckets"',
-        '  effect = "Allow"',
-        "  actions = [",
-        '    "s3:GetObject",',
-        "  ]",
+        '  sid     = "Buckets"',
+        '  effect  = "Allow"',
+        '  actions = ["s3:GetObject"]',
         "  resources = [",
         '    "arn:aws:s3:::${aws_s3_bucket.b.bucket}/*",',
         '    "arn:aws:s3:::${aws_s3_bucket.b.bucket}",',

@@ -18,7 +18,7 @@ from leastpriv.policy.edit import (
     ReplaceResources,
     apply_edits,
 )
-from leastpriv.policy.hcl_format import aligned
+from leastpriv.policy.hcl_text import aligned
 from leastpriv.policy.writers import can_add_entries, can_add_statements
 
 VALUES = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}

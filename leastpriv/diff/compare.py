@@ -205,10 +205,7 @@ def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, .
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:
-    """Returns a statement's distinct `Action` entries, or one `NotAction: …` for its NotAction.
-
-    Entries that differ only in case, which IAM ignores, are one in the first spelling.
-    """
+    """Returns a statement's `Action` entries, of those that differ only in case the first, or one `NotAction: …`."""
     if statement.not_actions:
         return (f"NotAction: {', '.join(statement.not_actions)}",)
     found: dict[str, str] = {}

@@ -102,10 +102,7 @@ _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 
 
 def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
-    """Compares two versions of a policy; None means that there is no file.
-
-    What another attached policy grants or denies too is no difference.
-    """
+    """Compares two versions of a policy (None: no file); what another attached policy has too is no difference."""
     found: dict[str, list[EntryDiff]] = {}
     conditioned: dict[_Key, _ConditionChange] = {}
     for effect in ("Allow", "Deny"):

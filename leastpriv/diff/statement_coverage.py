@@ -105,10 +105,7 @@ def actions_of_statement(statement: Statement) -> frozenset[str]:
 def actions_on_resource(
     comparable: ComparableStatement, action_entry: ActionEntry, resource: ResourceEntry
 ) -> frozenset[str]:
-    """Returns an entry's actions that fit a resource.
-
-    A literal that fits none of its statement's resources fits each.
-    """
+    """Returns an entry's actions that fit a resource; a literal that fits no resource of its statement fits each."""
     found = catalogue_actions(action_entry)
     if resource == "*" or isinstance(resource, tuple):
         return found
@@ -161,10 +158,7 @@ def covers_actions(comparable: ComparableStatement, action_entry: ActionEntry) -
 
 
 def covers_resource(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> bool:
-    """Returns whether a statement applies to all of `resource`.
-
-    `variables` states whether `${…}` is a policy variable in `resource`.
-    """
+    """Returns whether a statement applies to all of `resource`; with `variables`, `${…}` is a policy variable in it."""
     statement = comparable.statement
     if "*" in statement.resources:
         return True

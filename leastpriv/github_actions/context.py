@@ -73,11 +73,7 @@ class Runner:
         return f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
 
     def read_event(self) -> Mapping[str, object]:
-        """Reads the event that started the run; empty without an event.
-
-        Raises:
-            InputError: the file cannot be read, or is no JSON object.
-        """
+        """Reads the event that started the run; empty without an event."""
         if self.event_path is None:
             return {}
         try:
@@ -89,11 +85,7 @@ class Runner:
         return event
 
     def pull_request_event(self) -> PullRequestEvent:
-        """Reads the pull request of the event that started the run.
-
-        Raises:
-            InputError: as `read_event`, or the event has no pull request.
-        """
+        """Reads the pull request of the event that started the run."""
         event = self.read_event()
         number = _nested_value(event, "pull_request", "number")
         base, head = (_nested_value(event, "pull_request", side, "sha") for side in ("base", "head"))
@@ -105,11 +97,7 @@ class Runner:
         return PullRequestEvent(number, base, head)
 
     def has_read_only_token(self) -> bool:
-        """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's.
-
-        Raises:
-            InputError: as `read_event`.
-        """
+        """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's."""
         return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(self.read_event())
 
 
@@ -134,10 +122,6 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
     """Returns the path `value` (relative, with `/`) inside the workspace; it need not exist.
 
     Links in it are checked, not replaced.
-
-    Raises:
-        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, is in `.git`, or
-            has invisible characters.
     """
     path = PurePosixPath(value)
     root = workspace.resolve()
@@ -185,22 +169,14 @@ def split_list(text: str) -> tuple[str, ...]:
 
 
 def parse_boolean(text: str, name: str) -> bool:
-    """Returns the boolean `text` of the input `name`.
-
-    Raises:
-        InputError: it is none of YAML 1.2's spellings.
-    """
+    """Returns the boolean `text` of the input `name`."""
     if text not in _TRUE | _FALSE:
         raise InputError(f"The input {name} is {text!r}: write true or false.")
     return text in _TRUE
 
 
 def parse_integer(text: str, name: str, minimum: int = 0) -> int:
-    """Returns the number `text` of the input `name`.
-
-    Raises:
-        InputError: it is not a number of at most nine decimal digits, or less than `minimum`.
-    """
+    """Returns the number `text` of the input `name`."""
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None or int(text) < minimum:
         raise InputError(f"The input {name} is {text!r}: write a whole number, {minimum} or more.")
     return int(text)

@@ -20,10 +20,7 @@ _RARELY = (100_000, 20, 100)
 
 
 def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ignore_closed: bool = False) -> int:
-    """Returns the exit code of `work`, or of the error that ended it; the only place that catches all errors.
-
-    `ignore_closed`: progress that cannot be written, as to a closed terminal, does not end the work.
-    """
+    """Returns the exit code of `work`, or of its error; with `ignore_closed` a closed terminal ends no work."""
     gc.set_threshold(*_RARELY)
 
     try:

@@ -18,12 +18,7 @@ _TRUNCATION_NOTE = "\n\n*The summary was cut here: GitHub takes 1 MiB a step. Th
 
 
 def heredoc(name: str, value: str, delimiter: str) -> str:
-    """Returns one output in the runner's `name<<delimiter` form, with its final newline.
-
-    Raises:
-        LeastprivError: the delimiter occurs in the value, which could otherwise set further outputs.
-        ValueError: `name` is not a name of letters, digits, `_` and `-`.
-    """
+    """Returns one output in the runner's `name<<delimiter` form, with its final newline."""
     if _NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not the name of an output")
     if delimiter in value:
@@ -62,10 +57,7 @@ def write_summary(path: Path, markdown: str, start: int) -> None:
 
 
 def truncate_at_line(markdown: str, limit: int) -> str:
-    """Returns `markdown`, or as many whole lines as fit `limit` bytes with a note that it is truncated.
-
-    An open code fence is closed before the note. Empty if not even the note fits.
-    """
+    """Returns as many whole lines as fit `limit` bytes, and a note if some are left out; empty if that does not fit."""
     if _size(markdown) <= limit:
         return markdown
     kept: list[str] = []

@@ -54,10 +54,7 @@ def parse_number(text: str) -> Decimal | None:
 
 @lru_cache(maxsize=4096)
 def parse_date(text: str) -> Decimal | None:
-    """Parses a date, a date with time, or seconds since 1970, into seconds since 1970, truncated to milliseconds.
-
-    Returns None for other text.
-    """
+    """Parses a date, a time or seconds since 1970 into seconds, truncated to milliseconds; None for other text."""
     if _EPOCH.fullmatch(text):
         return Decimal(text).quantize(_MILLISECOND, ROUND_FLOOR)
     found = _DATE.fullmatch(text)
@@ -137,10 +134,7 @@ def without_variables(pattern: str) -> str:
 
 
 def in_2012_spelling(text: str, variables: bool) -> str:
-    """Spells a pattern or value of any policy as in version 2012-10-17.
-
-    `variables` says whether its policy has that version; in other policies `${` is plain text.
-    """
+    """Spells a text as in version 2012-10-17; without `variables`, as in other versions, `${` is plain text in it."""
     return text if variables else text.replace("${", "${$}{")
 
 

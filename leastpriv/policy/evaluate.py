@@ -67,10 +67,7 @@ def _action_truth(statement: Statement, action: str) -> Truth:
 
 @lru_cache(maxsize=32_768)
 def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
-    """Returns the statements that name an action, in their order.
-
-    Cached, because evidence repeats the same few hundred actions.
-    """
+    """Returns the statements that name an action; cached, because evidence repeats the same few hundred actions."""
     index, name = _index(document), folded(action)
     wildcards = (*index.of_service.get(name.partition(":")[0], ()), *index.anywhere)
     found = {place for pattern, place in wildcards if action_matches(pattern, name)}

@@ -41,10 +41,7 @@ class StepBudget:
     left: int
 
     def spend(self, steps: int) -> None:
-        """Takes steps.
-
-        Raises StepBudgetError if none is left.
-        """
+        """Takes steps; raises StepBudgetError if none is left."""
         self.left -= steps
         if self.left < 0:
             raise StepBudgetError
@@ -60,10 +57,7 @@ class Element:
 
 @lru_cache(maxsize=8192)
 def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int, int]:
-    """Returns a pattern as states, each a bit: the number of the last one, and which states lead on.
-
-    By character, by any character, and the states with a loop for any character.
-    """
+    """Returns a pattern's last state, and the bits of those that lead on: by character, by any, in a loop."""
     literal: dict[str, int] = {}
     place = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
@@ -209,10 +203,7 @@ class GlobSet:
         return known
 
     def overlap(self, domain: Element) -> Overlap:
-        """Compares a domain with each element pattern by pattern, without an automaton.
-
-        Certain are only `whole` and the bits in neither field. Raises StepBudgetError.
-        """
+        """Compares a domain with each element by patterns; certain are only `whole` and the bits in neither field."""
         text = self.text(domain)
         if text is not None:
             return Overlap(self.membership(text), 0)
@@ -269,10 +260,7 @@ class GlobSet:
         return _may_meet(pattern, other, self.actions)
 
     def members(self, domain: Element, relevant: int) -> Iterator[tuple[int, str]]:
-        """Yields each combination of `relevant` elements that a text of the domain matches, with a shortest text.
-
-        Combinations are bits. Raises StepBudgetError.
-        """
+        """Yields each combination of `relevant` bits that a text of the domain matches, with a shortest text."""
         text = self.text(domain)
         if text is not None:
             if text:

@@ -32,10 +32,7 @@ _USE_A_PLAN = "name the output of `terraform show -json PLAN` in terraform-plan"
 def read_hcl(
     text: str, where: str, pointer: str, folder: TerraformFolder, parameters: Mapping[str, str]
 ) -> PolicySource:
-    """Reads the policies at one or several addresses.
-
-    Raises PolicyFileError if there is no readable policy at an address; the message lists the policies of the file.
-    """
+    """Reads the policies at one or several addresses; the message of PolicyFileError lists the policies of the file."""
     reader = _Reader(text, where, pointer, _scope(text, where, folder, parameters))
     try:
         found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]

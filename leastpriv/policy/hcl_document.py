@@ -274,11 +274,7 @@ class _BlockReader:
         return Node("object", block.start, block.start, members=members)
 
     def conditions(self, block: Block) -> Node | None:
-        """Returns the condition blocks; values of equal test and variable are joined in order, as in the provider.
-
-        https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read
-        2026-11-24.
-        """
+        """Returns the conditions; values of equal test and variable are joined in order (the provider's policy_model.go)."""
         found: dict[str, dict[str, list[Node]]] = {}
         for reader, each, cause in self.each_block(block, "condition"):
             test, variable = reader.text(each, "test"), reader.text(each, "variable")

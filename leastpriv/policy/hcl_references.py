@@ -46,10 +46,7 @@ def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
 
 
 def resolve(evaluator: FileEvaluator, expression: Expression) -> Resolved | None:
-    """Resolves a reference; None if its value cannot be known.
-
-    The value is relocated if the edited file does not write it for this reference alone.
-    """
+    """Resolves a reference, relocated unless the edited file writes it for this reference alone; None if not known."""
     return _Reference(evaluator, expression).resolve()
 
 

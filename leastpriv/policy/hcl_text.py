@@ -179,10 +179,7 @@ def _as_text(value: Any) -> Any:
 def block_lines(
     statement: Mapping[str, Any], indent: str, style: ListStyle, spell: Callable[[str], str], *, effect: bool = True
 ) -> Iterator[str]:
-    """Writes a statement as a block of a data source.
-
-    `spell` writes an entry of a list; without `effect` the default, Allow, is left out.
-    """
+    """Writes a block of a data source; `spell` writes an entry; without `effect` the default, Allow, is left out."""
     inner, innermost = indent + style.unit, indent + 2 * style.unit
     yield f"{indent}statement {{"
     for key, name in BLOCK_NAMES.items():

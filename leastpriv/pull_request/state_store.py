@@ -46,12 +46,7 @@ class FolderStateStore:
         return (self.folder / self.path).as_posix()
 
     def read(self) -> bytes | None:
-        """Returns the content of the file; None if it does not exist.
-
-        Raises:
-            UnreadableHistoryError: it is no regular file, or too long.
-            LeastprivError: it cannot be read.
-        """
+        """Returns the content of the file; None if it does not exist."""
         try:
             with (self.folder / self.path).open("rb") as file:
                 about = os.fstat(file.fileno())
@@ -64,12 +59,7 @@ class FolderStateStore:
             raise LeastprivError(f"{self.name} cannot be read: {error.strerror}.") from error
 
     def update(self, change: StateUpdate) -> None:
-        """Writes the file atomically.
-
-        Raises:
-            UnreadableHistoryError: as `read`.
-            LeastprivError: it cannot be read or written.
-        """
+        """Writes the file atomically."""
         import fcntl
 
         target = self.folder / self.path

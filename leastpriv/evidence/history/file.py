@@ -56,11 +56,7 @@ class HistoryFile:
 
 
 def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
-    """Parses the history of a principal.
-
-    Raises:
-        UnreadableHistoryError: it is not a history, or of a newer version or another principal.
-    """
+    """Parses the history of a principal."""
     content = _object(raw)
     version = content.get(_KEY)
     if version != VERSION or isinstance(version, bool):
@@ -94,11 +90,7 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
 
 
 def serialize_history(memory: UsageHistory) -> bytes:
-    """Serializes a history; if it is too long it names fewer resources, but keeps every action.
-
-    Raises:
-        UnreadableHistoryError: it is too long even so; no later run could read it.
-    """
+    """Serializes a history; if it is too long it names fewer resources, but keeps every action."""
     for most in (MOST_RESOURCES, 5, 1, 0):
         used = {action: limit_resources(by_resource, most) for action, by_resource in memory.used.items()}
         raw = _written(replace(memory, used=used))

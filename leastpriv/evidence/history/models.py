@@ -172,11 +172,7 @@ class UsageHistory:
 
 
 def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
-    """Merges two histories; of two values the later, larger or earlier one counts, never their sum.
-
-    Raises:
-        ValueError: they are of two principals.
-    """
+    """Merges two histories; of two values the later, larger or earlier one counts, never their sum."""
     if one.principal != other.principal:
         raise ValueError(f"memories of two principals: {one.principal} and {other.principal}")
     actions = dict.fromkeys((*one.used, *other.used))
@@ -223,10 +219,7 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
 
 
 def limit_resources(by_resource: Mapping[str, ActionUse], most: int = MOST_RESOURCES) -> Mapping[str, ActionUse]:
-    """Limits the resources of one action: `*` replaces all of more than `most`, or of those that include it.
-
-    So the result does not depend on the order of merges.
-    """
+    """Limits the resources of one action, in any order of merges: `*` replaces more than `most`, and all next to it."""
     if len(by_resource) <= most and (ANYTHING not in by_resource or len(by_resource) == 1):
         return by_resource
     first, *rest = by_resource.values()

@@ -64,10 +64,7 @@ class Branches:
         return self._contents[commit, path]
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
-        """Returns the paths of the regular files in a folder and below, requested once for the whole commit.
-
-        GitHub leaves some out of a tree of more than 100,000 entries.
-        """
+        """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of 100,000 entries."""
         if commit not in self._paths:
             with translate_github_errors("listing the files of the repository"):
                 tree = self._repository.get_git_tree(commit, recursive=True).tree

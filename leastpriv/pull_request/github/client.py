@@ -153,11 +153,7 @@ class RequestDeadline:
         return within_deadline
 
     def pause(self, seconds: float, *, is_rate_limit: bool) -> None:
-        """Sleeps before a repetition.
-
-        Raises:
-            DeadlineError: the request has not so much time left.
-        """
+        """Sleeps before a repetition."""
         self._is_rate_limit = is_rate_limit
         if seconds > self._left():
             raise DeadlineError(is_rate_limit=is_rate_limit)

@@ -84,11 +84,7 @@ class PullRequests:
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
     ) -> PullRequestReference:
-        """Opens the pull request, or adopts one that exists already.
-
-        Raises:
-            CreationForbiddenError: the setting "Allow GitHub Actions to create and approve pull requests" is off.
-        """
+        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of GitHub forbids it."""
         from github import GithubException
 
         try:
@@ -142,10 +138,7 @@ class PullRequests:
             return self._repository.get_pull(number).head.sha
 
     def upsert_comment(self, number: int, marker: str, comment: str, label: str = "", *, create: bool = True) -> str:
-        """Edits the comment of this program that ends with this marker, or writes it if `create`; returns its address.
-
-        The address is empty if there is no comment.
-        """
+        """Edits this program's comment that ends with `marker`, or writes it if `create`; returns its address, if any."""
         with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"

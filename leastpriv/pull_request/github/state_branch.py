@@ -66,22 +66,12 @@ class BranchStateStore:
         return f"{self._path} on the branch {self._branch}"
 
     def read(self) -> bytes | None:
-        """Returns the file in the newest commit that counts; None without one.
-
-        Raises:
-            PullRequestError: GitHub does not answer, or the branch has no commit of this token's login.
-            UnreadableHistoryError: it is too long, or no file.
-        """
+        """Returns the file in the newest commit that counts; None without one."""
         with translate_github_errors(f"reading the branch {self._branch}"):
             return self._file_content(self._branch_state().tree)
 
     def update(self, change: StateUpdate) -> None:
-        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in between.
-
-        Raises:
-            PullRequestError: as `read`, or GitHub denies the write, or parallel runs were faster in every try.
-            UnreadableHistoryError: as `read`.
-        """
+        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in between."""
         for number in range(_MAX_TRIES):
             with translate_github_errors(f"writing the branch {self._branch}"):
                 if self._try_update(change):

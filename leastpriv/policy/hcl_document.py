@@ -274,7 +274,7 @@ class _BlockReader:
         return Node("object", block.start, block.start, members=members)
 
     def conditions(self, block: Block) -> Node | None:
-        """Returns the conditions; values of equal test and variable are joined in order (the provider's policy_model.go)."""
+        """Returns the conditions; values of equal test and variable are joined in order, as in policy_model.go."""
         found: dict[str, dict[str, list[Node]]] = {}
         for reader, each, cause in self.each_block(block, "condition"):
             test, variable = reader.text(each, "test"), reader.text(each, "variable")

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from leastpriv.policy.hcl_functions import FUNCTIONS, is_known, plain_text, text_node
 from leastpriv.policy.hcl_module import NO_NAMES, ModuleScope, Names, relocated, unknown
 from leastpriv.policy.hcl_references import resolve
 from leastpriv.policy.hcl_syntax import Expression, read_expression
-from leastpriv.policy.syntax_tree import Member, Node, minified
+from leastpriv.policy.syntax_tree import Member, Node, NodeKind, minified
 from leastpriv.policy.template_functions import is_one_expression
 
 _MOST_EVALUATED = 200_000
 """Expressions in one folder; a large policy has some thousands."""
+_CONSTANTS: Mapping[str, NodeKind] = {"text": "string", "number": "number", "literal": "literal"}
 _MOST_NODES = 20_000
 """Entries of one value."""
 
@@ -42,6 +43,8 @@ class Evaluator:
         self.scope.evaluated += 1
         if self.scope.evaluated > _MOST_EVALUATED:
             return self.unknown(expression)
+        if kind := _CONSTANTS.get(expression.kind):
+            return Node(kind, expression.start, expression.end, expression.text)
         made: Callable[[Expression], Node | None] | None = getattr(self, f"_{expression.kind}", None)
         found = made(expression) if made else None
         return self.unknown(expression) if found is None else found
@@ -68,15 +71,6 @@ class Evaluator:
         if count > _MOST_NODES:
             return self.unknown(expression)
         return relocated(node, expression.start, expression.end, reason)
-
-    def _text(self, expression: Expression) -> Node:
-        return Node("string", expression.start, expression.end, expression.text)
-
-    def _number(self, expression: Expression) -> Node:
-        return Node("number", expression.start, expression.end, expression.text)
-
-    def _literal(self, expression: Expression) -> Node:
-        return Node("literal", expression.start, expression.end, expression.text)
 
     def _template(self, expression: Expression) -> Node:
         parts = expression.parts
@@ -148,12 +142,10 @@ class Evaluator:
             return None
         names = {member.key: member.value for member in arguments[1].members}
         text = f"<<END_OF_TEMPLATE\n{found[1]}\nEND_OF_TEMPLATE"
-        template = read_expression(text)
         inner = Evaluator(self.scope, found[0], names, f"x = {text}\n")
-        whole = "".join(map(inner.template_text, template.parts)).removesuffix("\n")
-        return relocated(
-            Node("string", 0, 0, whole), expression.start, expression.end, f"it is in the template {found[0]}"
-        )
+        whole = "".join(map(inner.template_text, read_expression(text).parts)).removesuffix("\n")
+        reason = f"it is in the template {found[0]}"
+        return relocated(Node("string", 0, 0, whole), expression.start, expression.end, reason)
 
     def _conditional(self, expression: Expression) -> Node | None:
         test, yes, no = map(self.value, expression.parts)
@@ -194,9 +186,6 @@ class Evaluator:
             made.append((name, result))
         if expression.text == "[":
             return self.made(expression, Node("array", 0, 0, items=tuple(result for _, result in made)))
-        return self._for_object(expression, made)
-
-    def _for_object(self, expression: Expression, made: Sequence[tuple[str, Node]]) -> Node:
         members: dict[str, Node] = {}
         for name, result in made:
             if expression.spread:

@@ -112,8 +112,13 @@ def _parser() -> Parser:
 _ESCAPE = re.compile(r'\\(?:([nrt"\\])|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5}))')
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _STEPS = {"get_attr", "index", "splat"}
+_CONSTANTS: Mapping[str, ExpressionKind] = {
+    "variable_expr": "name",
+    "numeric_lit": "number",
+    "bool_lit": "literal",
+    "null_lit": "literal",
+}
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!"])
-_CONTENT = {"literal_value", "template_expr", "collection_value", "for_expr", "function_call", "conditional"}
 
 
 def _unescape(found: re.Match[str]) -> str:
@@ -189,8 +194,8 @@ class _Reader:
         kind = node.type
         if kind == "expression":
             return self.expression(node)
-        if kind == "variable_expr":
-            return self.make("name", node, self.text(node))
+        if kind in _CONSTANTS:
+            return self.make(_CONSTANTS[kind], node, self.text(node))
         if kind in {"literal_value", "template_expr", "collection_value", "for_expr"} and node.children:
             return self.base(node.children[0])
         made = getattr(self, f"make_{kind}", None)
@@ -207,25 +212,13 @@ class _Reader:
         inner = node.children[0]
         if node.type == "splat":
             return [self.make("splat", inner), *(each for step in inner.children[1:] for each in self.step(step))]
-        found = [child for child in inner.children if child.type == "expression"]
-        if found:
-            return [self.make("index", node, "", [self.expression(found[0])])]
-        return [self.make("index", node, "", [self.make("number", node, self.text(node).lstrip("."))])]
-
-    def make_numeric_lit(self, node: TreeNode) -> Expression:
-        return self.make("number", node, self.text(node))
-
-    def make_bool_lit(self, node: TreeNode) -> Expression:
-        return self.make("literal", node, self.text(node))
-
-    make_null_lit = make_bool_lit
+        number = [] if self.inner(inner) else [self.make("number", node, self.text(node).lstrip("."))]
+        return [self.make("index", node, "", [*self.inner(inner)[:1], *number])]
 
     def make_string_lit(self, node: TreeNode) -> Expression:
-        parts = [self.literal(child) for child in node.children if child.type == "template_literal"]
+        literals = [child for child in node.children if child.type == "template_literal"]
+        parts = [self.make("text", each, _ESCAPE.sub(_unescape, self.text(each))) for each in literals]
         return self.make("template", node, "", parts)
-
-    def literal(self, node: TreeNode) -> Expression:
-        return self.make("text", node, _ESCAPE.sub(_unescape, self.text(node)))
 
     def make_quoted_template(self, node: TreeNode) -> Expression:
         return self.template("template", node, node.children[0].end_byte, node.children[-1].start_byte)
@@ -257,35 +250,36 @@ class _Reader:
         text = _ESCAPE.sub(_unescape, text) if kind == "template" else text
         yield Expression("text", self.offset(start), self.offset(end), text)
 
+    def inner(self, node: TreeNode) -> list[Expression]:
+        """Converts the expressions directly below a node."""
+        return [self.expression(each) for each in node.children if each.type == "expression"]
+
     def make_tuple(self, node: TreeNode) -> Expression:
-        return self.make(
-            "tuple", node, "", [self.expression(each) for each in node.children if each.type == "expression"]
-        )
+        return self.make("tuple", node, "", self.inner(node))
 
     def make_object(self, node: TreeNode) -> Expression:
         parts: list[Expression] = []
         for element in node.children:
             if element.type == "object_elem":
-                key, value = (each for each in element.children if each.type == "expression")
-                name = self.expression(key)
+                key = next(each for each in element.children if each.type == "expression")
+                name, value = self.inner(element)
                 # A bare name is a text; one in parentheses is a reference.
                 bare = name.kind == "name" and name.start == self.offset(key.start_byte)
                 if bare and self.text(key)[:1] != "(":
                     name = self.make("text", key, name.text)
-                parts += [name, self.expression(value)]
+                parts += [name, value]
         return self.make("object", node, "", parts)
 
     def make_for_tuple_expr(self, node: TreeNode) -> Expression:
         intro = next(child for child in node.children if child.type == "for_intro")
         condition = [child for child in node.children if child.type == "for_cond"]
-        results = [self.expression(child) for child in node.children if child.type == "expression"]
+        results = self.inner(node)
         key = results[0] if len(results) > 1 else self.make("name", intro)
-        collection = next(child for child in intro.children if child.type == "expression")
-        tests = [self.expression(each) for part in condition for each in part.children if each.type == "expression"]
+        tests = [each for part in condition for each in self.inner(part)]
         names = tuple(self.text(child) for child in intro.children if child.type == "identifier")
         spread = any(child.type == "ellipsis" for child in node.children)
         start, end = self.offset(node.start_byte), self.offset(node.end_byte)
-        parts = (self.expression(collection), key, results[-1], *tests)
+        parts = (self.inner(intro)[0], key, results[-1], *tests)
         return Expression("for", start, end, self.text(node)[:1], parts, names, spread)
 
     make_for_object_expr = make_for_tuple_expr
@@ -300,9 +294,7 @@ class _Reader:
         )
 
     def make_conditional(self, node: TreeNode) -> Expression:
-        return self.make(
-            "conditional", node, "", [self.expression(each) for each in node.children if each.type == "expression"]
-        )
+        return self.make("conditional", node, "", self.inner(node))
 
     def make_operation(self, node: TreeNode) -> Expression:
         inner = node.children[0]

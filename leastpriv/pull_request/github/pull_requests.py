@@ -138,7 +138,7 @@ class PullRequests:
             return self._repository.get_pull(number).head.sha
 
     def upsert_comment(self, number: int, marker: str, comment: str, label: str = "", *, create: bool = True) -> str:
-        """Edits this program's comment that ends with `marker`, or writes it if `create`; returns its address, if any."""
+        """Edits this program's comment that ends with `marker`, or writes it if `create`; returns its address."""
         with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
+from leastpriv.policy.grammar import LISTS
 from leastpriv.policy.hcl import references_of
 from leastpriv.policy.hcl_functions import is_unknown
 from leastpriv.policy.hcl_syntax import Expression, expressions_in, passed_list, read_blocks
@@ -41,7 +42,6 @@ from leastpriv.policy.template_functions import joined_text, parts_of, template_
 
 _PLACEHOLDER = re.compile(r"\$\{[^:*?$}]+\}")
 """An unknown part of a text; the name of a policy variable has a colon."""
-_LISTS = ("Action", "NotAction", "Resource", "NotResource")
 
 
 def writer_of(document: Document) -> Writer:
@@ -84,7 +84,7 @@ class _HclWriter:
         return [self.tuple_splice(*each) for each in self.by_tuple(value, ListChanges(changes.drop, after))]
 
     def entries_text(self, entries: Sequence[str], member: Member, key: str, node: Node) -> str:
-        if len(entries) == 1 and key in _LISTS and not self.is_block(node):
+        if len(entries) == 1 and key in LISTS and not self.is_block(node):
             return entries[0]
         indent = indentation(self.text, member.start)
         if "\n" not in self.text[node.start : node.end]:

@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Protocol
 
 from leastpriv.policy.document import Document
+from leastpriv.policy.grammar import LISTS
 from leastpriv.policy.syntax_tree import Member, Node, json_string
 
-_LISTS = ("Action", "NotAction", "Resource", "NotResource")
-_KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
+_KEY_ORDER = ("Sid", "Effect", *LISTS, "Condition")
 _DEFAULT_UNIT = "  "
 
 
@@ -45,7 +45,7 @@ def json_style_of(document: Document) -> JsonStyle:
         multiline_several=_mostly_multiline(
             text, [node for node in lists if len(node.items) > 1] or lists, single_line
         ),
-        string_for_one=frozenset(key for key in _LISTS if _mostly_strings(nodes, key)),
+        string_for_one=strings_for_one(nodes),
     )
 
 
@@ -61,9 +61,7 @@ def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyl
     Keys are in the order Sid, Effect, Action, Resource, Condition. A list of one in Action or Resource becomes a string
     if the file mostly does so, and a string becomes a list otherwise.
     """
-    keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
-    members = {key: with_list_style(key, statement[key], style.string_for_one) for key in keys}
-    return _object_text(members, indent, style)
+    return _object_text(ordered_members(statement, style.string_for_one), indent, style)
 
 
 def list_text(entries: Sequence[object], indent: str, style: JsonStyle) -> str:
@@ -112,12 +110,14 @@ def _bracketed(brackets: str, texts: Sequence[str], indent: str, style: JsonStyl
     return brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
 
 
-def with_list_style(key: str, value: object, string_for_one: Collection[str]) -> object:
-    """Returns an element's value as a list, or as a string if it has one entry and is in `string_for_one`."""
-    if key not in _LISTS:
-        return value
-    entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in string_for_one else entries
+def ordered_members(statement: Mapping[str, object], string_for_one: Collection[str]) -> dict[str, object]:
+    """Returns a statement in the usual order; lists of one in an element of `string_for_one` are strings."""
+    found = {key: statement[key] for key in _KEY_ORDER if key in statement} | dict(statement)
+    for key in found.keys() & {*LISTS}:
+        value = found[key]
+        entries = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+        found[key] = entries[0] if len(entries) == 1 and key in string_for_one else entries
+    return found
 
 
 def _is_multiline(text: str, node: Node) -> bool:
@@ -131,16 +131,20 @@ def _mostly_multiline(text: str, lists: Sequence[Node], single_line: bool) -> bo
 
 
 def _list_nodes(statement: Node) -> Iterator[Node]:
-    for key in _LISTS:
+    for key in LISTS:
         value = statement.get_any_case(key)
         if value and value.kind == "array" and value.items:
             yield value
 
 
-def _mostly_strings(statements: Sequence[Node], key: str) -> bool:
-    values = [value for node in statements if (value := node.get_any_case(key))]
-    strings = sum(value.kind == "string" for value in values)
-    return strings > sum(len(value.items) == 1 for value in values)
+def strings_for_one(statements: Sequence[Node]) -> frozenset[str]:
+    """Returns the elements of statements whose lists of one are mostly written as a string, or as a function."""
+    values = {key: [value for node in statements if (value := node.get_any_case(key))] for key in LISTS}
+    return frozenset(
+        key
+        for key, found in values.items()
+        if sum(value.kind != "array" for value in found) > sum(len(value.items) == 1 for value in found)
+    )
 
 
 def _unit(document: Document) -> str:

@@ -9,11 +9,10 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
-from leastpriv.policy.json_writer import ListChanges, Splice, with_list_style
+from leastpriv.policy.grammar import LISTS
+from leastpriv.policy.json_writer import ListChanges, Splice, ordered_members, strings_for_one
 from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escapes, position
 
-_LISTS = ("Action", "NotAction", "Resource", "NotResource")
-_KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]|[A-Za-z][A-Za-z0-9]*")
 """Some of the strings that YAML reads without quotes: actions, ARNs, single words."""
 _NOT_STRINGS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
@@ -44,7 +43,7 @@ class YamlStyle:
 def yaml_style_of(document: Document) -> YamlStyle:
     """Reads the style of a document; the default is that of AWS's examples."""
     text, nodes = document.text, document.statement_nodes
-    members = [member for node in nodes for key in _LISTS if (member := node.member_any_case(key))]
+    members = [member for node in nodes for key in LISTS if (member := node.member_any_case(key))]
     lists = [member for member in members if member.value.kind == "array" and member.value.items]
     blocks = [member for member in lists if member.value.block]
     top = document.policy.member_any_case("Statement")
@@ -57,7 +56,7 @@ def yaml_style_of(document: Document) -> YamlStyle:
         dash=" " * (column(text, sample[0].value.start) - column(text, sample[0].start)) if sample else "  ",
         quote=_usual_quote(strings),
         flow=len(lists) > 2 * len(blocks),
-        string_for_one=frozenset(key for key in _LISTS if _mostly_strings(nodes, key)),
+        string_for_one=strings_for_one(nodes),
     )
 
 
@@ -104,9 +103,7 @@ def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyl
 
 def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyle) -> str:
     """Writes a statement as an entry of a list whose dashes are indented by `indent`."""
-    keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
-    members = {key: with_list_style(key, statement[key], style.string_for_one) for key in keys}
-    lines = list(_mapping(members, indent + "  ", style))
+    lines = list(_mapping(ordered_members(statement, style.string_for_one), indent + "  ", style))
     return style.newline.join([f"{indent}- {lines[0][len(indent) + 2 :]}", *lines[1:]])
 
 
@@ -129,9 +126,11 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], changes: Lis
         changes = ListChanges(changes.drop, {place: new for place, new in changes.after.items() if place >= 0})
     for number, (begin, end) in enumerate(spans):
         if entries := changes.entries(number, written.get(number, text[begin:end])):
-            result += (_joined_separator(separators, style) if result else _leading(separators, style)) + usual.join(
-                entries
-            )
+            if result:
+                result += _joined_separator(separators, style)
+            elif _have_comments(separators):
+                result += "".join(separator.removeprefix(style.newline) for separator in separators)
+            result += usual.join(entries)
             separators = []
         separators += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
     if result and _have_comments(separators):
@@ -166,12 +165,6 @@ def _joined_separator(separators: Sequence[str], style: YamlStyle) -> str:
     if not _have_comments(separators):
         return max(separators, key=lambda separator: separator.count("\n"))
     return separators[0] + "".join(separator.removeprefix(style.newline) for separator in separators[1:])
-
-
-def _leading(separators: Sequence[str], style: YamlStyle) -> str:
-    return (
-        "".join(separator.removeprefix(style.newline) for separator in separators) if _have_comments(separators) else ""
-    )
 
 
 def _mapping(members: Mapping[str, object], indent: str, style: YamlStyle) -> Iterator[str]:
@@ -223,9 +216,3 @@ def _usual_quote(strings: Sequence[Node]) -> str:
     if free:
         return quote
     return '"' if any(node.quote == '"' for node in strings) else ""
-
-
-def _mostly_strings(statements: Sequence[Node], key: str) -> bool:
-    values = [value for node in statements if (value := node.get_any_case(key))]
-    strings = sum(value.kind != "array" for value in values)
-    return strings > sum(len(value.items) == 1 for value in values)

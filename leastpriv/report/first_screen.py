@@ -293,19 +293,14 @@ def _examples(entries: Sequence[_KeptEntry]) -> str:
         for entry in sorted(entries, key=lambda entry: (removal_rank(entry.action), entry.action)):
             shown = entry.resources if few or sensitivity(entry.action) else ()
             by_resources.setdefault(shown, []).append(entry.action)
-        return ", ".join(f"{codes(names)}{_on(resources)}" for resources, names in by_resources.items())
+        on = {each: " on every resource" if "*" in each else f" on {codes(each, 1)}" for each in by_resources if each}
+        return ", ".join(f"{codes(names)}{on.get(resources, '')}" for resources, names in by_resources.items())
     left: Counter[str] = Counter()
     for entry in entries:
         left[entry.group] += entry.count
     parts = [f"{code(group)}{f' {count:,}' if len(left) > 1 < count else ''}" for group, count in left.most_common(3)]
     rest = total - sum(count for _, count in left.most_common(3))
     return ", ".join(parts) + (f" and {rest:,} more" if rest else "")
-
-
-def _on(resources: Sequence[str]) -> str:
-    if not resources:
-        return ""
-    return " on every resource" if "*" in resources else f" on {codes(resources, 1)}"
 
 
 def entry_sizes(context: ReportContext) -> Callable[[str], int]:

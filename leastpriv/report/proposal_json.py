@@ -24,7 +24,7 @@ from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import live_role_value
 from leastpriv.report.role_chain import role_chain_value
-from leastpriv.report.tables import conditions_value, gap_row, permission_row, time_value
+from leastpriv.report.tables import conditions_value, gap_row, permission_row, statement_place, time_value
 
 
 def proposal_json(context: ReportContext, name: str, text: str) -> str:
@@ -154,8 +154,8 @@ def _proof(context: ReportContext) -> dict[str, object]:
         "left_out": to_builtins(proof.left_out),
         "chance": round(proof.chance, 4),
         "chance_runs": proof.chance_runs,
-        "confidence": _confidences(proof.confidence) if proof.confidence else None,
-        "confidence_by_action": _confidences(proof.by_action) if proof.by_action else None,
+        "confidence": _confidences(proof.confidence),
+        "confidence_by_action": _confidences(proof.by_action),
         "seen_once": proof.seen_once,
         "size_before": proof.size_before,
         "size_after": proof.size_after,
@@ -169,34 +169,25 @@ def _proof(context: ReportContext) -> dict[str, object]:
     }
 
 
-def _confidences(found: Confidences) -> dict[str, Any]:
+def _confidences(found: Confidences | None) -> dict[str, Any] | None:
     """Estimates in total and per service; shares are from 0 to 1."""
-    return {
-        **_confidence(found.whole),
-        "services": {name: _confidence(each) for name, each in found.by_service.items()},
-    }
+    services = {name: _confidence(each) for name, each in found.by_service.items()} if found else {}
+    return {**_confidence(found.whole), "services": services} if found else None
 
 
 def _confidence(found: Confidence) -> dict[str, Any]:
-    estimates = {name: round(getattr(found, name), 4) for name in ("coverage", "unseen", "chance")}
-    return {**to_builtins(found), **estimates}
+    return {**to_builtins(found), **{key: round(getattr(found, key), 4) for key in ("coverage", "unseen", "chance")}}
 
 
 def _decision(decision: NeedDecision, names: dict[int, str]) -> dict[str, object]:
     """A replayed need with the statement that decided; the proposal's own documents are not files yet."""
     document, statement = decision.document, decision.statement
-    place = None
-    if document is not None and statement is not None:
-        place = {
-            "file": names.get(id(document), document.where),
-            "index": statement.index,
-            "sid": statement.sid or None,
-            "line": statement.line,
-        }
     return {
         "action": decision.permission.action,
         "resource": decision.permission.resource,
         "region": decision.region,
         "decision": decision.effect,
-        "statement": place,
+        "statement": statement_place(names.get(id(document), document.where), statement)
+        if document and statement
+        else None,
     }

@@ -245,18 +245,12 @@ def _basis_text(change: Change) -> str:
 
 def _narrowed_entry(change: Change) -> str:
     left = change.granted - len(change.removed_actions)
+    hidden = ""
+    if change.unproven:
+        hidden = f" {len(change.unproven):,} of these may leave no record: {_riskiest(change.unproven, 2)}."
     return (
         f"- {code(change.action)}, {_place(change)}: {change.granted:,} → {left:,} actions, {len(change.used):,} used. "
-        f"Removed: {_removed_names(change.removed_actions)}.{_unproven(change)}"
-    )
-
-
-def _unproven(change: Change) -> str:
-    """The removed actions whose use no record may show, the riskiest first."""
-    if not change.unproven:
-        return ""
-    return (
-        f" {plural(len(change.unproven), 'of these', 'of these')} may leave no record: {_riskiest(change.unproven, 2)}."
+        f"Removed: {_removed_names(change.removed_actions)}.{hidden}"
     )
 
 
@@ -326,15 +320,9 @@ def _kept_fold(context: ReportContext) -> Iterator[str]:
         *suggested_conditions_section(context),
     ]
     yield from fold(f"Kept without a recorded use: {plural(count, 'action')}", sections)
-    yield from fold(f"Suggested, not included: {_offered(context)}", unwritten)
-
-
-def _offered(context: ReportContext) -> str:
-    counts = (
-        plural(len(context.suggested_actions), "action") if context.suggested_actions else "",
-        plural(len(context.suggested_conditions), "condition") if context.suggested_conditions else "",
-    )
-    return joined(list(filter(None, counts))) or "needs of denied calls"
+    suggested = ((context.suggested_actions, "action"), (context.suggested_conditions, "condition"))
+    offered = joined([plural(len(found), what) for found, what in suggested if found]) or "needs of denied calls"
+    yield from fold(f"Suggested, not included: {offered}", unwritten)
 
 
 def _limits_fold(context: ReportContext) -> Iterator[str]:

@@ -132,17 +132,17 @@ class TextTable:
 
 def permission_table(rows: Sequence[Row]) -> TextTable:
     """Permission rows in columns; denials and gaps as sentences."""
+    forms = {
+        "denied": "denied by {denied_by}: {denied} on {resource} ({count}×)",
+        "unknown": "outcome unknown: {unknown} on {resource} ({count}×)",
+        "gap": "gap {gap}: {detail} ({count}×)",
+    }
     notes = [
-        f"denied by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
+        form.format_map({**row, **{name: _cell(row, name) for name in (kind, "resource", "detail")}})
+        for kind, form in forms.items()
         for row in rows
-        if "denied" in row
+        if kind in row
     ]
-    notes += [
-        f"outcome unknown: {_cell(row, 'unknown')} on {_cell(row, 'resource')} ({row['count']}×)"
-        for row in rows
-        if "unknown" in row
-    ]
-    notes += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
     named = ("principal",) if any("principal" in row for row in rows) else ()
     columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
     cells = [
@@ -212,7 +212,7 @@ def decision_row(decision: Decision, layers: Mapping[Layer, Sequence[Document]])
     row: dict[str, object] = {"decision": decision.effect, "statement": None}
     if decision.document is not None and decision.statement is not None:
         document = layers[decision.layer][decision.document]
-        row["statement"] = _statement_place(document, document.statements[decision.statement])
+        row["statement"] = statement_place(document.where, document.statements[decision.statement])
     if decision.effect in {"implicitDeny", "explicitDeny"}:
         row["denied_by"] = decision.layer
     return row
@@ -223,15 +223,11 @@ def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:
 
     If the comparison is open: the statement's entries and the reason.
     """
-    statement = _statement_place(new[excess.document], excess.statement)
+    statement = statement_place(new[excess.document].where, excess.statement)
     witness = excess.witness
     if witness is None:
-        return {
-            "action": excess.action,
-            "resource": excess.resource,
-            "cannot_tell": excess.reason,
-            "statement": statement,
-        }
+        entries = {"action": excess.action, "resource": excess.resource}
+        return {**entries, "cannot_tell": excess.reason, "statement": statement}
     return {
         "action": witness.action,
         "resource": escape_observed(witness.resource),
@@ -252,13 +248,9 @@ def excess_sentence(excess: Excess, new: Sequence[Document]) -> str:
     return f"{at} allows what the old policy does not: {plain(witness.action)} on {plain(witness.resource)}{where}."
 
 
-def _statement_place(document: Document, statement: Statement) -> dict[str, object]:
-    return {
-        "file": document.where,
-        "index": statement.index,
-        "sid": statement.sid or None,
-        "line": statement.line,
-    }
+def statement_place(file: str, statement: Statement) -> dict[str, object]:
+    """A statement by its file, index, Sid and line."""
+    return {"file": file, "index": statement.index, "sid": statement.sid or None, "line": statement.line}
 
 
 def logged_denial_row(found: LoggedDenial) -> dict[str, object]:

@@ -1,20 +1,34 @@
-"""Reads an identity-based policy out of a file and keeps every byte of the file."""
+"""Reads an identity-based policy out of a file, keeps every byte of the file, and rejects what IAM would not accept.
+
+Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read 2026-11-24.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
-from leastpriv.policy.grammar import LISTS, VARIABLES_VERSION, Grammar
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import PolicySource, TerraformFolder, rendered_source
-from leastpriv.policy.syntax_tree import Node, json_value
+from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
+from leastpriv.policy.syntax_tree import Member, Node, json_value
 from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
 
+LISTS = ("Action", "NotAction", "Resource", "NotResource")
+"""Elements of a statement whose value is a string or a list of strings."""
+VARIABLES_VERSION = "2012-10-17"
+"""The version from which `${…}` is a policy variable; without a version, and in 2008-10-17, it is plain text (read
+2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html)."""
+
+_VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
+_ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
+_EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
+_MIN_SIMILARITY = 0.75
+"""Similarity from which a misspelled element is taken for a known one."""
 _MAX_BYTES = 4 * 1024 * 1024
 """A policy has about 10 KB, an account-wide export that contains one some hundreds."""
 
@@ -183,7 +197,7 @@ def parse(
 def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:
     reader = _Reader(source, where, pseudo_parameters)
     version = reader.string(source.policy, "Version")
-    reader.grammar.check_policy(source.policy, version)
+    reader.check_policy(source.policy, version)
     statements = reader.statements(source.policy, version == VARIABLES_VERSION)
     return Document(raw, source.pointer, where, version, statements, source, pseudo_parameters)
 
@@ -193,9 +207,11 @@ class _Reader:
 
     def __init__(self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]) -> None:
         self.source = source
+        self.where = where
         self.pseudo_parameters = pseudo_parameters
-        self.grammar = Grammar(source, where)
-        self.error = self.grammar.error
+
+    def error(self, node: Node | Member, advice: str) -> PolicyFileError:
+        return PolicyFileError(f"{self.where}: {self.source.position(node.start)}: {advice}.")
 
     def statements(self, policy: Node, variables: bool) -> tuple[Statement, ...]:
         node = policy.get_any_case("Statement") or policy
@@ -203,11 +219,11 @@ class _Reader:
         return tuple(self.statement(index, item, variables) for index, item in enumerate(nodes))
 
     def statement(self, index: int, node: Node, variables: bool) -> Statement:
-        self.grammar.check_statement(node)
+        self.check_statement(node)
         effect = self.string(node, "Effect")
         if effect not in {"Allow", "Deny"}:
             raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
-        self.grammar.check_lists(node)
+        self.check_lists(node)
         lists = {key: self.lists(node, key) for key in LISTS}
         escaped = not variables and any(_has_placeholder(parts) for found in lists.values() for parts in found)
         texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
@@ -285,6 +301,81 @@ class _Reader:
         if node.kind == "number" or node.text in {"true", "false"}:
             return (node.text,)
         return self.parts(node) if node.kind == "string" else None
+
+    def check_policy(self, policy: Node, version: str) -> None:
+        """Checks the policy outside its statements."""
+        if version not in _VERSIONS:
+            node = policy.get_any_case("Version") or policy
+            raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
+        self.check_duplicate_keys(policy)
+        for node in _descendants(policy):
+            # An edit of an anchored or aliased value would change other parts of the file too.
+            if node.kind == "alias" or node.anchor:
+                raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
+        node = policy.get_any_case("Statement") or policy
+        self.check_no_expression(node, "Statement")
+        if node is policy or node.kind not in {"array", "object"}:
+            raise self.error(node, "Statement must be an object or a list of objects; correct the policy")
+
+    def check_statement(self, node: Node) -> None:
+        """Checks the keys of a statement, but not their values."""
+        self.check_no_expression(node, "a statement")
+        if node.kind != "object":
+            raise self.error(node, "a statement must be an object; correct the policy")
+        if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
+            function = node.members[0].key
+            raise self.error(node, f"this statement is made by {function}; name a file in which it is written out")
+        self.check_duplicate_keys(node)
+        elements = {element.casefold(): element for element in _ELEMENTS}
+        for member in node.members:
+            # A misspelled Condition must not be read as no condition.
+            if member.key.casefold() not in elements:
+                near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
+                advice = f"write {elements[near[0]]}" if near else "remove it"
+                key = format_names([member.key])
+                raise self.error(member, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
+        if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
+            raise self.error(
+                node,
+                "this statement has a principal, so that the file is a resource-based or trust policy; name "
+                "the file of an identity-based policy of the role",
+            )
+        for one, other in _EXCLUSIVE:
+            if node.get_any_case(one) and node.get_any_case(other):
+                raise self.error(
+                    node, f"this statement has both {one} and {other}; IAM takes only one, remove the other"
+                )
+
+    def check_lists(self, statement: Node) -> None:
+        """Checks that a statement has an action and no empty list: an empty list would be read as granting nothing."""
+        if not (statement.get_any_case("Action") or statement.get_any_case("NotAction")):
+            raise self.error(statement, "this statement has no Action, which IAM rejects; add it")
+        for member in statement.members:
+            if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
+                advice = f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
+                raise self.error(member.value, advice)
+
+    def check_no_expression(self, node: Node, what: str) -> None:
+        """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""
+        if self.source.language == "terraform" and _has_placeholder(self.parts(node) or ()):
+            raise self.error(
+                node,
+                f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
+            )
+
+    def check_duplicate_keys(self, node: Node) -> None:
+        seen: dict[str, str] = {}
+        for member in node.members:
+            other = seen.setdefault(member.key.casefold(), member.key)
+            if other is not member.key:
+                case = "" if other == member.key else ", in different case"
+                raise self.error(node, f"the key {format_names([member.key])} appears twice{case}; keep one")
+
+
+def _descendants(node: Node) -> Iterator[Node]:
+    yield node
+    for child in (*node.items, *(member.value for member in node.members)):
+        yield from _descendants(child)
 
 
 def _has_placeholder(parts: Iterable[object]) -> bool:

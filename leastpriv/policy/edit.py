@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.document import Document, parse
-from leastpriv.policy.grammar import VARIABLES_VERSION
+from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
 from leastpriv.policy.json_writer import ListChanges, Splice, Writer
 from leastpriv.policy.writers import BlockWriter, BracketWriter
 

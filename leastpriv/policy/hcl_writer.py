@@ -11,8 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.document import Document
-from leastpriv.policy.grammar import LISTS
+from leastpriv.policy.document import LISTS, Document
 from leastpriv.policy.hcl import references_of
 from leastpriv.policy.hcl_functions import is_unknown
 from leastpriv.policy.hcl_syntax import Expression, expressions_in, passed_list, read_blocks

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
-from leastpriv.policy.document import Document
-from leastpriv.policy.grammar import LISTS
+from leastpriv.policy.document import LISTS, Document
 from leastpriv.policy.syntax_tree import Member, Node, json_string
 
 _KEY_ORDER = ("Sid", "Effect", *LISTS, "Condition")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.document import Document
-from leastpriv.policy.grammar import LISTS
+from leastpriv.policy.document import LISTS, Document
 from leastpriv.policy.json_writer import ListChanges, Splice, ordered_members, strings_for_one
 from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escapes, position
 

@@ -12,8 +12,7 @@ from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, 
 from leastpriv.permissions.patterns import TYPE_WILDCARD, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
-from leastpriv.policy.document import Document
-from leastpriv.policy.grammar import VARIABLES_VERSION
+from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 from leastpriv.proposal.self_widening import self_widening
 

@@ -13,9 +13,8 @@ from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
 from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
 from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
-from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
-from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions, lifecycle_additions

@@ -1,73 +1,300 @@
-"""Measures first drafts from templates and plans on recorded histories: what their first deploy is denied.
+"""Deploys apps in the lab under the policies that `propose` makes of their template or plan alone.
 
-    python -m bench.first_draft HISTORIES DECLARED
+    python -m bench.first_draft FOLDER [APP …]
 
-HISTORIES is a folder of `bench.future.record`: `TOOL-SHAPE/checks.jsonl` has the authorization checks of each run.
-DECLARED holds what the same apps declare before they are deployed: `cdk-SHAPE/` (a cloud assembly) and
-`terraform-SHAPE.json` (a plan). A draft is made as a user makes it; no run is its evidence.
+An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap), `terraform-SHAPE` or
+`sam-events` of `bench.future`, or a tool of the seed, `seed-sam`. Each role of the app has exactly the policies of its
+draft. Run 1 deploys under the draft of the change, runs 2 to 5 under the draft of all phases, runs 6 to 8 (a change,
+the deletion, a new deployment) under what the proposal with the guards' defaults makes of the draft of the change from
+the five. What a run is denied is counted and granted, and the run repeated.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from bench.future.truth import authorization_checks
+from bench.future.future import LabEvaluator
+from bench.future.plan import FRESH, SHAPES, plan
+from bench.future.record import APPS, BUCKET, ROLE, bootstrap, cdk, commands, move_records, of_other_shapes
 from leastpriv.cli.main import main as leastpriv
-from leastpriv.policy.document import Document, parse
-from leastpriv.policy.evaluate import Request, evaluate
+from tests.end_to_end.lab.lab import ACCOUNT, Lab
+from tests.end_to_end.seed import deploys
+from tests.end_to_end.seed.deploys import Step
+from tests.end_to_end.seed.experiment import deployed
 
-ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+EXECUTION = f"cdk-hnb659fds-cfn-exec-role-{ACCOUNT}-us-east-1"
+"""The role of the CDK's bootstrap that CloudFormation makes the resources with."""
+LEARNED = 5
+"""Runs after which a proposal from the evidence replaces the policies."""
+_SEED = {
+    "cloudformation": (deploys.CLOUDFORMATION, "orders=app/template.yaml"),
+    "sam": (deploys.SAM, "orders=app/template.yaml"),
+    "cdk": (deploys.CDK_WITH_KEYS, "app/cdk.out"),
+    "roles": (deploys.CDK_WITH_ROLES, "app/cdk.out"),
+    "terraform": (deploys.TERRAFORM, "app/plan.json"),
+}
+_SEED_RUNS = "first change first change first change destroy first"
+_FIRST_DAY = datetime(2026, 5, 1, 9, tzinfo=UTC)
+_APART = timedelta(days=10)
+_MOST_ATTEMPTS = 15
+_DENIED = "Denied"
+"""Begins the Sids of what the bench grants after a denial."""
+
 Pair = tuple[str, str]
+Statements = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app as it is deployed."""
+
+    declared: tuple[str, str]
+    """`--templates` or `--plans`, and its value."""
+    roles: tuple[str, ...]
+    """The role of the CI, and the execution role."""
+    runs: tuple[Callable[[], Sequence[Step]], ...]
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the runs under one policy of one role show."""
+
+    policy: str
+    role: str
+    granted: frozenset[str] = frozenset()
+    """Actions that the policy grants."""
+    used_before: int = 0
+    """Actions that the runs before used."""
+    used: set[str] = field(default_factory=set)
+    """Actions that runs used up to the last under this policy."""
+    denied: dict[Pair, int] = field(default_factory=dict)
+    """Denied pair -> its first run."""
+
+    def __str__(self) -> str:
+        parts = (self.used_before, len(self.used)) if self.used_before else (len(self.used),)
+        count = len(self.granted)
+        ratios = ", ".join(f"{count} granted / {used} used = {count / used:.2f}" for used in parts)
+        pairs = ", ".join(f"{action} on {resource} (run {run})" for (action, resource), run in self.denied.items())
+        return f"{self.role} under {self.policy}: {ratios}, denied {len(self.denied)}{': ' if pairs else ''}{pairs}"
 
 
 def main(arguments: list[str]) -> None:
-    """Prints a line for each history: pairs and actions of the first run, granted actions, denied pairs."""
-    histories, declared = map(Path, arguments)
-    for history in sorted(path.parent for path in histories.glob("*/checks.jsonl")):
-        tool, _, shape = history.name.partition("-")
-        source = declared / (f"cdk-{shape}" if tool == "cdk" else f"terraform-{shape}.json")
-        if not source.exists():
-            continue
-        documents = draft("--templates" if tool == "cdk" else "--plans", source)
-        used = {(each["action"], each["resource"]): each for each in authorization_checks(history) if each["run"] == 0}
-        denied = [pair for pair, asked in used.items() if not is_allowed(pair, asked.get("context") or {}, documents)]
-        actions = {action for action, _ in used}
-        granted = {name for document in documents for each in document.statements for name in each.actions}
-        ratio = len(granted) / len(actions)
-        print(f"{history.name}: {len(used)} pairs, {len(granted)} granted / {len(actions)} used = {ratio:.2f}", end="")
-        print(f", denied {len(denied)}: {', '.join(' on '.join(pair) for pair in denied[:5])}")
+    """Measures the given apps, or all."""
+    folder, names = Path(arguments[0]).resolve(), arguments[1:]
+    every = [f"{tool}-{shape}" for tool in ("cdk", "roles", "terraform") for shape in SHAPES]
+    every += [f"sam-{shape}" for shape in FRESH["sam"]] + [f"seed-{name}" for name in _SEED]
+    for name in names or every:
+        for measured in measure(name, folder / name):
+            print(f"{name}: {measured}", flush=True)
 
 
-def draft(option: str, source: Path) -> list[Document]:
-    """Returns the policies of a first draft."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        names = ("--role-arn", ROLE, "--policy-file", f"{folder}/ci.json", "--aws-regions", "us-east-1")
-        arguments = ["propose", *names, option, str(source), "--output-dir", str(out)]
-        code = leastpriv(arguments, io.StringIO(), sys.stderr, lambda: datetime.now(UTC))
+def measure(name: str, work: Path, runs: int = 8) -> list[Measured]:
+    """Returns what the first runs of an app show of its policies."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    with Lab.start(work / "lab", checks=True) as lab:
+        app = _prepared(name, work, lab)
+        found = _Bench(work, lab, app).measured(runs)
+    for rest in ("app", "lab"):
+        shutil.rmtree(work / rest, ignore_errors=True)
+    return found
+
+
+class _Bench:
+    """One app in its lab, with the policies that its roles have now."""
+
+    def __init__(self, work: Path, lab: Lab, app: App) -> None:
+        self.work, self.lab, self.app = work, lab, app
+        self.evaluator = LabEvaluator()
+        self.policies: dict[str, Statements] = {}
+        self.first: dict[str, Statements] = {}
+        """The draft of the change, with what the first run was denied."""
+        self.attempts = 0
+        self.used: dict[str, set[str]] = {role: set() for role in app.roles}
+
+    def measured(self, runs: int) -> list[Measured]:
+        found: list[Measured] = []
+        for number, steps in enumerate(self.app.runs[:runs], 1):
+            if number <= 2 or number - 1 == LEARNED:
+                found += (self._now(number, role) for role in self.app.roles)
+            self._run(number, steps, found[-len(self.app.roles) :])
+        if len(self.app.runs) <= runs:
+            found += (self._now(runs + 1, role) for role in self.app.roles)
+        self.evaluator.close()
+        return found
+
+    def _now(self, number: int, role: str) -> Measured:
+        """Replaces the policies of a role before a run."""
+        if number == 1:
+            name, made = "the draft of the change", self._proposed(role, "change")
+        elif number == 2:
+            self.first[role] = self.policies[role]
+            denied = [each for each in self.first[role] if each.get("Sid", "").startswith(_DENIED)]
+            name, made = "the draft of all phases", [*self._proposed(role, "all"), *denied]
+        else:
+            committed = self.first[role] if number == LEARNED + 1 else self.policies[role]
+            name, made = f"the proposal after {number - 1} runs", self._proposed(role, "change", committed)
+        self._install(role, made)
+        granted = frozenset(action for each in made for action in _actions(each))
+        return Measured(name, role, granted, len(self.used[role]), set(self.used[role]))
+
+    def _run(self, number: int, steps: Callable[[], Sequence[Step]], now: list[Measured]) -> None:
+        checks = self.work / "lab" / "checks.jsonl"
+        for _ in range(_MOST_ATTEMPTS):
+            checks.unlink(missing_ok=True)
+            session = str(1001 + self.attempts)
+            keys = self.lab.assume(f"arn:aws:iam::{ACCOUNT}:role/{ROLE}", session)
+            log, code = deployed(steps(), self.work, keys)
+            self._keep_records(session)
+            asked = [json.loads(line) for line in checks.read_text("utf-8").splitlines()] if checks.exists() else []
+            is_new = [self._count(measured, asked, number) for measured in now]
+            if code == 0:
+                return
+            if not any(is_new):
+                break
+        raise SystemExit(f"run {number} of {self.work.name} failed:\n{log[-3_000:]}")
+
+    def _count(self, measured: Measured, asked: Sequence[Mapping[str, Any]], number: int) -> bool:
+        """Counts the checks of a role, and grants what it was denied; whether there was a denial."""
+        own = [each for each in asked if f":assumed-role/{measured.role}/" in each["principal"]]
+        self.used[measured.role].update(each["action"] for each in own)
+        measured.used = set(self.used[measured.role])
+        policy = {"Version": "2012-10-17", "Statement": self.policies[measured.role]}
+        answers = self.evaluator.allowed([policy], own)
+        denied = {(each["action"], each["resource"]) for each, allowed in zip(own, answers, strict=True) if not allowed}
+        for action, resource in sorted(denied):
+            measured.denied.setdefault((action, resource), number)
+            sid = f"{_DENIED}{len(self.policies[measured.role])}"
+            own_grant = {"Sid": sid, "Effect": "Allow", "Action": [action], "Resource": [resource]}
+            self._install(measured.role, [*self.policies[measured.role], own_grant])
+        return bool(denied)
+
+    def _keep_records(self, session: str) -> None:
+        """Moves the records of an attempt to its own day."""
+        self.lab.flush()
+        moved = self.work / "records" / session
+        move_records(self.lab.records, moved, _FIRST_DAY + self.attempts * _APART)
+        self.lab.records.mkdir(exist_ok=True)
+        self.attempts += 1
+
+    def _proposed(self, role: str, phases: str, committed: Statements | None = None) -> Statements:
+        """The policies of a draft, or those that the evidence makes of the committed ones."""
+        out, file = self.work / f"{role}-{self.attempts}", self.work / f"{role}.json"
+        file.unlink(missing_ok=True)
+        arguments = ["propose", "--role-arn", f"arn:aws:iam::{ACCOUNT}:role/{role}", "--policy-file", str(file)]
+        arguments += ["--aws-regions", "us-east-1", "--declared-phases", phases, "--output-dir", str(out)]
+        if committed is not None:
+            file.write_text(json.dumps({"Version": "2012-10-17", "Statement": committed}, indent=2), encoding="utf-8")
+            arguments += ["--trails", str(self.work / "records")]
+        now = _FIRST_DAY + self.attempts * _APART
+        code = leastpriv([*arguments, *self.app.declared], io.StringIO(), sys.stderr, lambda: now)
         if code:
             raise SystemExit(code)
-        return [parse(path.read_bytes(), path.name) for path in _files(out)]
+        split = sorted(out.glob(f"{role}*.json")) or [out / "policy.json"]
+        return [each for path in split for each in json.loads(path.read_bytes())["Statement"]]
+
+    def _install(self, role: str, statements: Statements) -> None:
+        self.policies[role] = statements
+        self.lab.set_policy(role, {"Version": "2012-10-17", "Statement": statements})
 
 
-def _files(out: Path) -> Iterator[Path]:
-    split = sorted(out.glob("ci*.json"))
-    yield from split or [out / "policy.json"]
+def _prepared(name: str, work: Path, lab: Lab) -> App:
+    """Makes the folder of an app, its roles, and what it declares."""
+    tool, _, shape = name.partition("-")
+    lab.role(ROLE, None)
+    made = _of_the_seed(shape, work, lab) if tool == "seed" else _of_the_future(tool, shape, work, lab)
+    if EXECUTION in made.roles:
+        iam = lab.client("iam")
+        for each in iam.list_attached_role_policies(RoleName=EXECUTION)["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName=EXECUTION, PolicyArn=each["PolicyArn"])
+    lab.flush()
+    shutil.rmtree(lab.records)
+    return made
 
 
-def is_allowed(pair: Pair, context: dict[str, object], documents: list[Document]) -> bool:
-    """Whether the policies allow a check of the lab, in the context that it had."""
-    values = {
-        key: (value,) if isinstance(value, str) else tuple(map(str, value if isinstance(value, list) else [value]))
-        for key, value in context.items()
-        if value is not None
+def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
+    kind = "cdk" if tool == "roles" else tool
+    own = {"BOOTSTRAP_ROLES": "1"} if tool == "roles" else {}
+    shutil.copytree(APPS / kind, work / "app", ignore=of_other_shapes(shape) if kind == "terraform" else None)
+    states = plan(shape, "-draft")
+    if kind == "sam":
+        lab.client("s3").create_bucket(Bucket=BUCKET)
+
+    def steps(number: int) -> Iterator[Step]:
+        for command, variables in commands(kind, shape, states[number], number == 0, work / "app", lab):
+            yield Step(f"run {number + 1}", tuple(command), {**variables, **own})
+
+    if kind == "cdk":
+        bootstrap(work, lab, states)
+        first = next(steps(0))
+        synth = Step("synth", (cdk(), "--no-notices", "synth", "--quiet", "--output", "first.out"), first.variables)
+        _call([synth], work, lab)
+        declared = ("--templates", str(work / "app" / "first.out"))
+    elif kind == "terraform":
+        declared = ("--plans", _planned([*steps(0)], work, lab))
+    else:
+        # What the command line of `aws cloudformation deploy` gives, where `templates` reads it.
+        given = "Release=1 Setting=60 Name=orders-1"
+        config = f'[default.deploy.parameters]\nstack_name = "orders"\nparameter_overrides = "{given}"\n'
+        (work / "app" / "samconfig.toml").write_text(config, encoding="utf-8")
+        declared = ("--templates", str(work / "app" / f"{shape}.yaml"))
+    runs = tuple(lambda number=number: list(steps(number)) for number in range(len(states)))
+    return App(declared, (ROLE, *((EXECUTION,) if tool == "roles" else ())), runs)
+
+
+def _of_the_seed(name: str, work: Path, lab: Lab) -> App:
+    deploy, path = _SEED[name]
+    steps = deploy.prepare(work / "app", lab)
+    before = [each for each in steps if each.label in ("bootstrap", "synth", "validate", "build")]
+    stack, separator, path = path.rpartition("=")
+    source = f"{stack}{separator}{work / path}"
+    if name == "terraform":
+        source = _planned(list(steps[:3]), work, lab)
+    elif name in ("cdk", "roles"):
+        _call(before, work, lab)
+    groups = {
+        "first": [each for each in steps[: _place(steps, "first deploy") + 1] if each.label != "bootstrap"],
+        "change": [each for each in steps if each.label in ("package", "deploy of a change", "diff of a change")],
+        "destroy": list(steps[_place(steps, "deploy of a change") + 1 :]),
     }
-    return evaluate(Request(*pair, values), documents).effect in ("allowed", "unknown")
+    runs = tuple(lambda what=what: groups[what] for what in _SEED_RUNS.split())
+    option = "--plans" if name == "terraform" else "--templates"
+    return App((option, source), (ROLE, *((EXECUTION,) if name == "roles" else ())), runs)
+
+
+def _place(steps: Sequence[Step], label: str) -> int:
+    return next(place for place, step in enumerate(steps) if step.label == label)
+
+
+def _planned(steps: Sequence[Step], work: Path, lab: Lab) -> str:
+    """The plan of the first deploy as JSON, made by an administrator."""
+    init, planned = steps[0], next(each for each in steps if "plan" in each.command)
+    shown = work / "app" / "first.json"
+    program, own = init.command[0], planned.variables
+    _call([init, Step("plan", (*planned.command, "-out=first.plan"), own)], work, lab)
+    # Output of plugins is marked `o:` in the programs of `tools.terraform`.
+    show = f"{program} show -json first.plan | sed 's/^o://' > {shown}"
+    _call([Step("show", ("sh", "-c", show), own)], work, lab)
+    return str(shown)
+
+
+def _call(steps: Sequence[Step], work: Path, lab: Lab) -> None:
+    log, code = deployed(steps, work, lab.root)
+    if code:
+        raise SystemExit(log[-3_000:])
+
+
+def _actions(statement: Mapping[str, Any]) -> list[str]:
+    action = statement["Action"]
+    return action if isinstance(action, list) else [action]
 
 
 if __name__ == "__main__":

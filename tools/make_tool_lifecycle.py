@@ -46,7 +46,7 @@ _HEAD = """\
 #   create, read, update, delete, list: actions of the phase. tags: actions that only tags need. makes: the actions of
 #   `create` that make the resource itself. when: actions that only some properties need, action=property|property of at
 #   most two levels, `-` where none asks for it (leastpriv/permissions/property_rules.py, facts/declared_when.tsv).
-#   name: property that holds the name. tagged_by: property that holds tags; +system: CloudFormation adds its own.
+#   name: property that holds the name. tagged_by: property that holds tags; +system: CloudFormation's own need it too.
 #  {left_out}
 type\t{columns}
 """
@@ -175,7 +175,9 @@ def _cloudformation_row(schema: Mapping[str, Any], left_out: Counter[str]) -> Ro
     row.tags = [each for each in every if each in named or catalog.access_level(each) == "Tagging"]
     row.when, row.named_by = _conditions(row, schema), _name_property(schema)
     row.tagged_by = tagging.get("tagProperty", "").removeprefix("/properties/") if tagging.get("taggable", True) else ""
-    row.tagged_by += "+system" if tagging.get("cloudFormationSystemTags") and tagging.get("tagOnCreate") else ""
+    adds_own = tagging.get("cloudFormationSystemTags") and tagging.get("tagOnCreate")
+    is_listed = any(_listed_conditions(row.name, action) for action in row.tags)
+    row.tagged_by += "+system" if adds_own and not is_listed else ""
     return row
 
 

@@ -4,7 +4,7 @@ The second plan is for histories that no rule was made from: it was fixed after 
 a state (release of the code, setting of a property, generation of the names), or deletes everything. Renamed resources
 get a name that no run had before; after run 10 no kind of change is new. The plan of branches deploys further stages
 beside `prod`, one of them in another region, and takes each down. The plan of fresh names gives each stage a name
-that no run had before.
+that no run had before. The plan of drafts keeps all names.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ FRESH = {
 """Tool -> shapes that the plan of fresh names deploys."""
 _STEPS = "first STAGE1 setting,code -STAGE1 STAGE2 STAGE2,code -STAGE2 name STAGE3 -STAGE3 STAGE4 -STAGE4"
 _FRESH = {shape: _STEPS for shapes in FRESH.values() for shape in shapes}
-PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES, "-fresh": _FRESH}
+_DRAFT = dict.fromkeys((*SHAPES, *FRESH["sam"]), "first setting code none code setting destroy first")
+PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES, "-fresh": _FRESH, "-draft": _DRAFT}
 """End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes. A stage in
 capitals is deployed by this run, one with a minus is deleted."""
 _FRESH_STAGES = {
@@ -89,7 +90,7 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     if plan_name == "-fresh":
         names = {f"STAGE{number}": name for number, name in enumerate(_FRESH_STAGES[shape], 1)}
     else:
-        names = dict(zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES[shape], strict=True)) | {"EU": "eu"}
+        names = dict(zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES.get(shape, ("", "")), strict=True)) | {"EU": "eu"}
     for step in PLANS[plan_name][shape].split():
         release += "code" in step
         setting += "setting" in step

@@ -30,7 +30,7 @@ from tests.end_to_end.seed import tools
 APPS = Path(__file__).with_name("apps")
 ROLE = "ci-deploy"
 TOOLS = ("cdk", "terraform")
-_BUCKET = f"deploys-{ACCOUNT}"
+BUCKET = f"deploys-{ACCOUNT}"
 _FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=3)
 _FIRST_RUN = 1001
@@ -56,53 +56,56 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
     work = history.with_name(f".{history.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    shutil.copytree(APPS / tool, work / "app", ignore=_of_other_shapes(shape) if tool == "terraform" else None)
+    shutil.copytree(APPS / tool, work / "app", ignore=of_other_shapes(shape) if tool == "terraform" else None)
     with Lab.start(work / "lab", checks=True) as lab:
         if tool == "cdk":
-            _bootstrap(work, lab, plan(shape, plan_name))
+            bootstrap(work, lab, plan(shape, plan_name))
         if tool == "sam":
-            lab.client("s3").create_bucket(Bucket=_BUCKET)
+            lab.client("s3").create_bucket(Bucket=BUCKET)
         arn = lab.admin_role(ROLE)
         lab.flush()
         shutil.rmtree(lab.records)
         (work / "lab" / "checks.jsonl").unlink(missing_ok=True)
         for number, run in enumerate(plan(shape, plan_name)):
             keys = lab.assume(arn, str(_FIRST_RUN + number))
-            for command, variables in _commands(tool, shape, run, number == 0, work / "app", lab):
+            for command, variables in commands(tool, shape, run, number == 0, work / "app", lab):
                 _call(command, work, {**keys, **variables})
             time.sleep(1.1)
             lab.flush()
             begin = _FIRST_DAY + number * _APART
-            _move_records(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
+            move_records(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
     shutil.copy(work / "lab" / "checks.jsonl", work)
     for rest in ("app", "lab"):
         shutil.rmtree(work / rest, ignore_errors=True)
     work.rename(history)
 
 
-def _of_other_shapes(shape: str) -> Any:
+def of_other_shapes(shape: str) -> Any:
+    """Returns a filter of `copytree` that leaves out the files of the other shapes of Terraform."""
     return shutil.ignore_patterns(*(f"{other}.tf" for other in (*SHAPES, *FRESH["terraform"]) if other != shape))
 
 
-def _bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
+def bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
+    """Bootstraps the regions of the runs for the CDK."""
     packages = tools.cdk()
     (work / "app" / "node_modules").symlink_to(packages / "node_modules")
     for region in dict.fromkeys((lab.region, *(run.region for run in runs))):
         command = ["bootstrap", f"aws://{lab.account}/{region}", "--cloudformation-execution-policies"]
-        _call([_cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"], work, {**lab.root, "SHAPE": "site"})
+        _call([cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"], work, {**lab.root, "SHAPE": "site"})
 
 
-def _cdk() -> str:
+def cdk() -> str:
+    """Returns the command of the CDK."""
     return str(tools.cdk() / "node_modules" / ".bin" / "cdk")
 
 
-def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab) -> Iterator[Command]:
+def commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab) -> Iterator[Command]:
     """The commands of a workflow for one state of the app."""
     if tool == "cdk":
         own = {name.upper(): value for name, value in run.variables.items()}
         own |= {"AWS_REGION": run.region, "AWS_DEFAULT_REGION": run.region}
         own |= {"SHAPE": shape, "CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
-        command = (_cdk(), "--no-notices", "--ci")
+        command = (cdk(), "--no-notices", "--ci")
         if run.is_destroy:
             if shape == "site":  # CloudFormation deletes no bucket with objects
                 bucket = f"s3://site{run.stage}-{run.generation}-{lab.account}"
@@ -151,7 +154,7 @@ def _by_transform(shape: str, run: Run, app: Path) -> Iterator[Command]:
         yield (*aws, "wait", "stack-delete-complete", *stack), {}
         return
     (app / "function" / "worker.py").write_text(f"def handler(event, context):\n    return {run.release}\n")
-    packaged = ("--s3-bucket", _BUCKET, "--output-template-file", "packaged.yaml")
+    packaged = ("--s3-bucket", BUCKET, "--output-template-file", "packaged.yaml")
     yield (*aws, "package", "--template-file", f"{shape}.yaml", *packaged), {}
     own = (f"Release={run.release}", f"Setting={60 * run.setting}", f"Name=orders{run.stage}-{run.generation}")
     options = ("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset", "--parameter-overrides", *own)
@@ -181,7 +184,7 @@ def _call(command: Sequence[str], work: Path, variables: Environment) -> None:
         raise SystemExit(f"{' '.join(command)} failed:\n{text[-3_000:]}")
 
 
-def _move_records(records: Path, history: Path, begin: datetime) -> None:
+def move_records(records: Path, history: Path, begin: datetime) -> None:
     """Moves the records of a run to other days, as if it had begun then."""
     read: list[dict[str, Any]] = []
     for file in sorted(records.rglob("*.json.gz")):

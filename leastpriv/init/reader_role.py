@@ -12,7 +12,7 @@ from leastpriv.errors import InputError
 from leastpriv.models import Condition, Principal
 from leastpriv.permissions.fact_tables import table
 
-DEFAULT_SOURCES = ("event-history", "live-role", "denial-details", "last-accessed", "policy-checks", "resource-types")
+DEFAULT_SOURCES = ("event-history", "live-role", "denial-details", "last-accessed", "policy-checks")
 """Sources for a first run: they need no trail and are free."""
 READER = "leastpriv-reader"
 """Name of the role, and of its inline policy."""

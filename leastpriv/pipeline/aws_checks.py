@@ -1,4 +1,4 @@
-"""Asks AWS about a proposal in a run that uses AWS: needs that resource types declare, and checks of the policy.
+"""Asks AWS about a proposal in a run that uses AWS: checks of the policy.
 
 A run that reads files alone sends nothing to AWS (docs: decision 17).
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.config.settings import Settings
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.aws_findings.models import DeclaredNeeds
-from leastpriv.evidence.models import Evidence
-from leastpriv.models import Principal
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.load_policies import read_other, stack_values
 from leastpriv.policy.document import Document
@@ -29,30 +26,6 @@ if TYPE_CHECKING:
     from leastpriv.aws_checks.simulate import SimulatedPolicies
 
 _log = logging.getLogger(__name__)
-
-
-def with_declared_needs(evidence: Evidence, session: AwsSession | None, principal: Principal) -> Evidence:
-    """Adds the needs that the resource types of the role's stacks declare, where the AWS session is open.
-
-    The session of another account is not asked, since its stacks are others. A failure of AWS is part of the answer.
-    """
-    if session is None or not session.opened:
-        return evidence
-    from leastpriv.evidence.aws_findings.cloudformation_types import deployed_stacks, read_declared_needs
-
-    stacks = deployed_stacks(evidence)
-    if not stacks:
-        return evidence
-    try:
-        aws = session.aws()
-        account = aws.account()
-        if account == principal.account:
-            declared = read_declared_needs(aws, stacks)
-        else:
-            declared = DeclaredNeeds(failure=f"The AWS credentials are those of account {account}, not of the role's.")
-    except LeastprivError as error:
-        declared = DeclaredNeeds(failure=str(error))
-    return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=declared))
 
 
 def named_trust_policies(target: Target, base: str) -> tuple[TrustPolicy, ...]:

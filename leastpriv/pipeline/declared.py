@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leastpriv.config.settings import DeclaredPhases
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome
 from leastpriv.pipeline.context import Target
@@ -56,14 +57,11 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
     known = {need.permission for need in needs}
     further = tuple(need for need in later if need.permission not in known)
     drafts_all = target.settings.declared_phases is DeclaredPhases.ALL
-    found = evidence.aws_findings.declared
     used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
     exercised = exercised_actions(declarations, used)
     due = {need.permission.action: (need.because,) for need in later if need.permission.action not in exercised}
-    actions = {**found.actions, **due}
-    merged = replace(
-        found,
-        actions=actions,
+    merged = DeclaredNeeds(
+        due,
         needs=(*needs, *(further if drafts_all else ())),
         later_needs=() if drafts_all else further,
         only_plans=target.only_plans,

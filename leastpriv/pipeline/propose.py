@@ -17,7 +17,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import Run
 from leastpriv.permissions import catalog
-from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies, with_declared_needs
+from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies
 from leastpriv.pipeline.collect_evidence import (
     RunEvidence,
     TargetEvidence,
@@ -228,7 +228,7 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     _check_break_glass(settings.options.break_glass, found.evidence.runs)
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
-    evidence = with_declarations(with_declared_needs(evidence, run.aws, settings.principal), declarations, target)
+    evidence = with_declarations(evidence, declarations, target)
     return _Inputs(committed, others, found, evidence)
 
 

@@ -115,7 +115,7 @@ _WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
 
 
 def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
-    """The section of suggested actions, or on resource types that could not be read."""
+    """The section of suggested actions, and of resource types without a table."""
     by_cause: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
     for suggestion in suggestions:
         by_cause.setdefault((suggestion.basis, suggestion.because, suggestion.resources), []).append(suggestion)
@@ -123,21 +123,10 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
     lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
     if len(groups) > _MOST_SUGGESTIONS:
         lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more.")
-    lines.extend(_unknown_resource_types(declared))
+    if declared.unread:
+        lines.append(f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need.")
     if lines:
         yield ("Later deploys may need these; `proposal.json` has statements to copy:\n\n" + "\n".join(lines))
-
-
-def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
-    """The unknown resource types."""
-    if declared.failure:
-        yield f"- The needs of resource types are known only in part. {prose(declared.failure)}"
-    if declared.untold:
-        yield f"- CloudFormation's registry does not list {codes(declared.untold, 8)}."
-    if declared.unread:
-        yield f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need."
-    if declared.unknown:
-        yield f"- Resource types name actions that the catalogue lacks: {codes(declared.unknown, 8)}."
 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:

@@ -136,7 +136,7 @@ def _aws_findings(context: ReportContext) -> dict[str, object]:
         "access": to_builtins(found.access),
         "generated": {**to_builtins(found.generated), "questions": questions} if found.generated else None,
         **{name: to_builtins(getattr(found, name)) for name in ("unused", "outside", "inside", "skipped_sources")},
-        "declared": {name: getattr(declared, name) for name in ("types", "untold", "unknown", "failure")},
+        "declared": {name: getattr(declared, name) for name in ("sources", "unread")},
     }
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
-from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.iam_last_accessed import LastAccessed
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.aws.server import Asked
@@ -34,7 +33,7 @@ QUICK = ("GetServiceLastAccessedDetails", "StartPolicyGeneration", "CheckNoPubli
 SLOW = (
     "GenerateServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess", "ListAnalyzers", "ListFindingsV2",
     "GetFindingV2", "GenerateFindingRecommendation", "GetFindingRecommendation", "ListPolicyGenerations",
-    "GetGeneratedPolicy", "ListStackResources", "DescribeType", "ValidatePolicy", "SimulateCustomPolicy",
+    "GetGeneratedPolicy", "ValidatePolicy", "SimulateCustomPolicy",
     "CheckNoNewAccess", "CheckAccessNotGranted",
 )  # fmt: skip
 """Each takes a whole run of the command."""
@@ -46,7 +45,6 @@ def test_the_command_ends_with_one_sentence(operation: str, tmp_path: Path, monk
     with PolicyChecks() as aws:
         iam = LastAccessed(lambda: NOW, {ROLE: {"deploy": ("sqs",)}}, takes=timedelta())
         aws.operations |= {**iam.operations(), **analyzer.operations()}
-        aws.operations |= CloudFormationTypes({}, {("eu-west-1", "orders"): ["AWS::SQS::Queue"]}).operations
         [name] = [each for each in aws.operations if each.partition(":")[2] == operation]
         answer = aws.operations[name]
 

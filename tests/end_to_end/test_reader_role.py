@@ -21,7 +21,6 @@ from tests.end_to_end.test_lab import allow, policy
 from tests.end_to_end.test_lab_stacks import create, settled
 from tests.evidence.aws_findings.test_collect import outside, unused
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
-from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.deploys import write_trail
@@ -38,7 +37,6 @@ OPTIONS = parse_options(
 VALUES = {**OPTIONS.values, "Account": ACCOUNT}
 WIDE = policy(allow("sqs:*", "s3:*", "cloudformation:*"))
 QUEUE = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}}}
-HANDLERS = {"AWS::SQS::Queue": {"create": ["sqs:CreateQueue", "sqs:TagQueue"], "delete": ["sqs:DeleteQueue"]}}
 POLICY = "#/Resources/Role/Properties/Policies/0/PolicyDocument"
 
 
@@ -64,12 +62,9 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
     (folder / "role.json").write_text(_template())
     lab.flush()
     common = ("propose", "--role-arn", TARGET, "--minimum-days", "0", "--minimum-runs", "1")
-    with PolicyChecks() as judges, PolicyChecks() as more, _types() as types:
+    with PolicyChecks() as judges, PolicyChecks() as more:
         more.operations.update({**_last_accessed().operations(), **_analyzers().operations()})
-        own = {
-            "AWS_ENDPOINT_URL_ACCESSANALYZER": judges.endpoint,
-            "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint,
-        }
+        own = {"AWS_ENDPOINT_URL_ACCESSANALYZER": judges.endpoint}
         session = {**_as_job(lab, "repo:acme/shop:ref:refs/heads/main"), **own}
         done = leastpriv(
             session, *common, "--policy-file", folder / "deploy.json", "--trails", "event-history",
@@ -80,7 +75,7 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
             {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trails", lab.records,
             "--last-accessed", "true", "--custom-policy-checks", "true", "--aws-regions", "us-east-1",
         )  # fmt: skip
-        asked = [*judges.requests, *more.requests, *types.requests]
+        asked = [*judges.requests, *more.requests]
     lab.flush()
     write_trail(folder / "trail", records_of(asked, READER))
     shutil.copytree(lab.records, folder / "trail" / "lab")
@@ -186,10 +181,6 @@ def _as_job(lab: Lab, subject: str) -> Environment:
     )
     keys = answer["Credentials"]
     return lab.environment(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
-
-
-def _types() -> CloudFormationTypes:
-    return CloudFormationTypes(HANDLERS, {("us-east-1", "orders"): ["AWS::SQS::Queue"]})
 
 
 def _template() -> str:

@@ -84,9 +84,7 @@ def hints(told: Mapping[str, Any]) -> AwsFindings:
     return AwsFindings(
         access=_access(told["last-accessed"]) if "last-accessed" in told else None,
         generated=GeneratedPolicy("job-1", None, None, True, grants) if generated is not None else None,
-        declared=DeclaredNeeds(
-            {action: tuple(sorted(kinds)) for action, kinds in declared.items()}, (*told.get("declared", ()),)
-        ),
+        declared=DeclaredNeeds({action: tuple(sorted(kinds)) for action, kinds in declared.items()}),
     )
 
 

@@ -13,7 +13,6 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.aws_checks import custom_checks
 from leastpriv.config.settings import from_options
 from leastpriv.pipeline.context import Target
-from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.command import leastpriv
 from tests.fakes.deploys import (
@@ -28,9 +27,6 @@ from tests.fakes.deploys import (
     write_trail,
 )
 from tests.fakes.runs import Proposed, run_one
-
-STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/1"
-HANDLERS = {"AWS::SQS::Queue": {"create": ["kms:ListAliases"], "delete": ["sqs:DeleteQueue", "sns:SetTopicAttributes"]}}
 
 NOWHERE = {"AWS_PROFILE": "nobody", "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -210,43 +206,5 @@ def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
     assert "`ValidatePolicy` could not run. AWS denied `access-analyzer:ValidatePolicy`" in result.body
 
 
-def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: Path) -> None:
-    with CloudFormationTypes(HANDLERS, {("eu-west-1", "orders"): ["AWS::SQS::Queue"]}) as types, PolicyChecks() as aws:
-        environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
-        result = _run(tmp_path, _opened(environment), STACKS_TOO, _own_stack())
-    assert result.context.evidence.aws_findings.declared.types == ("AWS::SQS::Queue",)
-    held = {each.action: each.guard_result.guard for each in result.context.proposal.held_back}
-    assert held["sns:SetTopicAttributes"] == "declared"
-    offered = {offer.action: offer.basis.value for offer in result.context.suggested_actions}
-    assert offered["kms:ListAliases"] == "declared"
-
-
-def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None:
-    """Its stacks are others: that it has none of a name says nothing about the role's."""
-    with CloudFormationTypes(HANDLERS, {}) as types, PolicyChecks() as aws:
-        aws.caller = "arn:aws:sts::999999999999:assumed-role/log-reader/x"
-        environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
-        result = _run(tmp_path, _opened(environment), policy=STACKS_TOO, records=_own_stack())
-    assert types.requests == []
-    assert "The needs of resource types are known only in part. The AWS credentials are those of account" in result.body
-
-
-def _own_stack() -> list[dict[str, Any]]:
-    """Deploys of a stack in which CloudFormation calls in the role's name."""
-    create = {"event": "cloudformation:CreateStack", "parameters": {"stackName": "orders"}, "resources": [STACK]}
-    calls = deploys([create, UPDATE, CREATE_QUEUE])
-    for each in calls:
-        if each["eventName"] == "CreateQueue":
-            each |= {"sourceIPAddress": "cloudformation.amazonaws.com", "userAgent": "cloudformation.amazonaws.com"}
-            each["userIdentity"]["invokedBy"] = "cloudformation.amazonaws.com"
-    return calls
-
-
 def _allow(*actions: str) -> dict[str, Any]:
     return {"Sid": "More", "Effect": "Allow", "Action": list(actions), "Resource": "*"}
-
-
-STACKS_TOO = {
-    **POLICY,
-    "Statement": [*POLICY["Statement"], _allow("sns:SetTopicAttributes", "cloudformation:CreateStack")],
-}

@@ -84,12 +84,10 @@ def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
         SuggestedAction("sqs:TagQueue", Basis.LIFECYCLE, "sqs:CreateQueue", (queue,)),
         SuggestedAction("iam:PassRole", Basis.DECLARED, "AWS::Lambda::Function"),
     ]
-    text = "\n".join(
-        suggested_actions_section(offers, DeclaredNeeds(failure="AWS denied cloudformation:DescribeType."))
-    )
+    text = "\n".join(suggested_actions_section(offers, DeclaredNeeds(unread=("Acme::Mail::Box",))))
     assert "- `sqs:DeleteQueue`, `sqs:TagQueue`: counterpart of `sqs:CreateQueue`." in text
     assert "- `iam:PassRole`: declared by `AWS::Lambda::Function`, for a security review." in text
-    assert "`cloudformation:DescribeType`" in text
+    assert "No table lists what `Acme::Mail::Box` of the templates and plans need." in text
     assert "`proposal.json` has statements to copy" in text
     assert statements_to_copy([*offers, SuggestedAction("iam:PassRole", Basis.LIFECYCLE, "x:Y", (ROLE,))]) == [
         {"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:TagQueue"], "Resource": [queue]}

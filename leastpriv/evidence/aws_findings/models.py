@@ -15,18 +15,10 @@ from leastpriv.models import Need
 
 @dataclass(frozen=True, slots=True)
 class DeclaredNeeds:
-    """Permissions that the handlers of some resource types need."""
+    """Permissions that templates and plans declare."""
 
     actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Catalogue action -> the types whose handlers need it, sorted."""
-    types: tuple[str, ...] = ()
-    """The types with a schema."""
-    untold: tuple[str, ...] = ()
-    """Types without a schema in the registry: those of transforms, and private types."""
-    unknown: tuple[str, ...] = ()
-    """Action names in schemas that the catalogue lacks: never offered."""
-    failure: str = ""
-    """Why the result is incomplete, in a sentence."""
+    """Catalogue action that later runs may need -> the resources that need it."""
     needs: tuple[Need, ...] = ()
     """Needs of templates and plans, with their resources."""
     later_needs: tuple[Need, ...] = ()
@@ -219,7 +211,7 @@ class AwsFindings:
     asked: tuple[str, ...] = ()
     """Sources that answered, even with an empty result."""
     declared: DeclaredNeeds = field(default_factory=DeclaredNeeds)
-    """Permissions that the resource types of the principal's stacks need in their own account."""
+    """Permissions that the templates and plans of the target declare."""
 
 
 NO_AWS_FINDINGS = AwsFindings()

@@ -1,4 +1,4 @@
-"""Finds the declared actions that runs had the occasion to use: every phase that lists them was exercised.
+"""Finds the declared actions that runs had the occasion to use: every phase that lists or needs them was exercised.
 
 A declared permission that no run used goes with the usual guards, once the phases of its resource types were seen. A
 phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
@@ -7,9 +7,13 @@ phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:Se
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 
-from leastpriv.evidence.declared.models import Declaration
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place
+from leastpriv.evidence.declared.resource_arns import Arns
+from leastpriv.evidence.declared.resource_needs import needed_actions
 from leastpriv.permissions import catalog
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, actions_of_phase, making_actions
 
@@ -17,17 +21,21 @@ _PHASES = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
 
 
 def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:
-    """Returns the actions of declared types, all of whose phases the used actions show for each type."""
-    kinds = {resource.kind for declaration in declarations for resource in declaration.resources}
+    """Returns the actions of declared types whose phases the used actions show: all that list them, or that need them.
+
+    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags.
+    """
     listed: set[str] = set()
-    open_ones: set[str] = set()
-    for kind in kinds:
-        for phase in _PHASES:
-            actions = actions_of_phase(kind, phase)
-            listed.update(actions)
-            if not any(mark in used for mark in marks_of(kind, phase)):
-                open_ones.update(actions)
-    return frozenset(listed - open_ones)
+    unseen: set[str] = set()
+    needed: set[str] = set()
+    needed_unseen: set[str] = set()
+    for declaration in declarations:
+        arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
+        for resource, phase in product(declaration.resources, _PHASES):
+            is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
+            (listed if is_seen else unseen).update(actions_of_phase(resource.kind, phase))
+            (needed if is_seen else needed_unseen).update(needed_actions(replace(resource, changed=None), phase, arns))
+    return frozenset(listed - unseen | needed - needed_unseen)
 
 
 @lru_cache(maxsize=4_096)

@@ -49,23 +49,24 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     if raw is None:
         raise InputError(f"The input templates names {path!r}, which is no file.")
     folder = PurePath(path).parent
-    parameters: dict[str, str] = {}
+    stack = Stack(stack_name or UNKNOWN)
     is_sam = b"AWS::Serverless" in raw
     config = read((folder / _SAM_CONFIG).as_posix())
     if config is not None:
         from leastpriv.evidence.declared.sam import deployed_as
 
-        configured, parameters = deployed_as(config)
-        stack_name = stack_name or configured
-    stack = Stack(stack_name or UNKNOWN, parameters)
+        configured = deployed_as(config)
+        stack = replace(configured, name=stack_name or configured.name)
     made = read_template(raw, path, stack, place, lambda nested: read((folder / nested).as_posix()))
     because = f"the deployment of {path}"
-    calls = [need for step in ("deploy", "delete") for need in tool_calls(step, because, place, stack=stack.name)]
-    if is_sam:
+    steps = ("deploy", "summary", "delete", *(("transform",) if is_sam else ()))
+    calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
+    if is_sam or stack.bucket:
         from leastpriv.evidence.declared.sam import MANAGED_BUCKET
 
-        calls += tool_calls("transform", because, place, stack=stack.name)
-        calls += tool_calls("publish", because, place, bucket=MANAGED_BUCKET, object=UNKNOWN)
+        bucket = stack.bucket or MANAGED_BUCKET
+        calls += tool_calls("publish", because, place, bucket=bucket, object=f"{stack.prefix}{UNKNOWN}")
+        calls += () if stack.bucket else tool_calls("managed", because, place)
     return replace(made, calls=tuple(calls), plan_calls=tuple(tool_calls("diff", because, place, stack=stack.name)))
 
 

@@ -135,8 +135,8 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
     if text:
         return arns.may_hold(value, text)
     if inner and isinstance(value, str):
-        # The path of a local file, which `aws cloudformation package` uploads and replaces by its place in S3.
-        return bool(value)
+        # The path of a local file, which `aws cloudformation package` uploads and replaces by its bucket and key.
+        return bool(value) and inner.endswith(("Bucket", "Key"))
     if inner:
         parts = value if isinstance(value, list) else [value]
         return any(_has_value(part.get(inner), action) for part in parts if isinstance(part, Mapping))

@@ -6,9 +6,11 @@ import copy
 import re
 import tomllib
 from collections.abc import Mapping
+from typing import Any
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import UNKNOWN
+from leastpriv.evidence.declared.template import Stack
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
 """The bucket that `sam deploy --resolve-s3` makes
@@ -25,8 +27,13 @@ class _Session:
     region_name = "us-east-1"
 
 
-def after_transform(document: Mapping[str, object], source: str, bucket: str = MANAGED_BUCKET) -> Mapping[str, object]:
+def after_transform(document: Mapping[str, object], source: str, uploads: str) -> Mapping[str, object]:
     """Returns the CloudFormation template that AWS SAM makes of a template.
+
+    Args:
+        document: the template.
+        source: its file.
+        uploads: bucket and beginning of the keys of uploaded files: `BUCKET/`, `BUCKET/PREFIX/`.
 
     Raises:
         InputError: AWS SAM refuses the template.
@@ -41,7 +48,7 @@ def after_transform(document: Mapping[str, object], source: str, bucket: str = M
         properties = entry.get("Properties") if isinstance(entry, dict) else None
         if isinstance(properties, dict):
             local = [key for key in _LOCAL if isinstance(properties.get(key), str) and "://" not in properties[key]]
-            properties.update(dict.fromkeys(local, f"s3://{bucket}/{_UPLOADED}"))
+            properties.update(dict.fromkeys(local, f"s3://{uploads}{_UPLOADED}"))
     try:
         translator = Translator(None, Parser(), boto_session=_Session())
         made: Mapping[str, object] = translator.translate(fragment, {}, get_managed_policy_map=dict)
@@ -51,19 +58,21 @@ def after_transform(document: Mapping[str, object], source: str, bucket: str = M
     return made
 
 
-def deployed_as(raw: bytes) -> tuple[str, dict[str, str]]:
-    """Returns the stack name and the parameters of a `samconfig.toml`; empty where it has none."""
+def deployed_as(raw: bytes) -> Stack:
+    """Returns how a `samconfig.toml` deploys: stack, parameters, tags, bucket, as far as it says so."""
     try:
         config = tomllib.loads(raw.decode("utf-8", "replace"))
     except tomllib.TOMLDecodeError:
-        return "", {}
-    name, overrides = "", ""
+        return Stack()
+    given: dict[str, Any] = {}
     default = config.get("default")
     for command in ("global", "deploy"):
         section = default.get(command) if isinstance(default, dict) else None
-        given = section.get("parameters") if isinstance(section, dict) else None
-        if isinstance(given, dict):
-            name = str(given.get("stack_name") or name)
-            found = given.get("parameter_overrides") or overrides
-            overrides = " ".join(map(str, found)) if isinstance(found, list) else str(found)
-    return name, {key: value.strip('"') for key, value in _OVERRIDE.findall(overrides)}
+        parameters = section.get("parameters") if isinstance(section, dict) else None
+        given |= parameters if isinstance(parameters, dict) else {}
+    overrides = given.get("parameter_overrides", "")
+    text = " ".join(map(str, overrides)) if isinstance(overrides, list) else str(overrides)
+    values = {key: value.strip('"') for key, value in _OVERRIDE.findall(text)}
+    prefix = f"{str(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
+    bucket = "" if given.get("resolve_s3") else str(given.get("s3_bucket") or "")
+    return Stack(str(given.get("stack_name") or UNKNOWN), values, bool(given.get("tags")), bucket, prefix)

@@ -45,6 +45,10 @@ class Stack:
     name: str = UNKNOWN
     parameters: Mapping[str, str] = field(default_factory=dict)
     tagged: bool = False
+    bucket: str = ""
+    """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
+    prefix: str = ""
+    """Begins the keys of uploaded files."""
 
 
 ReadNested = Callable[[str], bytes | None]
@@ -93,7 +97,7 @@ class _Template:
         nested: ReadNested,
         depth: int = 0,
     ) -> None:
-        self.document = _transformed(document, source)
+        self.document = _transformed(document, source, stack)
         self.source = source
         self.stack = stack
         self.place = place
@@ -364,12 +368,12 @@ def trusted_services(document: object) -> tuple[str, ...]:
     return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
 
 
-def _transformed(document: Mapping[str, object], source: str) -> Mapping[str, object]:
+def _transformed(document: Mapping[str, object], source: str, stack: Stack) -> Mapping[str, object]:
     """The template after the transform of AWS SAM, where it has that."""
     transforms = document.get("Transform")
     named = transforms if isinstance(transforms, list) else [transforms]
     if not any(isinstance(each, str) and each.startswith("AWS::Serverless-") for each in named):
         return document
-    from leastpriv.evidence.declared.sam import after_transform
+    from leastpriv.evidence.declared.sam import MANAGED_BUCKET, after_transform
 
-    return after_transform(document, source)
+    return after_transform(document, source, f"{stack.bucket or MANAGED_BUCKET}/{stack.prefix}")

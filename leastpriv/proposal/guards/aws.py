@@ -1,4 +1,4 @@
-"""Guards that use IAM's last accessed information and declared resource types; neither ever adds a permission.
+"""Guards that use IAM's last accessed information and declared resources; neither ever adds a permission.
 
 An attempt that the evidence lacks indicates a use, and blocks a removal. A tracked action whose last attempt is before
 the evidence, and a service without any attempt, support a removal if the policy file is known to be older than the
@@ -193,10 +193,10 @@ def _attempt_text(attempt: LastAccess) -> str:
 
 
 def declared(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action that the handler of a deployed resource type needs, by the type's own schema."""
+    """Keeps an action that a resource of a template or plan needs in a phase that no run showed."""
     types = context.evidence.aws_findings.declared.actions.get(candidate.action, ())
     more = f" and {len(types) - 1} more" if len(types) > 1 else ""
-    return f"the handlers of {types[0]}{more} need it, which this role deploys" if types else ""
+    return f"{types[0]}{more} needs it, which no run did" if types else ""
 
 
 def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:

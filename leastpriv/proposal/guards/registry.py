@@ -88,9 +88,12 @@ def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps actions of a called service whose runs still show actions that no other run used."""
+    """Keeps actions of a called service whose runs still show actions that no other run used.
+
+    Of an action that a template declares, its phases show whether a run had the occasion, and no estimate.
+    """
     service = candidate.action.partition(":")[0]
-    if service not in context.services:
+    if service not in context.services or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
     least = context.options.minimum_confidence
     found = context.confidence.of(candidate.action)

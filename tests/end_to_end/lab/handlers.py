@@ -73,15 +73,6 @@ def is_replaced(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bo
     return renamed and all(row["operation"] != "update" for row in rows)
 
 
-def declared(kind: str) -> dict[str, list[str]]:
-    """The actions that a type's handlers call, by operation; empty for a type without rows."""
-    found: dict[str, list[str]] = {}
-    for row in _table().get(kind, []):
-        if row["operation"] != "name" and row["action"] not in found.setdefault(row["operation"], []):
-            found[row["operation"]].append(row["action"])
-    return found
-
-
 @cache
 def _table() -> dict[str, list[dict[str, str]]]:
     lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]

@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlparse
-from xml.sax.saxutils import escape
 
 from ministack.services import cloudformation, iam
-from ministack.services.cloudformation.helpers import _error, _resolve_document, _xml
+from ministack.services.cloudformation.helpers import _error, _resolve_document
 
-from tests.end_to_end.lab import drawn_names, handlers
+from tests.end_to_end.lab import drawn_names
 from tests.end_to_end.lab.actors import ACTING_ROLE, Actor, Recorder, actor
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 from tests.end_to_end.lab.serve import Options
@@ -56,8 +55,6 @@ def operations(kept: Stacks, others: Handler) -> Handler:
         exchange = CURRENT.get()
         if exchange is None:
             return await others(*arguments)
-        if exchange.operation == "DescribeType":
-            return _type(str(exchange.parameters.get("TypeName") or ""))
         refused = _template_denial(kept, exchange)
         if refused is not None:
             return refused
@@ -162,17 +159,6 @@ def _bucket_and_key(host: str, path: str) -> tuple[str, str]:
     if ".s3" in host and label:
         return label, unquote(path).lstrip("/")
     return first, rest
-
-
-def _type(name: str) -> Answer:
-    """A resource type with the calls of its handlers, as far as the lab knows it."""
-    calls = handlers.declared(name)
-    if not calls:
-        return _answer("TypeNotFoundException", f"The type '{name}' cannot be found.", 404)
-    schema = json.dumps({"typeName": name, "handlers": {key: {"permissions": value} for key, value in calls.items()}})
-    inner = f"<Type>RESOURCE</Type><TypeName>{name}</TypeName><Schema>{escape(schema)}</Schema>"
-    status, headers, body = _xml(200, "DescribeTypeResponse", f"<DescribeTypeResult>{inner}</DescribeTypeResult>")
-    return status, headers, body
 
 
 def _answer(code: str, message: str, status: int = 400) -> Answer:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.first_draft import measure
 from tests.end_to_end.lab.lab import is_there
 from tests.end_to_end.seed import deploys
 from tests.end_to_end.seed.deploys import Deploy
@@ -68,3 +69,12 @@ def test_actions_that_an_administrator_did_not_use_are_offered_from_the_template
     accepted = run_experiment(deploy, tmp_path / "with", data_events=True, until=until, accept_offers=True)
     assert without.extensions > 1
     assert (accepted.clean, accepted.extensions) == (True, 0), accepted.log[-3_000:]
+
+
+@pytest.mark.slow
+def test_a_stack_is_deployed_and_changed_under_the_draft_of_its_template_alone(tmp_path: Path) -> None:
+    """Only the bucket of `aws cloudformation package`, which no template names, is denied."""
+    first, later = measure("seed-cloudformation", tmp_path / "app", runs=2)
+    assert {action for action, _ in first.denied} == {"s3:PutObject"}
+    assert len(first.granted) <= 2.5 * len(first.used)
+    assert not later.denied

@@ -47,3 +47,11 @@ def test_another_type_without_a_seen_phase_keeps_what_it_shares() -> None:
     alone = exercised_actions(declared(QUEUE), used)
     assert "sqs:GetQueueUrl" in alone
     assert "kms:ListAliases" not in exercised_actions(declared(QUEUE, TABLE), used)
+
+
+def test_tags_that_only_the_creation_needs_are_idle_without_an_update() -> None:
+    rule = ResourceKind(Tool.CLOUDFORMATION, "AWS::Events::Rule")
+    used = ("events:PutRule", "events:PutTargets")
+    plain, tagged = (DeclaredResource(rule, "Main", (Phase.CREATE,), tagged=tagged) for tagged in (False, True))
+    assert "events:TagResource" in exercised_actions([Declaration("t.yaml", (plain,))], used)
+    assert "events:TagResource" not in exercised_actions([Declaration("t.yaml", (plain, tagged))], used)

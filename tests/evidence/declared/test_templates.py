@@ -96,6 +96,15 @@ def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(pipeline:
         ("AWS::DynamoDB::Table", "{TimeToLiveSpecification: {Enabled: true}}", "dynamodb:UpdateTimeToLive"),
         ("AWS::SQS::Queue", "{Tags: [{Key: a, Value: b}]}", "sqs:TagQueue"),
         ("AWS::IAM::Role", "{ManagedPolicyArns: ['arn:aws:iam::aws:policy/X']}", "iam:AttachRolePolicy"),
+        ("AWS::IAM::Role", "{Policies: [{PolicyName: p, PolicyDocument: {}}]}", "iam:GetRolePolicy"),
+        ("AWS::Lambda::Function", "{Tags: [{Key: a, Value: b}]}", "lambda:TagResource"),
+        (
+            "AWS::Lambda::Function",
+            "{Layers: ['arn:aws:lambda:us-east-2:123456789012:layer:l:1']}",
+            "lambda:GetLayerVersion",
+        ),
+        ("AWS::S3::Bucket", "{AccessControl: Private}", "s3:GetBucketAcl"),
+        ("AWS::Logs::LogGroup", "{DataProtectionPolicy: {Name: p}}", "logs:GetDataProtectionPolicy"),
     ],
 )
 def test_a_property_that_is_not_set_needs_no_permission_of_its_own(kind: str, properties: str, action: str) -> None:
@@ -191,6 +200,25 @@ def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
     assert on["cloudformation:ExecuteChangeSet"] == "arn:aws:cloudformation:us-east-2:123456789012:stack/orders/*"
     assert on["cloudformation:GetTemplateSummary"] == on["cloudformation:ExecuteChangeSet"]
     assert "aws-sam-cli-managed-default" in on["s3:PutObject"]
+
+
+def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack() -> None:
+    text = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type: AWS::Serverless::Function\n"
+    text += "    Properties: {CodeUri: src/, Handler: a.b, Runtime: python3.12}\n"
+    config = (
+        b'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "uploads"\ns3_prefix = "in"\ntags = "a=b"\n'
+    )
+    files = {"template.yaml": text.encode(), "samconfig.toml": config}
+    found = needs_of(read_stack("template.yaml", files.get, PLACE), PLACE)
+    on = {(need.permission.action, need.permission.resource) for need in found}
+    assert {resource for action, resource in on if action == "s3:PutObject"} == {"arn:aws:s3:::uploads/in/*"}
+    assert all(resource.startswith("arn:aws:s3:::uploads/") for action, resource in on if action == "s3:GetObject")
+    assert ("iam:TagRole", "arn:aws:iam::123456789012:role/orders-WorkerRole-*") in on
+
+
+def test_a_local_path_of_code_stands_for_its_place_in_s3_alone() -> None:
+    found = declared(template("AWS::Lambda::Function", "{Code: src/}"))
+    assert found.keys().isdisjoint(("kms:Decrypt", "s3:GetObjectVersion", "lambda:GetLayerVersion"))
 
 
 def test_a_nested_template_is_read_with_the_names_of_its_stack() -> None:

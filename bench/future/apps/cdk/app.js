@@ -142,6 +142,6 @@ const shapes = {
 const shape = process.env.SHAPE;
 const stack = new Stack(new App(), `shop${stage}-${shape}`, {
   env: { account: process.env.CDK_DEFAULT_ACCOUNT, region: process.env.CDK_DEFAULT_REGION },
-  synthesizer: new CliCredentialsStackSynthesizer(),
+  synthesizer: process.env.BOOTSTRAP_ROLES ? undefined : new CliCredentialsStackSynthesizer(),
 });
 shapes[shape](stack);

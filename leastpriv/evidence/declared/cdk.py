@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, tool_calls
-from leastpriv.evidence.declared.template import Stack, read_template
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls
+from leastpriv.evidence.declared.template import read_template
 from leastpriv.models import Need
 
 MANIFEST = "manifest.json"

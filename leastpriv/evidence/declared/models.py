@@ -39,6 +39,19 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """How a template is deployed."""
+
+    name: str = UNKNOWN
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tagged: bool = False
+    bucket: str = ""
+    """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
+    prefix: str = ""
+    """Begins the keys of uploaded files."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeclaredResource:
     """A resource of a template or plan, and what a deployment does with it."""
 

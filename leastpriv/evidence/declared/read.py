@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, tool_calls
-from leastpriv.evidence.declared.template import Stack, read_template
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls
+from leastpriv.evidence.declared.template import read_template
 
 ReadFile = Callable[[str], bytes | None]
 """Content of a file by its path as the user writes it; None where there is none."""

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.models import UNKNOWN
-from leastpriv.evidence.declared.template import Stack
+from leastpriv.evidence.declared.models import UNKNOWN, Stack
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
 """The bucket that `sam deploy --resolve-s3` makes

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.evidence.declared.loops import without_loops
 from leastpriv.evidence.declared.made_types import is_name_in_arn
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, Stack
 from leastpriv.evidence.declared.resource_arns import leaves
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
@@ -36,19 +35,6 @@ _LONGEST = 50
 """Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that are drawn."""
 _CERTAIN = 24
 """Characters that are left of a stack's name where both have to be cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """How a template is deployed."""
-
-    name: str = UNKNOWN
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    tagged: bool = False
-    bucket: str = ""
-    """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
-    prefix: str = ""
-    """Begins the keys of uploaded files."""
 
 
 ReadNested = Callable[[str], bytes | None]

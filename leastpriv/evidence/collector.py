@@ -153,7 +153,7 @@ class UsageCollector:
         denial = self._denial(call)
         self._check_mapping(call, mapped, denial)
         implied = needs_of_request(call)
-        needs = with_conditions(denied_needs(mapped, denial), implied, call)
+        needs = with_conditions(denied_needs(mapped, denial, call), implied, call)
         self._tally(call, run, needs, call.outcome, denial)
         if denial.actions:
             # A denial of another action (`iam:PassRole`): the call's own action was attempted, with unknown outcome.

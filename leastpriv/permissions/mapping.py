@@ -394,6 +394,11 @@ def _equals(key: str, value: str) -> Condition:
     return Condition("StringEquals", key, (value,))
 
 
+def uses_keys(service: str) -> bool:
+    """Whether a service uses keys in the name of its caller, so that `kms:ViaService` names the service."""
+    return service in _contexts().values()
+
+
 @cache
 def _contexts() -> Mapping[str, str]:
     return {row["context"]: row["service"] for row in table("kms_contexts")}

@@ -9,7 +9,7 @@ from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
-from leastpriv.permissions.patterns import TYPE_WILDCARD, resource_covers
+from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
 from leastpriv.policy.document import VARIABLES_VERSION, Document
@@ -86,7 +86,7 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
         return GuardResult("resource-type", f"{action} does not support this resource type")
     if "*" in action or "?" in action:
         return GuardResult("wildcard-action", "a denial names one action, never a pattern")
-    if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
+    if sensitivity(action) and (not need.exact or has_wildcard(resource)):
         return GuardResult("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
     if sensitivity(action) and denial is None and not usage.succeeded:
         return GuardResult("sensitive", f"{sensitivity(action)}; every call of it failed")

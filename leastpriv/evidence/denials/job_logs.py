@@ -30,7 +30,7 @@ _DENIAL_WORDS = (
     b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:", b"access denied",
     b"denied by s3", b"denied) when",
     b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers", b"used to assume",
-    b"is denied", b"denied due to", b"accessdenied", b"forbidden", b" 403", b'"allowed"',
+    b"is denied", b"denied due to", b"accessdenied", b"forbidden", b" 403", b'"allowed',
 )  # fmt: skip
 """In lower case, and several, so that one remains whole wherever a tool wraps a line."""
 _BEFORE = 4_096

@@ -16,7 +16,7 @@ BLANKS = re.compile(r"[ \n\v]+")
 # Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
 _COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~]")
 _ESCAPED = re.compile(
-    r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
+    r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4})|(x[0-9a-fA-F]{2}(?:\\+x[0-9a-fA-F]{2}){0,99}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
 )
 _ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "'": "'", "/": "/"} | {
     name: character
@@ -75,7 +75,9 @@ def clean_log_text(raw: str) -> LogText:
             lines.append(_without(_DECORATION, piece).rstrip(frame))
         breaks.append(end)
     breaks.pop()
-    return _joined(lines, ends, breaks)
+    # Labels may be in text that another tool quoted or escaped.
+    inner = [_without(_DECORATION, line) for line in _without_labels(lines)]
+    return _joined(inner, ends, breaks)
 
 
 def breakable(words: str) -> str:
@@ -155,7 +157,10 @@ def _escape_value(found: re.Match[str]) -> str:
     if found[2]:
         character = chr(int(found[2], 16))
         return character if character.isprintable() else " "
-    return _ESCAPE_VALUES[found[1] or found[3]] if found[1] or found[3] else ""
+    if found[3]:  # Python's `repr` of bytes, and of an escape character
+        text = bytes.fromhex(re.sub(r"[\\x]", "", found[3])).decode("utf-8", "replace")
+        return "".join(letter if letter.isprintable() else " " for letter in text)
+    return _ESCAPE_VALUES[found[1] or found[4]] if found[1] or found[4] else ""
 
 
 def _joined(lines: list[str], ends: list[int], breaks: list[str]) -> LogText:

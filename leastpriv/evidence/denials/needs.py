@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from msgspec import structs
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.aws.error_codes import denying_policy_type
+from leastpriv.evidence.created_resources import created_types
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.log_text import without_blanks
 from leastpriv.evidence.denials.message import read_denial
@@ -22,15 +24,17 @@ from leastpriv.models import Basis, Call, Condition, Denial, DeniedBy, Need, Out
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import partition
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
-from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.permissions.mapping import CallNeeds, needs_of, uses_keys
 from leastpriv.permissions.patterns import TYPE_WILDCARD, escape_observed, resource_matches, unescape
-from leastpriv.permissions.resource_types import end_of, fits
+from leastpriv.permissions.resource_types import end_of, fits, types_of_arn
+from leastpriv.permissions.volatility import service_of
 
 _LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _LINE_END = "\ufffd"
 """Replaces the line ends of a name in a message: as a blank, they would make it the name of another resource."""
 _ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][A-Za-z0-9-]*/\*")
 """AWS's own form for a stack that a request names without its id: only one stack has the name at a time."""
+_SERVICE_LINKED = re.compile(r"arn:[^:]*:iam::\d*:role/aws-service-role/([a-z0-9.-]{1,128})/")
 _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
 """The end of a name in a message: a blank, a quote, or punctuation of the sentence."""
 _LOG_GROUP = re.compile(r"arn:[^:*?]*:logs:[^:*?]*:[^:*?]*:log-group:[^:*?]+")
@@ -40,12 +44,30 @@ IN_OTHER_ACCOUNT = "named by the denial, in another account"
 """Derivation of a resource in another account than the denied principal's."""
 
 
-def denied_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
+def denied_needs(mapped: CallNeeds, denial: Denial, call: Call | None = None) -> tuple[Need, ...]:
     """Returns the needs of a denied call: what the message names takes precedence over the mapping of the event."""
     observed = _observed(mapped)
     if not denial.actions:
         return tuple(observed)
-    return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
+    is_new = call is not None and _is_to_be_created(denial.resource, call)
+    return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed, is_new=is_new))
+
+
+def _is_to_be_created(resource: str, call: Call) -> bool:
+    """Whether AWS names, by `*` in place of its id, a resource that a denied call would have created.
+
+    A request without `*` shows that the caller did not choose the wildcard: `loadbalancer/app/web/*`.
+    """
+    name, _, end = resource.rpartition("/")
+    if (
+        end != "*"
+        or call.parameters_omitted
+        or set(name) & {"*", "?"}
+        or "*" in json.dumps(call.parameters, default=str)
+    ):
+        return False
+    service = service_of(resource)
+    return not {kind.lower() for kind in types_of_arn(service, resource)}.isdisjoint(created_types(service, call.name))
 
 
 def needs_of_request(call: Call) -> tuple[Need, ...]:
@@ -57,21 +79,33 @@ def needs_of_request(call: Call) -> tuple[Need, ...]:
 
 
 def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call) -> tuple[Need, ...]:
-    """Adds the conditions that the request meets: the service to which a denied `iam:PassRole` passes the role.
+    """Adds the conditions that the request meets, such as the service to which a denied `iam:PassRole` passes the role.
 
     A request may name the role by its instance profile alone; its operation then passes roles to one service.
     """
     known = {(need.permission.action, need.permission.resource): need.permission for need in implied}
-    facts = facts_of(map_event(call.source, call.name).operation)
-    services = () if facts.passed_to or partition(call) != "aws" else facts.services
-    passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
     found = []
     for need in refused:
         own = need.permission
-        if own.action == "iam:PassRole" and not own.conditions:
-            own = structs.replace(own, conditions=passed_to)
+        if not own.conditions:
+            own = structs.replace(own, conditions=_conditions_of_request(own, call))
         found.append(structs.replace(need, permission=known.get((own.action, own.resource), own)))
     return tuple(found)
+
+
+def _conditions_of_request(permission: Permission, call: Call) -> tuple[Condition, ...]:
+    """The conditions under which an allowed call would show an action that AWS authorizes inside it."""
+    key, values = "", ()
+    if permission.action == "iam:CreateServiceLinkedRole":
+        role = _SERVICE_LINKED.match(permission.resource)
+        key, values = "iam:AWSServiceName", (role[1],) if role else ()
+    elif partition(call) == "aws" and permission.action == "iam:PassRole":
+        facts = facts_of(map_event(call.source, call.name).operation)
+        key, values = "iam:PassedToService", () if facts.passed_to else facts.services
+    elif partition(call) == "aws" and permission.action.startswith("kms:"):
+        service = call.source.partition(".")[0]
+        key, values = "kms:ViaService", (f"{service}.{call.region}.amazonaws.com",) if uses_keys(service) else ()
+    return (Condition("StringEquals", key, values),) if values else ()
 
 
 def dependent_needs(implied: Sequence[Need], refused: Sequence[Need]) -> tuple[Need, ...]:
@@ -91,7 +125,7 @@ def _observed(mapped: CallNeeds) -> list[Need]:
     return [structs.replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
 
 
-def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
+def _named_needs(action: str, denial: Denial, observed: Sequence[Need], *, is_new: bool = False) -> Sequence[Need]:
     """Returns the needs for one action that a denial names.
 
     The message repeats names that the caller chose, perhaps truncated: where message and request agree, the resource
@@ -107,13 +141,19 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     strange = _is_strange(resource, own)
     if _is_certain(own) and not (strange and _is_of_service(name, resource)):
         return own
-    agreed = [structs.replace(need, exact=True) for need in own if need.permission.resource == resource]
+    # A request and a denial may name a secret without the end that Secrets Manager drew.
+    secret = f":secret:{escape_observed(resource)}-??????"
+    agreed = [
+        structs.replace(need, exact=True)
+        for need in own
+        if need.permission.resource == resource or need.permission.resource.endswith(secret)
+    ]
     if agreed:
         return agreed
     takes_arns = known is None or bool(known.resource_types)
     named = fits(name, resource) or (strange and _is_of_service(name, resource))
     literal = named and takes_arns and _is_literal(resource)
-    is_wildcard_of_aws = TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource)
+    is_wildcard_of_aws = is_new or TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource)
     if literal or (is_wildcard_of_aws and fits(name, resource)):
         end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
         permission = Permission(name, escape_observed(resource) + end if literal else resource)

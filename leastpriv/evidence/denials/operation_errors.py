@@ -110,6 +110,11 @@ _QUOTED = re.compile(
     r"(?:object[ \n\v]+\\*\"(?P<key>[^\"\n\v\\]{1,1024})\\*\"[ \n\v]+in[ \n\v]+)?"
     r"S3[ \n\v]+[Bb]ucket[ \n\v]+\\*\"(?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\\*\""
 )
+_UPLOAD = re.compile(
+    rf"{breakable('Failed to upload ')}[^\0]{{1,1024}}?[ \n\v]to[ \n\v]+(?P<bucket>[a-z0-9][a-z0-9.-]{{1,62}})/"
+    r"(?P<key>[^ ]{1,1024}?):[ \n\v]"
+)
+"""boto3's `S3UploadFailedError` (`boto3/s3/inject.py`)."""
 
 
 def s3_resource(actions: tuple[str, ...], before: str) -> str:
@@ -141,7 +146,9 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
             urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
             writes = catalog.access_level(action) not in ("Read", "List")
             yield from reversed(urls) if writes else urls
-    yield from ((match["bucket"], match["key"] or "") for match in reversed([*_QUOTED.finditer(before)]))
+    for pattern in (_UPLOAD, _QUOTED):
+        found = reversed([*pattern.finditer(before)])
+        yield from ((match["bucket"], without_breaks(match["key"] or "")) for match in found)
     for match in reversed([*_BUCKET.finditer(before)]):
         key = _KEY.search(before, match.start())
         yield match["bucket"] or match["option"], key["key"] if key else ""
@@ -152,7 +159,7 @@ _SQS_URL = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/(\d{12}
 
 def queue_arn(text: str) -> str:
     """Returns the ARN of the queue whose URL a denial of SQS contains; empty where it contains none."""
-    found = _SQS_URL.search(text)
+    found = _SQS_URL.search(without_breaks(text))
     if not found:
         return ""
     partition = "aws-cn" if found[2] else "aws-us-gov" if found[1].startswith("us-gov-") else "aws"
@@ -190,8 +197,15 @@ _PHP = re.compile(
     r"(?:[.-][a-z]{2}(?:-[a-z]{1,10}){1,3}-\d)?\.amazonaws\.com(?:\.cn)?[/\"]"
     r"[^\x00]{0,1500}?[ \n\v](?P<code>[A-Z]\w{2,80}) \((?:client|server)\): "
 )
-_STACK = re.compile(r"\bAPI: (?P<service>[a-z0-9-]{2,40}):(?P<operation>[A-Za-z]\w{1,100})[ \n\v]+")
-_QUEUE_DENIED = re.compile(r"Access to the resource[ \n\v]+https://\S+[ \n\v]+is denied", re.IGNORECASE)
+_STACK = re.compile(
+    r"\bAPI:[ \n\v]+(?P<service>[a-z0-9-]{2,40}):[\n\v]?"
+    r"(?P<operation>[A-Za-z]\w{1,100}(?:[\n\v][a-z]\w{1,60})?)[ \n\v]+"
+)
+_QUEUE_DENIED = re.compile(
+    rf"{breakable('Access to the resource')}[ \n\v]+(?P<url>{breakable('https://')}[^ ]{{10,300}}?)[ \n\v]+"
+    + breakable("is denied"),
+    re.IGNORECASE,
+)
 _MARKS = " .,;:`'\"*|)]{}\\"
 _CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
 
@@ -225,7 +239,7 @@ def _operations(text: str) -> list[_Operation]:
     ]
     found += [_go_operation(text, match) for match in _GO.finditer(text)]
     found += [
-        _Operation(match.start(), match.end(), match["service"], match["operation"], True)
+        _Operation(match.start(), match.end(), match["service"], without_breaks(match["operation"]), True)
         for match in _STACK.finditer(text)
         if match["service"] in catalog.services()
     ]
@@ -293,7 +307,8 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
     end = each.body + (queue.end() if queue else min(len(body), 120))
     why = other or ("the service gives no action" if null and service is None else "")
     is_s3 = any(action.startswith("s3:") for action in actions)
-    resource = queue_arn(body[:400]) if queue else s3_resource(actions, near) if is_s3 else ""
+    before = text[max(0, each.start - NEAR) : each.body]
+    resource = queue_arn(queue["url"]) if queue else s3_resource(actions, before) if is_s3 else ""
     return inferred_denial(layout, (each.start, end), actions, resource, why)
 
 

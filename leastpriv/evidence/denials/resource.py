@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from leastpriv.evidence.denials.log_text import BREAKS, LogText, one_line, without_breaks
+from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_blanks, without_breaks
 from leastpriv.evidence.denials.wordings import iam_kinds
 
 
@@ -35,7 +35,9 @@ _LONGEST = 1_600
 _TOKEN = re.compile(r"(?:<[^<>/]{1,60}>|<[^<>/ \n\v\"]{0,60}\Z|[^ \n\v\"`<>])+")
 _FIRST_WORD = re.compile(r"[A-Za-z0-9_./:*@=+,$%{}#~<>-]+(?=[ \n\v\"'`(]|\Z)")
 _CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
-_KINDS = re.compile(rf"(?:{'|'.join(sorted(iam_kinds(), key=len, reverse=True))})[ \n\v]+", re.IGNORECASE)
+_KINDS = re.compile(
+    rf"(?:{'|'.join(map(breakable, sorted(iam_kinds(), key=len, reverse=True)))})[ \n\v]+", re.IGNORECASE
+)
 _IN_NEXT_LINE = re.compile(r"a[\n\v]?r[\n\v]?n|arn?\Z|\\?\*")
 _VERSION = re.compile(r" version v\d+")
 _CUT_AT_BACKTICK = re.compile(r"`(?:[\w/:-]|\*(?!\*))")
@@ -64,13 +66,17 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
     if kind:
         version = _VERSION.match(text, token.end())
         name = _trimmed(token[0]) + (version[0] if version else "")
-        return NamedResource(f"{one_line(kind[0])} {name}", version.end() if version else token.end())
+        return NamedResource(f"{_kind_of(kind)} {name}", version.end() if version else token.end())
     if text[start - 1] in BREAKS and not _IN_NEXT_LINE.match(token[0]):
         # The line is truncated after `on resource:`, and another line follows.
         return NamedResource(end=start)
     bare, end = _continued(layout, token, limit)
     # A name may contain a backtick; its end is then ambiguous.
     return NamedResource("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(bare)), end)
+
+
+def _kind_of(found: re.Match[str]) -> str:
+    return next(kind for kind in iam_kinds() if without_blanks(kind) == without_blanks(found[0]))
 
 
 def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> NamedResource:
@@ -101,7 +107,7 @@ def _whole(region: str) -> str | None:
         bare = _VERSION.sub("", name)
     if re.search(r"[ \"`]", re.sub(r"<[^<>/]{1,60}>", "", bare)):
         return None
-    return (f"{one_line(kind[0])} " if kind else "") + _unescaped(name)
+    return (f"{_kind_of(kind)} " if kind else "") + _unescaped(name)
 
 
 def _continued(layout: LogText, token: re.Match[str], limit: int) -> tuple[str, int]:
@@ -240,6 +246,6 @@ def resource_arn(resource: str, principal: str) -> str:
     if name.startswith("arn:"):
         return name
     parts = principal.split(":")
-    path = iam_kinds()[one_line(kind[0]).lower()]
+    path = iam_kinds()[_kind_of(kind)]
     known = len(parts) > _COLONS and re.fullmatch(r"\d{12}", parts[4])
     return f"arn:{parts[1]}:iam::{parts[4]}:{path}/{name}" if known else resource

@@ -33,7 +33,7 @@ _ACTION = re.compile(
 _AFTER_ACTION = re.compile(r"[\w:/?-]|\*(?!\*(?!\*))")
 _AFTER_BOLD_ACTION = re.compile(r"[\w:/?-]|\*{3}")
 _RESOURCE = re.compile(
-    rf"{_BOLD}[`'\"’”\]]?{_BOLD}(?: (?:action|operation))?[ \n\v]*{_BOLD}(?:"
+    rf"{_BOLD}(?:[\n\v]?[`'\"’”\]])?{_BOLD}(?: (?:action|operation))?[ \n\v]*{_BOLD}(?:"
     + breakable("on the specified resource")
     + "|"
     + breakable("on resource")
@@ -49,7 +49,7 @@ TAIL = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    rf"{breakable('because no')}[^.]{{4,80}}?{breakable('policy allows')}"
+    rf"{breakable('because no')}[^.]{{4,80}}?(?:{breakable('policy')}|{breakable('boundary')}){breakable(' allows')}"
     rf"(?:{breakable(' the ')}\S+[ \n\v]+{breakable('action')})?"
     rf"|{breakable('with an explicit deny')}"
     rf"(?:(?:{breakable(' in a')}|{breakable(' transitively through a')})n?[ \n\v][^.:]{{4,60}}?"
@@ -67,7 +67,8 @@ _FIELDS = re.compile(rf"{breakable('(Service:')}")
 _GAP_BEFORE_TAIL = re.compile(r"[^A-Za-z0-9]*(?:[\n\v][A-Za-z]{2,20}:[ ]*)?")
 """Punctuation, or the first word of the next line."""
 _CUT_TAIL = re.compile(
-    rf"[^A-Za-z0-9]*(?P<tail>{any_beginning('with an explicit deny')}|{any_beginning('because')})"
+    rf"[^A-Za-z0-9]*(?P<tail>{any_beginning('with an explicit deny')}"
+    rf"|{breakable('because')}(?![\n\v] *[a-z])|{any_beginning('becaus')})"
     r"(?= *(?:\Z|[\n\v\"'`<)\]}\u2026]|\.\.|[^\x00-\x7f]))",
     re.IGNORECASE,
 )
@@ -159,6 +160,8 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
     marker = max((match for match in _USER.finditer(before)), key=lambda match: match.start(), default=None)
     named = before[marker.end() :] if marker else before
     name = without_breaks(named).strip(_QUOTES)
+    # `AccessDeniedException:` and a wrapped line may come directly before an ARN.
+    name = name[name.rfind(":arn:") + 1 :]
     if not marker or " " in name:
         name = (name.split() or [""])[-1].strip(_QUOTES + "(:,")
         start = first + before.rfind(name)

@@ -62,7 +62,9 @@ _KEY_OF_CIPHERTEXT = re.compile(
 _ENDPOINT = re.compile(breakable("request was denied due to a VPC endpoint policy"))
 _NOT_ASSUMED = re.compile(breakable("could not be used to assume") + r"[ \n\v]*['\"](?P<role>arn:[^'\" ]{1,400})['\"]")
 _DECODED = re.compile(r"\"allowed\"[ ]*:[ ]*false\b")
-_DECODED_FIELD = re.compile(r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:[ ]*\"?(?P<value>[^\",\s]+)")
+_DECODED_FIELD = re.compile(
+    r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:[ ]*\"?(?P<value>[^\",\s}](?:[^\",}]{0,1024}[^\",\s}])?)"
+)
 
 
 def _lacking(layout: LogText) -> Iterator[FoundDenial]:
@@ -151,7 +153,7 @@ def _decoded(layout: LogText) -> Iterator[FoundDenial]:
     for match in _DECODED.finditer(layout.text):
         fields: dict[str, str] = {}
         for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
-            fields.setdefault(each["field"], each["value"])
+            fields.setdefault(each["field"], without_breaks(each["value"]))
         action = fields.get("action", "")
         if is_action(action):
             explicit = fields.get("explicitDeny") == "true"

@@ -95,7 +95,8 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call
 
 def _conditions_of_request(permission: Permission, call: Call) -> tuple[Condition, ...]:
     """The conditions under which an allowed call would show an action that AWS authorizes inside it."""
-    key, values = "", ()
+    key = ""
+    values: tuple[str, ...] = ()
     if permission.action == "iam:CreateServiceLinkedRole":
         role = _SERVICE_LINKED.match(permission.resource)
         key, values = "iam:AWSServiceName", (role[1],) if role else ()

@@ -9,10 +9,11 @@ from dataclasses import replace
 from msgspec import structs
 
 from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
-from leastpriv.evidence.models import CallTotals, GroupKey
-from leastpriv.models import Basis, Need, Outcome, Usage
+from leastpriv.evidence.models import CallTotals, Evidence, GroupKey
+from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.generalize import patterns_of
+from leastpriv.policy.document import Document
 
 NAMED_WITHOUT_PATH = "named by the denial, without its path"
 """Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
@@ -51,6 +52,21 @@ def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
     """
     found = _arns_by_name(needs)
     return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
+
+
+def with_paths_of_policies(evidence: Evidence, documents: Iterable[Document]) -> Evidence:
+    """Returns the evidence; denials that name an IAM resource without its path get the one path that policies name.
+
+    A name is unique in an account, whatever its path.
+    """
+    granted = {arn for each in documents for statement in each.statements for arn in statement.resources}
+    named = [Need(Permission("", arn), Basis.KEPT, "") for arn in granted]
+    pathless = arns_without_path(usage.need for usage in evidence.usages if usage.succeeded)
+    paths = {bare: arn for bare, arn in known_paths(named).items() if bare not in pathless}
+    usages = tuple(
+        replace(usage, need=with_path(usage.need, paths)) if usage.denial else usage for usage in evidence.usages
+    )
+    return replace(evidence, usages=usages) if paths else evidence
 
 
 def arns_without_path(needs: Iterable[Need]) -> frozenset[str]:

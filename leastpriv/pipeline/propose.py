@@ -13,6 +13,7 @@ from leastpriv.config.validators import letters_meant
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.gaps import with_clock_gap
+from leastpriv.evidence.iam_paths import with_paths_of_policies
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import Run
@@ -229,7 +230,8 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
     evidence = with_declarations(evidence, declarations, target)
-    return _Inputs(committed, others, found, evidence)
+    known = [*([committed] if committed else []), *others.documents]
+    return _Inputs(committed, others, found, with_paths_of_policies(evidence, known))
 
 
 def _other_files(run: RunContext, target: Target) -> list[str]:

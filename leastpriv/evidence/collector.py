@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from leastpriv.evidence.denials.needs import (
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
-from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
+from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
@@ -43,7 +42,7 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
 """
 _MOST_GAPS = 1_000
-_MOST_RECENT = 256
+_MOST_RECENT = 512
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -57,13 +56,15 @@ _NO_RUN = -1
 class UsageCollector:
     """Collects the calls of one principal; `close` returns the evidence."""
 
-    def __init__(self, principal: str, decoder: Decoder = NO_DECODER) -> None:
-        self._principal = principal
+    def __init__(self, principal: str, decoder: Decoder = NO_DECODER, issued: IssuedKeys | None = None) -> None:
+        """`issued`: the keys that the calls of all principals issued; None: no call issues a key."""
+        self._principal = self._counted = principal
         self._decoder = decoder
-        self._runs = RunTracker()
+        self._issued = issued
+        self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
-        self._recent: dict[tuple[int, Outcome, str, str], tuple[tuple[Need, ...], CallTotals]] = {}
-        """Identity of needs, outcome, mark and region -> those needs and the totals of their group."""
+        self._recent: dict[tuple[object, ...], tuple[tuple[Need, ...], CallTotals]] = {}
+        """Identity of needs and what else a call adds to its group -> those needs and the totals of the group."""
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._answers: dict[str, list[int]] = {}
@@ -87,7 +88,13 @@ class UsageCollector:
         """Counts one call of the principal."""
         # A summary of data events shows no call of one principal.
         self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
-        run = _NO_RUN if call.caller_doubt else self._note_run(call)
+        run = _NO_RUN
+        if not call.caller_doubt:
+            run, time = self._runs.note(call, self._counted), call.time
+            if self._first is None or time < self._first:
+                self._first = time
+            if self._last is None or time > self._last:
+                self._last = time
         mapped = needs_of(call)
         if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
@@ -141,14 +148,6 @@ class UsageCollector:
                 found[needs, outcome, mark, region] = totals
         return found
 
-    def _note_run(self, call: Call) -> int:
-        time = call.time
-        if self._first is None or time < self._first:
-            self._first = time
-        if self._last is None or time > self._last:
-            self._last = time
-        return self._runs.note(call)
-
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         denial = self._denial(call)
         self._check_mapping(call, mapped, denial)
@@ -175,23 +174,37 @@ class UsageCollector:
     ) -> None:
         if not needs:
             return
-        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else call.caller_doubt or self._answer(call)
-        if denial and denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
-            # The record that says what the key is for may come later.
-            refused_by = f"{_OF_SESSION}{call.access_key}"
         if denial:
-            tally = self._totals(call, needs, outcome, refused_by)
-            tally.denial = denial
-        else:
-            # Equal calls have the same needs object (`needs_of`): most need not be compared need by need.
-            place = (id(needs), outcome, refused_by, call.region)
-            known = self._recent.get(place)
-            if known is None or known[0] is not needs:
-                if len(self._recent) >= _MOST_RECENT:
-                    self._recent.clear()
-                known = self._recent[place] = needs, self._totals(call, needs, outcome, refused_by)
-            tally = known[1]
-        tally.note(call, run)
+            refused_by = f"{denial.denied_by} {denial.mendable}"
+            if denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
+                # The record that says what the key is for may come later.
+                refused_by = f"{_OF_SESSION}{call.access_key}"
+            totals = self._totals(call, needs, outcome, refused_by)
+            totals.denial = denial
+            totals.note(call, run)
+            return
+        refused_by = call.caller_doubt or self._answer(call)
+        # Equal calls have the same needs object (`needs_of`): most need not be compared need by need.
+        place = (
+            id(needs),
+            outcome,
+            refused_by,
+            call.region,
+            call.source,
+            call.name,
+            call.error_code,
+            call.invoked_by,
+            call.program,
+        )
+        known = self._recent.get(place)
+        if known and known[0] is needs:
+            known[1].count_call(call, run)
+            return
+        if len(self._recent) >= _MOST_RECENT:
+            self._recent.clear()
+        totals = self._totals(call, needs, outcome, refused_by)
+        self._recent[place] = needs, totals
+        totals.note(call, run)
 
     def _totals(self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
@@ -200,9 +213,9 @@ class UsageCollector:
             tally = self._groups[key] = CallTotals(call.time, call.time)
         return tally
 
-    def close(self, keys: IssuedKeys | None = None) -> Evidence:
-        """Returns the evidence so far, with usages sorted by action, resource and outcome; `keys` of its calls."""
-        keys = keys or IssuedKeys()
+    def close(self) -> Evidence:
+        """Returns the evidence so far, with usages sorted by action, resource and outcome."""
+        keys = self._issued or IssuedKeys()
         runs = self._runs.resolve(keys.identity_of, keys.logged_in)
         ordered = tuple(sorted({run.id: run for run in runs.values()}.values(), key=lambda run: (run.first, run.id)))
         place = {run.id: at for at, run in enumerate(ordered)}
@@ -213,6 +226,7 @@ class UsageCollector:
                 [ordered[at].id for at in sorted({places[token] for token in totals.runs if token != _NO_RUN})]
             )
 
+        uses = list(self._runs.key_uses()) if self._issued else []
         groups = with_known_paths(self._resolve_rehearsals(self._resolve_answers(), keys.is_rehearsal_key))
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
@@ -231,7 +245,8 @@ class UsageCollector:
                 for (needs, outcome, *_), tally in groups.items()
             ),
             gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
-            runs=ordered,
+            runs=keys.with_parent_runs(uses, ordered),
+            signed=keys.key_issuers(uses),
             first=self._first,
             last=self._last,
             counts=Counts(
@@ -323,13 +338,15 @@ class PrincipalCollectors:
     def __init__(self, principals: Principals, sources: int, decoder: Decoder | None = None) -> None:
         """Creates a collector for each target; `sources` is the number of sources."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
-        self._books = {each.arn: UsageCollector(each.arn, self._decoder) for each in principals.targets or ()}
+        self._keys = IssuedKeys()
+        self._books = {
+            each.arn: UsageCollector(each.arn, self._decoder, self._keys) for each in principals.targets or ()
+        }
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
         """ARN of a call -> ARN under which it is counted, and where; None: of one principal too many."""
         self._names: dict[str, str] = {}
         """ARN without the path -> ARN with the longest path seen: a session ARN has no role path."""
-        self._keys = IssuedKeys()
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
     def note(self, source: int, item: Call | Gap) -> None:
@@ -337,15 +354,15 @@ class PrincipalCollectors:
         if isinstance(item, Gap):
             self._gaps[source].append(item)
             return
-        if is_login(item):
+        is_sts = item.source == "sts.amazonaws.com"
+        if is_sts and is_login(item):
             self._keys.note_login(item)
             return
-        known = self._by_caller.get(item.principal)
-        name, collector = known or self._collector_of(item.principal)
+        name, collector = self._by_caller.get(item.principal) or self._collector_of(item.principal)
         if collector:
-            call = structs.replace(item, principal=name) if name != item.principal else item
-            is_known = self._keys.note(call) or not call.access_key
-            collector.note(call if is_known else structs.replace(call, access_key=FURTHER_KEYS))
+            if is_sts:
+                self._keys.note(item, name)
+            collector.note(item)
 
     def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
@@ -355,7 +372,7 @@ class PrincipalCollectors:
         if targets is None or (own and own not in targets):
             name = self._without_path(name)
         if name not in self._books and len(self._books) < self._most:
-            self._books[name] = UsageCollector(name, self._decoder)
+            self._books[name] = UsageCollector(name, self._decoder, self._keys)
         found = self._by_caller[principal] = name, self._books.get(name)
         return found
 
@@ -384,9 +401,4 @@ class PrincipalCollectors:
                 book.note_gap(gap)
         self._by_caller.clear()
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
-            yield self._names.get(key, key), self._with_keys(key, self._books.pop(key).close(self._keys))
-
-    def _with_keys(self, name: str, evidence: Evidence) -> Evidence:
-        """Adds the issuers of access keys, and the parent runs of chained sessions."""
-        runs = self._keys.with_parent_runs(name, evidence.runs)
-        return replace(evidence, signed=self._keys.key_issuers(name), runs=runs)
+            yield self._names.get(key, key), self._books.pop(key).close()

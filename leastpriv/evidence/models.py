@@ -12,7 +12,7 @@ from msgspec import Struct
 from leastpriv.evidence.aws_findings.models import NO_AWS_FINDINGS, AwsFindings
 from leastpriv.evidence.coverage import Coverage
 from leastpriv.models import Call, Denial, Gap, Need, Outcome, Run, Usage
-from leastpriv.permissions.request import new_ids
+from leastpriv.permissions.request import creates, new_ids
 
 GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
 """Needs, outcome, the policy type that denied, and region (a condition may name one)."""
@@ -38,12 +38,7 @@ class CallTotals(Struct, gc=False):
 
     def note(self, call: Call, run: int) -> None:
         """Counts one call of a run."""
-        self.count += 1
-        if call.time < self.first:
-            self.first = call.time
-        elif call.time > self.last:
-            self.last = call.time
-        self.runs.add(run)
+        self.count_call(call, run)
         event = f"{call.source}:{call.name}"
         if event not in self.events:
             self.events += (intern(event),)
@@ -56,9 +51,17 @@ class CallTotals(Struct, gc=False):
             self.forwarded += (call.invoked_by,)
         if not call.error_code:
             self.succeeded = True
-            ids = new_ids(call.name, call.response) if call.response and len(self.made) < _MOST_IDS else ()
-            if ids:
-                self.made = self.made.union(ids)
+
+    def count_call(self, call: Call, run: int) -> None:
+        """Counts one call whose event, region, program and outcome are known."""
+        self.count += 1
+        if call.time < self.first:
+            self.first = call.time
+        elif call.time > self.last:
+            self.last = call.time
+        self.runs.add(run)
+        if call.response and not call.error_code and creates(call.name) and len(self.made) < _MOST_IDS:
+            self.made = self.made.union(new_ids(call.name, call.response))
 
     def absorb(self, other: CallTotals) -> None:
         """Adds the totals of another key."""

@@ -58,6 +58,7 @@ class _Span(Struct, gc=False):
     token: RunToken
     first: datetime
     last: datetime
+    count: int = 0
     denied: int = 0
     direct: bool = False
     """At least one call came from the holder of the key, not through a service."""
@@ -82,25 +83,42 @@ class RunTracker:
     minutes from all others of its session and key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, admits_key: Callable[[], bool] = lambda: True) -> None:
+        """`admits_key`: whether one more key is stored; others count as one unknown key."""
+        self._admits_key = admits_key
         self._keys: dict[_Place, dict[str, list[_Span]]] = {}
         self._merged: list[RunToken] = []
 
-    def note(self, call: Call) -> RunToken:
-        """Returns the token of the call's run; tokens of one run may differ until `resolve` joins them."""
-        place = ("", call.session) if is_run_id(call.session) else (call.principal, call.session)
+    def note(self, call: Call, principal: str = "") -> RunToken:
+        """Returns the token of the call's run; tokens of one run may differ until `resolve` joins them.
+
+        `principal`: the ARN under which the call counts, where the record names the role without its path.
+        """
+        session, key = call.session, call.access_key
+        place = ("" if is_run_id(session) else principal or call.principal, session)
         keys = self._keys.get(place)
         if keys is None:
             keys = self._keys[place] = {}
-        spans = keys.get(call.access_key)
+        spans = keys.get(key)
         if spans is None:
-            spans = keys[call.access_key] = []
+            # A call without a key is always known to have none.
+            kept = key if self._admits_key() or not key else FURTHER_KEYS
+            spans = keys.setdefault(kept, [])
         span = self._span(spans, call.time)
+        span.count += 1
         if call.outcome is _DENIED:
             span.denied += 1
-        if call.access_key and not call.invoked_by:
+        if key and not call.invoked_by:
             span.direct = True
         return span.token
+
+    def key_uses(self) -> Iterator[KeyUse]:
+        """Yields the calls under each session name and stored key."""
+        for (_, session), keys in self._keys.items():
+            for key, spans in keys.items():
+                if key != FURTHER_KEYS:
+                    last = max([span.last for span in spans])
+                    yield KeyUse(session, key, spans[0].first, last, sum([span.count for span in spans]))
 
     def resolve(
         self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None
@@ -137,6 +155,7 @@ class RunTracker:
     def _join(self, span: _Span, later: _Span) -> None:
         self._merged[later.token] = span.token
         span.last = max(span.last, later.last)
+        span.count += later.count
         span.denied += later.denied
         span.direct = span.direct or later.direct
 
@@ -267,12 +286,14 @@ _MOST_STEPS = 5
 """Most AssumeRole calls from a key back to the run: each is one more role."""
 
 
-class _KeyUse(Struct, gc=False):
+class KeyUse(Struct, frozen=True, gc=False):
     """The calls of one principal under one session name and key."""
 
+    session: str
+    key: str
     first: datetime
     last: datetime
-    count: int = 0
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +310,6 @@ class IssuedKeys:
     """Collects calls, and finds the principals that issued the access keys of these calls."""
 
     def __init__(self) -> None:
-        self._signed: dict[str, dict[tuple[str, str], _KeyUse]] = {}
         self._places = 0
         self._logins: dict[str, _KeyIssue] = {}
         self._identities: dict[str, WebIdentity] = {}
@@ -298,32 +318,23 @@ class IssuedKeys:
         """Narrower key of the same session -> the key that asked for it, and the session's description."""
         self._is_whole = True
 
-    def note(self, call: Call) -> bool:
-        """Counts one call by its key, and stores the key that it issued; whether its key is among the first ones."""
-        own = self._signed.get(call.principal)
-        if own is None:
-            own = self._signed[call.principal] = {}
-        place = (call.session, call.access_key)
-        signed = own.get(place)
-        if signed is None and self._places < _MOST_KEYS:
-            self._places += 1
-            signed = own[place] = _KeyUse(call.time, call.time)
-        if signed is None:
+    def admits_key(self) -> bool:
+        """Whether one more session and key of a principal is stored: all principals share the limit."""
+        if self._places >= _MOST_KEYS:
             self._is_whole = False
         else:
-            signed.count += 1
-            if call.time < signed.first:
-                signed.first = call.time
-            elif call.time > signed.last:
-                signed.last = call.time
-        if call.name in _ISSUING and call.source == "sts.amazonaws.com" and call.outcome is _ALLOWED:
-            credentials = call.response.get("credentials")
-            key = access_key_in(credentials) if isinstance(credentials, Mapping) else ""
-            if key and call.name == _SCOPE and len(self._scoped) < _MOST_KEYS:
-                self._scoped[key] = (call.access_key, str(call.parameters.get("scopedSessionDescription") or ""))
-            elif key and call.name == _ASSUME_ROLE and len(self._logins) < _MOST_KEYS:
-                self._logins[key] = _KeyIssue(call.principal, call.session, call.access_key)
-        return signed is not None
+            self._places += 1
+        return self._is_whole
+
+    def note(self, call: Call, principal: str) -> None:
+        """Stores the key that a call to AWS STS issued; `principal`: the ARN under which the call counts."""
+        if call.name not in _ISSUING or call.outcome is not _ALLOWED:
+            return
+        key = access_key_in(object_of(call.response.get("credentials")))
+        if key and call.name == _SCOPE and len(self._scoped) < _MOST_KEYS:
+            self._scoped[key] = (call.access_key, str(call.parameters.get("scopedSessionDescription") or ""))
+        elif key and call.name == _ASSUME_ROLE and len(self._logins) < _MOST_KEYS:
+            self._logins[key] = _KeyIssue(principal, call.session, call.access_key)
 
     def note_login(self, call: Call) -> None:
         """Stores the identity for which STS issued a key (`record.login_of`)."""
@@ -358,23 +369,23 @@ class IssuedKeys:
             key = self._scoped.get(key, (key, ""))[0]
         return key
 
-    def key_issuers(self, principal: str) -> Mapping[str, int]:
+    def key_issuers(self, uses: Iterable[KeyUse]) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""
         found: dict[str, int] = {}
-        for (_, key), signed in self._signed.get(principal, {}).items():
-            if key:
-                login = self._logins.get(self._unscoped(key))
+        for use in uses:
+            if use.key:
+                login = self._logins.get(self._unscoped(use.key))
                 issuer = login.principal if login else ""
-                found[issuer] = found.get(issuer, 0) + signed.count
+                found[issuer] = found.get(issuer, 0) + use.count
         return found
 
-    def with_parent_runs(self, principal: str, runs: Iterable[Run]) -> tuple[Run, ...]:
+    def with_parent_runs(self, uses: Iterable[KeyUse], runs: Iterable[Run]) -> tuple[Run, ...]:
         """Returns the runs of a principal; those of chained sessions get the run that issued all of their keys."""
         spans: dict[str, list[tuple[datetime, datetime, str]]] = {}
-        for (session, key), signed in self._signed.get(principal, {}).items():
+        for use in uses:
             # A user's key, which no AssumeRole call issues, has no session.
-            if session and not is_run_id(session):
-                spans.setdefault(session, []).append((signed.first, signed.last, self._run_behind(key)))
+            if use.session and not is_run_id(use.session):
+                spans.setdefault(use.session, []).append((use.first, use.last, self._run_behind(use.key)))
         ordered = {session: sorted(found) for session, found in spans.items()}
         return tuple(self._known(run, ordered.get(run.session, ())) for run in runs)
 

@@ -218,26 +218,53 @@ def needs_of(call: Call) -> CallNeeds:
         return plan.nothing
     request = read_request(plan.noun, call.parameters, plan.reads)
     deciding = _deciding(call, plan, request)
-    found = DECIDED.get(deciding) if deciding else None
+    if deciding is None:
+        return _needs(call, plan, request)
+    found = DECIDED.get(deciding)
     if found is None:
-        found = _needs(call, plan, request)
-        if deciding:
-            if len(DECIDED) >= _MOST_DECIDED:
-                DECIDED.clear()
-            DECIDED[deciding] = found
+        try:
+            found = _needs(structs.replace(call, response=_UNREAD) if call.response else call, plan, request)
+        except _ResponseReadError:
+            return _needs(call, plan, request)
+        if len(DECIDED) >= _MOST_DECIDED:
+            DECIDED.clear()
+        DECIDED[deciding] = found
     return found
 
 
 DECIDED: dict[tuple[object, ...], CallNeeds] = {}
 """What decides the needs of a call -> its needs."""
-_MOST_DECIDED = 8_192
+_MOST_DECIDED = 16_384
 """Calls that differ in what decides their needs, about 1 kB each."""
 
 
+class _ResponseReadError(Exception):
+    """The needs of a call depend on its response."""
+
+
+class _UnreadResponse(Mapping[str, object]):
+    """Stands for any response, and shows by an exception that a rule reads it."""
+
+    def __getitem__(self, key: str) -> object:
+        raise _ResponseReadError
+
+    def __iter__(self) -> Iterator[str]:
+        raise _ResponseReadError
+
+    def __len__(self) -> int:
+        raise _ResponseReadError
+
+
+_UNREAD = _UnreadResponse()
+
+
 def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object, ...] | None:
-    """All that decides what a call needs, so that equal calls are mapped once; None where more of its record does."""
+    """All that decides what a call needs but its response, so that equal calls are mapped once.
+
+    None where more of its record decides.
+    """
     keys, values = request.keys, tuple(request.values)
-    if not plan.is_decided_by_texts or call.response or (plan.shows_conditions and call.invoked_by):
+    if not plan.is_decided_by_texts or (plan.shows_conditions and call.invoked_by):
         return None
     if not plan.implies.tag_keys.isdisjoint(keys):
         return None
@@ -247,7 +274,9 @@ def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object
     return (
         call.source,
         call.name,
-        call.principal,
+        # Of a role the mapping reads the partition alone.
+        call.principal if ":user/" in call.principal else partition(call),
+        not call.response,
         call.account,
         call.region,
         call.outcome,

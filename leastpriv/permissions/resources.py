@@ -276,11 +276,11 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
         return
     if len(facts.types) > 1 and partial:
         partial = _without_shared_parts(facts, partial)
-    answered = _in_response(call, facts, partial) if call.response and not full else None
+    answered = _in_response(call, facts, partial) if not full and call.response else None
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
-    chosen = dict(_chosen_by_aws(call, facts, open_types)) if facts.answered and call.response else {}
+    chosen = dict(_chosen_by_aws(call, facts, open_types)) if facts.answered and open_types and call.response else {}
     yield from chosen.values()
     yield from full or partial
     if not open_types:

@@ -13,7 +13,7 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 from leastpriv.evidence.read_sources import read_evidence
-from leastpriv.evidence.runs import IssuedKeys
+from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Outcome, Run, Scope
 
 DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -239,19 +239,22 @@ def test_a_pattern_takes_in_no_more_than_memory_is_for() -> None:
 @given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))
 def test_invalid_keys_are_ignored(keys: list[str]) -> None:
     ledger = IssuedKeys()
+    runs = RunTracker(ledger.admits_key)
     for key in keys:
-        ledger.note(login(DEPLOY, key))
-        ledger.note(structs.replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
-    assert sum(ledger.key_issuers(OTHER).values()) == sum(key in (KEY, ANOTHER) for key in keys)
+        ledger.note(login(DEPLOY, key), DEPLOY)
+        runs.note(structs.replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
+    assert sum(ledger.key_issuers(runs.key_uses()).values()) == sum(key in (KEY, ANOTHER) for key in keys)
 
 
 def test_the_number_of_keys_is_limited_and_further_keys_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leastpriv.evidence.runs._MOST_KEYS", 3)
     ledger = IssuedKeys()
+    runs = RunTracker(ledger.admits_key)
     for number in range(5):
         key = f"ASIACHAIN{number:011}"
-        ledger.note(login(DEPLOY, key))
-        ledger.note(structs.replace(call(OTHER, "x"), access_key=key))
-    assert ledger.key_issuers(OTHER) == {DEPLOY: 2}
+        ledger.note(login(DEPLOY, key), DEPLOY)
+        runs.note(structs.replace(call(OTHER, "x"), access_key=key))
+    uses = list(runs.key_uses())
+    assert ledger.key_issuers(uses) == {DEPLOY: 3}
     run = Run("x", "x", TIME, TIME)
-    assert ledger.with_parent_runs(OTHER, [run]) == (run,)
+    assert ledger.with_parent_runs(uses, [run]) == (run,)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -16,27 +15,13 @@ from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
-from leastpriv.evidence.denials.needs import (
-    as_rehearsal_denial,
-    denied_needs,
-    dependent_needs,
-    mapping_contradictions,
-    needs_of_request,
-    recorded_denial,
-    with_conditions,
-)
 from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
-from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, needs_of
-
-if TYPE_CHECKING:
-    from leastpriv.evidence.denials.encoded_message import Decoder
-
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
@@ -139,6 +124,8 @@ class UsageCollector:
         for (needs, outcome, mark, region), totals in groups.items():
             key = mark.removeprefix(_OF_SESSION)
             if key != mark and totals.denial:
+                from leastpriv.evidence.denials.needs import as_rehearsal_denial
+
                 rehearsed = is_rehearsal_key(key)
                 totals.denial = as_rehearsal_denial(totals.denial, rehearsed=rehearsed)
                 mark = f"{totals.denial.denied_by} {totals.denial.mendable}"
@@ -149,6 +136,9 @@ class UsageCollector:
         return found
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
+        # Loading the grammar of denials takes as long as reading a small trail, which may hold none.
+        from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, needs_of_request, with_conditions
+
         denial = self._denial(call)
         self._check_mapping(call, mapped, denial)
         implied = needs_of_request(call)
@@ -163,6 +153,8 @@ class UsageCollector:
             self._tally(call, run, dependent_needs(implied, needs), call.outcome, denial)
 
     def _denial(self, call: Call) -> Denial:
+        from leastpriv.evidence.denials.needs import recorded_denial
+
         denial = recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:
             event = f"{call.source}:{call.name}"
@@ -279,6 +271,9 @@ class UsageCollector:
 
     def _check_mapping(self, call: Call, mapped: CallNeeds, denial: Denial) -> None:
         """Notes a gap where AWS denied an action that the mapping of the event does not contain."""
+        from leastpriv.evidence.denials.needs import mapping_contradictions
+        from leastpriv.permissions.lifecycle import unknown_refusals
+
         strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
         if strange:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))

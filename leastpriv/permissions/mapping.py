@@ -216,6 +216,25 @@ def needs_of(call: Call) -> CallNeeds:
     plan = plan_of(call.source, call.name)
     if plan.nothing:
         return plan.nothing
+    # The reader gives calls with equal requests the same object, which need not be read again.
+    place = (
+        id(call.parameters),
+        call.source,
+        call.name,
+        call.principal,
+        call.region,
+        call.resources,
+        call.outcome,
+        call.error_code,
+        call.account,
+        call.invoked_by,
+        call.read_only,
+        call.parameters_omitted,
+        not call.response,
+    )
+    known = SAME_REQUEST.get(place)
+    if known and known[0] is call.parameters:
+        return known[1]
     request = read_request(plan.noun, call.parameters, plan.reads)
     deciding = _deciding(call, plan, request)
     if deciding is None:
@@ -229,9 +248,15 @@ def needs_of(call: Call) -> CallNeeds:
         if len(DECIDED) >= _MOST_DECIDED:
             DECIDED.clear()
         DECIDED[deciding] = found
+    if len(SAME_REQUEST) >= _MOST_REQUESTS:
+        SAME_REQUEST.clear()
+    SAME_REQUEST[place] = call.parameters, found
     return found
 
 
+SAME_REQUEST: dict[tuple[object, ...], tuple[Mapping[str, object], CallNeeds]] = {}
+"""Identity of a request and what else decides -> the request, which the cache keeps, and the needs."""
+_MOST_REQUESTS = 4_096
 DECIDED: dict[tuple[object, ...], CallNeeds] = {}
 """What decides the needs of a call -> its needs."""
 _MOST_DECIDED = 16_384

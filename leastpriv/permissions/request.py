@@ -258,10 +258,13 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """
     if not creates(event) or not isinstance(answer, Mapping):
         return ()
-    noun = noun_of(event).partition("with")[0]
-    own, _ = id_keys(event)
-    named = (value for key, value in request_values(answer, skip=FREE_MAPS) if key == own)
-    return (*named, *(value for key, value in read_request(noun, answer).outer if key == "id"))
+    own, bare = id_keys(event)
+    values = request_values(answer, skip=FREE_MAPS)
+    named = [value for key, value in values if key == own]
+    if any([key == bare for key, _ in values]):  # noqa: C419 - it is faster
+        outer = read_request(noun_of(event).partition("with")[0], answer).outer
+        named += [value for key, value in outer if key == bare]
+    return tuple(named)
 
 
 @cache
@@ -270,6 +273,7 @@ def _keys_of_ids() -> Mapping[str, str]:
     return {row["operation"].partition(":")[2]: row["id"].lower() for row in table("made_types") if row["id"]}
 
 
+@lru_cache(maxsize=4_096)
 def id_keys(event: str) -> tuple[str, str]:
     """Returns the keys, in lower case, under which an answer may hold the id of what an event makes."""
     noun = noun_of(event).partition("with")[0]

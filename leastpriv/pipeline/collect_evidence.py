@@ -319,7 +319,7 @@ class RunEvidence:
 
 def with_denial_details(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
     """Replaces denials by AWS's account of them, where the settings ask for it and there are credentials."""
-    if not settings.denial_details or session is None:
+    if not settings.denial_details or session is None or not any(usage.denial for usage in evidence.usages):
         return evidence
     from leastpriv.evidence.denials.authorization_details import denied_requests, read_details, with_details
 

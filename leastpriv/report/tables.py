@@ -11,13 +11,13 @@ from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.policy.containment import Excess
-from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import Decision, Layer
 from leastpriv.report.escape import json_text, plain
 
 if TYPE_CHECKING:
     from leastpriv.evidence.denials.job_logs import LoggedDenial
+    from leastpriv.policy.containment import Excess
+    from leastpriv.policy.document import Document, Statement
+    from leastpriv.policy.evaluate import Decision, Layer
 
 
 def permission_row(usage: Usage) -> dict[str, object]:

@@ -40,7 +40,9 @@ class _Session(Struct, frozen=True, gc=False):
     sessionCredentialFromConsole: bool | str | None = None  # noqa: N815
 
 
-class _Identity(Struct, gc=False):
+class DecodedIdentity(Struct, gc=False):
+    """The fields of `userIdentity` that are read."""
+
     type: str | None = None
     arn: str | None = None
     accountId: str | None = None  # noqa: N815
@@ -57,7 +59,7 @@ class DecodedRecord(Struct, gc=False):
     eventTime: Annotated[str, Meta(min_length=20, max_length=20)]  # noqa: N815
     eventSource: str  # noqa: N815
     eventName: str  # noqa: N815
-    userIdentity: _Identity | None = None  # noqa: N815
+    userIdentity: DecodedIdentity | None = None  # noqa: N815
     awsRegion: str | None = None  # noqa: N815
     eventType: str | None = None  # noqa: N815
     eventCategory: str | None = None  # noqa: N815

@@ -31,6 +31,7 @@ from leastpriv.evidence.cloudtrail.record import (
 )
 from leastpriv.evidence.cloudtrail.record_blocks import (
     NULL,
+    DecodedIdentity,
     DecodedRecord,
     decode_block,
     decode_resource_arns,
@@ -45,7 +46,9 @@ from leastpriv.permissions.tool_lifecycle import program_of
 
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
-"""Callers and kinds of records in the cache."""
+"""Callers, kinds of records and requests in the cache."""
+_LONGEST_KEPT = 1_024
+"""Bytes of a request in the cache."""
 _SHORT = 7
 """Fields in the key of a caller whose role the record names."""
 _KNOWN_KEYS = 20_000
@@ -94,6 +97,7 @@ class RecordReader:
         self._others: list[_OtherCaller] = []
         """Other callers with a call since the last survey."""
         self._shapes: dict[_Key, EventFields] = {}
+        self._requests: dict[bytes, Mapping[str, object]] = {}
         self._covers: dict[_Key, tuple[_Key, CoverageCounter]] = {}
         self._touched: dict[_Key, CoverageCounter] = {}
         self._day = 0
@@ -219,33 +223,41 @@ class RecordReader:
             return login_of(full_record(row), self.principals.wants) or _OTHER
         identity = row.userIdentity
         if type(kind) is _Target and identity:
-            key = (identity.arn, identity.principalId)
-            caller = kind.sessions.get(key)
-            if caller is None:
-                found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
-                if isinstance(found, Caller):
-                    if len(kind.sessions) >= _REMEMBERED:
-                        kind.sessions.clear()
-                    caller = kind.sessions[key] = found
-            call = caller and self._call(row, time, caller, identity.accessKeyId)
-            if call:
-                return call
+            caller = kind.sessions.get((identity.arn, identity.principalId)) or self._session(kind, row, identity)
+            shape = self._shape(row)
+            resources = () if row.resources is NULL else decode_resource_arns(row.resources)
+            if caller and resources is not None and shape.source and shape.name:
+                content = (
+                    EMPTY_OBJECT if row.requestParameters == NULL else self._request(row.requestParameters),
+                    EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
+                    resources,
+                )
+                key = identity.accessKeyId
+                return shape.call(caller, key if key and is_access_key(key) else "", time, row.eventID or "", content)
+        # A field is missing or has a rare form.
         whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
         return whole.value if isinstance(whole, SkipReason) else whole
 
-    def _call(self, row: DecodedRecord, time: datetime, caller: Caller, access_key: str | None) -> Call | None:
-        """Returns the call; `None` where a field is missing or has a rare form."""
-        shape = self._shape(row)
-        resources = () if row.resources is NULL else decode_resource_arns(row.resources)
-        if resources is None or not shape.source or not shape.name:
+    def _session(self, target: _Target, row: DecodedRecord, identity: DecodedIdentity) -> Caller | None:
+        found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
+        if not isinstance(found, Caller):
             return None
-        content = (
-            EMPTY_OBJECT if row.requestParameters == NULL else _object(row.requestParameters),
-            EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
-            resources,
-        )
-        key = access_key if access_key and is_access_key(access_key) else ""
-        return shape.call(caller, key, time, row.eventID or "", content)
+        if len(target.sessions) >= _REMEMBERED:
+            target.sessions.clear()
+        target.sessions[identity.arn, identity.principalId] = found
+        return found
+
+    def _request(self, raw: Raw) -> Mapping[str, object]:
+        """Decodes a request; equal ones of many calls are the same object, of which the mapping makes use."""
+        text = bytes(raw)
+        found = self._requests.get(text)
+        if found is None:
+            found = _object(raw)
+            if len(text) <= _LONGEST_KEPT:
+                if len(self._requests) >= _REMEMBERED:
+                    self._requests.clear()
+                self._requests[text] = found
+        return found
 
     def _shape(self, row: DecodedRecord) -> EventFields:
         if row.errorMessage is not None:

@@ -9,19 +9,17 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
-from leastpriv.evidence.denials.log_text import LogText, breakable
-from leastpriv.evidence.denials.operation_errors import is_action
-from leastpriv.evidence.denials.resource import is_full
 from leastpriv.models import Denial, DeniedBy
 
 if TYPE_CHECKING:
     from leastpriv.aws.session import Aws
+    from leastpriv.evidence.denials.log_text import LogText
 
 
-_PHRASE = re.compile(breakable("Encoded authorization failure message:") + r"[ \n\v]*", re.IGNORECASE)
 _PIECE = re.compile(r"[A-Za-z0-9_-]+")
 _SHORTEST, _LONGEST = 60, 10_240
 """In characters: AWS accepts up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); a
@@ -31,13 +29,22 @@ _MOST = 100
 _WITHOUT = ": it needs AWS credentials; decode it with `aws sts decode-authorization-message`"
 
 
+@cache
+def _phrase() -> re.Pattern[str]:
+    from leastpriv.evidence.denials.log_text import breakable
+
+    return re.compile(breakable("Encoded authorization failure message:") + r"[ \n\v]*", re.IGNORECASE)
+
+
 def encoded_texts(layout: LogText) -> Iterator[tuple[int, str]]:
     """Yields offset and text of each complete encoded message; none for a truncated or masked one.
 
     A message that a tool wrapped at a fixed column continues in the next line.
     """
+    from leastpriv.evidence.denials.resource import is_full
+
     text = layout.text
-    for phrase in _PHRASE.finditer(text):
+    for phrase in _phrase().finditer(text):
         pieces: list[str] = []
         piece, end = _PIECE.match(text, phrase.end()), phrase.end()
         while piece:
@@ -57,6 +64,8 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`. It does not say
     which policy type lacked the permission; no grant overrides an explicit deny.
     """
+    from leastpriv.evidence.denials.operation_errors import is_action
+
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):

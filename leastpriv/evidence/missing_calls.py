@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
 from leastpriv.aws.arns import principal_of
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
@@ -73,6 +72,8 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
         whose = f"of account {accounts}: check the account in role-arn, and" if accounts else "of services: check"
         return f"The calls in this trail are {whose} trails."
     names = {name: (account, kind, name) for account, kind, name in own}
+    from difflib import get_close_matches
+
     close = [names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)]
     shown = list(dict.fromkeys([*close, *own]))[:_MOST_NAMED]
     listed = ", ".join(f"{_name(arns[key])} ({counts[key]:,} call{'' if counts[key] == 1 else 's'})" for key in shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -197,6 +196,8 @@ class _File:
                 yield from self._value(value)
 
     def _hashed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        import hashlib
+
         content = hashlib.sha256()
         for piece in pieces:
             content.update(piece)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import queue
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -225,6 +223,9 @@ class ReaderProcess:
 
     def __init__(self, options: ReadOptions, store: FileStore | None) -> None:
         """`store` None: the content of each file is sent. Raises `OSError` where no process can be started."""
+        # These take a tenth of a small command's start, and few commands read ahead.
+        import subprocess
+
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         self._process = subprocess.Popen(  # noqa: S603 - Python itself
             [sys.executable, "-I", "-c", start],
@@ -239,6 +240,8 @@ class ReaderProcess:
 
     def read(self, name: str, stored: StoredFile, content: bytes | None) -> FileResult | None:
         """Returns the result of a file; `None` where the process has ended."""
+        import pickle
+
         try:
             self._send((name, stored, content))
             return cast(FileResult, pickle.load(self._answers))  # noqa: S301 - from our own child process
@@ -251,12 +254,16 @@ class ReaderProcess:
         self._process.wait()
 
     def _send(self, what: object) -> None:
+        import pickle
+
         pickle.dump(what, self._files)
         self._files.flush()
 
 
 def serve() -> None:
     """Runs in the child process: reads options and files from standard input, and writes one result per file."""
+    import pickle
+
     files, answers = sys.stdin.buffer, sys.stdout.buffer
     # Output of any library must not reach the result stream.
     sys.stdout = sys.stderr

@@ -258,6 +258,9 @@ def _of_the_seed(name: str, work: Path, lab: Lab) -> App:
     source = f"{stack}{separator}{work / path}"
     if name == "terraform":
         source = _planned(list(steps[:3]), work, lab)
+    elif name == "sam":
+        config = f'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "{BUCKET}"\n'
+        (work / "app" / "samconfig.toml").write_text(config, encoding="utf-8")
     elif name in ("cdk", "roles"):
         _call(before, work, lab)
     groups = {

@@ -80,6 +80,8 @@ class Declaration:
     resources: tuple[DeclaredResource, ...] = ()
     calls: tuple[Need, ...] = ()
     """What the tool itself calls."""
+    later_calls: tuple[Need, ...] = ()
+    """What it calls to delete what it made, in addition."""
     plan_calls: tuple[Need, ...] = ()
     """What it calls to show the change alone."""
     unknown_types: tuple[str, ...] = ()
@@ -102,9 +104,9 @@ class Declaration:
         return replace(self, resources=tuple(read), calls=self.plan_calls)
 
     def with_phases(self, *phases: Phase) -> Declaration:
-        """Returns the declaration with these phases for every resource, and without the calls of the tool."""
+        """Returns the declaration with these phases for every resource, and the calls of a later deletion."""
         changed = (replace(each, phases=phases, changed=None) for each in self.resources)
-        return replace(self, resources=tuple(changed), calls=())
+        return replace(self, resources=tuple(changed), calls=self.later_calls)
 
 
 _CLOUDFORMATION = (Condition("StringEquals", "iam:PassedToService", ("cloudformation.amazonaws.com",)),)

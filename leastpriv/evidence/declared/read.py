@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls
 from leastpriv.evidence.declared.template import read_template
+from leastpriv.models import Need
 
 ReadFile = Callable[[str], bytes | None]
 """Content of a file by its path as the user writes it; None where there is none."""
@@ -61,13 +62,16 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     because = f"the deployment of {path}"
     steps = ("deploy", "summary", "delete", *(("transform",) if is_sam else ()))
     calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
+    later: tuple[Need, ...] = ()
     if is_sam or stack.bucket:
         from leastpriv.evidence.declared.sam import MANAGED_BUCKET
 
-        bucket = stack.bucket or MANAGED_BUCKET
-        calls += tool_calls("publish", because, place, bucket=bucket, object=f"{stack.prefix}{UNKNOWN}")
+        names = {"bucket": stack.bucket or MANAGED_BUCKET, "object": f"{stack.prefix}{UNKNOWN}", "stack": stack.name}
+        calls += tool_calls("publish", because, place, **names)
         calls += () if stack.bucket else tool_calls("managed", because, place)
-    return replace(made, calls=tuple(calls), plan_calls=tuple(tool_calls("diff", because, place, stack=stack.name)))
+        later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
+    plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
+    return replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
 
 
 def split_stack(name: str) -> tuple[str, str]:

@@ -17,7 +17,8 @@ letters = string.ascii_lowercase + string.digits
 fresh = "-" + "".join(secrets.choice(letters) for _ in range(7)) + "7" if os.environ.get("FRESH_NAMES") else ""
 for step in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
     print(f"### {step['label']}", flush=True)  # noqa: T201 - the job log
-    command = [part.replace("{FRESH}", fresh) for part in step["command"]]
+    # AWS SAM takes no parameter without a value; that of a template is empty then.
+    command = [part.replace("{FRESH}", fresh) for part in step["command"] if fresh or not part.endswith("={FRESH}")]
     environment = {**os.environ, **step["variables"], "FRESH_NAME": fresh, "TF_VAR_fresh": fresh}
     done = subprocess.run(command, env=environment, check=False)
     if done.returncode:

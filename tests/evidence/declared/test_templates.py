@@ -214,6 +214,10 @@ def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack
     assert {resource for action, resource in on if action == "s3:PutObject"} == {"arn:aws:s3:::uploads/in/*"}
     assert all(resource.startswith("arn:aws:s3:::uploads/") for action, resource in on if action == "s3:GetObject")
     assert ("iam:TagRole", "arn:aws:iam::123456789012:role/orders-WorkerRole-*") in on
+    later = needs(read_stack("template.yaml", files.get, PLACE), Phase.DELETE)
+    assert "arn:aws:s3:::uploads/in/*" in {
+        n.permission.resource for n in later if n.permission.action == "s3:DeleteObject"
+    }
 
 
 def test_a_local_path_of_code_stands_for_its_place_in_s3_alone() -> None:

@@ -26,6 +26,9 @@ _OTHER_FORMS = (
         re.compile(r"(arn:aws:logs:[^:]+:\d+:log-group:[^:]+)"),
         r"\1:*",
     ),
+    # The lab draws another suffix for CreateSecret than for the secret; it has one
+    # (https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html)
+    (re.compile(r"secretsmanager:"), re.compile(r"(arn:aws:secretsmanager:.+)-[A-Za-z0-9]{6}"), r"\1-LabS3c"),
 )
 """(action, resource in the lab's check, resource in AWS's check)."""
 _NAMED_BY_THE_CALL = re.compile(r"events|states|ssm|ecs|ecr|elasticache|rds")

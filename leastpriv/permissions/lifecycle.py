@@ -54,6 +54,8 @@ _KINDS = {
     )
     for verb in verbs
 }
+_METHODS = {"DELETE": "end", "GET": "read", "PATCH": "change", "POST": "make", "PUT": "make"}
+"""Methods of HTTP, the actions of API Gateway."""
 _VERBS = re.compile(rf"(?P<verb>{'|'.join(_KINDS)})(?P<noun>[A-Z]\w*)")
 _PART = re.compile(
     r"(Code|Config|Configuration|Attribute|Setting|Description|Option|Properties|Tag|Tagging|Version|Status)s?"
@@ -163,6 +165,8 @@ def _parse(action: str) -> _Name:
     if _SERVICE_TAGS.fullmatch(name):
         return _Name(action, "service tag")
     match = _VERBS.match(name)
+    if name in _METHODS:
+        return _Name(action, _METHODS[name], name)
     return _Name(action, _KINDS[match["verb"]], match["verb"], match["noun"]) if match else _Name(action)
 
 
@@ -207,7 +211,9 @@ def _dependents() -> Mapping[str, tuple[str, ...]]:
     return {row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")}
 
 
-def lifecycle_partners(used: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
+def lifecycle_partners(
+    used: Mapping[str, Collection[str]], redeployed: Collection[str] = (), *, only_ends: bool = False
+) -> Mapping[str, tuple[str, ...]]:
     """Maps each unused life-cycle action to the used actions that it belongs to, by what the deploying tools do.
 
     An action that makes a resource type of the tool has the actions of that type's read, update and delete as partners;
@@ -216,25 +222,31 @@ def lifecycle_partners(used: Mapping[str, Collection[str]]) -> Mapping[str, tupl
 
     Args:
         used: used action -> the tools that called it (`Tool`, `CDK`); none: a script.
+        redeployed: used actions whose resources several later runs deployed again.
+        only_ends: leave out what only changes a resource: each kind of change that a run made was recorded.
     """
     found: dict[str, set[str]] = {}
     # Tags of a stack or a provider are on every resource from its creation on.
     tagged = {each.partition(":")[0] for each in used if is_tagging(each) and "Tagging" in catalog.access_level(each)}
     for action in sorted(used):
-        for partner in _partners_by_tool(action, used[action], frozenset(used)):
+        partners = _partners_by_tool(action, used[action], frozenset(used), only_ends=only_ends)
+        if not used[action]:
+            partners = {each for each in partners if not _is_shown(action, each, used, redeployed)}
+        for partner in partners:
             is_needed = action.partition(":")[0] in tagged or not is_tagging(partner)
             if is_needed and partner not in used and _shares_a_type(action, partner):
                 found.setdefault(partner, set()).add(action)
     return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
 
 
-def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str]) -> Collection[str]:
+def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str], *, only_ends: bool) -> Collection[str]:
     """The partners of one action.
 
     Reads that come with a phase which the runs have shown were used then. A property that no call has set and that can
     be removed needs no further permission.
     """
-    named, prefix = _siblings(action), action.partition(":")[0]
+    prefix = action.partition(":")[0]
+    named = {each for each in _siblings(action) if not only_ends or _parse(each).kind in ("", "end", "close")}
     shown = {_property(each) for each in used if each.partition(":")[0] == prefix}
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
@@ -259,16 +271,19 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str])
         making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
         unset = {_property(each) for each in making - used if _parse(each).kind != "read"}
         unset -= {_property(each) for each in making & used}
-        for phase in (Phase.UPDATE, Phase.DELETE):
+        for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
             actions = {each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix}
             writes = {each for each in actions if _parse(each).kind != "read"}
+            ends = {each for each in writes if _parse(each).kind == "end" and _changes(action, each)}
             if phase is Phase.UPDATE:
+                ends = set()
                 found |= {each for each in writes & named if _property(each) not in unset or _changes(action, each)}
-            else:
-                found |= {each for each in writes if _parse(each).kind == "end" and _changes(action, each)}
-            if used.isdisjoint(writes - making):
-                found |= {each for each in actions - making if _property(each) not in unset}
-        found |= set(filter(is_tagging, tag_actions(kind)))
+            found |= ends
+            if used.isdisjoint(ends or writes - making):
+                # A creation that fails makes some calls of a deletion; what the tool reads in each run, the runs showed.
+                before_end = actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
+                found |= {each for each in actions - making | before_end if _property(each) not in unset}
+        found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
         found -= {each for each in conditions_of(kind) if _property(each) not in shown}
     removable = {_property(each) for each in found if _parse(each).kind in ("end", "close")} & {
         _property(each) for each in found if _parse(each).kind not in ("end", "close") and not _changes(action, each)
@@ -283,8 +298,28 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
             return _changes(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
         case "close":
             return _property(sibling) in shown
-        case kind:
-            return not kind  # a method of HTTP: apigateway:PATCH
+        case _:
+            return False
+
+
+def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Collection[str]) -> bool:
+    """Whether the runs of a script have shown that it does without a sibling of a used action.
+
+    A script that changes what it finds does so in each run. What it ends, it ends by the calls of an earlier end.
+    """
+    kind = _parse(sibling).kind
+    if kind == "change" or is_tagging(sibling):
+        return action in redeployed
+    return _ends_without(sibling, used)
+
+
+def _ends_without(action: str, used: Iterable[str]) -> bool:
+    """Whether the runs have ended a resource that the action would be for, without this action."""
+    known = catalog.action(action)
+    kinds = {re.sub("[^a-z0-9]", "", kind.name.lower()) for kind in known.resource_types} if known else set()
+    service = action.partition(":")[0]
+    ends = (_parse(each).noun.lower() for each in used if each.startswith(f"{service}:Delete"))
+    return any(kind.startswith(noun) for noun in ends for kind in kinds)
 
 
 def _shares_a_type(action: str, partner: str) -> bool:
@@ -309,4 +344,6 @@ def is_tagging(action: str) -> bool:
 def _property(action: str) -> str:
     """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and `UntagQueue`."""
     name = _parse(action)
-    return "tags" if is_tagging(action) else _stem(name.noun) if name.noun else action
+    # A role has policies of its own (`PutRolePolicy`) and attached ones.
+    attached = "attached " if name.verb in ("Attach", "Detach") else ""
+    return "tags" if is_tagging(action) else attached + _stem(name.noun) if name.noun else action

@@ -68,6 +68,7 @@ _COMMIT = re.compile(r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a
 """A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal digits."""
 _LEAST_BESIDE_A_COMMIT = 4
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
+_OPEN_SUFFIX = "-??????"
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LEAST_PIECES = 3
 """Words, letters and numbers in a random end: `v20261101120` has two, `1A2B3C4D5E6F` twelve."""
@@ -107,9 +108,11 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
         case "always":
             return "*", row["reason"]
         case "suffix":
-            return text if ends_in_a_word(text) else _SECRET_END.sub("-??????", text), row["reason"]
+            return text if ends_in_a_word(text) else _SECRET_END.sub(_OPEN_SUFFIX, text), row["reason"]
         case "kept":
             return ("*", MADE) if made and prefix != "s3" else (text, "")
+        case "letters":
+            return ("?" * len(text), MADE) if made else (text, "")
     opened = _by_look(text, 0, whole_may_open=not alone)
     if prefix == "s3" and part.variable == "ObjectName" and opened == text:
         opened = _without_commits(_BUILT.sub(_opened_hash, text))
@@ -150,23 +153,33 @@ def _is_end_of_stack(found: re.Match[str]) -> bool:
 
 def literal_letters(part: str) -> int:
     """Letters and digits of a part outside its wildcards and outside a prefix that many teams share."""
-    shared = _SHARED_PREFIX.match(part)
-    return sum(letter.isalnum() for letter in part[shared.end() if shared else 0 :])
+    return sum(letter.isalnum() for letter in without_shared_prefix(part))
+
+
+def without_shared_prefix(name: str) -> str:
+    """A name without the beginning that AWS or a bootstrap stack gives to many teams' resources."""
+    shared = _SHARED_PREFIX.match(name)
+    return name[shared.end() if shared else 0 :]
 
 
 def is_kept(resource: str, variable: str, text: str) -> bool:
     """Whether a part is an id or name that lives long: nothing is learned from its changes."""
-    return _row(service_of(resource), resource, variable, text).get("volatility") == "kept"
+    return _row(service_of(resource), resource, variable, text).get("volatility") in ("kept", "letters")
 
 
 def is_open_anyway(resource: str) -> bool:
-    """Whether what an ARN leaves open are whole parts that are open for every resource of its type: a stack's id."""
+    """Whether an ARN leaves open only what is open for every resource of its type: a stack's id, a secret's suffix."""
     prefix = service_of(resource)
     known = resource
     for part in reversed(parts_of(prefix, resource)):
-        is_open = resource[part.start : part.end] == "*"
-        if is_open and _row(prefix, resource, part.variable, "*").get("volatility") == "always":
-            known = known[: part.start] + known[part.end :]
+        text = resource[part.start : part.end]
+        match _row(prefix, resource, part.variable, text).get("volatility"):
+            case "always" if text == "*":
+                known = known[: part.start] + known[part.end :]
+            case "suffix" if text.endswith(_OPEN_SUFFIX):
+                known = known[: part.end - len(_OPEN_SUFFIX)] + known[part.end :]
+            case _:
+                pass
     return known != resource and not set(re.sub(r"\$\{[*?$]\}", "", known)) & {"*", "?"}
 
 

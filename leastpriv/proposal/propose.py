@@ -6,11 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, entries_of
-from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Outcome, Usage
-from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
-from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
+from leastpriv.models import Basis, ChangeKind, Usage
 from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
@@ -18,16 +15,14 @@ from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, cr
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions, lifecycle_additions
-from leastpriv.proposal.confidence import Confidences, confidences
+from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.editability import held_back as not_editable
 from leastpriv.proposal.editability import split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.fingerprint import DRAFT_ID
-from leastpriv.proposal.guards.aws import last_recorded
-from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, operation_of
-from leastpriv.proposal.guards.people_and_history import break_glass_runs
-from leastpriv.proposal.guards.registry import count_separate_runs
+from leastpriv.proposal.guard_context import guard_context
+from leastpriv.proposal.guards.carriers import CallableOperations
 from leastpriv.proposal.models import (
     Change,
     GuardContext,
@@ -221,75 +216,6 @@ def _within_quota(
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
     others_size = size_of_others(kind, attached, principal)
     return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
-
-
-def usages_by_action(evidence: Evidence) -> dict[str, tuple[Usage, ...]]:
-    """Groups the usages of the evidence by action."""
-    used: dict[str, tuple[Usage, ...]] = {}
-    for usage in evidence.usages:
-        action = usage.need.permission.action
-        used[action] = (*used.get(action, ()), usage)
-    return used
-
-
-def guard_context(
-    evidence: Evidence,
-    options: Options,
-    missing: Sequence[Usage] = (),
-    history: History = _NO_HISTORY,
-    *,
-    policies: Sequence[Document] = (),
-) -> GuardContext:
-    """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
-    used = usages_by_action(evidence)
-    allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
-    services = frozenset(action.partition(":")[0] for action in used)
-    unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
-    # Calls that no known policy grants show that another policy grants some of their service.
-    granted_elsewhere = {
-        usage.need.permission.action.partition(":")[0] for usage in missing if usage.outcome is not Outcome.DENIED
-    }
-    counterparts = siblings_of(allowed)
-    partners = lifecycle_partners({action: _tools(used[action]) for action in allowed})
-    break_glass = break_glass_runs(evidence.runs, options.break_glass)
-    runs = count_separate_runs(evidence, break_glass)
-    programs: dict[str, frozenset[str]] = {}
-    for action, usages in used.items():
-        service = action.partition(":")[0]
-        programs[service] = programs.get(service, frozenset()).union(*(usage.programs for usage in usages))
-    streams: dict[str, list[tuple[DataStream, int]]] = {}
-    for stream, days in evidence.coverage.data.items():
-        streams.setdefault(bucket_of(stream.prefix), []).append((stream, days))
-    return GuardContext(
-        evidence,
-        options,
-        used,
-        counterparts,
-        partners,
-        services,
-        history,
-        frozenset(unexplained),
-        runs,
-        last_recorded(evidence.usages),
-        confidences(evidence, without=break_glass),
-        break_glass,
-        called_operations(evidence),
-        frozenset(map(operation_of, evidence.coverage.events)),
-        streams,
-        evidence.coverage.whole_days,
-        CallableOperations(policies, frozenset(granted_elsewhere)),
-        programs,
-    )
-
-
-def _tools(usages: Sequence[Usage]) -> frozenset[str]:
-    """The tools whose types describe what these calls deploy; none for a script, which may do anything."""
-    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-    programs = {program for usage in allowed for program in usage.programs}
-    if any(STACK_SERVICE in usage.forwarded_by for usage in allowed):
-        programs.add(Tool.CLOUDFORMATION)
-    # Terraform's types are the best description of a call whose record has no user agent.
-    return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})
 
 
 _WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")

@@ -12,16 +12,15 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
-from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
+from leastpriv.permissions.generalize import ObservedResource, Pattern
 from leastpriv.permissions.lifecycle import siblings_of
-from leastpriv.permissions.patterns import action_matches, resource_covers
+from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import action_of, fits, with_any_path
 from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import is_open_anyway, service_of
@@ -31,10 +30,9 @@ from leastpriv.proposal.guards.registry import first_guard_result
 from leastpriv.proposal.guards.visibility import may_be_uncalled
 from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
+from leastpriv.proposal.stability import UNSTABLE, Stability
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
-_MADE_AGAIN = 2
-"""Runs that made a resource under one name show that the name does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,19 +211,22 @@ def _check_action(
     if partly:
         reason = f"a call names its resource in part or by a like name: {partly.need.permission.resource}"
         return _Restriction(entry, (), GuardResult("unknown-resource", reason))
-    found = known.created.seen(usages)
-    is_creating = creates_its_resource(action)
+    found, is_creating = known.created.seen(usages), creates_its_resource(action)
     makers = _makers(entry, known.granted_literally) if is_creating else None
-    instability = _instability(found, found, context, escapes=escapes, makers=makers)
-    if instability and instability.guard == "few-runs":
+    stability = Stability(context, found, makers, escapes)
+    patterns, instability = stability.judge(found)
+    if instability and instability.guard != "policy-version":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
         of_type = [*found, *known.of_type(action)]
-        found = found if is_creating else of_type
-        instability = _instability(found, of_type, context, escapes=escapes, makers=makers)
+        names = found if is_creating else of_type
+        stability = replace(stability, shown=of_type)
+        if instability.guard == "few-runs":
+            patterns, instability = stability.judge(names)
+        if instability:
+            patterns, instability = stability.judge_common_names(names) or (patterns, instability)
     if _has_no_event(action) and instability and not any(each.made or each.family for each in found):
         # Every call names what it hands over, and the runs make no such resource.
-        instability = None if instability.guard in ("few-runs", "new-resources") else instability
-    patterns = _patterns(found, context)
+        instability = None if instability.guard in UNSTABLE else instability
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
     return _Restriction(entry, patterns, instability or before)
 
@@ -286,59 +287,6 @@ def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
         return need.derivation == IN_PART and is_open_anyway(resource)
     may_have_path = need.derivation == NAMED and with_any_path(resource) and resource not in pathless
     return not may_have_path and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
-
-
-def _patterns(found: Sequence[ObservedResource], context: GuardContext) -> tuple[Pattern, ...]:
-    if not context.options.exact_resources:
-        return patterns_of(found)
-    return tuple(Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found}))
-
-
-def _instability(
-    found: Sequence[ObservedResource],
-    shown: Sequence[ObservedResource],
-    context: GuardContext,
-    *,
-    escapes: bool,
-    makers: Mapping[str, int] | None,
-) -> GuardResult | None:
-    """Why a later run may well use another resource.
-
-    Args:
-        found: the resources that the patterns cover.
-        shown: the uses that count the runs.
-        context: of the guards.
-        escapes: whether the policy's version supports names with `*`, `?` or `$`.
-        makers: of an action that makes its resource: resource -> number of runs that made it; else None.
-    """
-    patterns = _patterns(found, context)
-    if not escapes and any("${" in pattern.pattern for pattern in patterns):
-        return GuardResult("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
-    least = context.options.minimum_runs
-    for pattern in patterns:
-        if makers is not None and not pattern.openings and makers.get(pattern.pattern, 0) < _MADE_AGAIN:
-            return GuardResult(
-                "makes-new",
-                f"it creates resources, and a later run may choose another name than {pattern.pattern}, which fewer "
-                f"than {_MADE_AGAIN} runs are known to have created",
-            )
-        runs = {run for each in shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
-        if len(runs) < least:
-            return GuardResult("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
-    order = [run.id for run in context.evidence.runs]
-    using = sorted({*chain.from_iterable(each.runs for each in found)}, key=order.index)
-    early = {*using[: (len(using) + 1) // 2]}
-    # Only the later runs show that names change.
-    before = [
-        replace(each, runs=left, family=None)
-        for each in found
-        if (left := tuple(run for run in each.runs if run in early))
-    ]
-    known = _patterns(before, context)
-    for each in found:
-        if not any(resource_covers(pattern.pattern, each.resource) for pattern in known):
-            return GuardResult("new-resources", f"only the later half of the runs used it on {each.resource}")
-    return None
 
 
 def _hold_with_creators(checked: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:

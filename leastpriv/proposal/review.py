@@ -21,10 +21,10 @@ from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
+from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
 from leastpriv.proposal.proof import replay_calls
-from leastpriv.proposal.propose import guard_context
 from leastpriv.proposal.review_models import (
     Addition,
     ConditionChange,

@@ -187,15 +187,13 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     used = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if known is None or len(known.resource_types) < 2 or not used:
         return ""
-    named = {
-        kind
-        for usage in used
-        if usage.need.exact or is_open_anyway(usage.need.permission.resource)
-        for kind in kinds_of(known.name, usage.need.permission.resource)
-    }
+    resources = {usage.need.permission.resource for usage in used if usage.need.exact}
+    resources |= set(filter(is_open_anyway, (usage.need.permission.resource for usage in used)))
+    named = {kind for resource in resources for kind in kinds_of(known.name, resource)}
     for resource in candidate.entry.statement.resources:
         kinds = [kind for kind in kinds_of(known.name, resource) if kind not in named]
-        others = [kind for kind in kinds if not (named and is_named_when_meant(known.name, kind.lower()))]
+        # The catalogue lacks types of some actions: that of `apigateway:DELETE` on `/apis/ID`.
+        others = [kind for kind in kinds if not (resources and is_named_when_meant(known.name, kind.lower()))]
         if others:
             return f"it was called, and this grant may have served the call's {others[0]}, which no record names"
     return ""

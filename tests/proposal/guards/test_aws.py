@@ -23,10 +23,10 @@ from leastpriv.evidence.aws_findings.models import (
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
+from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.aws import is_outdated, report_without
 from leastpriv.proposal.models import GuardResult, History, Options, RemovalCandidate
-from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
 from tests.fakes.evidence import complete
 

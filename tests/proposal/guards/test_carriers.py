@@ -14,10 +14,10 @@ from leastpriv.evidence.history.models import ActionUse, UsageHistory
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, checked_inside
 from leastpriv.proposal.guards.visibility import could_hide, gap_in_scope, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
-from leastpriv.proposal.propose import guard_context
 from tests.fakes.evidence import complete, evidence, usage
 
 GET_ROLE = "iam:GetRole"

@@ -19,10 +19,10 @@ from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions import catalog
 from leastpriv.policy.document import parse
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, UNPRINTABLE
+from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards import registry
 from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate, UnseenServices
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
-from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
 from tests.fakes.evidence import complete, data_events
 

@@ -14,9 +14,9 @@ from leastpriv.evidence.coverage import days_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
+from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards import visibility
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
-from leastpriv.proposal.propose import guard_context
 from tests.fakes.evidence import RUNS, data_events, evidence, usage
 
 READS, KMS, RDS = "management-read", "kms.amazonaws.com", "rdsdata.amazonaws.com"

@@ -1,0 +1,153 @@
+"""Judges whether patterns of used resources cover the resources of later runs.
+
+Each pattern needs as many runs as a removal, and the patterns of the earlier half of the runs cover the later half.
+Where names change too much for that, the common beginning of all names is tried: a renamed app keeps it (`shop-*`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+
+from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.volatility import (
+    WildcardPart,
+    common_ends,
+    is_kept,
+    literal_letters,
+    parts_of,
+    service_of,
+    without_shared_prefix,
+)
+from leastpriv.proposal.models import GuardContext, GuardResult
+
+UNSTABLE = ("few-runs", "new-resources")
+"""Guards of names that later runs may well not use."""
+_MADE_AGAIN = 2
+"""Runs that made a resource under one name show that the name does not change."""
+_MOST_APPS = 5
+"""Names with more beginnings than these have nothing in common."""
+_LEAST_LITERAL = 3
+"""Letters and digits of the common beginning."""
+_BUCKETS = "arn:aws:s3:::"
+_COMMON = "all names of this type that the runs used begin so"
+_SEPARATOR = re.compile(r"[-_./:]")
+_Patterns = Callable[[Sequence[ObservedResource]], tuple[Pattern, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """What shows that a later run uses no other resource than the patterns of one action cover."""
+
+    context: GuardContext
+    shown: Sequence[ObservedResource]
+    """The uses that count the runs."""
+    makers: Mapping[str, int] | None
+    """Of an action that makes its resource: resource -> number of runs that made it; else None."""
+    escapes: bool
+    """Whether the policy's version supports names with `*`, `?` or `$`."""
+
+    def judge(self, found: Sequence[ObservedResource]) -> tuple[tuple[Pattern, ...], GuardResult | None]:
+        """Returns the patterns of these resources, and why a later run may well use another one."""
+        return self._judge(found, _exact if self.context.options.exact_resources else patterns_of)
+
+    def judge_common_names(self, found: Sequence[ObservedResource]) -> tuple[tuple[Pattern, ...], None] | None:
+        """Returns the common beginnings of the names, where these cover what later runs used; else None."""
+        if self.context.options.exact_resources:
+            return None
+        for has_end in (True, False):
+            patterns, reason = self._judge(found, partial(_common, has_end))
+            if patterns and not reason:
+                return patterns, None
+        return None
+
+    def _judge(
+        self, found: Sequence[ObservedResource], make: _Patterns
+    ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
+        patterns = make(found)
+        return patterns, self._too_few(patterns) or self._news(found, make)
+
+    def _too_few(self, patterns: Sequence[Pattern]) -> GuardResult | None:
+        if not self.escapes and any("${" in pattern.pattern for pattern in patterns):
+            return GuardResult(
+                "policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
+            )
+        least = self.context.options.minimum_runs
+        for pattern in patterns:
+            is_rare = self.makers is not None and self.makers.get(pattern.pattern, 0) < _MADE_AGAIN
+            if is_rare and not pattern.openings:
+                return GuardResult(
+                    "makes-new",
+                    f"it creates resources, and a later run may choose another name than {pattern.pattern}, which "
+                    f"fewer than {_MADE_AGAIN} runs are known to have created",
+                )
+            covered = (each for each in self.shown if resource_covers(pattern.pattern, each.resource))
+            runs = {run for each in covered for run in each.runs}
+            if len(runs) < least:
+                return GuardResult("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
+        return None
+
+    def _news(self, found: Sequence[ObservedResource], make: _Patterns) -> GuardResult | None:
+        """A resource of the later half of the runs that the patterns of the earlier half do not cover."""
+        order = [run.id for run in self.context.evidence.runs]
+        using = sorted({*chain.from_iterable(each.runs for each in found)}, key=order.index)
+        early = {*using[: (len(using) + 1) // 2]}
+        # Only the later runs show that names change.
+        before = [
+            replace(each, runs=left, family=None)
+            for each in found
+            if (left := tuple(run for run in each.runs if run in early))
+        ]
+        known = make(before)
+        for each in found:
+            if not any(resource_covers(pattern.pattern, each.resource) for pattern in known):
+                return GuardResult("new-resources", f"only the later half of the runs used it on {each.resource}")
+        return None
+
+
+def _exact(found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
+    return tuple(Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found}))
+
+
+def _common(has_end: bool, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
+    """One pattern for each type and app, by the common beginning and end of its names; none where these are short."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    variables: dict[str, str] = {}
+    with_ids: list[ObservedResource] = []
+    for each in found:
+        parts, resource = parts_of(service_of(each.resource), each.resource), each.resource
+        if not parts:
+            return ()
+        head, name = resource[: parts[0].start], resource[parts[0].start :]
+        if is_kept(resource, parts[0].variable, resource[parts[0].start : parts[0].end]) and head != _BUCKETS:
+            with_ids.append(each)
+            continue
+        first = next(filter(None, _SEPARATOR.split(without_shared_prefix(name))), "")
+        groups.setdefault((head, "/".join(part.variable for part in parts), first), []).append(name)
+        variables[head] = parts[0].variable
+    if len(groups) > _MOST_APPS:
+        return ()
+    patterns = [*patterns_of(with_ids)]
+    for (head, _, _), names in groups.items():
+        own = sorted({*names})
+        opened = _opened(own, has_end) if len(own) > 1 else own[0]
+        if len(own) > 1 and literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
+            return ()
+        openings = (WildcardPart(variables[head], _COMMON),) if len(own) > 1 else ()
+        patterns.append(Pattern(head + opened, tuple(head + name for name in own), openings))
+    return tuple(sorted(patterns, key=lambda each: each.pattern))
+
+
+def _opened(names: Sequence[str], has_end: bool) -> str:
+    """The common beginning, and end, of several names up to a separator; `/` where all names have one."""
+    begin, end = common_ends(list(names))
+    cut = max((found.end() for found in _SEPARATOR.finditer(begin)), default=0)
+    begin = begin[:cut]
+    last = _SEPARATOR.search(end) if has_end else None
+    end = end[last.start() :] if last else ":*" if end.endswith(":*") else ""
+    is_path = "/" not in begin + end and all("/" in name for name in names)
+    return f"{begin}*/*" if is_path else f"{begin}*{end}"

@@ -280,7 +280,7 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
                 found |= {each for each in writes & named if _property(each) not in unset or _changes(action, each)}
             found |= ends
             if used.isdisjoint(ends or writes - making):
-                # A creation that fails makes some calls of a deletion; what the tool reads in each run, the runs showed.
+                # A creation that fails makes some calls of a deletion; what the tool reads in each run was seen.
                 before_end = actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
                 found |= {each for each in actions - making | before_end if _property(each) not in unset}
         found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))

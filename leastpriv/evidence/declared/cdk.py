@@ -93,7 +93,7 @@ def _stack(
     assumed = dict.fromkeys((roles.deploy, roles.lookup, *_publishing_roles(assets, place)))
     needed = (need for each in assumed if each for need in tool_calls("assume", because, place, role=each))
     look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
-    return replace(made, resources=(), calls=tuple(needed), plan_calls=tuple(look_up))
+    return replace(made, resources=(), reads=(), calls=tuple(needed), plan_calls=tuple(look_up))
 
 
 def _roles(properties: Mapping[str, Any], place: Place) -> _Roles:

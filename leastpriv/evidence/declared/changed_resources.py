@@ -30,14 +30,14 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         kept = [each for each in after.resources if Phase.CREATE not in each.phases and _does_more_than_read(each)]
         return ChangedResources(
             replace(after, resources=tuple(made), around=after.resources),
-            replace(after, resources=tuple(kept), calls=(), around=after.resources),
+            replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
         )
     made, kept = list(_made(before, after)), list(_kept(before, after))
     is_empty = not (made or kept)
-    calls = () if is_empty else after.calls
+    calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
     return ChangedResources(
-        replace(after, resources=tuple(made), calls=calls, around=after.resources),
-        replace(after, resources=tuple(kept), calls=(), around=(*before.resources, *after.resources)),
+        replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
+        replace(after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -80,6 +81,8 @@ class Declaration:
     resources: tuple[DeclaredResource, ...] = ()
     calls: tuple[Need, ...] = ()
     """What the tool itself calls."""
+    reads: tuple[Need, ...] = ()
+    """Parameters and secrets that CloudFormation reads for the template, with the rights that make the resources."""
     later_calls: tuple[Need, ...] = ()
     """What it calls to delete what it made, in addition."""
     plan_calls: tuple[Need, ...] = ()
@@ -106,7 +109,7 @@ class Declaration:
     def with_phases(self, *phases: Phase) -> Declaration:
         """Returns the declaration with these phases for every resource, and the calls of a later deletion."""
         changed = (replace(each, phases=phases, changed=None) for each in self.resources)
-        return replace(self, resources=tuple(changed), calls=self.later_calls)
+        return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
 
 _CLOUDFORMATION = (Condition("StringEquals", "iam:PassedToService", ("cloudformation.amazonaws.com",)),)
@@ -122,3 +125,21 @@ def tool_calls(step: str, because: str, place: Place, **names: str) -> Iterator[
             conditions = _CLOUDFORMATION if step == "pass" else ()
             permission = Permission(action, row["resource"].format(**values), conditions)
             yield Need(permission, Basis.DECLARED, "calls of the tool itself", because)
+
+
+_DYNAMIC = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^}]+)\}\}")
+
+
+def reads_of(parameters: Iterable[str], texts: Iterable[str], because: str, place: Place) -> Iterator[Need]:
+    """Yields the needs of parameters of Systems Manager, by name, and of the dynamic references in texts."""
+    names = list(parameters)
+    for kind, name in (found.groups() for text in texts for found in _DYNAMIC.finditer(text)):
+        if kind.startswith("ssm"):
+            names.append(name.partition(":")[0])
+            continue
+        secret = name.partition(":SecretString")[0]
+        arn = f"arn:{place.partition}:secretsmanager:{place.region}:{place.account}:secret:{secret}-{UNKNOWN}"
+        yield from tool_calls("secret", because, place, secret=secret if secret.startswith("arn:") else arn)
+    for name in names:
+        owner = "" if name.startswith("/aws/service/") else place.account
+        yield from tool_calls("parameter", because, place, owner=owner, parameter=name.lstrip("/"))

@@ -46,7 +46,7 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
             for need in _of_custom(resource, phase, arns) if custom else _of_phase(resource, phase, declaration, arns):
                 found.setdefault(need.permission, need)
                 because.setdefault(need.permission, []).append(resource.address)
-    for need in declaration.calls:
+    for need in (*declaration.reads, *declaration.calls):
         found.setdefault(need.permission, need)
     return tuple(_with_users(need, because.get(permission, ())) for permission, need in found.items())
 

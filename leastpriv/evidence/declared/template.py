@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.evidence.declared.loops import without_loops
 from leastpriv.evidence.declared.made_types import is_name_in_arn
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, Stack
+from leastpriv.evidence.declared.models import (
+    UNKNOWN,
+    Declaration,
+    DeclaredResource,
+    Place,
+    Reference,
+    Stack,
+    reads_of,
+)
 from leastpriv.evidence.declared.resource_arns import leaves
+from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.tool_lifecycle import (
@@ -93,6 +102,8 @@ class _Template:
         self.document = {**self.document, "Resources": resources}
         self.naming: set[str] = set()
         """Logical ids whose names are being resolved: a name may refer to itself."""
+        self.inner_reads: list[Need] = []
+        """Those of nested stacks."""
 
     def declaration(self) -> Declaration:
         """Returns the resources of the template and of its nested stacks."""
@@ -119,7 +130,20 @@ class _Template:
             )
             if "AssumeRolePolicyDocument" in properties:
                 trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])
-        return Declaration(self.source, tuple(found), unknown_types=tuple(sorted(unknown)), trusts=trusts)
+        return Declaration(
+            self.source,
+            tuple(found),
+            reads=(*self.inner_reads, *self._reads(found)),
+            unknown_types=tuple(sorted(unknown)),
+            trusts=trusts,
+        )
+
+    def _reads(self, resources: Sequence[DeclaredResource]) -> Iterator[Need]:
+        parameters = self._section("Parameters")
+        stored = {key: each for key, each in parameters.items() if isinstance(each, dict) and _is_stored(each)}
+        names = [str(self.stack.parameters.get(key) or each.get("Default") or UNKNOWN) for key, each in stored.items()]
+        texts = (text for each in resources for text in leaves(each.properties) if isinstance(text, str))
+        return reads_of(names, texts, f"the values of {self.source}", self.place)
 
     def _add_nested(
         self,
@@ -143,6 +167,7 @@ class _Template:
         part = _Template(_document(raw, path), path, inner, self.place, self.nested, self.depth + 1).declaration()
         unknown.update(part.unknown_types)
         found.extend(part.resources)
+        self.inner_reads.extend(part.reads)
 
     def _items(self, collection: object) -> Sequence[str]:
         """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows them."""
@@ -230,9 +255,11 @@ class _Template:
     def _parameter(self, name: str) -> str:
         """The given value of a parameter, else its default; a parameter of SSM holds a name instead."""
         declared = self._section("Parameters").get(name)
+        if isinstance(declared, dict) and _is_stored(declared):
+            return UNKNOWN
         if name in self.stack.parameters:
             return self.stack.parameters[name]
-        if not isinstance(declared, dict) or "SSM" in str(declared.get("Type", "")):
+        if not isinstance(declared, dict):
             return UNKNOWN
         default = declared.get("Default")
         return str(default) if isinstance(default, str | int | float) else UNKNOWN
@@ -329,6 +356,11 @@ class _Template:
             for key in keys[:3]:
                 found = found.get(str(key)) if isinstance(found, dict) else None
         return UNKNOWN if found is None else found
+
+
+def _is_stored(parameter: Mapping[str, object]) -> bool:
+    """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose value it stands for."""
+    return str(parameter.get("Type", "")).startswith("AWS::SSM::Parameter::Value<")
 
 
 def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object:

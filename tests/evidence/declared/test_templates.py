@@ -220,6 +220,26 @@ def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack
     }
 
 
+def test_what_cloudformation_reads_for_a_template_is_needed_by_name() -> None:
+    text = (
+        "Parameters:\n  Vpc: {Type: 'AWS::SSM::Parameter::Value<String>', Default: /shared/vpc}\n"
+        "  Image: {Type: 'AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>', Default: /aws/service/ami/x}\n"
+        "  Plain: {Type: AWS::SSM::Parameter::Name, Default: /not/read}\n"
+        + template(
+            "AWS::Lambda::Function",
+            "{Description: '{{resolve:ssm:/shared/level:3}}', Handler: '{{resolve:secretsmanager:db:SecretString:h}}'}",
+        )
+    )
+    found = declared(text)
+    region = "arn:aws:ssm:us-east-2"
+    assert found["ssm:GetParameters"] == {
+        f"{region}:123456789012:parameter/shared/vpc",
+        f"{region}::parameter/aws/service/ami/x",
+        f"{region}:123456789012:parameter/shared/level",
+    }
+    assert found["secretsmanager:GetSecretValue"] == {"arn:aws:secretsmanager:us-east-2:123456789012:secret:db-*"}
+
+
 def test_a_local_path_of_code_stands_for_its_place_in_s3_alone() -> None:
     found = declared(template("AWS::Lambda::Function", "{Code: src/}"))
     assert found.keys().isdisjoint(("kms:Decrypt", "s3:GetObjectVersion", "lambda:GetLayerVersion"))

@@ -36,45 +36,20 @@ _MOST_NAMED = 8
 _MOST_RESOURCES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class FirstScreen:
-    """The lines of the first screen, each in Markdown with all names escaped; empty lines are left out."""
+def first_screen(context: ReportContext) -> list[str]:
+    """Returns the lines of the first screen of a proposal, in Markdown with all names escaped.
 
-    verdict: str
-    """The answer to "Safe to merge?" with its reason."""
-    reasons: tuple[str, ...]
-    """Chance, replay and limits, a sentence each."""
-    changes: tuple[str, ...]
-    """Additions, removals and narrowings."""
-    too_wide: tuple[str, ...]
-    """What remains granted without use, and what an attacker could do with it."""
-
-    def lines(self) -> Iterator[str]:
-        """Yields all lines in their order."""
-        yield self.verdict
-        yield from self.reasons
-        yield from self.changes
-        yield from self.too_wide
+    The first is the answer to "Safe to merge?" with its reason. Chance, replay and limits follow, then additions,
+    removals and narrowings, then what remains granted without use, and what an attacker could do with it.
+    """
+    changes = (_replaces(context), _adds(context), _not_added(context), _removes(context), _narrows(context))
+    lines = (verdict(context), *_reasons(context), *changes, _too_wide(context), escalation_line(context))
+    return list(filter(None, lines))
 
 
-def first_screen(context: ReportContext) -> FirstScreen:
-    """Returns the first screen of a proposal."""
-    return FirstScreen(
-        verdict(context),
-        tuple(_reasons(context)),
-        tuple(
-            line
-            for line in (_replaces(context), _adds(context), _not_added(context), _removes(context), _narrows(context))
-            if line
-        ),
-        tuple(line for line in (_too_wide(context), escalation_line(context)) if line),
-    )
-
-
-def markdown(screen: FirstScreen) -> str:
-    """Returns the first screen as Markdown: the verdict, then a list."""
-    verdict, *rest = screen.lines()
-    return "\n\n".join([verdict, "\n".join(f"- {line}" for line in rest)]).strip()
+def markdown(lines: Sequence[str]) -> str:
+    """Returns the lines of a first screen as Markdown: the verdict, then a list."""
+    return "\n\n".join([lines[0], "\n".join(f"- {line}" for line in lines[1:])]).strip()
 
 
 def _reasons(context: ReportContext) -> Iterator[str]:

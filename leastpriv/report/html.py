@@ -21,10 +21,9 @@ from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
-from leastpriv.report.coverage_picture import coverage_picture
 from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import code, plain
-from leastpriv.report.evidence_limits import gaps_section, live_role_section, not_added_section
+from leastpriv.report.evidence_limits import coverage_picture, gaps_section, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
     day,

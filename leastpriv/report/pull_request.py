@@ -127,11 +127,6 @@ def proposal_marker(fingerprint: str) -> str:
     return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
 
 
-def proposal_verdict(context: ReportContext) -> str:
-    """The sentence that a reviewer reads first."""
-    return first_screen(context).verdict
-
-
 def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
     """What a role that only plans may write, apart from what its tool needs (the lock of the state)."""
     declared = context.evidence.aws_findings.declared

@@ -11,7 +11,7 @@ from leastpriv.permissions.sensitive import removal_rank
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.first_screen import FirstScreen, kept_because
+from leastpriv.report.first_screen import kept_because
 from leastpriv.report.infrastructure_review import preflight_answer
 from leastpriv.report.phrases import codes, day, evidence_span, latest_use, plural, run_links, times
 from leastpriv.report.verdict import MOST_SHOWN
@@ -19,8 +19,8 @@ from leastpriv.report.verdict import MOST_SHOWN
 _MOST_LINES = 3
 
 
-def review_first_screen(context: ReviewContext) -> FirstScreen:
-    """Returns the first screen of a review; missing permissions of the infrastructure precede the edit."""
+def review_first_screen(context: ReviewContext) -> list[str]:
+    """Returns the lines of the first screen of a review; missing permissions of the infrastructure precede the edit."""
     answer, finding = _edit(context)
     preflight = preflight_answer(context)
     reasons = [*_reasons(context)]
@@ -32,7 +32,7 @@ def review_first_screen(context: ReviewContext) -> FirstScreen:
     elif preflight:
         reasons.insert(0, f"**Infrastructure:** {preflight[1]}")
     verdict = f"**Safe to merge? {answer}.** {finding}" if answer else finding
-    return FirstScreen(verdict, tuple(reasons), tuple(_changes(context)), ())
+    return [verdict, *reasons, *_changes(context)]
 
 
 def _edit(context: ReviewContext) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
-from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker, proposal_verdict
+from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
-from leastpriv.report.verdict import short_verdict
+from leastpriv.report.verdict import short_verdict, verdict
 
 _LEAST_PAGE = 6_000
 """Characters; a shorter page of a target is omitted entirely."""
@@ -74,7 +74,7 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
 
     The verdict on each target remains; if all pages are too long, the last are left to the job's summary.
     """
-    verdicts = (f"- {proposal_verdict(row.context)}" for row in rows if row.context)
+    verdicts = (f"- {verdict(row.context)}" for row in rows if row.context)
     head = [overview(rows), *verdicts, *chain_section(chained)]
     remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []

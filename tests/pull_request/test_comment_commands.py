@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from leastpriv.pipeline.history import commands_answer, keep_decisions
 from leastpriv.pull_request.comment_commands import CommentCommand, ParsedCommand, parse_commands, rejection_reason
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
-from leastpriv.pull_request.github.comments import PullRequestComments
+from leastpriv.pull_request.github.pull_requests import PullRequests
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import HOSTILE, read
 
@@ -42,7 +42,7 @@ def commands(github: FakeGitHub) -> tuple[CommentCommand, ...]:
         web_url="https://github.com",
         deadline=RequestDeadline(lambda _: None),
     )
-    return PullRequestComments(connection).commands([1])
+    return PullRequests(connection).commands([1])
 
 
 def counted(github: FakeGitHub) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
-from leastpriv.pull_request.github.comments import TrackingIssue
+from leastpriv.pull_request.github.pull_requests import TrackingIssue
 from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.records import Issue

@@ -18,7 +18,8 @@ from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
 from leastpriv.report.phrases import share
-from leastpriv.report.pull_request import body, proposal_verdict, title
+from leastpriv.report.pull_request import body, title
+from leastpriv.report.verdict import verdict
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.runs import Proposed
@@ -116,13 +117,13 @@ def test_the_answer_follows_the_chance(usual: ReportContext, denied_runs: int, a
     assert left_out
     denied = {f"run-{number}": ("s3:GetObject",) for number in range(denied_runs)}
     proof = replace(usual.proof, left_out=replace(left_out, runs=6, untried=0, not_checked=0, denied=denied))
-    assert proposal_verdict(replace(usual, proof=proof)).startswith(f"**Safe to merge? {answer}.**")
+    assert verdict(replace(usual, proof=proof)).startswith(f"**Safe to merge? {answer}.**")
 
 
 def test_a_proposal_that_denies_recorded_calls_is_not_safe_to_merge(usual: ReportContext) -> None:
     replay = replace(usual.proof.replay, denied=usual.evidence.groups[:1])
     proof = replace(usual.proof, replay=replay, newly_denied=(usual.evidence.groups[0].event,))
-    assert proposal_verdict(replace(usual, proof=proof)).startswith("**Safe to merge? No.** It would deny")
+    assert verdict(replace(usual, proof=proof)).startswith("**Safe to merge? No.** It would deny")
 
 
 def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against_the_change(
@@ -131,7 +132,7 @@ def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against
     """Another policy of the role allowed it: the change denies nothing."""
     replay = replace(usual.proof.replay, denied=usual.evidence.groups[:1])
     context = replace(usual, proof=replace(usual.proof, replay=replay))
-    assert not proposal_verdict(context).startswith("**Safe to merge? No.**")
+    assert not verdict(context).startswith("**Safe to merge? No.**")
     count = usual.evidence.groups[0].count
     assert f"; the other {count:,} need permissions that this change does not write." in body(context)
 
@@ -197,14 +198,14 @@ def test_the_first_screen_counts_changes_and_evidence(usual: ReportContext) -> N
     narrowed = next(iter(usual.changes(ChangeKind.NARROW)))
     granted = f"from {narrowed.granted} to {narrowed.granted - len(narrowed.removed_actions)} actions (1 used)"
     text = body(usual)
-    assert text.startswith(proposal_verdict(usual))
-    assert proposal_verdict(usual).endswith("3 removed actions may leave no record: rehearse the change first.")
+    assert text.startswith(verdict(usual))
+    assert verdict(usual).endswith("3 removed actions may leave no record: rehearse the change first.")
     assert granted in text
     assert "- **Removes** 2 unused entries and " in text
 
 
 def test_the_verdict_says_that_nothing_changes(settled: ReportContext) -> None:
-    assert proposal_verdict(settled).startswith("**Nothing to change.**")
+    assert verdict(settled).startswith("**Nothing to change.**")
     assert "Chance" not in body(settled)
     assert title(settled) == "Least privilege for ci-deploy: nothing to change"
 
@@ -216,7 +217,7 @@ def test_the_title_counts_changes_by_kind_and_names_the_role(usual: ReportContex
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
     context = proposal(tmp_path).context
     assert title(context) == "First least-privilege policy for ci-deploy"
-    assert proposal_verdict(context).startswith("**Safe to merge? After a security review.**")
+    assert verdict(context).startswith("**Safe to merge? After a security review.**")
     text = body(context)
     assert "- **Grants 7 actions** of " in text
     assert "#### Narrowed" not in text
@@ -395,7 +396,7 @@ def test_five_thousand_changes_fit_a_page_with_complete_verdict_and_proof(
     context = many(usual, kind)
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(f"{proposal_verdict(context)}\n\n")
+    assert text.startswith(f"{verdict(context)}\n\n")
     additions = " beyond the listed additions"
     assert part(text, "Proof").replace(additions, "") == part(body(usual), "Proof").replace(additions, "")
     assert MARKER.fullmatch(text.splitlines()[-1])
@@ -412,7 +413,7 @@ def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportCon
     context = replace(usual, proposal=replace(usual.proposal, held_back=held, held_back_additions=held))
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(proposal_verdict(usual))
+    assert text.startswith(verdict(usual))
     assert "`sqs:PurgeQueue`" in text
 
 

@@ -40,7 +40,7 @@ def breaking(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
 
 
 def verdict(context: ReviewContext) -> str:
-    return review_first_screen(context).verdict
+    return review_first_screen(context)[0]
 
 
 def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewContext) -> None:
@@ -94,7 +94,7 @@ def test_the_title_has_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapp
 
 def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
-    said = "\n".join(review_first_screen(reviewed(tmp_path, POLICY, head, usual_deploys())).lines())
+    said = "\n".join(review_first_screen(reviewed(tmp_path, POLICY, head, usual_deploys())))
     assert said.startswith("**Safe to merge? Probably.**")
     assert "would be denied for sure." in said
     assert "**Not sure:** 6 recorded calls may be denied" in said

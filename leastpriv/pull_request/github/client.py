@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -219,6 +220,11 @@ class Connection:
                 # A guess could take the program's branch for a person's, or the reverse.
                 _, user = self.repository.requester.requestJsonAndCheck("GET", "/user")
                 return str(user["login"])
+
+
+def utc(time: datetime) -> datetime:
+    """Returns a time of PyGithub as an aware one."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def is_bot(login: str) -> bool:

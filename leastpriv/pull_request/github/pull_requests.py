@@ -1,15 +1,22 @@
-"""Reads and writes pull requests, their comments and labels on GitHub."""
+"""Reads and writes pull requests, their comments and labels, comments at lines, and the tracking issue on GitHub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.comment_commands import body_fingerprint, declined_changes
+from leastpriv.pull_request.comment_commands import (
+    CommentCommand,
+    body_fingerprint,
+    declined_changes,
+    parse_commands,
+    rejection_reason,
+)
 from leastpriv.pull_request.git import trailer_fingerprint
 from leastpriv.pull_request.github.client import (
     Connection,
@@ -18,12 +25,25 @@ from leastpriv.pull_request.github.client import (
     found_or,
     is_bot,
     translate_github_errors,
+    utc,
 )
-from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL, DeclinedProposal, OpenPullRequest
-from leastpriv.pull_request.models import UNKNOWN_TIME, ClosedPullRequest, PullRequestOptions
+from leastpriv.pull_request.lifecycle import (
+    RECONSIDER_LABEL,
+    TRACKING_LABEL,
+    DeclinedProposal,
+    IssueStep,
+    OpenPullRequest,
+    TrackedIssue,
+    change_summary,
+    next_issue_step,
+)
+from leastpriv.pull_request.models import UNKNOWN_TIME, ClosedPullRequest, LineComment, PullRequestOptions
 
 if TYPE_CHECKING:
+    from github.Issue import Issue
+    from github.IssueComment import IssueComment
     from github.PullRequest import PullRequest
+    from github.PullRequest import ReviewComment as NewComment
 
 
 _MAX_CLOSED = 100
@@ -37,7 +57,18 @@ _FORBIDDEN = (
     "the organization (Actions > General)."
 )
 _WAITS = (1.0, 2.0, 4.0)
-"""Seconds between tries while a new pull request is not found yet (eventual consistency, 422 and 404)."""
+"""Seconds between tries while GitHub does not find a new pull request yet, or computes the diff of a branch that moved
+(404 and 422)."""
+
+
+_MAX_COMMENTS = 1_000
+"""Per pull request, the oldest."""
+_WRITE_PERMISSIONS = ("admin", "write")
+"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage` as `read`
+(docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
+_MARKER = "<!-- leastpriv:line v=1 -->"
+_MAX_LINE_COMMENTS = 100
+_REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +87,7 @@ class PullRequests:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
+        self._may_decide_by_login: dict[str, bool] = {}
 
     def find_open(self, branch: str, base: str) -> OpenPullRequest | None:
         """Returns the open pull request of the branch into `base`, else one of this program into another branch."""
@@ -111,7 +143,11 @@ class PullRequests:
             ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
             ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
         ]
-        failures = [self._retry_until_found(pull.number, what, request) for what, wanted, request in requests if wanted]
+        failures = [
+            self._retry_until_found(f"setting the {what} of #{pull.number}", request)
+            for what, wanted, request in requests
+            if wanted
+        ]
         return PullRequestReference(pull.number, pull.html_url, " ".join(filter(None, failures)))
 
     def edit(self, number: int, title: str, body: str) -> None:
@@ -188,8 +224,8 @@ class PullRequests:
         closer = pull.as_issue().closed_by
         return closer is None or not is_bot(closer.login)
 
-    def _retry_until_found(self, number: int, what: str, request: Callable[[], object]) -> str:
-        """Retries, since a new pull request may not be found yet (eventual consistency: 404 and 422)."""
+    def _retry_until_found(self, doing: str, request: Callable[[], object]) -> str:
+        """Retries, since GitHub may not find a new object yet (404 and 422); returns a sentence if it rejects."""
         from github import GithubException
 
         for wait in (*_WAITS, 0.0):
@@ -197,12 +233,131 @@ class PullRequests:
                 request()
             except GithubException as error:
                 if not wait or error.status not in (404, 422):
-                    return error_sentence(f"setting the {what} of #{number}", error)
+                    return error_sentence(doing, error)
                 self._connection.sleep(wait)
             else:
                 break
         return ""
 
+    def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
+        """Returns the commands under some pull requests, in the order of their comments."""
+        found: list[CommentCommand] = []
+        for number in pulls:
+            with translate_github_errors(f"listing the comments of #{number}"):
+                comments = self._repository.get_issue(number).get_comments()
+                found += (
+                    each for comment in islice(comments, _MAX_COMMENTS) for each in self._commands_in(comment, number)
+                )
+        return tuple(found)
+
+    def _commands_in(self, comment: IssueComment, number: int) -> Iterable[CommentCommand]:
+        commands = parse_commands(comment.body or "")
+        if not commands:
+            return []
+        login = comment.user.login if comment.user else ""
+        rejection = self._rejection(comment, login)
+        created_at = utc(comment.created_at)
+        return [
+            CommentCommand(command, login, created_at, comment.id, number, rejection or rejection_reason(command))
+            for command in commands
+        ]
+
+    def _rejection(self, comment: IssueComment, login: str) -> str:
+        """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks permission."""
+        if not login or is_bot(login) or comment.user.type != "User":
+            return "an app wrote it"
+        if utc(comment.updated_at) != utc(comment.created_at):
+            # Others may edit a comment too, and the REST API does not name the editor.
+            return "it was edited after it was written: write a new comment"
+        if login not in self._may_decide_by_login:
+            self._may_decide_by_login[login] = found_or(
+                lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
+            )
+        return "" if self._may_decide_by_login[login] else "only people with write permission decide"
+
+    def replace_line_comments(self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool) -> str:
+        """Replaces the comments at lines of the diff up to `commit`; returns a sentence if GitHub rejects them.
+
+        Earlier comments of this program are deleted, except those with an answer; `is_new`: there are none. No failure
+        ends the run.
+        """
+        if is_new and not comments:
+            return ""
+        try:
+            with translate_github_errors(f"commenting on lines of #{number}"):
+                pull = self._repository.get_pull(number)
+                if not is_new:
+                    self._remove_earlier(pull)
+        except PullRequestError as error:
+            return str(error)
+        written: list[NewComment] = [
+            {"path": each.path, "line": each.line, "side": each.side, "body": f"{each.text}\n\n{_MARKER}"}
+            for each in comments
+        ]
+
+        def review() -> None:
+            at = self._repository.get_commit(commit)
+            pull.create_review(commit=at, body=_REVIEW_BODY, event="COMMENT", comments=written)
+
+        return self._retry_until_found(f"commenting on lines of #{number}", review) if written else ""
+
+    def _remove_earlier(self, pull: PullRequest) -> None:
+        # Raw JSON: PyGithub makes another request for each comment that lacks `in_reply_to_id`.
+        url = f"{pull.url}/comments?sort=created&direction=desc&per_page={_MAX_LINE_COMMENTS}"
+        _, comments = pull.requester.requestJsonAndCheck("GET", url)
+        answered = {comment.get("in_reply_to_id") for comment in comments}
+        for comment in comments:
+            author = (comment["user"] or {}).get("login", "")  # a deleted account has none
+            is_own = self._connection.is_own_login(author) and comment["body"].rstrip().endswith(_MARKER)
+            if is_own and comment["id"] not in answered:
+                pull.requester.requestJsonAndCheck("DELETE", comment["url"])
+
 
 def _is_reconsidered(pull: PullRequest) -> bool:
     return RECONSIDER_LABEL.casefold() in {label.name.casefold() for label in pull.labels}
+
+
+_MAX_ISSUES = 300
+_NO_DIFFERENCE = "There is no difference any more."
+_NOT_PLANNED = "not_planned"
+
+
+class TrackingIssue:
+    """The tracking issue of one repository."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._repository = connection.repository
+
+    def update(self, marker: str, findings: Collection[str], title: str, body: str) -> tuple[IssueStep, str]:
+        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its address, if any.
+
+        `marker` begins the line of `body` that holds the ids of the findings.
+        """
+        with translate_github_errors("keeping the issue"):
+            listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
+            own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
+            is_open = sorted((issue for issue in own if issue.state == "open"), key=lambda issue: issue.number)
+            issue = next(iter([*is_open, *own]), None)
+            tracked = None
+            if issue:
+                declined = issue.state_reason == _NOT_PLANNED
+                tracked = TrackedIssue(issue.number, issue.state == "open", declined, issue.body or "")
+            step = next_issue_step(tracked, findings)
+            match step:
+                case IssueStep.OPEN:
+                    issue = self._repository.create_issue(title, body, labels=[TRACKING_LABEL])
+                case IssueStep.EDIT if issue and tracked:
+                    issue.edit(title=title, body=body)
+                    issue.create_comment(change_summary(tracked.findings, findings))
+                case IssueStep.REOPEN if issue and tracked:
+                    issue.edit(title=title, body=body, state="open")
+                    issue.create_comment(change_summary(tracked.findings, findings))
+                case IssueStep.CLOSE if issue:
+                    issue.create_comment(_NO_DIFFERENCE)
+                    issue.edit(state="closed", state_reason="completed")
+            return step, issue.html_url if issue else ""
+
+    def _is_own(self, issue: Issue, marker: str) -> bool:
+        by_us = issue.user is not None and self._connection.is_own_login(issue.user.login)
+        return by_us and issue.pull_request is None and marker in (issue.body or "")

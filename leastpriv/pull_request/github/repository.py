@@ -11,8 +11,11 @@ from leastpriv.models import Origin, Run
 from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
-from leastpriv.pull_request.github.comments import LineComments, PullRequestComments, TrackingIssue
-from leastpriv.pull_request.github.pull_requests import PullRequestReference, PullRequests
+from leastpriv.pull_request.github.pull_requests import (
+    PullRequestReference,
+    PullRequests,
+    TrackingIssue,
+)
 from leastpriv.pull_request.github.state_branch import BranchStateStore
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
@@ -73,7 +76,6 @@ class GitHubRepository(Branches):
     def __init__(self, connection: Connection, options: PullRequestOptions) -> None:
         super().__init__(connection)
         self.pulls = PullRequests(connection)
-        self.comments = LineComments(connection)
         self.options = options
         self._closed: dict[str, tuple[ClosedPullRequest, ...]] = {}
 
@@ -96,7 +98,7 @@ class GitHubRepository(Branches):
         opened = self.pulls.find_open(branch, self.branch_head(base)[0])
         numbers = [opened.number] if opened else []
         numbers += [each.proposal.number for each in self.closed_pull_requests(branch)[:_MAX_CLOSED_READ]]
-        return PullRequestComments(self._connection).commands(dict.fromkeys(numbers))
+        return self.pulls.commands(dict.fromkeys(numbers))
 
     def is_public(self) -> bool:
         """Whether the repository is public."""
@@ -219,7 +221,7 @@ class _PlannedWork:
         self.github.move_branch(publication.branch, self.branch.head if self.branch else None, head)
         operation, head, pull = self._write_pull_request(head, declined)
         is_new = operation is PullRequestOperation.CREATED
-        warning = self.github.comments.replace(pull.number, head, publication.comments, is_new=is_new)
+        warning = self.github.pulls.replace_line_comments(pull.number, head, publication.comments, is_new=is_new)
         return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, warning])))
 
     def _write_pull_request(self, head: str, declined: int) -> tuple[PullRequestOperation, str, PullRequestReference]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from leastpriv.models import Origin, Run, Trust, WebIdentity
 from leastpriv.pull_request.github.branches import Branches
-from leastpriv.pull_request.github.client import Connection, translate_github_errors
+from leastpriv.pull_request.github.client import Connection, translate_github_errors, utc
 
 if TYPE_CHECKING:
     from github.WorkflowRun import WorkflowRun
@@ -210,10 +210,6 @@ def _cached(cache: dict[_Key, _Answer], key: _Key, compute: Callable[[], _Answer
 
 def _time_of(attempt: WorkflowRun) -> tuple[datetime, datetime]:
     """Returns the time in which sessions of an attempt can make calls."""
-    started = _utc(attempt.run_started_at or attempt.created_at)
-    ended = _utc(attempt.updated_at) if attempt.status == "completed" else started + _MAX_RUN
+    started = utc(attempt.run_started_at or attempt.created_at)
+    ended = utc(attempt.updated_at) if attempt.status == "completed" else started + _MAX_RUN
     return started - _SESSION_LIFETIME, ended + _SESSION_LIFETIME
-
-
-def _utc(time: datetime) -> datetime:
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -162,8 +162,7 @@ def _publication(content: PullRequestContent, target: Target) -> Publication:
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
     """Returns the comments at the lines of a pull request: all its policies share the limit of one."""
-    notes = [(context.policy_path, note) for context in contexts for note in line_notes(context)]
-    return [LineComment(path, note.line, note.side, note.text) for path, note in notes[:MOST_NOTES]]
+    return [note for context in contexts for note in line_notes(context)][:MOST_NOTES]
 
 
 def _save_history(content: PullRequestContent, target: Target, now: datetime) -> str:

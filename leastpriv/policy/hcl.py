@@ -270,11 +270,8 @@ def _meaning(statement: Node) -> str:
             return sorted((ordered(each) for each in value), key=str) if len(value) > 1 else ordered(value[0])
         return str(value)
 
-    return json.dumps({"Sid": "", **dict(_pairs(ordered(json_value(statement))))}, sort_keys=True)
-
-
-def _pairs(value: object) -> Iterator[tuple[str, object]]:
-    yield from value.items() if isinstance(value, dict) else ()
+    value = ordered(json_value(statement))
+    return json.dumps({"Sid": "", **value} if isinstance(value, dict) else {}, sort_keys=True)
 
 
 def _with_known(statement: Node, known: Node) -> Node:
@@ -301,7 +298,9 @@ def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
     roles = {
         address
         for address, found in scope.definitions.items()
-        if address[0] == "aws_iam_role" and _text(scope, found.file, found.block, "name") == role
+        if address[0] == "aws_iam_role"
+        and (name := found.block.attributes.get("name"))
+        and plain_text(scope.value(name.value, found.file)) == role
     }
     for address, found in scope.definitions.items():
         kind, attributes = address[0], found.block.attributes
@@ -336,11 +335,6 @@ def _arguments(scope: ModuleScope, address: tuple[str, ...], call: Definition) -
         node = policy_node(scope, call.file, attribute.value)
         if node and not _is_unknown(node):
             yield f"{'.'.join(address)}.{name}"
-
-
-def _text(scope: ModuleScope, file: str, block: Block, key: str) -> str:
-    attribute = block.attributes.get(key)
-    return (plain_text(scope.value(attribute.value, file)) if attribute else None) or ""
 
 
 def _names_role(

@@ -99,14 +99,10 @@ def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | 
     text, given = (value, None) if value.kind != "array" or len(value.items) != 2 else value.items
     if text.kind != "string":
         return None
-    own = (
-        {
-            m.key: parts_of(m.value, "cloudformation", pseudo_parameters) or (placeholder_for(minified(m.value)),)
-            for m in given.members
-        }
-        if given
-        else {}
-    )
+    own = {
+        m.key: parts_of(m.value, "cloudformation", pseudo_parameters) or (placeholder_for(minified(m.value)),)
+        for m in (given.members if given else ())
+    }
     return _merge_texts(_sub_parts(text.text, pseudo_parameters, own))
 
 
@@ -114,15 +110,13 @@ def _join_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts |
     """Resolves `Fn::Join` of a delimiter and a literal list."""
     if value.kind != "array" or len(value.items) != 2 or value.items[1].kind != "array":
         return None
-    delimiter, items = (
-        value.items[0].text,
-        [parts_of(item, "cloudformation", pseudo_parameters) for item in value.items[1].items],
-    )
-    if not all(items):
-        return None
-    return _merge_texts(
-        part for number, parts in enumerate(items) for part in ((delimiter,) if number else ()) + (parts or ())
-    )
+    found: list[str | Placeholder] = []
+    for number, item in enumerate(value.items[1].items):
+        parts = parts_of(item, "cloudformation", pseudo_parameters)
+        if not parts:
+            return None
+        found += (value.items[0].text, *parts) if number else parts
+    return _merge_texts(found)
 
 
 def _sub_parts(

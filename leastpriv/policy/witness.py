@@ -129,22 +129,17 @@ def violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
     if operator is None or not condition.values:
         return
     if operator.base != "Null":
-        value = condition.values[0]
-        yield (
-            condition.key,
-            (_fitting_value(operator, value) if operator.negated else _violating_value(operator, value),),
-        )
+        sample = _fitting_value if operator.negated else _violating_value
+        yield condition.key, (sample(operator, condition.values[0]),)
     elif any(map(is_true, condition.values)):
         yield condition.key, (_ANY,)
 
 
 def _fitting_value(operator: Operator, value: str) -> str:
     """Returns a request value that fits a policy value."""
-    read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
-    found = read(value) if read else None
+    found = _number(operator, value)
     if found is not None:
-        step = -1 if "LessThan" in operator.base else 1 if "GreaterThan" in operator.base else 0
-        return str(found + Decimal(step))
+        return str(found + (-1 if "LessThan" in operator.base else 1 if "GreaterThan" in operator.base else 0))
     if operator.base == "IpAddress":
         addresses = parse_network(value)
         return str(addresses.network_address) if addresses else value
@@ -153,13 +148,15 @@ def _fitting_value(operator: Operator, value: str) -> str:
 
 def _violating_value(operator: Operator, value: str) -> str:
     """Returns a request value that does not fit a policy value."""
-    read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
-    found = read(value) if read else None
+    found = _number(operator, value)
     if found is not None:
-        return str(found + Decimal(1 if "LessThan" in operator.base else -1))
-    if operator.base == "Bool":
-        return "false" if is_true(value) else "true"
-    return _ANY
+        return str(found + (1 if "LessThan" in operator.base else -1))
+    return str(not is_true(value)).lower() if operator.base == "Bool" else _ANY
+
+
+def _number(operator: Operator, value: str) -> Decimal | None:
+    read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
+    return read(value) if read else None
 
 
 def _sample_text(pattern: str) -> str:

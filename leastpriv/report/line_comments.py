@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import groupby
 from typing import Literal
 
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change
+from leastpriv.pull_request.models import LineComment
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import (
@@ -32,16 +31,7 @@ Side = Literal["LEFT", "RIGHT"]
 """Side of a diff: the committed file, or the proposed one."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineNote:
-    """The note at one line of the policy file's diff; `text` is Markdown."""
-
-    line: int
-    side: Side
-    text: str
-
-
-def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
+def line_notes(context: ReportContext) -> tuple[LineComment, ...]:
     """At most ten notes, each at a line that the diff changes; changes at one line share a note.
 
     Additions come first, those for a security reviewer before the others, then removals.
@@ -56,17 +46,13 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
         if kind != "equal":
             left.update(range(a + 1, b + 1))
             right.update(range(c + 1, d + 1))
-    placed = [
-        (line, side, _note_text(change, context))
-        for change in context.gravest_first
-        for line, side in _places(change, committed, document)
-        if line in (left if side == "LEFT" else right)
-    ]
-    order = {(line, side): number for number, (line, side, _) in reversed(list(enumerate(placed)))}
-    placed.sort(key=lambda each: order[each[0], each[1]])
-    grouped = groupby(placed, key=lambda each: (each[0], each[1]))
-    notes = [LineNote(line, side, "\n\n".join(text for _, _, text in group)) for (line, side), group in grouped]
-    return tuple(notes[:MOST_NOTES])
+    notes: dict[tuple[int, Side], list[str]] = {}
+    for change in context.gravest_first:
+        for line, side in _places(change, committed, document):
+            if line in (left if side == "LEFT" else right):
+                notes.setdefault((line, side), []).append(_note_text(change, context))
+    path, most = context.policy_path, list(notes.items())[:MOST_NOTES]
+    return tuple(LineComment(path, line, side, "\n\n".join(texts)) for (line, side), texts in most)
 
 
 def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:

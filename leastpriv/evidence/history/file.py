@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.errors import UnreadableHistoryError
@@ -31,19 +33,47 @@ from leastpriv.evidence.history.models import (
 VERSION = 1
 LONGEST_FILE = 1_000_000
 """In bytes. A thousand actions on three resources each, used every month, take 880 KB (bench/memory_size.py)."""
-_T = TypeVar("_T")
 _KEY = "leastpriv-memory"
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
-_RUN = re.compile(r"[0-9]{0,20}", re.ASCII)
-_LOGIN = re.compile(r"[A-Za-z0-9_-]{1,64}(?:\[bot\])?", re.ASCII)
-_HEX = re.compile(r"[0-9a-f]{8,128}", re.ASCII)
-_CHANGE = re.compile(r"[0-9a-z-]{1,32}", re.ASCII)
 _MOST_CHANGES = 1_500
-_MOST = 10**12
+_NUMBER = re.compile("[1-9][0-9]{0,11}", re.ASCII)
 _CLOCKS = timedelta(days=1)
 """Tolerance between the clocks of two machines; later dates are invalid."""
+
+_Month = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z")]
+_Count = Annotated[int, Meta(gt=0, lt=10**12)]
+_Time = Annotated[datetime, Meta(tz=True)]
+
+
+class _UsedRow(Struct, omit_defaults=True):
+    first: date
+    last: date
+    runs: dict[_Month, _Count]
+    run: Annotated[str, Meta(pattern=r"\A[0-9]{0,20}\Z")] = ""
+
+
+class _WordRow(Struct):
+    word: Literal["keep", "forget"]
+    by: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}(?:\[bot\])?\Z")]
+    pull: _Count
+    comment: _Count
+    at: _Time
+
+
+class _DeclinedRow(Struct, rename="kebab"):
+    seen: _Time
+    taken_back: bool
+    fingerprint: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,128}\Z")]
+    changes: list[Annotated[str, Meta(pattern=r"\A[0-9a-z-]{1,32}\Z")]]
+
+
+class _ReturnedRow(Struct):
+    action: Annotated[str, Meta(pattern=rf"\A{_ACTION.pattern}\Z")]
+    resource: Annotated[str, Meta(pattern=rf"\A{_RESOURCE.pattern}\Z")]
+    refused: date
+    pull: _Count
+
+
+_Row = TypeVar("_Row", _UsedRow, _WordRow, _DeclinedRow, _ReturnedRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +95,26 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
     if not _is_of(content.get("principal"), principal):
         raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
-    used: dict[str, Mapping[str, ActionUse]] = {}
-    for action, rows in reader.entries(content.get("used"), _ACTION):
-        by_resource = dict(reader.rows(rows, _RESOURCE, reader.used))
-        if by_resource:
-            used[action] = limit_resources(by_resource)
-    declined = reader.rows(content.get("declined"), re.compile("[1-9][0-9]{0,11}", re.ASCII), reader.declined)
-    given = content.get("returned")
-    found = {}
-    for row in given if isinstance(given, list) else ():
-        try:
-            key = (reader.text(row["action"], _ACTION), reader.text(row["resource"], _RESOURCE))
-            found[key] = RevertedRemoval(reader.day(row["refused"]), reader.number(row["pull"]))
-        except (ValueError, TypeError, KeyError):
-            reader.left_out += 1
-    memory = UsageHistory(
-        principal,
-        used=used,
-        words=dict(reader.rows(content.get("words"), _PATTERN, reader.word)),
-        declined={int(number): decline for number, decline in declined},
-        returned=found,
-    )
-    return HistoryFile(memory, reader.left_out)
+    used = {
+        action: limit_resources({name: ActionUse(row.first, row.last, row.runs, row.run) for name, row in valid})
+        for action, rows in reader.entries(content.get("used"), _ACTION)
+        if (valid := list(reader.rows(rows, _RESOURCE, _UsedRow)))
+    }
+    words = {
+        pattern: KeepDecision(row.at, row.comment, row.word == "keep", row.by, row.pull)
+        for pattern, row in reader.rows(content.get("words"), _PATTERN, _WordRow)
+    }
+    declined = {
+        int(number): DeclinedPullRequest(row.seen, row.taken_back, row.fingerprint, tuple(row.changes[:_MOST_CHANGES]))
+        for number, row in reader.rows(content.get("declined"), _NUMBER, _DeclinedRow)
+    }
+    returned = content.get("returned")
+    given = enumerate(returned) if isinstance(returned, list) else ()
+    back = {
+        (row.action, row.resource): RevertedRemoval(row.refused, row.pull)
+        for _, row in reader.valid(given, _ReturnedRow)
+    }
+    return HistoryFile(UsageHistory(principal, used, words, declined, back), reader.left_out)
 
 
 def serialize_history(memory: UsageHistory) -> bytes:
@@ -96,6 +124,7 @@ def serialize_history(memory: UsageHistory) -> bytes:
         raw = _written(replace(memory, used=used))
         if len(raw) <= LONGEST_FILE:
             return raw
+    # No later run could read it.
     raise UnreadableHistoryError(f"would be longer than {LONGEST_FILE:,} bytes")
 
 
@@ -104,34 +133,26 @@ def _written(memory: UsageHistory) -> bytes:
         _KEY: VERSION,
         "principal": memory.principal,
         "used": {
-            action: {resource: _used_row(used) for resource, used in by_resource.items()}
+            action: {
+                resource: _UsedRow(each.first, each.last, dict(each.runs), each.workflow_run)
+                for resource, each in by_resource.items()
+            }
             for action, by_resource in memory.used.items()
         },
         "words": {
-            pattern: {
-                "word": "keep" if word.keep else "forget",
-                "by": word.by,
-                "pull": word.pull,
-                "comment": word.comment,
-                "at": _stamp(word.at),
-            }
+            pattern: _WordRow("keep" if word.keep else "forget", word.by, word.pull, word.comment, word.at)
             for pattern, word in memory.words.items()
         },
         "declined": {
-            str(number): {
-                "seen": _stamp(each.seen),
-                "taken-back": each.taken_back,
-                "fingerprint": each.fingerprint,
-                "changes": list(each.changes),
-            }
+            str(number): _DeclinedRow(each.seen, each.taken_back, each.fingerprint, list(each.changes))
             for number, each in memory.declined.items()
         },
         "returned": [
-            {"action": action, "resource": resource, "refused": each.refused.isoformat(), "pull": each.pull}
+            _ReturnedRow(action, resource, each.refused, each.pull)
             for (action, resource), each in sorted(memory.returned.items())
         ],
     }
-    return _lines(content, 3).encode() + b"\n"
+    return _lines(to_builtins(content), 3).encode() + b"\n"
 
 
 def _lines(value: object, levels: int, indent: str = "") -> str:
@@ -141,11 +162,6 @@ def _lines(value: object, levels: int, indent: str = "") -> str:
     inner = f"{indent} "
     entries = [f"{inner}{json.dumps(key)}: {_lines(value[key], levels - 1, inner)}" for key in sorted(value)]
     return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
-
-
-def _used_row(used: ActionUse) -> dict[str, object]:
-    row: dict[str, object] = {"first": used.first.isoformat(), "last": used.last.isoformat(), "runs": dict(used.runs)}
-    return {**row, "run": used.workflow_run} if used.workflow_run else row
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:
@@ -166,7 +182,7 @@ def _is_of(found: object, principal: str) -> bool:
 
 
 class _Reader:
-    """Validates rows; raises ValueError, TypeError or KeyError for an invalid row."""
+    """Validates rows, and counts those that it leaves out."""
 
     def __init__(self, latest: datetime) -> None:
         self._latest = latest
@@ -180,59 +196,22 @@ class _Reader:
             else:
                 self.left_out += 1
 
-    def rows(self, given: object, names: re.Pattern[str], read: Callable[[Any], _T]) -> Iterator[tuple[str, _T]]:
+    def rows(self, given: object, names: re.Pattern[str], kind: type[_Row]) -> Iterator[tuple[str, _Row]]:
         """Yields the valid entries of an object."""
-        for name, row in self.entries(given, names):
+        yield from self.valid(self.entries(given, names), kind)
+
+    def valid(self, given: Iterable[tuple[Any, object]], kind: type[_Row]) -> Iterator[tuple[Any, _Row]]:
+        """Yields the rows of the right form that are not of the future."""
+        for name, value in given:
             try:
-                yield name, read(row)
-            except (ValueError, TypeError, KeyError):
+                row = convert(value, kind)
+            except (ValidationError, OverflowError):
                 self.left_out += 1
-
-    def used(self, row: Any) -> ActionUse:
-        first, last = self.day(row["first"]), self.day(row["last"])
-        if first > last:
-            raise ValueError("it ends before it begins")
-        runs = {self.text(month, _MONTH): self.number(count) for month, count in dict(row.get("runs", {})).items()}
-        return ActionUse(first, last, runs, self.text(row.get("run", ""), _RUN))
-
-    def word(self, row: Any) -> KeepDecision:
-        if row["word"] not in ("keep", "forget"):
-            raise ValueError("an unknown word")
-        by = self.text(row["by"], _LOGIN)
-        return KeepDecision(
-            self.time(row["at"]), self.number(row["comment"]), row["word"] == "keep", by, self.number(row["pull"])
-        )
-
-    def declined(self, row: Any) -> DeclinedPullRequest:
-        if not isinstance(row["taken-back"], bool) or not isinstance(row["changes"], list):
-            raise TypeError("not a decline")
-        changes = tuple(self.text(each, _CHANGE) for each in row["changes"][:_MOST_CHANGES])
-        return DeclinedPullRequest(
-            self.time(row["seen"]), row["taken-back"], self.text(row["fingerprint"], _HEX), changes
-        )
-
-    def text(self, given: object, form: re.Pattern[str]) -> str:
-        if not isinstance(given, str) or not form.fullmatch(given):
-            raise ValueError("of another form")
-        return given
-
-    def number(self, given: object) -> int:
-        if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < _MOST:
-            raise ValueError("no count")
-        return given
-
-    def day(self, given: object) -> date:
-        found = date.fromisoformat(self.text(given, _DAY))
-        if found > self._latest.date():
-            raise ValueError("later than now")
-        return found
-
-    def time(self, given: object) -> datetime:
-        found = datetime.fromisoformat(self.text(given, _TIME))
-        if found > self._latest:
-            raise ValueError("later than now")
-        return found
-
-
-def _stamp(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                continue
+            times = [each for each in structs.astuple(row) if isinstance(each, date)]
+            latest = self._latest
+            late = (each > (latest if isinstance(each, datetime) else latest.date()) for each in times)
+            if any(late) or times != sorted(times):
+                self.left_out += 1
+            else:
+                yield name, row

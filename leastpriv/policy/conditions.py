@@ -81,11 +81,7 @@ def _offset(zone: str) -> int:
 
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0{1,2}(?=[0-9])")
 _PREFIX = re.compile(r"/\+?0*([0-9]{1,3})\Z", re.ASCII)
-_ODD_COLONS = (
-    (re.compile(r"(?<!:):::(?!:)"), "::"),
-    (re.compile(r"(?<!:):\Z"), ""),
-    (re.compile(r"\A:(?!:)"), "0:"),
-)
+_ODD_COLONS = ((re.compile(r"(?<!:):::(?!:)"), "::"), (re.compile(r"(?<!:):\Z"), ""), (re.compile(r"\A:(?!:)"), "0:"))
 """Colons of an IPv6 address that AWS reads in another way than RFC 4291 -> their usual form."""
 
 

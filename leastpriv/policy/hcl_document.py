@@ -20,12 +20,7 @@ from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
 from leastpriv.policy.hcl_syntax import Attribute, Block, Expression
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 
-_LISTS = {
-    "actions": "Action",
-    "not_actions": "NotAction",
-    "resources": "Resource",
-    "not_resources": "NotResource",
-}
+_LISTS = {"actions": "Action", "not_actions": "NotAction", "resources": "Resource", "not_resources": "NotResource"}
 _SOURCES = ("source_policy_documents", "source_json")
 _OVERRIDES = ("override_policy_documents", "override_json")
 
@@ -303,11 +298,7 @@ def _member(key: str, attribute: Attribute, value: Node) -> Member:
 
 def with_policy_variables(node: Node) -> Node:
     """Returns texts with the data source's `&{` as a policy variable."""
-    return replace(
-        node,
-        text=node.text.replace("&{", "$${"),
-        items=tuple(map(with_policy_variables, node.items)),
-    )
+    return replace(node, text=node.text.replace("&{", "$${"), items=tuple(map(with_policy_variables, node.items)))
 
 
 _Piece = tuple[str, int]

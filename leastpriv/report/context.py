@@ -106,8 +106,7 @@ class ReportContext:
         order = (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE)
         return tuple(
             sorted(
-                self.proposal.changes,
-                key=lambda each: (not each.security, order.index(each.kind), -len(each.closes)),
+                self.proposal.changes, key=lambda each: (not each.security, order.index(each.kind), -len(each.closes))
             )
         )
 

@@ -75,11 +75,7 @@ def title(context: ReportContext) -> str:
     """One line of fixed words, figures and the role's name."""
     parts = [
         f"{verb} {len(changes)}"
-        for verb, kind in (
-            ("add", ChangeKind.ADD),
-            ("narrow", ChangeKind.NARROW),
-            ("remove", ChangeKind.REMOVE),
-        )
+        for verb, kind in (("add", ChangeKind.ADD), ("narrow", ChangeKind.NARROW), ("remove", ChangeKind.REMOVE))
         if (changes := context.changes(kind))
     ]
     role = f"{escape.name(context.principal.rpartition('/')[2])}{context.in_account}"

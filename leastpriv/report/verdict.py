@@ -6,16 +6,7 @@ from leastpriv.models import ChangeKind
 from leastpriv.proposal.self_widening import PROBE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import (
-    codes,
-    day,
-    evidence_span,
-    latest_use,
-    oldest_first,
-    plural,
-    run_links,
-    runs_of,
-)
+from leastpriv.report.phrases import codes, day, evidence_span, latest_use, oldest_first, plural, run_links, runs_of
 
 MOST_SHOWN = 5
 """Names in one line; a first screen has no longer list."""

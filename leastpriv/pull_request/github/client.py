@@ -175,15 +175,7 @@ class Connection:
         self._own_login = ""
 
     @classmethod
-    def open(
-        cls,
-        token: str,
-        full_name: str,
-        *,
-        api_url: str,
-        web_url: str,
-        deadline: RequestDeadline,
-    ) -> Connection:
+    def open(cls, token: str, full_name: str, *, api_url: str, web_url: str, deadline: RequestDeadline) -> Connection:
         """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`."""
         client = _client(token, api_url, deadline)
         with translate_github_errors(f"reading the repository {full_name}"):
@@ -246,12 +238,7 @@ def _client(token: str, api_url: str, deadline: RequestDeadline) -> Github:
         """Retries as PyGithub does (5xx, rate limits), with a limit for each wait."""
 
         def increment(
-            self,
-            method: str | None = None,
-            url: str | None = None,
-            response: Any = None,
-            *rest: Any,
-            **named: Any,
+            self, method: str | None = None, url: str | None = None, response: Any = None, *rest: Any, **named: Any
         ) -> Any:
             retry_after = self.get_retry_after(response) if response is not None else None
             if response is not None and retry_after is not None and retry_after > _MAX_WAIT:

@@ -162,7 +162,7 @@ def _publication(content: PullRequestContent, target: Target) -> Publication:
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
     """Returns the comments at the lines of a pull request: all its policies share the limit of one."""
-    return [note for context in contexts for note in line_notes(context)][:MOST_NOTES]
+    return [LineComment(each.policy_path, *note) for each in contexts for note in line_notes(each)][:MOST_NOTES]
 
 
 def _save_history(content: PullRequestContent, target: Target, now: datetime) -> str:

@@ -22,6 +22,15 @@ _PROVIDER_PARTS = {
     "Account": "${data.aws_caller_identity.current.account_id}",
 }
 """Unknown parts, as a module would write them."""
+_PROVIDER_VALUES = {
+    ("aws_caller_identity", "account_id"): "Account",
+    ("aws_caller_identity", "id"): "Account",
+    ("aws_partition", "partition"): "Partition",
+    ("aws_region", "name"): "Region",
+    ("aws_region", "region"): "Region",
+    ("aws_region", "id"): "Region",
+}
+"""Data sources whose attribute is a value of the provider."""
 _MOST_MODULES = 10
 """Modules inside modules."""
 
@@ -66,15 +75,8 @@ class _Reference:
     def resolve(self) -> Resolved | None:
         if self.scope.depth > _MOST_MODULES:
             return None
-        root = self.path[0]
-        made = {
-            "local": self.local,
-            "var": self.variable,
-            "path": self.folder,
-            "data": self.data,
-            "module": self.module,
-        }
-        return made.get(root, self.resource)()
+        made = {"local": self.local, "var": self.variable, "path": self.folder, "module": self.module}
+        return made.get(self.path[0], self.resource)()
 
     def rest(self, taken: int) -> Sequence[Expression]:
         return self.expression.parts[taken:]
@@ -89,13 +91,13 @@ class _Reference:
             return None
         value = found.attribute.value
         node = self.scope.once(name, lambda: self.scope.value(value, found.file))
-        label = ".".join(name)
-        readers = self.scope.uses["local", name[1]]
-        if found.file != self.evaluator.file:
-            node = self.fixed(node, f"{label} is in {found.file}")
-        elif readers > 1:
-            node = self.fixed(node, f"{readers} expressions use {label}")
-        return node, self.rest(2)
+        return self.shared(node, ".".join(name), found.file, self.scope.uses["local", name[1]]), self.rest(2)
+
+    def shared(self, node: Node, label: str, file: str, readers: int) -> Node:
+        """Returns a value, fixed if the edited file does not write it for this reference alone."""
+        if file != self.evaluator.file:
+            return self.fixed(node, f"{label} is in {file}")
+        return self.fixed(node, f"{readers} expressions use {label}") if readers > 1 else node
 
     def variable(self) -> Resolved | None:
         name = self.path[1] if len(self.path) > 1 else ""
@@ -109,33 +111,6 @@ class _Reference:
     def folder(self) -> Resolved | None:
         return (text_node("."), self.rest(2)) if self.path[1:] in (["module"], ["root"]) else None
 
-    def data(self) -> Resolved | None:
-        if len(self.path) < 3:
-            return None
-        kind, name = self.path[1:3]
-        if kind == "aws_iam_policy_document":
-            return self.document(name)
-        steps = self.attribute_steps(3)
-        if steps is None:
-            return None
-        attribute, rest = steps
-        found = self.scope.definitions.get(("data", kind, name))
-        values = {
-            ("aws_caller_identity", "account_id"): "Account",
-            ("aws_caller_identity", "id"): "Account",
-            ("aws_partition", "partition"): "Partition",
-            ("aws_region", "name"): "Region",
-            ("aws_region", "region"): "Region",
-            ("aws_region", "id"): "Region",
-        }
-        node = self.planned(f"data.{kind}.{name}", attribute)
-        if node is None and (kind, attribute) in values:
-            text = self.provider_value(values[kind, attribute], found.block if found else None)
-            node = text_node(text) if text else None
-        elif node is None:
-            node = self.attribute(kind, attribute, found)
-        return None if node is None else (self.fixed(node, f"data.{kind}.{name} gives it"), rest)
-
     def document(self, name: str) -> Resolved | None:
         found = self.scope.definitions.get(("data", "aws_iam_policy_document", name))
         steps = self.attribute_steps(3)
@@ -145,13 +120,8 @@ class _Reference:
             return None
         address = ("data", "aws_iam_policy_document", name)
         node = self.scope.once(address, lambda: self.scope.interpreter.document(self.scope, found.file, found.block))
-        label = f"data.aws_iam_policy_document.{name}"
         readers = self.scope.uses["aws_iam_policy_document", name]
-        if found.file != self.evaluator.file:
-            node = self.fixed(node, f"{label} is in {found.file}")
-        elif readers > 1:
-            node = self.fixed(node, f"{readers} expressions use {label}")
-        return node, steps[1]
+        return self.shared(node, ".".join(address), found.file, readers), steps[1]
 
     def module(self) -> Resolved | None:
         found = self.scope.definitions.get(("module", *self.path[1:2]))
@@ -166,16 +136,26 @@ class _Reference:
         return self.fixed(inner.value(value.value, output.file), f"module.{self.path[1]} makes it"), steps[1]
 
     def resource(self) -> Resolved | None:
-        if len(self.path) < 2 or "_" not in self.path[0]:
+        """Resolves an attribute of a resource or of a data source."""
+        is_data = self.path[0] == "data"
+        address = tuple(self.path[: 2 + is_data])
+        if len(address) < 2 + is_data or not (is_data or "_" in address[0]):
             return None
-        kind, name = self.path[:2]
-        steps = self.attribute_steps(2)
+        kind, name = address[-2:]
+        if is_data and kind == "aws_iam_policy_document":
+            return self.document(name)
+        steps = self.attribute_steps(2 + is_data)
         if steps is None:
             return None
-        node = self.planned(f"{kind}.{name}", steps[0])
-        if node is None:
-            node = self.attribute(kind, steps[0], self.scope.definitions.get((kind, name)))
-        return None if node is None else (self.fixed(node, f"{kind}.{name} gives it"), steps[1])
+        attribute, rest = steps
+        found, label = self.scope.definitions.get(address), ".".join(address)
+        node = self.planned(label, attribute)
+        if node is None and is_data and (kind, attribute) in _PROVIDER_VALUES:
+            text = self.provider_value(_PROVIDER_VALUES[kind, attribute], found.block if found else None)
+            node = text_node(text) if text else None
+        elif node is None:
+            node = self.attribute(kind, attribute, found)
+        return None if node is None else (self.fixed(node, f"{label} gives it"), rest)
 
     def attribute_steps(self, taken: int) -> tuple[str, Sequence[Expression]] | None:
         """Returns the attribute behind the address, and the steps behind it; an index of the address is skipped."""

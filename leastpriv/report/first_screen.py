@@ -21,10 +21,8 @@ from leastpriv.report.phrases import (
     basis_usages,
     codes,
     joined,
-    oldest_first,
+    last_run_link,
     plural,
-    run_links,
-    runs_of,
     share,
     successful_runs,
 )
@@ -152,7 +150,7 @@ def _declared_draft(context: ReportContext) -> str:
 
 
 def _added(change: Change, context: ReportContext) -> str:
-    runs = run_links(oldest_first(runs_of(basis_usages(change)), context.evidence.runs)[-1:], context.run_url)
+    runs = last_run_link(basis_usages(change), context.evidence.runs, context.run_url)
     how = {Basis.DENIED: "denied by AWS", Basis.OBSERVED: "used", Basis.INFERRED: "needed by a recorded call"}
     review = ", **for a security review**" if change.security else ""
     where = f" in {runs}" if runs else ""
@@ -169,8 +167,8 @@ def _not_added(context: ReportContext) -> str:
     guard = Counter(each.guard_result.guard for each in held).most_common(1)[0][0]
     denied = any(usage.outcome is Outcome.DENIED for each in held for usage in each.usages)
     what = "Denied" if denied else "Needed"
-    runs = runs_of([usage for each in held if each.guard_result.guard == guard for usage in each.usages])
-    last = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
+    usages = [usage for each in held if each.guard_result.guard == guard for usage in each.usages]
+    last = last_run_link(usages, context.evidence.runs, context.run_url)
     where = f" (last in {last})" if last else ""
     return f"**{what}, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}."
 

@@ -28,6 +28,7 @@ from leastpriv.report.first_screen import first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
     day,
     evidence_span,
+    last_run_link,
     latest_use,
     oldest_first,
     plural,
@@ -265,7 +266,7 @@ def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
             used.setdefault(usage.need.permission.action, []).append(usage)
     for action, usages in used.items():
         runs = runs_of(usages)
-        last = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
+        last = last_run_link(usages, context.evidence.runs, context.run_url)
         where = f" in {plural(len(runs), 'run')}" if runs else ""
         notes[action] = ("used", f"used{where}, last {day(latest_use(usages))}{f': {last}' if last else ''}")
     for change in context.changes(ChangeKind.ADD):

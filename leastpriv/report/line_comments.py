@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import SequenceMatcher
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change
-from leastpriv.pull_request.models import LineComment
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import (
@@ -31,7 +30,15 @@ Side = Literal["LEFT", "RIGHT"]
 """Side of a diff: the committed file, or the proposed one."""
 
 
-def line_notes(context: ReportContext) -> tuple[LineComment, ...]:
+class LineNote(NamedTuple):
+    """The note at one line of the policy file's diff; `text` is Markdown."""
+
+    line: int
+    side: Side
+    text: str
+
+
+def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
     """At most ten notes, each at a line that the diff changes; changes at one line share a note.
 
     Additions come first, those for a security reviewer before the others, then removals.
@@ -51,8 +58,7 @@ def line_notes(context: ReportContext) -> tuple[LineComment, ...]:
         for line, side in _places(change, committed, document):
             if line in (left if side == "LEFT" else right):
                 notes.setdefault((line, side), []).append(_note_text(change, context))
-    path, most = context.policy_path, list(notes.items())[:MOST_NOTES]
-    return tuple(LineComment(path, line, side, "\n\n".join(texts)) for (line, side), texts in most)
+    return tuple(LineNote(*place, "\n\n".join(texts)) for place, texts in list(notes.items())[:MOST_NOTES])
 
 
 def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:

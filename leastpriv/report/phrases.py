@@ -79,6 +79,11 @@ def run_links(runs: Sequence[str], run_url: str) -> str:
     return ", ".join(shown) + more
 
 
+def last_run_link(usages: Sequence[Usage], runs: Iterable[Run], run_url: str) -> str:
+    """The latest run of some usages, as a link if `run_url` gives a URL; empty without a run."""
+    return run_links(oldest_first(runs_of(usages), runs)[-1:], run_url)
+
+
 def latest_use(usages: Sequence[Usage]) -> datetime | None:
     """Time of the latest of some usages."""
     return max((usage.last_seen for usage in usages), default=None)

@@ -46,8 +46,8 @@ from leastpriv.report.phrases import (
     fit_sections,
     fold,
     joined,
+    last_run_link,
     latest_use,
-    oldest_first,
     only_if,
     plural,
     run_links,
@@ -194,7 +194,7 @@ def _seen(context: ReportContext, change: Change) -> str:
         return ""
     shown = basis_usages(change)
     runs = runs_of(shown)
-    latest = run_links(oldest_first(runs, context.evidence.runs)[-1:], context.run_url)
+    latest = last_run_link(shown, context.evidence.runs, context.run_url)
     where = f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}" if runs else ", last"
     later = [usage for usage in change.usages if usage not in shown]
     more = f"; allowed calls need it too, {times(later, context.evidence)}" if later else ""

@@ -18,8 +18,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import AppendActions, AppendStatement, DropStatement, Edit, ReplaceActions, apply_edits
 from leastpriv.policy.source import policy_pointers
-from leastpriv.policy.syntax_tree import read_json
-from leastpriv.policy.yaml_reader import read_yaml
+from leastpriv.policy.syntax_tree import read_json, read_yaml
 
 _ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B"], "Resource": ["arn:aws:a:::b"]}
 

@@ -11,9 +11,8 @@ from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import Location, PolicySource
-from leastpriv.policy.syntax_tree import Node, json_value, line_of, read_json
+from leastpriv.policy.syntax_tree import Node, json_value, line_of, read_json, read_yaml
 from leastpriv.policy.template_functions import Language, parts_of
-from leastpriv.policy.yaml_reader import read_yaml
 
 
 @dataclass(frozen=True, slots=True)

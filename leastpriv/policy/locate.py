@@ -78,7 +78,7 @@ def _parse(text: str, where: str) -> tuple[Format, Node]:
     if text.removeprefix("\ufeff").lstrip().startswith("{"):
         with suppress(PolicyFileError):
             return "json", read_json(text, where)
-    from leastpriv.policy.yaml_reader import read_yaml
+    from leastpriv.policy.syntax_tree import read_yaml
 
     return "yaml", read_yaml(text, where)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import jsonpatch
 import pytest
 
-from leastpriv.policy.syntax_tree import json_value
-from leastpriv.policy.yaml_reader import read_yaml
+from leastpriv.policy.syntax_tree import json_value, read_yaml
 from tests.action.test_step import Job
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import ROLE, usual_deploys, write_trail

@@ -66,8 +66,7 @@ def read_template(
 
 
 def _document(raw: bytes, source: str) -> Mapping[str, object]:
-    from leastpriv.policy.syntax_tree import json_value
-    from leastpriv.policy.yaml_reader import read_yaml
+    from leastpriv.policy.syntax_tree import json_value, read_yaml
 
     text = raw.decode("utf-8", "replace")
     try:

@@ -115,16 +115,15 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     from leastpriv.pipeline.context import Target
     from leastpriv.pipeline.propose import make_proposal
     from leastpriv.policy.source import Location
-    from leastpriv.report.explain import explain, explain_without_evidence, explained_rows, known_rows
-    from leastpriv.report.tables import json_lines
+    from leastpriv.report.explain import explain
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
     asked: list[str] = options.actions
+    as_json = options.format == "json"
     for action in asked:
         check_spelling(action, "ACTION is")
     if not (options.role_arn or options.trails or options.policy_file):
-        as_json = options.format == "json"
-        print_text(stdout, json_lines(known_rows(asked)) if as_json else explain_without_evidence(asked))
+        print_text(stdout, explain(asked, None, as_json=as_json))
         return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
@@ -139,8 +138,5 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     if context.missing_calls:
         console.error(context.missing_calls)
     has_policy = bool(options.policy_file)
-    if options.format == "json":
-        print_text(stdout, json_lines(explained_rows(asked, context, has_policy=has_policy)))
-    else:
-        print_text(stdout, explain(asked, context, has_policy=has_policy))
+    print_text(stdout, explain(asked, context, has_policy=has_policy, as_json=as_json))
     return int(bool(context.missing_calls))

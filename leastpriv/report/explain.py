@@ -17,7 +17,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.phrases import day, plural
 from leastpriv.report.proposal_json import change_value, held_value, usage_value
-from leastpriv.report.tables import gap_row
+from leastpriv.report.tables import gap_row, json_lines
 
 _MOST_USAGES = 20
 _MOST_CARRIERS = 10
@@ -25,36 +25,42 @@ _MOST_COVERED = 5
 _LONGEST = 500
 
 
-def explain(asked: Sequence[str], context: ReportContext, *, has_policy: bool) -> str:
-    """Explains each action asked for; a pattern includes those of its actions that were called or changed.
+def explain(
+    asked: Sequence[str], context: ReportContext | None, *, has_policy: bool = False, as_json: bool = False
+) -> str:
+    """Explains each action asked for, as text or as a line of JSON; without a context by facts alone.
 
-    Without a policy (`has_policy` false) it says how the use would be added. Raises InputError if an argument is no
-    action.
+    A pattern includes those of its actions that were called or changed, without a context all. Without a policy the
+    text says how the use would be added. Raises InputError if an argument is no action, or a pattern has none.
     """
-    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, context))
-    return "\n".join("\n".join(_block(action, context, has_policy)) + "\n" for action in actions)
+    actions = dict.fromkeys(action for entry in asked for action in _actions(entry, context))
+    if as_json:
+        rows = ({**_facts_value(each), **_evidence_value(each, context, has_policy)} for each in actions)
+        return json_lines(rows)
+    lines = ((_findings(each, context, has_policy) if context else _facts(each)) for each in actions)
+    return "\n".join("\n".join([_head(each), *found]) + "\n" for each, found in zip(actions, lines, strict=True))
 
 
-def explain_without_evidence(asked: Sequence[str]) -> str:
-    """Explains each action asked for without any evidence; a pattern includes all its actions.
-
-    Raises InputError if an argument is no action.
-    """
-    actions = dict.fromkeys(action for entry in asked for action in known_actions(entry))
-    return "\n".join("\n".join(_static_block(action)) + "\n" for action in actions)
-
-
-def known_actions(entry: str) -> Sequence[str]:
-    """The action that an entry names, or all that a pattern grants; raises InputError if there is none."""
-    named = _named(entry)
-    found = [named] if named else catalog.expand(entry)
+def _actions(entry: str, context: ReportContext | None) -> Sequence[str]:
+    if not entry.partition(":")[2]:
+        raise InputError(f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*.")
+    if not set(entry) & set("*?"):
+        return [catalog.spelling(entry) or entry]
+    if context is None:
+        found: Sequence[str] = catalog.expand(entry)
+        why = f"the catalogue {catalog.version()} has no action of that pattern"
+    else:
+        known = [usage.need.permission.action for usage in context.evidence.usages]
+        for change in context.proposal.changes:
+            known += (change.action, *change.used, *change.removed_actions)
+        found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
+        why = "no action of that pattern was called, and none would change"
     if not found:
-        raise InputError(f"ACTION is {entry!r}: the catalogue {catalog.version()} has no action of that pattern.")
+        raise InputError(f"ACTION is {entry!r}: {why}.")
     return found
 
 
-def _static_block(action: str) -> Iterator[str]:
-    yield _head(action)
+def _facts(action: str) -> Iterator[str]:
     known = catalog.action(action)
     for kind in known.resource_types if known else ():
         yield f"  resource: {_shown(kind.name)} {_shown(kind.arn)}"
@@ -64,32 +70,7 @@ def _static_block(action: str) -> Iterator[str]:
     yield from _warnings(action)
 
 
-def _named(entry: str) -> str:
-    """The one action that an entry names, in the catalogue's spelling; empty for a pattern."""
-    if not entry.partition(":")[2]:
-        raise InputError(f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*.")
-    return "" if set(entry) & set("*?") else catalog.spelling(entry) or entry
-
-
-def called_or_changed(entry: str, context: ReportContext) -> list[str]:
-    """The action that an entry names, or the called and changed ones of a pattern; raises InputError if none."""
-    named = _named(entry)
-    if named:
-        return [named]
-    known = [usage.need.permission.action for usage in context.evidence.usages]
-    known += [
-        action
-        for change in context.proposal.changes
-        for action in (change.action, *change.used, *change.removed_actions)
-    ]
-    found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
-    if not found:
-        raise InputError(f"ACTION is {entry!r}: no action of that pattern was called, and none would change.")
-    return found
-
-
-def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[str]:
-    yield _head(action)
+def _findings(action: str, context: ReportContext, has_policy: bool) -> Iterator[str]:
     usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
     yield from _evidence(usages)
     yield from _visibility(action)
@@ -198,13 +179,9 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
 
 def decision(action: str, entry: Entry, context: ReportContext) -> str:
     """The decision on the action in this entry, in words."""
-    matching = (
-        change
-        for change in context.proposal.changes
-        if change.kind is not ChangeKind.ADD
-        and (change.statement, change.action) == (entry.statement.index, entry.pattern)
-    )
-    change = next(matching, None)
+    narrowings = (change for change in context.proposal.changes if change.kind is not ChangeKind.ADD)
+    at = (entry.statement.index, entry.pattern)
+    change = next((each for each in narrowings if (each.statement, each.action) == at), None)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.removed_actions:
         more = len(change.replacement) - _MOST_COVERED
@@ -255,19 +232,6 @@ def _shown(text: str) -> str:
     return plain(text, _LONGEST)
 
 
-def explained_rows(asked: Sequence[str], context: ReportContext, *, has_policy: bool) -> list[dict[str, object]]:
-    """A row for each action that `explain` explains; raises as it does."""
-    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, context))
-    return [{**_facts_value(action), **_evidence_value(action, context, has_policy)} for action in actions]
-
-
-def known_rows(asked: Sequence[str]) -> list[dict[str, object]]:
-    """A row for each action that `explain_without_evidence` explains; raises as it does."""
-    return [
-        _facts_value(action) for action in dict.fromkeys(action for entry in asked for action in known_actions(entry))
-    ]
-
-
 def _facts_value(action: str) -> dict[str, object]:
     """Facts about an action, whichever principal calls it."""
     known, seen = catalog.action(action), visibility(action)
@@ -281,8 +245,10 @@ def _facts_value(action: str) -> dict[str, object]:
     }
 
 
-def _evidence_value(action: str, context: ReportContext, has_policy: bool) -> dict[str, object]:
-    """The evidence on an action and the decision."""
+def _evidence_value(action: str, context: ReportContext | None, has_policy: bool) -> dict[str, object]:
+    """The evidence on an action and the decision; empty without a context."""
+    if context is None:
+        return {}
     usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
     proposal = context.proposal
     return {
@@ -302,11 +268,7 @@ def _evidence_value(action: str, context: ReportContext, has_policy: bool) -> di
         ]
         if has_policy
         else [],
-        "additions": [
-            change_value(change)
-            for change in proposal.changes
-            if (change.kind, change.action) == (ChangeKind.ADD, action)
-        ],
+        "additions": [change_value(each) for each in context.changes(ChangeKind.ADD) if each.action == action],
         "not_added": [held_value(held) for held in proposal.held_back_additions if held.action == action],
     }
 

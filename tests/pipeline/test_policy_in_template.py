@@ -259,7 +259,7 @@ locals {
     text = (folder / "out/pull-request.md").read_text()
     assert "2 expressions use `local.queues`" in text
     pasted = text.split("```hcl\n")[1].split("```")[0]
-    assert 'sid    = "Queues"' in pasted
+    assert 'sid       = "Queues"' in pasted
     assert "sqs:CreateQueue" in pasted
     assert "sqs:PurgeQueue" not in pasted
     assert (folder / "out/policy.tf").read_text() == pasted

@@ -170,10 +170,7 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
         else:
             _add_action_changes(changes, entries, edit)
     if changes.drop or changes.after:
-        kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
-        _drop_duplicates(changes, kept, str.casefold)
-        _keep_sorted(changes, entries)
-        if not (kept or any(changes.after.values())):
+        if not _settle(changes, entries, str.casefold):
             return None
         splices += writer.rewrite_list(index, "Action", changes)
     return splices
@@ -185,10 +182,7 @@ def _resource_changes(document: Document, edit: ReplaceResources) -> ListChanges
         raise ValueError(f"statement {edit.statement} has no resource {min(missing)}")
     changes = ListChanges({place for place, entry in enumerate(entries) if entry in edit.remove})
     changes.after[min(changes.drop, default=len(entries) - 1)] += edit.insert
-    kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
-    _drop_duplicates(changes, kept, str)
-    _keep_sorted(changes, entries)
-    if not (kept or any(changes.after.values())):
+    if not _settle(changes, entries, str):
         raise ValueError(f"statement {edit.statement} would have no resource")
     return changes
 
@@ -206,8 +200,12 @@ def _add_action_changes(changes: ListChanges, entries: tuple[str, ...], edit: Re
         changes.after[entries.index(place)] += actions
 
 
-def _drop_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[str], str]) -> None:
-    """Removes new entries that the list already has; `same` maps entries that count as equal to one key."""
+def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], str]) -> bool:
+    """Drops new entries that the list already has, and inserts the others in order if the list was sorted.
+
+    `entries` are those before the edit; `same` maps those that count as equal to one key. Returns whether one is left.
+    """
+    kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
     seen = {same(entry) for entry in kept}
     for place in sorted(changes.after):
         fresh: dict[str, str] = {}
@@ -215,18 +213,13 @@ def _drop_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[
             fresh.setdefault(same(entry), entry)
         changes.after[place] = [entry for name, entry in fresh.items() if name not in seen]
         seen |= fresh.keys()
-
-
-def _keep_sorted(changes: ListChanges, entries: Sequence[str]) -> None:
-    """Inserts new entries in order if the list was sorted; `entries` are the entries before the edit."""
-    key = _sort_key(entries)
-    if key is None:
-        return
-    new = sorted((entry for place in sorted(changes.after) for entry in changes.after[place]), key=key)
-    there = [key(entry) for entry in entries]
-    changes.after.clear()
-    for entry in new:
-        changes.after[bisect_right(there, key(entry)) - 1].append(entry)
+    if key := _sort_key(entries):
+        new = sorted((entry for place in sorted(changes.after) for entry in changes.after[place]), key=key)
+        there = [key(entry) for entry in entries]
+        changes.after.clear()
+        for entry in new:
+            changes.after[bisect_right(there, key(entry)) - 1].append(entry)
+    return bool(kept or any(changes.after.values()))
 
 
 def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:

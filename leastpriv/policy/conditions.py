@@ -237,15 +237,12 @@ def condition_holds(
         return False
     wanted = [resolve_variables(in_2012_spelling(value, variables), context, complete) for value in condition.values]
     if operator.base == "Null":
-        return any_of(_null_holds(value, not values) for value in wanted)
+        return any_of(
+            (False if value is None else None if has_variable(value) else is_true(value) == (not values))
+            for value in wanted
+        )
     truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
-
-
-def _null_holds(value: str | None, absent: bool) -> Truth:
-    if value is None:
-        return False
-    return None if has_variable(value) else is_true(value) == absent
 
 
 def is_true(value: str) -> bool:

@@ -223,7 +223,12 @@ class _Reader:
         effect = self.string(node, "Effect")
         if effect not in {"Allow", "Deny"}:
             raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
-        self.check_lists(node)
+        if not (node.get_any_case("Action") or node.get_any_case("NotAction")):
+            raise self.error(node, "this statement has no Action, which IAM rejects; add it")
+        for member in node.members:
+            if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
+                advice = f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
+                raise self.error(member.value, advice)
         lists = {key: self.lists(node, key) for key in LISTS}
         escaped = not variables and any(_has_placeholder(parts) for found in lists.values() for parts in found)
         texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
@@ -345,15 +350,6 @@ class _Reader:
                 raise self.error(
                     node, f"this statement has both {one} and {other}; IAM takes only one, remove the other"
                 )
-
-    def check_lists(self, statement: Node) -> None:
-        """Checks that a statement has an action and no empty list: an empty list would be read as granting nothing."""
-        if not (statement.get_any_case("Action") or statement.get_any_case("NotAction")):
-            raise self.error(statement, "this statement has no Action, which IAM rejects; add it")
-        for member in statement.members:
-            if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
-                advice = f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
-                raise self.error(member.value, advice)
 
     def check_no_expression(self, node: Node, what: str) -> None:
         """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""

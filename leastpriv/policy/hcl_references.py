@@ -149,7 +149,8 @@ class _Reference:
             return None
         attribute, rest = steps
         found, label = self.scope.definitions.get(address), ".".join(address)
-        node = self.planned(label, attribute)
+        values = self.scope.planned_values.get(label + self.index())
+        node = values.get(attribute) if values else None
         if node is None and is_data and (kind, attribute) in _PROVIDER_VALUES:
             text = self.provider_value(_PROVIDER_VALUES[kind, attribute], found.block if found else None)
             node = text_node(text) if text else None
@@ -174,10 +175,6 @@ class _Reference:
         if node is None or text is None:
             return ""
         return f"[{text}]" if node.kind == "number" else f'["{text}"]'
-
-    def planned(self, address: str, attribute: str) -> Node | None:
-        values = self.scope.planned_values.get(address + self.index())
-        return values.get(attribute) if values else None
 
     def attribute(self, kind: str, attribute: str, found: Definition | None) -> Node | None:
         """Returns an attribute of a resource by the table of attributes, or as its block sets it."""

@@ -299,38 +299,21 @@ def _formatted(text: str) -> str:
 
 
 def _aligned(lines: Sequence[_Line]) -> list[str]:
-    _align(lines, lambda line: bool(line.assign), lambda line: len(line.lead), _set_lead)
-    _align(lines, lambda line: bool(line.comment), lambda line: len(line.lead + line.assign), _set_code)
+    for part in ("assign", "comment"):
+        chain: list[_Line] = []
+        for line in [*lines, _Line("")]:
+            if getattr(line, part):
+                chain.append(line)
+                continue
+            widths = [len(each.lead + (each.assign if part == "comment" else "")) for each in chain]
+            for each, width in zip(chain, widths, strict=True):
+                missing = " " * (max(widths) + 1 - width)
+                if part == "comment" and each.assign:
+                    each.assign += missing
+                else:
+                    each.lead += missing
+            chain = []
     return [line.lead + line.assign + line.comment for line in lines]
-
-
-def _set_lead(line: _Line, width: int) -> None:
-    line.lead = line.lead.ljust(width)
-
-
-def _set_code(line: _Line, width: int) -> None:
-    missing = " " * (width - len(line.lead + line.assign))
-    if line.assign:
-        line.assign += missing
-    else:
-        line.lead += missing
-
-
-def _align(
-    lines: Sequence[_Line],
-    takes_part: Callable[[_Line], bool],
-    width: Callable[[_Line], int],
-    widen: Callable[[_Line, int], None],
-) -> None:
-    chain: list[_Line] = []
-    for line in [*lines, _Line("")]:
-        if takes_part(line):
-            chain.append(line)
-            continue
-        widest = max(map(width, chain), default=0) + 1
-        for each in chain:
-            widen(each, widest)
-        chain = []
 
 
 def _lines(texts: Sequence[str]) -> list[_Line]:

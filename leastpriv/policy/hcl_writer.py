@@ -68,9 +68,7 @@ class _HclWriter:
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
         """Edits an Action or a Resource: each list in the file that has some of its entries."""
         node = self.document.statement_nodes[index]
-        member = node.member_any_case(key)
-        if member is None:
-            raise ValueError(f"the statement has no {key}")
+        member = node.required_member(key)
         value, is_json = member.value, self.is_json(node)
         after = {place: [self.spelled(entry, is_json) for entry in found] for place, found in changes.after.items()}
         if value.kind != "array":

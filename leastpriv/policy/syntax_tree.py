@@ -58,6 +58,13 @@ class Node:
         member = self.member_any_case(key)
         return member.value if member else None
 
+    def required_member(self, key: str) -> Member:
+        """Returns the first member whose key is `key` in any case; raises ValueError without one."""
+        member = self.member_any_case(key)
+        if member is None:
+            raise ValueError(f"there is no {key}")
+        return member
+
     def member_any_case(self, key: str) -> Member | None:
         """Returns the first member whose key is `key` in any case."""
         wanted = key.casefold()

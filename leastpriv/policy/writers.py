@@ -76,57 +76,34 @@ class BlockWriter:
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
-        member, nodes = _statements(self.document), self.document.statement_nodes
-        value = member.value
-        if len(dropped) == len(nodes) and not (appended and value.kind == "array" and nodes):
-            end = (
-                entry_lines(self.text, value, len(nodes) - 1, self.style)[1]
-                if value.kind == "array" and nodes
-                else value.end
-            )
-            new = (member.key_end, end, self.new_list(member, appended))
-        elif value.kind == "array":
-            new = self.statement_list(value, splices, dropped, appended)
+        member, text, style = self.document.policy.required_member("Statement"), self.text, self.style
+        value, number = member.value, len(self.document.statement_nodes)
+        is_list, indent = value.kind == "array", " " * column(text, value.start)
+        if len(dropped) == number and not (appended and is_list and number):
+            # A list of only new statements begins at the key's colon.
+            end = entry_lines(text, value, number - 1, style)[1] if is_list and number else value.end
+            indent = " " * column(text, member.start) + style.dash
+            entries = (style.newline + yaml_writer.statement_text(each, indent, style) for each in appended)
+            new = (member.key_end, end, ":" + ("".join(entries) or " []"))
+        elif is_list:
+            written = {
+                index: apply_splices(text, *entry_lines(text, value, index, style), found)
+                for index, found in splices.items()
+            }
+            changes = ListChanges(dropped)
+            changes.after[number - 1] += [yaml_writer.statement_text(each, indent, style) for each in appended]
+            new = list_splice(text, value, written, changes, style)
         elif appended:
-            new = self.list_from_single(value, splices, appended)
+            # A single statement becomes the first entry of a list.
+            begin = value.start - len(indent)
+            lines = apply_splices(text, begin, value.end, splices.get(0, ())).split("\n")
+            rest = (f"  {line}" if line.strip() else line for line in lines[1:])
+            own = "\n".join([f"{indent}- {lines[0][len(indent) :]}", *rest])
+            added = (yaml_writer.statement_text(each, indent, style) for each in appended)
+            new = (begin, value.end, style.newline.join([own, *added]))
         else:
-            return apply_splices(self.text, 0, len(self.text), splices.get(0, ()))
-        return apply_splices(self.text, 0, len(self.text), [new])
-
-    def statement_list(
-        self, value: Node, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
-    ) -> Splice:
-        """Rewrites a list of statements of which at least one remains."""
-        written = {
-            index: apply_splices(self.text, *entry_lines(self.text, value, index, self.style), found)
-            for index, found in splices.items()
-        }
-        indent = " " * column(self.text, value.start)
-        changes = ListChanges(dropped)
-        changes.after[len(value.items) - 1] += [
-            yaml_writer.statement_text(each, indent, self.style) for each in appended
-        ]
-        return list_splice(self.text, value, written, changes, self.style)
-
-    def list_from_single(
-        self, value: Node, splices: StatementSplices, appended: Sequence[Mapping[str, object]]
-    ) -> Splice:
-        """Turns a single statement into a list."""
-        begin = value.start - column(self.text, value.start)
-        lines = apply_splices(self.text, begin, value.end, splices.get(0, ())).split("\n")
-        indent = " " * (value.start - begin)
-        first = f"{indent}- {lines[0][len(indent) :]}"
-        own = "\n".join([first, *(f"  {line}" if line.strip() else line for line in lines[1:])])
-        entries = [own, *(yaml_writer.statement_text(statement, indent, self.style) for statement in appended)]
-        return begin, value.end, self.style.newline.join(entries)
-
-    def new_list(self, member: Member, appended: Sequence[Mapping[str, object]]) -> str:
-        """Writes a list of only new statements, from the key's colon on."""
-        if not appended:
-            return ": []"
-        indent = " " * column(self.text, member.start) + self.style.dash
-        texts = [yaml_writer.statement_text(statement, indent, self.style) for statement in appended]
-        return ":" + "".join(self.style.newline + text for text in texts)
+            return apply_splices(text, 0, len(text), splices.get(0, ()))
+        return apply_splices(text, 0, len(text), [new])
 
 
 def can_add_entries(document: Document, index: int, key: str) -> bool:
@@ -135,7 +112,7 @@ def can_add_entries(document: Document, index: int, key: str) -> bool:
         from leastpriv.policy import hcl_writer
 
         return hcl_writer.can_add_entries(document, index, key)
-    return _accepts_entries(document, _member(document, index, key).value)
+    return _accepts_entries(document, document.statement_nodes[index].required_member(key).value)
 
 
 def can_add_statements(document: Document) -> bool:
@@ -181,7 +158,7 @@ class BracketWriter:
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
-        value, nodes = _statements(self.document).value, self.document.statement_nodes
+        value, nodes = self.document.policy.required_member("Statement").value, self.document.statement_nodes
         texts = [apply_splices(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
         if len(dropped) == len(texts):
             indent = indentation(self.text, value.start)
@@ -220,26 +197,12 @@ def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
     )
 
 
-def _statements(document: Document) -> Member:
-    member = document.policy.member_any_case("Statement")
-    if member is None:
-        raise ValueError("the document has no Statement")
-    return member
-
-
 _ONE_STRING = frozenset({"Fn::Sub", "Fn::Join", "Fn::GetAtt"})
 """Functions that return one string, so that other strings can follow; `Ref` or `Fn::If` may return a list."""
 
 
-def _member(document: Document, index: int, key: str) -> Member:
-    member = document.statement_nodes[index].member_any_case(key)
-    if member is None:
-        raise ValueError(f"the statement has no {key}")
-    return member
-
-
 def _editable(document: Document, index: int, key: str, changes: ListChanges) -> Member:
-    member = _member(document, index, key)
+    member = document.statement_nodes[index].required_member(key)
     value = member.value
     if not changes.drop and not _accepts_entries(document, value):
         function = value.members[0].key if value.members else value.text

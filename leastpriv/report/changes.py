@@ -96,15 +96,15 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
         kept.setdefault(held.guard_result.guard, {})[held.action] = held.guard_result.reason
     size = entry_sizes(context)
     counts = {guard: sum(map(size, actions)) for guard, actions in kept.items()}
-    lines = [
-        f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {codes(sorted(actions), _MOST_KEPT)}"
-        + (
+    lines = []
+    for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]]):
+        why = (
             f": {prose('; '.join(dict.fromkeys(actions.values())))}"
             if details and len(actions) <= _MOST_DETAILS
             else ""
         )
-        for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]])
-    ]
+        named = codes(sorted(actions), _MOST_KEPT)
+        lines.append(f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {named}{why}")
     return sum(counts.values()), ["\n".join(lines)] if lines else []
 
 
@@ -197,7 +197,5 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
 
 
 def _shortened(text: str) -> str:
-    shown = block(text, "hcl")
-    return (
-        shown if len(shown) <= _LONGEST else "*It is too long for this page: `policy.tf` next to this report has it.*"
-    )
+    shown, note = block(text, "hcl"), "*It is too long for this page: `policy.tf` next to this report has it.*"
+    return shown if len(shown) <= _LONGEST else note

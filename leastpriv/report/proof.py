@@ -31,13 +31,11 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     """Replay, new access, left-out runs, sizes and open questions, one line each; Markdown."""
     proof = context.proof
     replay = proof.replay
-    sentences = [next(replay_sentences(replay, "the result"))]
+    denied = ""
     if replay.denied:
         events = codes((group.event for group in replay.denied), 6)
-        sentences.append(
-            f"**{plural(sum(group.count for group in replay.denied), 'call')} would be denied**: {events}."
-        )
-    yield " ".join(sentences)
+        denied = f" **{plural(sum(group.count for group in replay.denied), 'call')} would be denied**: {events}."
+    yield next(replay_sentences(replay, "the result")) + denied
     if proof.new_access:
         yield f"**New access beyond the listed additions**: {codes(proof.new_access, 6)}."
     else:
@@ -167,13 +165,15 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     if not check_results:
         return
     lines = [f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)]
-    shown = [
-        finding for check_result in check_results for finding in check_result.findings if finding.severity is not _LOUD
-    ]
-    yield "#### Checks by AWS\n\n" + "\n".join(lines) + _table(shown)
+    findings = [finding for check_result in check_results for finding in check_result.findings]
+    shown = [finding for finding in findings if finding.severity is not Severity.DISAGREES]
+    rows = [_row(finding) for finding in shown[:_MOST]]
+    if len(shown) > _MOST:
+        rows.append(f"| | | and {len(shown) - _MOST:,} more, in `proposal.json` |")
+    table = "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows) if rows else ""
+    yield "#### Checks by AWS\n\n" + "\n".join(lines) + table
 
 
-_LOUD = Severity.DISAGREES
 _UNITS = {
     "ValidatePolicy": ("judged", "policy", "policies"),
     "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
@@ -182,10 +182,8 @@ _UNITS = {
 
 
 def _sentences(check_result: CheckResult) -> Iterator[str]:
-    check, unit = (
-        code(check_result.operation),
-        _UNITS.get(check_result.operation, ("answered", "paid request", "paid requests")),
-    )
+    check = code(check_result.operation)
+    unit = _UNITS.get(check_result.operation, ("answered", "paid request", "paid requests"))
     if check_result.asked:
         grave = len(check_result.disagreements)
         others = len(check_result.findings) - grave
@@ -196,15 +194,6 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         yield f"{check} could not run{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
     for sentence in check_result.skipped_sources:
         yield f"{check}: {prose(sentence)}"
-
-
-def _table(shown: Sequence[CheckFinding]) -> str:
-    if not shown:
-        return ""
-    rows = [_row(finding) for finding in shown[:_MOST]]
-    if len(shown) > _MOST:
-        rows.append(f"| | | and {len(shown) - _MOST:,} more, in `proposal.json` |")
-    return "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
 def _row(finding: CheckFinding) -> str:

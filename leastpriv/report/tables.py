@@ -160,7 +160,7 @@ def denial_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv denials`."""
     known = any(row.get("authorization_id") for row in rows)
     columns = ("action", "resource", "denied_by", "mendable", *(("authorization_id",) if known else ()))
-    cells = ((*(_cell(row, column) for column in columns), _place(row)) for row in rows)
+    cells = ((*(_cell(row, column) for column in columns), plain(f"{row['file']}:{row['line']}", 120)) for row in rows)
     return TextTable((*columns, "where"), tuple(cells))
 
 
@@ -186,10 +186,6 @@ def _cell(row: Row, column: str) -> str:
     if column == "last_seen":
         value = str(value)[: len("2026-11-05")]  # the day: a terminal's width goes to actions and resources
     return str(len(value)) if isinstance(value, list) else "–" if value is None else plain(str(value), 120)
-
-
-def _place(row: Row) -> str:
-    return plain(f"{row['file']}:{row['line']}", 120)
 
 
 def _statement(row: Row) -> str:

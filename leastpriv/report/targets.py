@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from leastpriv.models import ChangeKind
@@ -112,29 +112,24 @@ def _page(row: TargetRow, longest: int) -> str:
     context = row.context
     if context is None:
         return ""
-    shell = f"<details><summary>{escape.name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
-    own = replace(context, chained=None)
-    text = (
-        body(own, LONGEST_BODY - longest + len(shell) + 20).replace(proposal_marker(context.fingerprint), "").rstrip()
-    )
-    return f"{shell}{text}\n\n</details>"
+    head = f"<details><summary>{escape.name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
+    text = body(replace(context, chained=None), LONGEST_BODY - longest + len(head) + 20)
+    return f"{head}{text.replace(proposal_marker(context.fingerprint), '').rstrip()}\n\n</details>"
 
 
 def _counts(rows: Sequence[TargetRow]) -> str:
     contexts = [row.context for row in rows if row.context]
     drafts = sum(1 for context in contexts if context.proposal.committed is None and context.proposal.changes)
-    found = dict.fromkeys(("add", "narrow", "remove"), 0)
-    for verb, kind in zip(found, (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE), strict=True):
-        found[verb] = sum(len(context.changes(kind)) for context in contexts if context.proposal.committed)
-    return ", ".join(_parts(found, drafts, sum(1 for row in rows if row.failure))) or "nothing to change"
-
-
-def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
-    yield from (f"{verb} {count}" for verb, count in found.items() if count)
-    if drafts:
-        yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
-    if failed:
-        yield f"{failed} failed"
+    failed = sum(1 for row in rows if row.failure)
+    kinds = {"add": ChangeKind.ADD, "narrow": ChangeKind.NARROW, "remove": ChangeKind.REMOVE}
+    found = {
+        verb: sum(len(each.changes(kind)) for each in contexts if each.proposal.committed)
+        for verb, kind in kinds.items()
+    }
+    parts = [f"{verb} {count}" for verb, count in found.items() if count]
+    parts += [f"{drafts} first draft{'s' if drafts > 1 else ''}"] if drafts else []
+    parts += [f"{failed} failed"] if failed else []
+    return ", ".join(parts) or "nothing to change"
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,24 +97,23 @@ def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) ->
 
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
     """Classifies replayed usages into a difference."""
-    missing: list[Usage] = []
-    conditional: list[Usage] = []
-    overruled: list[Usage] = []
-    elsewhere: list[Usage] = []
-    in_part: list[Usage] = []
+    found: dict[str, list[Usage]] = {}
     for usage, said in usages:
+        kind, is_known = "", usage.outcome is not Outcome.UNKNOWN
         if usage.denial and not usage.denial.mendable:
-            elsewhere.append(usage)
-        elif "explicitDeny" in said and usage.outcome is not Outcome.UNKNOWN:
-            overruled.append(usage)
-        elif said & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
-            missing.append(usage)
+            kind = "denied_elsewhere"
+        elif "explicitDeny" in said and is_known:
+            kind = "explicitly_denied"
+        elif said & {"implicitDeny", "explicitDeny"} and is_known:
+            kind = "missing"
         elif "unknown" in said:
-            conditional.append(usage)
+            kind = "conditional"
         elif usage.denial and not _allowed_since(usage, usages):
             # The policies may allow a role without its path, and AWS names the role so.
-            in_part += [usage] if "allowedInPart" in said or may_have_path(usage.need) else []
-    return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere), tuple(in_part))
+            kind = "denied_in_part" if "allowedInPart" in said or may_have_path(usage.need) else ""
+        found.setdefault(kind, []).append(usage)
+    kinds = ("missing", "conditional", "explicitly_denied", "denied_elsewhere", "denied_in_part")
+    return Difference(entries, *(tuple(found.get(kind, ())) for kind in kinds))
 
 
 def may_have_path(need: Need) -> bool:

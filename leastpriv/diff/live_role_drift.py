@@ -65,41 +65,36 @@ def compare_with_live_role(
         compared = Drift(found.name if found else "", files_without_counterpart=tuple(unlike), unknown=reason)
         return compared, tuple(each for each in left if each is not found)
     if committed.has_several_policies:
+        # Several policies of one folder are compared with all policies of the role that AWS does not manage.
         own = [policy for policy in left if ":iam::aws:policy/" not in policy.name]
-        compared = _compare_several(committed, [policy.document for policy in own], live)
-        return replace(compared, files_without_counterpart=tuple(unlike)), tuple(
-            each for each in left if each not in own
-        )
+        documents = [policy.document for policy in own]
+        compared = _compare("the role", committed, documents, [committed], documents)
+        compared = compared if live.is_known else replace(compared, file_allows=None, file_denies=None)
+        rest = tuple(each for each in left if each not in own)
+        return replace(compared, files_without_counterpart=tuple(unlike)), rest
     found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
     rest = tuple(policy for policy in left if policy is not found)
     if found is None:
         # A policy that could not be read may be the counterpart.
         unknown = "" if live.is_known else "not all of the account was read"
         return Drift("", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown), rest
-    other_documents = [*files, *(policy.document for policy in rest)]
-    return replace(_compare(committed, found, other_documents, live), files_without_counterpart=tuple(unlike)), rest
-
-
-def _compare(committed: Document, found: LivePolicy, other_documents: Sequence[Document], live: LiveRole) -> Drift:
-    """Compares the file with its counterpart; a Deny counts in any policy, because it applies to all."""
+    denying = [committed, *files, *(policy.document for policy in rest)]
     in_force = [policy.document for policy in live.policies]
-    return Drift(
-        found.name,
-        live_allows=_first_access(check_containment([committed], [found.document]).smallest),
-        file_allows=_first_access(check_containment([found.document], [committed]).smallest),
-        live_denies=_first_denied(lost_denies([found.document], [committed, *other_documents])),
-        file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
-    )
+    compared = _compare(found.name, committed, [found.document], denying, in_force)
+    compared = compared if live.is_known else replace(compared, file_denies=None)
+    return replace(compared, files_without_counterpart=tuple(unlike)), rest
 
 
-def _compare_several(committed: Document, own: Sequence[Document], live: LiveRole) -> Drift:
-    """Compares several policies of one folder with all policies of the role that AWS does not manage."""
+def _compare(
+    name: str, committed: Document, own: Sequence[Document], files: Sequence[Document], in_force: Sequence[Document]
+) -> Drift:
+    """Compares the file with its counterpart `own`; a Deny of any of the `files`, or of any in force, counts."""
     return Drift(
-        "the role",
+        name,
         live_allows=_first_access(check_containment([committed], own).smallest),
-        file_allows=_first_access(check_containment(own, [committed]).smallest) if live.is_known else None,
-        live_denies=_first_denied(lost_denies(own, [committed])),
-        file_denies=_first_denied(lost_denies([committed], own)) if live.is_known else None,
+        file_allows=_first_access(check_containment(own, [committed]).smallest),
+        live_denies=_first_denied(lost_denies(own, files)),
+        file_denies=_first_denied(lost_denies([committed], in_force)),
     )
 
 

@@ -33,7 +33,7 @@ from leastpriv.permissions.name_copies import copies_of, numbered_words, pattern
 from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
-from leastpriv.permissions.volatility import WildcardPart, open_parts, service_of
+from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, open_parts, service_of
 
 _LEAST_RUNS = 2
 """A resource that only one run created is no pattern."""
@@ -313,8 +313,10 @@ def _with_own_words(
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     """Yields the usages that created a resource that they name."""
     for usage in usages:
-        if usage.outcome is Outcome.ALLOWED and usage.succeeded and usage.need.exact:
+        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
             prefix, resource = usage.need.permission.action.partition(":")[0], usage.need.permission.resource
+            if not (usage.need.exact or is_open_anyway(resource)):
+                continue
             kinds = {kind for event in usage.events for kind in created_types(prefix, event.rpartition(":")[2])}
             if not kinds.isdisjoint(kind.lower() for kind in types_of_arn(prefix, resource)):
                 yield usage

@@ -18,6 +18,9 @@ _LONG_LIVED = frozenset(
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
 """Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
+_RUN_NUMBER = re.compile(r"[0-9]{4,12}")
+_PULL = re.compile(r"(?<![A-Za-z0-9])(?:pr|pull|pull-request|mr)[-_]?[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
+"""A pull request in a name: the login of its run has no number, `repo:shop/orders:pull_request`."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read 2026-11-27)."""
@@ -27,16 +30,19 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
     """Maps the id of each run to the words that its names may contain, in lower case."""
     found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in runs}
     for usage in usages:
-        workspace = _WORKSPACE.search(usage.need.permission.resource)
-        if workspace and usage.outcome is Outcome.ALLOWED:
-            for run in usage.runs:
-                found.setdefault(run, set()).update(_as_in_names(workspace["name"]))
+        resource = usage.need.permission.resource
+        workspace = _WORKSPACE.search(resource)
+        words = {*_as_in_names(workspace["name"])} if workspace else set()
+        words.update(map(str.lower, _PULL.findall(resource)))
+        for run in usage.runs if words and usage.outcome is Outcome.ALLOWED else ():
+            found.setdefault(run, set()).update(words)
     return {run: frozenset(words - _LONG_LIVED) for run, words in found.items() if words - _LONG_LIVED}
 
 
 def _words_of(run: Run) -> Iterator[str]:
     for session in filter(None, (run.session, run.parent_run)):
-        yield from [session.lower()] if is_run_id(session) else map(str.lower, _NUMBERED.findall(session))
+        words = [session] if is_run_id(session) else [*_NUMBERED.findall(session), *_RUN_NUMBER.findall(session)]
+        yield from map(str.lower, words)
     ref = _REF.search(run.identity.subject) if run.identity else None
     if ref and ref["kind"] == "pull":
         number = ref["name"].partition("/")[0]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations
 
-from leastpriv.permissions.volatility import is_kept, literal_letters, parts_of, service_of
+from leastpriv.permissions.volatility import common_ends, is_kept, literal_letters, parts_of, service_of
 
 _LEAST_SHAPES = 3
 """Resources that two copies share, but for the word."""
@@ -21,6 +21,8 @@ _LEAST_SHAPES_IF_CERTAIN = 2
 """
 _MOST_WORDS = 4
 """Words of a branch name: `feature-login-page-2`."""
+_LEAST_TRUNCATED = 12
+"""Letters of a branch's name that prove it although the rest is missing."""
 _MOST_COPIES = 20
 """Copies of one shape that are compared; further ones get its pattern without."""
 _LEAST_LITERAL = 3
@@ -73,9 +75,22 @@ def pattern_of_words(resource: str, words: Collection[str]) -> str:
     opened = resource
     for word in sorted(words, key=lambda each: (-len(each), each)):
         spans = [span for span in _spans(opened) if opened[slice(*span)].lower() == word.lower()]
+        spans = spans or [*_spans_of_long(opened, word.lower())]
         shape = _replaced(opened, spans, _GAP) if spans else opened
         opened = _pattern(shape, (shape,)) or opened
     return opened
+
+
+def _spans_of_long(resource: str, word: str) -> Iterator[_Span]:
+    """Yields the places of a word of many parts, or of its beginning where a tool truncated the name of a branch."""
+    if len(word) < _LEAST_TRUNCATED:
+        return
+    for offset, text in _open_texts(resource):
+        for found in re.finditer(rf"(?<![A-Za-z0-9]){re.escape(word[:_LEAST_TRUNCATED])}", text, re.IGNORECASE):
+            shared = common_ends([text[found.start() :].lower(), word])[0].rstrip("-_.")
+            end = found.start() + len(shared)
+            if not text[end : end + 1].isalnum():
+                yield offset + found.start(), offset + end
 
 
 def _words_of_all_names(created: Mapping[str, frozenset[str]], by_word: Collection[str]) -> frozenset[str]:
@@ -154,17 +169,22 @@ def _shapes_of(resource: str) -> Iterator[tuple[str, str]]:
 def _spans(resource: str) -> tuple[_Span, ...]:
     """Places of runs of one to four words in the variable parts of an ARN, none across a `/` or a wildcard."""
     found: set[_Span] = set()
-    for part in parts_of(service_of(resource), resource):
-        text = resource[part.start : part.end]
-        is_bucket = part.variable == "BucketName" and part.end == len(resource)
-        if is_kept(resource, part.variable, text) and not is_bucket:
-            continue
+    for offset, text in _open_texts(resource):
         for piece in re.finditer(r"[^/*?${}:]+", text):
             for kind in (_WORD, _TOKEN):
                 words = [word.span() for word in kind.finditer(text, *piece.span())]
                 for first, (start, _) in enumerate(words):
-                    found |= {(part.start + start, part.start + end) for _, end in words[first : first + _MOST_WORDS]}
+                    found |= {(offset + start, offset + end) for _, end in words[first : first + _MOST_WORDS]}
     return tuple(sorted(found))
+
+
+def _open_texts(resource: str) -> Iterator[tuple[int, str]]:
+    """Yields the variable parts of an ARN whose words may differ, each with its offset."""
+    for part in parts_of(service_of(resource), resource):
+        text = resource[part.start : part.end]
+        is_bucket = part.variable == "BucketName" and part.end == len(resource)
+        if is_bucket or not is_kept(resource, part.variable, text):
+            yield part.start, text
 
 
 def _replaced(resource: str, spans: Iterable[_Span], text: str) -> str:

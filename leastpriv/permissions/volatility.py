@@ -51,6 +51,13 @@ _SHORTEST_END = 12
 _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
 _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*])")
 """Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK)."""
+_TIME = re.compile(
+    r"(?<![A-Za-z0-9])(20|1)"
+    r"(?:(?<=20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[-_T]?(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?Z?"
+    r"|(?<=1)[5-9][0-9]{8}(?:[0-9]{3}(?:-20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z)?)?)(?![A-Za-z0-9])"
+)
+"""A time of the run: `20261127120000`, `20261127-1200`, the seconds or milliseconds since 1970, and both forms that
+Serverless joins in the keys of its artifacts, `1764250000000-2025-11-27T12:00:00.000Z`."""
 _BUILT = re.compile(
     r"(?<=[A-Za-z0-9_][.\-])(?:(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,31}|(?P<mixed>[A-Za-z0-9_-]{8}))"
     r"(?=(?:\.[a-z0-9]{1,11}){1,3}$)"
@@ -115,8 +122,9 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
             return ("?" * len(text), MADE) if made else (text, "")
     opened = _by_look(text, 0, whole_may_open=not alone)
     if prefix == "s3" and part.variable == "ObjectName" and opened == text:
-        opened = _without_commits(_BUILT.sub(_opened_hash, text))
-        return opened, _HASH if opened != text else ""
+        timed = _TIME.sub(r"\1*", text)
+        opened = _without_commits(_BUILT.sub(_opened_hash, timed))
+        return opened, _HASH if opened != timed else "a time of the run" if timed != text else ""
     return opened, _look_of(text)
 
 
@@ -130,7 +138,7 @@ def generated_name(resource: str, by_stack: bool) -> str:
         return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
     if ":s3:::" not in resource:
         *place, name = resource.split(":", 5)
-        resource = ":".join((*place, _without_commits(name)))
+        resource = ":".join((*place, _without_commits(_TIME.sub(r"\1*", name))))
     if not by_stack:
         return resource
     return _END.sub(lambda end: "?" * len(end[1]) if _is_end_of_stack(end) else end[1], resource)
@@ -243,7 +251,7 @@ def _by_look(text: str, start: int, whole_may_open: bool) -> str:
     if len(tail) >= _SHORTEST_END:
         for look, _ in _LOOKS:
             tail = look.sub("*", tail)
-        tail = _MADE_UNIQUE.sub("*", tail)
+        tail = _MADE_UNIQUE.sub("20*", tail)
         tail = _END.sub(_opened_end, tail)
     if "**" in tail:
         tail = re.sub(r"\*{2,}", "*", tail)

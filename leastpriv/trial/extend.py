@@ -93,6 +93,8 @@ class CandidatePolicy:
 
     document: Document
     attached: tuple[Document, ...] = field(default=())
+    unrecorded: frozenset[str] = frozenset()
+    """Services of which a round was denied an action that only a data event shows."""
 
     @property
     def exact_resources(self) -> frozenset[str]:
@@ -162,7 +164,7 @@ def extend_candidate(
         History(),
         candidate.document,
     )
-    next_names = NextNames(candidate.document, identity.target, tuple(options.never_add))
+    next_names = NextNames(candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded)
     denied, added = added, next_names.generalize(added)
     for denial in held_back:
         resource = "" if tuple(denial.resources) == ("*",) else ", ".join(denial.resources)

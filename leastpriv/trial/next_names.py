@@ -9,11 +9,12 @@ none that covers the principal.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leastpriv.evidence.created_resources import created_types
 from leastpriv.models import Basis, ChangeKind, Condition
+from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import Pattern, deletes, least_literal
 from leastpriv.permissions.lifecycle import siblings_of
@@ -53,6 +54,8 @@ class NextNames:
     document: Document
     principal: str
     never_add: tuple[str, ...] = ()
+    unrecorded: frozenset[str] = frozenset()
+    """Services of which an earlier round was denied an action that only a data event shows."""
 
     def generalize(self, added: Sequence[Change]) -> list[Change]:
         """Returns the additions with patterns for what changes, and those that the next rounds would be denied."""
@@ -63,12 +66,10 @@ class NextNames:
             learned |= {found.pattern: found for found in own.values() if found}
             changes += _with_patterns(change, own, self.principal)
         changes += [each for found in learned.values() for each in self._further(found)]
-        denied = {
-            change.action.partition(":")[0]
-            for change in added
-            if visibility(change.action).visibility is Visibility.DATA
-        }
-        changes += self._unrecorded(denied) if denied else ()
+        denied = services_without_data_events(added)
+        # The denials of a second service show that the trail records no data event at all.
+        everywhere = bool(denied) and len(self.unrecorded | denied) > 1
+        changes += self._unrecorded(denied, everywhere=everywhere) if denied else ()
         found: dict[tuple[object, ...], Change] = {}
         for change in changes:
             found.setdefault((change.action, change.resources, change.conditions), change)
@@ -150,19 +151,22 @@ class NextNames:
                     if "*" not in action and self._may_write(action, wide) and not self._grants(action, wide):
                         yield self._addition(action, entry, _Learned(wide, learned.reason), statement.conditions)
 
-    def _unrecorded(self, denied: Collection[str]) -> Iterator[Change]:
+    def _unrecorded(self, denied: Collection[str], *, everywhere: bool) -> Iterator[Change]:
         """Actions on what the candidate creates whose use the trail does not record, as a denial of one shows.
 
         Without data events the next denials would be of these, one in each round: in a service that was denied one
-        all that a deployment usually does with such items, in others what reads a resource after its creation.
+        all that a deployment usually does with such items, in others what reads a resource after its creation;
+        `everywhere`: all in each service.
         """
         for statement in self._statements():
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
                 on = {(action, "") for action in siblings_of({creating} if kinds else ()) if is_read(action)}
-                if prefix in denied:
+                if prefix in denied or everywhere:
                     on |= _item_actions(prefix, kinds)
+                if everywhere and kinds and not _item_actions(prefix, kinds):
+                    on |= {(action, "") for action in catalog.actions(prefix)}
                 for action, below in sorted(on):
                     if visibility(action).visibility is Visibility.DATA and not sensitivity(action):
                         yield from self._on_created(action, below, statement)
@@ -197,6 +201,12 @@ class NextNames:
         for statement in self.document.statements:
             if statement.effect == "Allow" and statement.resources and not statement.not_actions:
                 yield statement
+
+
+def services_without_data_events(denied: Iterable[Change]) -> frozenset[str]:
+    """Services of which an action was denied that only a data event shows."""
+    actions = {change.action for change in denied}
+    return frozenset(action.partition(":")[0] for action in actions if visibility(action).visibility is Visibility.DATA)
 
 
 def _item_actions(prefix: str, kinds: Collection[str]) -> set[tuple[str, str]]:

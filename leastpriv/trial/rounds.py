@@ -28,6 +28,7 @@ from leastpriv.trial.extend import (
     recorded_denials,
 )
 from leastpriv.trial.messages import offered_lines, outcome_line, repeated_line, round_line, unresolved_lines
+from leastpriv.trial.next_names import services_without_data_events
 from leastpriv.trial.options import TrialSettings
 from leastpriv.trial.process import CommandResult, child_environment, run_command
 from leastpriv.trial.records import TrialRecords
@@ -202,7 +203,8 @@ class TrialRun:
             _log.info(f"Not seen in records: {detail}")
 
     def _accept(self, round_result: RoundResult) -> None:
-        self.candidate = replace(self.candidate, document=round_result.document)
+        unrecorded = self.candidate.unrecorded | services_without_data_events(round_result.denied)
+        self.candidate = replace(self.candidate, document=round_result.document, unrecorded=unrecorded)
         self.added += round_result.added
 
     def _log_lines(self, lines: Iterable[str]) -> None:

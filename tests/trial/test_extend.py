@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,21 @@ def test_existing_lines_are_kept_and_the_addition_joins_a_fitting_statement() ->
     result = answer(policy, _refused("ssm:PutParameter", arn))
     expected = text.replace('"ssm:GetParameter"]', '"ssm:GetParameter", "ssm:PutParameter"]')
     assert result.document.to_bytes().decode() == expected
+
+
+def test_a_second_service_without_data_events_brings_the_items_of_every_created_resource() -> None:
+    """A tool stops at its first denial, so that each further service would take a round."""
+    place = "us-east-1:111122223333"
+    created = allow(["s3:CreateBucket"], "arn:aws:s3:::orders-*-site")
+    stream = allow(["kinesis:CreateStream"], f"arn:aws:kinesis:{place}:stream/orders-*")
+    table = allow(["dynamodb:CreateTable"], f"arn:aws:dynamodb:{place}:table/orders-*")
+    message = _refused("dynamodb:PutItem", f"arn:aws:dynamodb:{place}:table/orders-a1b2c3")
+    policy = candidate(created, stream, table)
+    first, second = (answer(replace(policy, unrecorded=known), message) for known in (frozenset(), frozenset({"s3"})))
+    streams = {action for action, _ in added(second)} - {action for action, _ in added(first)}
+    assert {"kinesis:PutRecord", "kinesis:PutRecords", "s3:PutObject"} <= streams
+    assert not any(action.startswith("kinesis:Put") for action, _ in added(first))
+    assert all("orders-*" in each for _, resources in added(second) for each in resources)
 
 
 def _refused(action: str, resource: str = "", principal: str = OWN, why: str = "session policy") -> str:

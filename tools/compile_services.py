@@ -244,6 +244,8 @@ _PLAIN = {
     "": frozenset({"name", "id", "identifier"}),
 }
 """Plain keys that may fill a variable of such an ending: a name is no id, and an id no name."""
+_NEVER = "never"
+"""Transform of a key that does not name the part, however like it looks."""
 _SUFFIX = re.compile(r"(name|identifier|id)$")
 
 
@@ -296,14 +298,15 @@ def _variable(prefix: str, kind: str, template: str, name: str, longer: Mapping[
     names = own_variables(template)
     last = bool(names) and name == names[-1]
     ending = suffix[1] if suffix else ""
-    same = _sure_keys(prefix, kind, name)
+    rows = _sure_keys(prefix, kind, name)
+    same = {key: transform for key, transform in rows.items() if transform != _NEVER}
     taken = _plurals(key for each in names for key in _sure_keys(prefix, kind, each))
     return Variable(
         name=name,
         same={**{f"{key}s": transform for key, transform in same.items()}, **same},
         stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
         kind=(_plurals(_with_endings(word, ending)) if last or vague else frozenset()) - taken,
-        plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset()),
+        plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset()) - (rows.keys() - same.keys()),
         # The plain name in a request that makes something is the one of what it makes.
         nouns=_plurals({word} if vague or not stem else {word, stem})
         | {noun for noun, is_made in longer.items() if last and (ending == "id" or not is_made)},

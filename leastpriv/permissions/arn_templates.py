@@ -10,14 +10,15 @@ type's name, 99.5 % of plain names.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from urllib.parse import quote, unquote
 
 from msgspec import Struct, structs
 
 from leastpriv.models import Call
 from leastpriv.permissions.arn_ends import in_lower_case
+from leastpriv.permissions.name_transforms import OF_ARNS, transformed
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
@@ -183,7 +184,7 @@ def _same(
             continue
         transform = variable.same[key]
         is_name = transform == "text" or not text.startswith("arn:")
-        if not is_name and (transform not in _OF_ARNS or is_of_type(prefix, text, template.name)):
+        if not is_name and (transform not in OF_ARNS or is_of_type(prefix, text, template.name)):
             continue
         if transform in {"whole", "text"}:
             texts[escape_observed(text)] = None
@@ -364,43 +365,10 @@ def from_uri(call: Call, template: str) -> Resource:
     return Resource(filled, "URI of the operation, filled from the request", not open_names)
 
 
-def transformed(transform: str, value: str) -> str:
-    """Returns the part of a text that is in an ARN, escaped; empty where the text is of another kind."""
-    if transform.startswith(("starts ", "matches ")):
-        found = value if _whole(transform).fullmatch(value) else ""
-    else:
-        found = _TRANSFORMS[transform](value)
-    escaped = escape_observed(found)
-    return _OPEN_FORMS[transform].format(escaped) if found and transform in _OPEN_FORMS else escaped
-
-
-@cache
-def _whole(transform: str) -> re.Pattern[str]:
-    kind, _, text = transform.partition(" ")
-    return re.compile(rf"{text}-[0-9a-z]+" if kind == "starts" else text)
-
-
-_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*"}
-"""Transforms whose text AWS goes on with: six random characters, the name of the role."""
-_OF_ARNS = frozenset({"last-path", "arn-account", "arn-type"})
-"""Transforms that read an ARN too."""
-_TRANSFORMS: Mapping[str, Callable[[str], str]] = {
-    "last-path": lambda value: value.rstrip("/").rpartition("/")[2],
-    "strip-slash": lambda value: value.lstrip("/"),
-    "before-colon": lambda value: value.partition(":")[0],
-    "after-function": lambda value: value.rpartition(":function:")[2],
-    "after-slash": lambda value: value.partition("/")[2],
-    "id-only": lambda value: value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else "",
-    "alias": lambda value: value.partition("/")[2] if value.startswith("alias/") else "",
-    "version": lambda value: value if value.isdecimal() or value == "$LATEST" else "",
-    "after-colon": lambda value: value.partition(":")[2],
-    "parameter-name": lambda value: value.lstrip("/").partition(":")[0],
-    "without-scheme": lambda value: value.partition("://")[2] or value,
-    "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
-    "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
-    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
-    "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
-    "lower-case": str.lower,
-    "secret-suffix": str,
-    "service-role": str,
-}
+def copy_source(call: Call, request: CallRequest) -> Sequence[Resource]:
+    """Returns the object that a copy in S3 reads."""
+    for value in request.by_key.get("x-amz-copy-source", ()):
+        path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
+        arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"
+        return (Resource(arn, "copy source", True),)
+    return (Resource(f"arn:{partition(call)}:s3:::*/*", "copy source not in the record", False),)

@@ -143,7 +143,7 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
             elif value and not kind & _FREE:
                 has_texts = True
         elif type(value) is list or (type(value) is dict and not kind & _FREE):
-            outer += _own_texts(key, value, is_request=kind & _WRAPS or key == noun)
+            outer += _own_texts(key, value, parameters, is_request=kind & _WRAPS or key == noun)
             if not kind & _FREE:
                 deeper.append((key, value))
     if deeper:
@@ -151,12 +151,13 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
-def _own_texts(key: str, value: object, *, is_request: int) -> _Pairs:
-    """Texts of an outermost list, or of a member that wraps the whole request or what it is about."""
+def _own_texts(key: str, value: object, parameters: Mapping[str, object], *, is_request: int) -> _Pairs:
+    """Texts of an outermost list, or of a member that wraps the request or what it is about, but its other members'."""
     if type(value) is list:
         return [(key, text) for text in value[:MOST_VALUES] if type(text) is str and text]
     if type(value) is dict and is_request:
-        return [(str(inner).lower(), text) for inner, text in value.items() if type(text) is str and text]
+        own = [pair for pair in value.items() if pair[0] not in parameters]
+        return [(str(inner).lower(), text) for inner, text in own if type(text) is str and text]
     return ()
 
 

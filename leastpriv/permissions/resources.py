@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from urllib.parse import unquote
 
 from msgspec import structs
 
@@ -20,6 +19,7 @@ from leastpriv.permissions.arn_ends import answered_arn, of_log_group, of_secret
 from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
     Resource,
+    copy_source,
     fill,
     fill_with,
     from_uri,
@@ -27,7 +27,6 @@ from leastpriv.permissions.arn_templates import (
     is_meant_otherwise,
     may_be_whole,
     only_one,
-    partition,
     too_many,
     wildcard,
 )
@@ -90,7 +89,7 @@ def find_resources(
     if facts.owners and (account := _owner(facts.owners, request)):
         call = structs.replace(call, account=account)
     if on:
-        copied = _copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
+        copied = copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
         return _fitting(copied or _of_one_side(call, on, facts, request) or _of_call(call, facts, request), facts, call)
     return _fitting(_of_call(call, facts, request), facts, call)
 
@@ -370,9 +369,10 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
             usable = answered_arn(facts, arn)
             if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
-                known = {text for _, text in request_values(call.parameters, FREE_MAPS)}.union(
-                    *(re.split("[:/]", each.pattern) for each in own)
-                )
+                # A number may be a count; an ARN of the request may have the name that the new resource gets.
+                named = {text for _, text in request_values(call.parameters, FREE_MAPS) if not text.isdecimal()}
+                arns = [each for each in (*named, *(each.pattern for each in own)) if each.startswith("arn:")]
+                known = named.union(*(re.split("[:/]", each) for each in arns))
                 own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
                 is_open = not own_type.template.variables  # `rep:*`
                 usable = wildcard(own_type.template.arn, call) if is_open else with_open_parts(prefix, arn, known)
@@ -392,11 +392,3 @@ def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:
     heads = dict.fromkeys(":".join(pattern.split(":")[:5]) for _, pattern in patterns)
     for head in heads:
         yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", False)
-
-
-def _copy_source(call: Call, request: CallRequest) -> Sequence[Resource]:
-    for value in request.by_key.get("x-amz-copy-source", ()):
-        path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
-        arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"
-        return (Resource(arn, "copy source", True),)
-    return (Resource(f"arn:{partition(call)}:s3:::*/*", "copy source not in the record", False),)

@@ -339,3 +339,31 @@ def services(permission: Permission) -> list[str]:
     return [",".join(value for condition in permission.conditions for value in condition.values)][
         : len(permission.conditions)
     ]
+
+
+@pytest.mark.parametrize("event", ["GetSubscriptionAttributes", "SetSubscriptionAttributes", "Unsubscribe"])
+def test_a_subscription_is_authorized_on_its_topic_in_the_account_of_the_topic(event: str) -> None:
+    topic = "arn:aws:sns:eu-west-1:444455556666:orders"
+    found = needed(f"sns:{event}", {"subscriptionArn": f"{topic}:8a21d249-4329-4871-acc6-7be709c6ea7f"})
+    assert found == {f"sns:{event} {topic}"}
+
+
+def test_a_name_inside_what_a_call_is_about_gives_way_to_the_name_outside() -> None:
+    parameters = {"name": "prod", "identityProviderConfig": {"type": "oidc", "name": "login"}}
+    assert needed("eks:DescribeIdentityProviderConfig", parameters) == {
+        f"eks:DescribeIdentityProviderConfig arn:aws:eks:{HERE}:identityproviderconfig/prod/oidc/*/*"
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "resource"),
+    [
+        ("mediapackage:DescribeChannel", {"id": "test"}, "channels/*"),
+        ("synthetics:GetGroup", {"groupIdentifier": "web"}, "group:*"),
+        ("servicecatalog:GetApplication", {"application": "web"}, "/applications/*"),
+    ],
+)
+def test_a_name_that_the_arn_does_not_have_names_nothing(
+    event: str, parameters: dict[str, object], resource: str
+) -> None:
+    assert needed(event, parameters) == {f"{event} arn:aws:{event.partition(':')[0]}:{HERE}:{resource}"}

@@ -1,0 +1,55 @@
+"""How the text under a key of a request becomes a part of an ARN: the transforms of `tools/facts/parameters.tsv`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from leastpriv.permissions.patterns import escape_observed
+
+_COLONS = 5
+"""Between the fields of an ARN."""
+
+
+def transformed(transform: str, value: str) -> str:
+    """Returns the part of a text that is in an ARN, escaped; empty where the text is of another kind."""
+    if transform.startswith(("starts ", "matches ")):
+        found = value if _whole(transform).fullmatch(value) else ""
+    else:
+        found = _TRANSFORMS[transform](value)
+    escaped = escape_observed(found)
+    return _OPEN_FORMS[transform].format(escaped) if found and transform in _OPEN_FORMS else escaped
+
+
+@cache
+def _whole(transform: str) -> re.Pattern[str]:
+    kind, _, text = transform.partition(" ")
+    return re.compile(rf"{text}-[0-9a-z]+" if kind == "starts" else text)
+
+
+_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*"}
+"""Transforms whose text AWS goes on with: six random characters, the name of the role."""
+OF_ARNS = frozenset({"last-path", "arn-account", "arn-type", "arn-name"})
+"""Transforms that read an ARN too."""
+_TRANSFORMS: Mapping[str, Callable[[str], str]] = {
+    "last-path": lambda value: value.rstrip("/").rpartition("/")[2],
+    "strip-slash": lambda value: value.lstrip("/"),
+    "before-colon": lambda value: value.partition(":")[0],
+    "after-function": lambda value: value.rpartition(":function:")[2],
+    "after-slash": lambda value: value.partition("/")[2],
+    "id-only": lambda value: value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else "",
+    "alias": lambda value: value.partition("/")[2] if value.startswith("alias/") else "",
+    "version": lambda value: value if value.isdecimal() or value == "$LATEST" else "",
+    "after-colon": lambda value: value.partition(":")[2],
+    "parameter-name": lambda value: value.lstrip("/").partition(":")[0],
+    "without-scheme": lambda value: value.partition("://")[2] or value,
+    "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
+    "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
+    "arn-name": lambda value: value.split(":")[5] if value.count(":") >= _COLONS else "",
+    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
+    "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
+    "lower-case": str.lower,
+    "secret-suffix": str,
+    "service-role": str,
+}

@@ -25,7 +25,7 @@ KINDS = {
 TRANSFORM = re.compile(
     r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z0-9-]+"
     r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role"
-    r"|matches .+|text|arn-account|arn-type|lower-case"
+    r"|matches .+|text|arn-account|arn-type|arn-name|lower-case|never"
 )
 
 

@@ -262,11 +262,26 @@ class Arns:
                 is_id = variable.endswith("Id") and end_of_id(kind) is None
                 if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN
-                text = self.text(value)
+                text = self._of_parent(variable, value) or self.text(value)
                 if UNKNOWN not in text and (transform := transform_of(variable, kind, plain(key))):
                     return transformed(transform, text) or UNKNOWN
                 return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else _as_id(text, kind)
         return ""
+
+    def _of_parent(self, variable: str, value: object) -> str:
+        """The function of an alias that a property refers to, and the like; empty for another value."""
+        target = self._declaration.by_address.get(value.address) if isinstance(value, Reference) else None
+        if target is None or target.address in self._resolving:
+            return ""
+        whole = [kind for kind in own_types(target.kind) if variable in own_variables(kind.arn)]
+        part = next((kind for kind in whole if name_variable(own_variables(kind.arn), target.kind) != variable), None)
+        if part is None:
+            return ""
+        self._resolving.add(target.address)
+        try:
+            return self._by_property(variable, part, target)
+        finally:
+            self._resolving.remove(target.address)
 
     def _is_name(self, key: str, value: object) -> bool:
         """Whether a property holds a name of a resource to which AWS gives an id."""

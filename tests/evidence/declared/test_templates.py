@@ -240,6 +240,14 @@ def test_what_cloudformation_reads_for_a_template_is_needed_by_name() -> None:
     assert found["secretsmanager:GetSecretValue"] == {"arn:aws:secretsmanager:us-east-2:123456789012:secret:db-*"}
 
 
+def test_a_permission_on_an_alias_names_its_function() -> None:
+    more = "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: shop, FunctionVersion: 1}}\n"
+    call = "{FunctionName: !Ref Live, Action: lambda:InvokeFunction, Principal: s3.amazonaws.com}"
+    found = declared(template("AWS::Lambda::Permission", call, more))["lambda:AddPermission"]
+    function = "arn:aws:lambda:us-east-2:123456789012:function:shop"
+    assert found == {function, f"{function}:*"}
+
+
 def test_a_local_path_of_code_stands_for_its_place_in_s3_alone() -> None:
     found = declared(template("AWS::Lambda::Function", "{Code: src/}"))
     assert found.keys().isdisjoint(("kms:Decrypt", "s3:GetObjectVersion", "lambda:GetLayerVersion"))
@@ -275,7 +283,7 @@ def test_arns_that_refer_to_each_other_are_unknown() -> None:
     service = "Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: !GetAtt Other.ServiceArn}"
     one, two = (service.replace("Other", other) for other in ("Two", "Orders"))
     text = f"Resources:\n  Orders: {{{one}}}\n  Two: {{{two}}}\n"
-    assert declared(text)["ecs:CreateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/web/web"}
+    assert declared(text)["ecs:CreateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/*/web"}
 
 
 @pytest.mark.parametrize(

@@ -116,12 +116,12 @@ def _is_plain(word: str) -> bool:
     return word.isalpha() or word.isdecimal()
 
 
-def words_that_differ(one: str, other: str) -> str:
-    """The words of the first resource or pattern in which a resource differs from it, where both have a digit."""
+def words_that_differ(one: str, other: str, *, numbered: bool = True) -> str:
+    """The words of a resource or pattern in which another differs; `numbered`: only where both words have a digit."""
     for start, stop in sorted(_spans(one), key=lambda span: span[1] - span[0]):
         before, after = (_as_regex(text) for text in (one[:start], one[stop:]))
         match = re.fullmatch(f"{before}([^/:]+){after}", other, re.DOTALL)
-        if match and all(re.search("[0-9]", text) for text in (one[start:stop], match[1])):
+        if match and not (numbered and not all(re.search("[0-9]", text) for text in (one[start:stop], match[1]))):
             return one[start:stop]
     return ""
 

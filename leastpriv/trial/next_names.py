@@ -1,9 +1,9 @@
 """Generalizes the resources of a round's additions: the next round creates resources of other names and ids.
 
 The candidate shows what changes: a pattern that covers the resource, another id under the same action, or a name that
-differs from a granted one in one word. The word of the earlier run is open in all entries that contain it, and an id in
-all entries of its type, since the next denials would be of these. Sensitive actions get no pattern of a whole type, and
-none that covers the principal.
+differs from a granted one in one word, which has a digit or is in created names of several types. The word of the
+earlier run is open in all entries that contain it, and an id in all entries of its type, since the next denials would
+be of these. Sensitive actions get no pattern of a whole type, and none that covers the principal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _IN_CANDIDATE = "the policy has this pattern for other actions"
 _OTHER_ID = "each run gets another id"
 _OTHER_NAME = "each run writes another word here"
 _LEAST_WORD = 4
-"""Shorter words are open in the name that shows them only: `1` is part of many names."""
+"""Shorter numbers are open in the name that shows them only: `1` is part of many names."""
+_LEAST_TYPES = 3
+"""Types of created resources whose names have the word of a run."""
 _UNRECORDED = "the trail does not record its use on what the command creates"
 _WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
 
@@ -130,12 +132,35 @@ class NextNames:
         found: list[_Learned] = []
         for statement in self._statements():
             for entry in statement.resources if action in statement.actions else ():
-                word = words_that_differ(*map(_bucket_or_whole, (entry, resource)))
-                pattern = _with_open_word(entry, word) if word else entry
+                names = tuple(map(_bucket_or_whole, (entry, resource)))
+                numbered, word = words_that_differ(*names), ""
+                if not numbered:
+                    word = words_that_differ(*names, numbered=False)
+                    word = word if word and self._is_word_of_run(word, entry) else ""
+                pattern = _with_open_word(entry, numbered or word) if numbered or word else entry
                 name = _bucket_or_whole(pattern).removesuffix(":*").rpartition(":")[2]
                 if resource_covers(pattern, resource) and pattern != entry and literal_letters(name) >= least:
-                    found.append(_Learned(pattern, _OTHER_NAME, word if len(word) >= _LEAST_WORD else ""))
+                    # A short number is part of many names.
+                    further = word or (numbered if len(numbered) >= _LEAST_WORD else "")
+                    found.append(_Learned(pattern, _OTHER_NAME, further))
         return max(found, key=lambda each: len(each.pattern), default=None)
+
+    def _is_word_of_run(self, word: str, entry: str) -> bool:
+        """Whether created resources of several types have a word without a digit, and no other name has another one.
+
+        The run that the candidate was made from then wrote the word into all of them: `shop-login-orders`.
+        """
+        pattern = _with_open_word(entry, word)
+        kinds: set[str] = set()
+        for statement in self._statements():
+            for created in statement.resources:
+                if created != entry and resource_covers(pattern, created):
+                    return False
+                if _with_open_word(created, word) != created:
+                    services = (granted.partition(":") for granted in statement.actions)
+                    made = {kind for prefix, _, name in services for kind in created_types(prefix, name)}
+                    kinds |= made & {kind.lower() for kind in types_of_arn(service_of(created), created)}
+        return len(kinds) >= _LEAST_TYPES
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
         """The same pattern, or the same word open, for all that the candidate grants on what it covers."""

@@ -56,7 +56,7 @@ def _request_keys(source: str, name: str) -> frozenset[str]:
 def _answer_keys(source: str, name: str) -> frozenset[str]:
     plan = plan_of(source, name)
     told = {key.partition(" ")[2] for facts, _ in plan.actions for key in facts.answered}
-    return _ANSWERED | {*id_keys(name)} | told
+    return _ANSWERED | id_keys(name) | told
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,10 @@ def creates(event: str) -> bool:
     return _CREATES.match(event) is not None
 
 
+_LEAST_ID_KEY = 4
+"""Letters of a key with an id that says of what: `groupid`."""
+
+
 def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
@@ -259,12 +263,12 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """
     if not creates(event) or not isinstance(answer, Mapping):
         return ()
-    own, bare = id_keys(event)
+    known = id_keys(event)
     values = request_values(answer, skip=FREE_MAPS)
-    named = [value for key, value in values if key == own]
-    if any([key == bare for key, _ in values]):  # noqa: C419 - it is faster
+    named = [value for key, value in values if key in known and key != "id"]
+    if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
         outer = read_request(noun_of(event).partition("with")[0], answer).outer
-        named += [value for key, value in outer if key == bare]
+        named += [value for key, value in outer if key == "id"]
     return tuple(named)
 
 
@@ -274,11 +278,16 @@ def _keys_of_ids() -> Mapping[str, str]:
     return {row["operation"].partition(":")[2]: row["id"].lower() for row in table("made_types") if row["id"]}
 
 
-@lru_cache(maxsize=4_096)
-def id_keys(event: str) -> tuple[str, str]:
-    """Returns the keys, in lower case, under which an answer may hold the id of what an event makes."""
+@lru_cache(maxsize=16_384)
+def id_keys(event: str) -> frozenset[str]:
+    """The keys, in lower case, under which an answer may hold the id of what an event makes.
+
+    `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with `dhcpOptionsId`.
+    """
     noun = noun_of(event).partition("with")[0]
-    return _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id"), "id"
+    own = _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id")
+    ends = (own[at:] for at in range(len(own) - _LEAST_ID_KEY))
+    return frozenset({own, f"{noun}id", "id", *ends})
 
 
 class Presence(Struct, frozen=True, gc=False):

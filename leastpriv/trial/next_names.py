@@ -80,7 +80,7 @@ class NextNames:
     def _learn(self, action: str, resource: str) -> _Learned | None:
         if resource == "*":
             return None
-        found = (rule(action, resource) for rule in (self._covering, self._other_id, self._other_name))
+        found = (rule(action, resource) for rule in (self._other_id, self._covering, self._other_name))
         wide = (each for each in found if each and each.pattern != resource)
         return next((each for each in wide if self._may_write(action, each.pattern)), None)
 
@@ -112,19 +112,21 @@ class NextNames:
 
     def _other_id(self, action: str, resource: str) -> _Learned | None:
         """Every id of the type, where the candidate grants the action on another id or creates such resources."""
-        pattern, _ = open_parts(resource, made=True)
-        if pattern == resource or open_parts(resource, made=False)[0] == pattern:
+        pattern = _with_open_id(resource)
+        if pattern == resource:
             return None
+        granted = (entry for each in self._statements() if action in each.actions for entry in each.resources)
+        is_known = any(resource_covers(pattern, entry) for entry in granted) or self._creates(resource)
+        return _Learned(pattern, _OTHER_ID) if is_known else None
+
+    def _creates(self, resource: str) -> bool:
+        """Whether the candidate creates resources of the type of a resource."""
         prefix = service_of(resource)
         kinds = types_of_arn(prefix, resource)
-        for statement in self._statements():
-            for granted in statement.actions:
-                if granted == action and any(resource_covers(pattern, entry) for entry in statement.resources):
-                    return _Learned(pattern, _OTHER_ID)
-                service, _, name = granted.partition(":")
-                if service == prefix and not kinds.isdisjoint(created_types(prefix, name)):
-                    return _Learned(pattern, _OTHER_ID)
-        return None
+        actions = (action.partition(":") for statement in self._statements() for action in statement.actions)
+        return any(
+            service == prefix and not kinds.isdisjoint(created_types(prefix, name)) for service, _, name in actions
+        )
 
     def _other_name(self, action: str, resource: str) -> _Learned | None:
         """The name with the word open in which it differs from one that the candidate grants the action on."""
@@ -163,13 +165,18 @@ class NextNames:
         return len(kinds) >= _LEAST_TYPES
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
-        """The same pattern, or the same word open, for all that the candidate grants on what it covers."""
+        """The same word open in all entries; of an id, every id of the types that the candidate creates.
+
+        A deployment deletes each type after the other, so that each would take a round.
+        """
         for statement in self._statements():
             for entry in statement.resources:
                 if learned.word:
                     wide = _with_open_word(entry, learned.word)
                 elif learned.reason == _OTHER_ID and resource_covers(learned.pattern, entry):
                     wide = learned.pattern
+                elif learned.reason == _OTHER_ID and self._creates(entry):
+                    wide = _with_open_id(entry)
                 else:
                     continue
                 for action in statement.actions if wide != entry else ():
@@ -256,6 +263,12 @@ def _with_patterns(change: Change, learned: Mapping[str, _Learned | None], princ
     for conditions, written_patterns in groups.items():
         patterns = (*change.patterns, *filter(None, written_patterns.values()))
         yield replace(change, resources=tuple(written_patterns), patterns=patterns, conditions=conditions)
+
+
+def _with_open_id(resource: str) -> str:
+    """The resource with the id open that only its creation shows to be new in each run; itself without one."""
+    opened = open_parts(resource, made=True)[0]
+    return resource if open_parts(resource, made=False)[0] == opened else opened
 
 
 def _bucket_or_whole(resource: str) -> str:

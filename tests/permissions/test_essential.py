@@ -78,6 +78,9 @@ CALLS = {
     ),
     "numbers": made("dax:CreateCluster", {"clusterName": "shop", "pin": 4711, "nested": {"pin": 4711, "x": SECRET}}),
     "deep nesting": made("s3:PutObject", {"bucketName": "b", "key": "k", "x": [[[{"y": {"z": [SECRET]}}]]]}),
+    "an id under the end of its noun": structs.replace(
+        made("ec2:CreateSecurityGroup", {"groupName": "web"}), response={"groupId": "sg-0a1b2c", "note": SECRET}
+    ),
     "a secret": made("secretsmanager:PutSecretValue", {"secretId": "shop", "secretString": SECRET}),
     "an unknown operation": made("nowhere:DoIt", {"name": SECRET, "more": {"name": SECRET}}),
     "an error": structs.replace(

@@ -139,6 +139,8 @@ def generated_name(resource: str, by_stack: bool) -> str:
     if ":s3:::" not in resource:
         *place, name = resource.split(":", 5)
         resource = ":".join((*place, _without_commits(_TIME.sub(r"\1*", name))))
+    else:
+        resource = _TIME.sub(lambda time: time[1] + "?" * (len(time[0]) - len(time[1])), resource)
     if not by_stack:
         return resource
     return _END.sub(lambda end: "?" * len(end[1]) if _is_end_of_stack(end) else end[1], resource)

@@ -29,7 +29,7 @@ def main() -> None:
         started = time.perf_counter()
         raw = serialize_history(memory)
         written = time.perf_counter()
-        found = parse_history(raw, ROLE, NOW).memory
+        found = parse_history(raw, ROLE, NOW)[0]
         read = time.perf_counter()
         merge(memory, found)
         merged = time.perf_counter()

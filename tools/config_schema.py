@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from leastpriv.config.inputs import INPUTS, Input
+from leastpriv.config.inputs import Input, inputs
 from leastpriv.config.targets_file import READER_KEYS, target_inputs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +26,7 @@ _LIST = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "stri
 
 def schema() -> dict[str, object]:
     """The schema, in JSON Schema's draft 2020-12."""
-    known = {each.name: each for each in INPUTS}
+    known = {each.name: each for each in inputs()}
     target = {name: _input(known[name]) for name in target_inputs()}
     target["role-arn"] = {
         "type": "string",

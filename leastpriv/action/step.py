@@ -1,24 +1,26 @@
-"""The action as a step of a job: runs the flow, then writes annotations, files, outputs and the summary."""
+"""The action as a step of a job: runs the flow, then writes annotations, comments, files, outputs and the summary."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.action.annotations import annotate_targets, review_step, warn_if_public, warn_of_pull_requests
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
 from leastpriv.config.settings import Mode, Settings, step_inputs
-from leastpriv.errors import PullRequestError
-from leastpriv.github_actions.context import Runner, repository_path
+from leastpriv.errors import InputError, PullRequestError
+from leastpriv.github_actions.context import PullRequestEvent, Runner, repository_path
 from leastpriv.github_actions.exit_code import exit_code_of
-from leastpriv.github_actions.output_files import write_outputs, write_summary
+from leastpriv.github_actions.output_files import append_summary, write_outputs, write_summary
 from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.models import Basis
 from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
-from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunResult, TargetResult, heaviest
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult, heaviest
 from leastpriv.pipeline.propose import propose
 from leastpriv.pipeline.summary import (
+    annotate_drift,
     difference_sentence,
     report_escalation,
     report_failures,
@@ -26,8 +28,12 @@ from leastpriv.pipeline.summary import (
     run_notes,
     run_summary,
 )
+from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
+from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
+from leastpriv.report.escape import code
+from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository
@@ -61,11 +67,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         report_failures(result, console)
     written = files.write(result, codes)
     write_outputs(runner.output_file, outputs_of(result, written.as_posix(), codes))
-
-    def inside(value: str, name: str) -> Path:
-        return repository_path(runner.workspace, value, name)
-
-    write_reports(result, settings, inside)
+    write_reports(result, settings, partial(repository_path, runner.workspace))
     return heaviest([*codes, *result.further_codes])
 
 
@@ -130,3 +132,136 @@ def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, 
         return step(environment, runner, console, clock)
 
     return exit_code_of(work, console, verbose=runner.debug)
+
+
+MAX_FINDINGS = 9
+"""GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
+other messages."""
+_MAX_TARGETS, _MAX_TARGET_FINDINGS = 3, 3
+"""Of several targets: how many have annotations, and of how many findings each."""
+
+
+def warn_if_public(github: GitHubRepository | None, console: Console, written: str) -> None:
+    """Warns where a repository is public; `written` names the text that its readers see, in trusted words."""
+    if github and github.is_public():
+        console.warning(
+            f"This repository is public: everyone can read the ARNs, account IDs and names of resources in "
+            f"{written}. If any of these is secret, move the policy to a private repository.",
+            title="Public repository",
+        )
+
+
+def warn_of_pull_requests(github: GitHubRepository | None, console: Console, result: RunResult) -> None:
+    """Warns of a public repository where a pull request was opened or changed."""
+    first = result.first_files.published if result.first_files else None
+    published = filter(None, [first, *(each.published for each in result.targets)])
+    written = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED)
+    if any(each.url and each.operation in written for each in published):
+        warn_if_public(github, console, "the pull request")
+
+
+def annotate_targets(result: RunResult, console: Console) -> None:
+    """Annotates the one target, or a few of several that change: GitHub shows ten annotations of a kind a step."""
+    if result.single:
+        _annotate(result.single, console, MAX_FINDINGS)
+        return
+    without_calls = [each for each in result.targets if each.context and not each.context.evidence.counts.calls]
+    changing = [each for each in result.targets if each.has_changes or each in without_calls]
+    for each in changing[:_MAX_TARGETS]:
+        _annotate(each, console, _MAX_TARGET_FINDINGS)
+
+
+def _annotate(result: TargetResult, console: Console, max_findings: int) -> None:
+    context = result.context
+    if context is None:
+        return
+    if not context.evidence.counts.calls and not result.lacks_calls:
+        console.warning(context.missing_calls or f"No call of {context.principal} was found.", title="No evidence")
+    if result.target.settings.mode is Mode.CHECK:
+        annotate_drift(context, console, max_findings)
+        return
+    # At most one notice for removals and one warning for denied calls.
+
+    unused = [change for change in context.proposal.changes if change.line]
+    if unused:
+        entries = plural(len(unused), "entry grants", "entries grant")
+        message = f"{entries} more than {context.role} used."
+        console.notice(message, file=context.policy_path, line=unused[0].line, title="Not used")
+    usages = [usage for change in context.proposal.changes for usage in change.usages]
+    denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
+    if denied:
+        text = f"{plural(denied, 'call was', 'calls were')} denied that the proposal would allow."
+        console.warning(text, file=context.policy_path, title="Denied")
+
+
+def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner, console: Console) -> int:
+    """Reviews the pull request that started the run; returns the step's exit code.
+
+    Raises InputError where there is no token or no pull request, or an input is wrong, and PullRequestError where
+    GitHub does not let the two versions be read.
+    """
+    if github is None:
+        raise InputError("The input github-token is empty: leave it out, a review reads both versions on GitHub.")
+    (target,) = run.targets
+    pull = runner.pull_request_event()
+    base = github.fork_point(pull.base, pull.head)
+    files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
+    for path in filter(is_hcl, sorted(files)):
+        # An expression may refer to any file of the folder.
+        folder = path.rpartition("/")[0]
+        files |= {other for commit in (base, pull.head) for other in github.paths(commit, folder) if may_decide(other)}
+    declares = target.settings.templates or target.settings.plans
+    if not declares and all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
+        return _unchanged(target, github, pull, runner, console)
+    from leastpriv.pipeline.review import EditedVersions, report_review, review_outputs, run_review
+
+    edited = EditedVersions(
+        partial(github.read, base), partial(github.read, pull.head),
+        partial(github.paths, base), partial(github.paths, pull.head),
+    )  # fmt: skip
+    with console.group("Review of the policy"):
+        result = run_review(run, edited)
+    write_outputs(runner.output_file, review_outputs(result))
+    if runner.summary_file:
+        append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
+    commented = _comment(github, pull, result.body, (runner, console), anew=result.has_changes)
+    if result.context.review.has_new_access_without_evidence:
+        text = "Something becomes allowed that no evidence asks for: see the job's summary."
+        console.warning(text, file=result.context.policy_path, title="New access")
+    return report_review(result, console) or (0 if commented else 1)
+
+
+def _unchanged(
+    target: Target, github: GitHubRepository, pull: PullRequestEvent, runner: Runner, console: Console
+) -> int:
+    """Edits an earlier comment where the pull request does not change the policy any more."""
+    from leastpriv.report.review import review_marker
+
+    path = target.policy_name
+    console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
+    text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"
+    write_outputs(runner.output_file, {"has-changes": "false"})
+    return 0 if _comment(github, pull, text, (runner, console), anew=False) else 1
+
+
+def _comment(
+    github: GitHubRepository, pull: PullRequestEvent, body: str, here: tuple[Runner, Console], *, anew: bool
+) -> bool:
+    """Writes or edits the comment; returns whether that worked. A fork's run cannot write: there the summary has it."""
+    runner, console = here
+    if runner.has_read_only_token():
+        console.log("The token of this run is read-only: the review is in the job's summary alone.")
+        return True
+    text, _, mark = body.rstrip().rpartition("\n")
+    try:
+        if github.pull_request_head(pull.number) != pull.head:
+            console.log("Meanwhile something else was pushed: the comment is left to the run of that.")
+            return True
+        url = github.upsert_comment(pull.number, mark, text, create=anew)
+    except PullRequestError as error:
+        console.error(f"The comment could not be written: {error}")
+        return False
+    if url:
+        console.log(f"Comment: {url}")
+        warn_if_public(github, console, "the review")
+    return True

@@ -16,9 +16,8 @@ from leastpriv.config.targets_file import Configuration, TargetEntry, read_confi
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.pipeline.account_sessions import account_sessions
 from leastpriv.pipeline.artifacts import check_report_files
-from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
+from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile, account_sessions
 from leastpriv.pipeline.history import history_path
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
@@ -34,11 +33,7 @@ PUBLIC_PREFIX = "public:"
 
 
 def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Settings:
-    """Returns the settings of the run; a token that cannot write turns the mode pull-request into report.
-
-    Raises:
-        InputError: an input is wrong.
-    """
+    """Returns the settings of the run; a token that cannot write turns the mode pull-request into report."""
     if given.values["config"]:
         repository_path(runner.workspace, str(given.values["config"]), "config")
         settings = run_settings(given)
@@ -59,11 +54,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
 
 
 def checkout_context(settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime) -> RunContext:
-    """Returns the run as the checkout alone gives it, without a repository.
-
-    Raises:
-        InputError: a path leads out of the workspace, or an input lacks a token or a workflow run.
-    """
+    """Returns the run as the checkout alone gives it, without a repository; raises InputError."""
     session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner, now)
     target = _checkout_target(settings, runner)
     trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
@@ -75,9 +66,8 @@ def checkout_context(settings: Settings, environment: Mapping[str, str], runner:
 def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github: GitHubRepository | None) -> RunContext:
     """Adds repository and usage history, and the targets of the input `config`.
 
-    Raises:
-        InputError: the targets file or an input is wrong.
-        PullRequestError: the repository cannot be read.
+    Raises InputError where the targets file or an input is wrong, and PullRequestError where the repository cannot be
+    read.
     """
     target_of = partial(_target, runner=runner, github=github)
     target = target_of(run.settings)
@@ -136,26 +126,22 @@ def _target(settings: Settings, runner: Runner, github: GitHubRepository | None)
 
 def _checkout_target(settings: Settings, runner: Runner) -> Target:
     """Returns a target in the workspace; paths that lead out of it are denied."""
-
-    def inside(value: str, name: str) -> Path:
-        return repository_path(runner.workspace, value, name)
-
-    policy = settings.policy
+    policy, inside = settings.policy, partial(repository_path, runner.workspace)
+    named = {
+        "also-attached": tuple(Location.of(name).path for name in settings.attached_files),
+        "trust-policy": (Location.of(settings.trust_policy).path,),
+        "boundary-file": (settings.boundary_file,),
+        "terraform-plan": (settings.terraform_plan,),
+        "templates": tuple(value.partition("=")[2] or value for value in settings.templates),
+        "plans": tuple(value.partition("=")[2] or value for value in settings.plans),
+    }
     inside(policy.path, "policy-file")
-    for name in settings.attached_files:
-        inside(Location.of(name).path, "also-attached")
-    if settings.trust_policy:
-        inside(Location.of(settings.trust_policy).path, "trust-policy")
-    if settings.boundary_file:
-        inside(settings.boundary_file, "boundary-file")
-    if settings.terraform_plan:
-        inside(settings.terraform_plan, "terraform-plan")
-    for name, values in (("templates", settings.templates), ("plans", settings.plans)):
-        for value in values:
-            inside(value.partition("=")[2] or value, name)
+    for name, paths in named.items():
+        for path in filter(None, paths):
+            inside(path, name)
     check_report_files(settings, inside, {})
-    path = Path(policy.path).as_posix()
-    return Target(settings, path, runner.workspace, pointer=policy.pointer, workspace=runner.workspace)
+    file = Path(policy.path).as_posix()
+    return Target(settings, file, runner.workspace, pointer=policy.pointer, workspace=runner.workspace)
 
 
 def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
@@ -174,9 +160,7 @@ def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
 def _base_config(target: Target, read: Configuration) -> Configuration | None:
     """Returns the config of the base branch, also where the run reads that of a pull request; None where it is unknown.
 
-    Raises:
-        InputError: it is wrong.
-        PullRequestError: the repository cannot be read.
+    Raises InputError where it is wrong, and PullRequestError where the repository cannot be read.
     """
     repository, path = target.repository, target.policy_path
     if repository is None or not any(entry.reader for entry in read.entries):
@@ -210,15 +194,12 @@ def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
 def _history_store(settings: Settings, github: GitHubRepository | None) -> StateStore | None:
     """Returns the file of the evidence branch that keeps the usage history; None without the input.
 
-    Raises:
-        InputError: the branch has another use, there is no token, or the repository is public.
+    Raises InputError where the branch has another use, there is no token, or the repository is public.
     """
     if not settings.history_location:
         return None
-    branch, forced = (
-        settings.history_location.removeprefix(PUBLIC_PREFIX),
-        settings.history_location.startswith(PUBLIC_PREFIX),
-    )
+    branch = settings.history_location.removeprefix(PUBLIC_PREFIX)
+    forced = branch != settings.history_location
     if github is None:
         raise InputError("The input evidence-branch is set, which needs GitHub: give the input github-token.")
     if not is_branch_name(branch):

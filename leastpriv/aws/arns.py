@@ -91,8 +91,7 @@ class EvidenceSource(Protocol):
 def parse_principal(arn: str) -> Principal:
     """Parses the ARN of a role or user that a user entered.
 
-    Raises:
-        InputError: the ARN is of a session, or not of a role or user.
+    Raises InputError where the ARN is of a session, or not of a role or user.
     """
     session = _SESSION.fullmatch(arn)
     if session:
@@ -138,23 +137,14 @@ def same_principal(one: Principal, other: Principal) -> bool:
     """Whether the ARNs are equal, or partition, account, kind and name are and one of the two lacks the path."""
     if one.arn == other.arn:
         return True
-    alike = (one.partition, one.account, one.kind, one.name) == (
-        other.partition,
-        other.account,
-        other.kind,
-        other.name,
-    )
-    return alike and not (_has_path(one) and _has_path(other))
+    bare = any(each.arn.endswith(f":{each.kind}/{each.name}") for each in (one, other))
+    return bare and all(getattr(one, name) == getattr(other, name) for name in ("partition", "account", "kind", "name"))
 
 
 def same_arn(one: str, other: str) -> bool:
     """Whether two ARNs, of roles, users or sessions, belong to the same role or user (see `same_principal`)."""
     found, known = principal_of(one), principal_of(other)
     return found is not None and known is not None and same_principal(found, known)
-
-
-def _has_path(principal: Principal) -> bool:
-    return not principal.arn.endswith(f":{principal.kind}/{principal.name}")
 
 
 @lru_cache(maxsize=64)
@@ -168,13 +158,8 @@ def _target_of(targets: frozenset[Principal], patterns: frozenset[str], arn: str
     if caller is None:
         return None
     alike = sorted((target for target in targets if same_principal(target, caller)), key=lambda target: target.arn)
-    others = [*alike[:1], *([caller] if _fits(patterns, caller.arn) else [])]
-    return next((target for target in alike if target.arn == caller.arn), others[0] if others else None)
-
-
-def _fits(patterns: frozenset[str], arn: str) -> bool:
-    if not patterns:
-        return False
+    if alike:
+        return next((target for target in alike if target.arn == caller.arn), alike[0])
     from leastpriv.permissions.patterns import matches
 
-    return any(matches(pattern, arn) for pattern in patterns)
+    return caller if any(matches(pattern, caller.arn) for pattern in patterns) else None

@@ -26,8 +26,6 @@ _PAUSE = 500
 _SECONDS = "20s"
 _CREDENTIALS_REFRESH = timedelta(minutes=5)
 """After this time the session returns its credentials again, renewed where they expire."""
-
-
 Get = Callable[[str], tuple[bytes, str]]
 """Returns bytes and ETag of an object by its key; raises any error."""
 
@@ -66,7 +64,11 @@ class FastObjectClient:
 
     def fetch(self, key: str, etag: str, size: int) -> bytes | None:
         """Returns the bytes of an object that is unchanged since its listing; `None` where the request failed."""
-        get = self._ready()
+        with self._lock:
+            if not self._is_made:
+                self._get, self._is_made = self._make(), True
+            self._left_out += self._failures >= _MOST_FAILURES
+            get = self._get if self._left_out % _PAUSE == 0 else None
         if get is None:
             return None
         found = None
@@ -80,16 +82,6 @@ class FastObjectClient:
             self._failures = 0 if found is not None else self._failures + 1
             self._left_out = 0
         return found
-
-    def _ready(self) -> Get | None:
-        """Returns the client; `None` where there is none, or after too many failures."""
-        with self._lock:
-            if not self._is_made:
-                self._get, self._is_made = self._make(), True
-            if self._failures < _MOST_FAILURES:
-                return self._get
-            self._left_out += 1
-            return self._get if self._left_out % _PAUSE == 0 else None
 
 
 def fast_object_client(

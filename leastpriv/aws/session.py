@@ -7,8 +7,9 @@ Keys, region, profile, endpoints and the number of attempts come from the enviro
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,7 +82,12 @@ class Aws:
             session = Session(botocore_session=core, region_name=region or None)
             found = session.get_credentials()
         except ProfileNotFound:
-            raise AwsError(_no_profile(str(profile)), AwsErrorKind.NO_CREDENTIALS) from None
+            sentence = (
+                f"AWS_PROFILE is {profile!r}, and there is no such profile here: an action's container has no ~/.aws. "
+                "In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
+                "after it; on a shell, name one that `aws configure list-profiles` shows."
+            )
+            raise AwsError(sentence, AwsErrorKind.NO_CREDENTIALS) from None
         except (BotoCoreError, ValueError) as error:
             raise credentials_error(error, purpose) from error
         if found is None:
@@ -98,19 +104,12 @@ class Aws:
         return tuple(self._session.get_available_regions(service, partition_name=self.partition))
 
     def enabled_regions(self) -> tuple[str, ...]:
-        """All regions that are enabled in the account, sorted; one request per call.
-
-        Raises:
-            AwsError: the credentials may not list regions (`account:ListRegions`), or AWS does not answer.
-        """
+        """All regions that are enabled in the account, sorted; one request per call; raises AwsError."""
         doing = "asking which regions the account has enabled"
-        client = self.client("account")
-        with translate_errors(doing, "account:ListRegions"):
-            pages = list(client.get_paginator("list_regions").paginate())
-        told = {
-            each.get("RegionName"): each.get("RegionOptStatus") for page in pages for each in page.get("Regions") or ()
-        }
-        found = sorted(name for name, status in told.items() if name and status != "DISABLED")
+        listed = pages(self.client("account"), "list_regions", doing, "account:ListRegions")
+        regions = [each for page in listed for each in page.get("Regions") or ()]
+        names = (each.get("RegionName") for each in regions if each.get("RegionOptStatus") != "DISABLED")
+        found = sorted(filter(None, names))
         if not found:
             raise AwsError(f"AWS gave no answer while {doing}.", AwsErrorKind.INCOMPLETE)
         return tuple(found)
@@ -118,9 +117,7 @@ class Aws:
     def client(self, service: str, region: str = "") -> Any:
         """Returns the client of a service, created once per region; `region` defaults to the environment's.
 
-        Raises:
-            InputError: no region is set, or it does not exist.
-            AwsError: the client cannot be created.
+        Raises InputError where no region is set, or it does not exist, and AwsError where the client cannot be created.
         """
         where = region or self.region
         if not where:
@@ -139,11 +136,7 @@ class Aws:
         return fast_object_client(self._session, lambda: self._listed, bucket, self._environment)
 
     def caller(self) -> str:
-        """ARN of the credentials' principal; one request (`sts:GetCallerIdentity`, which needs no permission).
-
-        Raises:
-            AwsError: the credentials are expired or invalid, or AWS cannot be reached.
-        """
+        """ARN of the credentials' principal; one request (`sts:GetCallerIdentity`, which needs no permission)."""
         if not self._caller:
             client = self.client("sts")
             with translate_errors("asking whose credentials these are", "sts:GetCallerIdentity"):
@@ -164,10 +157,11 @@ class Aws:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
+        attempts = self._environment.get("AWS_MAX_ATTEMPTS", "")
         config = Config(
             retries={
                 "mode": "adaptive" if service in _RATE_LIMITED_SERVICES else "standard",
-                "total_max_attempts": _number(self._environment, "AWS_MAX_ATTEMPTS", _ATTEMPTS),
+                "total_max_attempts": int(attempts) if re.fullmatch(r"[1-9]\d?|100", attempts, re.ASCII) else _ATTEMPTS,
             },
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
@@ -187,15 +181,12 @@ class Aws:
 
     def _note_listing(self, request: Any, **_: object) -> None:
         """Stores the URL and signature of a listing request; botocore sends it."""
-        self._listed = (str(request.url), _text(request.headers.get("Authorization", "")))
+        signature = request.headers.get("Authorization", "")
+        self._listed = (str(request.url), signature.decode() if isinstance(signature, bytes) else signature)
 
 
 def web_identity_environment(environment: Mapping[str, str], role: str, token: str, region: str) -> dict[str, str]:
-    """Assumes a role with an OIDC token; returns the environment with its credentials.
-
-    Raises:
-        AwsError: AWS denies it, or cannot be reached.
-    """
+    """Assumes a role with an OIDC token; returns the environment with its credentials; raises AwsError."""
     from boto3 import Session
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -211,11 +202,7 @@ def web_identity_environment(environment: Mapping[str, str], role: str, token: s
 
 
 def assumed_environment(aws: Aws, environment: Mapping[str, str], role: str) -> dict[str, str]:
-    """Assumes a role with other credentials; returns the environment with its own.
-
-    Raises:
-        AwsError: AWS denies it, or cannot be reached.
-    """
+    """Assumes a role with other credentials; returns the environment with its own; raises AwsError."""
     client = aws.client("sts")
     with translate_errors(f"assuming {role}", "sts:AssumeRole"):
         answer = client.assume_role(RoleArn=role, RoleSessionName="leastpriv-check")
@@ -231,10 +218,6 @@ def _with_keys(environment: Mapping[str, str], answer: Mapping[str, Any], role: 
         "AWS_SECRET_ACCESS_KEY": str(keys["SecretAccessKey"]),
         "AWS_SESSION_TOKEN": str(keys["SessionToken"]),
     }
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
 def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
@@ -260,17 +243,10 @@ def _reject_truncated_answer(operation_model: Any, response_dict: Any, **_: obje
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(told))
 
 
-def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
-    text = environment.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) <= 100 else otherwise
-
-
-def _no_profile(profile: str) -> str:
-    return (
-        f"AWS_PROFILE is {profile!r}, and there is no such profile here: an action's container has no ~/.aws. "
-        "In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
-        "after it; on a shell, name one that `aws configure list-profiles` shows."
-    )
+def pages(client: Any, operation: str, doing: str, action: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields the pages of a listing; raises AwsError, also where a page names itself as the next."""
+    with translate_errors(doing, action):
+        yield from client.get_paginator(operation).paginate(**arguments)
 
 
 def other_regions(regions: Sequence[str]) -> tuple[str, ...]:
@@ -331,9 +307,9 @@ class AwsSession:
         try:
             aws = Aws.open(self.environment, otherwise=next(iter(self.regions), ""))
             aws.caller()
+            return aws
         except LeastprivError as error:
             return error
-        return aws
 
 
 _log = logging.getLogger(__name__)

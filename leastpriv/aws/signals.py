@@ -34,8 +34,7 @@ class Signals:
     def handle(self, number: int, _frame: FrameType | None = None) -> None:
         """Record a signal; a handler for `signal.signal`.
 
-        Raises:
-            Stopped: signals are not blocked, and this is the first signal or `first_only` is not set.
+        Raises Stopped where signals are not blocked, and this is the first signal or `first_only` is not set.
         """
         self.received.append(number)
         if not self._is_blocked and not (self.first_only and len(self.received) > 1):
@@ -54,8 +53,7 @@ class Signals:
     def deferred(self) -> Iterator[None]:
         """Record signals inside the block and raise at its end, whether the block succeeds or fails.
 
-        Raises:
-            Stopped: a signal arrived inside the block.
+        Raises Stopped where a signal arrived inside the block.
         """
         count = len(self.received)
         try:
@@ -69,8 +67,7 @@ class Signals:
     def delivered(self) -> Iterator[None]:
         """Let a signal raise inside the block, also where an outer block records signals.
 
-        Raises:
-            Stopped: a signal arrived before the block, or arrives inside it.
+        Raises Stopped where a signal arrived before the block, or arrives inside it.
         """
         before, self._is_blocked = self._is_blocked, False
         try:

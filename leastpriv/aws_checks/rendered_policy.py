@@ -26,10 +26,20 @@ class RenderedPolicy:
 
     def line(self, location: Mapping[str, Any]) -> int:
         """Returns the 1-based line of the file for a location of Access Analyzer, by its span or else by its path."""
-        span = location.get("span") or {}
+        source, span, path = self.source, location.get("span") or {}, location.get("path") or ()
         if self.is_source_text and span:
-            return self._line_at(int(span["start"]["line"]))
-        return self._line_of(location.get("path") or ())
+            # Only lines count: AWS does not document whether columns are characters or UTF-16 units.
+            line = int(span["start"]["line"])
+            before = sum(map(len, self.text.split("\n")[: line - 1])) + line - 1
+            return line_of(source.outer, source.offset(source.policy.start + min(before, len(self.text))))
+        if source.lines:
+            # Rendered from HCL: only the lines of statements are known.
+            index = next((int(step["index"]) for step in path if "index" in step), 0)
+            return source.lines[min(index, len(source.lines) - 1)]
+        found = source.policy
+        for step in path:
+            found = _child_at(found, step)
+        return line_of(source.outer, source.offset(found.start))
 
     def statement(self, path: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         """Returns the statement at a path of Access Analyzer; None if the path names none."""
@@ -39,22 +49,6 @@ class RenderedPolicy:
         index = int(path[1].get("index", 0)) if len(path) > 1 else 0
         every = found if isinstance(found, list) else [found]
         return every[index] if index < len(every) and isinstance(every[index], dict) else None
-
-    def _line_at(self, line: int) -> int:
-        """Counts lines only: AWS does not document whether columns are characters or UTF-16 units."""
-        source = self.source
-        before = sum(map(len, self.text.split("\n")[: line - 1])) + line - 1
-        return line_of(source.outer, source.offset(source.policy.start + min(before, len(self.text))))
-
-    def _line_of(self, path: Sequence[Mapping[str, Any]]) -> int:
-        source, found = self.source, self.source.policy
-        for step in path:
-            found = _child_at(found, step)
-        if source.lines:
-            # Rendered from HCL: only the lines of statements are known.
-            index = next((int(step["index"]) for step in path if "index" in step), 0)
-            return source.lines[min(index, len(source.lines) - 1)]
-        return line_of(source.outer, source.offset(found.start))
 
 
 def render_policy(document: Document) -> RenderedPolicy | None:
@@ -125,7 +119,14 @@ class TrustPolicy:
     """Lines of its statements."""
 
 
-def trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
+def trust_policies(documents: Mapping[str, Document], named: Sequence[TrustPolicy] = ()) -> list[TrustPolicy]:
+    """Returns the trust policies of the documents' templates, by file name, and the named ones, without duplicates."""
+    found = [trust for file, document in documents.items() for trust in _trust_policies(document, file)]
+    texts = {trust.rendered.text for trust in found if trust.rendered}
+    return [*found, *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts)]
+
+
+def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
     """Returns the trust policy of the role that contains the policy; for a separate policy those of all roles.
 
     A trust policy with parts that only the rendered template knows is omitted: most templates have one.
@@ -145,10 +146,7 @@ def trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
 
 
 def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
-    """Reads the trust policy that an input names as `file` or `file#pointer`.
-
-    Raises InputError if the file cannot be read or has a statement without Principal.
-    """
+    """Reads the trust policy that an input names as `file` or `file#pointer`; raises InputError."""
     location = Location.of(name)
     try:
         text = raw.decode("utf-8")

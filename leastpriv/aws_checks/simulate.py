@@ -7,25 +7,93 @@ account, for a decision of our replay that depends on a condition, or for a cond
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.outer_policies import NO_OUTER_POLICIES, OuterPolicies
+from leastpriv.aws.errors import required_member, translate_errors
+from leastpriv.aws.session import Aws, pages
 from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.diff.compare import ReplayEffect, replay_request
-from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.models import Basis, Need, Permission
+from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
+from leastpriv.evidence.live_role import read_managed_policy
+from leastpriv.models import Basis, Need, Permission, Principal
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import literal_of, unescape
+from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
 
+_SCP = "SERVICE_CONTROL_POLICY"
+_DEEPEST = 8
+"""Most levels above an account: AWS allows five levels of organizational units below the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class OuterPolicies:
+    """Texts of the policies that limit a principal; empty where there are none or they are not known."""
+
+    boundary: str = ""
+    scps: tuple[tuple[str, ...], ...] = ()
+    """SCPs of each level, from the root to the account."""
+    unread: tuple[str, ...] = ()
+
+
+NO_OUTER_POLICIES = OuterPolicies()
+
+
+def read_outer_policies(aws: Aws, principal: Principal, boundary: str, *, scps: bool) -> OuterPolicies:
+    """Reads the boundary with this ARN (empty: none), and the SCPs of the account where asked. Never raises.
+
+    What cannot be read is a sentence of the result.
+    """
+    unread: list[str] = []
+    text = ""
+    levels: tuple[tuple[str, ...], ...] = ()
+    if boundary:
+        try:
+            document = read_managed_policy(aws, boundary, home_region("iam", principal.partition))
+            text = document.to_bytes().decode()
+        except LeastprivError as error:
+            unread.append(f"The permissions boundary is not known: {error}")
+    try:
+        if scps:
+            levels = _scps(aws.client("organizations", home_region("iam", principal.partition)), principal.account)
+    except LeastprivError as error:
+        unread.append(f"The service control policies of the account are not known: {error}")
+    return OuterPolicies(text, levels, tuple(unread))
+
+
+def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
+    """Returns the SCPs of each level from the root to the account; raises AwsError."""
+    levels = [account]
+    for _ in range(_DEEPEST):
+        levels[:0] = (
+            [] if levels[0].startswith("r-") else _ids(client, "list_parents", "Parents", ChildId=levels[0])[:1]
+        )
+    texts: dict[str, str] = {}
+    listed = (_ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP) for each in levels)
+    return tuple(tuple(_text(client, policy, texts) for policy in policies) for policies in listed)
+
+
+def _text(client: Any, policy: str, known: dict[str, str]) -> str:
+    if policy not in known:
+        doing = f"reading the service control policy {policy}"
+        with translate_errors(doing, "organizations:DescribePolicy"):
+            answer = client.describe_policy(PolicyId=policy)
+        known[policy] = str(required_member(answer, doing, "Policy", "Content"))
+    return known[policy]
+
+
+def _ids(client: Any, operation: str, key: str, **given: str) -> list[str]:
+    doing = "reading the organization's service control policies"
+    action = f"organizations:{''.join(word.title() for word in operation.split('_'))}"
+    return [
+        str(each["Id"]) for page in pages(client, operation, doing, action, **given) for each in page.get(key) or ()
+    ]
+
+
 SIMULATION = "SimulateCustomPolicy"
-_ACTION = "iam:SimulateCustomPolicy"
 _MOST_RESULTS = 500
 """Maximum of actions times resources in one request: AWS answers in pages of at most 1,000 (API reference, read
 2026-11-24)."""
@@ -33,8 +101,6 @@ _MOST_REQUESTS = 200
 """Maximum of requests, which limits the time; a hundred needs of a CDK app take 18 requests."""
 _LONGEST_RESOURCE = 2048
 _LONGEST_ACTION = 128
-_NEVER = ("explicitDeny", "implicitDeny")
-
 Context = tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -49,22 +115,12 @@ class SimulationRequest:
     replay_effect: ReplayEffect
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Needs of one request, which simulates each action on each resource."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     context: Context
-
-    @property
-    def halves(self) -> tuple[Batch, Batch]:
-        """The batch split into two with half of the actions each."""
-        middle = len(self.actions) // 2
-        return (
-            Batch(self.actions[:middle], self.resources, self.context),
-            Batch(self.actions[middle:], self.resources, self.context),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +134,8 @@ class SimulatedDecision:
     """The policy type outside the principal's own policies that denied it."""
 
 
-@dataclass(slots=True)
-class _Answers:
-    decisions: dict[tuple[str, str, Context], SimulatedDecision] = field(default_factory=dict)
-    """(action in lower case, resource, context) -> AWS's decision."""
-    unknown: list[str] = field(default_factory=list)
-    """Actions that the simulator does not know."""
-
-    def of(self, need: SimulationRequest) -> SimulatedDecision | None:
-        """Returns the answer to a need, if any."""
-        return self.decisions.get((need.action.lower(), need.resource, need.context))
+_Key = tuple[str, str, Context]
+"""Action in lower case, resource and context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +144,6 @@ class SimulatedPolicies:
 
     documents: Sequence[Document]
     file: str = ""
-    """Name of the proposed policy in findings."""
     outer: OuterPolicies = NO_OUTER_POLICIES
     """Policies that limit the principal, where they are known; a need that they deny is a finding."""
 
@@ -118,19 +165,22 @@ def simulate(
     texts = [text.text if (text := render_policy(document)) else "" for document in policies.documents]
     if not all(map(_sendable, texts)):
         return CheckResult(SIMULATION, 0, (), ("AWS cannot simulate a policy that cannot be sent to it unchanged.",))
-    answers, failure = _Answers(), ""
+    answers: dict[_Key, SimulatedDecision | None] = {}
+    failure = ""
     try:
         for batch in made[:_MOST_REQUESTS]:
-            _simulate_batch(aws, (texts, policies.outer), batch, answers)
+            answers.update(_simulate_batch(aws, (texts, policies.outer), batch))
     except AwsError as error:
         failure = str(error)
-    if answers.unknown:
-        skipped.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
-    decided = [(need, answer) for need in asked if (answer := answers.of(need))]
+    unknown = sorted({action for (action, *_), decision in answers.items() if decision is None})
+    if unknown:
+        skipped.append(f"The simulator does not know {', '.join(unknown[:6])}.")
+    keys = [(need, (need.action.lower(), need.resource, need.context)) for need in asked]
+    decided = [(need, answer) for need, key in keys if (answer := answers.get(key))]
     unsure = sum(not answer.sure for _, answer in decided)
     if unsure:
         skipped.append(f"{unsure:,} of the needs depend on condition keys that no record shows.")
-    findings = dict.fromkeys((*_disagreements(decided, policies.file), *_denied_outside(decided, policies.file)))
+    findings = dict.fromkeys(_findings(decided, policies.file))
     return CheckResult(SIMULATION, len(decided), tuple(findings), tuple(skipped), failure)
 
 
@@ -143,9 +193,10 @@ def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
     for (context, action), resources in wanted.items():
         alike.setdefault((context, tuple(sorted(resources))), []).append(action)
     for (context, shared), actions in alike.items():
-        for some in _chunks(shared, _MOST_RESULTS):
-            for few in _chunks(actions, max(1, _MOST_RESULTS // len(some))):
-                yield Batch(few, some, context)
+        for start in range(0, len(shared), _MOST_RESULTS):
+            some = shared[start : start + _MOST_RESULTS]
+            step = max(1, _MOST_RESULTS // len(some))
+            yield from (Batch(tuple(actions[at : at + step]), some, context) for at in range(0, len(actions), step))
 
 
 def _size(batch: Batch) -> int:
@@ -182,50 +233,43 @@ def _sendable(text: str) -> bool:
 _Texts = tuple[Sequence[str], OuterPolicies]
 
 
-def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch, answers: _Answers) -> None:
-    """Simulates one batch; finds an action that the simulator rejects by halving.
-
-    Raises AwsError if AWS does not answer or rejects the policies.
-    """
+def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch) -> Iterator[tuple[_Key, SimulatedDecision | None]]:
+    """Simulates one batch; finds an action that the simulator rejects by halving, and yields no decision for it."""
     try:
         results = _simulate_once(aws, texts, batch)
     except AwsError as error:
         if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
         if len(batch.actions) == 1:
-            answers.unknown.extend(batch.actions)
+            yield (batch.actions[0], "", batch.context), None
             return
-        for half in batch.halves:
-            _simulate_batch(aws, texts, half, answers)
+        middle = len(batch.actions) // 2
+        for half in (batch.actions[:middle], batch.actions[middle:]):
+            yield from _simulate_batch(aws, texts, batch._replace(actions=half))
         return
     for result in results:
         for resource, decision in _decisions(result, batch):
-            answers.decisions[result["EvalActionName"].lower(), resource, batch.context] = decision
+            yield (result["EvalActionName"].lower(), resource, batch.context), decision
 
 
 def _simulate_once(aws: Aws, texts: _Texts, batch: Batch) -> list[Mapping[str, Any]]:
     own, outer = texts
+    kinds = {True: "stringList", False: "string"}
     entries = [
-        {
-            "ContextKeyName": key,
-            "ContextKeyValues": list(values),
-            "ContextKeyType": "string" + ("List" * (len(values) > 1)),
-        }
+        {"ContextKeyName": key, "ContextKeyValues": list(values), "ContextKeyType": kinds[len(values) > 1]}
         for key, values in batch.context
     ]
-    more: dict[str, Any] = {} if batch.resources == ("*",) else {"ResourceArns": list(batch.resources)}
+    more: dict[str, Any] = {"PolicyInputList": list(own), "ActionNames": list(batch.actions)}
+    if batch.resources != ("*",):
+        more["ResourceArns"] = list(batch.resources)
     if outer.boundary:
         more["PermissionsBoundaryPolicyInputList"] = [outer.boundary]
     if outer.scps:
         levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
         more["OrderedOrganizationPolicyInputList"] = levels
-    with translate_errors("simulating the replay", _ACTION):
-        pages = (
-            aws.client("iam")
-            .get_paginator("simulate_custom_policy")
-            .paginate(PolicyInputList=list(own), ActionNames=list(batch.actions), ContextEntries=entries, **more)
-        )
-        return [result for page in pages for result in page.get("EvaluationResults", ())]
+    doing, action = "simulating the replay", "iam:SimulateCustomPolicy"
+    found = pages(aws.client("iam"), "simulate_custom_policy", doing, action, ContextEntries=entries, **more)
+    return [result for page in found for result in page.get("EvaluationResults", ())]
 
 
 def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, SimulatedDecision]]:
@@ -250,13 +294,13 @@ def _decision(decision: str, each: Mapping[str, Any], result: Mapping[str, Any])
     return SimulatedDecision(decision, not each.get("MissingContextValues"), outer)
 
 
-def _disagreements(decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str) -> Iterator[CheckFinding]:
-    """Yields findings where AWS and our replay are both certain and disagree."""
-    for need, answer in decided:
+def _findings(decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str) -> Iterator[CheckFinding]:
+    """Yields findings where AWS and our replay are both certain and disagree, then needs denied from outside."""
+    sure = [(need, answer) for need, answer in decided if answer.sure]
+    for need, answer in sure:
         if (
-            answer.sure
-            and not answer.outer
-            and need.replay_effect in ("allowed", *_NEVER)
+            not answer.outer
+            and need.replay_effect in ("allowed", "explicitDeny", "implicitDeny")
             and (need.replay_effect == "allowed") != (answer.decision == "allowed")
         ):
             text = (
@@ -264,23 +308,11 @@ def _disagreements(decided: Iterable[tuple[SimulationRequest, SimulatedDecision]
                 f"{_words(answer.decision)}."
             )
             yield CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)
-
-
-def _denied_outside(
-    decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
-) -> Iterator[CheckFinding]:
-    """Yields findings on needs that the principal's own policies allow and a policy outside of them denies."""
-    for need, answer in decided:
-        if answer.sure and answer.outer and need.replay_effect == "allowed" and answer.decision != "allowed":
+    for need, answer in sure:
+        if answer.outer and need.replay_effect == "allowed" and answer.decision != "allowed":
             text = f"{need.action} on {need.resource} is used, and {answer.outer} denies it now: no grant helps."
             yield CheckFinding(Severity.WARNING, "DENIED_OUTSIDE", text, file)
 
 
 def _words(decision: str) -> str:
     return {"allowed": "allowed", "explicitDeny": "denied explicitly"}.get(decision, "not allowed")
-
-
-def _chunks(items: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    left = iter(items)
-    while some := tuple(islice(left, size)):
-        yield some

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 def console_main() -> int:
     """Entry point of the `leastpriv` command."""
-    return main(sys.argv[1:], sys.stdout, sys.stderr, _now)
 
+    def now() -> datetime:
+        # Imported here: help and version do not wait for it.
+        from datetime import UTC, datetime
 
-def _now() -> datetime:
-    from datetime import UTC, datetime
+        return datetime.now(UTC)
 
-    return datetime.now(UTC)
+    return main(sys.argv[1:], sys.stdout, sys.stderr, now)
 
 
 def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
@@ -53,13 +54,13 @@ def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
 
             return propose
         case "permissions" | "explain":
-            from leastpriv.cli.permissions import explain_actions, permissions
+            from leastpriv.cli.commands import explain_actions, permissions
 
             return permissions if name == "permissions" else explain_actions
         case "init":
             from leastpriv.cli.init import init
 
             return init
-    from leastpriv.cli.policies import contains, denials, evaluate, trial
+    from leastpriv.cli.commands import contains, denials, evaluate, trial
 
     return {"evaluate": evaluate, "contains": contains, "denials": denials, "trial": trial}[name]

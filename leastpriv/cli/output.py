@@ -20,9 +20,7 @@ Clock = Callable[[], datetime]
 def print_text(stdout: TextIO, text: str) -> None:
     """Writes a command's result, which is escaped already; characters that the encoding lacks become escapes.
 
-    Raises:
-        BrokenPipeError: the reader has gone.
-        LeastprivError: it cannot be written, as on a full disk.
+    Raises BrokenPipeError where the reader has gone, and LeastprivError where it cannot be written, as on a full disk.
     """
     encoding = stdout.encoding or "utf-8"
     shown = text if text.endswith("\n") or not text else text + "\n"

@@ -1,30 +1,182 @@
-"""`leastpriv propose`, in every mode."""
+"""`leastpriv propose`, in every mode: every path starts at the current folder, the repository is the policy file's."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.aws.session import AwsSession
 from leastpriv.cli.output import Clock, print_markdown, print_text
-from leastpriv.errors import InputError
+from leastpriv.config.inputs import inputs
+from leastpriv.config.settings import (
+    AUTO_LOGS,
+    GivenInputs,
+    Mode,
+    Settings,
+    command_inputs,
+    from_options,
+    parse_settings,
+)
+from leastpriv.config.targets_file import (
+    TargetEntry,
+    entry_text,
+    first_file_template,
+    read_configuration,
+    run_settings,
+    settings_of,
+)
+from leastpriv.config.validators import entries
+from leastpriv.errors import InputError, PullRequestError
+from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.pipeline.artifacts import check_report_files, write_reports, write_result
+from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, account_sessions, heaviest
+from leastpriv.pipeline.history import history_path
+from leastpriv.pipeline.summary import (
+    annotate_drift,
+    drift_section,
+    report_failures,
+    report_published,
+    run_notes,
+    run_summary,
+)
+from leastpriv.pull_request.git_repository import GitRepository
+from leastpriv.pull_request.state_store import FolderStateStore
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from leastpriv.pipeline.context import RunContext, RunResult
+
+def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
+    """Returns the run of one target.
+
+    Raises InputError where an input that only a step can have is given, and PullRequestError where a mode that needs a
+    git repository finds none.
+    """
+    if AUTO_LOGS in found.job_logs:
+        raise InputError("--job-logs auto reads the logs of a step's workflow run: here, name files of logs.")
+    return RunContext(
+        found,
+        (command_target(found),),
+        now,
+        tuple(Path(name) for name in found.trail_folders),
+        JobLogs(now, found.job_logs),
+        AwsSession(environment, now, found.aws_regions),
+    )
+
+
+def command_target(found: Settings) -> Target:
+    """Returns the target of a command; raises PullRequestError where a mode that needs a git repository finds none."""
+    policy = Path(found.policy.path)
+    absolute = policy.parent.resolve() / policy.name
+    pointer, store = found.policy.pointer, None
+    if found.history_location:
+        store = FolderStateStore(Path(found.history_location), history_path(found.principal), LONGEST_FILE)
+    if found.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
+        return Target(
+            found,
+            policy.as_posix(),
+            Path(),
+            pointer=pointer,
+            changed=_changed_on_disk(absolute),
+            earlier=partial(_earlier_on_disk, absolute),
+            store=store,
+        )
+    root = _repository_root(absolute) or absolute.parent
+    path = absolute.relative_to(root).as_posix()
+    return Target(found, path, Path(), GitRepository.open(root), pointer, store=store)
+
+
+def targets_context(given: GivenInputs, environment: Mapping[str, str], now: datetime, *, discover: bool) -> RunContext:
+    """Returns the run of all targets of `--config`; `discover` starts without it from the one target of the options.
+
+    Raises InputError where the targets file or an option is wrong, and PullRequestError where a mode that needs a git
+    repository finds none.
+    """
+    raw, path, given = _targets_file(given, discover=discover)
+    whole = run_settings(replace(given, values={**given.values, "config": path}))
+    run = command_context(whole, environment, now)
+    (config,) = run.targets
+    configuration = read_configuration(raw, config.policy_path)
+    if discover and not configuration.discover:
+        first = str(configuration.entries[0].values["policy-file"])
+        configuration = replace(configuration, discover=first_file_template(first))
+    if configuration.discover and config.repository and Path(config.policy_path).resolve() != Path(path).resolve():
+        raise InputError(
+            "First files and their config are named from the root of the repository: run --mode pull-request there."
+        )
+
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
+        return replace(settings_of(entry, role, given), mode=whole.mode)
+
+    file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
+    # The config is that of the person whose credentials the command uses.
+    sessions = account_sessions(configuration, configuration, run.aws) if run.aws else {}
+    named = tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
+    return replace(run, targets=named, file=file, sessions=sessions)
+
+
+def _targets_file(given: GivenInputs, *, discover: bool) -> tuple[bytes, str, GivenInputs]:
+    """Returns the text of the targets file, its path and the inputs; without a file, one of the one target."""
+    path = str(given.values.get("config") or "")
+    if path:
+        try:
+            return Path(path).read_bytes(), path, given
+        except OSError as error:
+            label = given.labels["config"]
+            raise InputError(f"{label} names {path!r}, which cannot be read: {error.strerror}.") from error
+    one = parse_settings(given)
+    path = "leastpriv.yml"
+    if Path(path).exists() and discover:
+        raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
+    text = "targets:\n" + entry_text(
+        one.principal.arn, one.policy_file, also_attached=entries(given.values.get("also-attached", ()))
+    )
+    own = ("role-arn", "policy-file", "also-attached", "trust-policy", "branch")
+    shared = {name: value for name, value in given.values.items() if name not in own}
+    return text.encode(), path, replace(given, values=shared)
+
+
+def _repository_root(file: Path) -> Path | None:
+    """Returns the root of the git repository around a file, if there is one."""
+    return next((folder for folder in file.parents if (folder / ".git").exists()), None)
+
+
+def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
+    """Returns a file as it was committed at a time, or at first; None where no repository has it."""
+    with suppress(PullRequestError):
+        repository, head, path = _commit_of(file)
+        return repository.read_at(head, path, time) if repository and head else None
+    return None
+
+
+def _changed_on_disk(file: Path) -> datetime | None:
+    """Returns when a file was last changed: by its commit where it equals that, else by its time on disk."""
+    with suppress(PullRequestError, OSError):
+        repository, head, path = _commit_of(file)
+        if repository and head and repository.read(head, path) == file.read_bytes():
+            return repository.last_changed(head, path) or datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.is_file() else None
+
+
+def _commit_of(file: Path) -> tuple[GitRepository | None, str | None, str]:
+    """Returns the repository around a file, the commit that is checked out, and the file's path."""
+    root = _repository_root(file)
+    if root is None:
+        return None, None, ""
+    repository = GitRepository.open(root)
+    return repository, repository.commit_at("HEAD"), file.relative_to(root).as_posix()
 
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Compares the policy files with the use and proposes the change."""
-    from leastpriv.config.settings import Mode
-    from leastpriv.pipeline.artifacts import write_reports, write_result
-    from leastpriv.pipeline.context import heaviest
     from leastpriv.pipeline.propose import propose
-    from leastpriv.pipeline.summary import annotate_drift, report_failures, report_published, run_notes
 
     run = _run_context(options, clock)
     if run.settings.mode is Mode.REVIEW:
@@ -45,32 +197,24 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
-    from leastpriv.cli.command_run import check_output_files, command_context, targets_context
-    from leastpriv.config.inputs import INPUTS
-    from leastpriv.config.settings import command_inputs, from_options
+    from leastpriv.cli.propose import command_context, targets_context
 
-    values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
-    flags = {known.name: known.flag for known in INPUTS}
+    values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()}
+    flags = {known.name: known.flag for known in inputs()}
     times = (options.start or "", options.end or "")
     if not (values["config"] or options.discover):
         settings = from_options(values, *times)
-        check_output_files(settings, flags, options.output_dir)
+        check_report_files(settings, lambda value, _: Path(value), flags, options.output_dir)
         return command_context(settings, os.environ, clock())
-    _check_targets_options(options, values)
+    if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
+        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
     given = command_inputs(values, *times)
     run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
-    check_output_files(run.settings, flags, options.output_dir)
+    check_report_files(run.settings, lambda value, _: Path(value), flags, options.output_dir)
     return run
 
 
-def _check_targets_options(options: Namespace, values: Mapping[str, object]) -> None:
-    """Raises InputError for options that several targets cannot have."""
-    if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
-        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
-
-
 def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
-    from leastpriv.pipeline.summary import drift_section, run_summary
     from leastpriv.report.first_screen import first_screen, markdown
     from leastpriv.report.proposal_json import proposal_json
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os.path import normpath
 from pathlib import Path
 
 from leastpriv.aws.arns import Window
-from leastpriv.config.inputs import INPUTS, Input
+from leastpriv.config.inputs import inputs
 from leastpriv.config.validators import (
     EVENT_HISTORY,
     Value,
@@ -57,7 +57,7 @@ class DeclaredPhases(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The checked inputs of one run; paths are text, since only the caller knows where they start."""
+    """The checked inputs of one run, described in `inputs.py`; paths are text, as only the caller knows their start."""
 
     principal: Principal
     policy_file: str
@@ -71,26 +71,18 @@ class Settings:
     pull_request_options: PullRequestOptions = field(default_factory=PullRequestOptions)
     github_token: str = field(default="", repr=False)
     aws_regions: tuple[str, ...] = ()
-    """Regions whose event history is read; empty: all that the account has enabled."""
     lookback_days: int = 90
     wait_for_events: int = 0
     """Minutes."""
     job_logs: tuple[str, ...] = ()
-    """Files, folders and archives, `-`, `auto`."""
     athena_table: str = ""
-    """A table of CloudTrail records in Athena; trails in S3 are read through it."""
     cache_dir: str = ""
-    """Folder that caches what was read of trails in S3."""
     validate_digests: bool = False
-    """Whether files of trails in S3 count only if CloudTrail's digest files list them."""
     access_analyzer: GenerationSettings | None = None
     """None: IAM Access Analyzer is not asked."""
     organization_policies: bool = False
-    """Whether the simulation of a proposal includes the account's SCPs."""
     denial_details: bool = False
-    """Whether AWS reports the authorization details of denials, where there are credentials."""
     last_accessed: bool = False
-    """Whether IAM reports last accessed information, where there are credentials."""
     fails_without_calls: bool = True
     """Whether evidence without a call of the principal fails the run."""
     drift_issue: bool = False
@@ -98,23 +90,16 @@ class Settings:
     fails_on_escalation: bool = False
     """Whether the mode check fails for a policy that leads to administrator."""
     boundary_file: str = ""
-    """File for the draft of a permissions boundary; empty: none is drafted."""
     history_location: str = ""
     """What keeps the usage history between runs: in a step a branch, in a command a folder; empty: none."""
     custom_policy_checks: bool = False
-    """Whether Access Analyzer's custom policy checks, which AWS charges, check the proposal."""
     terraform_plan: str = ""
-    """Output of `terraform show -json`, a file."""
     trust_policy: str = ""
-    """The role's trust policy in the repository, as `file` or `file#pointer`; AWS checks it with the proposal."""
     sarif_file: str = ""
     page_file: str = ""
     templates: tuple[str, ...] = ()
-    """CloudFormation templates as `[STACK=]FILE`, and folders with a cloud assembly."""
     plans: tuple[str, ...] = ()
-    """Terraform plans in JSON."""
     declared_phases: DeclaredPhases = DeclaredPhases.CHANGE
-    """Which needs of templates and plans count."""
 
     @property
     def event_history(self) -> bool:
@@ -172,227 +157,194 @@ class GivenInputs:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Parses the settings of a step from its `INPUT_…` variables.
-
-    Raises:
-        InputError: an input is missing or malformed.
-    """
+    """Parses the settings of a step from its `INPUT_…` variables; raises InputError."""
     return parse_settings(step_inputs(environment))
 
 
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
     """Returns the inputs of a step; one that names no evidence reads event history, which every account has."""
-    _check_names(environment)
-    values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in INPUTS}
+    names = {known.name.upper(): known.name for known in inputs()}
+    for variable in sorted(environment):
+        name = variable.removeprefix("INPUT_")
+        if name != variable and name not in names and name not in _OF_THE_RUNNER and environment[variable]:
+            raise InputError(f"There is no input {name.lower()!r}{did_you_mean(name, names.values())}.")
+    values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in inputs()}
     if not any(values[name] for name in ("trails", "athena-table", "job-logs", "templates", "plans")):
         values["trails"] = EVENT_HISTORY
-    return GivenInputs(values, {known.name: f"The input {known.name}" for known in INPUTS})
+    return GivenInputs(values, {known.name: f"The input {known.name}" for known in inputs()})
 
 
 _OF_THE_RUNNER = frozenset({"ARGS", "ENTRYPOINT", "POST-ENTRYPOINT", "PRE-ENTRYPOINT"})
 """Names that `with:` may hold for every action in a container."""
 
 
-def _check_names(environment: Mapping[str, str]) -> None:
-    """Raises InputError for an input that does not exist: the runner only warns of it."""
-    names = {known.name.upper(): known.name for known in INPUTS}
-    for variable in sorted(environment):
-        name = variable.removeprefix("INPUT_")
-        if name != variable and name not in names and name not in _OF_THE_RUNNER and environment[variable]:
-            raise InputError(f"There is no input {name.lower()!r}{did_you_mean(name, names.values())}.")
-
-
 def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
-    """Parses the settings of a command from its options, by input name.
-
-    Raises:
-        InputError: as `from_environment`.
-    """
+    """Parses the settings of a command from its options, by input name; raises InputError as `from_environment`."""
     return parse_settings(command_inputs(values, start, end))
 
 
 def command_inputs(values: Mapping[str, Value], start: str = "", end: str = "") -> GivenInputs:
     """Returns the options of a command by input name, with the defaults of a command."""
-    defaults = {known.name: known.shell_default for known in INPUTS if known.shell_default}
+    defaults = {known.name: known.shell_default for known in inputs() if known.shell_default}
     given = {**values, **{name: default for name, default in defaults.items() if not values.get(name)}}
-    return GivenInputs(given, {known.name: known.flag for known in INPUTS}, start, end)
+    return GivenInputs(given, {known.name: known.flag for known in inputs()}, start, end)
 
 
 def parse_settings(given: GivenInputs) -> Settings:
-    """Checks every value and adds defaults.
-
-    Raises:
-        InputError: an input is missing or malformed.
-    """
-    values, labels = given.values, given.labels
-    text = {known.name: _text(values, known) for known in INPUTS}
-    missing = [known for known in INPUTS if known.name in ("role-arn", "policy-file") and not text[known.name]]
+    """Checks every value and adds defaults; raises InputError where an input is missing or malformed."""
+    found = _Reader(given)
+    text, labels, values = found.text, given.labels, given.values
+    missing = [known for known in inputs() if known.name in ("role-arn", "policy-file") and not text[known.name]]
     if missing:
         raise InputError(f"{labels[missing[0].name]} is missing: {missing[0].help}.")
     principal = named_principal(text["role-arn"], labels["role-arn"])
-    job_logs = entries(values.get("job-logs", ()))
-    templates, plans = entries(values.get("templates", ())), entries(values.get("plans", ()))
+    # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
+    slips = r"\.(?=\.|$|lock$)|^[.-]"
+    own = principal.name if is_branch_name(principal.name) else re.sub(slips, "_", principal.name)
+    job_logs, templates, plans = found.entries("job-logs"), found.entries("templates"), found.entries("plans")
     has_other_evidence = bool(job_logs or text["athena-table"] or templates or plans)
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
-        also_attached=_also_attached(values, text, labels),
-        mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
+        also_attached=found.also_attached(),
+        mode=Mode(found.one_of("mode", Mode)),
         trails=trails(values.get("trails", ()), labels["trails"], optional=has_other_evidence),
         window=window(given.start, given.end),
-        options=_proposal_options(text, values, labels),
-        base=_branch(text["base"], labels["base"]),
-        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_branch_part(principal.name)}",
-        pull_request_options=_pull_request_options(values, text, labels),
+        options=found.options(),
+        base=found.branch("base"),
+        branch=found.branch("branch") or f"leastpriv/{own}",
+        pull_request_options=PullRequestOptions(
+            labels=split_list(text["labels"]),
+            reviewers=found.entries("reviewers"),
+            team_reviewers=found.entries("team-reviewers"),
+            assignees=found.entries("assignees"),
+            draft=found.boolean("draft"),
+        ),
         github_token=text["github-token"],
         aws_regions=regions(values, labels),
-        lookback_days=_lookback_days(text, labels),
-        wait_for_events=_integer(text, labels, "wait-for-events"),
+        lookback_days=found.integer("lookback-days", 1, _MOST_DAYS, f"write at most {_MOST_DAYS}, ten years"),
+        wait_for_events=found.integer("wait-for-events"),
         job_logs=job_logs,
-        athena_table=_athena_table(text["athena-table"], labels["athena-table"]),
+        athena_table=found.athena_table(),
         cache_dir=text["cache-dir"],
-        validate_digests=_validate_digests(text, labels),
+        validate_digests=found.validate_digests(),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
-        organization_policies=_boolean(text, labels, "organization-policies"),
-        denial_details=_boolean(text, labels, "denial-details"),
-        last_accessed=_boolean(text, labels, "last-accessed"),
-        fails_without_calls=_one_of(text, labels, "when-no-calls", ["fail", "report"]) == "fail",
-        drift_issue=_one_of(text, labels, "drift-report", ["fail", "issue"]) == "issue",
-        fails_on_escalation=_one_of(text, labels, "fail-on", ["none", "escalation"]) == "escalation",
-        boundary_file=_boundary_file(text, labels),
+        organization_policies=found.boolean("organization-policies"),
+        denial_details=found.boolean("denial-details"),
+        last_accessed=found.boolean("last-accessed"),
+        fails_without_calls=found.one_of("when-no-calls", ("fail", "report")) == "fail",
+        drift_issue=found.one_of("drift-report", ("fail", "issue")) == "issue",
+        fails_on_escalation=found.one_of("fail-on", ("none", "escalation")) == "escalation",
+        boundary_file=found.boundary_file(),
         history_location=text["evidence-branch"],
-        custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
+        custom_policy_checks=found.boolean("custom-policy-checks"),
         terraform_plan=text["terraform-plan"],
         trust_policy=text["trust-policy"],
-        sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),
-        page_file=_report_file(text, labels, "page-file", ("policy-file", "sarif-file")),
+        sarif_file=found.written_file("sarif-file", "policy-file"),
+        page_file=found.written_file("page-file", "policy-file", "sarif-file"),
         templates=templates,
         plans=plans,
-        declared_phases=DeclaredPhases(
-            _one_of(text, labels, "declared-phases", [each.value for each in DeclaredPhases])
-        ),
+        declared_phases=DeclaredPhases(found.one_of("declared-phases", DeclaredPhases)),
     )
-
-
-def _also_attached(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> tuple[str, ...]:
-    found, own = files(values, labels, "also-attached"), Location.of(text["policy-file"])
-    for name in found:
-        other = Location.of(name)
-        if (normpath(other.path), other.pointer) == (normpath(own.path), own.pointer):
-            raise InputError(
-                f"{labels['also-attached']} holds {name!r}, the file of {labels['policy-file']}: name the role's other "
-                "policies only."
-            )
-    return found
-
-
-def _athena_table(name: str, label: str) -> str:
-    if name:
-        from leastpriv.evidence.cloudtrail.athena_queries import is_table_name
-
-        if not is_table_name(name):
-            raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
-    return name
-
-
-def _report_file(text: Mapping[str, str], labels: Mapping[str, str], name: str, others: Sequence[str]) -> str:
-    for other in others if text[name] else ():
-        if Path(Location.of(text[other]).path) == Path(text[name]):
-            raise InputError(f"{labels[name]} is {text[name]!r}, as is {labels[other]}: write it to a separate file.")
-    return text[name]
-
-
-def _boundary_file(text: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    name = text["boundary-file"]
-    if name and not re.fullmatch(r"[\w+=,.@-]{1,123}\.json", Path(name).name, re.ASCII):
-        raise InputError(
-            f"{labels['boundary-file']} is {name!r}: name a .json file; the policy gets its name without the ending."
-        )
-    return _report_file(text, labels, "boundary-file", ("policy-file",))
-
-
-def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    label, chosen = labels["validate-digests"], _boolean(text, labels, "validate-digests")
-    if chosen and text["athena-table"]:
-        raise InputError(f"{label} is true, and {labels['athena-table']} is set: Athena reads files unvalidated.")
-    return chosen
-
-
-def _proposal_options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
-    return Options(
-        minimum_days=_integer(text, labels, "minimum-days"),
-        minimum_runs=_integer(text, labels, "minimum-runs"),
-        minimum_confidence=_percent(text, labels, "minimum-confidence"),
-        grace_days=_integer(text, labels, "grace-days"),
-        break_glass=entries(values.get("break-glass", ())),
-        max_changes=_integer(text, labels, "max-changes"),
-        unseen_services=UnseenServices(_one_of(text, labels, "unseen-services", ["", "keep", "drop"])),
-        drop_unseen_actions=_one_of(text, labels, "unseen-actions", ["keep", "drop"]) == "drop",
-        lifecycle=Lifecycle(_one_of(text, labels, "lifecycle", [each.value for each in Lifecycle])),
-        keep=patterns(values, labels, "keep"),
-        never_add=patterns(values, labels, "never-add"),
-        unknown_refs=UnknownRefs(_one_of(text, labels, "unknown-refs", ["", "mark", "refuse"])),
-        exact_resources=_one_of(text, labels, "resources", ["pattern", "exact", "keep"]) == "exact",
-        keep_forms=text["resources"] == "keep",
-    )
-
-
-def _branch(name: str, label: str) -> str:
-    if name and not is_branch_name(name):
-        raise InputError(f"{label} is {name!r}: git does not take that as the name of a branch.")
-    return name
-
-
-def _branch_part(name: str) -> str:
-    """A principal's name as part of a branch's: IAM takes some that git does not (`ci..x`, `ci.lock`)."""
-    return name if is_branch_name(name) else re.sub(r"\.(?=\.|$|lock$)|^[.-]", "_", name)
-
-
-def _pull_request_options(
-    values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]
-) -> PullRequestOptions:
-    lists = {name: entries(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
-    return PullRequestOptions(
-        labels=split_list(text["labels"]),
-        reviewers=lists["reviewers"],
-        team_reviewers=lists["team-reviewers"],
-        assignees=lists["assignees"],
-        draft=_boolean(text, labels, "draft"),
-    )
-
-
-def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
-    return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
-
-
-def _lookback_days(text: Mapping[str, str], labels: Mapping[str, str]) -> int:
-    value = _integer(text, labels, "lookback-days", 1)
-    if value > _MOST_DAYS:
-        raise InputError(f"{labels['lookback-days']} is {value}: write at most {_MOST_DAYS}, ten years.")
-    return value
 
 
 _MOST_DAYS = 3_660
 
 
-def _percent(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> int:
-    value = _integer(text, labels, name)
-    if value > 100:
-        raise InputError(f"{labels[name]} is {value}: write a percentage from 0 to 100.")
-    return value
+class _Reader:
+    """Checks the inputs one by one; each method raises InputError for a wrong value."""
 
+    def __init__(self, given: GivenInputs) -> None:
+        self._values, self._labels = given.values, given.labels
+        found = {known.name: given.values.get(known.name) or known.default for known in inputs()}
+        self.text = {
+            name: value.strip() if isinstance(value, str) else "\n".join(value) for name, value in found.items()
+        }
 
-def _boolean(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> bool:
-    return parse_boolean(text[name], labels[name].removeprefix("The input "))
+    def entries(self, name: str) -> tuple[str, ...]:
+        return entries(self._values.get(name, ()))
 
+    def integer(self, name: str, minimum: int = 0, maximum: int | None = None, advice: str = "") -> int:
+        value = parse_integer(self.text[name], self._labels[name].removeprefix("The input "), minimum)
+        if maximum is not None and value > maximum:
+            raise InputError(f"{self._labels[name]} is {value}: {advice}.")
+        return value
 
-def _one_of(text: Mapping[str, str], labels: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
-    value = text[name]
-    if value not in choices:
-        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}{did_you_mean(value, choices)}.")
-    return value
+    def boolean(self, name: str) -> bool:
+        return parse_boolean(self.text[name], self._labels[name].removeprefix("The input "))
 
+    def one_of(self, name: str, choices: Iterable[str]) -> str:
+        value, known = self.text[name], [str(each) for each in choices]
+        if value not in known:
+            meant = did_you_mean(value, known)
+            raise InputError(f"{self._labels[name]} is {value!r}: choose {' or '.join(known)}{meant}.")
+        return value
 
-def _text(values: Mapping[str, Value], known: Input) -> str:
-    value = values.get(known.name) or known.default
-    return value.strip() if isinstance(value, str) else "\n".join(value)
+    def branch(self, name: str) -> str:
+        value = self.text[name]
+        if value and not is_branch_name(value):
+            raise InputError(f"{self._labels[name]} is {value!r}: git does not take that as the name of a branch.")
+        return value
+
+    def also_attached(self) -> tuple[str, ...]:
+        labels, own = self._labels, Location.of(self.text["policy-file"])
+        found = files(self._values, labels, "also-attached")
+        for name in found:
+            other = Location.of(name)
+            if (normpath(other.path), other.pointer) == (normpath(own.path), own.pointer):
+                raise InputError(
+                    f"{labels['also-attached']} holds {name!r}, the file of {labels['policy-file']}: name the role's "
+                    "other policies only."
+                )
+        return found
+
+    def athena_table(self) -> str:
+        name = self.text["athena-table"]
+        if name:
+            from leastpriv.evidence.cloudtrail.athena_sql import TABLE_NAME
+
+            if not TABLE_NAME.fullmatch(name):
+                label = self._labels["athena-table"]
+                raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+        return name
+
+    def written_file(self, name: str, *others: str) -> str:
+        """Returns a file that the run writes, which no other input names."""
+        value, labels = self.text[name], self._labels
+        for other in others if value else ():
+            if Path(Location.of(self.text[other]).path) == Path(value):
+                raise InputError(f"{labels[name]} is {value!r}, as is {labels[other]}: write it to a separate file.")
+        return value
+
+    def boundary_file(self) -> str:
+        name = self.text["boundary-file"]
+        if name and not re.fullmatch(r"[\w+=,.@-]{1,123}\.json", Path(name).name, re.ASCII):
+            label = self._labels["boundary-file"]
+            raise InputError(f"{label} is {name!r}: name a .json file; the policy gets its name without the ending.")
+        return self.written_file("boundary-file", "policy-file")
+
+    def validate_digests(self) -> bool:
+        chosen, labels = self.boolean("validate-digests"), self._labels
+        if chosen and self.text["athena-table"]:
+            reason = f"{labels['athena-table']} is set: Athena reads files unvalidated"
+            raise InputError(f"{labels['validate-digests']} is true, and {reason}.")
+        return chosen
+
+    def options(self) -> Options:
+        resources = self.one_of("resources", ("pattern", "exact", "keep"))
+        return Options(
+            minimum_days=self.integer("minimum-days"),
+            minimum_runs=self.integer("minimum-runs"),
+            minimum_confidence=self.integer("minimum-confidence", 0, 100, "write a percentage from 0 to 100"),
+            grace_days=self.integer("grace-days"),
+            break_glass=self.entries("break-glass"),
+            max_changes=self.integer("max-changes"),
+            unseen_services=UnseenServices(self.one_of("unseen-services", ("", "keep", "drop"))),
+            drop_unseen_actions=self.one_of("unseen-actions", ("keep", "drop")) == "drop",
+            lifecycle=Lifecycle(self.one_of("lifecycle", Lifecycle)),
+            keep=patterns(self._values, self._labels, "keep"),
+            never_add=patterns(self._values, self._labels, "never-add"),
+            unknown_refs=UnknownRefs(self.one_of("unknown-refs", ("", "mark", "refuse"))),
+            exact_resources=resources == "exact",
+            keep_forms=resources == "keep",
+        )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
 from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
-from leastpriv.config.inputs import INPUTS
+from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.validators import Value
 from leastpriv.errors import InputError, did_you_mean
@@ -83,15 +84,11 @@ class Configuration:
 
 def target_inputs() -> tuple[str, ...]:
     """Returns the names of the inputs that a target may have."""
-    return tuple(known.name for known in INPUTS if known.name not in SHARED)
+    return tuple(known.name for known in inputs() if known.name not in SHARED)
 
 
 def read_configuration(raw: bytes, path: str) -> Configuration:
-    """Reads the file.
-
-    Raises:
-        InputError: it is no YAML, or differs from the schema; the message has the line.
-    """
+    """Reads the file; raises InputError where it is no YAML, or differs from the schema; the message has the line."""
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
     _only(whole, ("targets", "follow", "discover", *READER_KEYS), where)
@@ -100,10 +97,14 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
         raise InputError(f"{where}, which lists no targets: write targets: and an entry for each role below it.")
     if len(targets) > _MOST_TARGETS:
         raise InputError(f"{where}, which lists {len(targets)} targets: at most {_MOST_TARGETS} are read in one run.")
-    entries = tuple(
-        _entry(each, f"{where}: target {number}{_line(targets, number)}")
-        for number, each in enumerate(targets, start=1)
-    )
+    found: list[TargetEntry] = []
+    place: Any = getattr(targets, "lc", None)
+    for number, each in enumerate(targets, start=1):
+        line = ""
+        with suppress(AttributeError, KeyError, IndexError, TypeError):  # A list in brackets may have no lines.
+            line = f" (line {place.item(number - 1)[0] + 1})"
+        found.append(_entry(each, f"{where}: target {number}{line}"))
+    entries = tuple(found)
     _distinct(entries)
     entries = _with_accounts(entries, _reader_keys(whole, where))
     follow = whole.get("follow", True)
@@ -113,15 +114,9 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
 
 
 def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
-    """Returns the settings of one target.
+    """Returns the settings of one target, a role that matches where the entry is a pattern.
 
-    Args:
-        entry: the entry, whose values replace those of the run.
-        role: ARN of the role; of a matching role where the entry is a pattern.
-        given: the inputs of the run.
-
-    Raises:
-        InputError: a value is wrong; the message names the entry.
+    Raises InputError where a value is wrong; the message names the entry.
     """
     name = role.rpartition("/")[2]
     own = {**entry.values, "role-arn": role, "policy-file": str(entry.values["policy-file"]).replace(NAME, name)}
@@ -135,26 +130,17 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
 
 
 def run_settings(given: GivenInputs) -> Settings:
-    """Returns the settings that all targets share: the principal is a stand-in, and the policy file is the config.
-
-    Raises:
-        InputError: a value is wrong, or an input is set that belongs into the config.
-    """
-    _check_target_inputs(given)
+    """Returns the settings that all targets share: the principal is a stand-in, and the policy file is the config."""
+    file = given.labels["config"].replace("The", "the", 1)
+    for name in ("role-arn", "policy-file", "also-attached", "trust-policy", "branch"):
+        if given.values.get(name):
+            raise InputError(f"{given.labels[name]} cannot be combined with {file}: set it there, for its target.")
     own = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}
     labels = {**given.labels, "policy-file": given.labels["config"]}
     found = parse_settings(replace(given, values={**given.values, **own}, labels=labels))
     if found.mode is Mode.REVIEW:
         raise InputError(f"{labels['mode']} is 'review', which is for one policy file: name it and its role.")
     return found
-
-
-def _check_target_inputs(given: GivenInputs) -> None:
-    """Raises InputError for an input of one target that is set next to the config."""
-    file = given.labels["config"].replace("The", "the", 1)
-    for name in ("role-arn", "policy-file", "also-attached", "trust-policy", "branch"):
-        if given.values.get(name):
-            raise InputError(f"{given.labels[name]} cannot be combined with {file}: set it there, for its target.")
 
 
 def first_file_template(policy_file: str) -> str:
@@ -289,8 +275,7 @@ def _distinct(entries: Sequence[TargetEntry]) -> None:
 def _with_accounts(entries: Sequence[TargetEntry], shared: Mapping[str, str]) -> tuple[TargetEntry, ...]:
     """Adds what an entry takes from the others: the role that reads its account, and whether there are more accounts.
 
-    Raises:
-        InputError: two entries name different roles for one account, or the shared one is of another account.
+    Raises InputError where two entries name different roles for one account, or the shared one is of another account.
     """
     readers: dict[str, AssumedRole] = {}
     for entry in entries:
@@ -329,15 +314,6 @@ def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
             raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}{meant}.")
 
 
-def _line(targets: Any, number: int) -> str:
-    """Returns ` (line 9)`, where the parser has it."""
-    place = getattr(targets, "lc", None)
-    try:
-        return f" (line {place.item(number - 1)[0] + 1})" if place else ""
-    except (KeyError, IndexError, TypeError):
-        return ""
-
-
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)
 
 
@@ -345,15 +321,12 @@ def entry_text(role: str, policy_file: str, indent: int = 2, also_attached: Sequ
     """Returns one entry of `targets` as YAML; a name that YAML would not read as text is quoted."""
     pad = " " * indent
     more = f"{pad}  also-attached: {json.dumps(list(also_attached))}\n" if also_attached else ""
-    return f"{pad}- role-arn: {_scalar(role)}\n{pad}  policy-file: {_scalar(policy_file)}\n{more}"
+    one, other = (text if _PLAIN.fullmatch(text) else json.dumps(text) for text in (role, policy_file))
+    return f"{pad}- role-arn: {one}\n{pad}  policy-file: {other}\n{more}"
 
 
 def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> bytes | None:
-    """Returns the file with entries for (role ARN, policy file) added; None where that takes more than new lines.
-
-    Raises:
-        InputError: the file is no config.
-    """
+    """Returns the file with entries for (role ARN, policy file) added; None where that takes more than new lines."""
     before = read_configuration(raw, path).entries
     text = raw.decode("utf-8", "surrogateescape")
     end = "\r\n" if "\r\n" in text else "\n"
@@ -393,7 +366,3 @@ def _end_of_targets(raw: bytes, lines: Sequence[str]) -> tuple[int, int] | None:
             break
         last = number if line.strip() else last
     return last + 1, indent
-
-
-def _scalar(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)

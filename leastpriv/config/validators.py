@@ -28,11 +28,7 @@ _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
-    """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other evidence.
-
-    Raises:
-        InputError: there is none, or one is no name of a trail in AWS.
-    """
+    """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other evidence."""
     found = entries(value)
     if not found and not optional:
         raise InputError(f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}.")
@@ -51,11 +47,7 @@ def is_in_aws(trail: str) -> bool:
 
 
 def window(start: str, end: str) -> Window:
-    """Returns the time to read, from `--from` (included) to `--to` (excluded); empty is open.
-
-    Raises:
-        InputError: a time is not ISO 8601, or the window is empty.
-    """
+    """Returns the time to read, from `--from` (included) to `--to` (excluded); empty is open."""
     chosen = Window(_time(start, "--from"), _time(end, "--to"))
     if chosen.start and chosen.end and chosen.start >= chosen.end:
         raise InputError(f"--from {start} is not before --to {end}: the window is empty.")
@@ -75,11 +67,7 @@ def _time(text: str, flag: str) -> datetime | None:
 
 
 def named_principal(arn: str, label: str) -> Principal:
-    """Returns the role or user of an input.
-
-    Raises:
-        InputError: it is not the ARN of a role or user.
-    """
+    """Returns the role or user of an input; raises InputError where it is not the ARN of a role or user."""
     try:
         return parse_principal(arn)
     except InputError as error:
@@ -87,11 +75,7 @@ def named_principal(arn: str, label: str) -> Principal:
 
 
 def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Returns patterns of actions.
-
-    Raises:
-        InputError: one is no pattern of actions.
-    """
+    """Returns patterns of actions; raises InputError where one is no pattern of actions."""
     found = entries(values.get(name, ()))
     for pattern in found:
         if ":" not in pattern and pattern != "*":
@@ -101,11 +85,7 @@ def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) 
 
 
 def check_spelling(pattern: str, label: str) -> None:
-    """Checks a name or pattern of actions for slips.
-
-    Raises:
-        InputError: the name of the action or of its service is a slip for one that the catalogue has.
-    """
+    """Checks a name or pattern of actions for slips."""
     meant = _action_meant(pattern)
     if meant:
         raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
@@ -120,11 +100,10 @@ def _action_meant(pattern: str) -> str:
         return ""
     services = catalog.services()
     if prefix.lower() not in services:
-        service = (
-            letters_meant(prefix.lower(), services)
-            or _letter_replaced(prefix.lower(), services)
-            or _letter_added(prefix.lower(), services)
-        )
+        text = prefix.lower()
+        shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
+        without_one = next((each for each in shorter if each in services and len(each) > _SHORT), "")
+        service = letters_meant(text, services) or _letter_replaced(text, services) or without_one
         return f"{service}:{name}" if service else ""
     if not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
         return ""
@@ -153,22 +132,12 @@ def _letter_replaced(text: str, known: Collection[str]) -> str:
     return ""
 
 
-def _letter_added(text: str, known: Collection[str]) -> str:
-    """Returns the known name without one letter of the text; names of actions often differ by a last `s`."""
-    shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
-    return next((each for each in shorter if each in known and len(each) > _SHORT), "")
-
-
 _SHORT = 4
 """Letters of a name so short that a name of one other letter may be another service."""
 
 
 def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns names of regions.
-
-    Raises:
-        InputError: one is no name of a region.
-    """
+    """Returns names of regions; raises InputError where one is no name of a region."""
     from leastpriv.evidence.aws_findings.access_advisor import tracked_regions
 
     found = entries(values.get("aws-regions", ()))
@@ -185,11 +154,7 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
 
 
 def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Returns names of policy files and ARNs of managed policies.
-
-    Raises:
-        InputError: an ARN is of something else.
-    """
+    """Returns names of policy files and ARNs of managed policies; raises InputError."""
     found = entries(values.get(name, ()))
     for file in found:
         if file.startswith("arn:") and not _POLICY_ARN.fullmatch(file):

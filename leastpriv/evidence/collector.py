@@ -14,8 +14,8 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.cloudtrail.record import is_login
+from leastpriv.evidence.coverage import merge_source_gaps
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
-from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import IssuedKeys, RunTracker

@@ -1,12 +1,12 @@
-"""What the sources record of all principals, by region, day and kind, and the silences that may hide a call."""
+"""What the sources record of all principals, by region, day and kind, and the silences and settings that hide calls."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import lru_cache
-from itertools import pairwise
+from functools import lru_cache, reduce
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from leastpriv.aws.arns import Window
@@ -155,26 +155,31 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
             found = silences(coverage.logged.get((region, kind), frozenset()), whole, writes=kind == WRITE)
             if found:
                 detail = f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(found)}"
-                yield Gap(GapKind.SILENCE, _scope(region, kind), f"{detail}, though it has on most other days")
+                prefix = next((prefix for prefix, source in EXCLUDABLE.items() if source == kind), "")
+                scope = (
+                    Scope(services=(prefix,), regions=(region,)) if prefix else Scope(events=(kind,), regions=(region,))
+                )
+                yield Gap(GapKind.SILENCE, scope, f"{detail}, though it has on most other days")
 
 
 @lru_cache(maxsize=1_024)
 def silences(days: frozenset[date], whole: tuple[date, date], *, writes: bool = False) -> tuple[tuple[date, date], ...]:
     """Returns the first and last day of each period without records that differs from the habit of the other days.
 
-    A single day counts where most days have records; where weekends are silent, two working days do.
-
-    Args:
-        days: days with records.
-        whole: the first and the last day that the records should show.
-        writes: the records are writing calls: many accounts write nothing on some days.
+    A single day counts where most days have records; where weekends are silent, two working days do. `whole`: the first
+    and the last day that the records should show; `writes`: the records are writing calls, which are rarer.
     """
     start, end = whole
     inside = sorted(day for day in days if start <= day <= end)
     if len(inside) < _FEWEST_DAYS:
         return ()
     window = [start + timedelta(days=number) for number in range((end - start).days + 1)]
-    silent = _silent_weekdays(days, window)
+    counts = [[0, 0] for _ in range(7)]
+    for day in window:
+        counts[day.weekday()][0] += 1
+        counts[day.weekday()][1] += day in days
+    rare = (known >= _WEEKS and busy <= _SILENT_WEEKDAY * known for known, busy in counts)
+    silent = {number for number, is_rare in enumerate(rare) if is_rare and number in _WEEKEND}
     expected = [day for day in window if day.weekday() not in silent or day in days]
     runs: list[list[date]] = [[]]
     for day in expected:
@@ -195,18 +200,6 @@ def silences(days: frozenset[date], whole: tuple[date, date], *, writes: bool = 
     return tuple((run[0], run[-1]) for run in runs if len(run) > usual)
 
 
-def _silent_weekdays(days: Collection[date], window: Collection[date]) -> frozenset[int]:
-    counts = [[0, 0] for _ in range(7)]
-    for day in window:
-        counts[day.weekday()][0] += 1
-        counts[day.weekday()][1] += day in days
-    return frozenset(
-        number
-        for number, (known, busy) in enumerate(counts)
-        if number in _WEEKEND and known >= _WEEKS and busy <= _SILENT_WEEKDAY * known
-    )
-
-
 _WEEKS = 3
 """Weeks that show whether a weekday is silent."""
 _WEEKEND = (4, 5, 6)
@@ -215,12 +208,71 @@ _KINDS = {READ: "reading call", WRITE: "writing call"}
 _MOST_SILENCES = 3
 
 
-def _scope(region: str, kind: str) -> Scope:
-    prefix = next((prefix for prefix, source in EXCLUDABLE.items() if source == kind), "")
-    return Scope(services=(prefix,), regions=(region,)) if prefix else Scope(regions=(region,), events=(kind,))
-
-
 def _listed(found: Sequence[tuple[date, date]]) -> str:
     named = [f"on {first}" if first == last else f"from {first} to {last}" for first, last in found[:_MOST_SILENCES]]
     more = len(found) - len(named)
     return ", ".join(named) + (f" and in {more} more periods" if more else "")
+
+
+def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
+    """Returns the gaps of all sources; those of trail settings are reduced to what every trail excludes.
+
+    A source without a settings gap takes no part: it may be a trail that excludes nothing, or files of unknown
+    settings. A source that has no files of the targets' account has its own gap, which may hide any call.
+    """
+    settings: list[Sequence[Gap]] = [[gap for gap in each if gap.kind is GapKind.NOT_LOGGED] for each in gaps]
+    others = [gap for each in gaps for gap in each if gap.kind is not GapKind.NOT_LOGGED]
+    known = [each for each in settings if each]
+    return (*others, *(common_gaps(known) if known else ()))
+
+
+def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
+    """Intersection of the gaps of several trails (at least one); a trail without a gap excludes nothing."""
+    return reduce(_common_to_two, gaps)
+
+
+def _common_to_two(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
+    pairs = ((gap, other, _common(gap.scope, other.scope)) for gap in some for other in others)
+    kept: list[Gap] = []
+    for gap, other, scope in pairs:
+        # Equal scopes in another order cover each other: keep the first.
+        if scope and not any(_is_covered(scope, each.scope) for each in kept):
+            kept = [each for each in kept if not _is_covered(each.scope, scope)]
+            detail = gap.detail if gap.detail == other.detail else f"{gap.detail}; {other.detail}"
+            kept.append(Gap(GapKind.NOT_LOGGED, scope, detail))
+    return kept
+
+
+def _is_covered(scope: Scope, other: Scope) -> bool:
+    """Whether another scope includes all of this scope."""
+    parts = [(getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")]
+    inside = all(not wide or (part and set(part) <= set(wide)) for part, wide in parts)
+    return inside and set(other.outside) <= set(scope.outside) and other.data_events <= scope.data_events
+
+
+def _common(one: Scope, other: Scope) -> Scope | None:
+    parts = [_part(getattr(one, name), getattr(other, name)) for name in ("services", "regions", "events")]
+    if any(part is None for part in parts):
+        return None
+    services, regions, events = (part or () for part in parts)
+    # Partly selected data events stay hidden even if other events of their type are recorded.
+    in_part = any(scope.events and not scope.data_events for scope in (one, other))
+    return Scope(
+        services=services,
+        events=events,
+        regions=regions,
+        data_events=(one.data_events or other.data_events) and not in_part,
+        outside=tuple(dict.fromkeys((*one.outside, *other.outside))),
+    )
+
+
+def _part(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Intersection of two scope fields, where empty means "all"; None: nothing in common.
+
+    A resource type's data events include those of one kind, which its name precedes.
+    """
+    if not some or not others:
+        return some or others
+    pairs = chain(((each, others) for each in some), ((each, some) for each in others))
+    both = (each for each, there in pairs if each in there or each.partition(" ")[0] in there)
+    return tuple(dict.fromkeys(both)) or None

@@ -43,12 +43,9 @@ def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey,
 
 
 def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
-    """ARN without a path -> the one ARN with its path.
+    """ARN without a path -> the one ARN with its path, for needs of calls that succeeded, or that a denial names.
 
     Names seen under two paths, or created without one, are left out.
-
-    Args:
-        needs: needs of calls that succeeded, or that a denial or its request names.
     """
     found = _arns_by_name(needs)
     return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
@@ -98,11 +95,7 @@ def with_path(need: Need, paths: Mapping[str, str]) -> Need:
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
-    """Generalizes the parts of resource names that vary between runs, and adds up usages that become equal.
-
-    Returns:
-        The usages in the order of the input.
-    """
+    """Generalizes the parts of resource names that vary between runs, and adds up usages that become equal."""
     made = find_created_resources(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.aws.errors import error_code, required_member, translate_errors
-from leastpriv.aws.session import Aws, method_name
+from leastpriv.aws.session import Aws, method_name, pages
 from leastpriv.errors import AwsError, PolicyFileError
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.fact_tables import table
@@ -51,14 +51,9 @@ def trusted_callers(document: object) -> tuple[TrustedCaller, ...]:
     """Principals of the Allow statements, in order, each once; empty for an invalid trust policy. Never raises."""
     if not isinstance(document, Mapping):
         return ()
-    return tuple(
-        dict.fromkeys(
-            trusted
-            for statement in _listed(document.get("Statement"))
-            if isinstance(statement, Mapping) and statement.get("Effect") == "Allow"
-            for trusted in _callers(statement)
-        )
-    )
+    statements = (each for each in _listed(document.get("Statement")) if isinstance(each, Mapping))
+    allowing = (each for each in statements if each.get("Effect") == "Allow")
+    return tuple(dict.fromkeys(trusted for statement in allowing for trusted in _callers(statement)))
 
 
 def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, ...]:
@@ -140,8 +135,7 @@ class LiveRole:
 
 def read_live_role(aws: Aws, principal: Principal) -> LiveRole:
     """Reads all that is attached to a role or user. Never raises: what cannot be read is a gap."""
-    reader = _Reader(aws, principal)
-    return reader.user() if principal.kind == "user" else reader.role()
+    return _Reader(aws, principal).live()
 
 
 def read_managed_policy(aws: Aws, arn: str, region: str) -> Document:
@@ -171,29 +165,14 @@ class _Reader:
         self._gaps: list[Gap] = []
         self._missing = ""
 
-    def role(self) -> LiveRole:
-        name = {"RoleName": self._principal.name}
-        found = self._asked("GetRole", **name).get("Role") or {}
-        policies = [
-            *self._attached("ListAttachedRolePolicies", name, ""),
-            *self._inline("ListRolePolicies", "GetRolePolicy", name, "", ""),
-        ]
-        return self._live(found, policies, trusted_callers(_value(found.get("AssumeRolePolicyDocument"))))
-
-    def user(self) -> LiveRole:
-        name = {"UserName": self._principal.name}
-        found = self._asked("GetUser", **name).get("User", {})
-        policies = [
-            *self._attached("ListAttachedUserPolicies", name, ""),
-            *self._inline("ListUserPolicies", "GetUserPolicy", name, "", ""),
-        ]
-        for group in self._named(self._pages(_GROUPS, "Groups", name), "GroupName"):
-            whose = {"GroupName": group}
-            policies += self._attached("ListAttachedGroupPolicies", whose, group)
-            policies += self._inline("ListGroupPolicies", "GetGroupPolicy", whose, f" of the group {group}", group)
-        return self._live(found, policies, ())
-
-    def _live(self, found: Mapping[str, Any], policies: list[LivePolicy], trust: tuple[TrustedCaller, ...]) -> LiveRole:
+    def live(self) -> LiveRole:
+        name, kind = self._principal.name, self._principal.kind.title()
+        found = self._asked(f"Get{kind}", **{f"{kind}Name": name}).get(kind) or {}
+        policies = [*self._policies(kind, name)]
+        if kind == "User":
+            for group in self._named(self._pages(_GROUPS, "Groups", {"UserName": name}), "GroupName"):
+                policies += self._policies("Group", group)
+        trust = trusted_callers(_value(found.get("AssumeRolePolicyDocument")))
         arn = str(found.get("Arn") or self._principal.arn)
         own = principal_of(arn)
         if own and not same_principal(own, self._principal):
@@ -208,18 +187,16 @@ class _Reader:
             missing=self._missing,
         )
 
-    def _attached(self, listing: str, whose: Mapping[str, str], group: str) -> Iterator[LivePolicy]:
-        for arn in self._named(self._pages(listing, "AttachedPolicies", whose), "PolicyArn"):
+    def _policies(self, kind: str, owner: str) -> Iterator[LivePolicy]:
+        """Yields the managed and the inline policies of a role, a user or one of its groups."""
+        whose, group = {f"{kind}Name": owner}, owner if kind == "Group" else ""
+        for arn in self._named(self._pages(f"ListAttached{kind}Policies", "AttachedPolicies", whose), "PolicyArn"):
             document = self._parsed(arn, partial(read_managed_policy, self._aws, arn, self._region))
             if document:
                 yield LivePolicy(arn, document, group)
-
-    def _inline(
-        self, listing: str, getting: str, whose: Mapping[str, str], suffix: str, group: str
-    ) -> Iterator[LivePolicy]:
-        for policy in self._pages(listing, "PolicyNames", whose):
-            name = f"inline policy {policy}{suffix}"
-            answer = self._asked(getting, **whose, PolicyName=policy)
+        for policy in self._pages(f"List{kind}Policies", "PolicyNames", whose):
+            name = f"inline policy {policy}" + (f" of the group {group}" if group else "")
+            answer = self._asked(f"Get{kind}Policy", **whose, PolicyName=policy)
             if answer and "PolicyDocument" not in answer:
                 self._note(f"{name}: AWS's answer lacks its document.")
             elif answer:
@@ -240,20 +217,22 @@ class _Reader:
     def _asked(self, operation: str, **arguments: str) -> Mapping[str, Any]:
         try:
             with self._explained(operation):
-                answer: Mapping[str, Any] = self._method(operation)(**arguments)
+                client = self._aws.client("iam", self._region)
+                answer: Mapping[str, Any] = getattr(client, method_name(operation))(**arguments)
                 return answer
         except AwsError as error:
-            self._note(self._no_such(operation) if error_code(error) == "NoSuchEntity" else str(error))
+            self._note_failure(operation, error)
             return {}
 
-    def _no_such(self, operation: str) -> str:
-        if operation in ("GetRolePolicy", "GetUserPolicy") or ("Group" in operation and operation != _GROUPS):
-            return "A policy or group was deleted while it was read: run again."
-        whose = self._principal
-        self._missing = (
-            f"There is no {whose.kind} {whose.name} in the account {whose.account}: check the input role-arn."
-        )
-        return self._missing
+    def _note_failure(self, operation: str, error: AwsError) -> None:
+        detail, whose = str(error), self._principal
+        if error_code(error) == "NoSuchEntity":
+            detail = "A policy or group was deleted while it was read: run again."
+            part = ("GetRolePolicy", "GetUserPolicy")
+            if operation not in part and ("Group" not in operation or operation == _GROUPS):
+                where = f"in the account {whose.account}: check the input role-arn."
+                self._missing = detail = f"There is no {whose.kind} {whose.name} {where}"
+        self._note(detail)
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
         found: list[Any] = []
@@ -265,7 +244,7 @@ class _Reader:
                     if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
                         self._note(f"AWS's answer to {operation} is incomplete.")
         except AwsError as error:
-            self._note(self._no_such(operation) if error_code(error) == "NoSuchEntity" else str(error))
+            self._note_failure(operation, error)
         return found
 
     def _named(self, listed: list[Any], key: str) -> Iterator[str]:
@@ -278,10 +257,6 @@ class _Reader:
 
     def _explained(self, operation: str) -> Any:
         return translate_errors(f"reading the policies of {self._principal.arn}", f"iam:{operation}")
-
-    def _method(self, operation: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), method_name(operation))
-        return method
 
     def _note(self, detail: str) -> None:
         gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} The other policies are not known.")
@@ -304,15 +279,9 @@ def _bytes(document: object) -> bytes:
 
 
 def list_matching_roles(aws: Aws, patterns: Iterable[str], partition: str) -> tuple[Principal, ...]:
-    """Lists the roles whose ARN matches one of the patterns, sorted by ARN.
-
-    Raises:
-        AwsError: the credentials may not list roles (`iam:ListRoles`), or AWS does not answer.
-    """
-    wanted = tuple(patterns)
-    client = aws.client("iam", home_region("iam", partition))
-    with translate_errors("listing the roles of the account", "iam:ListRoles"):
-        pages = list(client.get_paginator("list_roles").paginate())
-    arns = sorted(str(role.get("Arn")) for page in pages for role in page.get("Roles") or ())
+    """Lists the roles whose ARN matches one of the patterns, sorted by ARN; raises AwsError."""
+    wanted, client = tuple(patterns), aws.client("iam", home_region("iam", partition))
+    listed = pages(client, "list_roles", "listing the roles of the account", "iam:ListRoles")
+    arns = sorted(str(role.get("Arn")) for page in listed for role in page.get("Roles") or ())
     found = (principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in wanted))
     return tuple(principal for principal in found if principal)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from sys import intern
 
 from msgspec import Struct
 
 from leastpriv.evidence.aws_findings.models import NO_AWS_FINDINGS, AwsFindings
-from leastpriv.evidence.coverage import Coverage
-from leastpriv.models import Call, Denial, Gap, Need, Outcome, Run, Usage
+from leastpriv.evidence.coverage import Coverage, silence_gaps
+from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Run, Scope, Usage
 from leastpriv.permissions.request import creates, new_ids
 
 GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
@@ -167,3 +167,23 @@ _MOST_IDS = 1_000
 
 def _union(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
     return known if known == others else tuple(dict.fromkeys((*known, *others)))
+
+
+_LARGEST_SKEW = timedelta(hours=24)
+"""Tolerance for clock errors and time zones; one day does not affect a limit of 30 days."""
+
+
+def with_clock_gap(evidence: Evidence, now: datetime) -> Evidence:
+    """Adds a gap that may hide any call where the last call is more than a day after `now`."""
+    if evidence.last is None or evidence.last <= now + _LARGEST_SKEW:
+        return evidence
+    detail = (
+        f"the last call is of {evidence.last:%Y-%m-%d %H:%M} and here it is {now:%Y-%m-%d %H:%M} (UTC): "
+        "set this machine's clock, or remove the records of another time"
+    )
+    return replace(evidence, gaps=(*evidence.gaps, Gap(GapKind.FUTURE_RECORDS, Scope(), detail)))
+
+
+def with_coverage(evidence: Evidence, coverage: Coverage) -> Evidence:
+    """Adds the coverage of all sources, and a gap for each silence in it."""
+    return replace(evidence, coverage=coverage, gaps=(*evidence.gaps, *silence_gaps(coverage)))

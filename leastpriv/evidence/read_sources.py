@@ -1,15 +1,17 @@
-"""Reads all sources of evidence in one pass, into the evidence of each principal."""
+"""Reads all sources of evidence in one pass, and says which slip is likely where they have no call of a principal."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from leastpriv.aws.arns import EvidenceSource, Principals, Window
+from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.errors import LeastprivError
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Principal, Scope
 
 if TYPE_CHECKING:
@@ -38,20 +40,10 @@ def read_evidence(
     progress: Callable[[int], None] = lambda _: None,
     decoder: Decoder | None = None,
 ) -> Mapping[str, Evidence]:
-    """Reads all sources in one pass and returns the evidence by principal ARN.
+    """Reads all sources in one pass and returns the evidence by principal ARN; `target` None: of all principals.
 
     A target is always in the result, even without calls. Gaps count for every principal, since they may hide calls of
-    any.
-
-    Args:
-        sources: the sources to read.
-        window: the period to read.
-        target: the target or targets; None: all principals.
-        progress: called with the number of calls so far, from time to time.
-        decoder: decodes EC2's encoded messages.
-
-    Raises:
-        LeastprivError: no source could be read; the error of the first. With other sources it is a gap.
+    any. Raises LeastprivError, that of the first source, where no source could be read; with other sources it is a gap.
     """
     return dict(read_by_principal(sources, window, target, ReadHooks(progress, decoder)))
 
@@ -100,11 +92,8 @@ def _read(source: EvidenceSource, window: Window, principals: Principals) -> Ite
     except LeastprivError as error:
         yield error
     except Exception as error:
-        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be fully read: {describe_defect(error)}")
-
-
-def _name(source: EvidenceSource) -> str:
-    return type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
+        name = type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
+        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{name} could not be fully read: {describe_defect(error)}")
 
 
 def describe_defect(error: Exception) -> str:
@@ -114,3 +103,68 @@ def describe_defect(error: Exception) -> str:
     places = extract_tb(error.__traceback__)
     where = f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     return f"unexpected {type(error).__name__}{where}; this is a defect, please report it"
+
+
+_MOST_NAMED = 5
+_UNREAD = (GapKind.SOURCE_FAILED, GapKind.UNREADABLE_FILE, GapKind.UNREADABLE_RECORD)
+
+
+def missing_calls(principal: Principal, statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
+    """Returns sentences that say what was read of each source and which slip is likely, where no call was found."""
+    read = ReadStatistics()
+    for each in statistics:
+        read.absorb(each)
+    unread = [gap for gap in gaps if gap.kind in _UNREAD]
+    if not read.records and unread:
+        more = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
+        slip = f"No record could be read: {unread[0].detail}{more}."
+    elif not read.records and read.outside_window:
+        slip = f"All {read.outside_window:,} records are outside the window: check --from and --to, or lookback-days."
+    elif read.callers:
+        slip = _others(principal, read.callers)
+    elif not read.records:
+        slip = "No record was read: check trails, and the window."
+    else:
+        lost = f" {unread[0].detail}." if unread else ""
+        slip = f"{read.records:,} records were read: check role-arn and trails.{lost}"
+    return f"No calls by {_short(principal.arn)}. {slip}"
+
+
+def damaged_files(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
+    """Returns a sentence where every file that was read is damaged, whatever its intact part shows; else nothing."""
+    damaged = sum(each.damaged_files for each in statistics)
+    if not damaged or any(each.damaged_files + each.foreign_files < max(each.files, 1) for each in statistics):
+        return ""
+    first = next((gap.detail for gap in gaps if gap.kind in _UNREAD), "")
+    return f"Every file that was read is damaged ({damaged:,}): {first}."
+
+
+def _others(principal: Principal, callers: Mapping[str, int]) -> str:
+    # A session's ARN lacks the path of its role.
+    arns: dict[tuple[str, str, str], str] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for arn, calls in callers.items():
+        other = principal_of(arn) or principal_of(f"{arn}/session")
+        if other and ":role/aws-service-role/" not in other.arn:
+            key = (other.account, other.kind, other.name)
+            arns[key] = max(arns.get(key, ""), other.arn, key=len)
+            counts[key] += calls
+    own = sorted((key for key in counts if key[0] == principal.account), key=lambda key: (-counts[key], arns[key]))
+    if not own:
+        accounts = ", ".join(sorted({account for account, _, _ in counts})[:_MOST_NAMED])
+        whose = f"of account {accounts}: check the account in role-arn, and" if accounts else "of services: check"
+        return f"The calls in this trail are {whose} trails."
+    names = {name: (account, kind, name) for account, kind, name in own}
+    from difflib import get_close_matches
+
+    close = [names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)]
+    shown = list(dict.fromkeys([*close, *own]))[:_MOST_NAMED]
+    listed = ", ".join(f"{_short(arns[key])} ({counts[key]:,} call{'' if counts[key] == 1 else 's'})" for key in shown)
+    more = f" and {len(own) - len(shown)} more" if len(own) > len(shown) else ""
+    meant = f" Did you mean {_short(arns[close[0]])}?" if close else ""
+    return f"Roles and users in this trail: {listed}{more}.{meant}"
+
+
+def _short(arn: str) -> str:
+    """Returns the end of an ARN: `role/ci/deploy`."""
+    return arn.split(":", 5)[5]

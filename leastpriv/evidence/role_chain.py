@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
 
 from leastpriv.aws.arns import principal_of, same_arn
 from leastpriv.evidence.models import Evidence
@@ -90,11 +89,7 @@ class RoleChain:
 def build_chain(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> RoleChain:
     """Follows the links from some principals, breadth first, and visits each role once.
 
-    A root that another root reaches is not a root of the result.
-
-    Args:
-        roots: ARNs of the principals.
-        evidence: principal ARN -> its evidence, for the principals that were read.
+    A root that another root reaches is not a root of the result. `evidence`: by ARN, of the principals that were read.
     """
     wanted = tuple(dict.fromkeys(roots))
     links: dict[tuple[str, str, RoleLinkKind, str], RoleLink] = {}
@@ -137,11 +132,8 @@ def _first(wanted: Sequence[str], links: Sequence[RoleLink]) -> tuple[str, ...]:
 
 def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[RoleLink]:
     """Links of one principal, the most used first."""
-    read = evidence.get(principal)
-    if read is None:
-        return ()
     found: dict[tuple[str, RoleLinkKind, str], RoleLink] = {}
-    for usage in read.usages:
+    for usage in evidence[principal].usages if principal in evidence else ():
         if usage.outcome is Outcome.ALLOWED and usage.succeeded:
             for way, service in _ways(usage):
                 role = _known(unescape(usage.need.permission.resource), evidence)
@@ -158,8 +150,8 @@ def _ways(usage: Usage) -> Iterator[tuple[RoleLinkKind, str]]:
         yield RoleLinkKind.ASSUMED, ""
     elif usage.need.permission.action == "iam:PassRole":
         sources = dict.fromkeys(event.partition(":")[0] for event in usage.events)
-        for service in filter(None, map(_acting_services().get, sources)):
-            yield RoleLinkKind.PASSED, service
+        names = {row["event_source"]: row["name"] for row in table("acting_services", __package__ or "")}
+        yield from ((RoleLinkKind.PASSED, names[source]) for source in sources if source in names)
 
 
 def _known(arn: str, evidence: Mapping[str, Evidence]) -> str:
@@ -170,8 +162,3 @@ def _known(arn: str, evidence: Mapping[str, Evidence]) -> str:
     if role is None or role.kind != "role" or not re.fullmatch(r"[0-9]{12}", role.account) or role.arn != arn:
         return ""
     return next((name for name in evidence if same_arn(name, arn)), arn)
-
-
-@cache
-def _acting_services() -> Mapping[str, str]:
-    return {row["event_source"]: row["name"] for row in table("acting_services", __package__ or "")}

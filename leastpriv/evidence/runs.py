@@ -18,11 +18,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -296,8 +297,7 @@ class KeyUse(Struct, frozen=True, gc=False):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class _KeyIssue:
+class _KeyIssue(NamedTuple):
     """The session that issued a key."""
 
     principal: str

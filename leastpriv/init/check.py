@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from leastpriv.aws.errors import aws_message, translate_errors
@@ -45,10 +46,7 @@ def check_rows(checks: list[Check]) -> str:
 
 
 def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
-    """Yields each check, with the token of the job where there is one, else with the credentials of the environment.
-
-    Raises LeastprivError if there is neither, or GitHub issues no token.
-    """
+    """Yields each check, with the token of the job where there is one, else with the credentials of the environment."""
     if not environment.get(_URL):
         if environment.get("GITHUB_ACTIONS"):
             yield Check("token", None, "this job has none: give it the permission id-token: write to check the login")
@@ -76,9 +74,8 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
         raise InputError(f"The credentials are of the account {account}, and --role-arn names {target.accounts[0]}.")
     whose = aws.caller()
     is_reader = f":assumed-role/{READER}/" in whose
-    yield Check(
-        "credentials", None, whose if is_reader else f"{whose}, not {READER}: the checks show what these may do"
-    )
+    note = "" if is_reader else f", not {READER}: the checks show what these may do"
+    yield Check("credentials", None, f"{whose}{note}")
     if not is_reader and account in target.runs:
         yield from _check_login(target, aws, account)
     yield from _check_account(target, aws, environment, account)
@@ -126,9 +123,8 @@ def _requested_token(environment: Mapping[str, str], audience: str) -> str:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - as above
             return str(json.load(answer)["value"])
     except (OSError, ValueError, KeyError) as error:
-        raise LeastprivError(
-            f"GitHub issued no token ({error}): the job needs the permission id-token: write."
-        ) from None
+        sentence = f"GitHub issued no token ({error}): the job needs the permission id-token: write."
+        raise LeastprivError(sentence) from None
 
 
 def token_claims(token: str) -> dict[str, Any]:
@@ -209,38 +205,27 @@ def _fulfils(operator: str, accepted: list[str], claim: str) -> bool:
 
 
 def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
-    sources, values = target.sources, target.values
+    sources, tried = target.sources, partial(_asked, aws)
     if "event-history" in sources:
         for region in target.regions or (target.region,):
-            yield _tried(aws, "cloudtrail:LookupEvents", region, region=region, MaxResults=1)
+            yield tried("cloudtrail:LookupEvents", region, region, MaxResults=1)[0]
         if not target.regions:
-            yield _tried(aws, "account:ListRegions", account)
+            yield tried("account:ListRegions", account)[0]
     if {"s3-trail", "athena"} & {*sources}:
         yield from _check_bucket(target, aws, account)
     if "log-group" in sources:
-        group = str(values["LogGroup"])
-        yield _tried(aws, "logs:FilterLogEvents", group, logGroupName=group, limit=1)
+        group = str(target.values["LogGroup"])
+        yield tried("logs:FilterLogEvents", group, logGroupName=group, limit=1)[0]
     if "athena" in sources:
         database, _, table = target.athena_table.rpartition("/")[2].partition(".")
         found = {"CatalogName": "AwsDataCatalog", "DatabaseName": database, "TableName": table}
-        yield _tried(aws, "athena:GetTableMetadata", target.athena_table, **found)
-    yield from _check_roles(target, aws, account)
-
-
-def _check_roles(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
-    """Lists the roles of a pattern, and reads each role or user that is named."""
-    if "roles" in target.sources:
-        yield _tried(aws, "iam:ListRoles", account, MaxItems=1)
+        yield tried("athena:GetTableMetadata", target.athena_table, **found)[0]
+    if "roles" in sources:
+        yield tried("iam:ListRoles", account, MaxItems=1)[0]
     for principal, _ in target.targets:
-        if principal.account != account or is_pattern(principal.arn):
-            continue
-        if f"live-{principal.kind}" in target.sources:
-            kind = principal.kind.title()
-            yield _tried(aws, f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name})
-
-
-def _tried(aws: Aws, action: str, about: str, region: str = "", **parameters: object) -> Check:
-    return _asked(aws, action, about, region, **parameters)[0]
+        kind, is_read = principal.kind.title(), f"live-{principal.kind}" in sources
+        if is_read and principal.account == account and not is_pattern(principal.arn):
+            yield tried(f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name})[0]
 
 
 def _asked(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError
@@ -32,7 +33,6 @@ class InitOptions:
     """The checked options."""
 
     repository: str
-    """OWNER/NAME."""
     targets: tuple[tuple[Principal, str], ...]
     """Each role or user, and its policy file."""
     jobs: tuple[str, ...]
@@ -46,9 +46,7 @@ class InitOptions:
     scheduled: bool
     """Whether the workflow runs weekly, on the default branch."""
     region: str
-    """Region of the workflow's credentials."""
     regions: tuple[str, ...]
-    """Value of the input `aws-regions`."""
     issuer: str
     audience: str
     sources: tuple[str, ...]
@@ -116,77 +114,22 @@ class InitOptions:
         return self.given_subjects or tuple(f"repo:{whose}:{job}" for job in self.jobs)
 
 
-_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w!./-]*)?"
-_KNOWN = {
-    "repository": (
-        re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}"),
-        "write OWNER/NAME",
-    ),
-    # A path may have quotes and braces, which a template would interpret.
-    "role-arn": (
-        re.compile(r"[\w+=,.@/:-]+|arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/*?-]+", re.ASCII),
-        "use a role whose path has letters, digits and +=,.@_- only, or * and ? in its name or path for several roles",
-    ),
-    # A path inside the repository, with an optional pointer after `#`.
-    "policy-file": (
-        re.compile(r"(?!/)(?!(?:[^#]*/)?\.\.(?:[/#]|$))(?:\{name\}|[\w./])(?:\{name\}|[\w./#@+\[\]-])*", re.ASCII),
-        "write a path in the repository, like iam/ci-deploy.json",
-    ),
-    "branch": (
-        re.compile(r"(?!.*(?:\.\.|//|/\.|/$|\.$|\.lock$|@\{))[\w][\w./@+-]*", re.ASCII),
-        "write the name of a branch, with letters, digits and ./@+_- only",
-    ),
-    "tag": (re.compile(r"[\w*][\w./@+*-]*", re.ASCII), "write a tag or a pattern of tags, like v*"),
-    "environment": (
-        re.compile(r"[\w][\w .:/@+-]{0,254}", re.ASCII),
-        "write the name of an environment, with letters, digits, blanks and .:/@+_- only",
-    ),
-    "subject": (
-        re.compile(r"[a-z_]+:[\w.@/*:+%-]+", re.ASCII),
-        "write a subject as a token has it, like repo:acme/shop:job_workflow_ref:acme/flows/.github/workflows/a.yml@v1",
-    ),
-    "issuer": (
-        re.compile(r"[a-z0-9.-]+(?::\d+)?(?:/[\w.-]+)*", re.ASCII),
-        "write it without https://, like HOSTNAME/_services/token",
-    ),
-    "region": (re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII), "write a region like eu-west-1"),
-    "trails": (
-        re.compile(rf"event-history|log-group:[\w./#-]+|{_BUCKET}", re.ASCII),
-        "write event-history, s3://BUCKET/PREFIX, s3://BUCKET/PREFIX/AWSLogs/ORGANIZATION or log-group:NAME (for "
-        "the ARN of a trail, its bucket)",
-    ),
-    "athena-table": (
-        re.compile(r"(?:[\w.-]+/)?[a-z0-9_]+\.[a-z0-9_]+", re.ASCII),
-        "write DATABASE.TABLE or WORKGROUP/DATABASE.TABLE",
-    ),
-    "athena-results": (re.compile(_BUCKET, re.ASCII), "write s3://BUCKET/PREFIX"),
-    "access-analyzer": (
-        re.compile(r"arn:[\w:/+=,.@-]+ arn:[\w:/-]+", re.ASCII),
-        "write the ARN of the service role, a blank, and the ARN of the trail",
-    ),
-    "kms-key-arn": (
-        re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+", re.ASCII),
-        "write the ARN of a key (not of an alias), like arn:aws:kms:eu-west-1:123456789012:key/1234…",
-    ),
-    "trail-account": (re.compile(r"\d{12}", re.ASCII), "write an account id of 12 digits"),
-    "hub-account": (re.compile(r"\d{12}", re.ASCII), "write an account id of 12 digits"),
-    "action": (re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", re.ASCII), "write OWNER/NAME@COMMIT, with 40 hex digits"),
-    "sources": (re.compile(r"[a-z0-9-]+"), "name sources"),
-}
-_SEVERAL = ("role-arn", "policy-file", "branch", "environment", "tag", "subject", "sources", "trails", "aws-regions")
-"""Options that may have several values."""
+@cache
+def known_options() -> Mapping[str, Mapping[str, str]]:
+    """Returns the options with values that go into the files, by name."""
+    return {row["option"]: row for row in table("options", __package__ or "")}
 
 
 def check_option(name: str, value: str) -> str:
     """Returns the value of an option; raises InputError for one that cannot be written into the files."""
-    pattern, advice = _KNOWN["region" if name == "aws-regions" else name]
+    known = known_options()[name]
     if name == "role-arn" and not is_pattern(value):
         try:
             parse_principal(value)
         except InputError as error:
             raise InputError(f"--role-arn: {error}") from error
-    if not pattern.fullmatch(value):
-        raise InputError(f"--{name} is {value!r}: {advice}.")
+    if not re.fullmatch(known["pattern"], value, re.ASCII):
+        raise InputError(f"--{name} is {value!r}: {known['advice']}.")
     return value
 
 
@@ -201,12 +144,18 @@ def parse_options(given: Given) -> InitOptions:
     Raises InputError if a required option is missing, an option's value cannot be written into the files, or options
     contradict each other.
     """
-    found = {name: tuple(dict.fromkeys(check_option(name, each) for each in given.get(name, ()))) for name in OPTIONS}
-    one = {name: values[0] if values else "" for name, values in found.items() if name not in _SEVERAL}
+    known = known_options()
+    found = {name: tuple(dict.fromkeys(check_option(name, each) for each in given.get(name, ()))) for name in known}
+    one = {name: values[0] if values else "" for name, values in found.items() if not known[name]["several"]}
     for name in ("repository", "role-arn"):
         if not found[name]:
             raise InputError(f"--{name} is missing: name it, or run `leastpriv init` on a terminal, where it asks.")
-    _check_companions(found)
+    for name, other, has in (
+        ("trail-account", "--trails s3://BUCKET", any(each.startswith("s3://") for each in found["trails"])),
+        ("athena-results", "--athena-table", found["athena-table"]),
+    ):
+        if found[name] and not has:
+            raise InputError(f"--{name} is given without {other}, for which it is: add it, or leave --{name} out.")
     targets = _targets(found["role-arn"], found["policy-file"])
     principal = targets[0][0]
     region = one["region"] or next(iter(found["aws-regions"]), "")
@@ -217,6 +166,8 @@ def parse_options(given: Given) -> InitOptions:
     values |= {"Partition": principal.partition, "Targets": arn_ends(each for each, _ in targets)}
     values["Roles"] = arn_ends(each for each, _ in targets if each.kind == "role")
     values["Users"] = arn_ends(each for each, _ in targets if each.kind == "user")
+    # That of the trail's bucket, named or that of its key.
+    trail_account = one["trail-account"] or ":".join(one["kms-key-arn"].split(":")[4:5])
     return InitOptions(
         one["repository"],
         targets,
@@ -232,15 +183,11 @@ def parse_options(given: Given) -> InitOptions:
         _sources(found, values, one["athena-table"]),
         one["athena-table"],
         one["access-analyzer"],
-        _trail_account(one, {each.account for each, _ in targets}),
+        trail_account if {trail_account} != {each.account for each, _ in targets} else "",
         one["hub-account"],
         one["action"],
         values,
     )
-
-
-OPTIONS = (*_KNOWN, "aws-regions")
-"""Names of all options with values that go into the files."""
 
 
 def _targets(roles: Sequence[str], files: Sequence[str]) -> tuple[tuple[Principal, str], ...]:
@@ -315,16 +262,6 @@ def _subjects(given: Sequence[str], repository: str, issuer: str) -> tuple[str, 
     return tuple(given)
 
 
-def _check_companions(found: Given) -> None:
-    """Raises InputError for an option that has no effect without another."""
-    for name, other, has in (
-        ("trail-account", "--trails s3://BUCKET", any(each.startswith("s3://") for each in found["trails"])),
-        ("athena-results", "--athena-table", found["athena-table"]),
-    ):
-        if found[name] and not has:
-            raise InputError(f"--{name} is given without {other}, for which it is: add it, or leave --{name} out.")
-
-
 def _trail_values(trails: Sequence[str], one: Mapping[str, str]) -> dict[str, str | Sequence[str]]:
     """Returns the values that the grants need."""
     buckets = [each for each in trails if each.startswith("s3://")]
@@ -361,10 +298,7 @@ _COMPANIONS = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-
 
 
 def _sources(found: Given, values: Values, athena_table: str) -> tuple[str, ...]:
-    """Returns the named sources, or the default ones, with those that other options imply.
-
-    Raises InputError for an unknown source, or one that lacks another.
-    """
+    """Returns the named sources, or the default ones, with those that other options imply; raises InputError."""
     s3 = "TrailBucket" in values and not athena_table
     implied = {
         "event-history": "event-history" in found["trails"],
@@ -390,9 +324,3 @@ def _sources(found: Given, values: Values, athena_table: str) -> tuple[str, ...]
         if source in sources and not {*wanted} & {*sources}:
             raise InputError(f"The source {source} needs another source: add {' or '.join(wanted)} to --sources.")
     return sources
-
-
-def _trail_account(one: Mapping[str, str], accounts: set[str]) -> str:
-    """Returns the account of the trail's bucket, named or that of its key; empty: that of the role."""
-    account = one["trail-account"] or ":".join(one["kms-key-arn"].split(":")[4:5])
-    return account if {account} != accounts else ""

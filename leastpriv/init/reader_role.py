@@ -82,15 +82,14 @@ def filled_values(text: str, values: Values) -> tuple[str, ...]:
 
 def reader_policy(grants: Iterable[ReaderGrant], values: Values) -> dict[str, Any]:
     """Returns the role's IAM policy; `values` has every value, `Partition` and `Account` among them."""
-    filled = [_filled(grant, values) for grant in grants]
-    return {"Version": "2012-10-17", "Statement": [_statement(grant) for grant in filled]}
+    return {"Version": "2012-10-17", "Statement": [_statement(_filled(grant, values)) for grant in grants]}
 
 
-def _statement(grant: ReaderGrant, **more: object) -> dict[str, Any]:
+def _statement(grant: ReaderGrant) -> dict[str, Any]:
     condition = grant.condition
     conditions = {"Condition": {condition.operator: {condition.key: condition.values[0]}}} if condition else {}
     statement = {"Sid": grant.sid, "Effect": "Allow", "Action": list(grant.actions), "Resource": list(grant.resources)}
-    return {**statement, **conditions, **more}
+    return {**statement, **conditions}
 
 
 def bucket_policy(sources: Sequence[str], values: Values, accounts: Sequence[str]) -> dict[str, Any]:
@@ -137,12 +136,8 @@ def trust_policy(provider: str, audience: str, subjects: Sequence[str]) -> dict[
     issuer = provider.partition(":oidc-provider/")[2]
     condition: dict[str, dict[str, Any]] = {"StringEquals": {f"{issuer}:aud": audience}}
     condition.setdefault(subject_operator(subjects), {})[f"{issuer}:sub"] = list(subjects)
-    statement = {
-        "Principal": {"Federated": provider},
-        "Action": "sts:AssumeRoleWithWebIdentity",
-        "Condition": condition,
-    }
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
+    statement = {"Effect": "Allow", "Principal": {"Federated": provider}, "Action": "sts:AssumeRoleWithWebIdentity"}
+    return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]}
 
 
 def subject_operator(subjects: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import json
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
@@ -55,19 +56,18 @@ def render_files(target: InitOptions) -> dict[str, str]:
     if target.others:
         found[MEMBER] = _template(TERRAFORM, target, member=True)
     if target.others or len(target.accounts) > 1:
-        template = _template(CLOUDFORMATION, target, member=bool(target.others))
-        found[STACK_SET] = _rendered(
-            STACK_SET, target, template=template, stacks=target.others or target.accounts, member=bool(target.others)
-        )
+        member, stacks = bool(target.others), target.others or target.accounts
+        template = _template(CLOUDFORMATION, target, member=member)
+        found[STACK_SET] = _rendered(STACK_SET, target, template=template, stacks=stacks, member=member)
     for account in target.runs if target.has_config else ():
         chosen = [(each, file) for each, file in target.targets if target.hub or each.account == account]
-        found[_config(target, account)] = (
-            _others(target) + "targets:\n" + "".join(_entry(target, *each) for each in chosen)
-        )
+        reader = f'assume-role: "{target.reader_arn("{account}")}"\n' if target.others else ""
+        found[_config(target, account)] = f"{reader}targets:\n{''.join(_entry(target, *each) for each in chosen)}"
     if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
-        found[BUCKET_POLICY] = _json(bucket_policy(target.sources, target.values, target.accounts))
+        policies = {BUCKET_POLICY: bucket_policy(target.sources, target.values, target.accounts)}
         if "TrailKeyArn" in target.values:
-            found[KEY_POLICY] = _json(key_policy(target.values, target.accounts))
+            policies[KEY_POLICY] = key_policy(target.values, target.accounts)
+        found |= {name: json.dumps(policy, indent=2) + "\n" for name, policy in policies.items()}
     return found
 
 
@@ -86,11 +86,6 @@ def _entry(target: InitOptions, principal: Principal, file: str) -> str:
     return f'  - role-arn: "{principal.arn}"\n    policy-file: "{file}"\n{branch}'
 
 
-def _others(target: InitOptions) -> str:
-    reader = target.reader_arn("{account}")
-    return f'assume-role: "{reader}"\n' if target.others else ""
-
-
 def _config(target: InitOptions, account: str) -> str:
     return f".github/leastpriv/{account}.yml" if len(target.runs) > 1 else ".github/leastpriv.yml"
 
@@ -101,10 +96,8 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
         own = {"Partition": "${AWS::Partition}", "Account": "${AWS::AccountId}"}
         ids = ("${RepositoryOwnerId}", "${RepositoryId}")
     else:
-        own = {
-            "Partition": "${data.aws_partition.current.partition}",
-            "Account": "${data.aws_caller_identity.current.account_id}",
-        }
+        account = "${data.aws_caller_identity.current.account_id}"
+        own = {"Partition": "${data.aws_partition.current.partition}", "Account": account}
         ids = ("${var.repository_owner_id}", "${var.repository_id}")
     grants = reader_grants(target.sources, {**target.values, **own})
     if target.others and not member:
@@ -175,22 +168,14 @@ def checkout_action() -> str:
     if (folder / ".git").exists() and (folder / "action.yml").is_file():
         from leastpriv.pull_request.git_repository import GitRepository
 
-        try:
+        with suppress(PullRequestError):
             commit = GitRepository.open(folder).commit_at("HEAD") or ""
-        except PullRequestError:
-            commit = ""
-    commit = commit or _installed_commit()
+    with suppress(metadata.PackageNotFoundError, ValueError):
+        origin = json.loads(metadata.distribution("leastpriv").read_text("direct_url.json") or "{}")
+        commit = commit or str(origin.get("vcs_info", {}).get("commit_id", ""))
     if not commit:
         raise InputError("The commit of this leastpriv is not known: name it as --action OWNER/NAME@COMMIT.")
     return f"org/leastpriv-action@{commit}"
-
-
-def _installed_commit() -> str:
-    try:
-        origin = json.loads(metadata.distribution("leastpriv").read_text("direct_url.json") or "{}")
-    except (metadata.PackageNotFoundError, ValueError):
-        return ""
-    return str(origin.get("vcs_info", {}).get("commit_id", ""))
 
 
 def _rendered(name: str, target: InitOptions, **more: Any) -> str:
@@ -207,10 +192,6 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
     values = {name: getattr(target, name) for name in (*target.__slots__, "runs", "others", "has_ids")}
     given = {**values, "sources": ", ".join(target.sources), "reader": READER, "advice": ADVICE, **more}
     return environment.get_template(f"{file[name]}.j2").render(given)
-
-
-def _json(policy: object) -> str:
-    return json.dumps(policy, indent=2) + "\n"
 
 
 def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 _GZIP = 31
 """For `zlib`: the largest window, with the header of a gzip file; the module `gzip` takes longer to load."""
@@ -19,13 +19,13 @@ def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...
 
 
 def _rows(name: str, package: str) -> Sequence[Mapping[str, str]]:
-    # Not by importlib.resources, which takes a third of Python's own start to load.
-    folder = Path(str(sys.modules[package].__file__)).parent
-    plain = folder / "data" / f"{name}.tsv"
-    content = (
-        plain.read_bytes() if plain.exists() else zlib.decompress(plain.with_suffix(".tsv.gz").read_bytes(), _GZIP)
-    )
-    return read_rows(content.decode())
+    # Not by importlib.resources or pathlib, which take a third of Python's own start to load.
+    path = os.path.join(os.path.dirname(str(sys.modules[package].__file__)), "data", f"{name}.tsv")  # noqa: PTH118, PTH120
+    if os.path.exists(path):  # noqa: PTH110
+        with open(path, encoding="utf-8") as plain:  # noqa: PTH123
+            return read_rows(plain.read())
+    with open(f"{path}.gz", "rb") as packed:  # noqa: PTH123
+        return read_rows(zlib.decompress(packed.read(), _GZIP).decode())
 
 
 def read_rows(text: str) -> Sequence[Mapping[str, str]]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from leastpriv import __version__
 from leastpriv.atomic_file import write_atomically
@@ -50,7 +51,9 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
 
         contents["policy.tf"] = policy_hcl(context.proposal.document).encode()
     elif context.proposal.changes or context.proposal.committed:
-        contents[_written_name(context)] = context.proposal.content
+        source = context.proposal.document.source
+        is_whole = source.format == "json" and not source.embedded
+        contents["policy.json" if is_whole else Path(context.policy_path).name] = context.proposal.content
         if context.proposal.document.source.format != "hcl":
             contents["patch.json"] = json_patch(context.proposal.committed, context.proposal.document).encode()
     if context.further:
@@ -64,9 +67,7 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
 def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, str], Path]) -> None:
     """Writes the SARIF file and the page where the settings name them; `inside` returns the path of an input's value.
 
-    Raises:
-        InputError: a path leads where it must not.
-        LeastprivError: a file cannot be written.
+    Raises InputError for a path that leads where it must not, LeastprivError where a file cannot be written.
     """
     if settings.sarif_file:
         from leastpriv.report.sarif import sarif
@@ -83,19 +84,10 @@ def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, 
 def check_report_files(
     settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str], folder: str | None = None
 ) -> None:
-    """Raises, before anything is read, for report files that cannot be written or would replace another file.
+    """Raises InputError for a report file that is a folder, a device, a link, a policy, or another file of the run.
 
-    A report replaces the file of its name, also a device or the link `/dev/stdout`.
-
-    Args:
-        settings: the settings with the report files.
-        inside: returns the path of an input's value.
-        labels: how messages name an input, where not as in a step.
-        folder: the folder of `write_result`.
-
-    Raises:
-        InputError: a report would go to a folder, a device or a link, over a policy that the run reads, or over a file
-            that it writes.
+    A report replaces the file of its name, also a device or the link `/dev/stdout`. `labels`: how messages name an
+    input, where not as in a step; `folder`: that of `write_result`.
     """
     read = [Location.of(name).path for name in (settings.policy_file, *settings.attached_files, settings.trust_policy)]
     policies = [path for path in (inside(name, "policy-file") for name in read if name) if path.is_file()]
@@ -119,12 +111,6 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 
 
-def _written_name(context: ReportContext) -> str:
-    """Returns the name of the changed file: `policy.json`, or its own name where the policy is a part of it."""
-    source = context.proposal.document.source
-    return "policy.json" if source.format == "json" and not source.embedded else Path(context.policy_path).name
-
-
 _OPERATIONS = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED, PullRequestOperation.CLOSED)
 FIRST_FILES = "first-files"
 
@@ -141,8 +127,7 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         if each.content:
             write_files(each.content, folder / name)
     found = result.first_files
-    for path, content in (found.files if found else {}).items():
-        _write_targets(folder / FIRST_FILES / path, content)
+    _write(folder / FIRST_FILES, found.files if found else {})
     index = {
         "schema": 1,
         "version": __version__,
@@ -154,13 +139,13 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         "first_files": sorted(found.files) if found else [],
         "notes": list(result.notes),
     }
-    _write_targets(folder / "proposal.json", (json_text(index, indent=2) + "\n").encode())
+    _write(folder, {"proposal.json": (json_text(index, indent=2) + "\n").encode()})
     return folder / "proposal.json"
 
 
-def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, object]]:
+def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any]]:
     """Returns each target as in the output `targets`."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for each, code in zip(result.targets, codes, strict=True):
         context = each.context
         failure = str(each.failure) if each.failure else each.published.failure if each.published else ""
@@ -188,10 +173,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     Several pull requests are one a line, each once.
     """
     if result.single and result.single.context:
-        return {
-            **outputs(result.single.context, proposal_file),
-            **pull_request_outputs(result.single.published),
-        }
+        return {**outputs(result.single.context, proposal_file), **pull_request_outputs(result.single.published)}
     values = target_values(result, codes)
     targets = json_text(values)
     if len(targets) > LONGEST_OUTPUT:
@@ -217,12 +199,8 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     }
 
 
-def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:
-    found: set[str] = set()
-    for value in values:
-        actions = value[name]
-        found.update(map(str, actions if isinstance(actions, list) else ()))
-    return sorted(found)
+def _union(values: Sequence[dict[str, Any]], name: str) -> list[str]:
+    return sorted({str(action) for value in values for action in value[name]})
 
 
 def _folders(results: Sequence[TargetResult]) -> list[str]:
@@ -239,13 +217,6 @@ def _folders(results: Sequence[TargetResult]) -> list[str]:
     return given
 
 
-def _write_targets(path: Path, content: bytes) -> None:
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise LeastprivError(f"The file {path} cannot be written: {error.strerror}.") from error
-
-
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
 """A placeholder of a tool; AWS's own variables have the form `${aws:username}`, or are `${*}`."""
 LONGEST_OUTPUT = 500_000
@@ -256,20 +227,15 @@ def outputs(context: ReportContext, proposal_file: str) -> dict[str, str]:
     """Values of the outputs about the proposal; lists are JSON, which no name can break."""
     has_policy = bool(context.proposal.changes or context.proposal.committed)
     added = sorted({change.action for change in context.changes(ChangeKind.ADD)})
+    text = context.proposal.document.text.removeprefix("\ufeff") if has_policy else ""
     return {
         "has-changes": "true" if context.proposal.changes else "false",
         "added-actions": json_text(added),
         "removed-actions": json_text(removed_actions(context)),
-        "policy": _policy(context) if has_policy else "",
+        "policy": text if len(text.encode()) <= LONGEST_OUTPUT else "",
         "proposal-file": proposal_file,
         "inline-session-policy": _session_policy(context) if has_policy else "",
     }
-
-
-def _policy(context: ReportContext) -> str:
-    """The proposed file; empty if it exceeds the limit of an output."""
-    text = context.proposal.document.text.removeprefix("\ufeff")
-    return text if len(text.encode()) <= LONGEST_OUTPUT else ""
 
 
 def _session_policy(context: ReportContext) -> str:
@@ -278,26 +244,18 @@ def _session_policy(context: ReportContext) -> str:
     A session policy denies all that it does not allow, so it includes the attached policies.
     """
     text = session_policy((*context.proposal.documents, *context.attached_documents))
-    return text if text and all(map(_is_plain, json.loads(text)["Statement"])) else ""
-
-
-def _is_plain(statement: Mapping[str, object]) -> bool:
-    """Whether AWS accepts a statement as it is: without a template's functions and placeholders."""
-    for key in ("Action", "NotAction", "Resource", "NotResource"):
-        value = statement.get(key, [])
-        entries = value if isinstance(value, list) else [value]
+    # AWS accepts no functions and placeholders of a template.
+    for statement in json.loads(text)["Statement"] if text else ():
+        values = (statement.get(key, []) for key in ("Action", "NotAction", "Resource", "NotResource"))
+        entries = [entry for value in values for entry in (value if isinstance(value, list) else [value])]
         if not all(isinstance(entry, str) and not _PLACEHOLDER.search(entry) for entry in entries):
-            return False
-    return True
+            return ""
+    return text
 
 
 def removed_actions(context: ReportContext) -> list[str]:
     """Actions that an entry granted and no entry of the proposal grants, sorted."""
     gone = {action for change in context.proposal.changes for action in change.removed_actions}
-    left = {
-        entry
-        for statement in context.proposal.document.statements
-        if statement.effect == "Allow"
-        for entry in statement.actions
-    }
+    allows = [each for each in context.proposal.document.statements if each.effect == "Allow"]
+    left = {entry for statement in allows for entry in statement.actions}
     return sorted(action for action in gone if not any(action_covers(entry, action) for entry in left))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from leastpriv.aws.arns import Principals, Window, parse_principal, principal_of
+from leastpriv.aws.arns import Principals, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
@@ -20,10 +20,8 @@ from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
-from leastpriv.evidence.gaps import with_coverage
-from leastpriv.evidence.missing_calls import damaged_files, missing_calls
-from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.evidence.models import Evidence, with_coverage
+from leastpriv.evidence.read_sources import damaged_files, missing_calls, read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
@@ -54,11 +52,7 @@ class TargetEvidence:
 
 
 def read_target(run: RunContext, target: Target) -> TargetEvidence:
-    """Reads the evidence of one target from all sources and job logs.
-
-    Raises:
-        LeastprivError: no source can be read, or a log that is named cannot.
-    """
+    """Reads the evidence of one target from all sources and job logs; raises LeastprivError."""
     principal = target.settings.principal
     found = read_principals(run, target.settings, Principals(frozenset({principal})))[principal.arn]
     return with_job_logs(found, run, target.settings, read_job_logs(run.job_logs))
@@ -67,14 +61,8 @@ def read_target(run: RunContext, target: Target) -> TargetEvidence:
 def read_principals(run: RunContext, settings: Settings, principals: Principals) -> Mapping[str, TargetEvidence]:
     """Reads the evidence of principals of one account in one pass; returns it by ARN.
 
-    Args:
-        run: the run with its trails and credentials.
-        settings: those of any of the principals, whose account is read.
-        principals: the principals, and patterns of further ones.
-
-    Raises:
-        LeastprivError: no source can be read.
-        NoCallsError: no role matches the patterns, and no other principal is read (`when-no-calls`).
+    Raises LeastprivError where no source can be read, and NoCallsError where no role matches the patterns, and no other
+    principal is read (`when-no-calls`).
     """
     named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
     named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
@@ -83,25 +71,22 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
     sources = open_sources(settings, run.trails, run.aws)
     one = "the role" if len(principals.targets or ()) == 1 and not principals.patterns else "these roles"
-    found = read_evidence(
-        sources,
-        settings.window,
-        principals,
-        lambda calls: _log.info(f"… {calls:,} calls of {one} so far"),
-        message_decoder(run.aws),
-    )
+    progress, decoder = (lambda calls: _log.info(f"… {calls:,} calls of {one} so far")), message_decoder(run.aws)
+    found = read_evidence(sources, settings.window, principals, progress, decoder)
     statistics = [source.statistics for source in sources]
-    coverage = total_coverage(
-        statistics,
-        settings.aws_regions,
-        _asked_window(run, settings),
-        every_region=settings.event_history and not settings.aws_regions,
-    )
+    # AWS is read until now, a folder to its last record.
+    reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails
+    ends = filter(None, (settings.window.end, run.now if reads_aws or settings.window.end else None))
+    window = replace(settings.window, end=min(ends, default=None))
+    every_region = settings.event_history and not settings.aws_regions
+    coverage = total_coverage(statistics, settings.aws_regions, window, every_region=every_region)
     files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
     read = {"file": files, "answer": sum(each.requests for each in statistics)}
     where = " and ".join(plural(count, what) for what, count in read.items() if count)
-    _log.info(f"Read {plural(records, 'record')} in {where or 'no file'}: {_found(found)}")
-
+    calls = plural(sum(evidence.counts.calls for evidence in found.values()), "call")
+    runs = [len(evidence.runs) for evidence in found.values()]
+    of = f"in {plural(runs[0], 'run')}" if len(runs) == 1 else f"of {plural(len(runs), 'role')}"
+    _log.info(f"Read {plural(records, 'record')} in {where or 'no file'}: {calls} {of}")
     for evidence in found.values():
         _check_regions(settings, evidence)
     if settings.fails_without_calls and not (principals.targets or found):
@@ -127,19 +112,8 @@ def _check_regions(settings: Settings, evidence: Evidence) -> None:
         )
 
 
-def _asked_window(run: RunContext, settings: Settings) -> Window:
-    """Returns the period that the records should show: AWS is read until now, a folder to its last record."""
-    reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails
-    end = min(filter(None, (settings.window.end, run.now if reads_aws or settings.window.end else None)), default=None)
-    return replace(settings.window, end=end)
-
-
 def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
-    """Reads job logs; those of the workflow run that cannot be read are a gap.
-
-    Raises:
-        InputError: a file that is named cannot be read.
-    """
+    """Reads job logs; those of the workflow run that cannot be read are a gap; raises InputError."""
     found: list[LoggedDenials] = []
     if job_logs and job_logs.files:
         from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
@@ -177,14 +151,6 @@ def with_job_logs(
     return replace(found, evidence=add_job_logs(found.evidence, logs, settings.window, run.job_logs.read_at, decoder))
 
 
-def _found(found: Mapping[str, Evidence]) -> str:
-    if len(found) == 1:
-        (evidence,) = found.values()
-        return f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
-    calls = sum(evidence.counts.calls for evidence in found.values())
-    return f"{plural(calls, 'call')} of {plural(len(found), 'role')}"
-
-
 MAX_PATTERN_MATCHES = 50
 """Roles that one pattern may match; more have to be named."""
 
@@ -204,22 +170,14 @@ class RunEvidence:
         """By account: why its evidence could not be read."""
 
     def of(self, target: Target) -> TargetEvidence:
-        """Returns the evidence of a target, with what job logs show of it.
-
-        Raises:
-            LeastprivError: it cannot be read.
-        """
+        """Returns the evidence of a target, with what job logs show of it; raises LeastprivError."""
         if not self._run.isolates_failures:
             return read_target(self._run, target)
         run = self._run.in_account(target.settings.principal.account)
         return with_job_logs(self.found[target.role], run, target.settings, self.job_logs())
 
     def job_logs(self) -> Sequence[LoggedDenials]:
-        """Returns what the job logs show, read once.
-
-        Raises:
-            LeastprivError: one that is named cannot be read.
-        """
+        """Returns what the job logs show, read once; raises LeastprivError where one that is named cannot be read."""
         if self._logs is None:
             self._logs = read_job_logs(self._run.job_logs)
         return self._logs
@@ -271,18 +229,11 @@ class RunEvidence:
         try:
             return list_matching_roles(session.aws(), patterns, partition)
         except AwsError as error:
-            raise AwsError(
-                f"{error} Allow it for the wildcards of the input config, or name the roles.",
-                error.kind,
-                error.missing_action,
-            ) from error
+            sentence = f"{error} Allow it for the wildcards of the input config, or name the roles."
+            raise AwsError(sentence, error.kind, error.missing_action) from error
 
     def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
-        """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted.
-
-        Raises:
-            LeastprivError: they could not be read, or are too many.
-        """
+        """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted."""
         account = entry.role.split(":")[4]
         failure = self.failures.get(account) or self._unlisted.get(account)
         if failure:
@@ -303,18 +254,15 @@ class RunEvidence:
     def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
         """Returns the role chain from the targets; `follow` reads the roles in it that no entry names."""
         asked: set[str] = set()
-        for _ in range(MOST_STEPS):
-            chain = build_chain(roots, self._by_role())
+        for step in range(MOST_STEPS + 1):
+            chain = build_chain(roots, {arn: read.evidence for arn, read in self.found.items()})
             unknown = [role for role in chain.roles if role not in self.found and role not in asked]
-            if not follow or not unknown:
-                return chain
+            if not follow or not unknown or step == MOST_STEPS:
+                break
             asked.update(unknown)
             _log.info(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
             self.read(map(parse_principal, unknown))
-        return build_chain(roots, self._by_role())
-
-    def _by_role(self) -> Mapping[str, Evidence]:
-        return {arn: read.evidence for arn, read in self.found.items()}
+        return chain
 
 
 def with_denial_details(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
@@ -346,28 +294,19 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
     try:
         aws = session.aws()
         account = aws.account()
+        why = f"the AWS credentials are those of account {account}, not of the role's."
+        why = "" if account == settings.principal.account else why
     except LeastprivError as error:
-        return _without(evidence, str(error))
-    if account != settings.principal.account:
-        return _without(evidence, f"the AWS credentials are those of account {account}, not of the role's.")
-    found = collect_aws_findings(
-        aws,
-        settings.principal,
-        Polling(_passing(session.now), time.sleep),
-        access=settings.last_accessed,
-        generation=(settings.access_analyzer, evidence.first) if settings.access_analyzer else None,
-    )
+        why = str(error)
+    if why:
+        _log.info(f"AWS's findings on the role are skipped: {why}")
+        found = AwsFindings(skipped_sources=(SkippedSource("all sources", why),))
+    else:
+        polling = Polling(_passing(session.now), time.sleep)
+        generation = (settings.access_analyzer, evidence.first) if settings.access_analyzer else None
+        access = settings.last_accessed
+        found = collect_aws_findings(aws, settings.principal, polling, access=access, generation=generation)
     return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
-
-
-def _without(evidence: Evidence, why: str) -> Evidence:
-    _log.info(f"AWS's findings on the role are skipped: {why}")
-    return replace(
-        evidence,
-        aws_findings=AwsFindings(
-            skipped_sources=(SkippedSource("all sources", why),), declared=evidence.aws_findings.declared
-        ),
-    )
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:
@@ -384,12 +323,14 @@ def attempt(work: Callable[[], _Result], *, isolate: bool = True) -> tuple[_Resu
 
     `isolate` False: a failure is raised, as in a run of one target.
     """
-    if not isolate:
-        return work(), None
     try:
         return work(), None
     except LeastprivError as error:
+        if not isolate:
+            raise
         return None, error
     except Exception as error:
+        if not isolate:
+            raise
         defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run this target alone and report it."
         return None, LeastprivError(defect)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from leastpriv.aws.assumed_role import AssumedRole, AssumedSession
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
@@ -26,18 +27,7 @@ from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.denials.logged_usage import LoggedDenials
-
-
-class WorkflowLogs(Protocol):
-    """The logs of the workflow run that runs this program."""
-
-    @property
-    def run_id(self) -> str:
-        """The id of the workflow run."""
-
-    def read(self) -> LoggedDenials:
-        """Returns their denials; what cannot be read is a gap. Never raises."""
+    from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +38,8 @@ class JobLogs:
     """The time of a denial whose line has none."""
     files: tuple[str, ...] = ()
     """Logs of any tool, folders of them, zip archives; `-` is standard input."""
-    run: WorkflowLogs | None = None
+    run: WorkflowRunLogs | None = None
+    """Those of the workflow run that runs this program."""
     root: str = ""
     """The workspace with a `/` at its end, which messages leave out of the names of files."""
 
@@ -97,9 +88,8 @@ class Target:
     def branches(self) -> tuple[str, ...]:
         """The branches of its pull requests: its own, and that from before the targets were in several accounts."""
         own, prefix = self.settings.branch, f"leastpriv/{self.shown_account}-"
-        return (
-            (own, f"leastpriv/{own.removeprefix(prefix)}") if self.shown_account and own.startswith(prefix) else (own,)
-        )
+        is_prefixed = self.shown_account and own.startswith(prefix)
+        return (own, f"leastpriv/{own.removeprefix(prefix)}") if is_prefixed else (own,)
 
     @property
     def policy_name(self) -> str:
@@ -129,24 +119,18 @@ class TargetsFile:
 
     configuration: Configuration
     raw: bytes
-    """The file itself."""
     settings_of: Callable[[TargetEntry, str], Settings]
     """Entry and ARN of the role -> settings; raises InputError for a wrong value."""
     target_of: Callable[[Settings], Target]
     """Settings -> where the policy is."""
     repository: Repository | None = None
-    """The repository of the targets file."""
 
     def group_scope(self, group: str) -> str:
         """The scope of a group's pull request."""
         return f"group {group} of {self.configuration.path}"
 
     def target(self, entry: TargetEntry, role: str) -> Target:
-        """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern.
-
-        Raises:
-            InputError: a value of the entry is wrong.
-        """
+        """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern."""
         account = entry.account if entry.one_of_several_accounts else ""
         found = self.target_of(self.settings_of(entry, role))
         return replace(found, group=entry.group, entry=entry.where, shown_account=account)
@@ -162,13 +146,10 @@ class RunContext:
     """Those that are named; patterns of the targets file add further ones."""
     now: datetime
     trails: tuple[Path, ...] = ()
-    """Trails in folders."""
     job_logs: JobLogs | None = None
     """Logs whose denials are read; None: no logs."""
     aws: AwsSession | None = None
-    """None: AWS is not asked."""
     run_url: str = ""
-    """Address of the workflow run."""
     file: TargetsFile | None = None
     """None: the run has the one target that its inputs name."""
     sessions: Mapping[str, AwsSession] = field(default_factory=dict)
@@ -217,7 +198,6 @@ class TargetResult:
 
     target: Target
     content: PullRequestContent | None = None
-    """None: there is no proposal."""
     failure: LeastprivError | None = None
     """Why there is no proposal, in a run of several targets."""
     published: PublishResult | None = None
@@ -252,9 +232,7 @@ class TargetResult:
         """0, the code of the failure, 1 if publishing failed or there is no call, 3 for what the mode check found."""
         if self.failure or self.context is None:
             return self.failure.exit_code if self.failure else 1
-        if self.published and self.published.failure:
-            return 1
-        if self.lacks_calls:
+        if self.lacks_calls or (self.published and self.published.failure):
             return 1
         is_check = self.target.settings.mode is Mode.CHECK
         found = is_check and context_findings(self.context)
@@ -279,11 +257,8 @@ class RunResult:
 
     targets: tuple[TargetResult, ...]
     chain: RoleChainPolicies = field(default_factory=lambda: RoleChainPolicies(RoleChain(())))
-    """The role chain of several targets."""
     notes: tuple[str, ...] = ()
-    """Sentences about the whole run."""
     first_files: FirstFiles | None = None
-    """None: they are not asked for."""
     has_targets_file: bool = True
     lacks_roles: bool = False
     """Whether no role that was read matches a pattern of the targets file, and that fails the run."""
@@ -320,3 +295,31 @@ class TargetHistory:
     """Comment commands, the invalid ones with a reason."""
     failure: str = ""
     """Why no pull request may be published: the repository did not answer."""
+
+
+def account_sessions(
+    configuration: Configuration, trusted: Configuration | None, base: AwsSession
+) -> Mapping[str, AwsSession]:
+    """Returns a session for each account whose targets are read by a role of their own.
+
+    The config of the base branch, `trusted`, decides alone which roles are assumed: `configuration` may be that of a
+    pull request. None: it is not known. `base`: the session of the run's own credentials.
+    """
+    known = {entry.account: entry.reader for entry in trusted.entries} if trusted else {}
+    readers = {entry.account: entry.reader for entry in configuration.entries if entry.reader}
+    return {
+        account: AssumedSession(reader, base, "" if known.get(account) == reader else _untrusted(reader, trusted))
+        for account, reader in readers.items()
+    }
+
+
+def _untrusted(reader: AssumedRole, trusted: Configuration | None) -> str:
+    if trusted is None:
+        return (
+            f"The role {reader.arn} is not assumed: assume-role counts only in the config of the base branch, which is "
+            "not there, or not known without github-token."
+        )
+    return (
+        f"The role {reader.arn} is not assumed: the config of the base branch does not name it with these values for "
+        f"the account {reader.account}. It counts once it is merged."
+    )

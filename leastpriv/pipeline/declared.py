@@ -21,11 +21,7 @@ ReadFile = Callable[[str], bytes | None]
 
 
 def declarations_of(target: Target) -> tuple[Declaration, ...]:
-    """Reads the templates and plans of a target in its workspace.
-
-    Raises:
-        InputError: one cannot be read.
-    """
+    """Reads the templates and plans of a target in its workspace; raises InputError where one cannot be read."""
     settings = target.settings
     if not (settings.templates or settings.plans):
         return ()
@@ -75,13 +71,8 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
 def declared_change(target: Target, before: ReadFile, after: ReadFile) -> DeclaredChange | None:
     """Reads what a change of templates and plans needs; None where the inputs name none.
 
-    Args:
-        target: the target.
-        before: a file by its path, without the change; a template that it lacks is new.
-        after: the same with the change; what it lacks is read in the workspace, as `cdk.out` and plans are.
-
-    Raises:
-        InputError: a template or plan cannot be read.
+    A template that is not in `before` is new; one that is not in `after` is read in the workspace, as `cdk.out` and
+    plans are. Raises InputError where a template or plan cannot be read.
     """
     settings = target.settings
     if not (settings.templates or settings.plans):

@@ -11,7 +11,7 @@ from functools import partial
 
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import InputError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
 from leastpriv.pipeline.context import FirstFiles, PullRequestContent, RunContext, Target, TargetResult, TargetsFile
@@ -57,9 +57,16 @@ def unwritten_roles(
                 content, failure = attempt(partial(draft, target))
             if content and content.context.proposal.committed is not None:
                 failure = InputError(f"{path} is there already: name it for this role in {file.configuration.path}.")
-        content = None if failure else content
-        needs.append(_needs(role, content, failure))
-        if target and content and content.context.proposal.changes:
+        if failure or target is None or content is None:
+            needs.append(UncommittedRole(role, failure=str(failure)))
+            continue
+        proposal, found = content.context.proposal, content.context.evidence
+        actions = tuple(dict.fromkeys(change.action for change in proposal.changes))
+        denied = len({held.action for held in proposal.held_back_additions})
+        needs.append(
+            UncommittedRole(role, actions=actions, calls=found.counts.calls, runs=len(found.runs), denied=denied)
+        )
+        if proposal.changes:
             drafts.append(TargetResult(target, content))
     return tuple(needs), tuple(drafts)
 
@@ -103,11 +110,7 @@ def draft_files(
 
 
 def declined_roles(file: TargetsFile) -> tuple[str, ...]:
-    """Returns the ids of the roles whose first files a person closed without merging.
-
-    Raises:
-        PullRequestError: GitHub does not list the pull requests.
-    """
+    """Returns the ids of the roles whose first files a person closed without merging; raises PullRequestError."""
     if file.repository is None:
         return ()
     own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
@@ -159,19 +162,6 @@ def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
         custom_policy_checks=False,
     )
     return replace(file.target_of(settings), store=None, entry=entry.where)
-
-
-def _needs(role: str, content: PullRequestContent | None, failure: LeastprivError | None) -> UncommittedRole:
-    if content is None:
-        return UncommittedRole(role, failure=str(failure))
-    proposal, evidence = content.context.proposal, content.context.evidence
-    return UncommittedRole(
-        role,
-        actions=tuple(dict.fromkeys(change.action for change in proposal.changes)),
-        calls=evidence.counts.calls,
-        runs=len(evidence.runs),
-        denied=len({held.action for held in proposal.held_back_additions}),
-    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from leastpriv.diff.compare import replay_need
@@ -55,16 +56,19 @@ def load_history(store: StateStore | None, principal: str, now: datetime) -> His
     try:
         raw = store.read()
         found = parse_history(raw, principal, now) if raw is not None else None
-    except UnreadableHistoryError as error:
-        return _unknown(f"the memory {store.name} {error}: fix it, or delete it to start again")
     except LeastprivError as error:
-        return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."))
+        trouble = f"what earlier runs used could not be read: {error}".rstrip(".")
+        if isinstance(error, UnreadableHistoryError):
+            trouble = f"the memory {store.name} {error}: fix it, or delete it to start again"
+        _log.info(f"No permission is removed: {trouble}.")
+        return HistoryState(trouble=trouble)
     if found is None:
         return HistoryState(UsageHistory(principal))
-    if found.left_out:
-        rows = plural(found.left_out, "row that makes", "rows that make")
+    memory, left_out = found
+    if left_out:
+        rows = plural(left_out, "row that makes", "rows that make")
         _log.info(f"Left out of the memory {store.name}: {rows} no sense.")
-    return history_state(pruned(found.memory, now), found.left_out, now.date())
+    return history_state(pruned(memory, now), left_out, now.date())
 
 
 def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistory, now: datetime) -> str:
@@ -76,10 +80,8 @@ def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistor
     added = merge(history_from_evidence(evidence), news)
 
     def with_news(raw: bytes | None) -> bytes:
-        known = (
-            parse_history(raw, evidence.principal, now).memory if raw is not None else UsageHistory(evidence.principal)
-        )
-        return serialize_history(pruned(merge(known, added), now))
+        known = parse_history(raw, evidence.principal, now)[0] if raw is not None else None
+        return serialize_history(pruned(merge(known, added) if known else added, now))
 
     try:
         store.update(with_news)
@@ -98,18 +100,11 @@ def keep_decisions(said: Iterable[CommentCommand]) -> tuple[Mapping[str, KeepDec
         for each in said
     )
     decisions: dict[str, KeepDecision] = {}
-    for each in checked:
-        if not each.rejection:
-            decision = KeepDecision(
-                each.created_at, each.comment_id, each.command.verb == "keep", each.author, each.pull_request
-            )
-            decisions[each.command.pattern] = max(decision, decisions.get(each.command.pattern, decision))
+    for each in (each for each in checked if not each.rejection):
+        keeps, pattern = each.command.verb == "keep", each.command.pattern
+        decision = KeepDecision(each.created_at, each.comment_id, keeps, each.author, each.pull_request)
+        decisions[pattern] = max(decision, decisions.get(pattern, decision))
     return decisions, checked
-
-
-def _unknown(trouble: str) -> HistoryState:
-    _log.info(f"No permission is removed: {trouble}.")
-    return HistoryState(trouble=trouble)
 
 
 _MAX_MERGED = 10
@@ -138,14 +133,9 @@ _Answer = TypeVar("_Answer")
 def target_history(
     run: RunContext, target: Target, base: str, missing: Sequence[Usage], evidence: Evidence
 ) -> TargetHistory:
-    """Reads what the repository and the store have about a target.
+    """Reads what the repository and the store have about a target, whose policy lacks the usages `missing`.
 
-    Args:
-        run: the run.
-        target: the target.
-        base: the commit of its policy; empty where that was read on disk.
-        missing: what the policy lacks.
-        evidence: its evidence.
+    `base`: the commit of its policy; empty where that was read on disk.
     """
     requests, settings, repository = _Requests(), target.settings, target.repository
     scopes = run.scopes(target)
@@ -158,33 +148,29 @@ def target_history(
         declined = _declined(known, (), _scope_ids(scopes))
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
-    no_pulls: Sequence[ClosedPullRequest] = ()
     closed = requests.get(
         lambda: [pull for branch in target.branches for pull in repository.closed_pull_requests(branch)],
-        no_pulls,
+        list[ClosedPullRequest](),
         "what was declined earlier",
     )
-    no_commands: Sequence[CommentCommand] = ()
     commands = requests.get(
-        lambda: repository.comment_commands(settings.branch, settings.base), no_commands, "what people said in comments"
+        lambda: list(repository.comment_commands(settings.branch, settings.base)),
+        list[CommentCommand](),
+        "what people said in comments",
     )
     own = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == _scope_ids(scopes)[-1]]
-    none_removed: dict[Permission, int] = {}
-    removed = _known_reverted(known, missing)
-    removed |= requests.get(lambda: _reverted(repository, target, own, missing), none_removed, "what was removed")
+    # Missing permission -> pull request that removed it, as the store has it or else the repository.
+    keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
+    removed = {permission: known.returned[key].pull for permission, key in keys.items() if key in known.returned}
+    reverted = partial(_reverted, repository, target, own, missing)
+    removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
     decisions, said = keep_decisions(commands)
-    news = replace(
-        news,
-        words=decisions,
-        declined=_new_declines(known, own, scopes),
-        returned={
-            (usage.need.permission.action, usage.need.permission.resource): RevertedRemoval(
-                usage.last_seen.date(), removed[usage.need.permission]
-            )
-            for usage in missing
-            if usage.need.permission in removed
-        },
-    )
+    returned = {
+        keys[usage.need.permission]: RevertedRemoval(usage.last_seen.date(), removed[usage.need.permission])
+        for usage in missing
+        if usage.need.permission in removed
+    }
+    news = replace(news, words=decisions, declined=_new_declines(known, own, scopes), returned=returned)
     known = merge(known, news)
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
@@ -200,10 +186,9 @@ def _policy_before_grace(
 ) -> Document | None:
     """Returns the policy before the days of grace; None where it has not changed since, or no history has it."""
     since = now - timedelta(days=target.settings.options.grace_days)
-    no_policy: Document | None = None
     if changed is None or changed <= since:
-        return no_policy
-    return requests.get(lambda: policy_before(target, base, since), no_policy, "what the policy file granted before")
+        return None
+    return requests.get(lambda: policy_before(target, base, since), None, "what the policy file granted before")
 
 
 def _scope_ids(scopes: tuple[str, str]) -> tuple[str, ...]:
@@ -265,17 +250,8 @@ def _new_declines(
     return found
 
 
-def _known_reverted(memory: UsageHistory, missing: Sequence[Usage]) -> dict[Permission, int]:
-    """Returns missing permission -> pull request that removed it, as the store has it."""
-    keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
-    return {permission: memory.returned[key].pull for permission, key in keys.items() if key in memory.returned}
-
-
 def _reverted(
-    repository: Repository,
-    target: Target,
-    closed: Sequence[ClosedPullRequest],
-    missing: Sequence[Usage],
+    repository: Repository, target: Target, closed: Sequence[ClosedPullRequest], missing: Sequence[Usage]
 ) -> dict[Permission, int]:
     """Returns denied permission -> number of the latest merged proposal that removed it."""
     denied = [usage for usage in missing if usage.denial and usage.denial.mendable]
@@ -286,19 +262,15 @@ def _reverted(
         after = _policy_at(repository, each.merge_commit, target)
         for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
-            if (
-                later
-                and _granted(usage, target.settings.principal, before)
-                and not _granted(usage, target.settings.principal, after)
-            ):
+            if later and _granted(usage, target.role, before) and not _granted(usage, target.role, after):
                 found.setdefault(usage.need.permission, each.proposal.number)
     return found
 
 
-def _granted(usage: Usage, principal: Principal, document: Document | None) -> bool:
+def _granted(usage: Usage, principal: str, document: Document | None) -> bool:
     documents = [document] if document else []
     regions = usage.regions or ("",)
-    return all(replay_need(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
+    return all(replay_need(usage.need, principal, region, documents).startswith("allowed") for region in regions)
 
 
 def _policy_at(repository: Repository, commit: str, target: Target) -> Document | None:
@@ -331,7 +303,12 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
     given = list(said)
     if not given:
         return ""
-    lines = [_line(each) for each in given[:_MAX_COMMANDS]]
+    lines = []
+    for each in given[:_MAX_COMMANDS]:
+        asked = code(f"{each.command.verb} {each.command.pattern}".strip(), 120)
+        who = f"by {code(each.author, 60)}" if each.author else "by an unknown person"
+        verdict = f"does not count: {prose(each.rejection)}" if each.rejection else "counts"
+        lines.append(f"- {asked} {who} {verdict}.")
     if len(given) > _MAX_COMMANDS:
         lines.append(f"- and {len(given) - _MAX_COMMANDS:,} more.")
     lasting = (
@@ -341,10 +318,3 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
         "`evidence-branch` remembers them, the input `keep` keeps an action for good."
     )
     return "\n".join([*lines, "", f"{lasting} A command never adds a permission."])
-
-
-def _line(said: CommentCommand) -> str:
-    asked = code(f"{said.command.verb} {said.command.pattern}".strip(), 120)
-    who = f"by {code(said.author, 60)}" if said.author else "by an unknown person"
-    verdict = f"does not count: {prose(said.rejection)}" if said.rejection else "counts"
-    return f"- {asked} {who} {verdict}."

@@ -53,18 +53,11 @@ class AttachedPolicies:
 
 
 def committed_policy(target: Target, base: str) -> Document | None:
-    """Returns the policy in the commit `base`, or the file on disk where no branch is made; None: no file exists.
-
-    Raises:
-        InputError: it cannot be read, or not be edited as the mode requires.
-    """
+    """Returns the policy in the commit `base`, or the file on disk where no branch is made; None: no file exists."""
     path, repository, folder = target.policy_path, target.base_repository, target.folder
-    if repository:
-        raw = repository.read(base, path)
-    elif folder is not None and (folder / path).exists():
+    raw = repository.read(base, path) if repository else None
+    if not repository and folder is not None and (folder / path).exists():
         raw = _read_file(folder / path, "policy-file")
-    else:
-        raw = None
     if raw is None and (target.pointer or is_hcl(path)):
         raise InputError(f"The input policy-file names a policy in {path!r}, which does not exist; create that first.")
     document = None if raw is None else read_policy(raw, target, folder_of(target, base))
@@ -79,8 +72,7 @@ def committed_policy(target: Target, base: str) -> Document | None:
 def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
     """Checks the name of a policy file that does not exist; `others` are files of other inputs and targets.
 
-    Raises:
-        InputError: its name or that of a folder is a slip for that of a policy.
+    Raises InputError where its name or that of a folder is a slip for that of a policy.
     """
     path, repository = target.policy_path, target.base_repository
     root = target.folder or Path()
@@ -126,11 +118,7 @@ def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:
 
 
 def changed_at(target: Target, base: str) -> datetime | None:
-    """Returns when the committed policy file was last changed; None where no history has it.
-
-    Raises:
-        PullRequestError: its history cannot be read.
-    """
+    """Returns when the committed policy file was last changed; None where no history has it."""
     if target.changed:
         return target.changed
     found = _repository_history(target, base)
@@ -138,11 +126,7 @@ def changed_at(target: Target, base: str) -> datetime | None:
 
 
 def policy_before(target: Target, base: str, time: datetime) -> Document | None:
-    """Returns the committed policy as it was at a time, or the first one of a younger file; None: no history has it.
-
-    Raises:
-        PullRequestError: the file's history cannot be read.
-    """
+    """Returns the committed policy as it was at a time, or the first one of a younger file; None: no history has it."""
     if target.earlier:
         raw = target.earlier(time)
     else:
@@ -177,11 +161,10 @@ def continuation_files(target: Target, base: str) -> list[str]:
 
 def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
     """Whether a file whose name continues the policy file is a policy."""
-    try:
+    with suppress(PolicyFileError):
         read_attached(raw, name, principal)
-    except PolicyFileError:
-        return False
-    return True
+        return True
+    return False
 
 
 def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
@@ -194,9 +177,7 @@ def read_attached(raw: bytes, name: str, principal: Principal, folder: Terraform
     """Parses a policy of the role; its name may be `file#pointer`, its stack is in the account of the role.
 
     Of a Terraform file without an address it reads all policies that the file's folder attaches to the role.
-
-    Raises:
-        PolicyFileError: it is no identity-based policy.
+    Raises PolicyFileError where it is no identity-based policy.
     """
     location, values = Location.of(name), stack_values(principal)
     pointer = location.pointer
@@ -215,11 +196,7 @@ def stack_values(principal: Principal) -> dict[str, str]:
 
 
 def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER) -> Document:
-    """Parses the policy of a target, which IAM must accept: one that cannot be attached has no use.
-
-    Raises:
-        PolicyFileError: it is no such policy.
-    """
+    """Parses the policy of a target, which IAM must accept: one that cannot be attached has no use."""
     document = read_attached(raw, target.policy_name, target.settings.principal, folder)
     for statement in document.statements:
         if not (statement.resources or statement.not_resources):
@@ -230,11 +207,7 @@ def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER
 
 
 def read_other(target: Target, base: str, name: str, label: str) -> bytes:
-    """Returns the content of another policy file, on disk or on the base branch; `label` is the input that names it.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Returns the content of another policy file, on disk or on the base branch; `label` is the input that names it."""
     if target.folder is not None or target.repository is None:
         return _read_file((target.folder or Path()) / name, label)
     raw = target.repository.read(base, name)
@@ -260,22 +233,16 @@ def _read_file(path: Path, name: str) -> bytes:
 def attached_policies(
     target: Target, base: str, committed: Document | None, aws: AwsSession | None
 ) -> AttachedPolicies:
-    """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account.
-
-    Raises:
-        InputError: a file cannot be read. What AWS does not answer is a gap.
-    """
+    """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account."""
     settings = target.settings
     assumed = tuple(continuation_files(target, base))
     named = (*settings.attached_files, *assumed)
+    paths = {name: Location.of(name).path for name in named}
     files = tuple(
         read_attached(
-            read_other(target, base, Location.of(name).path, "also-attached"),
-            name,
-            settings.principal,
-            folder_of(target, base, Location.of(name).path),
+            read_other(target, base, path, "also-attached"), name, settings.principal, folder_of(target, base, path)
         )
-        for name in named
+        for name, path in paths.items()
     )
     found = managed_policies(settings, aws)
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents), assumed=assumed)
@@ -287,13 +254,10 @@ def attached_policies(
 def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
     """Moves the policies over all services to `replaced`: with one of them attached no call needs the policy file."""
     known = list(zip(found.names, found.documents, strict=True))
-    wide = [name for name, document in known if name not in found.assumed and grants_every_service(document)]
-    kept = [(name, document) for name, document in known if name not in wide]
+    wide = tuple(name for name, document in known if name not in found.assumed and grants_every_service(document))
+    documents = tuple(document for name, document in known if name not in wide)
     return replace(
-        found,
-        names=tuple(name for name, _ in kept),
-        documents=tuple(document for _, document in kept),
-        replaced=tuple(wide),
+        found, names=tuple(name for name in found.names if name not in wide), documents=documents, replaced=wide
     )
 
 
@@ -337,11 +301,9 @@ def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document 
     if compared.differs:
         _log.info(f"The role in the account differs from the policy file: {drift_sentence(compared)}")
     others = tuple(policy for policy in others if policy.name not in found.names)
+    names = (*found.names, *(policy.name for policy in others))
     return replace(
-        found,
-        drift=compared,
-        names=(*found.names, *(policy.name for policy in others)),
-        documents=(*found.documents, *(policy.document for policy in others)),
+        found, drift=compared, names=names, documents=(*found.documents, *(policy.document for policy in others))
     )
 
 
@@ -352,15 +314,9 @@ def with_account_gaps(evidence: Evidence, found: AttachedPolicies, *, by_session
     """
     differs = drift_sentence(found.drift) if found.drift else ""
     unseen = services_without_sts_events(found.live.trust) if found.live and by_sessions else ()
-    hidden = (
-        Gap(
-            GapKind.SOURCE_FAILED,
-            Scope(),
-            f"the role may be taken through {name}, and event history is not looked up by such sessions: name a trail "
-            "in the input trails in its place",
-        )
-        for name in unseen
-    )
+    advice = "and event history is not looked up by such sessions: name a trail in the input trails in its place"
+    details = (f"the role may be taken through {name}, {advice}" for name in unseen)
+    hidden = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for detail in details)
     live = [policy.name for policy in found.live.policies] if found.live else []
     own = tuple(dict.fromkeys(name for name in (*found.names, *live) if name.startswith("arn:")))
     return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_role_drift=differs, own_policies=own)

@@ -12,9 +12,8 @@ from leastpriv.config.targets_file import TargetEntry
 from leastpriv.config.validators import letters_meant
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError, NoCallsError
-from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.evidence.iam_paths import with_paths_of_policies
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import Evidence, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import Run
 from leastpriv.permissions import catalog
@@ -67,9 +66,7 @@ _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a sh
 def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = lambda _: None) -> RunResult:
     """Makes the proposal of each target and, in the mode pull-request, publishes it.
 
-    Args:
-        run: the run.
-        before_publishing: called with the proposals before the first of them is published.
+    `before_publishing` is called with the proposals before the first of them is published.
 
     Raises:
         InputError: an input leads to nothing readable.
@@ -97,11 +94,10 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
 
 def _likely_slips(context: ReportContext, options: Options) -> list[str]:
     """Returns a sentence for each name that means nothing and is probably mistyped: an action, a pattern, a role."""
-    unknown = [held for held in context.proposal.held_back if held.guard_result.guard == "unknown-action"]
     actions = [
         f"{context.policy_file} names {held.action}: {held.guard_result.reason}."
-        for held in unknown
-        if "did you mean" in held.guard_result.reason
+        for held in context.proposal.held_back
+        if held.guard_result.guard == "unknown-action" and "did you mean" in held.guard_result.reason
     ]
     runs = context.evidence.runs
     sessions = [
@@ -128,11 +124,7 @@ def _is_of_unknown_service(pattern: str) -> bool:
 
 
 def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
-    """Checks the patterns of `keep` of one target.
-
-    Raises:
-        InputError: neither the catalogue nor a policy has the service of a pattern.
-    """
+    """Checks the patterns of `keep` of one target; raises InputError."""
     granted = {_service_of(action) for each in documents for one in each.statements for action in one.actions}
     for pattern in patterns:
         if _is_of_unknown_service(pattern) and _service_of(pattern) not in granted:
@@ -143,11 +135,7 @@ def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
 
 
 def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
-    """Checks the patterns of `break-glass`; one without a session is usual, since emergencies are rare.
-
-    Raises:
-        InputError: a pattern matches no session, and is a slip for the start of one.
-    """
+    """Checks the patterns of `break-glass`; one without a session is usual, since emergencies are rare."""
     for pattern in patterns:
         literal = re.split(r"[*?]", pattern)[0].lower()
         if len(literal) < _SHORTEST_SLIP or break_glass_runs(runs, [pattern]):
@@ -170,22 +158,14 @@ class _Inputs:
 
 
 def make_proposal(
-    run: RunContext,
-    target: Target,
-    read: Callable[[], TargetEvidence],
-    chain: RoleChainPolicies | None = None,
+    run: RunContext, target: Target, read: Callable[[], TargetEvidence], chain: RoleChainPolicies | None = None
 ) -> PullRequestContent:
-    """Makes the proposal of one target.
+    """Makes the proposal of one target; `read` reads its evidence, after the inputs have been checked.
 
-    Args:
-        run: the run.
-        target: the target.
-        read: reads its evidence, after the inputs have been checked.
-        chain: the roles that it leads to and their policies; None: what its own calls show of them.
+    `chain`: the roles that it leads to and their policies; None: what its own calls show of them.
 
-    Raises:
-        InputError: an input leads to nothing readable.
-        LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
+    Raises InputError where an input leads to nothing readable, and LeastprivError where the proposal fails its own
+    proof, or the base branch cannot be read.
     """
     settings, repository = target.settings, target.base_repository
     base = repository.branch_head(settings.base)[1] if repository else ""
@@ -216,7 +196,9 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     declarations = declarations_of(target)
     committed = committed_policy(target, base)
     if committed is None and target in run.targets:
-        check_file_name(target, base, _other_files(run, target))
+        files = (*settings.attached_files, settings.trust_policy, settings.boundary_file)
+        named = [Location.of(name).path for name in files if name]
+        check_file_name(target, base, [*named, *(each.policy_path for each in run.targets)])
     if committed and declarations and not (settings.names_evidence or target.only_plans):
         raise InputError(
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
@@ -234,12 +216,6 @@ def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], 
     return _Inputs(committed, others, found, with_paths_of_policies(evidence, known))
 
 
-def _other_files(run: RunContext, target: Target) -> list[str]:
-    """Returns the files that inputs and other targets name."""
-    named = (*target.settings.attached_files, target.settings.trust_policy, target.settings.boundary_file)
-    return [*(Location.of(name).path for name in named if name), *(each.policy_path for each in run.targets)]
-
-
 def _report_context(target: Target, inputs: _Inputs, difference: Difference, history: History) -> ReportContext:
     """Makes the proposal and its proof from the difference."""
     options, evidence, attached = target.settings.options, inputs.evidence, list(inputs.others.documents)
@@ -249,6 +225,9 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
     committed = [*([inputs.committed] if inputs.committed else []), *attached]
     escalation = Escalation(escalation_paths(committed, target.role), escalation_paths(documents, target.role))
     proposal = with_closed_paths(proposal, escalation)
+    # The role does not exist, or no call was read.
+    absent = inputs.others.live.missing if inputs.others.live else ""
+    missing = " ".join(filter(None, (absent, inputs.found.missing_calls)))
     return ReportContext(
         principal=target.role,
         shown_account=target.shown_account,
@@ -263,7 +242,7 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         replaced=inputs.others.replaced,
         files=inputs.found.files,
         records=inputs.found.records,
-        missing_calls=("" if evidence.usages else _missing_calls(inputs)) or inputs.found.damaged,
+        missing_calls=("" if evidence.usages else missing) or inputs.found.damaged,
         history=history,
         attached_documents=tuple(attached),
         live=inputs.others.live,
@@ -275,12 +254,6 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         kept_counterparts=kept_counterparts(proposal, evidence),
         suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
     )
-
-
-def _missing_calls(inputs: _Inputs) -> str:
-    """Returns why there is no call: because the role does not exist, or by what was read."""
-    absent = inputs.others.live.missing if inputs.others.live else ""
-    return " ".join(filter(None, (absent, inputs.found.missing_calls)))
 
 
 def _with_boundary(context: ReportContext, target: Target, base: str) -> ReportContext:
@@ -345,12 +318,9 @@ def _targets(
         if isinstance(failure, NoCallsError):
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
         elif failure:
+            settings, repository = file.settings_of(entry, _example(entry)), file.repository
             unread = Target(
-                file.settings_of(entry, _example(entry)),
-                file.configuration.path,
-                repository=file.repository,
-                group=entry.group,
-                entry=entry.where,
+                settings, file.configuration.path, repository=repository, group=entry.group, entry=entry.where
             )
             failed.append(TargetResult(unread, failure=failure))
         elif not roles:
@@ -370,12 +340,9 @@ def _role_chain(
     configuration = file.configuration
     roots = tuple(each.role for each in targets)
     chain = evidence.role_chain(roots, follow=configuration.follow)
+    without_aws = replace(run, aws=None)
     unwritten, drafts = unwritten_roles(
-        chain,
-        targets,
-        file,
-        evidence,
-        lambda target: make_proposal(replace(run, aws=None), target, partial(evidence.of, target)),
+        chain, targets, file, evidence, lambda one: make_proposal(without_aws, one, partial(evidence.of, one))
     )
     advice = "" if configuration.discover else _DISCOVER if configuration.follow else _FOLLOW
     signed = {arn: found.evidence.signed for arn, found in evidence.found.items()}

@@ -51,8 +51,7 @@ class GroupedPullRequest:
 def publish_all(run: RunContext, results: Sequence[TargetResult], chain: RoleChainPolicies) -> tuple[TargetResult, ...]:
     """Publishes every target in the mode pull-request, on its own or with its group, and saves what the run learned.
 
-    Raises:
-        LeastprivError: in a run of one target, publishing failed otherwise than by the repository.
+    Raises LeastprivError where publishing fails in a run of one target, otherwise than by the repository.
     """
     groups: dict[str, list[TargetResult]] = {}
     for each in results:
@@ -82,7 +81,7 @@ def publish_together(
         fingerprint=mark,
         expected_base=expected_base,
         body=f"{pull.text(mark, len(ends))}\n{ends}",
-        fingerprint_for=lambda old, new: _certify_group(pull, old, new),
+        fingerprint_for=partial(_certify_group, pull),
         other_files={path: text for path, text in pull.files.items() if path != pull.primary},
         comments=pull.comments,
     )
@@ -110,41 +109,32 @@ def _publish(publication: Publication, repository: Repository, now: datetime) ->
     try:
         return repository.publish(publication, now)
     except PullRequestError as error:
-        return PublishResult(
-            PullRequestOperation.NONE, publication.branch, "", publication.expected_base, failure=str(error)
-        )
+        return _unpublished(publication.branch, publication.expected_base, str(error))
+
+
+def _unpublished(branch: str, base: str, failure: str) -> PublishResult:
+    return PublishResult(PullRequestOperation.NONE, branch, "", base, failure=failure)
 
 
 def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
-    content, target = result.content, result.target
-    if content is None:
+    if result.content is None:
         return result
-    work = partial(_publish_content, content, target, run.now)
+    work = partial(_publish_content, result.content, result.target, run.now)
     done, failure = attempt(work, isolate=run.isolates_failures)
-    if done is None:
-        return replace(result, failure=failure)
-    return replace(result, published=done[0], unsaved=done[1])
+    return replace(result, published=done[0], unsaved=done[1]) if done else replace(result, failure=failure)
 
 
 def _publish_content(content: PullRequestContent, target: Target, now: datetime) -> tuple[PublishResult | None, str]:
     """Saves what the run learned and publishes; returns what publishing did, and what could not be saved."""
-    repository, settings, published = target.base_repository, target.settings, None
-    unsaved = _save_history(content, target, now)
-    if repository and settings.mode is Mode.PULL_REQUEST and content.history.failure:
-        published = PublishResult(
-            PullRequestOperation.NONE, settings.branch, "", content.base, failure=content.history.failure
-        )
-    elif repository and settings.mode is Mode.PULL_REQUEST:
-        published = _publish(_publication(content, target), repository, now)
-        unsaved = unsaved or _answer_commands(content, target, published)
-    return published, unsaved
-
-
-def _publication(content: PullRequestContent, target: Target) -> Publication:
-    context = content.context
-    return Publication(
-        branch=target.settings.branch,
-        base=target.settings.base,
+    repository, settings, context = target.base_repository, target.settings, content.context
+    unsaved, failure = _save_history(content, target, now), content.history.failure
+    if repository is None or settings.mode is not Mode.PULL_REQUEST:
+        return None, unsaved
+    if failure:
+        return _unpublished(settings.branch, content.base, failure), unsaved
+    publication = Publication(
+        branch=settings.branch,
+        base=settings.base,
         path=context.policy_path,
         policy=context.proposal.content if context.proposal.changes or context.proposal.committed else None,
         title=content.title,
@@ -152,12 +142,12 @@ def _publication(content: PullRequestContent, target: Target) -> Publication:
         fingerprint=context.fingerprint,
         expected_base=content.base,
         body=f"{content.body}\n{controls_section(content.changes)}",
-        fingerprint_for=lambda before, after: _certify(
-            target.scope, (context.policy_path, target.settings.boundary_file), before, after
-        ),
+        fingerprint_for=partial(_certify, target.scope, (context.policy_path, settings.boundary_file)),
         other_files={path: text for path, text in context.contents.items() if path != context.policy_path},
         comments=_line_comments([context]),
     )
+    published = _publish(publication, repository, now)
+    return published, unsaved or _answer_commands(content, target, published)
 
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
@@ -208,14 +198,12 @@ def _publish_group(
     first = members[0].target
     repository, branch = first.base_repository, first.settings.branch
     contents = [each.content for each in members if each.content]
-    if repository is None or not contents or run.file is None:
-        return None
-    if first.settings.mode is not Mode.PULL_REQUEST:
+    if not contents or first.settings.mode is not Mode.PULL_REQUEST or repository is None or run.file is None:
         return None
     base = contents[0].base
     unknown = next((each.history.failure for each in contents if each.history.failure), "")
     if unknown:
-        return PublishResult(PullRequestOperation.NONE, branch, "", base, failure=unknown)
+        return _unpublished(branch, base, unknown)
     paths = tuple(each.target.policy_path for each in members)
     boundaries = {each.target.settings.boundary_file for each in members} - {""}
     around = replace(chain, chain=chain.chain.around(first.role))

@@ -67,31 +67,22 @@ class ReviewResult:
     """The same at full length, for the job's summary."""
 
     @property
-    def breaks(self) -> bool:
-        """Whether a recorded allowed call would be refused."""
-        return self.context.review.breaks
-
-    @property
-    def lacks_permissions(self) -> bool:
-        """Whether a template or plan needs permissions that the role lacks."""
-        return bool(self.context.preflight and self.context.preflight.missing)
-
-    @property
     def has_changes(self) -> bool:
         """Whether any permission changes, or the infrastructure changes."""
         return self.context.review.verdict is not ReviewVerdict.UNCHANGED or self.context.preflight is not None
 
 
 def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
-    """Compares both versions of the policy with each other and with the evidence.
-
-    Raises:
-        InputError: an input leads to nothing readable, or neither version has the file.
-    """
+    """Compares both versions of the policy with each other and with the evidence; raises InputError."""
     (target,) = run.targets
     settings, path = target.settings, target.policy_path
     before, after = _both(edited, target)
-    split_off = () if target.pointer else numbered_files(path, lambda name: _continues(edited, name, settings))
+
+    def continues(name: str) -> bool:
+        raw = edited.after(name) or edited.before(name)
+        return raw is not None and holds_policy(raw, name, settings.principal)
+
+    split_off = () if target.pointer else numbered_files(path, continues)
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     for name in named:
         file = Location.of(name).path
@@ -131,14 +122,11 @@ def report_review(result: ReviewResult, console: Console) -> int:
         show(result.context.missing_calls)
         if result.context.fails_without_calls:
             return 1
-    name = result.context.policy_file
-    if not result.breaks and result.lacks_permissions:
-        console.error(f"{name} lacks permissions ({result.title}): exit code {DENIES_EXIT_CODE}.")
-        return DENIES_EXIT_CODE
-    if not result.breaks:
-        return 0
-    console.error(f"{name} would deny recorded calls ({result.title}): exit code {DENIES_EXIT_CODE}.")
-    return DENIES_EXIT_CODE
+    lacks = bool(result.context.preflight and result.context.preflight.missing)
+    what = "would deny recorded calls" if result.context.review.breaks else "lacks permissions" if lacks else ""
+    if what:
+        console.error(f"{result.context.policy_file} {what} ({result.title}): exit code {DENIES_EXIT_CODE}.")
+    return DENIES_EXIT_CODE if what else 0
 
 
 def review_outputs(result: ReviewResult) -> dict[str, str]:
@@ -167,12 +155,6 @@ def _both(edited: EditedVersions, target: Target) -> tuple[Document | None, Docu
         nowhere = f"The input policy-file is {target.policy_path!r}: neither the base nor the head has such a file."
         raise lacks[-1] if lacks else InputError(nowhere)
     return found[0], found[1]
-
-
-def _continues(edited: EditedVersions, name: str, settings: Settings) -> bool:
-    """Whether a file whose name continues the policy file is a policy, in the later version that has it."""
-    raw = edited.after(name) or edited.before(name)
-    return raw is not None and holds_policy(raw, name, settings.principal)
 
 
 def _attached(edited: EditedVersions, place: int, names: Sequence[str], settings: Settings) -> list[Document]:

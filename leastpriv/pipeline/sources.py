@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from leastpriv.aws.arns import Principals, Window, principal_of
+from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
@@ -29,13 +29,10 @@ DEFAULT_DAYS = 90
 """How far back trails in S3 and event history are read without the input: the default of `lookback-days`."""
 
 
-class CountedSource(Protocol):
+class CountedSource(EvidenceSource, Protocol):
     """A source of evidence that counts what it reads."""
 
     statistics: ReadStatistics
-
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """As `EvidenceSource.read`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +96,11 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
     if settings.bucket_trails:
         from leastpriv.evidence.cloudtrail.log_group import is_log_group
 
+        def is_own(name: str) -> bool:
+            return name.startswith("arn:") and name.split(":")[4] == settings.principal.account
+
         openers.extend(
-            partial(bucket_trail, name, _reader_of(name, settings.principal, session), options)
+            partial(bucket_trail, name, session.base if session and not is_own(name) else session, options)
             for name in settings.bucket_trails
             if is_log_group(name) or not settings.athena_table
         )
@@ -108,11 +108,7 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
 
 
 def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
-    """Opens all sources; one that cannot be opened is a failed one, which becomes a gap when it is read.
-
-    Raises:
-        LeastprivError: none of them can be opened.
-    """
+    """Opens all sources; one that cannot be opened is a failed one, which becomes a gap when it is read."""
     sources: list[CountedSource] = []
     failures: list[LeastprivError] = []
     for open_source in openers:
@@ -122,8 +118,13 @@ def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSour
             failures.append(error)
         except Exception as error:
             failures.append(LeastprivError(f"A source could not be opened: {describe_defect(error)}."))
-    if failures and not sources:
-        raise _with_remedy(failures[0])
+    first = next(iter(failures), None)
+    if isinstance(first, AwsError) and first.kind is AwsErrorKind.NO_CREDENTIALS and not sources:
+        # Event history is the default of a step.
+        advice = "To run without AWS, name a folder of CloudTrail files in the input trails."
+        raise AwsError(f"{first} {advice}", first.kind)
+    if first and not sources:
+        raise first
     for failure in failures:
         _log.info(f"Left out: {failure}")
     return [*sources, *map(FailedSource, failures)]
@@ -138,8 +139,7 @@ def event_history(
 ) -> CountedSource:
     """Opens the account's event history in some regions (none: all enabled ones); `principal` None: of all principals.
 
-    Raises:
-        LeastprivError: AWS cannot be reached, or the credentials are of another account than the principal.
+    Raises LeastprivError where AWS cannot be reached, or the credentials are of another account than the principal.
     """
     from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
     from leastpriv.permissions.visibility import home_region
@@ -147,17 +147,19 @@ def event_history(
     if session is None:
         raise InputError("Event history needs AWS, which this run does not use.")
     aws = session.aws()
-    if principal:
-        _check_account(principal, aws)
+    if principal and aws.account() not in ("", principal.account):
+        who = principal_of(aws.caller())
+        raise InputError(
+            f"The AWS credentials are those of {who.arn if who else aws.caller()}, and event history shows calls of "
+            f"that account only: use credentials of the account {principal.account} of the input role-arn, or name the "
+            "role that reads it as assume-role in the input config."
+        )
     _log.info(f"Reading event history as {aws.caller()}")
     # Regions that are named are the only ones in which the role works and logs in.
     chosen, remedy = (regions, "") if regions else _all_regions(aws)
-    return EventHistory(
-        aws,
-        (*chosen, home_region("iam", principal.partition if principal else aws.partition)),
-        session.now,
-        EventHistoryOptions(options.days or DEFAULT_DAYS, wait, options.seen, remedy=remedy),
-    )
+    home = home_region("iam", principal.partition if principal else aws.partition)
+    how = EventHistoryOptions(options.days or DEFAULT_DAYS, wait, options.seen, remedy=remedy)
+    return EventHistory(aws, (*chosen, home), session.now, how)
 
 
 def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
@@ -172,33 +174,16 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
 
 
 def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions) -> CountedSource:
-    """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group.
-
-    Raises:
-        LeastprivError: AWS cannot be reached.
-    """
+    """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group."""
     from leastpriv.evidence.cloudtrail.log_group import LogGroup, is_log_group
     from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 
     aws, now = _opened(session)
     cache = Path(options.cache_dir) if options.cache_dir else None
-    since = _since(now, options)
-    chosen = S3TrailOptions(
-        since,
-        options.seen,
-        options.collects_coverage,
-        cache,
-        validate_at=now if options.validate_digests else None,
-        now=now,
-        waited=options.waits_for_events,
-    )
+    validate_at = now if options.validate_digests else None
+    since, counts, waited = _since(now, options), options.collects_coverage, options.waits_for_events
+    chosen = S3TrailOptions(since, options.seen, counts, cache, validate_at, now, waited)
     return LogGroup(aws, named, chosen) if is_log_group(named) else S3Trail(aws, named, chosen)
-
-
-def _reader_of(named: str, principal: Principal, session: AwsSession | None) -> AwsSession | None:
-    """Returns the session that reads a trail or log group: the account's own, or that of the run's credentials."""
-    is_own = named.startswith("arn:") and named.split(":")[4] == principal.account
-    return session if is_own or session is None else session.base
 
 
 def _athena_table(settings: Settings, session: AwsSession | None, options: SourceOptions) -> CountedSource:
@@ -218,23 +203,3 @@ def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:
     if session is None:
         raise InputError("Trails in S3 and Athena need AWS, which this run does not use.")
     return session.aws(), session.now
-
-
-def _with_remedy(failure: LeastprivError) -> LeastprivError:
-    """Adds a remedy without AWS where credentials are missing: event history is the default of a step."""
-    if isinstance(failure, AwsError) and failure.kind is AwsErrorKind.NO_CREDENTIALS:
-        advice = "To run without AWS, name a folder of CloudTrail files in the input trails."
-        return AwsError(f"{failure} {advice}", failure.kind)
-    return failure
-
-
-def _check_account(principal: Principal, aws: Aws) -> None:
-    """Raises InputError for credentials of another account, whose event history lacks the role."""
-    if aws.account() not in ("", principal.account):
-        caller = aws.caller()
-        who = principal_of(caller)
-        raise InputError(
-            f"The AWS credentials are those of {who.arn if who else caller}, and event history shows calls of that "
-            f"account only: use credentials of the account {principal.account} of the input role-arn, or name the role "
-            "that reads it as assume-role in the input config."
-        )

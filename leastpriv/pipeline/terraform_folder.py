@@ -47,11 +47,7 @@ class _Files(Mapping[str, str]):
 def terraform_folder(path: str, paths: Callable[[str], Iterable[str]], read: Read, plan: str = "") -> TerraformFolder:
     """Returns what the expressions of a Terraform file can refer to; nothing for other files.
 
-    Args:
-        path: of the policy file.
-        paths: returns the paths of all files in a folder and below.
-        read: reads one of them.
-        plan: output of `terraform show -json`.
+    `paths` returns the paths of all files in a folder and below; `plan`: output of `terraform show -json`.
     """
     if not is_hcl(path):
         return _NO_FOLDER
@@ -85,11 +81,7 @@ def folder_on_disk(path: str, root: Path, plan: str = "") -> TerraformFolder:
 
 
 def read_plan(target: Target) -> str:
-    """Reads the output of `terraform show -json` that the settings name; empty without one.
-
-    Raises:
-        InputError: it cannot be read, or is another file.
-    """
+    """Reads the output of `terraform show -json` that the settings name; empty without one; raises InputError."""
     if not target.settings.terraform_plan:
         return ""
     path = target.workspace / target.settings.terraform_plan

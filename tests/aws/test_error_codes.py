@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.aws.error_codes import call_outcome
+from leastpriv.aws.errors import call_outcome
 from leastpriv.models import Outcome
 
 REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: iam:PassRole on resource: x"

@@ -11,10 +11,9 @@ import pytest
 
 from leastpriv.aws import session as door
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.custom_checks import PaidCheck, paid_checks, run_checks
+from leastpriv.aws_checks.policy_checks import PaidCheck, paid_checks, run_checks, validate
 from leastpriv.aws_checks.rendered_policy import read_trust_policy
 from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
-from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.models import ChangeKind, Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import Change, CheckResult, Proposal

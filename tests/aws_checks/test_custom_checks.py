@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks import custom_checks
-from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
-from leastpriv.aws_checks.rendered_policy import read_trust_policy, trust_policies
+from leastpriv.aws_checks import policy_checks
+from leastpriv.aws_checks.policy_checks import forbidden_actions, paid_checks, price, run_checks
+from leastpriv.aws_checks.rendered_policy import TrustPolicy, read_trust_policy, trust_policies
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.sensitive import forbidden
-from leastpriv.pipeline.aws_checks import CheckedProposal, run_paid_checks
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Change, CheckResult, Proposal, Severity
 from tests.fakes.aws.policy_checks import PolicyChecks
@@ -75,7 +75,7 @@ def test_the_price_is_logged_before_the_first_request() -> None:
     checks, _ = paid_checks(draft, files)
     with PolicyChecks() as aws:
         order: list[int] = []
-        with patch.object(custom_checks._log, "info", lambda _: order.append(len(aws.requests))):
+        with patch.object(policy_checks._log, "info", lambda _: order.append(len(aws.requests))):
             run_checks(Aws.open(aws.environment()), checks)
         assert order == [0]
         assert len(aws.requests) == len(checks)
@@ -94,7 +94,7 @@ def test_a_public_trust_policy_of_the_same_template_is_reported(
     document = _template(trust)
     with PolicyChecks() as aws:
         draft = Proposal(document, document, document.to_bytes(), (), (), ())
-        found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": document}), ())
+        found = _paid(aws, draft, {"t.json": document})
     public = [each for each in found if each.operation == "CheckNoPublicAccess"]
     assert [finding.severity for each in public for finding in each.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
@@ -103,12 +103,12 @@ def test_a_public_trust_policy_of_the_same_template_is_reported(
 
 def test_a_trust_policy_with_unknown_parts_is_not_sent() -> None:
     statement = {"Effect": "Allow", "Principal": {"Service": {"Ref": "S"}}, "Action": "sts:AssumeRole"}
-    assert trust_policies(_template({"Statement": [statement]}), "t.json") == ()
+    assert trust_policies({"t.json": _template({"Statement": [statement]})}) == []
 
 
 def test_only_the_roles_own_trust_policy_is_checked_if_present() -> None:
     own = _template(TRUST, {"Other": {"Properties": {"AssumeRolePolicyDocument": TRUST}}})
-    assert len(trust_policies(own, "t.json")) == 1
+    assert len(trust_policies({"t.json": own})) == 1
 
 
 EVERYBODY = {"Version": "2012-10-17", "Statement": [
@@ -180,7 +180,7 @@ def test_a_public_named_trust_policy_is_reported_by_its_line(name: str, text: st
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"p.json": document}, [trust]), ())
+        found = _paid(aws, draft, {"p.json": document}, [trust])
     [finding] = [finding for each in found if each.operation == "CheckNoPublicAccess" for finding in each.findings]
     assert (finding.severity, finding.file, finding.line) == (Severity.SECURITY_WARNING, name, line)
 
@@ -190,7 +190,7 @@ def test_a_trust_policy_in_template_and_input_is_checked_once() -> None:
     named = read_trust_policy(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
     draft = Proposal(template, template, template.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": template}, [named]), ())
+        _paid(aws, draft, {"t.json": template}, [named])
     assert len(aws.asked("CheckNoPublicAccess")) == 1
 
 
@@ -233,9 +233,16 @@ def _draft(before: list[Any], after: list[Any], change: Change) -> tuple[Proposa
     return Proposal(committed, proposed, proposed.to_bytes(), (change,), (), ()), {"p.json": proposed}
 
 
+def _paid(
+    aws: PolicyChecks, draft: Proposal, files: dict[str, Document], named: Sequence[TrustPolicy] = ()
+) -> tuple[CheckResult, ...]:
+    trust = trust_policies(files, named)
+    return run_checks(Aws.open(aws.environment()), *paid_checks(draft, files, (), trust))
+
+
 def _checked(
     before: list[Any], after: list[Any], change: Change, contrary: str = ""
 ) -> tuple[tuple[CheckResult, ...], PolicyChecks]:
     draft, files = _draft(before, after, change)
     with PolicyChecks(contrary) as aws:
-        return run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, files), ()), aws
+        return _paid(aws, draft, files), aws

@@ -10,8 +10,7 @@ import pytest
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.outer_policies import OuterPolicies, read_outer_policies
-from leastpriv.aws_checks.simulate import SimulatedPolicies, simulate
+from leastpriv.aws_checks.simulate import OuterPolicies, SimulatedPolicies, read_outer_policies, simulate
 from leastpriv.models import Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import CheckResult, Severity

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.policy_checks import validate
 from leastpriv.aws_checks.rendered_policy import read_trust_policy
-from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import Severity
 from tests.fakes.aws.policy_checks import PolicyChecks

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from leastpriv.cli.init import ask
-from leastpriv.init.options import OPTIONS, parse_options
+from leastpriv.init.options import known_options, parse_options
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.command import leastpriv
 
@@ -22,7 +22,7 @@ def answered(answers: Sequence[str], **given: Sequence[str]) -> tuple[dict[str, 
         asked.append(prompt)
         return left.pop(0) + "\n"
 
-    found = ask({**dict.fromkeys(OPTIONS, ()), **given}, answer, errors.append)
+    found = ask({**dict.fromkeys(known_options(), ()), **given}, answer, errors.append)
     assert not left
     return found, asked, errors
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.config.inputs import INPUTS
+from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import Mode, Settings, from_environment, from_options
 from leastpriv.config.validators import named_principal, trails, window
 from leastpriv.errors import InputError
@@ -62,7 +62,7 @@ def message_of_step(name: str, value: str) -> str:
 
 
 def message_of_options(name: str, value: str) -> str:
-    known = next(known for known in INPUTS if known.name == name)
+    known = next(known for known in inputs() if known.name == name)
     with pytest.raises(InputError) as raised:
         from_options({**NEEDED, name: (value,) if known.several else value})
     return str(raised.value)
@@ -85,7 +85,7 @@ def test_a_wrong_value_is_an_error_that_names_input_and_value(name: str, value: 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_on_a_shell_the_message_names_the_option(name: str, value: str) -> None:
-    flag = next(known.flag for known in INPUTS if known.name == name)
+    flag = next(known.flag for known in inputs() if known.name == name)
     message = message_of_options(name, value)
     assert re.match(rf"(The input )?{flag}\b", message)
     assert is_one_sentence(message)
@@ -99,7 +99,7 @@ def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
     assert is_one_sentence(message)
 
 
-@pytest.mark.parametrize("name", [known.name for known in INPUTS if known.name not in NEEDED])
+@pytest.mark.parametrize("name", [known.name for known in inputs() if known.name not in NEEDED])
 def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name: str) -> None:
     assert from_environment(environment(**{name: ""})) == from_environment(environment())
 
@@ -216,10 +216,10 @@ def test_an_empty_window_is_bad_input(end: str) -> None:
         window("2026-11-03", end)
 
 
-@given(st.dictionaries(st.sampled_from([known.name for known in INPUTS]), st.text(max_size=20)))
+@given(st.dictionaries(st.sampled_from([known.name for known in inputs()]), st.text(max_size=20)))
 def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str, str]) -> None:
     found = answer(lambda: from_environment(environment(**values)))
-    assert isinstance(found, Settings) or any(known.name in found for known in INPUTS)
+    assert isinstance(found, Settings) or any(known.name in found for known in inputs())
 
 
 def test_digests_cannot_be_validated_through_a_table_in_athena() -> None:

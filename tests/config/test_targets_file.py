@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from leastpriv.config.inputs import INPUTS
+from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import Mode, command_inputs
 from leastpriv.config.targets_file import (
     SHARED,
@@ -151,7 +151,7 @@ def test_the_schema_is_one_and_fresh() -> None:
 
 
 def test_every_input_is_of_the_run_or_of_a_target() -> None:
-    assert set(target_inputs()) == {known.name for known in INPUTS} - SHARED
+    assert set(target_inputs()) == {known.name for known in inputs()} - SHARED
     assert set(target_inputs()) < set(SCHEMA["properties"]["targets"]["items"]["properties"])
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.outer_policies import read_outer_policies
+from leastpriv.aws_checks.simulate import read_outer_policies
 from leastpriv.evidence.cloudtrail.log_group import LogGroup
 from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions
 from leastpriv.evidence.live_role import list_matching_roles, read_live_role
@@ -117,7 +117,7 @@ def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
         stand.read(location="s3://logs")
         athena.running = 10**6
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("leastpriv.evidence.cloudtrail.athena_queries.time.sleep", _interrupt)
+            patch.setattr("leastpriv.evidence.cloudtrail.athena.time.sleep", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 stand.read()
         requests = [each for each in stand.aws.requests if each.service == "athena"]

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from leastpriv.cli.parser import parser
-from leastpriv.config.inputs import INPUTS
+from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import from_environment
 from leastpriv.config.targets_file import read_configuration
 from leastpriv.init.options import InitOptions, parse_options
@@ -37,7 +37,7 @@ from tests.fakes.command import leastpriv
 from tests.init.test_reader_role import GIVEN, ROLE
 
 ROOT = Path(__file__).parents[2]
-KNOWN = {known.name for known in INPUTS}
+KNOWN = {known.name for known in inputs()}
 ISSUER = "token.actions.githubusercontent.com"
 OTHER = "arn:aws:iam::222233334444:role/ci/deploy"
 NEEDED = {"digests": ["s3-trail"], "kms": ["s3-trail"], "athena-create": ["athena"]}

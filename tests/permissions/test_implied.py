@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from leastpriv.aws.error_codes import call_outcome
+from leastpriv.aws.errors import call_outcome
 from leastpriv.models import Outcome
 from tests.fakes.calls import a_call, inferred
 

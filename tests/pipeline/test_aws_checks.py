@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.aws_checks import custom_checks
+from leastpriv.aws_checks import policy_checks
 from leastpriv.config.settings import from_options
 from leastpriv.pipeline.context import Target
 from tests.fakes.aws.policy_checks import PolicyChecks
@@ -110,7 +110,7 @@ def test_the_input_opens_aws_and_the_price_is_logged_before_a_paid_request(tmp_p
         def info(text: str) -> None:
             before[text] = sum(name.startswith("Check") for name in aws.judged)
 
-        with patch.object(custom_checks._log, "info", info):
+        with patch.object(policy_checks._log, "info", info):
             result = _run(tmp_path, AwsSession(aws.environment(), NOW), paid=True)
     [price] = [text for text in before if "which AWS charges" in text]
     assert before[price] == 0

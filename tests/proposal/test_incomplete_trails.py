@@ -16,8 +16,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.cloudtrail.record import event_time, parse_record
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_coverage, total_coverage
-from leastpriv.evidence.gaps import with_coverage
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import Evidence, with_coverage
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, Outcome
 from leastpriv.policy.document import Document, parse

@@ -8,7 +8,7 @@ Tracked actions, periods and regions: data/tracking.tsv.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby, islice
@@ -40,11 +40,12 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
     made = waiting.clock()
     _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
     services = {service.service: service for service in map(_service, rows)}
+    names = sorted(services)
     granting: dict[str, tuple[str, ...]] = {}
     missing = ""
     try:
-        for names in _portions(sorted(services)):
-            granting.update(_granting(client, principal, names))
+        for start in range(0, len(names), _NAMES_AT_ONCE):
+            granting.update(_granting(client, principal, names[start : start + _NAMES_AT_ONCE]))
     except AwsError as error:
         missing = str(error)
     shared, untold = _shared_policies(client, principal, services, granting, waiting)
@@ -57,27 +58,19 @@ def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[
     with translate_errors(doing, "iam:GenerateServiceLastAccessedDetails"):
         job = str(client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"])
 
-    def page(**marker: str) -> Mapping[str, Any]:
-        with translate_errors(doing, "iam:GetServiceLastAccessedDetails"):
-            found: Mapping[str, Any] = client.get_service_last_accessed_details(JobId=job, MaxItems=1_000, **marker)
-        return found
+    def finished() -> list[Mapping[str, Any]] | None:
+        ask, given = client.get_service_last_accessed_details, {"JobId": job, "MaxItems": 1_000}
+        found = list(_marked_pages(ask, doing, "iam:GetServiceLastAccessedDetails", given))
+        return None if found[0]["JobStatus"] == "IN_PROGRESS" else found
 
-    found = waiting.until(lambda: _finished(page()), "IAM's report")
+    found = waiting.until(finished, "IAM's report")
     if found is None:
         raise AwsError(f"IAM did not finish in time while {doing}: run again later.", AwsErrorKind.OTHER)
-    if found["JobStatus"] == "FAILED":
-        error = found.get("Error", {})
+    if found[0]["JobStatus"] == "FAILED":
+        error = found[0].get("Error", {})
         said = f"{error.get('Code', '')}: {error.get('Message', '')}"
         raise AwsError(f"IAM failed while {doing} ({said}).", AwsErrorKind.OTHER)
-    rows = list(found.get("ServicesLastAccessed", ()))
-    while found.get("IsTruncated"):
-        found = page(Marker=found["Marker"])
-        rows.extend(found.get("ServicesLastAccessed", ()))
-    return job, rows
-
-
-def _finished(page: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return None if page["JobStatus"] == "IN_PROGRESS" else page
+    return job, [row for page in found for row in page.get("ServicesLastAccessed", ())]
 
 
 def _service(row: Mapping[str, Any]) -> ServiceAccess:
@@ -97,24 +90,29 @@ def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:
     return LastAccess(time.astimezone(UTC), region or "") if time else None
 
 
-def _portions(services: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(services), _NAMES_AT_ONCE):
-        yield services[start : start + _NAMES_AT_ONCE]
-
-
 def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Service -> the policies that grant it, by ARN or, for an inline policy, by name."""
     found: dict[str, tuple[str, ...]] = {}
-    marker: dict[str, str] = {}
-    while True:
-        with translate_errors("asking IAM which policies grant a service", "iam:ListPoliciesGrantingServiceAccess"):
-            page = client.list_policies_granting_service_access(Arn=principal, ServiceNamespaces=list(names), **marker)
+    doing, ask = "asking IAM which policies grant a service", client.list_policies_granting_service_access
+    given = {"Arn": principal, "ServiceNamespaces": list(names)}
+    for page in _marked_pages(ask, doing, "iam:ListPoliciesGrantingServiceAccess", given):
         for row in page["PoliciesGrantingServiceAccess"]:
             policies = (str(each.get("PolicyArn") or each["PolicyName"]) for each in row.get("Policies", ()))
             found[str(row["ServiceNamespace"]).lower()] = tuple(sorted(policies))
-        if not page.get("IsTruncated"):
-            return found
-        marker = {"Marker": page["Marker"]}
+    return found
+
+
+def _marked_pages(
+    ask: Callable[..., Mapping[str, Any]], doing: str, action: str, given: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """Yields the pages of an operation for which botocore has no paginator."""
+    page: Mapping[str, Any] = {"IsTruncated": True}
+    marker: dict[str, Any] = {}
+    while page.get("IsTruncated"):
+        with translate_errors(doing, action):
+            page = ask(**given, **marker)
+        yield page
+        marker = {"Marker": page.get("Marker")}
 
 
 def _shared_policies(
@@ -166,19 +164,14 @@ def _shared_services(
 def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
     """Other roles and users that used the service through the policy of a report."""
     found: dict[str, LastAccess] = {}
-    marker: dict[str, str] = {}
-    while True:
-        with translate_errors("asking IAM who else uses a policy", "iam:GetServiceLastAccessedDetailsWithEntities"):
-            page = client.get_service_last_accessed_details_with_entities(
-                JobId=job, ServiceNamespace=service, MaxItems=1_000, **marker
-            )
+    doing, ask = "asking IAM who else uses a policy", client.get_service_last_accessed_details_with_entities
+    given = {"JobId": job, "ServiceNamespace": service, "MaxItems": 1_000}
+    for page in _marked_pages(ask, doing, "iam:GetServiceLastAccessedDetailsWithEntities", given):
         for row in page.get("EntityDetailsList", ()):
             last = _attempt(row.get("LastAuthenticated"), "")
             if last and row["EntityInfo"]["Arn"] != principal:
                 found[str(row["EntityInfo"]["Arn"])] = last
-        if not page.get("IsTruncated"):
-            return found
-        marker = {"Marker": page["Marker"]}
+    return found
 
 
 def is_tracked(action: str, since: datetime) -> bool:
@@ -187,13 +180,14 @@ def is_tracked(action: str, since: datetime) -> bool:
     if not is_management and action.lower() not in _kind("tracked"):
         return False
     known = _kind("actions")
-    return _day(known.get(action.partition(":")[0].lower(), known["*"])) <= since
+    day = known.get(action.partition(":")[0].lower(), known["*"])
+    return datetime.fromisoformat(day).replace(tzinfo=UTC) <= since
 
 
 def is_tracked_region(region: str, since: datetime) -> bool:
     """Whether IAM has tracked a region from `since` on."""
     day = _kind("region").get(region)
-    return day is not None and _day(day) <= since
+    return day is not None and datetime.fromisoformat(day).replace(tzinfo=UTC) <= since
 
 
 def tracked_regions() -> tuple[str, ...]:
@@ -210,7 +204,3 @@ def is_tracked_partition(partition: str) -> bool:
 @cache
 def _kind(kind: str) -> Mapping[str, str]:
     return {row["name"].lower(): row["since"] for row in table("tracking", __package__ or "") if row["kind"] == kind}
-
-
-def _day(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)

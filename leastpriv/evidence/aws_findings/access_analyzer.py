@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.session import Polling
+from leastpriv.aws.session import Polling, pages
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.aws_findings.models import ExternalAccess, InternalAccess, Recommendation, UnusedAccess
 from leastpriv.evidence.aws_findings.policy_generation import grants_of
@@ -20,8 +19,7 @@ from leastpriv.evidence.aws_findings.policy_generation import grants_of
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Analyzer:
+class Analyzer(NamedTuple):
     """An active analyzer."""
 
     arn: str
@@ -31,30 +29,16 @@ class Analyzer:
 
 
 def list_analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
-    """Yields the active analyzers of a type (`ACCOUNT`, `ORGANIZATION_UNUSED_ACCESS` …) in the client's region.
-
-    Raises:
-        AwsError: AWS denied the request, or failed.
-    """
-    token: dict[str, str] = {}
-    while True:
-        with translate_errors("listing analyzers", "access-analyzer:ListAnalyzers"):
-            page = client.list_analyzers(type=kind, **token)
-        for each in page["analyzers"]:
-            if each["status"] == "ACTIVE":
-                days = each.get("configuration", {}).get("unusedAccess", {}).get("unusedAccessAge", 0)
-                yield Analyzer(each["arn"], each["name"], int(days))
-        if not page.get("nextToken"):
-            return
-        token = {"nextToken": page["nextToken"]}
+    """Yields the active analyzers of a type (`ACCOUNT`, `ORGANIZATION_UNUSED_ACCESS` …) in the client's region."""
+    found = pages(client, "list_analyzers", "listing analyzers", "access-analyzer:ListAnalyzers", type=kind)
+    for each in (each for page in found for each in page["analyzers"]):
+        if each["status"] == "ACTIVE":
+            days = each.get("configuration", {}).get("unusedAccess", {}).get("unusedAccessAge", 0)
+            yield Analyzer(each["arn"], each["name"], int(days))
 
 
 def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
-    """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all pages joined.
-
-    Raises:
-        AwsError: AWS denied the request, or failed.
-    """
+    """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all pages joined."""
     for each in _listed(client, analyzer, {"resource": {"eq": [resource]}}):
         # Check the filter again: a finding about another role would be a false statement about this one.
         if each.get("findingType") in kinds and each["resource"] == resource:
@@ -64,43 +48,25 @@ def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -
 def _listed(client: Any, analyzer: Analyzer, criteria: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yields the summaries of active findings."""
     wanted = {**criteria, "status": {"eq": ["ACTIVE"]}}
-    token: dict[str, str] = {}
-    while True:
-        with translate_errors(f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"):
-            page = client.list_findings_v2(analyzerArn=analyzer.arn, filter=wanted, **token)
+    doing, action = f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"
+    for page in pages(client, "list_findings_v2", doing, action, analyzerArn=analyzer.arn, filter=wanted):
         yield from (each for each in page["findings"] if each["status"] == "ACTIVE")
-        if not page.get("nextToken"):
-            return
-        token = {"nextToken": page["nextToken"]}
 
 
 def _whole(client: Any, analyzer: Analyzer, number: str) -> Mapping[str, Any]:
-    token: dict[str, str] = {}
-    details: list[Mapping[str, Any]] = []
-    while True:
-        with translate_errors(f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"):
-            page = client.get_finding_v2(analyzerArn=analyzer.arn, id=number, **token)
-        details.extend(page["findingDetails"])
-        if not page.get("nextToken"):
-            return {**page, "findingDetails": details}
-        token = {"nextToken": page["nextToken"]}
+    doing, action = f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"
+    found = list(pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number))
+    return {**found[-1], "findingDetails": [each for page in found for each in page["findingDetails"]]}
 
 
 _TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "UnusedIAMUserPassword")
-_KINDS = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
 
 
 def read_unused_access(client: Any, principal: str, waiting: Polling) -> tuple[UnusedAccess, ...]:
-    """Reads the findings of each unused-access analyzer in the client's region; empty where there is none.
-
-    Raises:
-        AwsError: AWS denied the request, or failed.
-    """
-    return tuple(
-        _findings_of(client, analyzer, principal, waiting)
-        for kind in _KINDS
-        for analyzer in list_analyzers(client, kind)
-    )
+    """Reads the findings of each unused-access analyzer in the client's region; empty where there is none."""
+    kinds = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
+    analyzers = [analyzer for kind in kinds for analyzer in list_analyzers(client, kind)]
+    return tuple(_findings_of(client, analyzer, principal, waiting) for analyzer in analyzers)
 
 
 def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
@@ -127,7 +93,7 @@ def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polli
             try:
                 advice.extend(_recommendations(client, analyzer, str(finding["id"]), waiting))
             except AwsError as error:
-                # The finding itself stays valid.
+                # The finding itself remains valid.
                 _log.info(f"No recommendation for the finding {finding['id']}: {error}")
                 unadvised[str(error)] = None
     return UnusedAccess(
@@ -137,11 +103,7 @@ def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polli
 
 
 def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Recommendation]:
-    """Yields the recommendations for a finding.
-
-    Raises:
-        AwsError: AWS has none, or not in time, or the recommended policy cannot be parsed.
-    """
+    """Yields the recommendations for a finding; raises AwsError."""
     with translate_errors("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
         client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
     answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation")
@@ -160,48 +122,28 @@ def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Pol
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
-    token: dict[str, str] = {}
-    steps: list[Mapping[str, Any]] = []
-    while True:
-        with translate_errors("reading a recommendation", "access-analyzer:GetFindingRecommendation"):
-            page = client.get_finding_recommendation(analyzerArn=analyzer.arn, id=finding, **token)
-        if page["status"] == "IN_PROGRESS":
-            return None
-        steps.extend(page.get("recommendedSteps", ()))
-        if not page.get("nextToken"):
-            return {**page, "recommendedSteps": steps}
-        token = {"nextToken": page["nextToken"]}
-
-
-_EXTERNAL_KINDS = ("ACCOUNT", "ORGANIZATION")
+    doing, action = "reading a recommendation", "access-analyzer:GetFindingRecommendation"
+    found = list(pages(client, "get_finding_recommendation", doing, action, analyzerArn=analyzer.arn, id=finding))
+    if found[-1]["status"] == "IN_PROGRESS":
+        return None
+    return {**found[-1], "recommendedSteps": [step for page in found for step in page.get("recommendedSteps", ())]}
 
 
 def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] | None:
-    """Reads the findings of the external access analyzers in the client's region; None where there is none.
-
-    Raises:
-        AwsError: AWS denied the request, or failed.
-    """
+    """Reads the findings of the external access analyzers in the client's region; None where there is none."""
     found: dict[str, ExternalAccess] = {}
-    watching = [analyzer for kind in _EXTERNAL_KINDS for analyzer in list_analyzers(client, kind)]
+    watching = [analyzer for kind in ("ACCOUNT", "ORGANIZATION") for analyzer in list_analyzers(client, kind)]
     for analyzer in watching:
         for finding in list_findings(client, analyzer, role, "ExternalAccess"):
-            for detail in finding["findingDetails"]:
-                outside = detail.get("externalAccessDetails")
-                if outside:
-                    read = _read(outside)
-                    found.setdefault(f"{read.principal} {sorted(read.conditions.items())}", read)
+            for outside in filter(None, (each.get("externalAccessDetails") for each in finding["findingDetails"])):
+                principals = [f"{kind} {name}" for kind, name in sorted((outside.get("principal") or {}).items())]
+                is_public = bool(outside.get("isPublic")) or principals == ["AWS *"]
+                conditions = {str(key): str(value) for key, value in (outside.get("condition") or {}).items()}
+                read = ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)
+                found.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
     return tuple(found.values()) if watching else None
 
 
-def _read(details: dict[str, Any]) -> ExternalAccess:
-    principals = [f"{kind} {name}" for kind, name in sorted((details.get("principal") or {}).items())]
-    is_public = bool(details.get("isPublic")) or principals == ["AWS *"]
-    conditions = {str(key): str(value) for key, value in (details.get("condition") or {}).items()}
-    return ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)
-
-
-_INTERNAL_KINDS = ("ACCOUNT_INTERNAL_ACCESS", "ORGANIZATION_INTERNAL_ACCESS")
 _MOST_INTERNAL = 100
 """Most findings that are read, with a request each."""
 
@@ -209,12 +151,12 @@ _MOST_INTERNAL = 100
 def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, ...]:
     """Reads which monitored resources the principal reaches, from the internal-access analyzers in the client's region.
 
-    Raises:
-        AwsError: AWS denied the request, or failed.
+    Raises AwsError where AWS denied the request, or failed.
     """
     found: dict[tuple[str, str], set[str]] = {}
     count = 0
-    for analyzer in (analyzer for kind in _INTERNAL_KINDS for analyzer in list_analyzers(client, kind)):
+    kinds = ("ACCOUNT_INTERNAL_ACCESS", "ORGANIZATION_INTERNAL_ACCESS")
+    for analyzer in (analyzer for kind in kinds for analyzer in list_analyzers(client, kind)):
         for summary in _listed(client, analyzer, {"principal.AWS": {"eq": [principal]}}):
             if summary.get("findingType") != "InternalAccess" or count == _MOST_INTERNAL:
                 continue

@@ -28,7 +28,6 @@ class DeclaredNeeds:
     exercised: frozenset[str] = frozenset()
     """Actions of templates and plans, all of whose phases the runs went through: unused, they are not needed later."""
     sources: tuple[str, ...] = ()
-    """The templates and plans that were read."""
     unread: tuple[str, ...] = ()
     """Types in templates and plans whose permissions no table has."""
 
@@ -124,7 +123,6 @@ class Recommendation:
     step: str
     """`CREATE_POLICY` or `DETACH_POLICY`."""
     policy: str
-    """The existing policy of this step."""
     grants: tuple[str, ...] = ()
     """Action patterns, in lower case, of the policy that replaces it."""
 
@@ -134,7 +132,6 @@ class UnusedAccess:
     """The active findings of one unused-access analyzer about the principal."""
 
     analyzer: str
-    """Name of the analyzer."""
     days: int
     """Tracking period in days; 0 where AWS does not return it."""
     is_whole: bool = False
@@ -162,8 +159,10 @@ class ExternalAccess:
     @property
     def is_bound_subject(self) -> bool:
         """A federated principal limited to one repository's jobs, or to one subject: the purpose of a CI role."""
-        subjects = [value for key, value in self.conditions.items() if key.lower().endswith(":sub")]
-        is_bound = any(map(_names_one, subjects))
+        # Several values are a list, or separated by commas.
+        texts = (value for key, value in self.conditions.items() if key.lower().endswith(":sub"))
+        subjects = ([value for value in re.split(r"[\s,\[\]\"']+", text) if value] for text in texts)
+        is_bound = any(named and all(_WHOSE.fullmatch(value) for value in named) for named in subjects)
         return self.principal.startswith("Federated ") and is_bound and not self.is_public
 
 
@@ -172,12 +171,6 @@ _WHOSE = re.compile(
     r"(?:repo|project_path):[^*?:]+/[^*?:]+:.*|organization:[^*?:]+:project:[^*?:]+:workspace:[^*?:]+:.*|[^*?]+"
 )
 """A subject (the claim `sub`) that names its owner without a wildcard."""
-
-
-def _names_one(values: str) -> bool:
-    """Whether each value of a condition names one subject; several values are a list, or separated by commas."""
-    named = [value for value in re.split(r"[\s,\[\]\"']+", values) if value]
-    return bool(named) and all(_WHOSE.fullmatch(value) for value in named)
 
 
 @dataclass(frozen=True, slots=True)

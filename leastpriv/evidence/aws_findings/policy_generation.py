@@ -15,10 +15,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.session import Polling
+from leastpriv.aws.errors import aws_message, error_code, translate_errors
+from leastpriv.aws.session import Polling, pages
 from leastpriv.aws.signals import Signals, caught_signals
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
@@ -32,12 +32,10 @@ _LONGEST_WINDOW = timedelta(days=90)
 _FRESH = timedelta(hours=12)
 """A generation that ended so recently is reused: an account may have 50 a day."""
 _SLACK = timedelta(days=1)
-"""A window that begins up to this much later counts as equal: the windows of two runs of one day differ a little.
-"""
+"""A window that begins up to this much later counts as equal: the windows of two runs of one day differ a little."""
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationSettings:
+class GenerationSettings(NamedTuple):
     """ARNs of the role that Access Analyzer assumes, and of the trail."""
 
     access_role: str
@@ -47,8 +45,7 @@ class GenerationSettings:
 def parse_generation(value: str, label: str) -> GenerationSettings | None:
     """Parses the input `access-analyzer`: `off` or empty is None, else the ARNs of a role and a trail in any order.
 
-    Raises:
-        InputError: it has another form.
+    Raises InputError where it has another form.
     """
     words = [word for word in re.split(r"[\s,]+", value) if word]
     if not words or words == ["off"]:
@@ -128,14 +125,7 @@ class _GenerationJobs:
 
     def started(self) -> str:
         """Starts a generation once the account is free; or returns one that another client started meanwhile."""
-        first, end = self.window
-        details = {
-            "trails": [{"cloudTrailArn": self.generation.trail, "allRegions": True}],
-            "accessRole": self.generation.access_role,
-            "startTime": first,
-            "endTime": end,
-        }
-        found = self.waiting.until(lambda: self._start(details), "the account's turn to generate a policy")
+        found = self.waiting.until(self._start, "the account's turn to generate a policy")
         if found is None:
             minutes = self.waiting.longest.total_seconds() / 60
             raise AwsError(
@@ -145,21 +135,26 @@ class _GenerationJobs:
             )
         return found
 
-    def _start(self, details: Mapping[str, Any]) -> str | None:
-        from leastpriv.aws.errors import client_error
-
+    def _start(self) -> str | None:
         if self.refused and (joined := self.taken()):
             return joined
+        first, end = self.window
+        trail = {"cloudTrailArn": self.generation.trail, "allRegions": True}
+        details = {"trails": [trail], "accessRole": self.generation.access_role, "startTime": first, "endTime": end}
+        doing, action = "starting a policy generation", "access-analyzer:StartPolicyGeneration"
         try:
             # An interruption here would lose the id of the generation that AWS has started.
-            with self.signals.deferred():
+            with self.signals.deferred(), translate_errors(doing, action):
                 answer = self.client.start_policy_generation(
                     policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
                 )
                 self.own = str(answer["jobId"])
-        except client_error() as error:
-            code = error.response.get("Error", {}).get("Code")
-            if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
+        except AwsError as error:
+            code = error_code(error)
+            is_spent = code == "ServiceQuotaExceededException"
+            # If no generation is running in the account, its daily quota is used up.
+            is_busy = is_spent and any(each["status"] == "IN_PROGRESS" for each in self._all(""))
+            if code == "ConflictException" or is_busy:
                 if not self.refused:
                     minutes = self.waiting.longest.total_seconds() / 60
                     _log.info(
@@ -168,21 +163,12 @@ class _GenerationJobs:
                     )
                 self.refused = True
                 return None
-            if code == "ServiceQuotaExceededException":
-                said = str(error.response["Error"].get("Message", "")).rstrip(".")
+            if is_spent:
                 spent = "its daily quota is used up; run again tomorrow"
-                sentence = f"The account may start no policy generation ({said}): {spent}."
+                sentence = f"The account may start no policy generation ({aws_message(error).rstrip('.')}): {spent}."
                 raise AwsError(sentence, AwsErrorKind.OTHER) from error
-            with translate_errors("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
-                raise
-        except Exception:
-            with translate_errors("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
-                raise
+            raise
         return self.own
-
-    def _is_busy(self) -> bool:
-        """Whether a generation is running in the account; if none is, the daily quota is used up."""
-        return any(each["status"] == "IN_PROGRESS" for each in self._all(""))
 
     def awaited(self, job: str) -> Mapping[str, Any]:
         """Waits for the end of a generation and returns its result."""
@@ -237,19 +223,21 @@ class _GenerationJobs:
     def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
         """Yields the generations of the last seven days, of a principal or, where it is empty, of the account."""
         wanted = {"principalArn": principal} if principal else {}
-        while True:
-            with translate_errors("listing policy generations", "access-analyzer:ListPolicyGenerations"):
-                page = self.client.list_policy_generations(**wanted)
+        doing, action = "listing policy generations", "access-analyzer:ListPolicyGenerations"
+        for page in pages(self.client, "list_policy_generations", doing, action, **wanted):
             yield from page["policyGenerations"]
-            if not page.get("nextToken"):
-                return
-            wanted["nextToken"] = page["nextToken"]
 
 
 def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> GeneratedPolicy:
     details = answer["jobDetails"]
+    if details["status"] == "CANCELED":
+        raise AwsError(f"The policy generation {job} was canceled.", AwsErrorKind.OTHER)
     if details["status"] != "SUCCEEDED":
-        raise AwsError(_failure(job, details), AwsErrorKind.OTHER)
+        error = details.get("jobError", {})
+        rows = table("generation_errors", __package__ or "")
+        advice = next((row["advice"] for row in rows if row["code"] == error.get("code")), "run again later")
+        said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+        raise AwsError(f"The policy generation {job} failed ({said}): {advice}.", AwsErrorKind.OTHER)
     result = answer.get("generatedPolicyResult", {})
     policies = [each["policy"] for each in result.get("generatedPolicies", ())]
     trail = result.get("properties", {}).get("cloudTrailProperties", {})
@@ -267,8 +255,7 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
 def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Returns (action, resources) of policies in JSON that Access Analyzer wrote, sorted, each action once.
 
-    Raises:
-        AwsError: a text is not a policy.
+    Raises AwsError where a text is not a policy.
     """
     found: dict[str, set[str]] = {}
     for text in policies:
@@ -284,19 +271,6 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _failure(job: str, details: Mapping[str, Any]) -> str:
-    if details["status"] == "CANCELED":
-        return f"The policy generation {job} was canceled."
-    error = details.get("jobError", {})
-    advice = next((row["advice"] for row in _advice() if row["code"] == error.get("code")), "run again later")
-    said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
-    return f"The policy generation {job} failed ({said}): {advice}."
-
-
-def _advice() -> Iterable[Mapping[str, str]]:
-    return table("generation_errors", __package__ or "")
 
 
 def _utc(time: datetime | None) -> datetime | None:

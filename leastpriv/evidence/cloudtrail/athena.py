@@ -8,24 +8,24 @@ history of the CloudTrail User Guide, read 2026-11-24).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.errors import error_code, translate_errors
-from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.athena_queries import (
+from leastpriv.aws.errors import denial_error, error_code, required_member, translate_errors
+from leastpriv.aws.session import Aws
+from leastpriv.aws.signals import caught_signals
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.evidence.cloudtrail.athena_sql import (
     TABLE_NAME,
     CloudTrailTable,
-    QueryRunner,
     create_table,
-    estimate_size,
-    format_cost,
-)
-from leastpriv.evidence.cloudtrail.athena_sql import (
     days_in_row,
     events_in_row,
     operations_in_row,
@@ -39,16 +39,123 @@ from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, is_new
 from leastpriv.evidence.cloudtrail.file_store import LogPrefix, delivery_location
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, parse_record
-from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
+from leastpriv.permissions.fact_tables import table as facts
 
 _log = logging.getLogger(__name__)
 
 NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
 """Columns that are required to identify a call and its outcome."""
 _DEFAULT_DAYS = 90
+_SAMPLES = 40
+"""Days of an account and region whose files are listed for the estimate."""
+_SAY_EVERY = 30.0
+"""Seconds between progress messages."""
+_LONGEST = 3600.0
+"""Seconds after which a query is stopped; Athena stops one after 30 minutes, unless that quota was raised ("Service
+Quotas" of the Athena User Guide, read 2026-11-24)."""
+
+
+class QueryRunner:
+    """Runs queries of one workgroup and database."""
+
+    def __init__(self, client: Any, place: Mapping[str, Any], poll: float) -> None:
+        """`poll`: seconds before the first status request; later pauses are up to eight times as long."""
+        self._client, self._place, self._poll = client, place, poll
+        self._ended = False
+        self.pages = 0
+        """Number of answers that were read."""
+
+    def run(self, query: str) -> Mapping[str, Any]:
+        """Starts a query, waits for it and returns its execution; stops it if waiting ends early.
+
+        Raises AwsError where the query was denied, failed, was stopped or took an hour, or AWS does not answer, and
+        KeyboardInterrupt where a signal asked the run to end.
+        """
+        number, self._ended = "", False
+        with caught_signals() as signals:
+            try:
+                with signals.deferred(), translate_errors("starting a query in Athena", "athena:StartQueryExecution"):
+                    answer = self._client.start_query_execution(QueryString=query, **self._place)
+                    number = str(answer["QueryExecutionId"])
+                return self._awaited(number)
+            finally:
+                if number and not self._ended:
+                    doing = "stopping a query in Athena"
+                    with suppress(AwsError), translate_errors(doing, "athena:StopQueryExecution"):
+                        self._client.stop_query_execution(QueryExecutionId=number)
+
+    def _awaited(self, number: str) -> Mapping[str, Any]:
+        pause, waited = self._poll, 0.0
+        while True:
+            with translate_errors("waiting for a query in Athena", "athena:GetQueryExecution"):
+                execution = _member(self._client.get_query_execution(QueryExecutionId=number), "QueryExecution")
+            status = _member(execution, "Status")
+            self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
+            if status.get("State") == "SUCCEEDED":
+                return execution
+            if self._ended:
+                raise _failed(status)
+            if waited >= _LONGEST:
+                raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsErrorKind.OTHER)
+            time.sleep(pause)
+            if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
+                _log.info(f"Athena: the query has been running for {waited + pause:.0f} seconds")
+            waited += pause
+            pause = min(pause * 1.5, 8 * self._poll)
+
+    def rows(self, number: str) -> Iterator[Mapping[str, str | None]]:
+        """Yields the rows of a query's result, which has a column `number` of whole numbers.
+
+        Raises AwsError where the request was denied, or the result does not belong to this query.
+        """
+        token: dict[str, str] = {}
+        names: list[str] | None = None
+        while True:
+            with translate_errors("reading the results of a query in Athena", "athena:GetQueryResults"):
+                page = self._client.get_query_results(QueryExecutionId=number, MaxResults=1000, **token)
+            self.pages += 1
+            for row in _member(page, "ResultSet").get("Rows") or ():
+                values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
+                if names is None:  # the first row of the first page has the column names
+                    names = [str(value) for value in values]
+                    continue
+                found = dict(zip(names, values, strict=False))
+                if len(values) != len(names) or not (found.get("number") or "").isdecimal():
+                    raise _incomplete()
+                yield found
+            before, token = token, {"NextToken": page.get("NextToken") or ""}
+            if not token["NextToken"]:
+                return
+            if token == before:
+                raise _incomplete()
+
+
+def _member(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if not isinstance(answer.get(name), Mapping):
+        raise _incomplete()
+    found: Mapping[str, Any] = answer[name]
+    return found
+
+
+def _incomplete() -> AwsError:
+    sentence = "The response of Athena was cut off, or did not come from AWS: run again later."
+    return AwsError(sentence, AwsErrorKind.INCOMPLETE)
+
+
+def _failed(status: Mapping[str, Any]) -> AwsError:
+    reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())
+    # Denials within the query (catalogue, files, their key) arrive as text, often after a long path.
+    denial = denial_error("", reason, "running the query in Athena", "")
+    if denial.missing_action:
+        return denial
+    word = "stopped" if status.get("State") == "CANCELLED" else "failed"
+    advice = "set a location for query results in the workgroup, or Athena-managed results"
+    more = f" ({advice})" if "output location" in reason.lower() else ""
+    return AwsError(f"The query in Athena {word}: {reason[:300]}{more}", AwsErrorKind.OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +165,6 @@ class AthenaOptions:
     location: str = ""
     """Location of the trail that a missing table is created for."""
     since: datetime | None = None
-    """Older records are not read, whatever the window."""
     seen: EventDeduplicator | None = None
     """Shared by sources that may contain copies of each other's records."""
     poll: float = 1.0
@@ -70,22 +176,15 @@ class AthenaOptions:
 class AthenaTable:
     """An evidence source: a table of CloudTrail records in Amazon Athena."""
 
-    def __init__(
-        self, clients: AwsClients, named: str, now: datetime, options: AthenaOptions = AthenaOptions()
-    ) -> None:
-        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`.
-
-        Raises:
-            InputError: the name has another form.
-        """
+    def __init__(self, clients: Aws, named: str, now: datetime, options: AthenaOptions = AthenaOptions()) -> None:
+        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; raises InputError where the name has another form."""
         found = TABLE_NAME.fullmatch(named)
         if not found:
             raise InputError(f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
         self.statistics = ReadStatistics()
-        self._clients, self._named, self._now = clients, named, now
+        self._clients, self._named, self._now, self._options = clients, named, now, options
         self._workgroup, self._catalog = found["workgroup"] or "primary", found["catalog"] or "AwsDataCatalog"
         self._database, self._table = found["database"], found["table"]
-        self._options = options
 
     def __str__(self) -> str:
         """Name of the source in messages."""
@@ -95,45 +194,56 @@ class AthenaTable:
         """Reads the calls, roughly oldest first and deduplicated, and gaps for unread parts; resets `statistics`.
 
         Requests that AWS denies never raise.
-
-        Raises:
-            InputError: the table does not exist and there is no trail to create it for; raised while reading.
+        Raises InputError where the table does not exist and there is no trail to create it for; raised while reading.
         """
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
-            queries = QueryRunner(
-                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._options.poll
-            )
+            database = {"Database": self._database, "Catalog": self._catalog}
+            place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
+            queries = QueryRunner(self._clients.client("athena"), place, self._options.poll)
             table = self._opened(queries)
             listed = self._branches(table, principals)
             found = [each for each in listed or () if each.dated]
-            bucket = _top(table).removeprefix("s3://").partition("/")[0]
+            bucket = table.top.removeprefix("s3://").partition("/")[0]
             keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
             places = {place for place in map(delivery_location, keys) if place}
             yield from settings_gaps(self._clients, self._named, (bucket, places), None, window)
             yield from table_gaps(table, self._named, window, principals, self._now)
             if listed is not None and not listed:
-                detail = (
-                    f"{self._named}: its place has no folder of the account {', '.join(target_accounts(principals))}"
-                )
+                whose = ", ".join(target_accounts(principals))
+                detail = f"{self._named}: its place has no folder of the account {whose}"
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
-            self._say_estimate(table, found, window)
-            query = usage_query(table, window, principals, _values(found))
-            yield from self._calls(queries, query, table, window, principals)
+            self._log_estimate(table, found, window)
+            regions = sorted({each.region for each in found})
+            execution = queries.run(usage_query(table, window, principals, regions))
+            scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
+            _log.info(f"Athena: the query read {_cost(scanned)}")
+            seen = self._options.seen or EventDeduplicator()
+            for row in queries.rows(str(execution["QueryExecutionId"])):
+                yield from self._row(row, table, window, principals, seen)
+            self.statistics.requests += queries.pages
             scope = Scope(data_events=self._options.waited)
             yield from late_events_gap(self.statistics.newest, self._now, window, WAIT_ADVICE, scope)
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
     def _opened(self, queries: QueryRunner) -> CloudTrailTable:
+        """Describes the table, created before where it is missing and a trail is named."""
         table = self._described()
         if table is None and self._options.location:
-            top = self._above_accounts()
-            _log.info(f"Creating the table {self._named} over {top}")
-            queries.run(create_table(self._database, self._table, top))
+            name, prefix = split_location(self._options.location)
+            found = Bucket(name, self._clients.client("s3")).find_prefixes(prefix, None)
+            tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
+            if not tops:
+                raise InputError(
+                    f"trails: {self._options.location!r} has no AWSLogs/ACCOUNT/CloudTrail/REGION/ to create a table "
+                    "over."
+                )
+            _log.info(f"Creating the table {self._named} over s3://{name}/{tops[-1]}")
+            queries.run(create_table(self._database, self._table, f"s3://{name}/{tops[-1]}"))
             table = self._described()
         if table is None:
             raise InputError(
@@ -149,71 +259,49 @@ class AthenaTable:
         return table
 
     def _described(self) -> CloudTrailTable | None:
-        client = self._clients.client("athena")
+        place = {"CatalogName": self._catalog, "DatabaseName": self._database, "TableName": self._table}
+        doing = f"reading the table {self._named}"
         try:
-            with translate_errors(f"reading the table {self._named}", "athena:GetTableMetadata"):
-                answer = client.get_table_metadata(
-                    CatalogName=self._catalog,
-                    DatabaseName=self._database,
-                    TableName=self._table,
-                    WorkGroup=self._workgroup,
-                )["TableMetadata"]
+            with translate_errors(doing, "athena:GetTableMetadata"):
+                answer = self._clients.client("athena").get_table_metadata(**place, WorkGroup=self._workgroup)
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
             if error_code(error) == "MetadataException":
                 return None
             raise
-        columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in answer.get("Columns", ())}
-        keys = tuple(str(each["Name"]).lower() for each in answer.get("PartitionKeys", ()))
-        parameters = {str(name): str(value) for name, value in (answer.get("Parameters") or {}).items()}
-        return CloudTrailTable(self._database, self._table, columns, keys, parameters, parameters.get("location", ""))
-
-    def _above_accounts(self) -> str:
-        """`s3://bucket/prefix/AWSLogs`, or an organization's folder below it."""
-        name, prefix = split_location(self._options.location)
-        found = Bucket(name, self._clients.client("s3")).find_prefixes(prefix, None)
-        tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
-        if not tops:
-            raise InputError(
-                f"trails: {self._options.location!r} has no AWSLogs/ACCOUNT/CloudTrail/REGION/ to create a table over."
-            )
-        return f"s3://{name}/{tops[-1]}"
+        return CloudTrailTable.of(self._database, self._table, required_member(answer, doing, "TableMetadata"))
 
     def _branches(self, table: CloudTrailTable, principals: Principals) -> tuple[LogPrefix, ...] | None:
-        """Accounts and regions of the targets that have files, and prefixes of unknown layouts.
-
-        None where they cannot be listed and the query needs no names.
-        """
-        accounts = frozenset(target_accounts(principals)) or None
+        """Returns the log prefixes of the targets; None where they cannot be listed and the query needs no names."""
         try:
-            name, prefix = split_location(_top(table))
+            name, prefix = split_location(table.top)
+            accounts = frozenset(target_accounts(principals)) or None
             return Bucket(name, self._clients.client("s3")).find_prefixes(prefix, accounts)
         except (AwsError, InputError):
             if any(value.lower() == "injected" for value in table.parameters.values()):
                 raise
             return None
 
-    def _say_estimate(self, table: CloudTrailTable, found: Sequence[LogPrefix], window: Window) -> None:
+    def _log_estimate(self, table: CloudTrailTable, found: list[LogPrefix], window: Window) -> None:
+        """Logs the estimated size and cost, from listings of some days below the prefixes."""
+        if not found:
+            return
         start, end = window.start or self._now - timedelta(days=_DEFAULT_DAYS), window.end or self._now
         days = max(1, (end - start).days + 2)
+        whole = len(found) * days
+        step = max(1, whole // _SAMPLES)
+        samples = [divmod(number, len(found)) for number in range(step // 2, whole, step)]
+        size = 0
         try:
-            size = estimate_size(Bucket(split_location(_top(table))[0], self._clients.client("s3")), found, start, days)
+            bucket = Bucket(split_location(table.top)[0], self._clients.client("s3"))
+            for day, at in samples:
+                pages = bucket.objects(f"{found[at].prefix}{start + timedelta(days=day):%Y/%m/%d}/")
+                size += sum(stored.size for page in pages for stored in page)
         except (AwsError, InputError) as error:
             _log.info(f"Athena: the size of the query is not known. {error}")
             return
-        if size is not None:
-            _log.info(f"Athena: the query will read about {format_cost(size)}, by a sample of {days} days")
-
-    def _calls(
-        self, queries: QueryRunner, query: str, table: CloudTrailTable, window: Window, principals: Principals
-    ) -> Iterator[Call | Gap]:
-        seen = self._options.seen or EventDeduplicator()
-        execution = queries.run(query)
-        scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
-        _log.info(f"Athena: the query read {format_cost(scanned)}")
-        for row in queries.rows(str(execution["QueryExecutionId"]), "number"):
-            yield from self._row(row, table, window, principals, seen)
-        self.statistics.requests += queries.pages
+        size = size * whole // max(1, len(samples))
+        _log.info(f"Athena: the query will read about {_cost(size)}, by a sample of {days} days")
 
     def _row(
         self,
@@ -226,14 +314,13 @@ class AthenaTable:
         statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
         statistics.records += number
         # Where the table does not distinguish data events from others, a read-only call may be either.
-        told = record if table.has_event_categories else {**record, "readOnly": None}
+        known = record if table.has_event_categories else {**record, "readOnly": None}
         times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
         inside = [time for time in times if time and window.contains(time)]
         # The query also returns times in other formats, which may be outside the window.
         if inside or not all(times):
-            names, streams = operations_in_row(row), streams_in_row(row)
             days = [day for day in days_in_row(row) if inside and inside[0].date() <= day.date() <= inside[-1].date()]
-            group = RecordGroup(told, inside, days, names, streams)
+            group = RecordGroup(known, inside, days, operations_in_row(row), streams_in_row(row))
             count_group(statistics, group, principals)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number
@@ -259,13 +346,8 @@ class AthenaTable:
                     yield replace(lost, detail=f"{self._named}: {lost.detail}")
 
 
-def _top(table: CloudTrailTable) -> str:
-    """Location of the table's files above all partitions: `s3://bucket/AWSLogs`."""
-    return table.template.partition("${")[0].rstrip("/")
-
-
-def _values(found: Sequence[LogPrefix]) -> Mapping[str, Sequence[str]]:
-    """Partition key -> its values, for the keys that contain the region."""
-    regions = sorted({each.region for each in found})
-    accounts = sorted({each.account for each in found})
-    return {"region": regions, "awsregion": regions, "aws_region": regions, **dict.fromkeys(("account",), accounts)}
+def _cost(size: int) -> str:
+    """Formats the size and the price of a query (`data/athena_prices.tsv`)."""
+    [price] = [row for row in facts("athena_prices", "leastpriv.evidence") if row["region"] == "*"]
+    counted = max(size, int(price["least_bytes"]))
+    return f"{size / 1e9:,.2f} GB, about ${counted / 1024**4 * float(price['usd_per_tb']):,.4f}"

@@ -1,8 +1,9 @@
-"""Builds the one Athena query of a trail, and converts its rows to records (pure).
+"""Describes a table of CloudTrail records, builds the one Athena query of a trail, and converts its rows (pure).
 
-Columns that the table lacks are left out of the query. One scan returns two results: each distinct request of the
-targets with the times and ids of its calls, and the number of all records by account, service, region and kind, since
-missing calls prove something only where other calls were recorded (docs: decision 6).
+The columns are those of the Athena User Guide ("Create the table for CloudTrail logs in Athena using partition
+projection", read 2026-11-24), or fewer, which the query leaves out. One scan returns two results: each distinct request
+of the targets with the times and ids of its calls, and the number of all records by account, service, region and kind,
+since missing calls prove something only where other calls were recorded (docs: decision 6).
 """
 
 from __future__ import annotations
@@ -10,15 +11,128 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
-from leastpriv.evidence.cloudtrail.athena_queries import ACCOUNT_KEYS, CloudTrailTable, date_format, quoted, strftime_of
 from leastpriv.evidence.cloudtrail.caller import workload_services
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, location_parts
 from leastpriv.evidence.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope
+
+TABLE_NAME = re.compile(
+    r"(?:(?P<workgroup>[\w.-]{1,128})/)?(?:(?P<catalog>[\w@-]{1,255})\.)?(?P<database>[\w-]{1,255})\.(?P<table>[\w-]{1,255})",
+    re.ASCII,
+)
+"""`[WORKGROUP/][CATALOG.]DATABASE.TABLE`"""
+ACCOUNT_KEYS = ("account", "account_id", "accountid", "account-id")
+"""Partition keys that hold the account."""
+_REGION_KEYS = ("region", "awsregion", "aws_region")
+
+_ISSUER = "struct<type:string,principalid:string,arn:string,accountid:string,username:string>"
+_TEXTS_OF_A_RECORD = (
+    "eventversion", "eventtime", "eventsource", "eventname", "awsregion", "useragent", "errorcode", "errormessage",
+    "requestparameters", "responseelements", "eventid", "readonly", "eventtype", "recipientaccountid", "eventcategory",
+    "managementevent", "sessioncredentialfromconsole",
+)  # fmt: skip
+COLUMNS: Mapping[str, str] = {
+    **dict.fromkeys(_TEXTS_OF_A_RECORD, "string"),
+    "useridentity": (
+        "struct<type:string,principalid:string,arn:string,accountid:string,invokedby:string,accesskeyid:string,"
+        f"username:string,sessioncontext:struct<sessionissuer:{_ISSUER},sessioncredentialfromconsole:string>>"
+    ),
+    "resources": "array<struct<arn:string,arnprefix:string,accountid:string,type:string>>",
+}
+"""Columns of a table that we create."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudTrailTable:
+    """A table of CloudTrail records, as GetTableMetadata describes it; names in lower case."""
+
+    database: str
+    name: str
+    columns: Mapping[str, str]
+    """Column -> type."""
+    partitions: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Table properties, such as `projection.day.type`."""
+    location: str = ""
+
+    @classmethod
+    def of(cls, database: str, name: str, metadata: Mapping[str, Any]) -> CloudTrailTable:
+        """Reads the description from `TableMetadata`."""
+        columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in metadata.get("Columns", ())}
+        keys = tuple(str(each["Name"]).lower() for each in metadata.get("PartitionKeys", ()))
+        parameters = {str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()}
+        return cls(database, name, columns, keys, parameters, parameters.get("location", ""))
+
+    @property
+    def template(self) -> str:
+        """Location of a partition's files, `s3://bucket/AWSLogs/${account}/…`."""
+        return self.parameters.get("storage.location.template") or self.location
+
+    @property
+    def top(self) -> str:
+        """Location of the table's files above all partitions: `s3://bucket/AWSLogs`."""
+        return self.template.partition("${")[0].rstrip("/")
+
+    @property
+    def has_event_categories(self) -> bool:
+        """Whether the table distinguishes data events from management events."""
+        return "eventcategory" in self.columns or "managementevent" in self.columns
+
+    def has(self, place: str) -> bool:
+        """Whether the table has a column, or the innermost field of a path in one."""
+        column, _, path = place.partition(".")
+        kind = self.columns.get(column, "").replace(" ", "").lower()
+        return column in self.columns and all(f"{name}:" in kind for name in path.split(".") if name)
+
+    def date_format(self, key: str) -> str:
+        """The format of a partition key of dates for `strftime`, if their order is that of the text; else empty."""
+        if key == "year":
+            return "%Y"
+        words = self.parameters.get(f"projection.{key}.format", "")
+        form = words.replace("yyyy", "%Y").replace("MM", "%m").replace("dd", "%d").replace("HH", "%H").replace("'", "")
+        is_date = self.parameters.get(f"projection.{key}.type", "").lower() == "date"
+        return form if is_date and re.fullmatch(r"%Y(?:\W?%m(?:\W?%d(?:\W?%H)?)?)?", form) else ""
+
+
+def create_table(database: str, name: str, location: str) -> str:
+    """Builds the statement that creates a partition-projected table for a trail's files.
+
+    `location` ends above the accounts: `s3://bucket/prefix/AWSLogs` or `…/AWSLogs/o-abc`. Each query names its accounts
+    and regions, so new ones are never left out.
+    """
+    columns = ",\n  ".join(f"`{column}` {kind}" for column, kind in COLUMNS.items())
+    top = location.rstrip("/").replace("'", "")
+    properties = {
+        "projection.enabled": "true",
+        "projection.account.type": "injected",
+        "projection.region.type": "injected",
+        "projection.day.type": "date",
+        "projection.day.format": "yyyy/MM/dd",
+        "projection.day.interval": "1",
+        "projection.day.interval.unit": "DAYS",
+        "projection.day.range": "2013/11/01,NOW",
+        "storage.location.template": f"{top}/${{account}}/CloudTrail/${{region}}/${{day}}",
+    }
+    told = ",\n  ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+    return f"""CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`{name}` (
+  {columns}
+)
+COMMENT 'CloudTrail records, read by leastpriv'
+PARTITIONED BY (`account` string, `region` string, `day` string)
+ROW FORMAT SERDE 'org.apache.hive.hcatalog.data.JsonSerDe'
+STORED AS INPUTFORMAT 'com.amazon.emr.cloudtrail.CloudTrailInputFormat'
+OUTPUTFORMAT 'org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat'
+LOCATION '{top}/'
+TBLPROPERTIES (
+  {told}
+)"""
+
 
 _GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"
 """Separators of days, names and streams, of the resources of a record and of its calls, and of type and ARN, time and
@@ -26,16 +140,12 @@ id: CloudTrail escapes control characters."""
 
 _SURVEY_COLUMNS = ("eventsource", "awsregion", "readonly", "eventcategory", "managementevent")
 """Columns that are read from every record."""
+_IDENTITY = ("type", "principalId", "arn", "accountId", "userName", "accessKeyId", "invokedBy")
+"""Fields of `userIdentity`; a row has `principalId` as `identity_principalid`."""
 _TARGET_COLUMNS: Mapping[str, str] = {
     "eventtype": "eventtype",
     "eventname": "eventname",
-    "identity_type": "useridentity.type",
-    "identity_principal": "useridentity.principalid",
-    "identity_arn": "useridentity.arn",
-    "identity_account": "useridentity.accountid",
-    "identity_user": "useridentity.username",
-    "identity_key": "useridentity.accesskeyid",
-    "identity_invoked_by": "useridentity.invokedby",
+    **{f"identity_{name.lower()}": f"useridentity.{name.lower()}" for name in _IDENTITY},
     "issuer_arn": "useridentity.sessioncontext.sessionissuer.arn",
     "sessioncredentialfromconsole": "sessioncredentialfromconsole",
     "session_from_console": "useridentity.sessioncontext.sessioncredentialfromconsole",
@@ -46,59 +156,68 @@ _TARGET_COLUMNS: Mapping[str, str] = {
     "responseelements": "responseelements",
 }
 """Columns that are read from the targets' records only: name in the result -> column or path in the table."""
+_RECORD = (
+    "eventSource", "eventName", "awsRegion", "eventType", "userAgent", "errorCode", "errorMessage",
+    "sessionCredentialFromConsole", "eventCategory", "managementEvent", "readOnly",
+)  # fmt: skip
+"""Fields of a record that a row has under the same name, in lower case."""
 
 
-def usage_query(
-    table: CloudTrailTable, window: Window, principals: Principals, values: Mapping[str, Sequence[str]]
-) -> str:
-    """Builds the query in Athena's SQL; `values`: partition key -> all of its values, for keys that need them."""
-    conditions = [*partition_filters(table, window, principals, values), *_times(window)]
+def usage_query(table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]) -> str:
+    """Builds the query in Athena's SQL; `regions`: those of the targets' files, which a partition key may need."""
+    conditions = [*_partition_filters(table, window, principals, regions), *_times(window)]
     where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
-    anybody = [column for column in _SURVEY_COLUMNS if column in table.columns]
-    own = {name: place for name, place in _TARGET_COLUMNS.items() if _has(table, place)}
-    resources = _resources(table.columns.get("resources", ""))
-    if resources:
-        own = {**own, "resources": resources}
-    recipient = _recipient(table) if principals.targets is not None else ""
-    whose = [f"{recipient} AS recipient"] if recipient else []
-    keys = ["mine", *anybody, *(["recipient"] if recipient else []), "day", *own]
-    told = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
+    common = [column for column in _SURVEY_COLUMNS if column in table.columns]
+    own = {name: place for name, place in _TARGET_COLUMNS.items() if table.has(place)}
+    stream = "CAST(NULL AS varchar)"
+    kind = table.columns.get("resources", "").replace(" ", "").lower()
+    if re.fullmatch(r"array<struct<.*\barn:string.*>>", kind):
+        arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind else "coalesce(r.arn, '')"
+        listed = f"concat(coalesce(r.type, ''), chr(31), {arn})"
+        own["resources"] = f"array_join(transform(resources, r -> {listed}), chr(30))"
+        data = " OR ".join(f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns)
+        folder = f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE {arn} END"
+        folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
+        if data:
+            stream = f"CASE WHEN {data} THEN concat({_DAY}, chr(31), eventname, chr(31), {folders}) END"
+    accounts = [place for place in ("recipientaccountid", "useridentity.accountid") if table.has(place)]
+    recipient = f"coalesce({', '.join(accounts)}, '')" if accounts and principals.targets is not None else ""
+    keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *own]
+    answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
+    values = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
-    streams = _streams(table)
     return f"""WITH flagged AS (
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
-  FROM {quoted(table.database)}.{quoted(table.name)}{where}
+  FROM {_quoted(table.database)}.{_quoted(table.name)}{where}
 ), answered AS (
-  SELECT mine, {", ".join([*anybody, *whose])}, eventtime, {"eventid" if "eventid" in table.columns else "''"} AS id,
-    eventname AS operation, CASE WHEN {streams[0]} THEN {streams[1]} END AS stream,
-    CASE WHEN mine THEN substr(eventtime, 1, 10) END AS day,
-    {f",{chr(10)}    ".join(told)}
+  SELECT mine, {", ".join(answered)}, eventtime, {"eventid" if "eventid" in table.columns else "''"} AS id,
+    eventname AS operation, {stream} AS stream, CASE WHEN mine THEN {_DAY} END AS day,
+    {f",{chr(10)}    ".join(values)}
   FROM flagged
 )
 SELECT {", ".join(keys)},
   count(*) AS number, min(eventtime) AS first_time, max(eventtime) AS last_time,
-  {_distinct("substr(eventtime, 1, 10)")} AS days, {_distinct("operation")} AS operations,
-  {_distinct("stream")} AS streams,
+  {_distinct(_DAY)} AS days, {_distinct("operation")} AS operations, {_distinct("stream")} AS streams,
   array_join(array_agg({call}) FILTER (WHERE mine), chr(30)) AS events
 FROM answered
 GROUP BY {", ".join(keys)}
 ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values are quoted, and no text of evidence is in it
 
 
-def partition_filters(
-    table: CloudTrailTable, window: Window, principals: Principals, values: Mapping[str, Sequence[str]]
+def _partition_filters(
+    table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]
 ) -> Iterator[str]:
     """Yields conditions that exclude whole partitions."""
+    accounts = target_accounts(principals)
+    start = window.start - DELIVERY_DELAY if window.start else None
+    end = window.end + DELIVERY_DELAY if window.end else None
     for key in table.partitions:
-        accounts = target_accounts(principals)
         if key in ACCOUNT_KEYS and accounts:
-            yield f"{quoted(key)} IN ({_texts(accounts)})"
-        elif values.get(key):
-            yield f"{quoted(key)} IN ({_texts(values[key])})"
-        elif date_format(table, key):
-            yield from _days(table, key, window)
-        elif key == "year":
-            yield from (f"{quoted(key)} {sign} '{time:%Y}'" for sign, time in _bounds(window))
+            yield f"{_quoted(key)} IN ({_texts(accounts)})"
+        elif key in _REGION_KEYS and regions:
+            yield f"{_quoted(key)} IN ({_texts(regions)})"
+        elif form := table.date_format(key):
+            yield from (f"{_quoted(key)} {sign} '{time:{form}}'" for sign, time in ((">=", start), ("<=", end)) if time)
 
 
 def target_accounts(principals: Principals) -> tuple[str, ...]:
@@ -108,39 +227,17 @@ def target_accounts(principals: Principals) -> tuple[str, ...]:
 
 def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
     """Builds the record that all calls of a row have in common, without time and id."""
-    text = {name: value for name, value in row.items() if value is not None}
-    identity = {
-        "type": text.get("identity_type"),
-        "principalId": text.get("identity_principal"),
-        "arn": text.get("identity_arn"),
-        "accountId": text.get("identity_account"),
-        "userName": text.get("identity_user"),
-        "accessKeyId": text.get("identity_key"),
-        "invokedBy": text.get("identity_invoked_by"),
-    }
-    known: dict[str, object] = {name: value for name, value in identity.items() if value}
-    known["sessionContext"] = {
+    text = {name: value for name, value in row.items() if value}
+    columns = {name: f"identity_{name.lower()}" for name in _IDENTITY}
+    identity: dict[str, object] = {name: text[column] for name, column in columns.items() if column in text}
+    identity["sessionContext"] = {
         "sessionIssuer": {"arn": text.get("issuer_arn", "")},
         "sessionCredentialFromConsole": text.get("session_from_console"),
     }
-    record: dict[str, object] = {
-        "eventSource": text.get("eventsource"),
-        "eventName": text.get("eventname"),
-        "awsRegion": text.get("awsregion"),
-        "eventType": text.get("eventtype"),
-        "userAgent": text.get("useragent"),
-        "errorCode": text.get("errorcode"),
-        "errorMessage": text.get("errormessage"),
-        "requestParameters": _parsed(text.get("requestparameters")),
-        "responseElements": _parsed(text.get("responseelements")),
-        "resources": list(_listed(text.get("resources", ""))),
-        "sessionCredentialFromConsole": text.get("sessioncredentialfromconsole"),
-        "eventCategory": text.get("eventcategory"),
-        "managementEvent": text.get("managementevent"),
-        "readOnly": text.get("readonly"),
-        "recipientAccountId": text.get("recipient"),
-    }
-    return {name: value for name, value in record.items() if value not in (None, [])} | {"userIdentity": known}
+    record: dict[str, object] = {name: text[name.lower()] for name in _RECORD if name.lower() in text}
+    record |= {name: _parsed(text.get(name.lower())) for name in ("requestParameters", "responseElements")}
+    record |= {"recipientAccountId": text.get("recipient"), "resources": list(_listed(text.get("resources", "")))}
+    return {name: value for name, value in record.items() if value not in (None, [])} | {"userIdentity": identity}
 
 
 def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
@@ -173,19 +270,6 @@ def events_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     """Yields time and id of each call of a row, oldest first."""
     pairs = sorted((row.get("events") or "").split(_ITEM))
     yield from ((time, event) for time, _, event in (pair.partition(_PART) for pair in pairs))
-
-
-def _has(table: CloudTrailTable, place: str) -> bool:
-    """Whether the table has a column, or the innermost field of a path in one."""
-    column, _, path = place.partition(".")
-    kind = table.columns.get(column, "").replace(" ", "").lower()
-    return column in table.columns and all(f"{name}:" in kind for name in path.split(".") if name)
-
-
-def _recipient(table: CloudTrailTable) -> str:
-    """The recipient account of a record; empty where the table has no such column."""
-    told = [place for place in ("recipientaccountid", "useridentity.accountid") if _has(table, place)]
-    return f"coalesce({', '.join(told)}, '')" if told else ""
 
 
 def _wanted(principals: Principals, *, logins: bool) -> str:
@@ -230,26 +314,6 @@ def _times(window: Window) -> Iterator[str]:
             yield f"(eventtime IS NULL OR eventtime {sign} '{time:%Y-%m-%dT%H:%M:%S}' OR {shaped})"
 
 
-def _bounds(window: Window) -> Iterator[tuple[str, datetime]]:
-    if window.start:
-        yield ">=", window.start - DELIVERY_DELAY
-    if window.end:
-        yield "<=", window.end + DELIVERY_DELAY
-
-
-def _days(table: CloudTrailTable, key: str, window: Window) -> Iterator[str]:
-    form = date_format(table, key)
-    yield from (f"{quoted(key)} {sign} '{time:{form}}'" for sign, time in _bounds(window))
-
-
-def _resources(kind: str) -> str:
-    """The resources of a record as one text; empty where the table has none, or in an unknown type."""
-    if not re.fullmatch(r"array<struct<.*\barn:string.*>>", kind.replace(" ", "").lower()):
-        return ""
-    arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind.lower() else "coalesce(r.arn, '')"
-    return f"array_join(transform(resources, r -> concat(coalesce(r.type, ''), chr(31), {arn})), chr(30))"
-
-
 _MOST_STREAMS = 20_000
 
 
@@ -258,18 +322,7 @@ def _distinct(value: str) -> str:
     return f"array_join(slice(array_agg(DISTINCT {value}), 1, {_MOST_STREAMS}), chr(29))"
 
 
-def _streams(table: CloudTrailTable) -> tuple[str, str]:
-    """The condition for data events, and their day, event name and folders as one text."""
-    told = [f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns]
-    kind = table.columns.get("resources", "")
-    if not told or not re.fullmatch(r"array<struct<.*\barn:string.*>>", kind.replace(" ", "").lower()):
-        return "FALSE", "''"
-    arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind.lower() else "coalesce(r.arn, '')"
-    folder = f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE {arn} END"
-    folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
-    return " OR ".join(told), f"concat(substr(eventtime, 1, 10), chr(31), eventname, chr(31), {folders})"
-
-
+_DAY = "substr(eventtime, 1, 10)"
 _DATA = {"eventcategory": "Data", "managementevent": "false"}
 """Column -> its value for data events."""
 
@@ -293,11 +346,6 @@ def _text(value: str) -> str:
 
 def _texts(values: Sequence[str]) -> str:
     return ", ".join(map(_text, values))
-
-
-_RELATIVE = re.compile(r"NOW(?:(?P<sign>[+-])(?P<number>\d{1,6})(?P<unit>YEAR|MONTH|WEEK|DAY|HOUR)S?)?", re.ASCII)
-_HOURS = {"YEAR": 365 * 24, "MONTH": 28 * 24, "WEEK": 7 * 24, "DAY": 24, "HOUR": 1}
-"""Minimum length of the unit: for a relative range only what is certain counts."""
 
 
 def table_gaps(
@@ -327,27 +375,23 @@ def _listed_values(table: CloudTrailTable, keys: Sequence[str]) -> tuple[str, ..
 
 def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetime) -> str:
     """Why days of the window may be outside the range of a partition key; empty where none is."""
-    told = table.parameters.get(f"projection.{key}.range", "")
-    kind = table.parameters.get(f"projection.{key}.type", "").lower()
-    form = "%Y" if kind == "integer" and key == "year" else strftime_of(table, key) if kind == "date" else ""
-    if not told or not form or window.start is None:
+    told, form = table.parameters.get(f"projection.{key}.range", ""), table.date_format(key)
+    is_date = form or table.parameters.get(f"projection.{key}.type", "").lower() == "date"
+    if not told or not is_date or window.start is None:
         return ""
     first, _, last = (each.strip() for each in told.partition(","))
-    start, end = _moment(first, form, now), _moment(last, form, now)
-    # The range includes its whole last day, month or year: only the beginning of the day is compared.
-    if start and end and start <= window.start and f"{end:{form}}" >= f"{min(window.end or now, now):{form}}":
+    begin = first
+    if years := re.fullmatch(r"NOW-(\d{1,2})YEARS?", first):
+        begin = f"{now - timedelta(days=365 * int(years[1])):{form}}"
+    # The range includes its whole last day or year: only the beginning of the day is compared, as text.
+    until = f"{min(window.end or now, now):{form}}"
+    if form and begin <= f"{window.start:{form}}" and (last == "NOW" or (last[:1].isdigit() and until <= last)):
         return ""
     return f"the table has {key} from {first} to {last} only"
 
 
-def _moment(text: str, form: str, now: datetime) -> datetime | None:
-    relative = _RELATIVE.fullmatch(text)
-    try:
-        if not relative:
-            return datetime.strptime(text, form).replace(tzinfo=UTC)
-        if not relative["number"]:
-            return now
-        length = timedelta(hours=int(relative["number"]) * _HOURS[relative["unit"]])
-        return now - length if relative["sign"] == "-" else now + length
-    except (ValueError, OverflowError):
-        return None
+def _quoted(name: str) -> str:
+    """Quotes the name of a table or column; raises `ValueError` for a name that cannot be quoted."""
+    if not re.fullmatch(r"[^\"`\x00-\x1f]{1,255}", name):
+        raise ValueError(f"no name of a table or column: {name!r}")
+    return f'"{name}"'

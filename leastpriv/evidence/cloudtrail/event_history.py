@@ -23,10 +23,8 @@ from leastpriv.errors import AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, is_new
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Lookup,
-    LookupLimits,
     Page,
-    RegionFailed,
-    RegionFinished,
+    RegionEnd,
     await_delivery,
     late_events_gap,
     lookup_regions,
@@ -36,6 +34,7 @@ from leastpriv.evidence.cloudtrail.record import (
     SkipReason,
     event_time,
     login_of,
+    object_of,
     parse_record,
     region_of,
 )
@@ -64,13 +63,11 @@ class AssumeRoleEvents:
             return "a record that may be a login cannot be read"
         if record.get("errorCode") or not str(record["eventName"]).startswith("AssumeRole"):
             return ""
-        asked, given = record.get("requestParameters"), record.get("responseElements")
-        role = str(asked.get("roleArn") or "") if isinstance(asked, Mapping) else ""
-        user = given.get("assumedRoleUser") if isinstance(given, Mapping) else None
-        own = str(user.get("arn") or "") if isinstance(user, Mapping) else ""
+        asked, given = object_of(record.get("requestParameters")), object_of(record.get("responseElements"))
+        role, own = str(asked.get("roleArn") or ""), str(object_of(given.get("assumedRoleUser")).get("arn") or "")
         if (role or own) and not self.principals.wants(role or own):
             return ""
-        name = session_of(own) or (str(asked.get("roleSessionName") or "") if isinstance(asked, Mapping) else "")
+        name = session_of(own) or str(asked.get("roleSessionName") or "")
         if not name or not (role or own):
             return f"a login ({record['eventName']}) does not name its role or session"
         self.sessions.add(name)
@@ -86,8 +83,6 @@ DAYS = 90
 """Days that event history keeps."""
 _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
-_MOST_PAGES = 1_200
-"""Most pages of one region without a lookup attribute: ten minutes, 60,000 events."""
 _MOST_SESSIONS = 7_200
 """Most session names that are looked up, an hour in each region: tasks and pods have a new one every time."""
 _SAY_EVERY = 100
@@ -121,18 +116,11 @@ class EventHistory:
     """An evidence source: the account's event history in some regions, with one set of credentials."""
 
     def __init__(
-        self,
-        aws: Aws,
-        regions: tuple[str, ...],
-        now: datetime,
-        options: EventHistoryOptions = EventHistoryOptions(),
+        self, aws: Aws, regions: tuple[str, ...], now: datetime, options: EventHistoryOptions = EventHistoryOptions()
     ) -> None:
         """Reads nothing yet."""
         self.statistics = ReadStatistics()
-        self._aws = aws
-        self._regions = tuple(dict.fromkeys(regions))
-        self._now = now
-        self._options = options
+        self._aws, self._regions, self._now, self._options = aws, tuple(dict.fromkeys(regions)), now, options
         self._reach = timedelta(days=min(options.days, DAYS))
         self._newest: datetime | None = None
         self._login_calls: list[Call] = []
@@ -153,11 +141,8 @@ class EventHistory:
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         start = max(window.start or self._now - self._reach, self._now - self._reach)
         chosen = Window(start, window.end)
-        yield Gap(
-            GapKind.NO_DATA_EVENTS,
-            Scope(data_events=True),
-            "event history holds management events only; a trail with data events shows the rest",
-        )
+        detail = "event history holds management events only; a trail with data events shows the rest"
+        yield Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), detail)
         if self._options.wait:
             yield from await_delivery(self._aws, self._regions, self._options.wait)
         failed: set[str] = set()
@@ -169,7 +154,12 @@ class EventHistory:
         if not self._options.wait and not self._options.sessions:
             remedy = "set `wait-for-events`, or run again later"
             yield from late_events_gap(self._newest, self._now, chosen, remedy, Scope())
-        self._cover(chosen, failed)
+        if not self._options.sessions:  # other sessions were not looked up
+            # A region that was read completely is covered from start to end: a missing call did not happen.
+            last = min(window.end or self._now, self._now)
+            for region in self._regions if start < last else ():
+                if region not in failed:
+                    self.statistics.cover(region, start, last)
 
     def _what_to_ask(
         self, window: Window, principals: Principals, failed: set[str]
@@ -215,54 +205,54 @@ class EventHistory:
     ) -> list[Gap]:
         """Collects AssumeRole events, and returns gaps for events that may be missing."""
         gaps: dict[Gap, None] = {}
-        broken: list[RegionFailed] = []
+        broken: list[RegionEnd] = []
         regions = [region for region in self._regions if region not in failed]
-        for item in lookup_regions(self._aws, regions, asked, window, LookupLimits(self._options.pace)):
+        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
             if isinstance(item, Page):
                 self.statistics.requests += 1
                 for detail in filter(None, map(logins.note, _records(item))):
                     # The session of an unread AssumeRole event may have called any service.
                     named = f"event history of {item.region}: {detail}"
                     gaps[Gap(GapKind.UNREADABLE_RECORD, Scope(), named)] = None
-            elif isinstance(item, RegionFailed):
+            elif item.failure:
                 broken.append(item)
         failed.update(item.region for item in broken)
         # An unread AssumeRole event hides what its session did in any region.
         told = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken))
         return [*gaps, *told]
 
-    def _reasons(self, broken: Sequence[RegionFailed]) -> Iterator[tuple[tuple[str, ...], str]]:
+    def _reasons(self, broken: Sequence[RegionEnd]) -> Iterator[tuple[tuple[str, ...], str]]:
         """Groups regions by their failure, and adds the remedy."""
-        alike: dict[str, list[RegionFailed]] = {}
+        alike: dict[str, list[RegionEnd]] = {}
         for item in sorted(broken, key=lambda item: item.region):
-            same = item.kind if item.kind is AwsErrorKind.INVALID else item.reason.replace(item.region, "")
+            same = item.kind if item.kind is AwsErrorKind.INVALID else item.failure.replace(item.region, "")
             alike.setdefault(same, []).append(item)
         for items in alike.values():
             regions = tuple(item.region for item in items)
-            reason = f"{items[0].reason.rstrip('.')}."
+            reason = f"{items[0].failure.rstrip('.')}."
             if items[0].kind is AwsErrorKind.INVALID:
-                reason = _regions_rejecting(regions)
+                # Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User
+                # Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
+                reason = (
+                    f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or "
+                    "they came from STS's global endpoint (then set AWS_STS_REGIONAL_ENDPOINTS=regional where they "
+                    "are made)."
+                )
             elif len(items) > 1:
                 reason = f"{reason} The same in {_listed(regions[1:])}."
             remedy = self._options.remedy if items[0].kind in _REGION_ERRORS else ""
             yield regions, f"{reason} {remedy}".rstrip()
 
     def _calls(
-        self,
-        regions: list[str],
-        asked: tuple[Lookup, ...],
-        window: Window,
-        principals: Principals,
-        failed: set[str],
+        self, regions: list[str], asked: tuple[Lookup, ...], window: Window, principals: Principals, failed: set[str]
     ) -> Iterator[Call | Gap]:
         seen = self._options.seen or EventDeduplicator()
-        most = _MOST_PAGES if asked is _ALL_EVENTS else 0
         pages: Counter[str] = Counter()
-        broken: list[RegionFailed] = []
-        for item in lookup_regions(self._aws, regions, asked, window, LookupLimits(self._options.pace, most)):
-            if isinstance(item, RegionFailed):
+        broken: list[RegionEnd] = []
+        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+            if isinstance(item, RegionEnd) and item.failure:
                 broken.append(item)
-            elif isinstance(item, RegionFinished):
+            elif isinstance(item, RegionEnd):
                 _log.info(f"Event history of {item.region}: read")
             else:
                 self.statistics.requests += 1
@@ -285,7 +275,12 @@ class EventHistory:
                 detail = found.detail if isinstance(found, Gap) else "an event holds no record"
                 yield Gap(GapKind.UNREADABLE_RECORD, Scope(regions=(page.region,)), f"event history: {detail}")
                 continue
-            self._note(record)
+            statistics.records += 1
+            time = event_time(record) if isinstance(record, Mapping) else None
+            if isinstance(record, Mapping) and (region := region_of(record)):
+                statistics.regions.add(region)
+            if time:
+                statistics.note_times(time, time)
             if isinstance(found, SkipReason):
                 statistics.skipped[found.value] += 1
             elif not window.contains(found.time):
@@ -293,26 +288,6 @@ class EventHistory:
             elif is_new(found, statistics, seen):
                 self._newest = max(self._newest or found.time, found.time)
                 yield found
-
-    def _note(self, record: object) -> None:
-        if not isinstance(record, Mapping):
-            return
-        statistics = self.statistics
-        statistics.records += 1
-        region, time = region_of(record), event_time(record)
-        if region:
-            statistics.regions.add(region)
-        if time:
-            statistics.note_times(time, time)
-
-    def _cover(self, window: Window, failed: set[str]) -> None:
-        """A region that was read completely is covered from start to end: a missing call did not happen."""
-        if self._options.sessions:
-            return  # other sessions were not looked up
-        first, last = window.start or self._now, min(window.end or self._now, self._now)
-        for region in self._regions:
-            if region not in failed and first < last:
-                self.statistics.cover(region, first, last)
 
 
 def _records(page: Page) -> Iterator[object]:
@@ -328,22 +303,6 @@ def _about(roles: Collection[str]) -> tuple[Lookup, ...]:
     return tuple(Lookup("ResourceName", arn) for arn in sorted(roles))
 
 
-def _regions_rejecting(regions: Collection[str]) -> str:
-    """Such a region is not enabled, or does not accept the credentials.
-
-    Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User Guide, "Manage AWS
-    STS in an AWS Region", read 2026-11-24).
-    """
-    return (
-        f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or they came from "
-        "STS's global endpoint (then set AWS_STS_REGIONAL_ENDPOINTS=regional where they are made)."
-    )
-
-
 def _listed(regions: Collection[str]) -> str:
-    names = sorted(regions) if len(regions) > _MOST_NAMED_REGIONS else list(regions)
-    return (
-        ", ".join(names)
-        if len(names) <= _MOST_NAMED_REGIONS
-        else f"{', '.join(names[:_MOST_NAMED_REGIONS])} and {len(names) - _MOST_NAMED_REGIONS} more"
-    )
+    more = len(regions) - _MOST_NAMED_REGIONS
+    return f"{', '.join(sorted(regions)[:_MOST_NAMED_REGIONS])} and {more} more" if more > 0 else ", ".join(regions)

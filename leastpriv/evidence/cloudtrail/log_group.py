@@ -17,12 +17,12 @@ from io import BytesIO
 from typing import Any
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.errors import error_code, required_member, translate_errors
-from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.aws.errors import error_code, required_member
+from leastpriv.aws.session import Aws, pages
+from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, ReadOptions
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients
 from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions, failed_source_gap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, trails_logging_to
@@ -44,7 +44,7 @@ def is_log_group(trail: str) -> bool:
 class LogGroup:
     """An evidence source: the records that a trail delivers to one log group."""
 
-    def __init__(self, clients: AwsClients, named: str, options: S3TrailOptions) -> None:
+    def __init__(self, clients: Aws, named: str, options: S3TrailOptions) -> None:
         """`named`: `log-group:NAME` in the region of the credentials, or the group's ARN."""
         self.statistics = ReadStatistics()
         self._clients, self._named, self._options = clients, named, options
@@ -58,11 +58,7 @@ class LogGroup:
         return self._named
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads calls in the window, oldest first and deduplicated, and gaps; resets `statistics`.
-
-        Raises:
-            InputError: the log group does not exist, or none of its events is a record; raised while reading.
-        """
+        """Reads calls in the window, oldest first and deduplicated, and gaps; resets `statistics`."""
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
 
@@ -73,7 +69,7 @@ class LogGroup:
             # Reported as settings that are not known.
             trails = None
         settings = yield from settings_gaps(self._clients, self._named, ("", ()), trails, window)
-        self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
+        self.statistics.every_region, self.statistics.selected = settings
         seen = self._options.seen or EventDeduplicator()
         reader = FileReader(ReadOptions(window, principals, self._options.survey, self._options.max_decompressed))
         events = 0
@@ -102,34 +98,14 @@ class LogGroup:
             yield from late_events_gap(self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope)
 
     def _pages(self, window: Window) -> Iterator[list[str]]:
-        """Yields the messages of each page; a page may be empty though another follows.
-
-        Raises:
-            AwsError: AWS does not return a page, or repeats a token.
-        """
+        """Yields the messages of each page; a page may be empty though another follows."""
         doing = f"reading {self._named}"
         arguments: dict[str, Any] = dict(self._asked)
         if window.start:
-            arguments["startTime"] = _milliseconds(window.start)
+            arguments["startTime"] = max(0, int(window.start.timestamp() * 1000))
         if window.end and window.end.year < datetime.max.year:
             # An event may be delivered, and stamped, later than its call was made.
-            arguments["endTime"] = _milliseconds(window.end + DELIVERY_DELAY)
-        client, tokens = self._clients.client("logs", self._region), set[str]()
-        while True:
-            with translate_errors(doing, "logs:FilterLogEvents"):
-                answer = client.filter_log_events(**arguments)
-            events = required_member(answer, doing, "events")
-            yield [str(event.get("message") or "") for event in events]
-            token = str(answer.get("nextToken") or "")
-            if not token:
-                return
-            if token in tokens:
-                raise AwsError(
-                    f"{self._named} was read in part only: a page names itself as the next.", AwsErrorKind.INCOMPLETE
-                )
-            tokens.add(token)
-            arguments["nextToken"] = token
-
-
-def _milliseconds(time: datetime) -> int:
-    return max(0, int(time.timestamp() * 1000))
+            arguments["endTime"] = max(0, int((window.end + DELIVERY_DELAY).timestamp() * 1000))
+        client = self._clients.client("logs", self._region)
+        for page in pages(client, "filter_log_events", doing, "logs:FilterLogEvents", **arguments):
+            yield [str(event.get("message") or "") for event in required_member(page, doing, "events")]

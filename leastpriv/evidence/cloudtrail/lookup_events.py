@@ -13,9 +13,10 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_errors
@@ -28,11 +29,12 @@ _log = logging.getLogger(__name__)
 _HELD = 16
 """Most pages in the queue."""
 _PER_PAGE = 50
+_MOST_PAGES = 1_200
+"""Most pages of one region without a lookup attribute: ten minutes, 60,000 events."""
 _TRIES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """The attribute of a lookup; without a key, all events."""
 
     key: str = ""
@@ -48,53 +50,30 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class RegionFinished:
-    """All lookups of a region are complete."""
+class RegionEnd:
+    """All lookups of a region are complete, or they failed, after which the pages before are valid."""
 
     region: str
-
-
-@dataclass(frozen=True, slots=True)
-class RegionFailed:
-    """A region's lookups failed; the pages before are valid."""
-
-    region: str
-    reason: str
+    failure: str = ""
+    """Why they failed; empty where they are complete."""
     kind: AwsErrorKind = AwsErrorKind.OTHER
 
 
-Item = Page | RegionFinished | RegionFailed
-
-
-@dataclass(frozen=True, slots=True)
-class LookupLimits:
-    """How fast and how far each region is looked up."""
-
-    pace: float
-    """Seconds between two requests."""
-    most: int = 0
-    """Most pages; 0 is no limit."""
+Item = Page | RegionEnd
 
 
 def lookup_regions(
-    aws: Aws, regions: Sequence[str], asked: Sequence[Lookup], window: Window, limits: LookupLimits
+    aws: Aws, regions: Sequence[str], asked: Sequence[Lookup], window: Window, pace: float
 ) -> Iterator[Item]:
-    """Yields pages of every region, and one `RegionFinished` or `RegionFailed` each. Never raises for AWS errors.
+    """Yields pages of every region, and one `RegionEnd` each; `pace`: seconds between two requests of a region.
 
-    Closing the iterator stops the requests.
-
-    Args:
-        aws: the credentials.
-        regions: the regions to read.
-        asked: the lookups of each region.
-        window: the period to read.
-        limits: of each region.
+    Never raises for AWS errors. Closing the iterator stops the requests.
     """
     ready: queue.Queue[Item] = queue.Queue(_HELD)
     stop = threading.Event()
-    work = (_Region(aws, region, ready, stop, limits.pace) for region in regions)
+    work = (_Region(aws, region, ready, stop, pace) for region in regions)
     # Daemon threads: an interrupted run does not wait for a response that may take a minute.
-    threads = [threading.Thread(target=each.run, args=(asked, window, limits.most), daemon=True) for each in work]
+    threads = [threading.Thread(target=each.run, args=(asked, window), daemon=True) for each in work]
     for thread in threads:
         thread.start()
     left = len(threads)
@@ -108,11 +87,7 @@ def lookup_regions(
 
 
 def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
-    """Yields the pages of one lookup, newest event first.
-
-    Raises:
-        AwsError: AWS does not return a page, or repeats a token.
-    """
+    """Yields the pages of one lookup, newest event first; raises AwsError."""
     arguments: dict[str, object] = {"MaxResults": _PER_PAGE}
     if asked.key:
         arguments["LookupAttributes"] = [{"AttributeKey": asked.key, "AttributeValue": asked.value}]
@@ -159,52 +134,44 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
 
 class _Region:
     def __init__(self, aws: Aws, region: str, ready: queue.Queue[Item], stop: threading.Event, pace: float) -> None:
-        self._aws = aws
-        self._region = region
-        self._ready = ready
-        self._stop = stop
-        self._pace = pace
+        self._aws, self._region, self._ready, self._stop, self._pace = aws, region, ready, stop, pace
         self._next = 0.0
 
-    def run(self, asked: Sequence[Lookup], window: Window, most: int) -> None:
+    def run(self, asked: Sequence[Lookup], window: Window) -> None:
         """Runs all lookups of this region; the last item always reports the end."""
-        last: Item = RegionFinished(self._region)
+        last = RegionEnd(self._region)
         try:
-            last = self._asked(asked, window, most)
+            last = self._asked(asked, window)
         except LeastprivError as error:
             kind = error.kind if isinstance(error, AwsError) else AwsErrorKind.OTHER
-            last = RegionFailed(self._region, str(error), kind)
+            last = RegionEnd(self._region, str(error), kind)
         except Exception as error:  # a thread's exception would be lost, and the reader would wait forever
-            last = RegionFailed(
-                self._region, f"reading the event history of {self._region} failed: {type(error).__name__}"
-            )
+            reason = f"reading the event history of {self._region} failed: {type(error).__name__}"
+            last = RegionEnd(self._region, reason)
         finally:
             self._put(last)
 
-    def _asked(self, asked: Sequence[Lookup], window: Window, most: int) -> Item:
+    def _asked(self, asked: Sequence[Lookup], window: Window) -> RegionEnd:
         client = self._aws.client("cloudtrail", self._region)
         count = 0
         for lookup in asked:
             found = pages(client, lookup, window)
             while True:
-                self._turn()
+                # Until the next request of this region is due.
+                now = time.monotonic()
+                self._stop.wait(max(0.0, self._next - now))
+                self._next = max(now, self._next) + self._pace
                 if self._stop.is_set():
-                    return RegionFinished(self._region)
-                if most and count == most:
-                    reason = f"the event history of {self._region} is longer than {most * _PER_PAGE:,} events"
-                    return RegionFailed(self._region, f"{reason}: older ones were not read")
+                    return RegionEnd(self._region)
+                if count == _MOST_PAGES and not lookup.key:
+                    reason = f"the event history of {self._region} is longer than {_MOST_PAGES * _PER_PAGE:,} events"
+                    return RegionEnd(self._region, f"{reason}: older ones were not read")
                 page = next(found, None)
                 if page is None:
                     break
                 count += 1
                 self._put(page)
-        return RegionFinished(self._region)
-
-    def _turn(self) -> None:
-        """Waits until the next request of this region is due."""
-        now = time.monotonic()
-        self._stop.wait(max(0.0, self._next - now))
-        self._next = max(now, self._next) + self._pace
+        return RegionEnd(self._region)
 
     def _put(self, item: Item) -> None:
         while not self._stop.is_set():
@@ -234,41 +201,28 @@ def late_events_gap(newest: datetime | None, now: datetime, window: Window, reme
         yield Gap(GapKind.EVENTS_LATE, scope, f"{detail}{remedy}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Watermark:
-    region: str
-    request_ids: frozenset[str]
-    """From the response and its header: AWS returns equal ids, test servers sometimes do not."""
-    made: datetime
-
-
-def await_delivery(
-    aws: Aws,
-    regions: Sequence[str],
-    wait: timedelta,
-    every: float = _EVERY,
-) -> Iterator[Gap]:
+def await_delivery(aws: Aws, regions: Sequence[str], wait: timedelta, every: float = _EVERY) -> Iterator[Gap]:
     """Waits until a call made now is visible in the event history of each region, or until `wait` has passed.
 
     Yields a gap for each region where it is not visible, or that could not be queried.
     """
-    waiting: dict[str, _Watermark] = {}
+    waiting: dict[str, tuple[frozenset[str], datetime]] = {}
+    unknown = "whether {} has delivered its newest events is not known: {}"
     for region in regions:
         try:
             waiting[region] = _watermark(aws, region)
         except AwsError as error:
-            if error.kind is AwsErrorKind.INVALID:
-                continue  # Reading the region will report the same error.
-            yield _late(f"whether {region} has delivered its newest events is not known: {error}")
+            if error.kind is not AwsErrorKind.INVALID:  # Reading the region will report the same error.
+                yield _late(unknown.format(region, error))
     began = time.monotonic()
     while waiting:
-        for mark in list(waiting.values()):
+        for region, mark in list(waiting.items()):
             try:
-                if _shows(aws, mark):
-                    del waiting[mark.region]
+                if _shows(aws, region, *mark):
+                    del waiting[region]
             except AwsError as error:
-                del waiting[mark.region]
-                yield _late(f"whether {mark.region} has delivered its newest events is not known: {error}")
+                del waiting[region]
+                yield _late(unknown.format(region, error))
         passed = time.monotonic() - began
         left = wait.total_seconds() - passed
         if not waiting or left <= 0:
@@ -283,28 +237,26 @@ def await_delivery(
         yield _late(f"{region} had not delivered its newest events after {minutes} minutes (`wait-for-events`)")
 
 
-def _watermark(aws: Aws, region: str) -> _Watermark:
+def _watermark(aws: Aws, region: str) -> tuple[frozenset[str], datetime]:
+    """Makes a call; returns the ids of its request and its time."""
     client = aws.client("sts", region)
     made = datetime.now(UTC)
     with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
         answer = client.get_caller_identity()
     about = answer["ResponseMetadata"]
+    # AWS returns equal ids in the response and its header, test servers sometimes do not.
     found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))
-    return _Watermark(region, frozenset(filter(None, found)), made)
+    return frozenset(filter(None, found)), made
 
 
-def _shows(aws: Aws, mark: _Watermark) -> bool:
-    client = aws.client("cloudtrail", mark.region)
-    found = pages(client, Lookup("EventName", _WATERMARK_EVENT), Window(mark.made - _LARGEST_SKEW))
-    return any(_request_of(text) in mark.request_ids for page in found for text in page.events)
-
-
-def _request_of(text: str) -> str:
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        return ""
-    return str(record.get("requestID") or "") if isinstance(record, Mapping) else ""
+def _shows(aws: Aws, region: str, request_ids: frozenset[str], made: datetime) -> bool:
+    client = aws.client("cloudtrail", region)
+    found = pages(client, Lookup("EventName", _WATERMARK_EVENT), Window(made - _LARGEST_SKEW))
+    for text in (text for page in found for text in page.events):
+        with suppress(ValueError, RecursionError, AttributeError, TypeError):
+            if json.loads(text).get("requestID") in request_ids:
+                return True
+    return False
 
 
 def _late(detail: str) -> Gap:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
-from leastpriv.aws.error_codes import call_outcome
+from leastpriv.aws.errors import call_outcome
 from leastpriv.evidence.cloudtrail.caller import (
     Caller,
     MissingCaller,

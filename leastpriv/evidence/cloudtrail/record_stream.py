@@ -9,22 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from leastpriv.evidence.cloudtrail.aggregated_events import is_aggregated
-from leastpriv.evidence.cloudtrail.record_blocks import (
-    MAX_DECOMPRESSED,
-    DamagedFileError,
-    first_piece,
-    open_pieces,
-)
+from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED, DamagedFileError, first_piece, open_pieces
 
 MAX_RECORD = 16 * 1024 * 1024
 """Characters of one JSON value: limits the effect of a quote that is never closed."""
-_WRAPPING = 64 * 1024
-"""Characters of a damaged object in which a list of records is searched."""
 
 _BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
 # The list of a whole file: a trail's file and the outputs of lookup-events and filter-log-events.
 _LIST = re.compile(r'\{\s*"(?:Records|Events|events)"\s*:\s*\[')
-_LIST_KEY = re.compile(r'"(?:Records|Events|events)"\s*:\s*\[')
 _KEYS_OF_LIST = ("Records", "Events", "events")
 # Outside a list a record begins a line: a program logs a text before it.
 _NEXT_LINE = re.compile(r"(?<=\n)\{")
@@ -59,22 +51,15 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
         yield value
         return
-    inner = _inner(value)
+    inner: object | None = None
+    if _LOGGER_FIELDS.isdisjoint(value):
+        forms = ((key, kind) for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str)) for key in keys)
+        inner = next((value[key] for key, kind in forms if isinstance(value.get(key), kind)), None)
     if inner is None:
         yield value
         return
     for item in inner if isinstance(inner, list) else [inner]:
         yield from unwrap(item, depth - 1)
-
-
-def _inner(value: Mapping[str, object]) -> object | None:
-    if not _LOGGER_FIELDS.isdisjoint(value):
-        return None
-    for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str)):
-        for key in keys:
-            if isinstance(found := value.get(key), kind):
-                return found
-    return None
 
 
 _CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
@@ -106,9 +91,7 @@ def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> 
 
     The values are the elements of `{"Records": […]}` or of a list, or one object per line. The file may be plain or
     gzip (of several members), whatever its name.
-
-    Raises:
-        DamagedFileError: the file is damaged behind the values before, or cannot be read.
+    Raises DamagedFileError where the file is damaged behind the values before, or cannot be read.
     """
     return parse_values(open_pieces(file, max_decompressed)[1])
 
@@ -140,9 +123,6 @@ class _Scanner:
                 yield from self._member()
             elif (self._depth or first in '{["') and self._decode():
                 yield self._value
-            elif first == "{" and self._wraps_list():
-                # A truncated or too long object that contains the list: read its members one by one.
-                self._at, self._depth = self._at + 1, self._depth + 1
             elif self._depth or not self._next_line():
                 raise self._damage()
         if self._broken or self._depth:
@@ -167,7 +147,8 @@ class _Scanner:
         if first in "]}":
             self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
             return True
-        self._fill(64)
+        while len(self._text) - self._at < 64 and self._fill_more():
+            pass
         if first == "[" and (self._depth or _BEGINS_LIST.match(self._text, self._at)):
             self._at, self._depth = self._at + 1, self._depth + 1
             return True
@@ -175,11 +156,6 @@ class _Scanner:
         if match:
             self._at, self._depth = match.end(), self._depth + 2
         return match is not None
-
-    def _wraps_list(self) -> bool:
-        # The result must not depend on the size of the pieces.
-        self._fill(_WRAPPING)
-        return _LIST_KEY.search(self._text, self._at, self._at + _WRAPPING) is not None
 
     def _member(self) -> Iterator[object]:
         """Skips a member of the object around the list; a string in a list is a value."""
@@ -224,10 +200,6 @@ class _Scanner:
                 return True
             if not self._fill_more():
                 return False
-
-    def _fill(self, characters: int) -> None:
-        while len(self._text) - self._at < characters and self._fill_more():
-            pass
 
     def _fill_more(self) -> bool:
         if self._ended:

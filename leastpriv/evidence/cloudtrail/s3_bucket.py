@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_errors
@@ -24,30 +24,11 @@ _AT_ONCE = 16
 _OBJECTS_AT_ONCE = 32
 """S3 answers after some 30 ms, in which botocore can process 32 responses (measured 2026-11)."""
 _RETRIED = (AwsErrorKind.INCOMPLETE, AwsErrorKind.UNREACHABLE)
-
-
 _NAMES = 20_000
 """Names of objects in memory, over all accounts and regions."""
 _PAGE = 1_000
 """Most names that S3 returns per page ("ListObjectsV2" of the API reference, read 2026-11)."""
 _LEAST = 50
-
-
-class AwsClients(Protocol):
-    """Creates AWS clients; implemented by `leastpriv.aws.session`."""
-
-    @property
-    def region(self) -> str:
-        """The region of the environment; may be empty."""
-        ...  # pragma: no cover
-
-    def client(self, service: str, region: str = "") -> Any:
-        """Returns the client of a service in a region; empty: the environment's."""
-        ...  # pragma: no cover
-
-    def fast_object_client(self, bucket: str) -> FastObjectClient | None:
-        """Returns a faster client for objects, where there is one."""
-        ...  # pragma: no cover
 
 
 class Bucket:
@@ -67,12 +48,11 @@ class Bucket:
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Returns the folders directly below a prefix, with trailing slashes."""
-        return tuple(name for page in self._pages(prefix, Delimiter="/") for name in _names(page))
+        pages = self._pages(prefix, Delimiter="/")
+        return tuple(str(entry["Prefix"]) for page in pages for entry in page.get("CommonPrefixes", ()))
 
     def folders_of(self, prefixes: Sequence[str]) -> list[tuple[str, ...]]:
         """Returns `folders` of each prefix, listed concurrently."""
-        if len(prefixes) == 1:
-            return [self.folders(prefixes[0])]
         with closing(DaemonThreadPool(min(len(prefixes), _AT_ONCE))) as fetchers:
             asked = [fetchers.submit(self.folders, prefix) for prefix in prefixes]
             return [answer.result() for answer in asked]
@@ -86,9 +66,9 @@ class Bucket:
         """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""
         more = {"StartAfter": start_after} if start_after else {}
         for found in self._pages(prefix, MaxKeys=page, **more):
+            entries = found.get("Contents", ())
             yield tuple(
-                StoredFile(str(entry["Key"]), str(entry.get("ETag", "")), int(entry.get("Size", 0)))
-                for entry in found.get("Contents", ())
+                StoredFile(str(one["Key"]), str(one.get("ETag", "")), int(one.get("Size", 0))) for one in entries
             )
 
     def list(self, window: Window) -> Iterator[StoredFile]:
@@ -140,20 +120,12 @@ class Bucket:
         return cast(BinaryIO, _Body(self._client, self.name, stored))
 
     def fetch(self, stored: StoredFile) -> bytes:
-        """Returns the content of an object.
-
-        Raises:
-            AwsError: it cannot be read completely.
-        """
+        """Returns the content of an object; raises AwsError where it cannot be read completely."""
         found = self._fast.fetch(stored.key, stored.etag, stored.size) if self._fast else None
         return self.fetch_described(stored)[0] if found is None else found
 
     def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
-        """Returns the content of an object and its metadata, names without `x-amz-meta-`.
-
-        Raises:
-            AwsError: it cannot be read completely.
-        """
+        """Returns the content of an object and its metadata, names without `x-amz-meta-`; raises AwsError."""
         with _Body(self._client, self.name, stored) as body:
             return body.everything(), body.metadata
 
@@ -226,7 +198,3 @@ class _Body(io.RawIOBase):
             if self._at and "ContentRange" not in answer:
                 stream.read(self._at)
         return stream
-
-
-def _names(page: Mapping[str, Any]) -> Iterator[str]:
-    yield from (str(entry["Prefix"]) for entry in page.get("CommonPrefixes", ()))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code
+from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, ReadOptions
@@ -22,7 +23,7 @@ from leastpriv.evidence.cloudtrail.file_store import delivery_location, region_o
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
 from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED
-from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients, Bucket
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.cloudtrail.trail_config import Trail, find_trail, location_gaps, settings_gaps, split_location
 from leastpriv.models import Call, Gap, GapKind, Scope
@@ -62,12 +63,10 @@ class S3TrailOptions:
 class S3Trail:
     """An evidence source: the files of one trail in its bucket."""
 
-    def __init__(self, clients: AwsClients, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
+    def __init__(self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
         """`named`: `s3://bucket/prefix`, or a trail's name or ARN."""
         self.statistics = ReadStatistics()
-        self._clients = clients
-        self._named = named
-        self._options = options
+        self._clients, self._named, self._options = clients, named, options
 
     def __str__(self) -> str:
         """Name of the source in messages."""
@@ -77,16 +76,18 @@ class S3Trail:
         """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could not be read.
 
         Requests that AWS denies never raise. Resets `statistics`.
-
-        Raises:
-            InputError: the trail or bucket does not exist, or has no files; raised while reading.
+        Raises InputError where the trail or bucket does not exist, or has no files; raised while reading.
         """
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        # The trails that deliver there are not known yet where the location is named.
+        location, trails = self._named, None
         try:
-            location, trails = self._found()
+            if not location.startswith("s3://"):
+                trail = find_trail(self._clients, self._named)
+                location, trails = trail.location, (trail,)
         except AwsError as error:
             yield failed_source_gap(self._named, error)
             return
@@ -108,13 +109,6 @@ class S3Trail:
                 raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it holds no file of the days that are read")
 
-    def _found(self) -> tuple[str, tuple[Trail, ...] | None]:
-        """The location of the files, and the trails that deliver there; None where these are not known yet."""
-        if self._named.startswith("s3://"):
-            return self._named, None
-        trail = find_trail(self._clients, self._named)
-        return trail.location, (trail,)
-
     def _opened(
         self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
     ) -> Generator[Gap, None, _BucketReading | None]:
@@ -126,14 +120,13 @@ class S3Trail:
             bucket.prefixes = bucket.find_prefixes(prefix, accounts)
         except AwsError as error:
             if error_code(error) == "NoSuchBucket":
-                raise InputError(
-                    f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
-                ) from error
+                sentence = f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
+                raise InputError(sentence) from error
             yield failed_source_gap(self._named, error)
             return None
         places = {place for place in (delivery_location(each.prefix) for each in bucket.prefixes) if place}
         settings = yield from settings_gaps(self._clients, self._named, (name, places), trails, window)
-        self.statistics.every_region, self.statistics.selected = settings.every_region, settings.selected
+        self.statistics.every_region, self.statistics.selected = settings
         yield from location_gaps(self._named, prefix, window)
         if not bucket.prefixes:
             whose = ", ".join(sorted(accounts or ()))
@@ -187,9 +180,8 @@ class _BucketReading:
                 self.statistics.files += 1
                 self.statistics.damaged_files += 1
                 self._fold(region_of_path(file.stored.key), error)
-                if error.kind in _FINAL_ERRORS or self._failures >= _MOST_FAILURES.get(
-                    error.kind, _MOST_OTHER_FAILURES
-                ):
+                most = _MOST_FAILURES.get(error.kind, _MOST_OTHER_FAILURES)
+                if error.kind in _FINAL_ERRORS or self._failures >= most:
                     yield Gap(GapKind.SOURCE_FAILED, Scope(), f"s3://{self.bucket.name}: the rest was not tried")
                     broke_off = True
                     break
@@ -206,16 +198,17 @@ class _BucketReading:
         key = file.stored.key
         expected = validator.expected(key)
         result = self.files.result(file)
-        objection = validator.objection(expected, result.sha256)
-        if not objection:
+        if expected and expected == result.sha256:
             yield from self.files.replay(result)
             return
         self.statistics.files += 1
         if expected is not None or not validator.is_awaited(key):
             self.statistics.damaged_files += 1
-            validator.reject(key, objection)
+            validator.reject(
+                key, "no digest file confirms it" if expected is None else "it differs from its digest file"
+            )
         elif any(isinstance(item, Call) for item in result.items):
-            validator.defer(key)
+            validator.reject(key, "its calls count once its digest file exists", GapKind.EVENTS_LATE)
 
     def _fold(self, region: str, error: AwsError) -> None:
         """Counts a failure; the gap of a region and reason names the first."""

@@ -31,15 +31,8 @@ _MOST_DAYS = 5_000
 
 _OPEN = Window()
 _COUNTS = (
-    "files",
-    "damaged_files",
-    "foreign_files",
-    "records",
-    "calls",
-    "duplicates",
-    "outside_window",
-    "requests",
-)
+    "files", "damaged_files", "foreign_files", "records", "calls", "duplicates", "outside_window", "requests",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -153,12 +146,10 @@ class CoverageCounter:
 
     def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
         """Counts the folders of a data event's resources: event selectors may name a prefix."""
-        streams = self.streams
         for folder in folders:
-            key = (name, folder)
-            known = streams.get(key)
+            known = self.streams.get((name, folder))
             if known is None:
-                streams[key] = {day}
+                self.streams[name, folder] = {day}
             else:
                 known.add(day)
 
@@ -194,14 +185,7 @@ def total_coverage(
     *,
     every_region: bool = False,
 ) -> Coverage:
-    """Merges what several sources cover.
-
-    Args:
-        statistics: the statistics of each source.
-        named_regions: the regions in which the role works, where the user names them.
-        window: the period that the user asked for.
-        every_region: a source has the records of every region.
-    """
+    """Merges what several sources cover; `every_region`: a source has the records of every region."""
     whole = ReadStatistics()
     for each in statistics:
         whole.absorb(each)

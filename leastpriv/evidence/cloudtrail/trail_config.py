@@ -14,12 +14,10 @@ from typing import Any
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import error_code, translate_errors
-from leastpriv.aws.session import other_regions
+from leastpriv.aws.session import Aws, other_regions
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, DeliveryLocation, location_parts
-from leastpriv.evidence.cloudtrail.s3_bucket import AwsClients
-from leastpriv.evidence.coverage import SelectedData
-from leastpriv.evidence.gaps import common_gaps
+from leastpriv.evidence.coverage import SelectedData, common_gaps
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.visibility import data_event_types, global_services
@@ -113,25 +111,17 @@ def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
         yield _Selector("Management", kinds, excluded)
     for resource in selector.get("DataResources") or ():
         data_type = str(resource.get("Type"))
-        named = tuple(_named(data_type, str(value)) for value in resource.get("Values") or ())
+        # A bucket and prefix, a function, a table, or a whole service, `arn:aws:lambda` (DataResource of the CloudTrail
+        # API reference, read 2026-11-24).
+        values = [str(value) for value in resource.get("Values") or ()]
+        is_prefix = data_type == "AWS::S3::Object"
+        named = tuple(value if _below(value) != "*" and not is_prefix else _below(value) for value in values)
         yield _Selector("Data", kinds, data_type=data_type, resources=named)
-
-
-def _named(data_type: str, value: str) -> str:
-    """A value of a basic selector: a bucket and prefix, a function, a table, or a whole service, `arn:aws:lambda`.
-
-    Source: DataResource of the CloudTrail API reference, read 2026-11-24.
-    """
-    return _below(value) if data_type == "AWS::S3::Object" or _is_whole(value) else value
 
 
 def _below(start: str) -> str:
     """A wildcard for all ARNs with this prefix; for a whole service, all resources of the type."""
-    return "*" if _is_whole(start) else f"{start}*"
-
-
-def _is_whole(start: str) -> bool:
-    return start.rstrip(":").count(":") <= _OF_A_SERVICE
+    return "*" if start.rstrip(":").count(":") <= _OF_A_SERVICE else f"{start}*"
 
 
 def _advanced(selector: Mapping[str, Any]) -> _Selector:
@@ -143,10 +133,8 @@ def _advanced(selector: Mapping[str, Any]) -> _Selector:
     resources: tuple[str, ...] = ("*",)
     if _operators(fields.get("resources.ARN", {})) in ({"Equals"}, {"StartsWith"}):
         named = fields.pop("resources.ARN")
-        resources = (
-            *map(str, named.get("Equals") or ()),
-            *(_below(str(start)) for start in named.get("StartsWith") or ()),
-        )
+        starts = (_below(str(start)) for start in named.get("StartsWith") or ())
+        resources = (*map(str, named.get("Equals") or ()), *starts)
     excluded: frozenset[str] = frozenset()
     if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
         excluded = frozenset(str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ()))
@@ -189,12 +177,10 @@ class Trail:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
-def find_trail(clients: AwsClients, named: str) -> Trail:
+def find_trail(clients: Aws, named: str) -> Trail:
     """Returns the trail with this name or ARN.
 
-    Raises:
-        InputError: there is no such trail.
-        AwsError: AWS does not answer.
+    Raises InputError where there is no such trail, and AwsError where AWS does not answer.
     """
     known = _ARN.fullmatch(named)
     client = clients.client("cloudtrail", known["region"] if known else "")
@@ -205,7 +191,7 @@ def find_trail(clients: AwsClients, named: str) -> Trail:
     return found[0]
 
 
-def trails_delivering_to(clients: AwsClients, bucket: str, places: Collection[DeliveryLocation]) -> tuple[Trail, ...]:
+def trails_delivering_to(clients: Aws, bucket: str, places: Collection[DeliveryLocation]) -> tuple[Trail, ...]:
     """Returns the trails of this account that deliver to these locations; raises `AwsError`."""
     return tuple(
         trail
@@ -214,7 +200,7 @@ def trails_delivering_to(clients: AwsClients, bucket: str, places: Collection[De
     )
 
 
-def trails_logging_to(clients: AwsClients, log_group: str, region: str) -> tuple[Trail, ...]:
+def trails_logging_to(clients: Aws, log_group: str, region: str) -> tuple[Trail, ...]:
     """Returns the trails of this account that deliver to this CloudWatch log group; raises `AwsError`."""
     return tuple(trail for trail in _described(clients.client("cloudtrail", region)) if trail.log_group == log_group)
 
@@ -222,8 +208,7 @@ def trails_logging_to(clients: AwsClients, log_group: str, region: str) -> tuple
 def split_location(location: str) -> tuple[str, str]:
     """Splits `s3://bucket/prefix` into bucket and prefix, without slashes around the prefix.
 
-    Raises:
-        InputError: it has no bucket.
+    Raises InputError where it has no bucket.
     """
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
     if not bucket:
@@ -232,43 +217,36 @@ def split_location(location: str) -> tuple[str, str]:
 
 
 def settings_gaps(
-    clients: AwsClients,
+    clients: Aws,
     named: str,
     delivery: tuple[str, Collection[DeliveryLocation]],
     trails: tuple[Trail, ...] | None,
     window: Window,
-) -> Generator[Gap, None, TrailSettings]:
+) -> Generator[Gap, None, tuple[bool, frozenset[SelectedData]]]:
     """Yields gaps for events that the trails of some locations exclude, or one gap where AWS does not answer.
 
-    Returns what the trails that recorded the longest part of the window include.
-
-    Of several trails only those count that recorded the whole window, or else the longest part of it: events that each
-    of them excludes are hidden.
-
-    Args:
-        clients: creates AWS clients.
-        named: the source's name in the gaps.
-        delivery: the bucket's name, and the delivery locations that are read.
-        trails: the trails, where known; None: look for them.
-        window: the period that is read.
+    Returns whether the trails that recorded the longest part of the window record every region, and the data events
+    that they include. Of several trails only those count that recorded the whole window, or else the longest part of
+    it: events that each of them excludes are hidden. `delivery`: the bucket's name, and the locations that are read;
+    `trails` None: look for them.
     """
     try:
         known = trails_delivering_to(clients, *delivery) if trails is None else trails
         found = [_trail_gaps(clients, trail, window) for trail in known]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
-        return TrailSettings()
+        return False, frozenset()
     if not found:
         detail = f"{named}: no trail of this account delivers there, so its settings are not known"
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
-        return TrailSettings()
+        return False, frozenset()
     longest = min(found, key=lambda each: (bool(each.stopped), each.since))
     begun = max(longest.since, window.start or _EVER)
     speaking = [each for each in found if not each.stopped and each.since <= begun] or [longest]
     yield from longest.stopped
     yield from common_gaps([each.left_out for each in speaking])
-    selected = frozenset(data for each in speaking for data in each.settings.selected)
-    return TrailSettings(any(each.settings.every_region for each in speaking), selected)
+    selected = frozenset(data for each in speaking for data in each.selected)
+    return any(each.every_region for each in speaking), selected
 
 
 def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
@@ -277,24 +255,12 @@ def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
     if region:
         detail = f"{named}: this location has {region} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((region,))), detail)
-    if days and not _holds(days, window):
-        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this location has {days} only, and the window is longer")
-
-
-def _holds(days: str, window: Window) -> bool:
-    """Whether all files of a window are in the folder of a year, month or day; the last may arrive a day later."""
-    if window.start is None or window.end is None or window.end.year == datetime.max.year:
-        return False
+    # All files of a window are in one folder of a year, month or day; the last may arrive a day later.
     shape = ("%Y", "%Y/%m", "%Y/%m/%d")[days.count("/")]
-    return days == f"{window.start:{shape}}" == f"{window.end + DELIVERY_DELAY:{shape}}"
-
-
-@dataclass(frozen=True, slots=True)
-class TrailSettings:
-    """What trails include by their settings; nothing where these are not known."""
-
-    every_region: bool = False
-    selected: frozenset[SelectedData] = frozenset()
+    is_bounded = window.start and window.end and window.end.year < datetime.max.year
+    end = window.end + DELIVERY_DELAY if window.end and is_bounded else None
+    if days and not (end and days == f"{window.start:{shape}}" == f"{end:{shape}}"):
+        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this location has {days} only, and the window is longer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,15 +273,12 @@ class _TrailGaps:
     """Gaps from its settings."""
     since: datetime
     """When it last began to log; the earliest time where unknown."""
-    settings: TrailSettings
+    every_region: bool
+    selected: frozenset[SelectedData]
 
 
-def _trail_gaps(clients: AwsClients, trail: Trail, window: Window) -> _TrailGaps:
-    """Reads the trail's settings and status.
-
-    Raises:
-        AwsError: AWS does not answer.
-    """
+def _trail_gaps(clients: Aws, trail: Trail, window: Window) -> _TrailGaps:
+    """Reads the trail's settings and status; raises AwsError where AWS does not answer."""
     # Only the trail's home region answers both.
     client = clients.client("cloudtrail", trail.home_region)
     with translate_errors(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
@@ -330,7 +293,8 @@ def _trail_gaps(clients: AwsClients, trail: Trail, window: Window) -> _TrailGaps
         stopped=tuple(logging_stopped_gaps(trail, status, window)),
         left_out=(*unrecorded_regions(trail), *events),
         since=_utc(status.get("StartLoggingTime")) or _EVER,
-        settings=TrailSettings(trail.multi_region, frozenset(selected_data(selectors))),
+        every_region=trail.multi_region,
+        selected=frozenset(selected_data(selectors)),
     )
 
 

@@ -15,8 +15,7 @@ from typing import Any
 from msgspec import structs
 
 from leastpriv.aws.arns import principal_of, same_principal
-from leastpriv.aws.error_codes import why_no_grant_helps
-from leastpriv.aws.errors import error_code, required_member, translate_errors
+from leastpriv.aws.errors import error_code, required_member, translate_errors, why_no_grant_helps
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs

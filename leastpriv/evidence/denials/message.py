@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from leastpriv.aws.error_codes import denying_policy_type, why_no_grant_helps
+from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
 from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
     LogText,

@@ -11,7 +11,7 @@ from functools import lru_cache
 from msgspec import structs
 
 from leastpriv.aws.arns import same_arn
-from leastpriv.aws.error_codes import denying_policy_type
+from leastpriv.aws.errors import denying_policy_type
 from leastpriv.evidence.created_resources import created_types
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.log_text import without_blanks

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from leastpriv.aws.error_codes import denying_policy_type
+from leastpriv.aws.errors import denying_policy_type
 from leastpriv.evidence.denials.log_text import (
     BREAKS,
     LogText,

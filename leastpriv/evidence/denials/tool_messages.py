@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from leastpriv.aws.error_codes import why_no_grant_helps
+from leastpriv.aws.errors import why_no_grant_helps
 from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_breaks
 from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_arn, s3_resource
 from leastpriv.evidence.denials.wordings import (

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from leastpriv.aws.error_codes import call_outcome
+from leastpriv.aws.errors import call_outcome
 from leastpriv.evidence.denials.log_text import LogText, breakable, one_line, without_blanks
 from leastpriv.models import Denial, DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table

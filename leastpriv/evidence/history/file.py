@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -76,17 +76,8 @@ class _ReturnedRow(Struct):
 _Row = TypeVar("_Row", _UsedRow, _WordRow, _DeclinedRow, _ReturnedRow)
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryFile:
-    """The content of a history file."""
-
-    memory: UsageHistory
-    left_out: int = 0
-    """Number of invalid rows."""
-
-
-def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
-    """Parses the history of a principal."""
+def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHistory, int]:
+    """Parses the history of a principal; returns the number of invalid rows too; raises UnreadableHistoryError."""
     content = _object(raw)
     version = content.get(_KEY)
     if version != VERSION or isinstance(version, bool):
@@ -114,7 +105,7 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> HistoryFile:
         (row.action, row.resource): RevertedRemoval(row.refused, row.pull)
         for _, row in reader.valid(given, _ReturnedRow)
     }
-    return HistoryFile(UsageHistory(principal, used, words, declined, back), reader.left_out)
+    return UsageHistory(principal, used, words, declined, back), reader.left_out
 
 
 def serialize_history(memory: UsageHistory) -> bytes:

@@ -8,9 +8,11 @@ no parameters, addresses or persons.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from itertools import pairwise
 from typing import TypeVar
 
@@ -172,15 +174,23 @@ class UsageHistory:
 
 
 def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
-    """Merges two histories; of two values the later, larger or earlier one counts, never their sum."""
+    """Merges two histories; of two values the later, larger or earlier one counts, never their sum.
+
+    Raises ValueError where they are of two principals.
+    """
     if one.principal != other.principal:
         raise ValueError(f"memories of two principals: {one.principal} and {other.principal}")
     actions = dict.fromkeys((*one.used, *other.used))
     declined = _latest(one.declined, other.declined)
     newest = sorted(declined, reverse=True)[:MOST_DECLINED]
+    used = {action: dict(one.used.get(action, {})) for action in actions}
+    for action, by_resource in other.used.items():
+        for resource, use in by_resource.items():
+            known = used[action].get(resource)
+            used[action][resource] = merge_uses(known, use) if known else use
     return UsageHistory(
         one.principal,
-        used={action: _joined(one.used.get(action, {}), other.used.get(action, {})) for action in actions},
+        used={action: limit_resources(by_resource) for action, by_resource in used.items()},
         words=_latest(one.words, other.words),
         declined={number: declined[number] for number in newest},
         returned=_latest(one.returned, other.returned),
@@ -219,21 +229,13 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
 
 
 def limit_resources(by_resource: Mapping[str, ActionUse], most: int = MOST_RESOURCES) -> Mapping[str, ActionUse]:
-    """Limits the resources of one action, in any order of merges: `*` replaces more than `most`, and all next to it."""
+    """Limits the resources of one action: `*` replaces all of more than `most`, or of those that include it.
+
+    So the result does not depend on the order of merges.
+    """
     if len(by_resource) <= most and (ANYTHING not in by_resource or len(by_resource) == 1):
         return by_resource
-    first, *rest = by_resource.values()
-    together = first
-    for each in rest:
-        together = merge_uses(together, each)
-    return {ANYTHING: together}
-
-
-def _joined(one: Mapping[str, ActionUse], other: Mapping[str, ActionUse]) -> Mapping[str, ActionUse]:
-    found = dict(one)
-    for resource, used in other.items():
-        found[resource] = merge_uses(found[resource], used) if resource in found else used
-    return limit_resources(found)
+    return {ANYTHING: reduce(merge_uses, by_resource.values())}
 
 
 def merge_uses(one: ActionUse, other: ActionUse) -> ActionUse:
@@ -276,20 +278,9 @@ def history_from_evidence(evidence: Evidence) -> UsageHistory:
 def _used(usage: Usage, runs: Mapping[str, Run]) -> ActionUse:
     own = [runs[name] for name in usage.runs if name in runs]
     last = max(own, key=lambda run: (run.last, run.id), default=None)
-    return ActionUse(
-        usage.first_seen.astimezone(UTC).date(),
-        usage.last_seen.astimezone(UTC).date(),
-        _by_month(own),
-        workflow_run_id(last.session) if last else "",
-    )
-
-
-def _by_month(runs: Iterable[Run]) -> Mapping[str, int]:
-    found: dict[str, int] = {}
-    for run in runs:
-        month = f"{run.first.astimezone(UTC):%Y-%m}"
-        found[month] = found.get(month, 0) + 1
-    return found
+    first_day, last_day = (time.astimezone(UTC).date() for time in (usage.first_seen, usage.last_seen))
+    months = Counter(f"{run.first.astimezone(UTC):%Y-%m}" for run in own)
+    return ActionUse(first_day, last_day, dict(months), workflow_run_id(last.session) if last else "")
 
 
 def is_action_pattern(text: str) -> bool:

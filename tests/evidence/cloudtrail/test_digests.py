@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.serialization import PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail.digests import (
-    Digest,
+from leastpriv.evidence.cloudtrail.digest_validation import (
     DigestRecord,
     broken_links,
     missing_periods,
@@ -32,29 +31,29 @@ def chain() -> Chain:
     return Chain("logs", "123456789012", "eu-west-1", START)
 
 
-def read(digest: Written, keys: dict[str, bytes] = KEYS, **more: str) -> Digest | str:
+def read(digest: Written, keys: dict[str, bytes] = KEYS, **more: str) -> DigestRecord | str:
     return read_digest("logs", digest.key, gzip.compress(digest.content), digest.metadata | more, keys)
 
 
-def sound(digest: Written) -> Digest:
+def sound(digest: Written) -> DigestRecord:
     found = read(digest)
-    assert isinstance(found, Digest), found
+    assert isinstance(found, DigestRecord), found
     return found
 
 
 def test_a_valid_digest_has_its_hour_its_files_and_the_previous_digest() -> None:
     hours = chain()
     first, second = hours.add({}), hours.add({"AWSLogs/x.json.gz": LOG})
-    assert sound(first).link.previous is None
+    assert sound(first).previous is None
     found = sound(second)
-    assert (found.link.start, found.link.end) == (START + HOUR, START + 2 * HOUR)
+    assert (found.start, found.end) == (START + HOUR, START + 2 * HOUR)
     assert found.files == {"AWSLogs/x.json.gz": hashlib.sha256(b'{"Records": []}').hexdigest()}
-    assert found.link.previous == (first.key, hashlib.sha256(first.content).hexdigest(), first.signature)
+    assert found.previous == (first.key, hashlib.sha256(first.content).hexdigest(), first.signature)
 
 
 @pytest.mark.parametrize("form", [PublicFormat.PKCS1, PublicFormat.SubjectPublicKeyInfo])
 def test_keys_are_taken_in_both_forms_that_aws_gives_them_in(form: PublicFormat) -> None:
-    assert isinstance(read(chain().add({}), {FINGERPRINT: public_key(form)}), Digest)
+    assert isinstance(read(chain().add({}), {FINGERPRINT: public_key(form)}), DigestRecord)
 
 
 @pytest.mark.parametrize(

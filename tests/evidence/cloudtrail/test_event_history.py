@@ -15,6 +15,7 @@ from leastpriv.aws import session as aws_module
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import event_history as module
+from leastpriv.evidence.cloudtrail import lookup_events
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
@@ -326,7 +327,7 @@ def test_without_sessions_all_events_are_read_and_the_limit_is_a_gap(
         history.events[region] = [each for each in events if not each["eventName"].startswith("AssumeRole")]
     calls, gaps = read(source(history))
     assert (len(calls), gaps) == (189, [])
-    monkeypatch.setattr(module, "_MOST_PAGES", 2)
+    monkeypatch.setattr(lookup_events, "_MOST_PAGES", 2)
     calls, gaps = read(source(history))
     assert 0 < len(calls) < 189
     assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail import record_blocks, record_stream
+from leastpriv.evidence.cloudtrail import record_blocks
 from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
 from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
 from tests.hypothesis_profiles import examples
@@ -144,14 +144,6 @@ def test_a_value_may_lie_across_chunks_wherever_they_end(monkeypatch: pytest.Mon
         for shape in ("trail", "pretty trail", "lookup-events with a token before", "PowerShell"):
             assert records(SHAPES[shape]) == RECORDS
             assert records(gzip.compress(SHAPES[shape])) == RECORDS
-
-
-def test_an_object_longer_than_any_record_is_read_member_by_member(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_stream, "MAX_RECORD", 600)
-    monkeypatch.setattr(record_blocks, "CHUNK", 64)
-    data = SHAPES["lookup-events with a token before"]
-    assert records(data) == RECORDS
-    assert damage(data) == []
 
 
 class Failing(io.BytesIO):

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.athena_queries import COLUMNS
+from leastpriv.evidence.cloudtrail.athena_sql import COLUMNS
 from tests.fakes.aws.server import Asked, Operation, RefusedError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,13 +1,15 @@
-"""`leastpriv permissions` and `leastpriv explain`: print what the evidence shows, and change no file."""
+"""Commands that change no file (`permissions`, `explain`, `evaluate`, `contains`, `denials`), and `trial`."""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.atomic_file import read_regular
 from leastpriv.cli.output import Clock, print_rows, print_text
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from leastpriv.aws.arns import Window
     from leastpriv.models import Gap, Principal
     from leastpriv.pipeline.sources import CountedSource
+    from leastpriv.policy.document import Document
+    from leastpriv.policy.evaluate import Layer
 
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what a role, or every role, used."""
     from leastpriv.config.validators import named_principal, window
-    from leastpriv.evidence.missing_calls import damaged_files
-    from leastpriv.evidence.read_sources import ReadHooks, read_by_principal
+    from leastpriv.evidence.read_sources import ReadHooks, damaged_files, read_by_principal
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
@@ -75,7 +78,7 @@ def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> 
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
     from leastpriv.pipeline.sources import DEFAULT_DAYS, SourceOptions, bucket_trail, event_history, open_all
 
-    session = AwsSession(os.environ, clock(), options.aws_regions)
+    session = AwsSession(os.environ, clock(), options.aws_regions or ())
     shared = SourceOptions(
         None if options.start else DEFAULT_DAYS, cache_dir=options.cache_dir or "", collects_coverage=False
     )
@@ -85,17 +88,17 @@ def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> 
         if is_in_aws(name):
             return bucket_trail(name, session, shared)
         if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions), session, shared)
+            return event_history(target, tuple(options.aws_regions or ()), session, shared)
         return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
-    return open_all([partial(source, name) for name in trails(tuple(options.trails), "--trails")])
+    return open_all([partial(source, name) for name in trails(tuple(options.trails or ()), "--trails")])
 
 
 def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]) -> str:
     """Says why there is no call; folders are read again for the roles that they have instead."""
     from leastpriv.aws.arns import Principals
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-    from leastpriv.evidence.missing_calls import missing_calls
+    from leastpriv.evidence.read_sources import missing_calls
 
     again = [TrailFolder(source.path) for source in sources if isinstance(source, TrailFolder)]
     for folder in again:
@@ -107,8 +110,8 @@ def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: 
 
 def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Explains why an action is needed, or what a proposal does with it."""
-    from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED
+    from leastpriv.cli.propose import command_context
     from leastpriv.config.settings import from_options
     from leastpriv.config.validators import check_spelling
     from leastpriv.pipeline.collect_evidence import read_target
@@ -140,3 +143,78 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     has_policy = bool(options.policy_file)
     print_text(stdout, explain(asked, context, has_policy=has_policy, as_json=as_json))
     return int(bool(context.missing_calls))
+
+
+_NEW_ACCESS = 3
+
+
+def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Decides requests."""
+    from leastpriv.policy.evaluate import evaluate_layers, read_requests
+    from leastpriv.report.tables import decision_row, decision_table
+
+    layers: dict[Layer, list[Document]] = {"identity": [_policy(name, "--policy") for name in options.policies]}
+    if options.boundary:
+        layers["boundary"] = [_policy(options.boundary, "--boundary")]
+    if options.session_policy:
+        layers["session"] = [_policy(options.session_policy, "--session-policy")]
+    requests = read_requests(_bytes_of(options.request, "--request"), options.request)
+    rows = [decision_row(evaluate_layers(request, layers), layers) for request in requests]
+    print_rows(stdout, rows, decision_table, options.format)
+    return 0
+
+
+def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Returns 0 where a policy allows nothing that another does not, else 3, and prints the smallest new request."""
+    from leastpriv.policy.containment import check_containment
+    from leastpriv.report.tables import excess_row, excess_sentence, excess_table
+
+    old = [_policy(name, "--old") for name in options.old]
+    new = [_policy(name, "--new") for name in options.new]
+    smallest = check_containment(old, new).smallest
+    if smallest is None:
+        return 0
+    print_rows(stdout, [excess_row(smallest, new)], excess_table, options.format)
+    console.error(excess_sentence(smallest, new))
+    return _NEW_ACCESS
+
+
+def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Lists the denials in logs; returns 1 without one."""
+    from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+    from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
+
+    found, more = distinct_denials(read_logs(options.files, sys.stdin.buffer))
+    print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
+    console.log(denial_summary(found, more=more))
+    return 0 if found else 1
+
+
+def _policy(name: str, flag: str) -> Document:
+    from leastpriv.pipeline.terraform_folder import folder_on_disk
+    from leastpriv.policy.document import parse
+    from leastpriv.policy.source import Location
+
+    location = Location.of(name)
+    path, mark, pointer = name.partition("#")
+    if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
+        raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
+    folder = folder_on_disk(location.path, Path())
+    return parse(_bytes_of(location.path, flag), location.path, location.pointer, folder=folder)
+
+
+def _bytes_of(name: str, flag: str) -> bytes:
+    try:
+        return read_regular(Path(name))
+    except OSError as error:
+        raise InputError(f"{flag} names {name!r}, which cannot be read: {error.strerror}.") from error
+
+
+def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Runs a command under a policy, and adds to the policy what AWS denied."""
+    from leastpriv.trial.main import run_trial
+    from leastpriv.trial.options import parse_settings
+    from leastpriv.trial.rounds import TrialContext
+
+    # The command's output passes through; progress of the trial is on standard error.
+    return run_trial(parse_settings(options), TrialContext(os.environ, stdout, sys.stderr, clock))

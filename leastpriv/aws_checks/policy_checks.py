@@ -1,10 +1,11 @@
-"""Runs Access Analyzer's custom policy checks, which AWS charges for by the request.
+"""Runs Access Analyzer's checks: ValidatePolicy, free of charge, and custom policy checks, which AWS charges for.
 
 `paid_checks` is pure, so that `run_checks` can state the price before the first request.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,8 @@ from functools import cache
 from typing import Any
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import TrustPolicy, render_policy
-from leastpriv.aws_checks.validate_policy import TRUST, unrendered_reason
+from leastpriv.aws.session import Aws, method_name, pages
+from leastpriv.aws_checks.rendered_policy import RenderedPolicy, TrustPolicy, render_policy
 from leastpriv.errors import AwsError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
@@ -25,6 +25,128 @@ from leastpriv.permissions.sensitive import forbidden
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.models import CheckFinding, CheckResult, Proposal, Severity
 
+VALIDATION = "ValidatePolicy"
+TRUST = "AWS::IAM::AssumeRolePolicyDocument"
+"""Access Analyzer's resource type of a trust policy."""
+_WEIGHTS = {name: Severity[name] for name in ("ERROR", "SECURITY_WARNING", "WARNING", "SUGGESTION")}
+
+
+def validate(
+    aws: Aws, documents: Mapping[str, Document], committed: Document | None, trust_policies: Sequence[TrustPolicy] = ()
+) -> CheckResult:
+    """Validates the proposed documents, by file name, and the trust policies.
+
+    A finding is marked as existing if the `committed` policy has it too, as often as that policy has it; so are all
+    findings on trust policies, which no proposal changes. An AwsError becomes the failure of the result.
+    """
+    findings: list[CheckFinding] = []
+    skipped: list[str] = []
+    asked = 0
+    try:
+        before = render_policy(committed) if committed else None
+        known = _CommittedFindings(before, _request_findings(aws, before))
+        for file, document in documents.items():
+            text = render_policy(document)
+            if text is None:
+                skipped.append(unrendered_reason(file))
+                continue
+            found = _request_findings(aws, text)
+            asked += 1
+            old = known.take(text, found)
+            findings.extend(
+                _check_finding(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
+            )
+        for trust_policy in trust_policies:
+            if trust_policy.rendered is None:
+                skipped.append(unrendered_reason(trust_policy.file))
+                continue
+            found = _request_findings(aws, trust_policy.rendered, _OF_TRUST)
+            asked += 1
+            findings.extend(
+                _check_finding(one, trust_policy.rendered, trust_policy.file, in_committed_policy=True) for one in found
+            )
+    except AwsError as error:
+        return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
+    order = list(Severity)
+    findings.sort(key=lambda each: (each.in_committed_policy, order.index(each.severity), each.line))
+    return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped))
+
+
+def unrendered_reason(file: str) -> str:
+    """Returns the reason why a policy inside a template is not sent."""
+    return f"{file} has parts that only the rendered template knows, so AWS did not check it."
+
+
+_OF_IDENTITY = {"policyType": "IDENTITY_POLICY"}
+_OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUST}
+
+
+def _request_findings(
+    aws: Aws, text: RenderedPolicy | None, kind: Mapping[str, str] = _OF_IDENTITY
+) -> Sequence[Mapping[str, Any]]:
+    if text is None:
+        return ()
+    client, given = aws.client("accessanalyzer"), {"policyDocument": text.text, "locale": "EN", **kind}
+    found = pages(client, "validate_policy", "validating the policy", "access-analyzer:ValidatePolicy", **given)
+    return [finding for page in found for finding in page["findings"]]
+
+
+class _CommittedFindings:
+    """The committed policy's findings, each of which matches at most one finding of the proposal."""
+
+    def __init__(self, text: RenderedPolicy | None, findings: Sequence[Mapping[str, Any]]) -> None:
+        self._left = [_FindingKey.of(text, finding) for finding in findings] if text else []
+
+    def take(self, text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
+        """Returns the indexes of findings that the committed policy has too; unchanged statements match first."""
+        keys = [_FindingKey.of(text, finding) for finding in findings]
+        found: set[int] = set()
+        for same in (_FindingKey.__eq__, _FindingKey.follows):
+            for place, key in enumerate(keys):
+                old = None if place in found else next((each for each in self._left if same(key, each)), None)
+                if old:
+                    self._left.remove(old)
+                    found.add(place)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _FindingKey:
+    """Identity of a finding: its message and its statement."""
+
+    message: tuple[str, str]
+    sid: str
+    content: str
+    """The statement as JSON; empty if the finding concerns no statement."""
+
+    @classmethod
+    def of(cls, text: RenderedPolicy, finding: Mapping[str, Any]) -> _FindingKey:
+        path = next((location["path"] for location in finding["locations"] if location.get("path")), ())
+        statement = text.statement(path)
+        content = json.dumps(statement, sort_keys=True) if statement else ""
+        sid = str(statement.get("Sid") or "") if statement else ""
+        return cls((finding["issueCode"], finding["findingDetails"]), sid, content)
+
+    def follows(self, old: _FindingKey) -> bool:
+        """Returns whether it may concern the same statement after narrowing: equal Sids, or no Sids."""
+        return (self.message, self.sid, bool(self.content)) == (old.message, old.sid, bool(old.content))
+
+
+def _check_finding(
+    finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, in_committed_policy: bool
+) -> CheckFinding:
+    locations = finding["locations"]
+    return CheckFinding(
+        _WEIGHTS.get(finding["findingType"], Severity.WARNING),
+        finding["issueCode"],
+        finding["findingDetails"],
+        file,
+        min((text.line(location) for location in locations), default=0),
+        finding["learnMoreLink"],
+        in_committed_policy,
+    )
+
+
 _log = logging.getLogger(__name__)
 
 NO_NEW_ACCESS = "CheckNoNewAccess"
@@ -32,11 +154,6 @@ ACCESS_NOT_GRANTED = "CheckAccessNotGranted"
 NO_PUBLIC_ACCESS = "CheckNoPublicAccess"
 _MOST_ACTIONS = 100
 """Maximum of actions in one CheckAccessNotGranted (API model of Access Analyzer, 2026-11)."""
-_METHODS = {
-    NO_NEW_ACCESS: "check_no_new_access",
-    ACCESS_NOT_GRANTED: "check_access_not_granted",
-    NO_PUBLIC_ACCESS: "check_no_public_access",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +168,6 @@ class PaidCheck:
     expected: str
     """`PASS` or `FAIL` by our own evaluation; empty if it gives no answer."""
     failure_meaning: str
-    """The meaning of a FAIL in words."""
 
 
 def paid_checks(
@@ -68,14 +184,25 @@ def paid_checks(
     """
     checks: list[PaidCheck] = []
     skipped: list[str] = []
+    actions = forbidden_actions(tuple(never_add))
+    committed = render_policy(proposal.committed) if proposal.committed else None
+    only_narrows = proposal.changes and not any(change.kind is ChangeKind.ADD for change in proposal.changes)
     for file, document in files.items():
         text = render_policy(document)
         if text is None:
             skipped.append(unrendered_reason(file))
             continue
         lines = tuple(statement.line for statement in document.statements)
-        checks.extend(_new_access(proposal, text.text, file, lines))
-        checks.extend(_not_granted(document, text.text, file, lines, never_add))
+        if committed and only_narrows:
+            both = {"newPolicyDocument": text.text, "existingPolicyDocument": committed.text}
+            meaning = "a proposal that only narrows allows new access"
+            given: dict[str, Any] = {**both, "policyType": "IDENTITY_POLICY"}
+            checks.append(PaidCheck(NO_NEW_ACCESS, given, file, lines, "PASS", meaning))
+        for start in range(0, len(actions), _MOST_ACTIONS):
+            some = actions[start : start + _MOST_ACTIONS]
+            given = {"policyDocument": text.text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
+            meaning = "the policy grants an action on the list of forbidden actions: only a person may add it"
+            checks.append(PaidCheck(ACCESS_NOT_GRANTED, given, file, lines, _expected(document, some), meaning))
     for trust_policy in trust_policies:
         if trust_policy.rendered is None:
             skipped.append(unrendered_reason(trust_policy.file))
@@ -115,7 +242,7 @@ def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
     for number, check in enumerate(checks):
         try:
             with translate_errors(f"running {operation}", f"access-analyzer:{operation}"):
-                answer = getattr(aws.client("accessanalyzer"), _METHODS[operation])(**check.arguments)
+                answer = getattr(aws.client("accessanalyzer"), method_name(operation))(**check.arguments)
         except AwsError as error:
             return CheckResult(operation, number, tuple(findings), (), str(error))
         findings.extend(_findings(check, answer))
@@ -139,29 +266,6 @@ def _lines(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[int]:
     for reason in answer.get("reasons") or ():
         index = reason.get("statementIndex")
         yield check.lines[index] if index is not None and index < len(check.lines) else 0
-
-
-def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]) -> Iterator[PaidCheck]:
-    committed = render_policy(proposal.committed) if proposal.committed else None
-    if not proposal.changes or committed is None or any(change.kind is ChangeKind.ADD for change in proposal.changes):
-        return
-    arguments = {
-        "newPolicyDocument": text,
-        "existingPolicyDocument": committed.text,
-        "policyType": "IDENTITY_POLICY",
-    }
-    yield PaidCheck(NO_NEW_ACCESS, arguments, file, lines, "PASS", "a proposal that only narrows allows new access")
-
-
-def _not_granted(
-    document: Document, text: str, file: str, lines: tuple[int, ...], never_add: Sequence[str]
-) -> Iterator[PaidCheck]:
-    actions = forbidden_actions(tuple(never_add))
-    for start in range(0, len(actions), _MOST_ACTIONS):
-        some = actions[start : start + _MOST_ACTIONS]
-        arguments = {"policyDocument": text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
-        failure_meaning = "the policy grants an action on the list of forbidden actions: only a person may add it"
-        yield PaidCheck(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), failure_meaning)
 
 
 @cache

@@ -156,11 +156,6 @@ class GivenInputs:
     """`--to`"""
 
 
-def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Parses the settings of a step from its `INPUT_…` variables; raises InputError."""
-    return parse_settings(step_inputs(environment))
-
-
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
     """Returns the inputs of a step; one that names no evidence reads event history, which every account has."""
     names = {known.name.upper(): known.name for known in inputs()}
@@ -179,7 +174,7 @@ _OF_THE_RUNNER = frozenset({"ARGS", "ENTRYPOINT", "POST-ENTRYPOINT", "PRE-ENTRYP
 
 
 def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
-    """Parses the settings of a command from its options, by input name; raises InputError as `from_environment`."""
+    """Parses the settings of a command from its options, by input name."""
     return parse_settings(command_inputs(values, start, end))
 
 

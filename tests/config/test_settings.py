@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.config.inputs import inputs
-from leastpriv.config.settings import Mode, Settings, from_environment, from_options
+from leastpriv.config.settings import Mode, Settings, from_options, parse_settings, step_inputs
 from leastpriv.config.validators import named_principal, trails, window
 from leastpriv.errors import InputError
 from leastpriv.proposal.models import UnseenServices
@@ -57,7 +57,7 @@ def answer(work: Callable[[], Answer]) -> Answer | str:
 
 def message_of_step(name: str, value: str) -> str:
     with pytest.raises(InputError) as raised:
-        from_environment(environment(**{name: value}))
+        parse_settings(step_inputs(environment(**{name: value})))
     return str(raised.value)
 
 
@@ -101,11 +101,11 @@ def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", [known.name for known in inputs() if known.name not in NEEDED])
 def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name: str) -> None:
-    assert from_environment(environment(**{name: ""})) == from_environment(environment())
+    assert parse_settings(step_inputs(environment(**{name: ""}))) == parse_settings(step_inputs(environment()))
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    found = from_environment(environment())
+    found = parse_settings(step_inputs(environment()))
     assert found.principal.arn == ROLE
     assert (found.mode, found.trails, found.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
     assert (found.options.minimum_days, found.options.minimum_runs) == (35, 5)
@@ -118,19 +118,21 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "\n"])
 def test_a_step_that_names_no_evidence_reads_event_history_in_the_region_of_the_environment(value: str) -> None:
-    found = from_environment(environment(trails=value))
+    found = parse_settings(step_inputs(environment(trails=value)))
     assert found.event_history
     assert (found.trail_folders, found.aws_regions) == ((), ())
     assert (found.lookback_days, found.wait_for_events) == (90, 0)
 
 
 def test_event_history_may_stand_among_folders() -> None:
-    found = from_environment(
-        environment(
-            trails="logs,event-history",
-            aws_regions="eu-west-1\nus-gov-west-1",
-            lookback_days="30",
-            wait_for_events="15",
+    found = parse_settings(
+        step_inputs(
+            environment(
+                trails="logs,event-history",
+                aws_regions="eu-west-1\nus-gov-west-1",
+                lookback_days="30",
+                wait_for_events="15",
+            )
         )
     )
     assert (found.event_history, found.trail_folders) == (True, ("logs",))
@@ -144,8 +146,10 @@ def test_on_a_shell_a_proposal_is_reported_unless_asked_otherwise() -> None:
 
 
 def test_what_a_new_pull_request_is_given() -> None:
-    found = from_environment(
-        environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
+    found = parse_settings(
+        step_inputs(
+            environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
+        )
     )
     assert found.pull_request_options == PullRequestOptions(
         ("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True
@@ -153,23 +157,25 @@ def test_what_a_new_pull_request_is_given() -> None:
 
 
 def test_the_token_does_not_show_when_settings_are_printed() -> None:
-    assert "secret" not in repr(from_environment(environment(github_token="secret")))  # noqa: S106 - an invented one
+    assert "secret" not in repr(parse_settings(step_inputs(environment(github_token="secret"))))  # noqa: S106 - an invented one
 
 
 def test_every_input_reaches_its_setting() -> None:
-    found = from_environment(
-        environment(
-            also_attached="a.json, b.json\nc.json",
-            mode="check",
-            trails="one\n\n two ,three",
-            minimum_days="0",
-            minimum_runs="7",
-            unseen_services="drop",
-            resources="exact",
-            keep="s3:Delete*,\niam:*",
-            never_add="*",
-            base="main",
-            branch="policy/ci",
+    found = parse_settings(
+        step_inputs(
+            environment(
+                also_attached="a.json, b.json\nc.json",
+                mode="check",
+                trails="one\n\n two ,three",
+                minimum_days="0",
+                minimum_runs="7",
+                unseen_services="drop",
+                resources="exact",
+                keep="s3:Delete*,\niam:*",
+                never_add="*",
+                base="main",
+                branch="policy/ci",
+            )
         )
     )
     assert found.also_attached == ("a.json", "b.json", "c.json")
@@ -182,7 +188,7 @@ def test_every_input_reaches_its_setting() -> None:
 
 def test_a_user_may_be_named_wherever_a_role_may() -> None:
     user = "arn:aws:iam::111122223333:user/ci/deployer"
-    assert from_environment(environment(role_arn=user)).branch == "leastpriv/deployer"
+    assert parse_settings(step_inputs(environment(role_arn=user))).branch == "leastpriv/deployer"
 
 
 def test_an_option_without_a_value_is_missing_and_not_the_current_folder() -> None:
@@ -218,7 +224,7 @@ def test_an_empty_window_is_bad_input(end: str) -> None:
 
 @given(st.dictionaries(st.sampled_from([known.name for known in inputs()]), st.text(max_size=20)))
 def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str, str]) -> None:
-    found = answer(lambda: from_environment(environment(**values)))
+    found = answer(lambda: parse_settings(step_inputs(environment(**values))))
     assert isinstance(found, Settings) or any(known.name in found for known in inputs())
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from leastpriv.cli.parser import parser
 from leastpriv.config.inputs import inputs
-from leastpriv.config.settings import from_environment
+from leastpriv.config.settings import parse_settings, step_inputs
 from leastpriv.config.targets_file import read_configuration
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
@@ -139,7 +139,7 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     given = _steps(render_files(options)[WORKFLOW])[1]["with"]
     assert given == action_inputs(options)
     assert set(given) <= KNOWN
-    read = from_environment({f"INPUT_{name.upper()}": value for name, value in given.items()})
+    read = parse_settings(step_inputs({f"INPUT_{name.upper()}": value for name, value in given.items()}))
     assert read.last_accessed is ("last-accessed" in options.sources)
     assert read.validate_digests is ("digests" in options.sources)
     assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)

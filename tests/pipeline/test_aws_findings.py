@@ -15,7 +15,7 @@ import pytest
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.main import main
-from leastpriv.config.settings import from_environment, from_options
+from leastpriv.config.settings import from_options, parse_settings, step_inputs
 from leastpriv.config.validators import Value
 from leastpriv.errors import InputError
 from leastpriv.pipeline.context import Target
@@ -334,11 +334,11 @@ def iter_clock(now: datetime) -> Callable[[], datetime]:
 def test_a_wrong_input_is_named(name: str, value: str, words: str) -> None:
     given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail", name: value}
     with pytest.raises(InputError, match=words):
-        from_environment({f"INPUT_{key.upper()}": text for key, text in given.items()})
+        parse_settings(step_inputs({f"INPUT_{key.upper()}": text for key, text in given.items()}))
 
 
 def test_a_step_asks_iam_by_default_and_a_command_does_not() -> None:
     given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"}
-    assert from_environment({f"INPUT_{key.upper()}": text for key, text in given.items()}).last_accessed
+    assert parse_settings(step_inputs({f"INPUT_{key.upper()}": text for key, text in given.items()})).last_accessed
     assert not from_options(given).last_accessed
     assert from_options({**given, "last-accessed": "true"}).last_accessed

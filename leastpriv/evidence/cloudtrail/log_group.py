@@ -25,7 +25,7 @@ from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions, failed_source_gap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
-from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, trails_logging_to
+from leastpriv.evidence.cloudtrail.trail_config import described_trails, settings_gaps
 from leastpriv.models import Call, Gap, Scope
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ class LogGroup:
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
-            trails = trails_logging_to(self._clients, self._name, self._region)
+            described = described_trails(self._clients.client("cloudtrail", self._region))
+            trails = tuple(trail for trail in described if trail.log_group == self._name)
         except AwsError:
             # Reported as settings that are not known.
             trails = None

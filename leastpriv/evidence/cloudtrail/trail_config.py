@@ -184,25 +184,11 @@ def find_trail(clients: Aws, named: str) -> Trail:
     """
     known = _ARN.fullmatch(named)
     client = clients.client("cloudtrail", known["region"] if known else "")
-    found = [trail for trail in _described(client, trailNameList=[named]) if trail.bucket]
+    found = [trail for trail in described_trails(client, trailNameList=[named]) if trail.bucket]
     if not found:
         place = "its bucket as s3://BUCKET/PREFIX" if known else "its ARN, or its bucket as s3://BUCKET/PREFIX"
         raise InputError(f"trails: these credentials show no trail {named!r}: check the name, or name {place}.")
     return found[0]
-
-
-def trails_delivering_to(clients: Aws, bucket: str, places: Collection[DeliveryLocation]) -> tuple[Trail, ...]:
-    """Returns the trails of this account that deliver to these locations; raises `AwsError`."""
-    return tuple(
-        trail
-        for trail in _described(clients.client("cloudtrail"))
-        if trail.bucket == bucket and DeliveryLocation(trail.prefix, trail.organization) in places
-    )
-
-
-def trails_logging_to(clients: Aws, log_group: str, region: str) -> tuple[Trail, ...]:
-    """Returns the trails of this account that deliver to this CloudWatch log group; raises `AwsError`."""
-    return tuple(trail for trail in _described(clients.client("cloudtrail", region)) if trail.log_group == log_group)
 
 
 def split_location(location: str) -> tuple[str, str]:
@@ -231,8 +217,11 @@ def settings_gaps(
     `trails` None: look for them.
     """
     try:
-        known = trails_delivering_to(clients, *delivery) if trails is None else trails
-        found = [_trail_gaps(clients, trail, window) for trail in known]
+        if trails is None:
+            bucket, places = delivery
+            own = [each for each in described_trails(clients.client("cloudtrail")) if each.bucket == bucket]
+            trails = tuple(each for each in own if DeliveryLocation(each.prefix, each.organization) in places)
+        found = [_trail_gaps(clients, trail, window) for trail in trails]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
         return False, frozenset()
@@ -324,7 +313,8 @@ def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
         yield Gap(GapKind.NOT_LOGGED, Scope(services=global_services(partition)), detail)
 
 
-def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
+def described_trails(client: Any, **named: Any) -> tuple[Trail, ...]:
+    """Returns the trails of this account, or those of these names; raises `AwsError`."""
     try:
         with translate_errors("reading the trail", "cloudtrail:DescribeTrails"):
             answer = client.describe_trails(**named)

@@ -126,8 +126,7 @@ def _process_exists(pid: int) -> bool:
 def find_trial_resources(iam: Any, now: datetime, process: ProcessIdentity) -> list[OrphanedResource]:
     """Returns all roles and policies that trials have not removed; roles first, since policies are attached to them.
 
-    Raises:
-        AwsError: IAM does not list them.
+    Raises AwsError where IAM does not list them.
     """
     with translate_errors("looking for resources of earlier trials", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
@@ -173,8 +172,7 @@ def run_removals(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
 def remove_role(iam: Any, name: str) -> None:
     """Removes a role with its inline policies and detaches managed ones; a missing role is no error.
 
-    Raises:
-        AwsError: the role remains.
+    Raises AwsError where the role remains.
     """
     # A missing policy, such as one that is still listed, does not mean that the role is missing.
     missing = iam.exceptions.NoSuchEntityException
@@ -201,8 +199,7 @@ def detach(iam: Any, role: str, arn: str) -> None:
 def remove_policy(iam: Any, arn: str) -> None:
     """Removes a managed policy that is attached to nothing; a missing policy is no error.
 
-    Raises:
-        AwsError: the policy remains.
+    Raises AwsError where the policy remains.
     """
     with (
         translate_errors(f"removing the temporary policy {arn}", "iam:DeletePolicy"),

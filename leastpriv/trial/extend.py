@@ -143,8 +143,7 @@ def extend_candidate(
 ) -> RoundResult:
     """Extends the candidate by what was denied, where the rules for additions allow it; never removes a permission.
 
-    Raises:
-        LeastprivError: the extended policy fails its own proof, a defect of the product.
+    Raises LeastprivError where the extended policy fails its own proof, a defect of the product.
     """
     unresolved = {
         (denial.action, denial.resource): denial for denial in denials if isinstance(denial, UnresolvedDenial)

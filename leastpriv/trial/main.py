@@ -33,10 +33,8 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
     Returns:
         0 for success, 1 without progress or after the last round, 128 and its number for a signal.
 
-    Raises:
-        InputError: an input leads to no policy or command that can be tried.
-        LeastprivError: AWS denies what the trial itself needs, or a resource or file could not be removed or
-            written.
+    Raises InputError where an input leads to no policy or command that can be tried, and LeastprivError where AWS
+    denies what the trial itself needs, or a resource or file could not be removed or written.
     """
     aws = Aws.open(context.environment, "the trial")
     tags = TrialTags(f"leastpriv-{secrets.token_hex(6)}", context.clock(), ProcessIdentity.current())

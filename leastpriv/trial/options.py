@@ -34,11 +34,7 @@ class TrialSettings:
 
 
 def parse_settings(options: Namespace) -> TrialSettings | None:
-    """Parses the options; None: there is no command, and the trial only cleans up.
-
-    Raises:
-        InputError: one is missing, malformed or in conflict with another.
-    """
+    """Parses the options; None: there is no command, and the trial only cleans up; raises InputError."""
     if not options.argv and not options.clean_up:
         raise InputError("There is no command to try: write it after --, as in leastpriv trial … -- make deploy.")
     if not options.argv:

@@ -30,11 +30,7 @@ class PolicyFile:
 
 
 def open_policy(location: Location, principal: Principal) -> PolicyFile:
-    """Reads the policy; without a file, the trial begins with a policy that allows nothing.
-
-    Raises:
-        InputError: it cannot be read, holds no policy, or cannot be edited in place.
-    """
+    """Reads the policy; without a file, the trial begins with a policy that allows nothing; raises InputError."""
     path = Path(location.path)
     raw = _read(path, "--policy-file") if path.exists() else None
     if raw is None:
@@ -53,8 +49,7 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
 def open_attached(location: Location, also_attached: tuple[str, ...], principal: Principal) -> tuple[Document, ...]:
     """Reads the attached policies: those named by the option, and further files of a split policy.
 
-    Raises:
-        InputError: one cannot be read, or holds no policy.
+    Raises InputError where one cannot be read, or holds no policy.
     """
 
     def continues(name: str) -> bool:
@@ -71,10 +66,7 @@ def save_policy(file: PolicyFile, document: Document) -> Path:
     """Writes the extended policy atomically and returns its path.
 
     If the file changed since it was read, it is left alone: the policy is written to `FILE.trial`, or to `FILE.trial-2`
-    and so on if that exists.
-
-    Raises:
-        LeastprivError: it cannot be written.
+    and so on if that exists. Raises LeastprivError where it cannot be written.
     """
     current = None
     with suppress(OSError):

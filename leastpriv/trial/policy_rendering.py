@@ -26,8 +26,7 @@ _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
 def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
     """Returns the documents as JSON policies without white space, one per policy version.
 
-    Raises:
-        InputError: a part of a policy is known only once its template is rendered.
+    Raises InputError where a part of a policy is known only once its template is rendered.
     """
     nonempty = [each for each in documents if each.statements]
     for document in nonempty:
@@ -40,8 +39,7 @@ def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
 def as_session_policy(documents: Sequence[Document]) -> str:
     """Returns the inline policy of a session, with merged statements if it is too long; empty if it does not fit.
 
-    Raises:
-        InputError: as `render_documents`.
+    Raises InputError as `render_documents`.
     """
     texts = render_documents(documents)
     if len(texts) > 1:
@@ -56,8 +54,7 @@ def as_session_policy(documents: Sequence[Document]) -> str:
 def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
     """Returns the inline policies of a role; empty if together they are too large.
 
-    Raises:
-        InputError: as `render_documents`.
+    Raises InputError as `render_documents`.
     """
     texts = render_documents(documents)
     return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
@@ -68,9 +65,7 @@ def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
 
     A role takes ten, unless AWS raised the quota, and so does a session
     (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, `PolicyArns`, read 2026-11-24).
-
-    Raises:
-        InputError: as `render_documents`.
+    Raises InputError as `render_documents`.
     """
     packed = [pack(parse(text.encode(), "the candidate")) for text in render_documents(documents)]
     texts = [_escaped(minified(part.policy)) for policies in packed for part in (policies.document, *policies.further)]

@@ -125,16 +125,11 @@ class CommandResult:
 
 
 def run_command(
-    argv: Sequence[str],
-    environment: Mapping[str, str],
-    stdout: TextIO,
-    stderr: TextIO,
-    signals: Signals | None = None,
+    argv: Sequence[str], environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, signals: Signals | None = None
 ) -> CommandResult:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
 
-    Raises:
-        InputError: there is no such program, or it cannot be run.
+    Raises InputError where there is no such program, or it cannot be run.
     """
     own_group = not is_in_foreground()
     try:

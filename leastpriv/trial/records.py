@@ -30,11 +30,7 @@ class TrialRecords:
 
     @classmethod
     def open(cls, names: Sequence[str], aws: Aws, since: datetime) -> TrialRecords:
-        """Returns the sources by name: folders of CloudTrail files, empty ones too, and the account's event history.
-
-        Raises:
-            InputError: a name is neither.
-        """
+        """Returns the sources by name: folders of CloudTrail files, empty ones too, and the account's event history."""
         folders = tuple(Path(name) for name in names if name != EVENT_HISTORY)
         for folder in folders:
             if not folder.is_dir():

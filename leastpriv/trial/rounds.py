@@ -79,9 +79,8 @@ class TrialRun:
     def run(self) -> int:
         """Runs all rounds and returns the exit code.
 
-        Raises:
-            LeastprivError: a round could not be prepared, or its output not be read.
-            Stopped: a signal came while a round was prepared.
+        Raises LeastprivError where a round could not be prepared, or its output not be read, and Stopped where a signal
+        came while a round was prepared.
         """
         waited = False
         for number in range(1, self.settings.max_rounds + 1):

@@ -41,9 +41,8 @@ class TemporaryPolicies:
     def create(self, texts: Sequence[str], number: int) -> list[str]:
         """Creates a policy from each text for the round `number`; returns their ARNs.
 
-        Raises:
-            AwsError: the caller lacks permission, or AWS does not answer.
-            InputError: the caller is of another account.
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the caller is of
+        another account.
         """
         check_same_account(self._aws, self._principal)
         iam, now = self._aws.client("iam"), self._clock()
@@ -73,8 +72,7 @@ class TemporaryPolicies:
 def check_same_account(aws: Aws, principal: Principal) -> str:
     """Returns the caller, if it is of the principal's account, where temporary roles and policies must be.
 
-    Raises:
-        InputError: the caller is of another account.
+    Raises InputError where the caller is of another account.
     """
     caller = aws.caller()
     if aws.account() != principal.account:
@@ -140,9 +138,8 @@ class SessionPolicy:
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Assumes the role with the candidate: inline, or over 2,048 characters as temporary managed policies.
 
-        Raises:
-            AwsError: the caller lacks permission, or AWS does not answer.
-            InputError: the candidate does not fit a session.
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the candidate
+        does not fit a session.
         """
         inline = as_session_policy(documents)
         if inline:
@@ -210,9 +207,8 @@ class TrialRole:
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Puts the candidate on the temporary role and assumes it.
 
-        Raises:
-            AwsError: the caller lacks permission, or AWS does not answer.
-            InputError: the candidate is too large for a role, or the caller is of another account than the target.
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the candidate is
+        too large for a role, or the caller is of another account than the target.
         """
         inline = as_inline_policies(documents)
         managed = () if inline else as_managed_policies(documents)
@@ -294,11 +290,7 @@ class TrialRole:
 def _assume_role(
     aws: Aws, role: str, session: str, waits: Sequence[float], sleep: Sleep = lambda _: None, **policy: Any
 ) -> Credentials:
-    """Assumes a role; retries if its policies were created just before.
-
-    Raises:
-        AwsError: the caller lacks permission, or AWS does not answer.
-    """
+    """Assumes a role; retries if its policies were created just before; raises AwsError."""
     for wait in (*waits, None):
         try:
             with translate_errors(f"assuming {role}", "sts:AssumeRole"):

@@ -235,12 +235,9 @@ class _EntryComparison:
 def json_patch(committed: Document | None, proposed: Document) -> str:
     """Returns a JSON Patch from the committed file's value to the proposed value, as indented JSON.
 
-    Args:
-        committed: the document in the file; None if there is no file, so that the patch adds the whole value.
-        proposed: the document after the edits.
-
-    YAML templates have their functions in the long form, as `{"Fn::Sub": …}`. The patch is verified by applying it: if
-    the library's shortest patch fails (moves within lists of equal items), the whole value is replaced.
+    Without a file the patch adds the whole value. YAML templates have their functions in the long form, as
+    `{"Fn::Sub": …}`. The patch is verified by applying it: if the library's shortest patch fails (moves within lists of
+    equal items), the whole value is replaced.
     """
     import jsonpatch
 

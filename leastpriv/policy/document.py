@@ -169,21 +169,14 @@ def parse(
     pseudo_parameters: Mapping[str, str] = _NO_VALUES,
     folder: TerraformFolder = _NO_FOLDER,
 ) -> Document:
-    """Parses an identity-based policy from the bytes of a UTF-8 file, with or without byte order mark.
+    """Parses an identity-based policy from the bytes of a UTF-8 file; keys are case-insensitive, as in IAM.
 
-    Keys of the policy language are case-insensitive, as in IAM.
+    The file name `where` decides the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`, `.tf.json`), else
+    JSON. An empty `pointer` searches the top of the file and the keys of the AWS CLI's output. Values of CloudFormation's
+    pseudo parameters are those such as `AWS::Partition`; `folder` has the files near a Terraform file.
 
-    Args:
-        raw: content of the file.
-        where: file name, for messages and for the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
-            `.tf.json`), else JSON.
-        pointer: location of the policy; empty searches the top of the file and the keys of the AWS CLI's output.
-        pseudo_parameters: values of CloudFormation's pseudo parameters, such as `AWS::Partition`.
-        folder: the files near a Terraform file.
-
-    Raises:
-        PolicyFileError: the file cannot be read, has no policy at the pointer, or has one with a principal or that
-            IAM would reject; the message names the remedy.
+    Raises PolicyFileError, whose message names the remedy: the file cannot be read, has no policy at the pointer, or has
+    one with a principal or that IAM would reject.
     """
     if len(raw) > _MAX_BYTES:
         raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")

@@ -136,12 +136,8 @@ def pack(
     that grant the same actions of the catalogue; only as much of both as the quota requires. If that is not enough, the
     last statements move to new managed policies, and a statement too large for one is split. Deny statements move last.
 
-    Args:
-        document: the committed policy.
-        kind: how it is attached.
-        attached: number of other managed policies of the role.
-        used_by_others: characters of the quota that other policies use.
-        may_write_wildcard: decides whether a wildcard may replace actions.
+    `attached` is the number of other managed policies of the role, `used_by_others` the characters of the quota that
+    other policies use.
     """
     limit = max(quota(kind) - used_by_others, 0)
     if policy_size(document) <= limit or document.has_several_policies:

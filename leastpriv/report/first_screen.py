@@ -285,11 +285,9 @@ def entry_sizes(context: ReportContext) -> Callable[[str], int]:
 
 
 def kept_because(guard: str, group: str = "removal") -> str:
-    """Returns the reason of a guard as Markdown that completes "kept because …"; the name of a guard without one.
+    """Returns the reason of a guard, or its name, as Markdown that completes "kept because …".
 
-    Args:
-        guard: its name.
-        group: `removal`, `resource` or `addition`; a guard of one name may have a reason in several.
+    A guard of one name may have a reason in several groups, `removal`, `resource` and `addition`.
     """
     rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
     rows.sort(key=lambda row: row["group"] != group)

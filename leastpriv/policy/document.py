@@ -172,11 +172,11 @@ def parse(
     """Parses an identity-based policy from the bytes of a UTF-8 file; keys are case-insensitive, as in IAM.
 
     The file name `where` decides the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`, `.tf.json`), else
-    JSON. An empty `pointer` searches the top of the file and the keys of the AWS CLI's output. Values of CloudFormation's
-    pseudo parameters are those such as `AWS::Partition`; `folder` has the files near a Terraform file.
+    JSON. An empty `pointer` searches the top of the file and the keys of the AWS CLI's output. `pseudo_parameters` has
+    values such as that of `AWS::Partition`, `folder` the files near a Terraform file.
 
-    Raises PolicyFileError, whose message names the remedy: the file cannot be read, has no policy at the pointer, or has
-    one with a principal or that IAM would reject.
+    Raises PolicyFileError, whose message names the remedy: the file cannot be read, has no policy at the pointer, or
+    has one with a principal or that IAM would reject.
     """
     if len(raw) > _MAX_BYTES:
         raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")

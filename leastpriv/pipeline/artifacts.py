@@ -70,7 +70,7 @@ def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, 
     Raises InputError for a path that leads where it must not, LeastprivError where a file cannot be written.
     """
     if settings.sarif_file:
-        from leastpriv.report.sarif import sarif
+        from leastpriv.report.line_findings import sarif
 
         path = inside(settings.sarif_file, "sarif-file")
         _write(path.parent, {path.name: sarif(result.contexts).encode()})

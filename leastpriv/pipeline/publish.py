@@ -17,7 +17,7 @@ from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
 from leastpriv.pull_request.comment_commands import controls_section
 from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation, Repository
 from leastpriv.report.context import ReportContext
-from leastpriv.report.line_comments import MOST_NOTES, line_notes
+from leastpriv.report.line_findings import MOST_NOTES, line_notes
 from leastpriv.report.role_chain import RoleChainPolicies
 from leastpriv.report.targets import TargetRow, group_body, group_title
 

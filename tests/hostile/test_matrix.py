@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.report.line_comments import line_notes
+from leastpriv.report.line_findings import line_notes
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.github import FakeGitHub
 from tests.hostile import consumers

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.report.context import ReportContext
-from leastpriv.report.line_comments import MOST_NOTES, line_notes
+from leastpriv.report.line_findings import MOST_NOTES, line_notes
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.markdown import HOSTILE, read
 

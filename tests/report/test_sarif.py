@@ -13,7 +13,7 @@ import pytest
 
 from leastpriv.models import ChangeKind
 from leastpriv.report.context import ReportContext
-from leastpriv.report.sarif import sarif
+from leastpriv.report.line_findings import sarif
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE
 

@@ -60,6 +60,7 @@ _MAKING = re.compile(
     "Purchase|Provision|(?P<second>Copy|Restore|Start|Enable|Set))(?P<noun>[A-Z]\\w*|$)"
 )
 _TAG = re.compile("[Tt]ag(?!e)")
+_REMOVES = re.compile("Untag|Remove|Delete")
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 _OF_ANY_TYPE = (_PASS_ROLE, "iam:CreateServiceLinkedRole")
 
@@ -289,7 +290,9 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
                 left_out[name] += 1
             if phase == "tags":
                 row.tags += actions
-                row.phases.setdefault("update", []).extend(actions)
+                is_removal = _REMOVES.match(name.partition(":")[2])
+                for each in ("update",) if is_removal else ("create", "update"):
+                    row.phases.setdefault(each, []).extend(actions)
             else:
                 caused = (action for action in further if _listed_conditions(row.name, action))
                 row.phases.setdefault(phase, []).extend((*actions, *tags, *caused))
@@ -297,7 +300,8 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
     # API Gateway's tags need the same actions as everything else there.
     row.tags = [action for action in row.tags if _TAG.search(action)]
     row.tags, others = _tags_of_the_type(row)
-    row.phases["update"] = [action for action in row.phases.get("update", ()) if action not in others]
+    for phase in ("create", "update"):
+        row.phases[phase] = [action for action in row.phases.get(phase, ()) if action not in others]
     row.phases["read"] = [action for action in row.phases.get("read", ()) if not _lists_other_tags(action, row)]
     _add_listed(row)
     every = {action for actions in row.phases.values() for action in actions}
@@ -352,7 +356,7 @@ def _equivalent(row: Row, handlers: str) -> Mapping[str, str] | None:
     return found[-1] if is_clear else None
 
 
-_KMS_KEYS = ("kms_key_id", "kms_key_arn", "kms_key", "kms_master_key_id")
+_KMS_KEYS = ("*kms*key*", "*kms*arn")
 _HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN
@@ -17,6 +17,8 @@ _PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
+DATA = "data."
+"""Beginning of a data source of Terraform, which reads what the type of its name makes."""
 SHORTEST = 3
 """Letters of the shortest name by which a type is known."""
 
@@ -27,6 +29,8 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
 
     Where these are authorized on `*` alone, the types are those of its other actions.
     """
+    if kind.name.startswith(DATA):
+        return own_types(ResourceKind(kind.tool, kind.name.removeprefix(DATA)))
     makes = making_actions(kind)
     listed = next((row["types"].split(",") for row in table("own_types", __package__) if row["kind"] == kind.name), ())
     if listed:
@@ -119,21 +123,21 @@ def transform_of(variable: str, kind: ResourceType, key: str) -> str:
     return "" if found in ("whole", "text") else found
 
 
-def choices_of(kind: ResourceType, declared: ResourceKind) -> Iterator[tuple[str, str, str]]:
-    """What decides whether a request that makes a declared type means one of its types."""
-    for rules in _rules(kind, declared):
+def choices_of(kind: ResourceType, actions: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yields what decides whether the request of an action means a type."""
+    for rules in _rules(kind, actions):
         yield from rules.choices
 
 
-def default_of(variable: str, kind: ResourceType, declared: ResourceKind) -> str:
+def default_of(variable: str, kind: ResourceType, actions: Iterable[str]) -> str:
     """What AWS takes for a variable that no property names: the group `default` of a schedule."""
-    found = {rules.defaults.get(variable, ()) for rules in _rules(kind, declared)}
+    found = {rules.defaults.get(variable, ()) for rules in _rules(kind, actions)}
     values = next(iter(found)) if len(found) == 1 else ()
     return values[0] if len(values) == 1 else UNKNOWN
 
 
-def _rules(kind: ResourceType, declared: ResourceKind) -> Iterator[TypeRules]:
-    for action in making_actions(declared):
+def _rules(kind: ResourceType, actions: Iterable[str]) -> Iterator[TypeRules]:
+    for action in actions:
         prefix, _, name = action.partition(":")
         rules = service_facts(prefix).rules.get(name)
         if rules and kind.name.lower() in rules.types:

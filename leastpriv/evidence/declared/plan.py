@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types, own_variables
+from leastpriv.evidence.declared.made_types import DATA, is_given_id, name_variable, own_types, own_variables
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, tool_calls
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.models import Need
@@ -34,9 +36,17 @@ _FREE_DATA = (
     "aws_arn",
     "aws_service_principal",
     "aws_default_tags",
+    "aws_eks_cluster_auth",
+    "aws_elb_service_account",
+    "aws_ip_ranges",
+    "aws_billing_service_account",
+    "aws_elb_hosted_zone_id",
+    "aws_s3_bucket_hosted_zone_id",
+    "aws_canonical_user_id",
 )
 """Data sources that call nothing that needs a permission."""
 _INDEX = re.compile(r"\[[^\]]*\]")
+_NAMED = re.compile(r"(aws_\w+\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?")
 
 
 def read_plan(raw: bytes, source: str) -> Declaration:
@@ -62,8 +72,12 @@ def read_plan(raw: bytes, source: str) -> Declaration:
 
 
 def _declaration(plan: Mapping[str, Any], source: str) -> Declaration:
-    references = dict(_references(plan.get("configuration", {}).get("root_module", {}), ""))
-    resources = [_resource(change, references) for change in plan.get("resource_changes") or () if _is_aws(change)]
+    configured = dict(_configured(plan.get("configuration", {}).get("root_module", {}), ""))
+    changes = [change for change in plan.get("resource_changes") or () if _is_aws(change)]
+    instances: dict[str, list[str]] = {}
+    for change in changes:
+        instances.setdefault(_INDEX.sub("", change["address"]), []).append(change["address"])
+    resources = [_resource(change, configured, instances) for change in changes]
     resources += _data_sources(plan)
     trusts = {
         each.address: trusted_services(_document(each.properties["assume_role_policy"]))
@@ -71,7 +85,8 @@ def _declaration(plan: Mapping[str, Any], source: str) -> Declaration:
         if each.properties.get("assume_role_policy")
     }
     unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
-    return Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts)
+    several = tuple(_any_of(address, resources) for address, each in instances.items() if len(each) > 1)
+    return Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several)
 
 
 def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Need, ...]:
@@ -109,16 +124,26 @@ def _is_aws(change: Mapping[str, Any]) -> bool:
     return str(change.get("type", "")).startswith("aws_") and provider.rpartition("/")[2] == "aws"
 
 
-def _resource(change: Mapping[str, Any], references: Mapping[str, Mapping[str, Reference | str]]) -> DeclaredResource:
+def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredResource:
+    """The resource that a reference to any instance of a resource means: what their names share."""
+    found = [each for each in resources if _INDEX.sub("", each.address) == address]
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*(each.name for each in found), strict=False))
+    name = "".join(letters[0] for letters in same) + UNKNOWN
+    return replace(found[0], address=address, phases=(), name=name.replace("**", "*"), arn="")
+
+
+def _resource(
+    change: Mapping[str, Any], configured: Mapping[str, Mapping[str, object]], instances: Mapping[str, Sequence[str]]
+) -> DeclaredResource:
     kind = ResourceKind(Tool.TERRAFORM, change["type"])
     detail = change.get("change", {})
     actions: Sequence[str] = detail.get("actions", ())
     before, after = detail.get("before") or {}, detail.get("after") or {}
-    address = _INDEX.sub("", str(change.get("address", "")))
-    properties = dict(after or before)
-    for name, reference in references.get(address, {}).items():
-        if properties.get(name) in (None, "", []) and detail.get("after_unknown", {}).get(name):
-            properties[name] = reference
+    address = str(change.get("address", ""))
+    expressions = configured.get(_INDEX.sub("", address), {})
+    unknown = detail.get("after_unknown") or {}
+    properties = _with_references(dict(after or before), unknown, expressions)
+    properties = {name: _of_instance(value, address, instances) for name, value in properties.items()}
     phases = tuple(dict.fromkeys(phase for action in actions for phase in _PHASES.get(action, ())))
     is_update = "update" in actions
     changed = (
@@ -133,7 +158,7 @@ def _resource(change: Mapping[str, Any], references: Mapping[str, Mapping[str, R
         properties,
         name,
         arn if arn.startswith("arn:") and "create" not in actions else "",
-        bool(after.get("tags_all") or after.get("tags") or (detail.get("after_unknown") or {}).get("tags")),
+        bool(after.get("tags_all") or after.get("tags") or unknown.get("tags")),
         changed,
     )
 
@@ -172,7 +197,8 @@ def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:
         for each in module.get("resources", ()):
             if each.get("mode") == "data" and str(each.get("type", "")).startswith("aws_"):
                 values = each.get("values") or {}
-                kind = ResourceKind(Tool.TERRAFORM, each["type"])
+                kind = ResourceKind(Tool.TERRAFORM, DATA + each["type"])
+                kind = kind if is_known(kind) else ResourceKind(Tool.TERRAFORM, each["type"])
                 if each["type"] not in _FREE_DATA:
                     arn = str(values.get("arn") or "")
                     found.append(
@@ -181,16 +207,66 @@ def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:
     return found
 
 
-def _references(module: Mapping[str, Any], above: str) -> Iterator[tuple[str, dict[str, Reference | str]]]:
-    """Address of a resource -> its configured attributes: what each refers to, else UNKNOWN."""
+def _configured(module: Mapping[str, Any], above: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Address of a resource -> its configured attributes: what each refers to, else UNKNOWN; lists for blocks."""
     for each in module.get("resources", ()):
-        found: dict[str, Reference | str] = {}
-        for name, expression in each.get("expressions", {}).items():
-            named = _named_in(expression)
-            found[name] = Reference(f"{above}{named[0]}", named[1]) if named else UNKNOWN
+        expressions = each.get("expressions", {})
+        found = {name: _configured_value(expression, above) for name, expression in expressions.items()}
         yield f"{above}{each.get('address', '')}", found
     for name, call in module.get("module_calls", {}).items():
-        yield from _references(call.get("module", {}), f"{above}module.{name}.")
+        yield from _configured(call.get("module", {}), f"{above}module.{name}.")
+
+
+def _configured_value(expression: object, above: str) -> object:
+    if isinstance(expression, list):
+        return [_configured_value(each, above) for each in expression]
+    if isinstance(expression, Mapping) and not {"references", "constant_value"} & set(expression):
+        return {name: _configured_value(each, above) for name, each in expression.items()}
+    named = _named_in(expression)
+    return Reference(f"{above}{named[0]}", named[1]) if named else UNKNOWN
+
+
+def _with_references(values: dict[str, Any], unknown: Mapping[str, Any], configured: object) -> dict[str, Any]:
+    """The values of a block with what the configuration says of those that only the deployment knows."""
+    said = configured if isinstance(configured, Mapping) else {}
+    for name, is_unknown in unknown.items():
+        value = values.get(name)
+        if is_unknown is True:
+            # An attribute that AWS decides is known to be there, and not set.
+            values[name] = said.get(name) if value in (None, "", []) else value
+        elif isinstance(is_unknown, list) and isinstance(value, list):
+            blocks = said.get(name)
+            parts = blocks if isinstance(blocks, list) else [blocks] * len(value)
+            for part, open_ones, each in zip(value, is_unknown, [*parts, *[None] * len(value)], strict=False):
+                if isinstance(part, dict) and isinstance(open_ones, Mapping):
+                    _with_references(part, open_ones, each)
+        elif isinstance(is_unknown, Mapping) and isinstance(value, dict):
+            _with_references(value, is_unknown, said.get(name))
+    return values
+
+
+def _of_instance(value: object, address: str, instances: Mapping[str, Sequence[str]]) -> object:
+    """A value whose references name the instance: the only one, or the one with the index of the resource itself."""
+    if isinstance(value, list):
+        return [_of_instance(each, address, instances) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _of_instance(each, address, instances) for name, each in value.items()}
+    if not isinstance(value, Reference):
+        return value
+    every = instances.get(_INDEX.sub("", value.address), ())
+    module, index = _place(address)
+    inside = [each for each in every if _place(each)[0] == module] or list(every)
+    own = [each for each in inside if each.endswith(value.address.rpartition(".")[2])]
+    same = [each for each in inside if _place(each)[1] == index]
+    found = own if "[" in value.address else inside if len(inside) == 1 else same
+    return Reference(found[0] if len(found) == 1 else _INDEX.sub("", value.address), value.attribute)
+
+
+def _place(address: str) -> tuple[str, str]:
+    """The module of an address, with its index, and the index of the resource."""
+    plain = _INDEX.sub(lambda match: match[0].replace(".", "\0"), address)
+    *module, _, name = plain.split(".")
+    return ".".join(module), name.partition("[")[2]
 
 
 def _named_in(expression: object) -> tuple[str, str] | None:
@@ -204,12 +280,12 @@ def _named_in(expression: object) -> tuple[str, str] | None:
             stack.extend(value for key, value in each.items() if key != "references")
         elif isinstance(each, list):
             stack.extend(each)
-    parts = [_INDEX.sub("", name).split(".") for name in names if name.startswith("aws_")]
-    addresses = {".".join(each[:2]) for each in parts}
-    if len(addresses) != 1:
+    # A reference comes with each of its beginnings: `aws_sqs_queue.q["a"].arn`, `aws_sqs_queue.q`.
+    matches = [match for name in names if (match := _NAMED.match(name))]
+    if len({_INDEX.sub("", match[1]) for match in matches}) != 1:
         return None
-    attribute = next((each[2] for each in parts if len(each) > 2), "")
-    return addresses.pop(), attribute
+    attribute = next((match[2] for match in matches if match[2]), "")
+    return max((match[1] for match in matches), key=len), attribute
 
 
 def _document(value: object) -> object:

@@ -59,6 +59,8 @@ class Arns:
         also = {row["type"] for row in table("also_needed", __package__) if row["action"] == action}
         forms = {*self._segments(resource), *map(segment_of, types)} - {""}
         kinds = [kind for kind in known.resource_types if not forms or segment_of(kind) in forms | {""}]
+        chosen = [kind for kind in kinds if kind.name in own or self._is_chosen(kind, [action], resource, named=True)]
+        kinds = chosen or kinds
         needed = [kind for kind in kinds if kind.required or kind.name in own | also]
         if _TAGS.search(action) and any(kind.name in own for kind in needed):
             # The types of an action that tags any resource of its service are alternatives.
@@ -133,7 +135,7 @@ class Arns:
         found = [
             each
             for each in kinds
-            if all(self._agrees(choice, resource) for choice in choices_of(each, resource.kind))
+            if self._is_chosen(each, making_actions(resource.kind), resource)
             and (not segments or segment_of(each) in segments)
         ]
         return found or kinds
@@ -145,17 +147,23 @@ class Arns:
             if target and target is not resource and len(own_types(target.kind)) >= _SEVERAL:
                 yield from filter(None, map(segment_of, self._types(target)))
 
-    def _agrees(self, choice: tuple[str, str, str], resource: DeclaredResource) -> bool:
-        """Whether a property chooses a type: the type of a load balancer, the event bus of a rule."""
+    def _is_chosen(
+        self, kind: ResourceType, actions: Sequence[str], resource: DeclaredResource, *, named: bool = False
+    ) -> bool:
+        """Whether properties choose a type for actions, as an event bus that of a rule; `named`: only if one is set."""
+        return all(self._agrees(choice, resource, named) for choice in choices_of(kind, actions))
+
+    def _agrees(self, choice: tuple[str, str, str], resource: DeclaredResource, named: bool) -> bool:
         parameter, wanted, means = choice
+        makes = [plain(action) for action in making_actions(resource.kind)]
+        given = ((plain(key), value) for key, value in resource.properties.items() if value is not None)
         texts = [
             re.split("[:/]", self.text(value))[-1]
-            for key, value in resource.properties.items()
-            if value is not None
-            and plain(key)
-            in (parameter, plain(resource.kind.name.split("::")[-1]) + parameter, f"loadbalancer{parameter}")
+            for key, value in given
+            if key == parameter
+            or (key.endswith(parameter) and any(each.endswith(key.removesuffix(parameter)) for each in makes))
         ]
-        if wanted == UNKNOWN or any(UNKNOWN in text for text in texts):
+        if wanted == UNKNOWN or any(UNKNOWN in text for text in texts) or (named and not texts):
             return True
         if means == "only":
             return wanted in texts
@@ -204,7 +212,7 @@ class Arns:
             return [self._filled(kind, {})]
         chosen = name_variable(names, resource.kind)
         given = {name: self._by_property(name, kind, resource) for name in names if name != chosen}
-        values = {name: value or default_of(name, kind, resource.kind) for name, value in given.items()}
+        values = {name: value or default_of(name, kind, making_actions(resource.kind)) for name, value in given.items()}
         name = resource.name if resource.name != UNKNOWN else self._by_last_word(chosen, resource)
         if chosen.endswith(PATHED):
             path = self.text(resource.properties.get("Path", resource.properties.get("path", "/")))
@@ -372,6 +380,6 @@ def _same_family(one: str, other: str) -> bool:
 
 def _without_alternatives(arns: Sequence[str], resource: DeclaredResource) -> list[str]:
     """The ARNs that are known whole, where the others are alternatives that leave a part open."""
-    tail = resource.name.count(UNKNOWN)
+    tail = resource.name.count(UNKNOWN) if has_name(resource) else 0
     whole = [arn for arn in arns if arn.split(":", 5)[-1].removesuffix(":*").count(UNKNOWN) <= tail]
     return whole or list(arns)

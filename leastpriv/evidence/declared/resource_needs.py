@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from leastpriv.evidence.declared.made_types import own_types
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
-from leastpriv.evidence.declared.resource_arns import Arns, leaves
+from leastpriv.evidence.declared.resource_arns import Arns, leaves, members
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
@@ -32,6 +33,7 @@ _UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
 _ROLE_KEY = re.compile("role|profile|credential", re.IGNORECASE)
 _FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
 """Properties whose members a person names."""
+_NAME = re.compile(r"[\w+=,.@-]+")
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 
 
@@ -127,6 +129,10 @@ def _property_words(properties: Mapping[str, object]) -> dict[str, frozenset[str
 
 def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> bool:
     """Whether a property has a value, or one with a certain text; false counts for an action that switches off."""
+    if "*" in path:
+        # A member of this name at any depth.
+        given = members({name: resource.properties.get(name) for name in resource.changed or resource.properties})
+        return any(fnmatchcase(name, path) and _has_value(value, action) for name, value in given)
     path, _, text = path.partition("~")
     name, _, inner = path.partition(".")
     if resource.changed is not None and name not in resource.changed:
@@ -179,7 +185,7 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
             target = declaration.by_address.get(value.address)
             if target and _makes(target, "launch-template") and target is not resource:
                 stack.extend(target.properties.items())
-            elif _ROLE_KEY.search(key) or (target and (_makes(target, "role") or _makes(target, "instance-profile"))):
+            elif _ROLE_KEY.search(key) or (target and _is_role_or_profile(target)):
                 yield value
         elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
             yield value
@@ -187,15 +193,23 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
 
 def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
     """The ARN of a role that a property holds as ARN, name or reference, through an instance profile too."""
-    if isinstance(value, Reference):
-        target = declaration.by_address.get(value.address)
-        if target and _makes(target, "instance-profile"):
-            inside = (each for each in leaves(target.properties) if isinstance(each, Reference))
-            roles = (declaration.by_address.get(each.address) for each in inside)
-            target = next((role for role in roles if role and _makes(role, "role")), None)
-        return arns.own_arn(target) if target and _makes(target, "role") else ""
     text = arns.text(value)
-    return text if _ROLE_ARN.fullmatch(text) and "/aws-service-role/" not in text else ""
+    if not isinstance(value, Reference) and _ROLE_ARN.fullmatch(text):
+        return text if "/aws-service-role/" not in text else ""
+    target = declaration.by_address.get(value.address) if isinstance(value, Reference) else None
+    if target is None and _NAME.fullmatch(text):
+        every = declaration.by_address.values()
+        target = next((each for each in every if each.name == text and _is_role_or_profile(each)), None)
+    if target and _makes(target, "instance-profile"):
+        inside = list(leaves(target.properties))
+        roles = (declaration.by_address.get(each.address) for each in inside if isinstance(each, Reference))
+        named = (each for each in declaration.by_address.values() if each.name in inside)
+        target = next((role for role in (*roles, *named) if role and _makes(role, "role")), None)
+    return arns.own_arn(target) if target and _makes(target, "role") else ""
+
+
+def _is_role_or_profile(resource: DeclaredResource) -> bool:
+    return _makes(resource, "role") or _makes(resource, "instance-profile")
 
 
 def _makes(resource: DeclaredResource, kind: str) -> bool:

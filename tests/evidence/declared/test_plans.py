@@ -229,3 +229,70 @@ def test_a_web_acl_of_a_load_balancer_needs_its_permission() -> None:
     found = needed(plan(change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": arn})))
     assert "elasticloadbalancing:SetWebAcl" in found
     assert "apigateway:SetWebACL" not in found
+
+
+@pytest.mark.parametrize("kind", ["aws_vpc", "aws_cloudwatch_log_group", "aws_db_instance", "aws_lambda_function"])
+def test_tags_of_a_new_resource_need_the_permission_of_their_service(kind: str) -> None:
+    tags = {"aws_vpc": "ec2:CreateTags", "aws_db_instance": "rds:AddTagsToResource"}
+    tag = tags.get(kind, {"aws_lambda_function": "lambda:TagResource"}.get(kind, "logs:TagResource"))
+    assert tag in needed(plan(change(kind, ["create"], {"tags_all": {"team": "shop"}})))
+    assert tag not in needed(plan(change(kind, ["create"], {"tags_all": {}})))
+
+
+def test_a_reference_means_the_instance_with_its_index() -> None:
+    queues = [
+        {**change("aws_sqs_queue", ["create"], {"name": name}), "address": f'aws_sqs_queue.main["{name}"]'}
+        for name in ("shop-a", "shop-b")
+    ]
+    policy = change("aws_sqs_queue_policy", ["create"], {}, queue_url=True)
+    policies = [{**policy, "address": f"aws_sqs_queue_policy.main{index}"} for index in ('["shop-b"]', "")]
+
+    def written(reference: str, policy: dict[str, Any]) -> set[str]:
+        expression = {"queue_url": {"references": [f"{reference}.url", reference, "each.key"]}}
+        configuration = {"resources": [{"address": "aws_sqs_queue_policy.main", "expressions": expression}]}
+        found = needed(plan(*queues, policy, configuration=configuration))["sqs:SetQueueAttributes"]
+        return {each.rpartition(":")[2] for each in found}
+
+    assert written('aws_sqs_queue.main["shop-a"]', policies[1]) == {"shop-a"}
+    assert written("aws_sqs_queue.main", policies[0]) == {"shop-b"}
+    assert written("aws_sqs_queue.main", policies[1]) == {"shop-*"}
+
+
+def test_a_role_inside_a_block_is_passed_by_its_reference() -> None:
+    role = change("aws_iam_role", ["create"], {"name": "fire", "assume_role_policy": "{}"})
+    stream = change(
+        "aws_kinesis_firehose_delivery_stream", ["create"], {"name": "f", "extended_s3_configuration": [{}]}
+    )
+    stream["change"]["after_unknown"] = {"extended_s3_configuration": [{"role_arn": True}]}
+    named = {"role_arn": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}}
+    expressions = {"extended_s3_configuration": [named]}
+    configuration = {
+        "resources": [{"address": "aws_kinesis_firehose_delivery_stream.main", "expressions": expressions}]
+    }
+    found = needed(plan(role, stream, configuration=configuration))
+    assert found["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/fire"}
+
+
+def test_a_role_that_an_instance_profile_names_is_passed() -> None:
+    role = change("aws_iam_role", ["create"], {"name": "web", "path": "/app/", "assume_role_policy": "{}"})
+    profile = change("aws_iam_instance_profile", ["create"], {"name": "web-profile", "role": "web"})
+    assert needed(plan(role, profile))["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/app/web"}
+
+
+def test_an_attribute_that_aws_decides_asks_for_nothing() -> None:
+    balancer = change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]}, ip_address_type=True)
+    assert "elasticloadbalancing:SetIpAddressType" not in needed(plan(balancer))
+    balancer["change"]["after"]["ip_address_type"] = "dualstack"
+    assert "elasticloadbalancing:SetIpAddressType" in needed(plan(balancer))
+
+
+def test_a_data_source_needs_what_it_reads_and_not_what_its_resource_does() -> None:
+    bucket = {"address": "data.aws_s3_bucket.a", "mode": "data", "type": "aws_s3_bucket", "values": {"bucket": "logs"}}
+    subnets = {"address": "data.aws_subnets.a", "mode": "data", "type": "aws_subnets", "values": {}}
+    read = plan(prior_state={"values": {"root_module": {"resources": [bucket, subnets]}}})
+    assert needed(read) == {
+        "s3:ListBucket": {"arn:aws:s3:::logs"},
+        "s3:GetBucketLocation": {"arn:aws:s3:::logs"},
+        "ec2:DescribeSubnets": {"*"},
+    }
+    assert read_plan(read, "plan.json").unknown_types == ()

@@ -95,11 +95,15 @@ def tag_property(kind: ResourceKind) -> tuple[str, bool]:
     return name, bool(system)
 
 
+DATA = "data."
+"""Beginning of a data source of Terraform, which reads and makes nothing."""
+
+
 @cache
 def types_of_service(tool: Tool, prefix: str) -> tuple[ResourceKind, ...]:
-    """Returns the types of a tool of which a phase needs an action of a service."""
+    """Returns the types of resources of a tool of which a phase needs an action of a service."""
     start = f"{prefix}:"
-    rows = _rows(tool).items()
+    rows = ((name, row) for name, row in _rows(tool).items() if not name.startswith(DATA))
     return tuple(ResourceKind(tool, name) for name, row in rows if any(start in row[phase] for phase in Phase))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from leastpriv.diff.compare import replay_need
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome, Usage
+from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import resource_overlaps
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.document import Document
@@ -62,6 +64,11 @@ class Preflight:
         return tuple(dict.fromkeys(need.permission.action for need in self.missing))
 
     @property
+    def missing_reads(self) -> tuple[str, ...]:
+        """Those among them that only read."""
+        return tuple(filter(is_read, self.missing_actions))
+
+    @property
     def sensitive_actions(self) -> tuple[str, ...]:
         """Those among them that a security reviewer checks."""
         return tuple(filter(sensitivity, self.missing_actions))
@@ -82,7 +89,7 @@ def preflight(
     if not needs:
         return None
     lacking = {need for need in needs if not _is_allowed(need, need in made, documents, evidence.principal)}
-    missing = tuple(need for need in needs if need in lacking)
+    missing = tuple(sorted((need for need in needs if need in lacking), key=_rank))
     changes, held = declared_additions(missing, evidence.principal, options, (), ())
     reasons = {(each.action, each.resources[0]): each.guard_result for each in held}
     sids = [statement.sid for document in documents for statement in document.statements]
@@ -95,13 +102,30 @@ def preflight(
     )
 
 
+def _rank(need: Need) -> int:
+    """What a reviewer reads first: sensitive actions, then writes, then reads."""
+    action = need.permission.action
+    return 0 if sensitivity(action) else 2 if is_read(action) else 1
+
+
+def is_read(action: str) -> bool:
+    """Whether an action only reads."""
+    return catalog.access_level(action) in ("Read", "List")
+
+
 def _key(need: Need) -> tuple[str, str]:
     return need.permission.action, need.permission.resource
 
 
-def as_json(statements: Sequence[Mapping[str, object]]) -> str:
-    """Returns statements as they stand in a policy file."""
-    return json.dumps(list(statements), indent=2)
+def as_text(statements: Sequence[Mapping[str, object]], language: str) -> str:
+    """Returns statements as they stand in a policy file in `json` or `yaml`."""
+    if language == "json":
+        return json.dumps(list(statements), indent=2)
+    from ruamel.yaml import YAML
+
+    written = io.StringIO()
+    YAML().dump(json.loads(json.dumps(list(statements))), written)
+    return written.getvalue().rstrip("\n")
 
 
 def _is_allowed(need: Need, is_new: bool, documents: Sequence[Document], principal: str) -> bool:

@@ -8,7 +8,7 @@ from leastpriv.models import Need
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
-from leastpriv.proposal.preflight import Covered, Preflight, as_json
+from leastpriv.proposal.preflight import Covered, Preflight, as_text
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, prose
 from leastpriv.report.phrases import codes, day, fold, latest_use, only_if, plural, times
@@ -47,11 +47,12 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
     more = f", and {len(actions) - _MOST_NAMED:,} more" if len(actions) > _MOST_NAMED else ""
     several = len(actions) > 1
     them = "them" if several else "it"
+    reads = f", {len(found.missing_reads):,} of them reads," if several and found.missing_reads else ""
     careful = "" if not sensitive else f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
     return "No", (
-        f"This change needs {plural(len(actions), 'permission')} that {role} lacks: "
-        f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without {them} its deployment fails. {sources} declares "
-        f"{them}; no run used {them} yet, and this comment adds no permission."
+        f"This change needs {plural(len(actions), 'permission')}{reads} that {role} lacks: "
+        f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without {them} its deployment or its rollback may fail. "
+        f"{sources} declares {them}; no run used {them} yet, and this comment adds no permission."
     )
 
 
@@ -68,21 +69,27 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
             text = new_statements_hcl(found.statements, as_blocks=place.pointer.startswith("data."))
             statements = block(text, "hcl")
         else:
-            statements = block(as_json(found.statements), "json")
+            language = "yaml" if place.path.endswith((".yaml", ".yml")) else "json"
+            statements = block(as_text(found.statements, language), language)
         yield from fold(f"To copy into the statements of {name(context.policy_file)}", [statements])
     if found.covered:
         yield _covered(context, found.covered)
 
 
 def _missing(found: Preflight) -> str:
-    rows = [
-        f"| {code(need.permission.action)} | {code(need.permission.resource)}{only_if(need.permission.conditions)} | "
-        f"{prose(need.because)} | {_warning(need, found)} |"
-        for need in found.missing[:_MOST_ROWS]
+    """One row for the actions that one resource needs in one phase, on one ARN."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for need in found.missing:
+        on = f"{code(need.permission.resource)}{only_if(need.permission.conditions)}"
+        row = (on, prose(need.because), _warning(need, found))
+        rows.setdefault(row, []).append(need.permission.action)
+    lines = [
+        f"| {codes(actions, len(actions))} | {on} | {because} | {note} |"
+        for (on, because, note), actions in list(rows.items())[:_MOST_ROWS]
     ]
-    if len(found.missing) > _MOST_ROWS:
-        rows.append(f"| and {len(found.missing) - _MOST_ROWS:,} more, in the job summary | | | |")
-    return "| Action | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"| and {len(rows) - _MOST_ROWS:,} more, in the job summary | | | |")
+    return "| Actions | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
 def _warning(need: Need, found: Preflight) -> str:

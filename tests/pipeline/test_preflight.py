@@ -88,7 +88,8 @@ def pasted(text: str) -> list[dict[str, Any]]:
 def missing(text: str) -> set[str]:
     """The actions of the table of what is missing."""
     section = text.partition("<summary>Missing: ")[2].partition("</details>")[0]
-    return set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
+    first_cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+    return {action for cell in first_cells for action in re.findall(r"`([^`]+)`", cell)}
 
 
 def test_a_new_table_names_exactly_what_the_role_lacks(place: Path) -> None:
@@ -145,7 +146,10 @@ def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
     )
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
-    assert "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment fails." in reviewed().out
+    told = reviewed().out
+    assert (
+        "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment or its rollback may fail." in told
+    )
 
 
 def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> None:
@@ -188,7 +192,7 @@ def test_a_sensitive_permission_is_marked(place: Path) -> None:
     write({"t.json": template(Orders=QUEUE, Worker=WORKER)})
     told = reviewed()
     assert "of them sensitive" in told.out
-    assert re.search(r"\| `iam:CreateRole` .*\*\*sensitive\*\*", told.out)
+    assert re.search(r"\| [^|]*`iam:CreateRole`[^|]* \|.*\*\*sensitive\*\*", told.out)
 
 
 def test_a_right_over_the_role_itself_is_in_no_statement(place: Path) -> None:
@@ -218,3 +222,51 @@ def test_declared_needs_count_for_no_proposal_of_the_base(place: Path) -> None:
     write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
     reviewed()
     assert Path("ci.json").read_bytes() == before
+
+
+def test_the_actions_of_a_resource_are_one_row_and_writes_precede_reads(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Files={"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "files"}})})
+    told = reviewed().out
+    assert re.search(r"needs \d+ permissions, \d+ of them reads, that `ci-deploy` lacks: `s3:CreateBucket`", told)
+    assert told.count("| `arn:aws:s3:::files` |") == 3
+
+
+def test_the_statements_to_copy_into_a_template_in_yaml_are_yaml(place: Path) -> None:
+    text = "Resources:\n  Ci:\n    Type: AWS::IAM::Policy\n    Properties:\n      PolicyDocument:\n"
+    text += "        Version: '2012-10-17'\n        Statement:\n          - Effect: Allow\n"
+    text += "            Action: 'cloudformation:*'\n            Resource: '*'\n"
+    commit({"ci.yaml": text, "t.json": template()})
+    write({"t.json": template(Orders=QUEUE)})
+    told = reviewed(file="ci.yaml#/Resources/Ci/Properties/PolicyDocument").out
+    assert "```yaml\n- Sid: AllowSqs\n  Effect: Allow\n  Action:\n  - sqs:CreateQueue\n" in told
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "needed"),
+    [
+        ({}, {"RetentionInDays": 30}, {"logs:PutRetentionPolicy"}),
+        ({"RetentionInDays": 30}, {}, {"logs:DeleteRetentionPolicy"}),
+        ({"RetentionInDays": 30}, {"RetentionInDays": 7}, {"logs:PutRetentionPolicy"}),
+    ],
+)
+def test_an_update_needs_the_action_of_its_direction(
+    place: Path, before: dict[str, int], after: dict[str, int], needed: set[str]
+) -> None:
+    def logs(**properties: int) -> dict[str, Any]:
+        return template(Logs={"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/shop", **properties}})
+
+    reads = (["logs:Describe*", "logs:Get*", "logs:List*"], "*")
+    commit({"ci.json": policy(reads), "t.json": logs(**before)})
+    write({"t.json": logs(**after)})
+    assert missing(reviewed().out) == needed
+
+
+def test_an_update_of_the_memory_of_a_function_changes_no_code(place: Path) -> None:
+    def function(memory: int) -> dict[str, Any]:
+        properties = {"FunctionName": "mailer", "Code": {"ZipFile": "x"}, "MemorySize": memory}
+        return template(Mailer={"Type": "AWS::Lambda::Function", "Properties": properties})
+
+    commit({"ci.json": policy((["lambda:Get*"], "*")), "t.json": function(128)})
+    write({"t.json": function(512)})
+    assert missing(reviewed().out) == {"lambda:UpdateFunctionConfiguration"}

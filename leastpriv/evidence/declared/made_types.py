@@ -11,14 +11,12 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import VARIABLE
 from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
-from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, actions_of_phase, making_actions
+from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, actions_of_phase, making_actions
 
 _PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
-DATA = "data."
-"""Beginning of a data source of Terraform, which reads what the type of its name makes."""
 SHORTEST = 3
 """Letters of the shortest name by which a type is known."""
 

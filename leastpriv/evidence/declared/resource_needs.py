@@ -29,6 +29,7 @@ from leastpriv.permissions.tool_lifecycle import (
 )
 
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
+_TAKES_AWAY = re.compile("Delete|Remove|Detach|Disassociate|Unsubscribe|Revoke|Deregister")
 _UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
 _ROLE_KEY = re.compile("role|profile|credential", re.IGNORECASE)
 _FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
@@ -103,8 +104,10 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
             found.append(action)
             continue
         paths = listed.get(action)
-        if paths is None and resource.kind.tool is Tool.TERRAFORM and action not in tags:
-            paths = deciding_properties(action, _kind(resource.kind), properties)
+        if paths is None and action not in tags:
+            named = deciding_properties(action, _kind(resource.kind), properties)
+            if resource.kind.tool is Tool.TERRAFORM or (resource.changed is not None and named != (NEVER,)):
+                paths = named
         if not paths or any(_is_set(resource, path, action, arns) for path in paths if path != NEVER):
             found.append(action)
     return tuple(found)
@@ -135,9 +138,12 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
         return any(fnmatchcase(name, path) and _has_value(value, action) for name, value in given)
     path, _, text = path.partition("~")
     name, _, inner = path.partition(".")
+    value = resource.properties.get(name)
     if resource.changed is not None and name not in resource.changed:
         return False
-    value = resource.properties.get(name)
+    if resource.changed is not None and _TAKES_AWAY.match(action.partition(":")[2]):
+        # A member of a list may be gone, and what has no value any more is.
+        return isinstance(value, list | Mapping) or not _has_value(value, action)
     if text:
         return arns.may_hold(value, text)
     if inner and isinstance(value, str):

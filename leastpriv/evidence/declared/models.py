@@ -70,6 +70,8 @@ class DeclaredResource:
     """It has tags, or the whole stack has."""
     changed: frozenset[str] | None = None
     """Properties that an update changes; None: any."""
+    region: str = ""
+    """Where that is another than the declaration's."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -45,12 +45,14 @@ _FREE_DATA = (
     "aws_canonical_user_id",
 )
 """Data sources that call nothing that needs a permission."""
+_KEY = ""
+"""In place of an attribute: the key of the provider's configuration."""
 _INDEX = re.compile(r"\[[^\]]*\]")
 _NAMED = re.compile(r"(aws_\w+\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?")
 
 
-def read_plan(raw: bytes, source: str) -> Declaration:
-    """Reads a plan in JSON.
+def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
+    """Reads a plan in JSON, as a role applies it: what another role makes that a provider assumes is not its need.
 
     Raises:
         InputError: it is no plan in JSON.
@@ -66,27 +68,67 @@ def read_plan(raw: bytes, source: str) -> Declaration:
     ):
         raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
     try:
-        return _declaration(plan, source)
+        return _declaration(plan, source, role)
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise InputError(f"{source} is no plan that Terraform wrote: a field has another type.") from error
 
 
-def _declaration(plan: Mapping[str, Any], source: str) -> Declaration:
+def _declaration(plan: Mapping[str, Any], source: str, role: str) -> Declaration:
     configured = dict(_configured(plan.get("configuration", {}).get("root_module", {}), ""))
+    providers = _providers(plan)
     changes = [change for change in plan.get("resource_changes") or () if _is_aws(change)]
     instances: dict[str, list[str]] = {}
     for change in changes:
         instances.setdefault(_INDEX.sub("", change["address"]), []).append(change["address"])
-    resources = [_resource(change, configured, instances) for change in changes]
-    resources += _data_sources(plan)
+    found = [each for change in changes for each in _resources(change, configured, instances)] + _data_sources(plan)
+    resources, calls = [], dict[Need, None]()
+    for each in found:
+        provider = providers.get(str(configured.get(_INDEX.sub("", each.address), {}).get(_KEY)), _Provider())
+        if provider.role and role and provider.role != role:
+            place = Place(*(provider.role.split(":")[position] for position in (1, 4)))
+            calls.update(
+                dict.fromkeys(tool_calls("assume", f"the provider of {each.address}", place, role=provider.role))
+            )
+            continue
+        own = each.properties.get("region")
+        resources.append(replace(each, region=own if isinstance(own, str) and own else provider.region))
     trusts = {
         each.address: trusted_services(_document(each.properties["assume_role_policy"]))
         for each in resources
         if each.properties.get("assume_role_policy")
     }
     unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
-    several = tuple(_any_of(address, resources) for address, each in instances.items() if len(each) > 1)
-    return Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several)
+    several = tuple(_any_of(address, found) for address, each in instances.items() if len(each) > 1)
+    made = Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several)
+    return replace(made, calls=tuple(calls), plan_calls=tuple(calls))
+
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    """Where and as which role a provider makes its resources; empty where the plan does not say it."""
+
+    region: str = ""
+    role: str = ""
+
+
+def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
+    """Key of a provider's configuration -> the provider."""
+    variables = {name: each.get("value") for name, each in (plan.get("variables") or {}).items()}
+
+    def text(expression: object) -> str:
+        given = expression if isinstance(expression, Mapping) else {}
+        names = [str(each).removeprefix("var.") for each in given.get("references", ())]
+        value = given.get("constant_value", variables.get(names[0]) if len(names) == 1 else None)
+        return value if isinstance(value, str) else ""
+
+    found = {}
+    for key, each in plan.get("configuration", {}).get("provider_config", {}).items():
+        expressions = each.get("expressions", {})
+        assumed = expressions.get("assume_role")
+        block = assumed[0] if isinstance(assumed, list) and assumed else assumed
+        role = text(block.get("role_arn")) if isinstance(block, Mapping) else ""
+        found[key] = _Provider(text(expressions.get("region")), role if role.startswith("arn:") else "")
+    return found
 
 
 def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Need, ...]:
@@ -132,35 +174,41 @@ def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredReso
     return replace(found[0], address=address, phases=(), name=name.replace("**", "*"), arn="")
 
 
-def _resource(
+def _resources(
     change: Mapping[str, Any], configured: Mapping[str, Mapping[str, object]], instances: Mapping[str, Sequence[str]]
-) -> DeclaredResource:
-    kind = ResourceKind(Tool.TERRAFORM, change["type"])
+) -> Iterator[DeclaredResource]:
+    """The resource of a change; two for a replacement, whose old one may have another name."""
     detail = change.get("change", {})
     actions: Sequence[str] = detail.get("actions", ())
+    kind = ResourceKind(Tool.TERRAFORM, change["type"])
+    data = ResourceKind(Tool.TERRAFORM, DATA + change["type"])
+    kind = data if change.get("mode") == "data" and is_known(data) else kind
     before, after = detail.get("before") or {}, detail.get("after") or {}
     address = str(change.get("address", ""))
-    expressions = configured.get(_INDEX.sub("", address), {})
+    old = DeclaredResource(kind, address, (), before, _name(kind, before))
+    if "create" not in actions and "update" not in actions:
+        arn = str(before.get("arn") or "")
+        known = dict(after or before)
+        phases = tuple(dict.fromkeys(phase for action in actions for phase in _PHASES.get(action, ())))
+        yield replace(old, phases=phases, properties=known, name=_name(kind, known), arn=_arn(arn))
+        return
     unknown = detail.get("after_unknown") or {}
-    properties = _with_references(dict(after or before), unknown, expressions)
+    expressions = configured.get(_INDEX.sub("", address), {})
+    properties = _with_references(dict(after), unknown, expressions)
     properties = {name: _of_instance(value, address, instances) for name, value in properties.items()}
-    phases = tuple(dict.fromkeys(phase for action in actions for phase in _PHASES.get(action, ())))
-    is_update = "update" in actions
-    changed = (
-        frozenset(name for name in {*before, *after} if before.get(name) != after.get(name)) if is_update else None
-    )
-    name = _name(kind, properties)
-    arn = str(before.get("arn") or "")
-    return DeclaredResource(
-        kind,
-        address,
-        phases,
-        properties,
-        name,
-        arn if arn.startswith("arn:") and "create" not in actions else "",
-        bool(after.get("tags_all") or after.get("tags") or unknown.get("tags")),
-        changed,
-    )
+    tagged = bool(after.get("tags_all") or after.get("tags") or unknown.get("tags"))
+    changed = frozenset(name for name in {*before, *after} if before.get(name) != after.get(name))
+    new = replace(old, properties=properties, name=_name(kind, properties), tagged=tagged)
+    if "update" in actions:
+        yield replace(new, phases=_PHASES["update"], changed=changed, arn=_arn(str(before.get("arn") or "")))
+        return
+    if "delete" in actions:
+        yield replace(old, phases=_PHASES["delete"], arn=_arn(str(before.get("arn") or "")))
+    yield replace(new, phases=_PHASES["create"])
+
+
+def _arn(text: str) -> str:
+    return text if text.startswith("arn:") else ""
 
 
 def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
@@ -212,6 +260,7 @@ def _configured(module: Mapping[str, Any], above: str) -> Iterator[tuple[str, di
     for each in module.get("resources", ()):
         expressions = each.get("expressions", {})
         found = {name: _configured_value(expression, above) for name, expression in expressions.items()}
+        found[_KEY] = each.get("provider_config_key")
         yield f"{above}{each.get('address', '')}", found
     for name, call in module.get("module_calls", {}).items():
         yield from _configured(call.get("module", {}), f"{above}module.{name}.")

@@ -36,7 +36,7 @@ def read_declarations(
             found.extend(_assembly(root, name, role, place))
         else:
             found.append(read_stack(name, on_disk, place))
-    return (*found, *(_plan(name, on_disk, place) for name in plans))
+    return (*found, *(_plan(name, on_disk, role, place) for name in plans))
 
 
 def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
@@ -88,14 +88,15 @@ def _assembly(root: Path, name: str, role: str, place: Place) -> tuple[Declarati
     return read_assembly(root / name, name, role, place)
 
 
-def _plan(name: str, read: ReadFile, place: Place) -> Declaration:
+def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     from leastpriv.evidence.declared.plan import backend_calls, read_plan
 
     raw = read(name)
     if raw is None:
         raise InputError(f"The input plans names {name!r}, which is no file.")
-    made = read_plan(raw, name)
+    made = read_plan(raw, name, role)
     state = read((PurePath(name).parent / _STATE).as_posix())
     if state is None:
         return made
-    return replace(made, calls=backend_calls(state, place), plan_calls=backend_calls(state, place, applies=False))
+    calls, plan_calls = backend_calls(state, place), backend_calls(state, place, applies=False)
+    return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))

@@ -42,11 +42,14 @@ class Arns:
     def __init__(self, declaration: Declaration, place: Place) -> None:
         self._declaration = declaration
         self._place = place
+        self._region = place.region
+        """Of the resource whose action is authorized."""
         self._resolving: set[str] = set()
         """Addresses whose ARNs are being derived: an ARN may refer to itself."""
 
     def of_action(self, action: str, resource: DeclaredResource) -> tuple[tuple[str, ...], bool]:
         """Returns the ARNs that an action on a resource is authorized on, and whether a name limits each of them."""
+        self._region = resource.region or self._place.region
         known = catalog.action(action)
         if known is None or not known.resource_types or _on_all(action) == "always":
             return ("*",), True
@@ -104,7 +107,7 @@ class Arns:
     def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:
         """The paths of the operations on a type that one action authorizes, as `apigateway:POST` does for all."""
         templates = paths_of(action, resource.kind, resource.tagged)
-        named = {"region": self._place.region, "partition": self._place.partition}
+        named = {"region": self._region, "partition": self._place.partition}
         naming = plain(name_property(resource.kind))
 
         def value(match: re.Match[str]) -> str:
@@ -306,7 +309,7 @@ class Arns:
         return UNKNOWN if text.startswith("arn:") else text
 
     def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:
-        place = {"Partition": self._place.partition, "Region": self._place.region, "Account": self._place.account}
+        place = {"Partition": self._place.partition, "Region": self._region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
 

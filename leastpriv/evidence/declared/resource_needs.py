@@ -163,6 +163,10 @@ def _has_value(value: object, action: str) -> bool:
 
 def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, because: str) -> Iterator[Need]:
     """PassRole on each role that the properties name, with the service that receives it."""
+    if resource.changed is not None and resource.kind.tool is Tool.TERRAFORM:
+        # Terraform's provider sends what changes.
+        kept = {name: value for name, value in resource.properties.items() if name in resource.changed}
+        resource = replace(resource, properties=kept)
     roles = dict.fromkeys(_role_values(resource, declaration))
     for value in roles:
         arn = _role_arn(value, declaration, arns)

@@ -296,3 +296,60 @@ def test_a_data_source_needs_what_it_reads_and_not_what_its_resource_does() -> N
         "ec2:DescribeSubnets": {"*"},
     }
     assert read_plan(read, "plan.json").unknown_types == ()
+
+
+def test_a_replacement_deletes_the_old_name_and_creates_the_new_one() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "new"}, QUEUE)))
+    assert found["sqs:DeleteQueue"] == {QUEUE["arn"]}
+    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:new"}
+
+
+def test_a_bucket_that_terraform_empties_needs_the_deletion_of_its_objects() -> None:
+    for force, actions in ((True, {"s3:DeleteObject", "s3:DeleteObjectVersion"}), (False, set())):
+        bucket = {"bucket": "old", "arn": "arn:aws:s3:::old", "force_destroy": force}
+        found = needed(plan(change("aws_s3_bucket", ["delete"], None, bucket)))
+        assert {each for each in found if each.startswith("s3:DeleteObject")} == actions
+
+
+def test_an_update_without_its_role_passes_none() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/worker"
+    before = {"function_name": "mailer", "role": role, "memory_size": 128}
+    assert "iam:PassRole" not in needed(
+        plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before))
+    )
+    after = {**before, "role": f"{role}-2"}
+    found = needed(plan(change("aws_lambda_function", ["update"], after, before)))
+    assert found["iam:PassRole"] == {f"{role}-2"}
+
+
+PROVIDERS = {
+    "aws": {"name": "aws", "expressions": {"region": {"references": ["var.region"]}}},
+    "aws.edge": {"name": "aws", "alias": "edge", "expressions": {"region": {"constant_value": "us-east-1"}}},
+    "aws.dns": {
+        "name": "aws",
+        "alias": "dns",
+        "expressions": {"assume_role": [{"role_arn": {"constant_value": "arn:aws:iam::999988887777:role/dns"}}]},
+    },
+}
+
+
+def of_provider(key: str) -> bytes:
+    resources = [{"address": "aws_sns_topic.main", "provider_config_key": key, "expressions": {}}]
+    configuration = {"provider_config": PROVIDERS, "root_module": {"resources": resources}}
+    made = json.loads(plan(change("aws_sns_topic", ["create"], {"name": "news"})))
+    return json.dumps(
+        {**made, "variables": {"region": {"value": "eu-central-1"}}, "configuration": configuration}
+    ).encode()
+
+
+@pytest.mark.parametrize(("key", "region"), [("aws", "eu-central-1"), ("aws.edge", "us-east-1")])
+def test_a_resource_is_in_the_region_of_its_provider(key: str, region: str) -> None:
+    assert needed(of_provider(key))["sns:CreateTopic"] == {f"arn:aws:sns:{region}:{ACCOUNT}:news"}
+
+
+def test_what_a_provider_makes_as_another_role_needs_that_role_alone() -> None:
+    other = "arn:aws:iam::999988887777:role/dns"
+    found = needs_of(read_plan(of_provider("aws.dns"), "p", f"arn:aws:iam::{ACCOUNT}:role/ci"), PLACE)
+    assert [(need.permission.action, need.permission.resource) for need in found] == [("sts:AssumeRole", other)]
+    own = needs_of(read_plan(of_provider("aws.dns"), "p", other), PLACE)
+    assert "sns:CreateTopic" in {need.permission.action for need in own}

@@ -185,8 +185,11 @@ def command_inputs(values: Mapping[str, Value], start: str = "", end: str = "") 
     return GivenInputs(given, {known.name: known.flag for known in inputs()}, start, end)
 
 
-def parse_settings(given: GivenInputs) -> Settings:
-    """Checks every value and adds defaults; raises InputError where an input is missing or malformed."""
+def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settings:
+    """Checks every value and adds defaults; raises InputError where an input is missing or malformed.
+
+    Each target of a config needs evidence, the run as a whole does not.
+    """
     found = _Reader(given)
     text, labels, values = found.text, given.labels, given.values
     missing = [known for known in inputs() if known.name in ("role-arn", "policy-file") and not text[known.name]]
@@ -197,7 +200,7 @@ def parse_settings(given: GivenInputs) -> Settings:
     slips = r"\.(?=\.|$|lock$)|^[.-]"
     own = principal.name if is_branch_name(principal.name) else re.sub(slips, "_", principal.name)
     job_logs, templates, plans = found.entries("job-logs"), found.entries("templates"), found.entries("plans")
-    has_other_evidence = bool(job_logs or text["athena-table"] or templates or plans)
+    has_other_evidence = bool(job_logs or text["athena-table"] or templates or plans or not needs_evidence)
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],

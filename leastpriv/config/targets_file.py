@@ -137,7 +137,8 @@ def run_settings(given: GivenInputs) -> Settings:
             raise InputError(f"{given.labels[name]} cannot be combined with {file}: set it there, for its target.")
     own = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}
     labels = {**given.labels, "policy-file": given.labels["config"]}
-    found = parse_settings(replace(given, values={**given.values, **own}, labels=labels))
+    all_values = replace(given, values={**given.values, **own}, labels=labels)
+    found = parse_settings(all_values, needs_evidence=not given.values["config"])
     if found.mode is Mode.REVIEW:
         raise InputError(f"{labels['mode']} is 'review', which is for one policy file: name it and its role.")
     return found

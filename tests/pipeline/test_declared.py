@@ -157,6 +157,23 @@ def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> Non
     assert "`sqs:GetQueueAttributes`" not in section
 
 
+def test_two_targets_of_a_config_name_their_templates_without_a_trail(place: Path) -> None:
+    Path("t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
+    targets = [
+        {"role-arn": f"{ROLE}-{kind}", "policy-file": f"iam/{kind}.json", "templates": "shop=t.json", **more}
+        for kind, more in (("plan", {"declared-phases": "plan"}), ("apply", {}))
+    ]
+    Path("roles.yml").write_text(json.dumps({"targets": targets}))
+    told = leastpriv("propose", "--config", "roles.yml", "--aws-regions", "eu-west-1", "--output-dir", "out")
+    assert told.code == 0, told.err
+    plan, apply = (
+        actions(json.loads(Path(f"out/ci-deploy-{kind}/policy.json").read_bytes())) for kind in ("plan", "apply")
+    )
+    assert "sqs:CreateQueue" in apply
+    assert "sqs:CreateQueue" not in plan
+    assert "sqs:GetQueueAttributes" in plan
+
+
 def test_a_declared_permission_without_use_goes_once_its_phases_were_seen(place: Path) -> None:
     """Runs made and updated the topic and listed no tags; they deleted none, so that this permission is kept."""
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders"}}

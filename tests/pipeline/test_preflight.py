@@ -28,7 +28,7 @@ STACK = [
     f"cloudformation:{name}"
     for name in (
         "CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "DescribeStacks",
-        "DescribeStackEvents", "GetTemplate", "DeleteStack",
+        "DescribeStackEvents", "GetTemplate", "GetTemplateSummary", "DeleteStack",
     )
 ]  # fmt: skip
 

@@ -18,7 +18,8 @@ _LONG_LIVED = frozenset(
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
 """Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
-_RUN_NUMBER = re.compile(r"[0-9]{4,12}")
+_RUN_NUMBER = re.compile(r"(?<![0-9])[0-9]{4,11}(?![0-9])")
+"""A number of a session name without the word before it; twelve digits are an account."""
 _PULL = re.compile(r"(?<![A-Za-z0-9])(?:pr|pull|pull-request|mr)[-_]?[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
 """A pull request in a name: the login of its run has no number, `repo:shop/orders:pull_request`."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")

@@ -94,7 +94,10 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
     for sentence in read:
         told = FoundDenial(sentence.phrase, sentence.end, _without_action(layout, sentence))
-        has_own = any(sentence.phrase <= at < sentence.phrase + NEAR for at, _ in encoded)
+        # The encoded text belongs to the sentence with an action where one follows.
+        following = min((each.phrase for each in named if each.phrase > sentence.phrase), default=len(layout.text))
+        limit = min(sentence.phrase + NEAR, following)
+        has_own = any(sentence.phrase <= at < limit for at, _ in encoded)
         if not sentence.action and _is_awss(layout, sentence) and not is_covered(told, found, 0 if has_own else NEAR):
             found.append(told)
     found.sort(key=lambda each: each.start)

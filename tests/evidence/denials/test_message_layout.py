@@ -130,3 +130,16 @@ def test_each_denial_of_a_log_has_its_own_authorization_id() -> None:
     one, other = SENTENCE + REASON + ADVICE, SENTENCE + REASON + ADVICE.replace("4f1c", "0000")
     found = find_denials(clean_log_text(f"{one}\n{other}\n{SENTENCE}"))
     assert [each.denial.authorization_id for each in found] == [ID, ID.replace("4f1c", "0000"), ""]
+
+
+def test_an_encoded_message_behind_a_sentence_with_an_action_is_no_denial_of_its_own() -> None:
+    user = "arn:aws:sts::111122223333:assumed-role/ci-deploy/run"
+    group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c"
+    text = (
+        "UnauthorizedOperation: You are not authorized to perform this operation. "
+        f"User: {user} is not authorized to perform: ec2:DeleteSecurityGroup on resource: {group} because no "
+        "identity-based policy allows the ec2:DeleteSecurityGroup action. "
+        f"Encoded authorization failure message: {'aB3' * 90}"
+    )
+    found = find_denials(clean_log_text(text))
+    assert [(each.denial.actions, each.denial.resource) for each in found] == [(("ec2:DeleteSecurityGroup",), group)]

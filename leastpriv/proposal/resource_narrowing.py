@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
@@ -56,6 +57,8 @@ class _ObservedResources:
     created: CreatedResources
     exact_usages: Mapping[str, Sequence[Usage]]
     """Service -> usages that name their resource exactly."""
+    everywhere: Sequence[ObservedResource]
+    """The resources of these usages."""
     pathless: frozenset[str]
     """ARNs of IAM that have no path for sure."""
     granted_literally: frozenset[str]
@@ -87,7 +90,8 @@ def narrow_resources(
             exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
     literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
     created = find_created_resources(usages, runs=context.evidence.runs)
-    known = _ObservedResources(created, exact_usages, pathless, literal)
+    everywhere = created.seen(chain.from_iterable(exact_usages.values()))
+    known = _ObservedResources(created, exact_usages, everywhere, pathless, literal)
     creators = creators_of(context.used)
     checked = [_check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes) for entry in entries]
     restrictions = _hold_with_creators(checked, creators)
@@ -213,7 +217,7 @@ def _check_action(
         return _Restriction(entry, (), GuardResult("unknown-resource", reason))
     found, is_creating = known.created.seen(usages), creates_its_resource(action)
     makers = _makers(entry, known.granted_literally) if is_creating else None
-    stability = Stability(context, found, makers, escapes)
+    stability = Stability(context, found, makers, known.everywhere, escapes)
     patterns, instability = stability.judge(found)
     if instability and instability.guard != "policy-version":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.

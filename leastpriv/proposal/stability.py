@@ -7,7 +7,7 @@ Where names change too much for that, the common beginning of all names is tried
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -48,6 +48,8 @@ class Stability:
     """The uses that count the runs."""
     makers: Mapping[str, int] | None
     """Of an action that makes its resource: resource -> number of runs that made it; else None."""
+    everywhere: Sequence[ObservedResource]
+    """The uses of all services: an app's names begin alike in each."""
     escapes: bool
     """Whether the policy's version supports names with `*`, `?` or `$`."""
 
@@ -60,7 +62,7 @@ class Stability:
         if self.context.options.exact_resources:
             return None
         for has_end in (True, False):
-            patterns, reason = self._judge(found, partial(_common, has_end))
+            patterns, reason = self._judge(found, partial(self._common, has_end))
             if patterns and not reason:
                 return patterns, None
         return None
@@ -85,11 +87,19 @@ class Stability:
                     f"it creates resources, and a later run may choose another name than {pattern.pattern}, which "
                     f"fewer than {_MADE_AGAIN} runs are known to have created",
                 )
-            covered = (each for each in self.shown if resource_covers(pattern.pattern, each.resource))
-            runs = {run for each in covered for run in each.runs}
+            runs = {run for each in self._like(pattern) for run in each.runs}
             if len(runs) < least:
                 return GuardResult("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
         return None
+
+    def _like(self, pattern: Pattern) -> Iterator[ObservedResource]:
+        """The uses of resources that a pattern covers; of a common beginning, all that begin so."""
+        if any(opening.reason == _COMMON for opening in pattern.openings):
+            begin = without_shared_prefix(_name(pattern.pattern).partition("*")[0])
+            yield from (
+                each for each in self.everywhere if without_shared_prefix(_name(each.resource)).startswith(begin)
+            )
+        yield from (each for each in self.shown if resource_covers(pattern.pattern, each.resource))
 
     def _news(self, found: Sequence[ObservedResource], make: _Patterns) -> GuardResult | None:
         """A resource of the later half of the runs that the patterns of the earlier half do not cover."""
@@ -108,38 +118,58 @@ class Stability:
                 return GuardResult("new-resources", f"only the later half of the runs used it on {each.resource}")
         return None
 
+    def _common(self, has_end: bool, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
+        """One pattern for each type and app, by the common beginning of its names; none where one is too short."""
+        groups: dict[tuple[str, str, str, str], list[ObservedResource]] = {}
+        with_ids: list[ObservedResource] = []
+        for each in found:
+            parts, resource = parts_of(service_of(each.resource), each.resource), each.resource
+            if not parts:
+                return ()
+            head, name, variable = resource[: parts[0].start], resource[parts[0].start :], parts[0].variable
+            if is_kept(resource, variable, resource[parts[0].start : parts[0].end]) and head != _BUCKETS:
+                with_ids.append(each)
+            else:
+                shape = "/".join(part.variable for part in parts)
+                groups.setdefault((head, variable, shape, _first_word(name)), []).append(each)
+        if len(groups) > _MOST_APPS:
+            return ()
+        patterns = [*patterns_of(with_ids)]
+        for (head, variable, _, word), own in groups.items():
+            names = sorted({each.resource[len(head) :] for each in own})
+            runs = {run for each in own for run in each.runs}
+            if len(names) == 1 and len(runs) >= self.context.options.minimum_runs:
+                patterns.append(Pattern(head + names[0], (head + names[0],), ()))
+                continue
+            opened = _opened(
+                names if len(names) > 1 else [*names, *self._names(word, runs)], has_end and len(names) > 1
+            )
+            if literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
+                return ()
+            covers = tuple(head + name for name in names)
+            patterns.append(Pattern(head + opened, covers, (WildcardPart(variable, _COMMON),)))
+        return tuple(sorted(patterns, key=lambda each: each.pattern))
+
+    def _names(self, word: str, runs: Collection[str]) -> Iterator[str]:
+        """The names of all services that begin with a word and that some of these runs used."""
+        for each in self.everywhere:
+            name = without_shared_prefix(_name(each.resource))
+            if _first_word(name) == word and not {*each.runs}.isdisjoint(runs):
+                yield name
+
+
+def _first_word(name: str) -> str:
+    return next(filter(None, _SEPARATOR.split(without_shared_prefix(name))), "")
+
+
+def _name(resource: str) -> str:
+    """What an ARN has behind its resource type."""
+    parts = parts_of(service_of(resource), resource)
+    return resource[parts[0].start :] if parts else resource.rpartition(":")[2]
+
 
 def _exact(found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
     return tuple(Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found}))
-
-
-def _common(has_end: bool, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
-    """One pattern for each type and app, by the common beginning and end of its names; none where these are short."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    variables: dict[str, str] = {}
-    with_ids: list[ObservedResource] = []
-    for each in found:
-        parts, resource = parts_of(service_of(each.resource), each.resource), each.resource
-        if not parts:
-            return ()
-        head, name = resource[: parts[0].start], resource[parts[0].start :]
-        if is_kept(resource, parts[0].variable, resource[parts[0].start : parts[0].end]) and head != _BUCKETS:
-            with_ids.append(each)
-            continue
-        first = next(filter(None, _SEPARATOR.split(without_shared_prefix(name))), "")
-        groups.setdefault((head, "/".join(part.variable for part in parts), first), []).append(name)
-        variables[head] = parts[0].variable
-    if len(groups) > _MOST_APPS:
-        return ()
-    patterns = [*patterns_of(with_ids)]
-    for (head, _, _), names in groups.items():
-        own = sorted({*names})
-        opened = _opened(own, has_end) if len(own) > 1 else own[0]
-        if len(own) > 1 and literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
-            return ()
-        openings = (WildcardPart(variables[head], _COMMON),) if len(own) > 1 else ()
-        patterns.append(Pattern(head + opened, tuple(head + name for name in own), openings))
-    return tuple(sorted(patterns, key=lambda each: each.pattern))
 
 
 def _opened(names: Sequence[str], has_end: bool) -> str:

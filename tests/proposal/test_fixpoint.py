@@ -21,6 +21,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.evaluate import policy_size
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
@@ -125,6 +126,20 @@ def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_break
         proof = prove(draft, [], evidence)
         assert (proof.new_access, proof.newly_denied) == ((), ()), draft.document.where
         assert proof.replay.denied == (), draft.document.where
+
+
+def test_a_policy_of_the_corpus_grows_only_by_additions_and_what_replaces_a_wildcard(
+    drafts: list[tuple[Proposal, Evidence, Options]],
+) -> None:
+    """In characters without white space, over all files; what is only removed needs no further file."""
+    shorter = 0
+    for draft, _, _ in drafts:
+        assert draft.committed
+        if all(change.kind is ChangeKind.REMOVE for change in draft.changes):
+            sizes = [policy_size(document) for document in draft.documents]
+            assert (sum(sizes) <= policy_size(draft.committed), len(sizes)) == (True, 1), draft.document.where
+            shorter += bool(draft.changes)
+    assert shorter > 1
 
 
 def test_leave_one_run_out_on_the_corpus_covers_every_run(drafts: list[tuple[Proposal, Evidence, Options]]) -> None:

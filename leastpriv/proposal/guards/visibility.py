@@ -272,12 +272,12 @@ def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> 
     prefix = candidate.action.partition(":")[0]
     if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(candidate, context):
         return False
+    is_silent = may_be_uncalled(candidate.action) and not context.options.drop_unseen_actions
+    is_kept = is_silent and not is_never_attempted(candidate, context)
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
-        is_default = context.options.unseen_services is UnseenServices.BY_ENTRY
-        is_kept = is_default and not context.options.drop_unseen_actions and may_be_uncalled(candidate.action)
-        return not is_kept or is_never_attempted(candidate, context)
-    # A person wrote `rds-db:*` on purpose, and no trail shows its use: a lack of calls proves nothing.
-    return prefix in _visible_services(candidate.entry.granted)
+        return not is_kept or context.options.unseen_services is not UnseenServices.BY_ENTRY
+    # A person wrote `s3:*` and `rds-db:*` on purpose, and no trail shows an upload or a login to a database.
+    return not is_kept and prefix in _visible_services(candidate.entry.granted)
 
 
 def may_be_uncalled(action: str) -> bool:

@@ -24,7 +24,6 @@ from leastpriv.policy.syntax_tree import Member, Node, json_value, line_of, posi
 
 _DATA_SOURCE = "aws_iam_policy_document"
 _PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[(\d{1,4})\])?")
-_POLICY_KEYS = ("policy", "inline_policy", "json")
 _SEPARATOR = ","
 _USE_A_PLAN = "name the output of `terraform show -json PLAN` in terraform-plan"
 

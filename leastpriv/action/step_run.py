@@ -21,8 +21,7 @@ from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile,
 from leastpriv.pipeline.history import history_path
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.models import is_branch_name
-from leastpriv.pull_request.state_store import StateStore
+from leastpriv.pull_request.models import StateStore, is_branch_name
 from leastpriv.report.escape import name as escaped_name
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ from leastpriv.pipeline.summary import (
     run_summary,
 )
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.state_store import FolderStateStore
+from leastpriv.pull_request.models import FolderStateStore
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -20,8 +20,7 @@ from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.proposal.models import History
 from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.lifecycle import fingerprint_scope
-from leastpriv.pull_request.models import PublishResult, Repository
-from leastpriv.pull_request.state_store import StateStore
+from leastpriv.pull_request.models import PublishResult, Repository, StateStore
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies

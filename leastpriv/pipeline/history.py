@@ -34,8 +34,7 @@ from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState
 from leastpriv.pull_request.comment_commands import COMMENT_MARKER, CommentCommand
 from leastpriv.pull_request.lifecycle import fingerprint_scope
-from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository
-from leastpriv.pull_request.state_store import StateStore
+from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository, StateStore
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
 

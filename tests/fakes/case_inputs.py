@@ -31,8 +31,7 @@ from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.comment_commands import CommentCommand
-from leastpriv.pull_request.models import ClosedPullRequest, Publication, PublishResult
-from leastpriv.pull_request.state_store import FolderStateStore
+from leastpriv.pull_request.models import ClosedPullRequest, FolderStateStore, Publication, PublishResult
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
 """When AWS was queried."""

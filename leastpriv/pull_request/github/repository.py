@@ -32,11 +32,11 @@ from leastpriv.pull_request.models import (
     PublishResult,
     PullRequestOperation,
     PullRequestOptions,
+    StateStore,
     check_fingerprint,
     commit_message,
     is_branch_name,
 )
-from leastpriv.pull_request.state_store import StateStore
 
 _MAX_CLOSED_READ = 5
 """Closed pull requests of the branch whose comments are read; each takes one request."""

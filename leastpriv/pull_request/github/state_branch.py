@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection, found_or, is_bot, translate_github_errors
-from leastpriv.pull_request.state_store import StateUpdate
+from leastpriv.pull_request.models import StateUpdate
 
 if TYPE_CHECKING:
     from github.Commit import Commit

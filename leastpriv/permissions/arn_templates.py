@@ -305,6 +305,14 @@ def _has_key(variable: Variable, request: CallRequest) -> bool:
     return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
 
 
+def names_another(kind: ActionType, request: CallRequest, named: Sequence[Resource]) -> bool:
+    """Whether a key of a type has ids of other types alone, of which the resources are named: `i-…`, not `mi-…`."""
+    sure = (pair for variable in kind.template.variables for pair in variable.same.items())
+    keys = [key for key, transform in sure if transform.startswith(("starts ", "matches ")) and key in request.by_key]
+    ids = {text for key in keys for text in request.by_key[key]}
+    return bool(ids) and all(any(each.pattern.endswith(text) for each in named) for text in ids)
+
+
 def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
     """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
     keys = kind.other_keys

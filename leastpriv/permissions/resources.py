@@ -26,6 +26,7 @@ from leastpriv.permissions.arn_templates import (
     is_chosen,
     is_meant_otherwise,
     may_be_whole,
+    names_another,
     only_one,
     too_many,
     wildcard,
@@ -270,6 +271,8 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     """Templates filled from the request; required types that nothing names remain type wildcards."""
     prefix = facts.prefix
     full, partial, open_types = _by_types(call, facts, request)
+    if full and open_types:
+        open_types = [kind for kind in open_types if not names_another(kind, request, full)]
     if full and not open_types:
         yield from full
         return

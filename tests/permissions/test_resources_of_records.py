@@ -367,3 +367,18 @@ def test_a_name_that_the_arn_does_not_have_names_nothing(
     event: str, parameters: dict[str, object], resource: str
 ) -> None:
     assert needed(event, parameters) == {f"{event} arn:aws:{event.partition(':')[0]}:{HERE}:{resource}"}
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "resource"),
+    [
+        ("elasticfilesystem:TagResource", {"resourceId": "fs-0abc"}, f"elasticfilesystem:{HERE}:file-system/fs-0abc"),
+        ("elasticfilesystem:TagResource", {"resourceId": "fsap-1"}, f"elasticfilesystem:{HERE}:access-point/fsap-1"),
+        ("ssm:DescribeInstancePatches", {"instanceId": "i-0abc"}, f"ec2:{HERE}:instance/i-0abc"),
+        ("ssm:DescribeInstancePatches", {"instanceId": "mi-0abc"}, f"ssm:{HERE}:managed-instance/mi-0abc"),
+    ],
+)
+def test_an_id_of_one_type_leaves_out_the_other_types_of_its_key(
+    event: str, parameters: dict[str, object], resource: str
+) -> None:
+    assert needed(event, parameters) == {f"{event} arn:aws:{resource}"}

@@ -215,13 +215,10 @@ class _Reader:
         number = [] if self.inner(inner) else [self.make("number", node, self.text(node).lstrip("."))]
         return [self.make("index", node, "", [*self.inner(inner)[:1], *number])]
 
-    def make_string_lit(self, node: TreeNode) -> Expression:
-        literals = [child for child in node.children if child.type == "template_literal"]
-        parts = [self.make("text", each, _ESCAPE.sub(_unescape, self.text(each))) for each in literals]
-        return self.make("template", node, "", parts)
-
     def make_quoted_template(self, node: TreeNode) -> Expression:
         return self.template("template", node, node.children[0].end_byte, node.children[-1].start_byte)
+
+    make_string_lit = make_quoted_template
 
     def make_heredoc_template(self, node: TreeNode) -> Expression:
         line = self.source.find(b"\n", node.start_byte) + 1

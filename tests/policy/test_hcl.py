@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
@@ -231,6 +231,7 @@ def meaning(document: Document) -> list[object]:
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
 
 
+@example(" ")
 @given(names)
 def test_any_text_is_written_without_markdown_characters_and_reads_back(name: str) -> None:
     text = f"arn:aws:s3:::b/{name}".replace("${", "").replace("%{", "")

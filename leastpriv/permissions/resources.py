@@ -274,7 +274,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     if full and open_types:
         open_types = [kind for kind in open_types if not names_another(kind, request, full)]
     if full and not open_types:
-        yield from full
+        yield from _with_paths(full, call) if prefix == "iam" and call.response else full
         return
     if len(facts.types) > 1 and partial:
         partial = _without_shared_parts(facts, partial)
@@ -298,6 +298,16 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
         return
     required = [kind for kind in left if kind.required or kind in meant]
     yield from _any(required if full or partial else required or left, call)
+
+
+def _with_paths(named: Sequence[Resource], call: Call) -> Iterator[Resource]:
+    """IAM's resources with the paths that the answer shows, where the request has only the names."""
+    answered = [text for _, text in request_values(call.response) if text.startswith("arn:")]
+    for each in named:
+        head, _, name = each.pattern.rpartition("/")
+        found = (arn for arn in answered if arn.startswith(f"{head}/") and arn.endswith(f"/{name}"))
+        arn = next(found, each.pattern)
+        yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation="ARN in the response")
 
 
 def _by_types(

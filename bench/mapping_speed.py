@@ -24,7 +24,7 @@ from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.collector import UsageCollector
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.mapping import DECIDED, SAME_REQUEST, needs_of
+from leastpriv.permissions.mapping import forget_calls, needs_of
 
 SERVICES = ("s3", "ec2", "iam", "lambda", "sqs", "sns", "ecs", "rds", "kms", "logs", "events", "cloudformation", "ecr")
 EVENTS = 300
@@ -71,8 +71,7 @@ def of_trail(folder: Path) -> int:
 
 def mapped_alone(call: Call) -> None:
     """Map a call as if no equal one was mapped before."""
-    DECIDED.clear()
-    SAME_REQUEST.clear()
+    forget_calls()
     needs_of(call)
 
 

@@ -60,6 +60,8 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
             failed = True
         failed = failed and not evidence.counts.calls
         gaps += evidence.gaps
+        # Else it is in memory while the next one is completed.
+        del evidence
     rows += [gap_row(gap) for gap in shared_gaps]
     print_rows(stdout, rows, permission_table, options.format)
     if failed and options.all_roles:

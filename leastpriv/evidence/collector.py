@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cache
 
 from msgspec import structs
 
@@ -21,7 +22,7 @@ from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, G
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
-from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
@@ -100,39 +101,29 @@ class UsageCollector:
         counts[not call.response] += 1
         return "" if call.response else f"{NO_ANSWER} {event}"
 
-    def _resolve_answers(self) -> dict[GroupKey, CallTotals]:
-        """Returns the groups; a call without the answer that its kind nearly always has is of unknown outcome."""
+    def _resolved(self, is_rehearsal_key: Callable[[str], bool]) -> dict[GroupKey, CallTotals]:
+        """Returns the groups with the outcomes that only all calls together show.
+
+        A call without the answer that its kind nearly always has is of unknown outcome. What the session policy of a
+        rehearsal's key denied lacks in the proposal.
+        """
+        if not any(mark.startswith((NO_ANSWER, _OF_SESSION)) for _, _, mark, _ in self._groups):
+            return self._groups
         found: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in self._groups.items():
-            event = mark.removeprefix(f"{NO_ANSWER} ")
+            event, key = mark.removeprefix(f"{NO_ANSWER} "), mark.removeprefix(_OF_SESSION)
             if event != mark:
                 answered, unanswered = self._answers[event]
                 lacks = answered >= _FEWEST_ANSWERS and unanswered * _ANSWERS_PER_MISSING <= answered
                 outcome, mark = (Outcome.UNKNOWN, NO_ANSWER) if lacks else (outcome, "")
-            key = (needs, outcome, mark, region)
-            if key in found:
-                found[key].absorb(totals)
-            else:
-                found[key] = totals
-        return found
-
-    def _resolve_rehearsals(
-        self, groups: dict[GroupKey, CallTotals], is_rehearsal_key: Callable[[str], bool]
-    ) -> dict[GroupKey, CallTotals]:
-        """Returns the groups; what the session policy of a rehearsal's key denied lacks in the proposal."""
-        found: dict[GroupKey, CallTotals] = {}
-        for (needs, outcome, mark, region), totals in groups.items():
-            key = mark.removeprefix(_OF_SESSION)
-            if key != mark and totals.denial:
+            elif key != mark and totals.denial:
                 from leastpriv.evidence.denials.needs import as_rehearsal_denial
 
-                rehearsed = is_rehearsal_key(key)
-                totals.denial = as_rehearsal_denial(totals.denial, rehearsed=rehearsed)
+                totals.denial = as_rehearsal_denial(totals.denial, rehearsed=is_rehearsal_key(key))
                 mark = f"{totals.denial.denied_by} {totals.denial.mendable}"
-            if (needs, outcome, mark, region) in found:
-                found[needs, outcome, mark, region].absorb(totals)
-            else:
-                found[needs, outcome, mark, region] = totals
+            known = found.setdefault((needs, outcome, mark, region), totals)
+            if known is not totals:
+                known.absorb(totals)
         return found
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
@@ -213,13 +204,12 @@ class UsageCollector:
         place = {run.id: at for at, run in enumerate(ordered)}
         places = {token: place[run.id] for token, run in runs.items()}
 
-        def run_ids(totals: CallTotals) -> tuple[str, ...]:
-            return tuple(
-                [ordered[at].id for at in sorted({places[token] for token in totals.runs if token != _NO_RUN})]
-            )
+        @cache
+        def run_ids(tokens: frozenset[int]) -> tuple[str, ...]:
+            return tuple([ordered[at].id for at in sorted({places[token] for token in tokens if token != _NO_RUN})])
 
         uses = list(self._runs.key_uses()) if self._issued else []
-        groups = with_known_paths(self._resolve_rehearsals(self._resolve_answers(), keys.is_rehearsal_key))
+        groups = with_known_paths(self._resolved(keys.is_rehearsal_key))
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
@@ -229,7 +219,7 @@ class UsageCollector:
                     needs,
                     outcome,
                     tally.count,
-                    run_ids(tally),
+                    run_ids(frozenset(tally.runs)),
                     tuple(sorted(tally.regions)),
                     min(tally.events),
                     tuple(sorted(tally.forwarded)),
@@ -311,15 +301,20 @@ def _parents(resource: str) -> Iterable[str]:
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
 
 
-def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[CallTotals], tuple[str, ...]]) -> list[Usage]:
-    merged: dict[tuple[Need, Outcome, str], CallTotals] = {}
+def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]) -> list[Usage]:
+    merged: dict[tuple[Need, Outcome, str], list[CallTotals]] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
-            merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
-    usages = [
-        tally.usage(need, outcome, run_ids(tally), told if outcome is Outcome.UNKNOWN else "")
-        for (need, outcome, told), tally in merged.items()
-    ]
+            merged.setdefault((need, outcome, refused_by), []).append(tally)
+    usages = []
+    for (need, outcome, told), tallies in merged.items():
+        whole = tallies[0]
+        if len(tallies) > 1:
+            whole = CallTotals(whole.first, whole.last)
+            for tally in tallies:
+                whole.absorb(tally)
+        runs = run_ids(frozenset(whole.runs))
+        usages.append(whole.usage(need, outcome, runs, told if outcome is Outcome.UNKNOWN else ""))
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
@@ -395,5 +390,6 @@ class PrincipalCollectors:
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
         self._by_caller.clear()
+        forget_calls()
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
             yield self._names.get(key, key), self._books.pop(key).close()

@@ -64,9 +64,10 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
 
     def is_made(usage: Usage) -> bool:
         resource = usage.need.permission.resource
-        prefix = service_of(resource)
-        first, runs = used.get(resource, ("", set()))
-        kinds = types_of_arn(prefix, resource) if first else ()
+        if resource not in used:
+            return False
+        prefix, (first, runs) = service_of(resource), used[resource]
+        kinds = types_of_arn(prefix, resource)
         named = {(prefix, text) for _, text in variables_of_arn(prefix, resource)} if kinds and ids else set()
         is_certain, action = not named.isdisjoint(ids), usage.need.permission.action
         for makers in (made.get((prefix, kind.lower()), set()) for kind in kinds):
@@ -245,6 +246,8 @@ def _of_copies(
     creations: Sequence[Usage], usages: Iterable[Usage], generated: Mapping[str, NamePattern]
 ) -> Mapping[str, NamePattern]:
     """Resource -> name pattern of the copies of its app."""
+    if not creations:
+        return {}
     created: dict[str, frozenset[str]] = {}
     opened: dict[str, str] = {}
     for usage in (*creations, *usages):
@@ -318,7 +321,7 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
             if not (usage.need.exact or is_open_anyway(resource)):
                 continue
             kinds = {kind for event in usage.events for kind in created_types(prefix, event.rpartition(":")[2])}
-            if not kinds.isdisjoint(kind.lower() for kind in types_of_arn(prefix, resource)):
+            if kinds and not kinds.isdisjoint(kind.lower() for kind in types_of_arn(prefix, resource)):
                 yield usage
 
 

@@ -17,7 +17,8 @@ from msgspec import structs
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.implied import ROLE_IN_TEXT
-from leastpriv.permissions.mapping import STATEMENT, EventPlan, plan_of
+from leastpriv.permissions.item_actions import STATEMENT
+from leastpriv.permissions.mapping import EventPlan, plan_of
 from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_keys, key_of, request_values
 
 _UNREAD = "\u2026"

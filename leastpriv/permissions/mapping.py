@@ -1,7 +1,4 @@
-"""Maps one API call to the permissions it requires, or to a gap if the event is unmapped.
-
-DynamoDB's transactions and statements: the request's items name the actions, each with its table.
-"""
+"""Maps one API call to the permissions it requires, or to a gap if the event is unmapped."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NoReturn
 
 from msgspec import Struct, structs
 
@@ -18,6 +16,7 @@ from leastpriv.permissions.arn_templates import partition
 from leastpriv.permissions.event_table import MappedEvent, Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
+from leastpriv.permissions.item_actions import actions_of_items
 from leastpriv.permissions.patterns import unescape
 from leastpriv.permissions.request import (
     CallRequest,
@@ -31,62 +30,6 @@ from leastpriv.permissions.request import (
 )
 from leastpriv.permissions.resources import find_resources
 from leastpriv.permissions.service_facts import ActionFacts, MappedAction, facts_of_action
-
-STATEMENT = re.compile(
-    r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
-    r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
-    re.IGNORECASE | re.DOTALL,
-)
-"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.statements.html"""
-
-
-def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
-    """Each action that the items name, with the part of the call that is about it; nothing where none can be read."""
-    found: dict[tuple[str, str, str], None] = {}
-    found.update(dict.fromkeys(_of_transaction(call)))
-    found.update(dict.fromkeys(_of_statements(call)))
-    for action, name, index in found:
-        yield _part(call, name, index), MappedAction(action)
-
-
-def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
-    items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
-    for item in items if isinstance(items, list) else ():
-        # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
-        told = {str(item["operation"]): item} if isinstance(item, Mapping) and "operation" in item else item
-        for key, value in told.items() if isinstance(told, Mapping) else ():
-            action = _actions_in_items("transaction").get(str(key).lower())
-            if action:
-                yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""
-
-
-def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
-    for key, value in request_values(call.parameters):
-        verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
-        action = _actions_in_items("statement").get(verb[1].lower()) if verb else None
-        if action:
-            match = STATEMENT.match(value)
-            yield action, match["table"] if match else "", (match["index"] or "") if match else ""
-
-
-@cache
-def _actions_in_items(form: str) -> Mapping[str, str]:
-    """Word of an item -> action, of `data/item_actions.tsv`."""
-    return {row["word"]: row["action"] for row in table("item_actions") if row["form"] == form}
-
-
-def _part(call: Call, name: str, index: str) -> Call:
-    """The call as if it named one table; the whole call where the item names none, or where the record says more.
-
-    `resources[]` lists the ARNs of all tables of the request: the item's name identifies its own.
-    """
-    if not name:
-        return call
-    if name.startswith("arn:"):
-        return structs.replace(call, parameters={"resourceArn": name}, resources=())
-    listed = tuple(arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn))
-    parameters = {"tableName": name, **({"indexName": index} if index else {})}
-    return structs.replace(call, parameters=parameters, resources=listed)
 
 
 class CallNeeds(Struct, frozen=True, gc=False):
@@ -263,6 +206,12 @@ _MOST_DECIDED = 16_384
 """Calls that differ in what decides their needs, about 1 kB each."""
 
 
+def forget_calls() -> None:
+    """Frees the memory of the caches of calls."""
+    DECIDED.clear()
+    SAME_REQUEST.clear()
+
+
 class _ResponseReadError(Exception):
     """The needs of a call depend on its response."""
 
@@ -270,14 +219,10 @@ class _ResponseReadError(Exception):
 class _UnreadResponse(Mapping[str, object]):
     """Stands for any response, and shows by an exception that a rule reads it."""
 
-    def __getitem__(self, key: str) -> object:
+    def _report(self, *_: object) -> NoReturn:
         raise _ResponseReadError
 
-    def __iter__(self) -> Iterator[str]:
-        raise _ResponseReadError
-
-    def __len__(self) -> int:
-        raise _ResponseReadError
+    __getitem__ = __iter__ = __len__ = _report
 
 
 _UNREAD = _UnreadResponse()
@@ -424,11 +369,8 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
     if action == "iam:CreateServiceLinkedRole":
         service = next((value for key, value in call.parameters.items() if key.lower() == "awsservicename"), None)
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html (2026-11-24)
-        return (
-            (_equals("iam:AWSServiceName", service),)
-            if isinstance(service, str) and _KEY_NAME.fullmatch(service)
-            else ()
-        )
+        is_named = isinstance(service, str) and _KEY_NAME.fullmatch(service)
+        return (_equals("iam:AWSServiceName", str(service)),) if is_named else ()
     if call.invoked_by and action.startswith("kms:"):
         return _via_service(call)
     return ()

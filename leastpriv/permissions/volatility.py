@@ -87,7 +87,7 @@ _ODD = re.compile(
 """Letters that stand together in no English word: without them, five letters with a vowel may be a word of a name."""
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=16_384)
 def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]]:
     """The resource with its volatile parts open, and what was opened; `made`: the role's own runs create such ones."""
     prefix = service_of(resource)

@@ -72,7 +72,7 @@ def conditions_value(conditions: Sequence[Condition]) -> dict[str, dict[str, lis
 
 def time_value(time: datetime | None) -> str | None:
     """A time as CloudTrail writes it."""
-    return f"{time.isoformat(timespec='seconds')[:_TO_SECONDS]}Z" if time else None
+    return f"{time.isoformat()[:_TO_SECONDS]}Z" if time else None
 
 
 _TO_SECONDS = len("2026-11-01T00:00:00")

@@ -129,8 +129,7 @@ def test_a_call_needs_the_same_whatever_was_mapped_before(count: int) -> None:
         for other in variants(first, chance):
             needs_of(first)
             after = needs_of(other)
-            mapping.DECIDED.clear()
-            mapping.SAME_REQUEST.clear()
+            mapping.forget_calls()
             if needs_of(other) != after:
                 wrong.append(f"{other} after {first}")
     assert wrong == []

@@ -19,7 +19,7 @@ from leastpriv.evidence.coverage import merge_source_gaps
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
-from leastpriv.evidence.runs import IssuedKeys, RunTracker
+from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
@@ -161,7 +161,8 @@ class UsageCollector:
             refused_by = f"{denial.denied_by} {denial.mendable}"
             if denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
                 # The record that says what the key is for may come later.
-                refused_by = f"{_OF_SESSION}{call.access_key}"
+                is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
+                refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
             totals = self._totals(call, needs, outcome, refused_by)
             totals.denial = denial
             totals.note(call, run)

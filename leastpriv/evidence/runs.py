@@ -65,6 +65,8 @@ class _Span(Struct, gc=False):
     """At least one call came from the holder of the key, not through a service."""
 
 
+KeyUse = tuple[str, str, list[_Span]]
+"""Session name, access key, and their calls in order of time."""
 _Place = tuple[str, str]
 """Principal (empty where the session name is a run id) and session name."""
 _MOST_KEYS = 50_000
@@ -113,13 +115,15 @@ class RunTracker:
             span.direct = True
         return span.token
 
+    def stores_key(self, call: Call, principal: str) -> bool:
+        """Whether the key of a call that was noted is among the stored ones."""
+        place = ("" if is_run_id(call.session) else principal, call.session)
+        return call.access_key in self._keys.get(place, ())
+
     def key_uses(self) -> Iterator[KeyUse]:
-        """Yields the calls under each session name and stored key."""
+        """Yields each session name and stored key with its calls."""
         for (_, session), keys in self._keys.items():
-            for key, spans in keys.items():
-                if key != FURTHER_KEYS:
-                    last = max([span.last for span in spans])
-                    yield KeyUse(session, key, spans[0].first, last, sum([span.count for span in spans]))
+            yield from [(session, key, spans) for key, spans in keys.items() if key != FURTHER_KEYS]
 
     def resolve(
         self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None
@@ -287,16 +291,6 @@ _MOST_STEPS = 5
 """Most AssumeRole calls from a key back to the run: each is one more role."""
 
 
-class KeyUse(Struct, frozen=True, gc=False):
-    """The calls of one principal under one session name and key."""
-
-    session: str
-    key: str
-    first: datetime
-    last: datetime
-    count: int
-
-
 class _KeyIssue(NamedTuple):
     """The session that issued a key."""
 
@@ -316,15 +310,11 @@ class IssuedKeys:
         self.logged_in: dict[str, frozenset[WebIdentity]] = {}
         self._scoped: dict[str, tuple[str, str]] = {}
         """Narrower key of the same session -> the key that asked for it, and the session's description."""
-        self._is_whole = True
 
     def admits_key(self) -> bool:
         """Whether one more session and key of a principal is stored: all principals share the limit."""
-        if self._places >= _MOST_KEYS:
-            self._is_whole = False
-        else:
-            self._places += 1
-        return self._is_whole
+        self._places += 1
+        return self._places <= _MOST_KEYS
 
     def note(self, call: Call, principal: str) -> None:
         """Stores the key that a call to AWS STS issued; `principal`: the ARN under which the call counts."""
@@ -372,21 +362,22 @@ class IssuedKeys:
     def key_issuers(self, uses: Iterable[KeyUse]) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""
         found: dict[str, int] = {}
-        for use in uses:
-            if use.key:
-                login = self._logins.get(self._unscoped(use.key))
+        for _, key, spans in uses:
+            if key:
+                login = self._logins.get(self._unscoped(key))
                 issuer = login.principal if login else ""
-                found[issuer] = found.get(issuer, 0) + use.count
+                found[issuer] = found.get(issuer, 0) + sum([span.count for span in spans])
         return found
 
     def with_parent_runs(self, uses: Iterable[KeyUse], runs: Iterable[Run]) -> tuple[Run, ...]:
         """Returns the runs of a principal; those of chained sessions get the run that issued all of their keys."""
-        spans: dict[str, list[tuple[datetime, datetime, str]]] = {}
-        for use in uses:
+        behind: dict[str, list[tuple[datetime, datetime, str]]] = {}
+        for session, key, spans in uses:
             # A user's key, which no AssumeRole call issues, has no session.
-            if use.session and not is_run_id(use.session):
-                spans.setdefault(use.session, []).append((use.first, use.last, self._run_behind(use.key)))
-        ordered = {session: sorted(found) for session, found in spans.items()}
+            if session and not is_run_id(session):
+                last = max([span.last for span in spans])
+                behind.setdefault(session, []).append((spans[0].first, last, self._run_behind(key)))
+        ordered = {session: sorted(found) for session, found in behind.items()}
         return tuple(self._known(run, ordered.get(run.session, ())) for run in runs)
 
     def _known(self, run: Run, spans: Sequence[tuple[datetime, datetime, str]]) -> Run:
@@ -395,7 +386,7 @@ class IssuedKeys:
         end = bisect_right(spans, run.last, key=lambda span: span[0])
         behind = {name for _, last, name in spans[begin:end] if last >= run.first}
         # A key of unknown issuer may belong to any run.
-        return replace(run, parent_run=behind.pop()) if len(behind) == 1 and self._is_whole else run
+        return replace(run, parent_run=behind.pop()) if len(behind) == 1 and self._places <= _MOST_KEYS else run
 
     def _run_behind(self, key: str) -> str:
         """Session name of the run whose AssumeRole calls led to a key; empty where unknown."""

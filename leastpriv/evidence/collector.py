@@ -28,7 +28,9 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
 """
 _MOST_GAPS = 1_000
-_MOST_RECENT = 512
+RecentGroups = dict[tuple[object, ...], tuple[tuple[Need, ...], CallTotals]]
+"""Identity of needs, principal, and what else a call adds to its group -> those needs and the totals of the group."""
+_MOST_RECENT = 8_192
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -42,15 +44,20 @@ _NO_RUN = -1
 class UsageCollector:
     """Collects the calls of one principal; `close` returns the evidence."""
 
-    def __init__(self, principal: str, decoder: Decoder = NO_DECODER, issued: IssuedKeys | None = None) -> None:
-        """`issued`: the keys that the calls of all principals issued; None: no call issues a key."""
+    def __init__(
+        self,
+        principal: str,
+        decoder: Decoder = NO_DECODER,
+        issued: IssuedKeys | None = None,
+        recent: RecentGroups | None = None,
+    ) -> None:
+        """`issued` keys and `recent` groups are those of the calls of all principals."""
         self._principal = self._counted = principal
         self._decoder = decoder
         self._issued = issued
         self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
-        self._recent: dict[tuple[object, ...], tuple[tuple[Need, ...], CallTotals]] = {}
-        """Identity of needs and what else a call adds to its group -> those needs and the totals of the group."""
+        self._recent = {} if recent is None else recent
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._answers: dict[str, list[int]] = {}
@@ -128,9 +135,14 @@ class UsageCollector:
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         # Loading the grammar of denials takes as long as reading a small trail, which may hold none.
-        from leastpriv.evidence.denials.needs import denied_needs, dependent_needs, needs_of_request, with_conditions
+        from leastpriv.evidence.denials.needs import (
+            denied_needs, dependent_needs, needs_of_request, recorded_denial, with_conditions,
+        )  # fmt: skip
 
-        denial = self._denial(call)
+        denial = recorded_denial(call, self._principal, self._decoder)
+        if denial.encoded and not denial.actions:
+            detail = f"{call.source}:{call.name}{self._decoder.trouble}"
+            self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), detail))
         self._check_mapping(call, mapped, denial)
         implied = needs_of_request(call)
         needs = with_conditions(denied_needs(mapped, denial, call), implied, call)
@@ -142,15 +154,6 @@ class UsageCollector:
             self._tally(call, run, own, Outcome.UNKNOWN)
         if denial.mendable:
             self._tally(call, run, dependent_needs(implied, needs), call.outcome, denial)
-
-    def _denial(self, call: Call) -> Denial:
-        from leastpriv.evidence.denials.needs import recorded_denial
-
-        denial = recorded_denial(call, self._principal, self._decoder)
-        if denial.encoded and not denial.actions:
-            event = f"{call.source}:{call.name}"
-            self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), f"{event}{self._decoder.trouble}"))
-        return denial
 
     def _tally(
         self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None = None
@@ -171,6 +174,7 @@ class UsageCollector:
         # Equal calls have the same needs object (`needs_of`): most need not be compared need by need.
         place = (
             id(needs),
+            self._counted,
             outcome,
             refused_by,
             call.region,
@@ -330,9 +334,8 @@ class PrincipalCollectors:
         """Creates a collector for each target; `sources` is the number of sources."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._keys = IssuedKeys()
-        self._books = {
-            each.arn: UsageCollector(each.arn, self._decoder, self._keys) for each in principals.targets or ()
-        }
+        self._recent: RecentGroups = {}
+        self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
         """ARN of a call -> ARN under which it is counted, and where; None: of one principal too many."""
@@ -363,9 +366,12 @@ class PrincipalCollectors:
         if targets is None or (own and own not in targets):
             name = self._without_path(name)
         if name not in self._books and len(self._books) < self._most:
-            self._books[name] = UsageCollector(name, self._decoder, self._keys)
+            self._books[name] = self._new_collector(name)
         found = self._by_caller[principal] = name, self._books.get(name)
         return found
+
+    def _new_collector(self, name: str) -> UsageCollector:
+        return UsageCollector(name, self._decoder, self._keys, self._recent)
 
     def _without_path(self, arn: str) -> str:
         """Returns the ARN without its path, under which all calls of a role are counted; names are unique."""
@@ -391,6 +397,7 @@ class PrincipalCollectors:
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
         self._by_caller.clear()
+        self._recent.clear()
         forget_calls()
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
             yield self._names.get(key, key), self._books.pop(key).close()

@@ -199,10 +199,10 @@ def needs_of(call: Call) -> CallNeeds:
 
 SAME_REQUEST: dict[tuple[object, ...], tuple[Mapping[str, object], CallNeeds]] = {}
 """Identity of a request and what else decides -> the request, which the cache keeps, and the needs."""
-_MOST_REQUESTS = 4_096
+_MOST_REQUESTS = 2_048
 DECIDED: dict[tuple[object, ...], CallNeeds] = {}
 """What decides the needs of a call -> its needs."""
-_MOST_DECIDED = 16_384
+_MOST_DECIDED = 8_192
 """Calls that differ in what decides their needs, about 1 kB each."""
 
 

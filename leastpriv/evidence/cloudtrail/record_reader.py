@@ -47,7 +47,7 @@ from leastpriv.permissions.tool_lifecycle import program_of
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
 """Callers, kinds of records and requests in the cache."""
-_LONGEST_KEPT = 1_024
+_LONGEST_KEPT = 512
 """Bytes of a request in the cache."""
 _SHORT = 7
 """Fields in the key of a caller whose role the record names."""

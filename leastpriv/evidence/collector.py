@@ -135,17 +135,14 @@ class UsageCollector:
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         # Loading the grammar of denials takes as long as reading a small trail, which may hold none.
-        from leastpriv.evidence.denials.needs import (
-            denied_needs, dependent_needs, needs_of_request, recorded_denial, with_conditions,
-        )  # fmt: skip
+        import leastpriv.evidence.denials.needs as denied
 
-        denial = recorded_denial(call, self._principal, self._decoder)
+        denial = denied.recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:
-            detail = f"{call.source}:{call.name}{self._decoder.trouble}"
-            self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), detail))
+            self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), f"{call.source}:{call.name}{self._decoder.trouble}"))
         self._check_mapping(call, mapped, denial)
-        implied = needs_of_request(call)
-        needs = with_conditions(denied_needs(mapped, denial, call), implied, call)
+        implied = denied.needs_of_request(call)
+        needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
         self._tally(call, run, needs, call.outcome, denial)
         if denial.actions:
             # A denial of another action (`iam:PassRole`): the call's own action was attempted, with unknown outcome.
@@ -153,7 +150,7 @@ class UsageCollector:
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             self._tally(call, run, own, Outcome.UNKNOWN)
         if denial.mendable:
-            self._tally(call, run, dependent_needs(implied, needs), call.outcome, denial)
+            self._tally(call, run, denied.dependent_needs(implied, needs), call.outcome, denial)
 
     def _tally(
         self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None = None

@@ -326,7 +326,8 @@ def _add_inner(row: Row, handlers: str) -> None:
     used = {each.partition(":")[0] for each in foreign if catalog.access_level(each) not in ("Read", "List")}
     for action, paths in foreign.items():
         listed = _listed_conditions(row.name, action)
-        if action in known or not (listed or (paths != NEVER and action.partition(":")[0] in used)):
+        is_asked = listed or (paths != NEVER and action.partition(":")[0] in used)
+        if action in known or not is_asked or tuple(listed) == (NEVER,):
             continue
         row.when[action] = listed or _in_terraform(action, paths.split("|"))
         for phase in ("create", "update", "delete"):
@@ -347,13 +348,13 @@ def _equivalent(row: Row, handlers: str) -> Mapping[str, str] | None:
     """The CloudFormation type that the same action makes; of several the one whose service names the other type."""
     name = row.name.removeprefix("aws_").replace("_", "")
 
-    def likeness(each: Mapping[str, str]) -> tuple[bool, bool, bool]:
+    def likeness(each: Mapping[str, str]) -> tuple[bool, ...]:
         _, service, noun = each["type"].lower().split("::")
-        return name == service + noun, name.startswith(service), f"{service}:" in each["makes"]
+        return name == service + noun, name.startswith(service), f"{service}:" in each["makes"], name.endswith(noun)
 
     found = sorted((each for action in makes(row) for each in _equivalents(handlers).get(action, ())), key=likeness)
     is_clear = len(found) == 1 or (len(found) > 1 and likeness(found[-1]) != likeness(found[-2]))
-    return found[-1] if is_clear else None
+    return found[-1] if is_clear and any(likeness(found[-1])) else None
 
 
 _KMS_KEYS = ("*kms*key*", "*kms*arn")

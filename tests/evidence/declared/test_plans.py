@@ -353,3 +353,8 @@ def test_what_a_provider_makes_as_another_role_needs_that_role_alone() -> None:
     assert [(need.permission.action, need.permission.resource) for need in found] == [("sts:AssumeRole", other)]
     own = needs_of(read_plan(of_provider("aws.dns"), "p", other), PLACE)
     assert "sns:CreateTopic" in {need.permission.action for need in own}
+
+
+def test_a_load_balancer_makes_no_security_group() -> None:
+    found = needed(plan(change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]})))
+    assert not any(action.startswith("ec2:Create") for action in found)

@@ -243,7 +243,8 @@ def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
     else:
         # What the command line of `aws cloudformation deploy` gives, where `templates` reads it.
         given = "Release=1 Setting=60 Name=orders-1"
-        config = f'[default.deploy.parameters]\nstack_name = "orders"\nparameter_overrides = "{given}"\n'
+        config = f'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "{BUCKET}"\n'
+        config += f'parameter_overrides = "{given}"\n'
         (work / "app" / "samconfig.toml").write_text(config, encoding="utf-8")
         declared = ("--templates", str(work / "app" / f"{shape}.yaml"))
     runs = tuple(lambda number=number: list(steps(number)) for number in range(len(states)))
@@ -259,7 +260,7 @@ def _of_the_seed(name: str, work: Path, lab: Lab) -> App:
     if name == "terraform":
         source = _planned(list(steps[:3]), work, lab)
     elif name == "sam":
-        config = f'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "{BUCKET}"\n'
+        config = f'version = 0.1\n[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "{BUCKET}"\n'
         (work / "app" / "samconfig.toml").write_text(config, encoding="utf-8")
     elif name in ("cdk", "roles"):
         _call(before, work, lab)

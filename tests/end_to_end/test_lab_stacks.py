@@ -72,6 +72,7 @@ def test_a_stack_without_a_role_acts_as_its_caller(lab: Lab) -> None:
     names = [each["eventName"] for each in found]
     assert set(names) == {
         "CreateQueue", "GetQueueAttributes", "CreateRole", "GetRole", "CreateFunction20150331", "GetFunction20150331v2",
+        "GetFunctionCodeSigningConfig", "GetFunctionRecursionConfig", "GetRuntimeManagementConfig",
     }  # fmt: skip
     for each in found:
         identity = each["userIdentity"]

@@ -104,6 +104,7 @@ def test_every_type_is_created_and_deleted_with_records_of_its_calls(fresh_lab: 
     names = {each["eventName"] for each in updated} - {"AssumeRole"}
     assert names == {
         "SetQueueAttributes", "GetQueueAttributes", "UpdateFunctionConfiguration20150331v2", "GetFunction20150331v2",
+        "GetFunctionCodeSigningConfig", "GetFunctionRecursionConfig", "GetRuntimeManagementConfig",
     }  # fmt: skip
     stacks.delete_stack(StackName="wide")
     assert "does not exist" in _gone(lab, "wide")

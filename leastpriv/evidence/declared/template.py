@@ -358,7 +358,7 @@ class _Template:
 
 
 def _is_stored(parameter: Mapping[str, object]) -> bool:
-    """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose value it stands for."""
+    """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose value it has."""
     return str(parameter.get("Type", "")).startswith("AWS::SSM::Parameter::Value<")
 
 

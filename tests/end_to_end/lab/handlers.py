@@ -113,6 +113,9 @@ class _Values:
                  "account": self.resource.account}  # fmt: skip
         if name in fixed:
             return fixed[name]
+        if name == "bus":
+            bus = _last_part(str(self.resource.properties.get("EventBusName") or "default"))
+            return "" if bus == "default" else f"{bus}/"
         path, _, last = name.rpartition(".")
         wanted = path if last == "name" and path else name
         value = _within(self.resource.properties, wanted)

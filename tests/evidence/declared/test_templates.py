@@ -22,6 +22,7 @@ from leastpriv.permissions.tool_lifecycle import Phase
 HERE = Path(__file__).parent
 PLACE = Place("aws", "123456789012", "us-east-2")
 MOST_ACTIONS = 110
+READS = 50
 LAMBDA = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
 
 
@@ -59,6 +60,16 @@ def test_the_minimal_policy_of_a_real_stack_is_covered(pipeline: Declaration) ->
         )
     ]
     assert missing == []
+
+
+def test_what_handlers_read_of_a_real_stack_is_in_the_draft(pipeline: Declaration) -> None:
+    """Successful and denied reads of its deployment and deletion: results/ of github.com/abefarris/cfn-least-privilege.
+
+    Left out are two that no handler declares, and the description of a key that no property names.
+    """
+    wanted = set(json.loads((HERE / "order-pipeline-reads.json").read_text()))
+    assert len(wanted) == READS
+    assert wanted <= {need.permission.action for need in needs_of(pipeline, PLACE)}
 
 
 def test_a_real_stack_needs_few_further_actions(pipeline: Declaration) -> None:

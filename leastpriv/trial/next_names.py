@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from leastpriv.evidence.created_resources import created_types
 from leastpriv.models import Basis, ChangeKind, Condition
@@ -36,6 +37,12 @@ _LEAST_WORD = 4
 _LEAST_TYPES = 3
 """Types of created resources whose names have the word of a run."""
 _UNRECORDED = "the trail does not record its use on what the command creates"
+_HASH = "the tool names it by its contents"
+_ARTIFACT = re.compile(
+    r"(?P<place>arn:[^:]*:s3:::[^/*?]+/(?:[^*?]*/)?)(?P<hash>[0-9a-f]{32,64})(?P<end>(?:\.[a-z]{1,10})?)"
+)
+"""`aws cloudformation package` and SAM write a file as the hash of its contents, a template with an extension."""
+_ON_ARTIFACTS = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
 _WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
 
 
@@ -72,6 +79,7 @@ class NextNames:
         # The denials of a second service show that the trail records no data event at all.
         everywhere = bool(denied) and len(self.unrecorded | denied) > 1
         changes += self._unrecorded(denied, everywhere=everywhere) if denied else ()
+        changes += [each for change in added for each in self._of_artifacts(change)]
         found: dict[tuple[object, ...], Change] = {}
         for change in changes:
             found.setdefault((change.action, change.resources, change.conditions), change)
@@ -80,7 +88,7 @@ class NextNames:
     def _learn(self, action: str, resource: str) -> _Learned | None:
         if resource == "*":
             return None
-        found = (rule(action, resource) for rule in (self._other_id, self._covering, self._other_name))
+        found = (rule(action, resource) for rule in (_artifact, self._other_id, self._covering, self._other_name))
         wide = (each for each in found if each and each.pattern != resource)
         return next((each for each in wide if self._may_write(action, each.pattern)), None)
 
@@ -203,6 +211,17 @@ class NextNames:
                     if visibility(action).visibility is Visibility.DATA and not sensitivity(action):
                         yield from self._on_created(action, below, statement)
 
+    def _of_artifacts(self, change: Change) -> Iterator[Change]:
+        """What a deployment does with artifacts that it names by their contents, in a bucket that exists already."""
+        for resource in change.resources:
+            found = _ARTIFACT.fullmatch(resource) if change.action in _ON_ARTIFACTS else None
+            stem = f"{found['place']}{'?' * len(found['hash'])}" if found else ""
+            patterns = dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
+            for action, pattern in product(_ON_ARTIFACTS, patterns):
+                if self._may_write(action, pattern) and not self._grants(action, pattern):
+                    written = self._addition(action, resource, _Learned(pattern, _HASH), ())
+                    yield replace(written, basis=Basis.LIFECYCLE)
+
     def _on_created(self, action: str, below: str, statement: Statement) -> Iterator[Change]:
         for entry in statement.resources:
             wide = f"{entry}{below}"
@@ -263,6 +282,12 @@ def _with_patterns(change: Change, learned: Mapping[str, _Learned | None], princ
     for conditions, written_patterns in groups.items():
         patterns = (*change.patterns, *filter(None, written_patterns.values()))
         yield replace(change, resources=tuple(written_patterns), patterns=patterns, conditions=conditions)
+
+
+def _artifact(action: str, resource: str) -> _Learned | None:
+    """The pattern of an artifact's name, letter by letter."""
+    found = _ARTIFACT.fullmatch(resource) if action in _ON_ARTIFACTS else None
+    return _Learned(f"{found['place']}{'?' * len(found['hash'])}{found['end']}", _HASH) if found else None
 
 
 def _with_open_id(resource: str) -> str:

@@ -10,7 +10,7 @@ type's name, 99.5 % of plain names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -22,7 +22,7 @@ from leastpriv.permissions.name_transforms import OF_ARNS, transformed
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
-from leastpriv.permissions.service_facts import ActionType, ResourceTemplate, Variable
+from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
 
 MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
@@ -276,6 +276,16 @@ def fill_with(call: Call, kind: ActionType, variable: str, text: str) -> str:
     """Returns a type's ARN with one of its variables filled, the others open."""
     chosen = [text if each.name == variable else "*" for each in kind.template.variables]
     return _joined(_placed(kind.template.arn, partition(call), call.region, call.account or "*"), chosen)
+
+
+def chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
+    """Yields what the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
+    for key, value in request_values(call.response):
+        for kind in open_types:
+            variable = facts.answered.get(f"{kind.template.name.lower()} {key}")
+            if variable and not value.startswith("arn:"):
+                pattern = fill_with(call, kind, variable, escape_observed(value))
+                yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
 
 
 def only_one(kind: ActionType, call: Call) -> Resource:

@@ -19,9 +19,9 @@ from leastpriv.permissions.arn_ends import answered_arn, of_log_group, of_secret
 from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
     Resource,
+    chosen_by_aws,
     copy_source,
     fill,
-    fill_with,
     from_uri,
     is_chosen,
     is_meant_otherwise,
@@ -282,7 +282,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
-    chosen = dict(_chosen_by_aws(call, facts, open_types)) if facts.answered and open_types and call.response else {}
+    chosen = dict(chosen_by_aws(call, facts, open_types)) if facts.answered and open_types and call.response else {}
     yield from chosen.values()
     yield from full or partial
     if not open_types:
@@ -354,16 +354,6 @@ def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> li
 def _is_required(facts: ActionFacts, resource: Resource) -> bool:
     names = types_of_arn(facts.prefix, resource.pattern)
     return any(kind.required and kind.template.name.lower() in names for kind in facts.types)
-
-
-def _chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
-    """Resources that the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
-    for key, value in request_values(call.response):
-        for kind in open_types:
-            variable = facts.answered.get(f"{kind.template.name.lower()} {key}")
-            if variable and not value.startswith("arn:"):
-                pattern = fill_with(call, kind, variable, escape_observed(value))
-                yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
 
 
 def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) -> Resource | None:

@@ -329,7 +329,7 @@ def test_where_no_process_can_be_started_files_are_read_without(many: Path, monk
     def refuse(*_: Any, **__: Any) -> Any:
         raise OSError("Resource temporarily unavailable")
 
-    monkeypatch.setattr(prefetch.subprocess, "Popen", refuse)
+    monkeypatch.setattr("subprocess.Popen", refuse)
     assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
 
 

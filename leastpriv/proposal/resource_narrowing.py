@@ -31,7 +31,7 @@ from leastpriv.proposal.guards.registry import first_guard_result
 from leastpriv.proposal.guards.visibility import may_be_uncalled
 from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
-from leastpriv.proposal.stability import UNSTABLE, Stability
+from leastpriv.proposal.stability import UNSTABLE, Stability, names_by_word
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
 
@@ -57,8 +57,8 @@ class _ObservedResources:
     created: CreatedResources
     exact_usages: Mapping[str, Sequence[Usage]]
     """Service -> usages that name their resource exactly."""
-    everywhere: Sequence[ObservedResource]
-    """The resources of these usages."""
+    names: Mapping[str, Mapping[str, Collection[str]]]
+    """`names_by_word` of these usages."""
     pathless: frozenset[str]
     """ARNs of IAM that have no path for sure."""
     granted_literally: frozenset[str]
@@ -90,8 +90,8 @@ def narrow_resources(
             exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
     literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
     created = find_created_resources(usages, runs=context.evidence.runs)
-    everywhere = created.seen(chain.from_iterable(exact_usages.values()))
-    known = _ObservedResources(created, exact_usages, everywhere, pathless, literal)
+    names = names_by_word(chain.from_iterable(exact_usages.values()))
+    known = _ObservedResources(created, exact_usages, names, pathless, literal)
     creators = creators_of(context.used)
     checked = [_check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes) for entry in entries]
     restrictions = _hold_with_creators(checked, creators)
@@ -217,7 +217,7 @@ def _check_action(
         return _Restriction(entry, (), GuardResult("unknown-resource", reason))
     found, is_creating = known.created.seen(usages), creates_its_resource(action)
     makers = _makers(entry, known.granted_literally) if is_creating else None
-    stability = Stability(context, found, makers, known.everywhere, escapes)
+    stability = Stability(context, found, makers, known.names, escapes)
     patterns, instability = stability.judge(found)
     if instability and instability.guard != "policy-version":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.

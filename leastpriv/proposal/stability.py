@@ -7,11 +7,12 @@ Where names change too much for that, the common beginning of all names is tried
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
+from leastpriv.models import Usage
 from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.volatility import (
@@ -48,8 +49,8 @@ class Stability:
     """The uses that count the runs."""
     makers: Mapping[str, int] | None
     """Of an action that makes its resource: resource -> number of runs that made it; else None."""
-    everywhere: Sequence[ObservedResource]
-    """The uses of all services: an app's names begin alike in each."""
+    names: Mapping[str, Mapping[str, Collection[str]]]
+    """`names_by_word` of all services: an app's names begin alike in each."""
     escapes: bool
     """Whether the policy's version supports names with `*`, `?` or `$`."""
 
@@ -87,19 +88,19 @@ class Stability:
                     f"it creates resources, and a later run may choose another name than {pattern.pattern}, which "
                     f"fewer than {_MADE_AGAIN} runs are known to have created",
                 )
-            runs = {run for each in self._like(pattern) for run in each.runs}
-            if len(runs) < least:
-                return GuardResult("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
+            runs = len(self._runs_of(pattern))
+            if runs < least:
+                return GuardResult("few-runs", f"{runs} of {least} runs used it on {pattern.pattern}")
         return None
 
-    def _like(self, pattern: Pattern) -> Iterator[ObservedResource]:
-        """The uses of resources that a pattern covers; of a common beginning, all that begin so."""
+    def _runs_of(self, pattern: Pattern) -> set[str]:
+        """The runs that used what a pattern covers; of a common beginning, a name that begins so in any service."""
+        runs = {run for each in self.shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
         if any(opening.reason == _COMMON for opening in pattern.openings):
-            begin = without_shared_prefix(_name(pattern.pattern).partition("*")[0])
-            yield from (
-                each for each in self.everywhere if without_shared_prefix(_name(each.resource)).startswith(begin)
-            )
-        yield from (each for each in self.shown if resource_covers(pattern.pattern, each.resource))
+            begin = _name(pattern.pattern).partition("*")[0]
+            alike = self.names.get(_first_word(begin), {})
+            runs.update(run for name, own in alike.items() if name.startswith(begin) for run in own)
+        return runs
 
     def _news(self, found: Sequence[ObservedResource], make: _Patterns) -> GuardResult | None:
         """A resource of the later half of the runs that the patterns of the earlier half do not cover."""
@@ -141,21 +142,23 @@ class Stability:
             if len(names) == 1 and len(runs) >= self.context.options.minimum_runs:
                 patterns.append(Pattern(head + names[0], (head + names[0],), ()))
                 continue
-            opened = _opened(
-                names if len(names) > 1 else [*names, *self._names(word, runs)], has_end and len(names) > 1
-            )
+            is_alone = len(names) == 1
+            alike = (name for name, used in self.names.get(word, {}).items() if not runs.isdisjoint(used))
+            opened = _opened([*names, *alike] if is_alone else names, has_end and not is_alone)
             if literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
                 return ()
             covers = tuple(head + name for name in names)
             patterns.append(Pattern(head + opened, covers, (WildcardPart(variable, _COMMON),)))
         return tuple(sorted(patterns, key=lambda each: each.pattern))
 
-    def _names(self, word: str, runs: Collection[str]) -> Iterator[str]:
-        """The names of all services that begin with a word and that some of these runs used."""
-        for each in self.everywhere:
-            name = without_shared_prefix(_name(each.resource))
-            if _first_word(name) == word and not {*each.runs}.isdisjoint(runs):
-                yield name
+
+def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collection[str]]]:
+    """First word of a name -> the names that begin with it, of all services -> the runs that used them."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for usage in usages:
+        name = _name(usage.need.permission.resource)
+        found.setdefault(_first_word(name), {}).setdefault(name, set()).update(usage.runs)
+    return found
 
 
 def _first_word(name: str) -> str:
@@ -163,9 +166,9 @@ def _first_word(name: str) -> str:
 
 
 def _name(resource: str) -> str:
-    """What an ARN has behind its resource type."""
+    """What an ARN has behind its resource type and behind a beginning that all teams share."""
     parts = parts_of(service_of(resource), resource)
-    return resource[parts[0].start :] if parts else resource.rpartition(":")[2]
+    return without_shared_prefix(resource[parts[0].start :] if parts else resource.rpartition(":")[2])
 
 
 def _exact(found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:

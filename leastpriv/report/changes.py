@@ -16,11 +16,14 @@ from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest
 
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:
-    """The section about restricted resources, with the reader's risk."""
-    changes = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
-    if changes:
-        rows = "\n".join(_row(change) for change in changes)
-        head = "| Action | From | To | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
+    """The section about restricted resources, with the reader's risk: one row for all actions on the same ones."""
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Change]] = {}
+    for change in context.changes(ChangeKind.NARROW):
+        if change.restricted_to:
+            groups.setdefault((change.resources, change.restricted_to), []).append(change)
+    if groups:
+        rows = "\n".join(_row(group) for group in groups.values())
+        head = "| Actions | From | To | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
         risk = (
             "The resources of the earlier half of the runs cover the later half. A run that needs another resource "
             "will be denied: to keep `*`, use `keep` or `resources: keep`."
@@ -29,13 +32,19 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
     yield from _held_back_restrictions(context)
 
 
-def _row(change: Change) -> str:
-    covered = sum(len(pattern.covers) for pattern in change.patterns)
-    opened = any(pattern.openings for pattern in change.patterns)
-    stands_for = f" for {plural(covered, 'resource')} seen" if opened else ""
+def _row(group: Sequence[Change]) -> str:
+    patterns = {pattern.pattern: pattern for change in group for pattern in change.patterns}.values()
+    covered = sum(len(pattern.covers) for pattern in patterns)
+    stands_for = f" for {plural(covered, 'resource')} seen" if any(each.openings for each in patterns) else ""
+    usages = [usage for change in group for usage in change.usages]
+    unused = [change.action for change in group if not change.used]
+    actions = [
+        codes([action for change in group for action in change.used]),
+        f"for later deploys: {codes(unused)}" if unused else "",
+    ]
     return (
-        f"| {codes(change.used)} | {codes(change.resources, 2)} | {codes(change.restricted_to, 6)}{stands_for} | "
-        f"{len(runs_of(change.usages))} | {day(latest_use(change.usages))} |"
+        f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | "
+        f"{codes(group[0].restricted_to, 6)}{stands_for} | {len(runs_of(usages))} | {day(latest_use(usages))} |"
     )
 
 
@@ -43,7 +52,7 @@ def _held_back_restrictions(context: ReportContext) -> Iterator[str]:
     groups = by_guard_result(context.proposal.held_back_restrictions)
     if groups:
         table = "\n".join(
-            f"| {codes((held.action for held in group), 12)} | {code(result.guard)}: {prose(result.reason)} |"
+            f"| {codes(held.action for held in group)} | {code(result.guard)}: {prose(result.reason)} |"
             for result, group in groups.items()
         )
         count = plural(len(context.proposal.held_back_restrictions), "used action")

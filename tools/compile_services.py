@@ -179,6 +179,7 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
             for row in table("ids_of_any_type")
             if row["action"] == action.name
         ),
+        names_its_type=_names_its_type(prefix, name, action),
         answered={
             f"{row['type']} {row['parameter'].lower()}": row["variable"]
             for row in table("answered_types")
@@ -215,6 +216,13 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
 def _is_named_when_meant(prefix: str, kind: str, name: str) -> bool:
     rows = (row for row in table("named_when_meant") if row["prefix"] == prefix)
     return any(_is_for(row["actions"], name) and kind in (row["types"] or kind).split(",") for row in rows)
+
+
+def _names_its_type(prefix: str, name: str, action: Action) -> bool:
+    """Whether a row for all services or all types of one is for an action whose types are alternatives."""
+    rows = (row for row in table("named_when_meant") if row["prefix"] in ("*", prefix) and not row["types"])
+    is_alternative = len(action.resource_types) > 1 and not any(kind.required for kind in action.resource_types)
+    return is_alternative and any(row["actions"] and _is_for(row["actions"], name) for row in rows)
 
 
 def _is_for(actions: str, name: str) -> bool:

@@ -35,6 +35,8 @@ NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
 IN_PART = "named in part by the request"
 """Derivation of a resource of which some parts were found, by their own names."""
+IN_RESPONSE = "ARN in the response"
+"""Derivation of a resource that the call made, without the parts that AWS chose."""
 _LIKE_IN_PART = "named in part by the request, under a like name"
 _DERIVATIONS: Mapping[int, str] = {
     _SAME: NAMED,

@@ -220,8 +220,9 @@ def is_named_when_meant(action: str, kind: str) -> bool:
 
     So that a call whose record names another resource was authorised on that one alone.
     """
-    rules = rules_of(action).types.get(kind)
-    return rules is not None and rules.named_when_meant
+    rules = rules_of(action)
+    own = rules.types.get(kind)
+    return rules.names_its_type or (own is not None and own.named_when_meant)
 
 
 @cache

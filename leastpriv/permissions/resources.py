@@ -17,6 +17,7 @@ from msgspec import structs
 from leastpriv.models import Call
 from leastpriv.permissions.arn_ends import answered_arn, of_log_group, of_secret
 from leastpriv.permissions.arn_templates import (
+    IN_RESPONSE,
     MOST_RESOURCES,
     Resource,
     chosen_by_aws,
@@ -379,7 +380,7 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
                 own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
                 is_open = not own_type.template.variables  # `rep:*`
                 usable = wildcard(own_type.template.arn, call) if is_open else with_open_parts(prefix, arn, known)
-            return Resource(usable, "ARN in the response", False)
+            return Resource(usable, IN_RESPONSE, False)
     return None
 
 

@@ -103,6 +103,8 @@ class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
     """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
     arns: tuple[str, ...] = ()
     """Templates of resources that the catalogue lacks."""
+    names_its_type: bool = False
+    """A call is authorized on the resources of one type alone, and its request names them."""
 
 
 class MappedAction(Struct, frozen=True, array_like=True, gc=False):

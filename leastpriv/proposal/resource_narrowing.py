@@ -18,7 +18,7 @@ from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
-from leastpriv.permissions.arn_templates import IN_PART, NAMED
+from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.generalize import ObservedResource, Pattern
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches
@@ -287,10 +287,10 @@ def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
     resource = need.permission.resource
     if ":log-group:" in resource:
         resource = resource.removesuffix(":*")
-    if not need.exact:
-        return need.derivation == IN_PART and is_open_anyway(resource)
+    if not need.exact or set(_ESCAPED.sub("", resource)) & {"*", "?"}:
+        return need.derivation in (IN_PART, IN_RESPONSE) and is_open_anyway(resource)
     may_have_path = need.derivation == NAMED and with_any_path(resource) and resource not in pathless
-    return not may_have_path and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
+    return not may_have_path
 
 
 def _hold_with_creators(checked: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:

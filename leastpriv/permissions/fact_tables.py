@@ -15,17 +15,18 @@ _GZIP = 31
 @cache
 def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...]:
     """Returns the rows of a package's table, plain or compressed, missing trailing cells as empty strings."""
-    return tuple(_rows(name, package))
+    return tuple(read_rows(text_of_table(name, package)))
 
 
-def _rows(name: str, package: str) -> Sequence[Mapping[str, str]]:
+def text_of_table(name: str, package: str = __package__) -> str:
+    """Returns the text of a package's table, plain or compressed."""
     # Not by importlib.resources or pathlib, which take a third of Python's own start to load.
     path = os.path.join(os.path.dirname(str(sys.modules[package].__file__)), "data", f"{name}.tsv")  # noqa: PTH118, PTH120
     if os.path.exists(path):  # noqa: PTH110
         with open(path, encoding="utf-8") as plain:  # noqa: PTH123
-            return read_rows(plain.read())
+            return plain.read()
     with open(f"{path}.gz", "rb") as packed:  # noqa: PTH123
-        return read_rows(zlib.decompress(packed.read(), _GZIP).decode())
+        return zlib.decompress(packed.read(), _GZIP).decode()
 
 
 def read_rows(text: str) -> Sequence[Mapping[str, str]]:

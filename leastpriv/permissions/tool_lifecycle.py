@@ -6,12 +6,13 @@ Terraform's AWS provider. A phase lists every action that some properties need, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
 
-from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.fact_tables import table, text_of_table
 
 CDK = "cdk"
 """The program that leaves all resources to CloudFormation."""
@@ -51,7 +52,7 @@ def actions_of_phase(kind: ResourceKind, phase: Phase | str) -> tuple[str, ...]:
 
 def is_known(kind: ResourceKind) -> bool:
     """Whether the tables have the type."""
-    return kind.name in _rows(kind.tool)
+    return kind.name in _rows(kind.tool)[1]
 
 
 STACK_SERVICE = "cloudformation.amazonaws.com"
@@ -103,8 +104,8 @@ DATA = "data."
 def types_of_service(tool: Tool, prefix: str) -> tuple[ResourceKind, ...]:
     """Returns the types of resources of a tool of which a phase needs an action of a service."""
     start = f"{prefix}:"
-    rows = ((name, row) for name, row in _rows(tool).items() if not name.startswith(DATA))
-    return tuple(ResourceKind(tool, name) for name, row in rows if any(start in row[phase] for phase in Phase))
+    kinds = (kind for kind in _types_with(tool, start) if not kind.name.startswith(DATA))
+    return tuple(kind for kind in kinds if any(start in each for phase in Phase for each in _cell(kind, phase)))
 
 
 def types_made_by(action: str) -> tuple[ResourceKind, ...]:
@@ -114,10 +115,8 @@ def types_made_by(action: str) -> tuple[ResourceKind, ...]:
 
 @cache
 def _makers(service: str) -> Mapping[str, tuple[ResourceKind, ...]]:
-    start = f"{service}:"
-    kinds = [ResourceKind(tool, name) for tool in Tool for name, row in _rows(tool).items() if start in row["makes"]]
     found: dict[str, list[ResourceKind]] = {}
-    for kind in kinds:
+    for kind in (kind for tool in Tool for kind in _types_with(tool, f"{service}:")):
         for action in making_actions(kind):
             found.setdefault(action, []).append(kind)
     return {action: tuple(sorted(kinds)) for action, kinds in found.items()}
@@ -130,11 +129,21 @@ def program_of(user_agent: str) -> str:
     return next(found, SCRIPT) if user_agent else ""
 
 
+def _types_with(tool: Tool, text: str) -> Iterator[ResourceKind]:
+    return (ResourceKind(tool, name) for name, cells in _rows(tool)[1].items() if text in cells)
+
+
 def _cell(kind: ResourceKind, column: str) -> tuple[str, ...]:
-    text = _rows(kind.tool).get(kind.name, {}).get(column, "")
+    columns, rows = _rows(kind.tool)
+    text = dict(zip(columns, rows.get(kind.name, "").split("\t"), strict=False)).get(column, "")
     return tuple(text.split(",")) if text else ()
 
 
 @cache
-def _rows(tool: Tool) -> Mapping[str, Mapping[str, str]]:
-    return {row["type"]: row for row in table(f"{tool}_types")}
+def _rows(tool: Tool) -> tuple[Sequence[str], Mapping[str, str]]:
+    """The columns behind the type, and type -> its cells as one text: a run needs few of 1,800 rows."""
+    rows = dict(_ROW.findall(text_of_table(f"{tool}_types")))
+    return rows.pop("type").split("\t"), rows
+
+
+_ROW = re.compile(r"^([^#\t\n]+)\t?(.*)$", re.MULTILINE)

@@ -182,7 +182,7 @@ def test_an_addition_is_not_written_next_to_a_multi_line_function() -> None:
     text = json.dumps({"Role": {"Policy": policy}}, indent=1)
     found = json.loads(in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json"))["Role"]["Policy"]
     assert found["Statement"][0] == policy["Statement"][0]  # type: ignore[index]
-    assert found["Statement"][1]["Resource"] == [OTHER]
+    assert found["Statement"][1]["Resource"] == OTHER
 
 
 TEMPLATE = """Role:

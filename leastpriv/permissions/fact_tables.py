@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,15 @@ def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...
     return tuple(read_rows(text_of_table(name, package)))
 
 
+def rows_of(name: str, first: str) -> Sequence[Mapping[str, str]]:
+    """Returns the rows of a table whose first cell is `first`, without reading the others."""
+    text = text_of_table(name)
+    head = re.search(r"^[^#\n].*$", text, re.MULTILINE)
+    own = re.findall(rf"^{re.escape(first)}\t.*$", text, re.MULTILINE)
+    return read_rows("\n".join([head[0] if head else "", *own]))
+
+
+@cache
 def text_of_table(name: str, package: str = __package__) -> str:
     """Returns the text of a package's table, plain or compressed."""
     # Not by importlib.resources or pathlib, which take a third of Python's own start to load.

@@ -108,5 +108,5 @@ def removal_rank(name: str) -> tuple[int, int]:
 @cache
 def _escalation_actions() -> Mapping[str, int]:
     rows = [row["actions"] for row in table("escalation")]
-    named = [action.strip("@ ").lower() for actions in rows for action in re.split(r"[,|]", actions)]
+    named = re.split(r"[,| @]+", ",".join(rows).lower())
     return {action: number for number, action in reversed(list(enumerate(named)))}

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.fact_tables import rows_of, table
 
 
 class Visibility(StrEnum):
@@ -143,7 +143,7 @@ def _reasons() -> Mapping[str, Mapping[str, str]]:
 @cache
 def _service(prefix: str) -> Mapping[str, tuple[str, Mapping[str, str] | None]]:
     """Name of an action in lower case -> its spelling and row."""
-    rows = [row for row in table("visibility") if row["service"] == prefix]
+    rows = rows_of("visibility", prefix)
     return {name.lower(): (name, row) for row in rows for name in row["actions"].split(",")}
 
 

@@ -272,7 +272,7 @@ def _lines(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[int]:
 def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Returns the forbidden actions: patterns, or single actions if only a pattern's write actions are forbidden."""
     found = [*never_add]
-    for row in table("forbidden", "leastpriv.permissions"):
+    for row in table("forbidden"):
         names = catalog.expand(row["pattern"])
         if row["levels"] == "any" or all(map(forbidden, names)):
             found.append(row["pattern"])

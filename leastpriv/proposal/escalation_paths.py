@@ -85,7 +85,7 @@ def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[Esc
         documents: all identity-based policies of the principal, as far as known.
         principal: ARN of the role or user.
     """
-    policies, rows = _Policies(tuple(documents), principal), table("escalation", catalog.__package__)
+    policies, rows = _Policies(tuple(documents), principal), table("escalation")
     services = _allowed_services(documents)
     if services is not None:
         rows = tuple({row["id"]: row for row in rows for service in services if service in row["actions"]}.values())
@@ -156,7 +156,7 @@ def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRole
     """Returns how a run can use the role that an addition lets it pass; None where no path is known."""
     policies = _Policies(tuple(documents), "")
     services = {value for each in change.conditions if each.key.lower() == _PASSED_TO for value in each.values}
-    for row in table("escalation", catalog.__package__):
+    for row in table("escalation"):
         first, *following = _steps(row["actions"])
         if row["passed_to"] not in services or change.action not in first.alternatives or not following:
             continue
@@ -325,7 +325,7 @@ def _filled(template: str, names: Mapping[str, str]) -> str:
 
 @cache
 def _kind_of_key(key: str) -> str:
-    rows = table("escalation_keys", catalog.__package__)
+    rows = table("escalation_keys")
     return next(row["kind"] for row in rows if matches(row["pattern"], key, ignore_case=True))
 
 
@@ -396,5 +396,5 @@ def _path(
 def _known_role(resource: str) -> str:
     """Returns what a tool documents about a role of this name; empty where no tool does."""
     name = re.split(r"[/:]", resource)[-1]
-    rows = table("known_roles", catalog.__package__)
+    rows = table("known_roles")
     return next((row["permissions"] for row in rows if matches(row["pattern"], name)), "")

@@ -14,7 +14,6 @@ from functools import cache
 
 from leastpriv.aws.arns import principal_of
 from leastpriv.models import Condition
-from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard, matches
 from leastpriv.permissions.resource_types import VARIABLE, action_of, fits, kinds_of

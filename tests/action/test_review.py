@@ -169,7 +169,7 @@ def test_a_change_of_the_infrastructure_alone_has_a_comment_on_what_the_role_lac
     step = review(tmp_path / "1", hub, number, templates="shop=t.json", aws_regions="eu-west-1")
     assert step.code == 3
     [comment] = hub.comments(number)
-    assert "permissions that `ci-deploy` lacks" in comment
+    assert "that `ci-deploy` lacks" in comment
     assert "| `dynamodb:CreateTable` |" in comment
     statements = json.loads(comment.partition("```json\n")[2].partition("```")[0])
     granted = {**POLICY, "Statement": [*POLICY["Statement"], *statements]}

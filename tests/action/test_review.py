@@ -170,7 +170,7 @@ def test_a_change_of_the_infrastructure_alone_has_a_comment_on_what_the_role_lac
     assert step.code == 3
     [comment] = hub.comments(number)
     assert "that `ci-deploy` lacks" in comment
-    assert "| `dynamodb:CreateTable` |" in comment
+    assert "| `dynamodb:CreateTable`" in comment
     statements = json.loads(comment.partition("```json\n")[2].partition("```")[0])
     granted = {**POLICY, "Statement": [*POLICY["Statement"], *statements]}
     hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(granted, indent=2)})

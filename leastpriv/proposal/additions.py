@@ -11,7 +11,7 @@ from leastpriv.evidence.created_resources import CreatedResources, find_created_
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
-from leastpriv.permissions.patterns import has_variable, resource_covers
+from leastpriv.permissions.patterns import has_variable, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, fits, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.volatility import WildcardPart
@@ -110,7 +110,8 @@ def additions(
         changes += _in_next_buckets(change, created, evidence, options)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
-    return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), held_back
+    whole = _without_needless_conditions(_merge_condition_values(changes))
+    return sorted(whole, key=lambda change: not change.removed_by), held_back
 
 
 def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
@@ -128,7 +129,7 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
         known = action_of(action)
         takes_any = known is not None and not known.resource_types
         resources = dict.fromkeys(each for change in changes for each in change.resources if fits(action, each))
-        names = ("*",) if takes_any else tuple(each for each in resources if each != "*")
+        names = ("*",) if takes_any else without_covered([each for each in resources if each != "*"])
         if names:
             patterns = {each.pattern: each for change in changes for each in change.patterns if each.pattern in names}
             yield Change(
@@ -178,6 +179,19 @@ def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
                 basis=_strongest(bases),
             )
     return list(found.values())
+
+
+def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
+    """Merges a conditional change into the unconditional one of its action whose patterns cover all its resources."""
+    free = {change.action: place for place, change in enumerate(changes) if not change.conditions}
+    found, gone = list(changes), set[int]()
+    for place, change in enumerate(changes):
+        wide = free.get(change.action, place)
+        own = changes[wide].resources
+        if wide != place and all(any(resource_covers(each, name) for each in own) for name in change.resources):
+            found[wide] = replace(found[wide], usages=(*found[wide].usages, *change.usages))
+            gone.add(place)
+    return [change for place, change in enumerate(found) if place not in gone]
 
 
 def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBackChange]]:

@@ -35,7 +35,7 @@ from leastpriv.proposal.models import (
     ProposalInputs,
 )
 from leastpriv.proposal.removals import removals
-from leastpriv.proposal.resource_narrowing import creators_of, narrow_resources
+from leastpriv.proposal.resource_narrowing import creators_of, narrow_resources, without_folded
 
 _NO_HISTORY = History()
 _NO_INPUTS = ProposalInputs()
@@ -66,6 +66,7 @@ def propose(
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
     restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
     held_back += over_limit
+    narrowed = without_folded(narrowed, restricted)
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
             HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)

@@ -21,7 +21,7 @@ from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.generalize import ObservedResource, Pattern
 from leastpriv.permissions.lifecycle import siblings_of
-from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.patterns import action_matches, without_covered
 from leastpriv.permissions.resource_types import action_of, fits, with_any_path
 from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import is_open_anyway, service_of
@@ -128,6 +128,7 @@ def _partners_restricted(
             own = [each for found in known if found for each in found if fits(action, each.pattern)]
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
+                unique = {name: unique[name] for name in without_covered(unique)}
                 yield replace(
                     change,
                     action=action,
@@ -141,6 +142,19 @@ def _partners_restricted(
                     restricted_to=tuple(sorted(unique)),
                     patterns=tuple(unique[name] for name in sorted(unique)),
                 )
+
+
+def without_folded(changes: Sequence[Change], restricted: Sequence[Change]) -> list[Change]:
+    """Writes out each wildcard of a replacement that would grant a restricted action on `*` again."""
+    found = []
+    for change in changes:
+        moved = [each.restricted_action for each in restricted if each.statement == change.statement]
+        folded = {each for each in change.replacement if "*" in each and any(action_matches(each, a) for a in moved)}
+        left = (*change.used, *(change.kept or ()))
+        names = {action for action in left if any(action_matches(each, action) for each in folded)}
+        entries = tuple(sorted({*change.replacement} - folded | names))
+        found.append(replace(change, replacement=entries) if folded else change)
+    return found
 
 
 def _used_on_types(action: str, change: Change) -> tuple[str, ...]:

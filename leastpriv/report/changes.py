@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
@@ -34,13 +35,18 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
 
 def _row(group: Sequence[Change]) -> str:
     patterns = {pattern.pattern: pattern for change in group for pattern in change.patterns}.values()
-    covered = sum(len(pattern.covers) for pattern in patterns)
+    # A log group has two forms in the evidence.
+    covered = len({each.removesuffix(":*") for pattern in patterns for each in pattern.covers})
     stands_for = f" for {plural(covered, 'resource')} seen" if any(each.openings for each in patterns) else ""
     usages = [usage for change in group for usage in change.usages]
-    unused = [change.action for change in group if not change.used]
+    unused: dict[str, list[str]] = {}
+    for change in group:
+        for action, result in (change.kept or {}).items():
+            why = "for later deploys" if result.guard == LIFECYCLE else "without a record of its use"
+            unused.setdefault(why, []).append(action)
     actions = [
         codes([action for change in group for action in change.used]),
-        f"for later deploys: {codes(unused)}" if unused else "",
+        *(f"{why}: {codes(names)}" for why, names in unused.items()),
     ]
     return (
         f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | "

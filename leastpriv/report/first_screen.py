@@ -246,10 +246,13 @@ class _KeptEntry:
 
 def _kept_by_guard(context: ReportContext) -> dict[str, list[_KeptEntry]]:
     found: dict[str, list[_KeptEntry]] = {}
-    for change in context.changes(ChangeKind.NARROW):
-        for action, result in (change.kept or {}).items():
+    narrowed = context.changes(ChangeKind.NARROW)
+    restricted = {(each.statement, each.action): each.restricted_to for each in narrowed if each.restricted_to}
+    for change in narrowed:
+        for action, result in (change.kept or {}).items() if not change.restricted_to else ():
             group = change.action if ":" in change.action else action.partition(":")[0]
-            found.setdefault(result.guard, []).append(_KeptEntry(action, group, change.resources, 1))
+            on = restricted.get((change.statement, action), change.resources)
+            found.setdefault(result.guard, []).append(_KeptEntry(action, group, on, 1))
     size = entry_sizes(context)
     for held in context.proposal.held_back:
         entry = _KeptEntry(held.action, held.action, held.resources, size(held.action))

@@ -464,3 +464,12 @@ def test_a_first_draft_names_what_it_grants_and_that_a_merge_changes_nothing_yet
     assert "Merging changes nothing in the account until you attach the policy." in first
     assert "inferred from recorded calls: `iam:PassRole`, `lambda:CreateFunction`, `sqs:CreateQueue`." in first
     assert "all 3 successful calls allowed; 1 of them needs no permission." in first
+
+
+def test_the_first_screen_counts_a_restricted_action_once_as_the_list_of_kept_actions_does(tmp_path: Path) -> None:
+    text = case_body("folded-wildcard-grants-no-restricted-action", tmp_path)
+    [line] = [line for line in text.splitlines() if line.startswith("- **Still too wide:**")]
+    [listed] = re.findall(r"Kept without a recorded use: (\d+) actions", text)
+    [unseen, *later] = map(int, re.findall(r"(\d+)(?: actions kept| more (?:is|are) kept for later)", line))
+    assert unseen + sum(later) == int(listed)
+    assert "without a record of its use: `kinesis:DeleteResourcePolicy`" in text

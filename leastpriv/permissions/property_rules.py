@@ -37,6 +37,8 @@ _ADDS = frozenset(
     ("Create", "Associate", "Attach", "Import", "Restore", "Enable", "Start", "Add", "Pass", "Copy", "Replace")
 )
 """Verbs of actions that only a property can ask for."""
+_ENDS = frozenset(("Delete", "Release", "Terminate"))
+"""Verbs that end any resource; others undo one verb, as Disassociate undoes Associate."""
 _GENERAL = words_of(
     "configuration config setting attribute resource property specification option information detail for from to of "
     "by in on with and all aws arn id name document"
@@ -74,7 +76,7 @@ def deciding_properties(
     """
     prefix = action.partition(":")[0]
     # Where no action makes the type by its name, as for a record of a zone, each may be the one that does.
-    if action in kind.makes or (not kind.makes and prefix in kind.services):
+    if action in kind.makes or (not kind.makes and prefix in kind.services) or _undoes(action, kind.makes):
         return ()
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)
@@ -89,6 +91,17 @@ def deciding_properties(
     if found is None and subject and _verb(action) in _ADDS:
         return (NEVER,)
     return found or ()
+
+
+def _undoes(action: str, makes: Collection[str]) -> bool:
+    """Whether an action deletes what the only making action makes: no property decides about that."""
+    prefix, _, name = action.partition(":")
+    for made in makes if len(makes) == 1 else ():
+        verb, start = _verb(action), _verb(made)
+        is_opposite = verb in _ENDS or (verb != start and verb.lower().endswith(start.lower()))
+        if made.startswith(f"{prefix}:") and is_opposite:
+            return words_of(name.removeprefix(verb)) == words_of(made.partition(":")[2].removeprefix(start))
+    return False
 
 
 def _of_other_service(

@@ -259,6 +259,9 @@ class Arns:
                 arn = value.split(":*")[0] if value.endswith(":*") else value
                 if f":{prefix}:" in arn and fits(action, arn) and _has_shape(kind.arn, arn):
                     found.append(arn)
+            elif isinstance(value, str) and (end := _path_form(kind.arn)) and re.fullmatch(end, value):
+                # An id that has the form of the end of an ARN: `service/web/orders`, what a target of scaling names.
+                found.append(":".join((*self._filled(kind, {}).split(":")[:5], value)))
         return found
 
     def _by_property(self, variable: str, kind: ResourceType, resource: DeclaredResource) -> str:
@@ -363,6 +366,13 @@ def members(value: object) -> Iterator[tuple[str, object]]:
                 count += 1
                 yield key, each
         level = inner
+
+
+def _path_form(arn: str) -> str:
+    """A regular expression of the resource part of an ARN with a fixed word before its variables; else empty."""
+    end = arn.split(":", 5)[-1]
+    is_path = re.match(r"[a-z-]+[/:]\$", end) is not None
+    return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2])) if is_path else ""
 
 
 def _has_shape(template: str, arn: str) -> bool:

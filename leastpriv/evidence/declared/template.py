@@ -115,18 +115,15 @@ class _Template:
             name = str(entry.get("Type", ""))
             kind = ResourceKind(Tool.CLOUDFORMATION, name)
             properties = self._properties(entry)
+            properties["DeletionPolicy"] = _deletion_policy(entry, properties)
             if name == "AWS::CloudFormation::Stack":
                 self._add_nested(logical, entry, properties, found, unknown)
             if name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
                 unknown.add(name)
-            own_tags, _ = tag_property(kind)
-            tagged = self.stack.tagged or bool(properties.get(own_tags))
-            phases = MADE[:-1] if entry.get("DeletionPolicy") == "Retain" else MADE
-            found.append(
-                DeclaredResource(
-                    kind, logical, phases, properties, self._name(kind, logical, properties), tagged=tagged
-                )
-            )
+            tagged = self.stack.tagged or bool(properties.get(tag_property(kind)[0]))
+            phases = MADE[:-1] if properties["DeletionPolicy"] == "Retain" else MADE
+            named = self._name(kind, logical, properties)
+            found.append(DeclaredResource(kind, logical, phases, properties, named, tagged=tagged))
             if "AssumeRolePolicyDocument" in properties:
                 trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])
         return Declaration(
@@ -360,6 +357,13 @@ class _Template:
 def _is_stored(parameter: Mapping[str, object]) -> bool:
     """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose value it has."""
     return str(parameter.get("Type", "")).startswith("AWS::SSM::Parameter::Value<")
+
+
+def _deletion_policy(entry: Mapping[str, object], properties: Mapping[str, object]) -> str:
+    """The written policy, else the default of the type."""
+    rows = (row for row in table("default_snapshots", __package__) if row["type"] == entry.get("Type"))
+    default = "Snapshot" if any(row["unless"] not in properties for row in rows) else "Delete"
+    return str(entry.get("DeletionPolicy") or default)
 
 
 def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object:

@@ -510,6 +510,52 @@ def test_a_resource_that_a_stack_retains_is_not_deleted() -> None:
     assert "sqs:DeleteQueue" in declared(text.replace("Retain", "RetainExceptOnCreate"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "properties", "action"),
+    [
+        ("AWS::EC2::EIP", "{Domain: vpc}", "ec2:ReleaseAddress"),
+        ("AWS::EC2::EIPAssociation", "{AllocationId: a, InstanceId: i}", "ec2:DisassociateAddress"),
+        ("AWS::EMR::Cluster", "{Name: etl}", "elasticmapreduce:TerminateJobFlows"),
+        ("AWS::NetworkFlowMonitor::Monitor", "{MonitorName: web}", "networkflowmonitor:DeleteMonitor"),
+    ],
+)
+def test_what_deletes_a_resource_is_needed_whatever_its_properties(kind: str, properties: str, action: str) -> None:
+    assert action in declared(template(kind, properties))
+
+
+@pytest.mark.parametrize(
+    ("policy", "properties", "is_needed"),
+    [
+        ("", "{}", True),
+        ("Delete", "{}", False),
+        ("Snapshot", "{}", True),
+        ("Retain", "{}", False),
+        ("", "{DBClusterIdentifier: web}", False),
+    ],
+)
+def test_a_database_that_cloudformation_deletes_after_a_snapshot_needs_the_snapshot(
+    policy: str, properties: str, is_needed: bool
+) -> None:
+    text = template("AWS::RDS::DBInstance", properties, f"    DeletionPolicy: {policy}\n" if policy else "")
+    assert ("rds:CreateDBSnapshot" in declared(text)) is is_needed
+
+
+@pytest.mark.parametrize(
+    ("properties", "action", "end"),
+    [
+        ("{ServiceNamespace: ecs, ResourceId: service/shop/web}", "ecs:UpdateService", "service/shop/web"),
+        ("{ServiceNamespace: dynamodb, ResourceId: table/orders}", "dynamodb:UpdateTable", "table/orders"),
+        ("{ServiceNamespace: ecs, ResourceId: service/shop/web}", "cloudwatch:PutMetricAlarm", "alarm:*"),
+        ("{ServiceNamespace: ecs, ResourceId: service/shop/web}", "dynamodb:UpdateTable", ""),
+    ],
+)
+def test_a_target_of_scaling_needs_what_aws_checks_on_the_resource_it_names(
+    properties: str, action: str, end: str
+) -> None:
+    found = declared(template("AWS::ApplicationAutoScaling::ScalableTarget", properties)).get(action, set())
+    assert found == ({f"arn:aws:{action.partition(':')[0]}:us-east-2:123456789012:{end}"} if end else set())
+
+
 def test_a_loop_makes_each_of_its_resources() -> None:
     loop = """
 Transform: AWS::LanguageExtensions

@@ -81,6 +81,8 @@ def test_a_sentence_that_quotes_untrusted_text_is_inert(text: str) -> None:
         ("data event (AWS::SQS::Queue), not known", "data event (`AWS::SQS::Queue`), not known"),
         ("the organization's S3 policy, 12 of 30 days.", "the organization's S3 policy, 12 of 30 days."),
         ("`keep` names s3:*", "`keep` names `s3:*`"),
+        ("used on arn:aws:sqs:::job-??", "used on `arn:aws:sqs:::job-??`"),
+        ("is it used?", "is it used?"),
         ("gap: x`<b>`|y", "gap: ``x`<b>`\\u{7c}y``"),
         ("`x`<i> ((`y`). ..", "`` `x`<i> `` ((`y`). .."),
         ("<b>``x`y", "```<b>``x`y```"),

@@ -123,10 +123,13 @@ class Stability:
         """One pattern for each type and app, by the common beginning of its names; none where one is too short."""
         groups: dict[tuple[str, str, str, str], list[ObservedResource]] = {}
         with_ids: list[ObservedResource] = []
+        nameless: list[ObservedResource] = []
         for each in found:
             parts, resource = parts_of(service_of(each.resource), each.resource), each.resource
             if not parts:
-                return ()
+                # The account has one such resource, as Glue's catalog.
+                nameless.append(each)
+                continue
             head, name, variable = resource[: parts[0].start], resource[parts[0].start :], parts[0].variable
             if is_kept(resource, variable, resource[parts[0].start : parts[0].end]) and head != _BUCKETS:
                 with_ids.append(each)
@@ -135,7 +138,7 @@ class Stability:
                 groups.setdefault((head, variable, shape, _first_word(name)), []).append(each)
         if len(groups) > _MOST_APPS:
             return ()
-        patterns = [*patterns_of(with_ids)]
+        patterns = [*patterns_of(with_ids), *_exact(nameless)]
         for (head, variable, _, word), own in groups.items():
             names = sorted({each.resource[len(head) :] for each in own})
             runs = {run for each in own for run in each.runs}

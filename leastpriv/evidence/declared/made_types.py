@@ -39,6 +39,13 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
         _types_named(makes, nouns)
         or _types_with_id_of(kind, makes)
         or _types_named([each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)], nouns)
+        or tuple(
+            each
+            for row in table("made_types")
+            if row["operation"] in makes and (making := catalog.action(row["operation"]))
+            for each in making.resource_types
+            if each.name in row["types"].split(",")
+        )
     )
 
 

@@ -358,6 +358,9 @@ def test_a_missing_template_is_bad_input() -> None:
         ("AWS::EC2::SecurityGroup", "{VpcId: vpc-1}", "ec2:CreateSecurityGroup",
          ["ec2::security-group/*", "ec2::vpc/vpc-1"]),
         ("AWS::OpenSearchService::Domain", "{DomainName: web}", "es:AddTags", ["es::domain/web"]),
+        ("AWS::EC2::EIP", "{Tags: [{Key: a, Value: b}]}", "ec2:CreateTags", ["ec2::elastic-ip/*"]),
+        ("AWS::EC2::TransitGatewayPeeringAttachment", "{Tags: [{Key: a, Value: b}]}", "ec2:CreateTags",
+         ["ec2::transit-gateway-attachment/*"]),
     ],
 )  # fmt: skip
 def test_an_action_is_needed_on_the_resource_itself(

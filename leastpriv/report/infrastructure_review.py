@@ -71,7 +71,8 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         else:
             language = "yaml" if place.path.endswith((".yaml", ".yml")) else "json"
             statements = block(as_text(found.statements, language), language)
-        yield from fold(f"To copy into the statements of {name(context.policy_file)}", [statements])
+        path = "/".join(map(name, context.policy_file.split("/")))
+        yield from fold(f"To copy into the statements of {path}", [statements])
     if found.covered:
         yield _covered(context, found.covered)
 

@@ -140,6 +140,13 @@ def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(place: Pa
     assert '"sqs:SetQueueAttributes"' in shown
 
 
+def test_the_statements_to_copy_name_the_path_of_the_policy_file(place: Path) -> None:
+    (place / "iam").mkdir()
+    commit({"iam/ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
+    assert "<summary>To copy into the statements of iam/ci.json</summary>" in reviewed(file="iam/ci.json").out
+
+
 def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
     commit(
         {"ci.json": policy((["sqs:GetQueueAttributes", "sqs:ListQueueTags"], "*")), "t.json": template(Orders=QUEUE)}

@@ -64,6 +64,11 @@ def name(text: str) -> str:
     return _NAME.sub("_", text)[:64].replace("@", "_at_")
 
 
+def path_name(path: str) -> str:
+    """A path for titles: each part as `name` writes it."""
+    return "/".join(map(name, path.split("/")))
+
+
 def plain(text: str, longest: int = _LONGEST) -> str:
     """`text` for a log line or a plain sentence: one line, all visible, no workflow command, truncated."""
     shown = _ODD.sub(lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest])

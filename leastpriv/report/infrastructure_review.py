@@ -10,7 +10,7 @@ from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, as_text
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.escape import block, code, name, prose
+from leastpriv.report.escape import block, code, path_name, prose
 from leastpriv.report.phrases import codes, day, fold, latest_use, only_if, plural, times
 
 _MOST_ROWS = 40
@@ -71,8 +71,7 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         else:
             language = "yaml" if place.path.endswith((".yaml", ".yml")) else "json"
             statements = block(as_text(found.statements, language), language)
-        path = "/".join(map(name, context.policy_file.split("/")))
-        yield from fold(f"To copy into the statements of {path}", [statements])
+        yield from fold(f"To copy into the statements of {path_name(context.policy_file)}", [statements])
     if found.covered:
         yield _covered(context, found.covered)
 

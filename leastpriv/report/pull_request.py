@@ -99,7 +99,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
     successful = f", {succeeded:,} successful," if succeeded < calls else ""
     folds = [
-        *fold(f"Text to copy into {escape.name(context.policy_path)}", hcl_section(context)),
+        *fold(f"Text to copy into {escape.path_name(context.policy_path)}", hcl_section(context)),
         *fold(f"Changes: {title(context).partition(': ')[2] or 'first draft'}", _changes(context)),
         *fold(f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}", _evidence(context)),
         *fold(

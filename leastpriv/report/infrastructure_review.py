@@ -10,7 +10,7 @@ from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, as_text
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.escape import block, code, path_name, prose
+from leastpriv.report.escape import block, code, name, path_name, prose
 from leastpriv.report.phrases import codes, day, fold, latest_use, only_if, plural, times
 
 _MOST_ROWS = 40

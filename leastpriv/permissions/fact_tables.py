@@ -7,7 +7,7 @@ import re
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 _GZIP = 31
 """For `zlib`: the largest window, with the header of a gzip file; the module `gzip` takes longer to load."""
@@ -27,7 +27,8 @@ def rows_of(name: str, first: str) -> Sequence[Mapping[str, str]]:
     return read_rows("\n".join([head[0] if head else "", *own]))
 
 
-@cache
+# A run asks one table for one service after another; other tables are read once, as rows.
+@lru_cache(maxsize=1)
 def text_of_table(name: str, package: str = __package__) -> str:
     """Returns the text of a package's table, plain or compressed."""
     # Not by importlib.resources or pathlib, which take a third of Python's own start to load.

@@ -23,11 +23,10 @@ _NO_HISTORY = History()
 
 def usages_by_action(evidence: Evidence) -> dict[str, tuple[Usage, ...]]:
     """Groups the usages of the evidence by action."""
-    used: dict[str, tuple[Usage, ...]] = {}
+    used: dict[str, list[Usage]] = {}
     for usage in evidence.usages:
-        action = usage.need.permission.action
-        used[action] = (*used.get(action, ()), usage)
-    return used
+        used.setdefault(usage.need.permission.action, []).append(usage)
+    return {action: tuple(usages) for action, usages in used.items()}
 
 
 def guard_context(
@@ -95,10 +94,11 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     for usage in allowed:
         if not deletes(usage.need.permission.action):
             runs.setdefault(usage.need.permission.resource, set()).update(usage.runs)
+    order = {run.id: number for number, run in enumerate(evidence.runs)}
+    later = {resource: sorted(order.keys() & own, key=order.__getitem__)[1:] for resource, own in runs.items()}
     again: dict[str, set[str]] = {}
     for usage in allowed:
-        order = [run.id for run in evidence.runs if run.id in runs.get(usage.need.permission.resource, ())]
-        again.setdefault(usage.need.permission.action, set()).update(order[1:])
+        again.setdefault(usage.need.permission.action, set()).update(later.get(usage.need.permission.resource, ()))
     return frozenset(action for action, later in again.items() if len(later) >= _REDEPLOYED)
 
 

@@ -104,8 +104,8 @@ class Stability:
 
     def _news(self, found: Sequence[ObservedResource], make: _Patterns) -> GuardResult | None:
         """A resource of the later half of the runs that the patterns of the earlier half do not cover."""
-        order = [run.id for run in self.context.evidence.runs]
-        using = sorted({*chain.from_iterable(each.runs for each in found)}, key=order.index)
+        used = {*chain.from_iterable(each.runs for each in found)}
+        using = [run.id for run in self.context.evidence.runs if run.id in used]
         early = {*using[: (len(using) + 1) // 2]}
         # Only the later runs show that names change.
         before = [

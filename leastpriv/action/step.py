@@ -224,7 +224,7 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     write_outputs(runner.output_file, review_outputs(result))
     if runner.summary_file:
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
-    commented = _comment(github, pull, result.body, (runner, console), anew=result.has_changes)
+    commented = _comment(github, pull, result.body, (runner, console), create=result.has_changes)
     if result.context.review.has_new_access_without_evidence:
         text = "Something becomes allowed that no evidence asks for: see the job's summary."
         console.warning(text, file=result.context.policy_path, title="New access")
@@ -241,11 +241,11 @@ def _unchanged(
     console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
     text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"
     write_outputs(runner.output_file, {"has-changes": "false"})
-    return 0 if _comment(github, pull, text, (runner, console), anew=False) else 1
+    return 0 if _comment(github, pull, text, (runner, console), create=False) else 1
 
 
 def _comment(
-    github: GitHubRepository, pull: PullRequestEvent, body: str, here: tuple[Runner, Console], *, anew: bool
+    github: GitHubRepository, pull: PullRequestEvent, body: str, here: tuple[Runner, Console], *, create: bool
 ) -> bool:
     """Writes or edits the comment; returns whether that worked. A fork's run cannot write: there the summary has it."""
     runner, console = here
@@ -257,7 +257,7 @@ def _comment(
         if github.pull_request_head(pull.number) != pull.head:
             console.log("Meanwhile something else was pushed: the comment is left to the run of that.")
             return True
-        url = github.upsert_comment(pull.number, mark, text, create=anew)
+        url = github.upsert_comment(pull.number, mark, text, create=create)
     except PullRequestError as error:
         console.error(f"The comment could not be written: {error}")
         return False

@@ -56,8 +56,8 @@ def _request_keys(source: str, name: str) -> frozenset[str]:
 @lru_cache(maxsize=16_384)
 def _answer_keys(source: str, name: str) -> frozenset[str]:
     plan = plan_of(source, name)
-    told = {key.partition(" ")[2] for facts, _ in plan.actions for key in facts.answered}
-    return _ANSWERED | id_keys(name) | told
+    answered = {key.partition(" ")[2] for facts, _ in plan.actions for key in facts.answered}
+    return _ANSWERED | id_keys(name) | answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
     items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
     for item in items if isinstance(items, list) else ():
         # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
-        told = {str(item["operation"]): item} if isinstance(item, Mapping) and "operation" in item else item
-        for key, value in told.items() if isinstance(told, Mapping) else ():
+        writes = {str(item["operation"]): item} if isinstance(item, Mapping) and "operation" in item else item
+        for key, value in writes.items() if isinstance(writes, Mapping) else ():
             action = _actions_in_items("transaction").get(str(key).lower())
             if action:
                 yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""

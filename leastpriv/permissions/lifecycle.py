@@ -344,6 +344,6 @@ def is_tagging(action: str) -> bool:
 def _property(action: str) -> str:
     """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and `UntagQueue`."""
     name = _parse(action)
-    # A role has policies of its own (`PutRolePolicy`) and attached ones.
+    # A role has inline policies (`PutRolePolicy`) and attached ones.
     attached = "attached " if name.verb in ("Attach", "Detach") else ""
     return "tags" if is_tagging(action) else attached + _stem(name.noun) if name.noun else action

@@ -119,7 +119,7 @@ def create_table(database: str, name: str, location: str) -> str:
         "projection.day.range": "2013/11/01,NOW",
         "storage.location.template": f"{top}/${{account}}/CloudTrail/${{region}}/${{day}}",
     }
-    told = ",\n  ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+    rows = ",\n  ".join(f"'{key}' = '{value}'" for key, value in properties.items())
     return f"""CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`{name}` (
   {columns}
 )
@@ -130,7 +130,7 @@ STORED AS INPUTFORMAT 'com.amazon.emr.cloudtrail.CloudTrailInputFormat'
 OUTPUTFORMAT 'org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat'
 LOCATION '{top}/'
 TBLPROPERTIES (
-  {told}
+  {rows}
 )"""
 
 
@@ -375,11 +375,11 @@ def _listed_values(table: CloudTrailTable, keys: Sequence[str]) -> tuple[str, ..
 
 def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetime) -> str:
     """Why days of the window may be outside the range of a partition key; empty where none is."""
-    told, form = table.parameters.get(f"projection.{key}.range", ""), table.date_format(key)
+    dates, form = table.parameters.get(f"projection.{key}.range", ""), table.date_format(key)
     is_date = form or table.parameters.get(f"projection.{key}.type", "").lower() == "date"
-    if not told or not is_date or window.start is None:
+    if not dates or not is_date or window.start is None:
         return ""
-    first, _, last = (each.strip() for each in told.partition(","))
+    first, _, last = (each.strip() for each in dates.partition(","))
     begin = first
     if years := re.fullmatch(r"NOW-(\d{1,2})YEARS?", first):
         begin = f"{now - timedelta(days=365 * int(years[1])):{form}}"

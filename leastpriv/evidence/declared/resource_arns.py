@@ -268,7 +268,7 @@ class Arns:
         """The text of the property that a variable of an ARN is named after, `${FunctionName}`; empty without one."""
         stem = plain(variable.removesuffix(PATHED)).removesuffix("name").removesuffix("id") or plain(kind.name)
         prefix = kind.arn.split(":")[2]
-        # Beside a variable for the name, an id is one that AWS gives: neither a name nor a reference has it.
+        # If the ARN also has the name, AWS gives the id: neither a name nor a reference has it.
         is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         for key, value in members(resource.properties):

@@ -202,9 +202,9 @@ class UsageCollector:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""
         keys = self._issued or IssuedKeys()
         runs = self._runs.resolve(keys.identity_of, keys.logged_in)
-        ordered = tuple(sorted({run.id: run for run in runs.values()}.values(), key=lambda run: (run.first, run.id)))
+        ordered = tuple(sorted({run.id: run for run in runs}.values(), key=lambda run: (run.first, run.id)))
         place = {run.id: at for at, run in enumerate(ordered)}
-        places = {token: place[run.id] for token, run in runs.items()}
+        places = [place[run.id] for run in runs]
 
         @cache
         def run_ids(tokens: frozenset[int]) -> tuple[str, ...]:

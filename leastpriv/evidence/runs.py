@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -65,8 +65,8 @@ class _Span(Struct, gc=False):
     """At least one call came from the holder of the key, not through a service."""
 
 
-KeyUse = tuple[str, str, list[_Span]]
-"""Session name, access key, and their calls in order of time."""
+KeyUse = tuple[str, Mapping[str, list[_Span]]]
+"""Session name, and access key -> its calls in order of time."""
 _Place = tuple[str, str]
 """Principal (empty where the session name is a run id) and session name."""
 _MOST_KEYS = 50_000
@@ -107,7 +107,8 @@ class RunTracker:
             # A call without a key is always known to have none.
             kept = key if self._admits_key() or not key else FURTHER_KEYS
             spans = keys.setdefault(kept, [])
-        span = self._span(spans, call.time)
+        time = call.time
+        span = spans[-1] if spans and spans[-1].first <= time <= spans[-1].last else self._span(spans, time)
         span.count += 1
         if call.outcome is _DENIED:
             span.denied += 1
@@ -121,26 +122,22 @@ class RunTracker:
         return call.access_key in self._keys.get(place, ())
 
     def key_uses(self) -> Iterator[KeyUse]:
-        """Yields each session name and stored key with its calls."""
+        """Yields each session name and the stored keys with their calls."""
         for (_, session), keys in self._keys.items():
-            yield from [(session, key, spans) for key, spans in keys.items() if key != FURTHER_KEYS]
+            yield session, {key: keys[key] for key in keys if key != FURTHER_KEYS} if FURTHER_KEYS in keys else keys
 
-    def resolve(
-        self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None
-    ) -> Mapping[RunToken, Run]:
-        """Returns the run of every token; tokens of one run map to the same object.
+    def resolve(self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None) -> Sequence[Run]:
+        """Returns the run of every token; tokens of one run have the same object.
 
         Calls under one session name are different runs where STS issued their keys for different identities: the
         caller chooses the name, STS checks the identity. Ids are distinct, and do not depend on the order of the calls.
         """
         runs = {span.token: run for spans, run in self._runs(identity_of, logged_in or {}) for span in spans}
-        return {token: runs[self._root(token)] for token in range(len(self._merged))}
+        return [runs[token if parent == token else self._root(token)] for token, parent in enumerate(self._merged)]
 
     def _span(self, spans: list[_Span], time: datetime) -> _Span:
         """Returns the span of a call; none crosses midnight (UTC), so that runs can be split by days."""
-        if spans and spans[-1].first <= time <= spans[-1].last:
-            return spans[-1]
-        at = bisect_right(spans, time, key=lambda span: span.first)
+        at = bisect_right(spans, time, key=_FIRST) if spans else 0
         if at and _are_joined(spans[at - 1].last, time):
             span = spans[at - 1]
             span.last = max(span.last, time)
@@ -174,14 +171,14 @@ class RunTracker:
         days: dict[tuple[str, date], list[_IssuedSpan]] = {}
         for (principal, session), keys in sorted(self._keys.items(), key=lambda entry: entry[0]):
             separation = RUN_SEPARATION if principal else timedelta.max
-            issued = []
+            issued: list[_IssuedSpan] = []
             for key, spans in keys.items():
                 identity = identity_of(key)
                 if principal and identity and is_workload(identity.provider):
                     for span in spans:
                         days.setdefault((principal, span.first.date()), []).append((span, identity))
                 else:
-                    issued += [(span, identity) for span in spans]
+                    issued.extend(zip(spans, repeat(identity)))
             for spans, identity in _by_identity(issued, separation, logged_in.get(session, frozenset())):
                 for part in _by_day(spans) if principal else [spans]:
                     stem = f"{session or 'user'}@{part[0].first:%Y-%m-%dT%H:%MZ}" if principal else session
@@ -199,36 +196,35 @@ def _are_joined(earlier: datetime, later: datetime) -> bool:
 
 def _by_day(spans: list[_Span]) -> Iterator[list[_Span]]:
     """Yields the spans of each run: all of them, or those of each day where they go on for longer than a deployment."""
-    if max(span.last for span in spans) - spans[0].first <= _LONGEST_RUN:
+    if max(map(_LAST, spans)) - spans[0].first <= _LONGEST_RUN:
         yield spans
     else:
         yield from (list(part) for _, part in groupby(spans, key=lambda span: span.first.date()))
 
 
 def _run(name: str, session: str, spans: list[_Span], identity: WebIdentity | None) -> Run:
-    first, last = spans[0].first, max(span.last for span in spans)
-    denied = sum(span.denied for span in spans)
-    periods = tuple((part[0].first, max(span.last for span in part)) for part in _parts(spans))
-    return Run(name, session, first, last, denied, identity=identity, periods=periods)
+    denied = sum([span.denied for span in spans])
+    periods = tuple([(part[0].first, max(map(_LAST, part))) for part in _parts(spans)])
+    return Run(name, session, spans[0].first, periods[-1][1], denied, identity=identity, periods=periods)
 
 
 _IssuedSpan = tuple[_Span, WebIdentity | None]
 
 
 def _by_identity(
-    issued: Iterable[_IssuedSpan], separation: timedelta, logged_in: frozenset[WebIdentity]
+    issued: Sequence[_IssuedSpan], separation: timedelta, logged_in: frozenset[WebIdentity]
 ) -> Iterator[tuple[list[_Span], WebIdentity | None]]:
     """Yields the spans of each run, oldest first, and the identity behind them.
 
     Calls that a service forwards with a key of another id belong to the one identity that called at that time, if no
     other one (`logged_in`) has the session name.
     """
-    issued = list(issued)
-    if all(identity is None for _, identity in issued):
-        yield from ((part, None) for part in _parts([span for span, _ in issued], separation))
+    spans_of_all = [span for span, _ in issued]
+    if not any([identity for _, identity in issued]):  # noqa: C419 - it is faster
+        yield from ((part, None) for part in _parts(spans_of_all, separation))
         return
     identities = {id(span): identity for span, identity in issued}
-    for cluster in _parts([span for span, _ in issued], separation):
+    for cluster in _parts(spans_of_all, separation):
         direct = {*logged_in, *(identities[id(span)] for span in cluster if span.direct)}
         groups: dict[WebIdentity | None, list[_Span]] = {}
         for span in cluster:
@@ -239,18 +235,21 @@ def _by_identity(
             yield from ((part, identity) for part in _parts(spans, separation))
 
 
+_FIRST, _LAST, _PERIOD = attrgetter("first"), attrgetter("last"), attrgetter("first", "last")
+
+
 def _parts(spans: Iterable[_Span], separation: timedelta = RUN_SEPARATION) -> Iterator[list[_Span]]:
     """Splits spans where none of them lasts for longer than the separation."""
     part: list[_Span] = []
     last = datetime.max.replace(tzinfo=UTC)
     ordered = list(spans)
     if len(ordered) > 1:
-        ordered.sort(key=attrgetter("first", "last"))
+        ordered.sort(key=_PERIOD)
     for span in ordered:
         if part and span.first - last > separation:
             yield part
             part = []
-        last = max(last, span.last) if part else span.last
+        last = span.last if not part or span.last > last else last
         part.append(span)
     if part:
         yield part
@@ -336,6 +335,8 @@ class IssuedKeys:
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
+        if not self._issued(key):
+            return None
         key = self._unscoped(key)
         for _ in range(_MOST_STEPS):
             if key in self._identities or key not in self._logins:
@@ -353,6 +354,10 @@ class IssuedKeys:
                 return True
         return False
 
+    def _issued(self, key: str) -> bool:
+        """Whether a record that issued a key was read."""
+        return key in self._identities or key in self._logins or key in self._scoped
+
     def _unscoped(self, key: str) -> str:
         """Returns the key of the session from which a key was narrowed."""
         for _ in range(_MOST_STEPS if key in self._scoped else 0):
@@ -362,21 +367,21 @@ class IssuedKeys:
     def key_issuers(self, uses: Iterable[KeyUse]) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""
         found: dict[str, int] = {}
-        for _, key, spans in uses:
-            if key:
-                login = self._logins.get(self._unscoped(key))
-                issuer = login.principal if login else ""
-                found[issuer] = found.get(issuer, 0) + sum([span.count for span in spans])
+        for key, spans in ((key, spans) for _, keys in uses for key, spans in keys.items() if key):
+            login = self._logins.get(self._unscoped(key))
+            issuer = login.principal if login else ""
+            found[issuer] = found.get(issuer, 0) + sum([span.count for span in spans])
         return found
 
     def with_parent_runs(self, uses: Iterable[KeyUse], runs: Iterable[Run]) -> tuple[Run, ...]:
         """Returns the runs of a principal; those of chained sessions get the run that issued all of their keys."""
         behind: dict[str, list[tuple[datetime, datetime, str]]] = {}
-        for session, key, spans in uses:
+        for session, keys in uses:
             # A user's key, which no AssumeRole call issues, has no session.
-            if session and not is_run_id(session):
-                last = max([span.last for span in spans])
-                behind.setdefault(session, []).append((spans[0].first, last, self._run_behind(key)))
+            if session and not is_run_id(session) and any(map(self._issued, keys)):
+                behind[session] = [
+                    (spans[0].first, max(map(_LAST, spans)), self._run_behind(key)) for key, spans in keys.items()
+                ]
         ordered = {session: sorted(found) for session, found in behind.items()}
         return tuple(self._known(run, ordered.get(run.session, ())) for run in runs)
 

@@ -76,7 +76,7 @@ def named_principal(arn: str, label: str) -> Principal:
 
 def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
     """Returns patterns of actions; raises InputError where one is no pattern of actions."""
-    found = entries(values.get(name, ()))
+    found = _names(values.get(name, ()))
     for pattern in found:
         if ":" not in pattern and pattern != "*":
             raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
@@ -140,7 +140,7 @@ def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str
     """Returns names of regions; raises InputError where one is no name of a region."""
     from leastpriv.evidence.aws_findings.access_advisor import tracked_regions
 
-    found = entries(values.get("aws-regions", ()))
+    found = _names(values.get("aws-regions", ()))
     for region in found:
         if not _REGION.fullmatch(region):
             raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
@@ -163,6 +163,11 @@ def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> 
                 "arn:aws:iam::123456789012:policy/NAME."
             )
     return found
+
+
+def _names(value: Value) -> tuple[str, ...]:
+    """Returns names of a list, which hold neither commas nor blanks: `eu-west-1, us-east-1` is two in a shell too."""
+    return tuple(name for entry in entries(value) for name in re.split(r"[\s,]+", entry) if name)
 
 
 def entries(value: Value) -> tuple[str, ...]:

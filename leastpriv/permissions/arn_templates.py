@@ -155,6 +155,9 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
         return _NOTHING
     by_key = request.by_key
     keys = [key for key in variable.same if key in by_key]
+    if len(keys) > 1 and request.noun not in variable.nouns:
+        # GetInvalidation's `id` is the invalidation's, next to its `distributionId`.
+        keys = [key for key in keys if key not in PLAIN_KEYS] or keys
     if keys:
         found = _same(prefix, template, variable, request.pairs(keys), request)
         if found.texts:

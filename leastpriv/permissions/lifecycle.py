@@ -294,6 +294,9 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
 def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
     """Whether a script that made something may change it, or end it or a property that the script has used."""
     match _parse(sibling).kind:
+        case "end" if _parse(action).kind == "change":
+            # What only changes in every run, another one made: CI that deploys code deletes no function.
+            return False
         case "change" | "end":
             return _changes(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
         case "close":

@@ -54,7 +54,9 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
         action: keeping_result(RemovalCandidate(action, entry), found, context) for action, found in held.items()
     }
     kept = {action: found for action, found in decided.items() if found}
-    unproven = {action: held[action] for action, found in decided.items() if not found}
+    dropped = {action: held[action] for action, found in decided.items() if not found}
+    # A use of these would have been recorded: the guards before them ask whether it would.
+    unproven = {action: found for action, found in dropped.items() if found.guard not in {LIFECYCLE, "declared"}}
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:

@@ -72,16 +72,19 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     free = context.evidence.counts.no_permission if context.proposal.committed is None else 0
     needless = f"; {free:,} of them {'needs' if free == 1 else 'need'} no permission" if free else ""
     yield f"**Replay:** {every} {plural(replay.recorded, 'successful call')} allowed{unsure}{rest}{needless}."
-    limits = list(_limits(context))
-    if limits:
-        more = f", and {len(limits) - 3} more" if len(limits) > 3 else ""
-        yield f"**Not known:** {'; '.join(limits[:3])}{more}."
+    limits, unnamed = _limits(context)
+    if limits or unnamed:
+        shown = limits[: 3 if len(limits) + unnamed > 3 else None]
+        rest = len(limits) - len(shown) + unnamed
+        shown += [plural(rest, "further gap")] if rest else []
+        yield f"**Not known:** {'; '.join(shown)}."
 
 
-def _limits(context: ReportContext) -> Iterator[str]:
-    """What the evidence could not show, a few words each."""
+def _limits(context: ReportContext) -> tuple[list[str], int]:
+    """What the evidence could not show, a few words each, and how many kinds of gaps have no such words."""
+    limits = []
     if not context.evidence.coverage.data:
-        yield "the use of objects, items and messages, since no data event was recorded"
+        limits.append("the use of objects, items and messages, since no data event was recorded")
     kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
     names = {
         GapKind.MAY_PASS_ROLE: "roles that a call passes without naming them",
@@ -92,16 +95,14 @@ def _limits(context: ReportContext) -> Iterator[str]:
         GapKind.SOURCE_FAILED: "a source that could not be read",
         GapKind.EVENTS_LATE: "events that CloudTrail had not delivered yet",
     }
-    yield from (names[kind] for kind in kinds if kind in names)
-    rest = [kind for kind in kinds if kind not in names]
-    if rest:
-        yield plural(len(rest), "further gap")
     added = context.changes(ChangeKind.ADD)
     if added and (
         not context.history.origins
         or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
     ):
-        yield "from which branch the runs came"
+        limits.append("from which branch the runs came")
+    limits += [names[kind] for kind in kinds if kind in names]
+    return limits, sum(kind not in names for kind in kinds)
 
 
 def _replaces(context: ReportContext) -> str:

@@ -421,7 +421,9 @@ class TestStreams:
         self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert leastpriv(*arguments).code == 2
-        assert "usage: leastpriv" in capsys.readouterr().err
+        error, remedy = capsys.readouterr().err.splitlines()
+        assert ": error: " in error
+        assert remedy.startswith("Run `leastpriv")
 
     @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
     def test_help_and_version_load_the_parser_and_nothing_else(self, arguments: tuple[str, ...]) -> None:

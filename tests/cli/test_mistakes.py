@@ -211,6 +211,15 @@ def test_a_wrong_name_of_one_of_two_trails_fails(trail: str, policy: str, second
     assert f"'{tmp_path / second}'" in told.err
 
 
+def test_regions_may_be_listed_in_one_option_as_in_the_input(trail: str, policy: str) -> None:
+    given = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
+    once = leastpriv(*given, "--aws-regions", "eu-west-1, us-east-1")
+    assert (once.code, once.out) == (
+        0,
+        leastpriv(*given, "--aws-regions", "eu-west-1", "--aws-regions", "us-east-1").out,
+    )
+
+
 def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(trail: str, policy: str) -> None:
     told = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--aws-regions", "eu-west-2"

@@ -115,6 +115,7 @@ def patterns(found: Sequence[Resource]) -> list[str]:
         ("cloudformation:CreateStack", {"stackName": "orders"}, f"cloudformation:{HERE}:stack/orders/*"),
         ("route53:ChangeResourceRecordSets", {"hostedZoneId": "/hostedzone/Z1"}, "route53:::hostedzone/Z1"),
         ("cloudfront:CreateInvalidation", {"distributionId": "E1"}, f"cloudfront::{ACCOUNT}:distribution/E1"),
+        ("cloudfront:GetInvalidation", {"distributionId": "E1", "id": "I2"}, f"cloudfront::{ACCOUNT}:distribution/E1"),
         ("iam:CreateRole", {"roleName": "r"}, f"iam::{ACCOUNT}:role/r"),
         ("iam:CreateRole", {"roleName": "r", "path": "/"}, f"iam::{ACCOUNT}:role/r"),
         ("iam:CreateRole", {"roleName": "r", "path": "/ci/eu/"}, f"iam::{ACCOUNT}:role/ci/eu/r"),

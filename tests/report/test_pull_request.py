@@ -199,7 +199,7 @@ def test_the_first_screen_counts_changes_and_evidence(usual: ReportContext) -> N
     granted = f"from {narrowed.granted} to {narrowed.granted - len(narrowed.removed_actions)} actions (1 used)"
     text = body(usual)
     assert text.startswith(verdict(usual))
-    assert verdict(usual).endswith("3 removed actions may leave no record: rehearse the change first.")
+    assert verdict(usual).endswith("1 removed action may leave no record: rehearse the change first.")
     assert granted in text
     assert "- **Removes** 2 unused entries and " in text
 

@@ -75,8 +75,8 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     limits, unnamed = _limits(context)
     if limits or unnamed:
         shown = limits[: 3 if len(limits) + unnamed > 3 else None]
-        rest = len(limits) - len(shown) + unnamed
-        shown += [plural(rest, "further gap")] if rest else []
+        others = len(limits) - len(shown) + unnamed
+        shown += [plural(others, "further gap")] if others else []
         yield f"**Not known:** {'; '.join(shown)}."
 
 

@@ -13,21 +13,22 @@ from leastpriv.config.settings import Mode, Settings, step_inputs
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import PullRequestEvent, Runner, repository_path
 from leastpriv.github_actions.exit_code import exit_code_of
-from leastpriv.github_actions.output_files import append_summary, write_outputs, write_summary
-from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.github_actions.workflow_commands import Console, append_summary, write_outputs, write_summary
 from leastpriv.models import Basis
-from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
-from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult, heaviest
-from leastpriv.pipeline.propose import propose
-from leastpriv.pipeline.summary import (
+from leastpriv.pipeline.artifacts import (
     annotate_drift,
     difference_sentence,
+    outputs_of,
     report_escalation,
     report_failures,
     report_published,
     run_notes,
     run_summary,
+    write_reports,
+    write_result,
 )
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult, heaviest
+from leastpriv.pipeline.propose import propose
 from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.pull_request.models import PullRequestOperation

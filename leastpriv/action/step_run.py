@@ -210,7 +210,7 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> State
             "The input evidence-branch is set, and this repository is public: it would publish what the "
             f"role uses. Leave the input out, or write {PUBLIC_PREFIX}{branch} to accept that."
         )
-    from leastpriv.evidence.history.file import LONGEST_FILE
+    from leastpriv.evidence.history_file import LONGEST_FILE
 
     title = f"Remember what {escaped_name(settings.principal.name)} used"
     return github.state_store(branch, history_path(settings.principal), title, LONGEST_FILE)

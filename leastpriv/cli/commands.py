@@ -1,9 +1,12 @@
-"""Commands that change no file (`permissions`, `explain`, `evaluate`, `contains`, `denials`), and `trial`."""
+"""The commands other than `propose`: `permissions`, `explain`, `evaluate`, `contains`, `denials`, `init`, `trial`."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what a role, or every role, used."""
-    from leastpriv.config.validators import named_principal, window
+    from leastpriv.config.inputs import named_principal, window
     from leastpriv.evidence.read_sources import ReadHooks, damaged_files, read_by_principal
 
     if bool(options.role_arn) == options.all_roles:
@@ -76,7 +79,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
     """Opens the buckets, folders and event history of `--trails`."""
     from leastpriv.aws.session import AwsSession
-    from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, trails
+    from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws, trails
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
     from leastpriv.pipeline.sources import DEFAULT_DAYS, SourceOptions, bucket_trail, event_history, open_all
 
@@ -114,8 +117,8 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     """Explains why an action is needed, or what a proposal does with it."""
     from leastpriv.cli.parser import EXPLAINED
     from leastpriv.cli.propose import command_context
+    from leastpriv.config.inputs import check_spelling
     from leastpriv.config.settings import from_options
-    from leastpriv.config.validators import check_spelling
     from leastpriv.pipeline.collect_evidence import read_target
     from leastpriv.pipeline.context import Target
     from leastpriv.pipeline.propose import make_proposal
@@ -220,3 +223,68 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
 
     # The command's output passes through; progress of the trial is on standard error.
     return run_trial(parse_settings(options), TrialContext(os.environ, stdout, sys.stderr, clock))
+
+
+def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Writes the reader role and the workflow, or checks them."""
+    from leastpriv.init.options import known_options, parse_options
+    from leastpriv.init.render import command_options, next_steps, render_files, write_files
+
+    given: dict[str, Sequence[str]] = {}
+    for name, known in known_options().items():
+        value = getattr(options, name.replace("-", "_"))
+        texts = (value,) if isinstance(value, str) else value or ()
+        form = r"[,\s]+" if known["several"] == "commas" else r"\Z"
+        given[name] = tuple(each for text in texts for each in re.split(form, text) if each)
+    if sys.stdin.isatty() and not (given["repository"] and given["role-arn"]):
+        given = ask(given, lambda prompt: _answer(prompt, sys.stdin, sys.stderr), console.error)
+        console.log(f"Without questions: leastpriv init {command_options(given)}")
+    target = parse_options(given)
+    if options.check:
+        from leastpriv.init.check import check_rows, check_setup
+
+        checks = list(check_setup(target, os.environ))
+        print_text(stdout, check_rows(checks))
+        return int(any(each.works is False for each in checks))
+    found = render_files(target)
+    write_files(found, Path(options.output_dir), overwrite=options.overwrite)
+    for number, step in enumerate(next_steps(target, found, given), start=1):
+        for line in f"{number}. {step}".split("\n"):
+            console.log(line)
+    return 0
+
+
+def ask(
+    given: Mapping[str, Sequence[str]], answer: Callable[[str], str], report: Callable[[str], None]
+) -> dict[str, Sequence[str]]:
+    """Asks for each option that is not given, again after a wrong answer; returns all options."""
+    from leastpriv.init.options import check_option, known_options
+
+    found = dict(given)
+    for name, known in known_options().items():
+        question, default, needs = known["question"], known["default"], known["needs"]
+        skipped = {
+            "no environment": bool(found["environment"]),
+            "s3": not any(each.startswith("s3://") for each in found["trails"]),
+            "athena": not found["athena-table"],
+        }
+        while question and not found[name] and not skipped.get(needs, False):
+            said = answer(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+            words = (said,) if name == "environment" and said else tuple(said.split())
+            try:
+                found[name] = tuple(check_option(name, each) for each in words)
+            except InputError as error:
+                report(str(error))
+                continue
+            if said or name not in ("repository", "role-arn"):
+                break
+    return found
+
+
+def _answer(prompt: str, stdin: TextIO, stderr: TextIO) -> str:
+    stderr.write(prompt)
+    stderr.flush()
+    line = stdin.readline()
+    if not line:
+        raise InputError("The answers ended: name the options, or answer on a terminal.")
+    return line

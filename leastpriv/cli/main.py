@@ -58,7 +58,7 @@ def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
 
             return permissions if name == "permissions" else explain_actions
         case "init":
-            from leastpriv.cli.init import init
+            from leastpriv.cli.commands import init
 
             return init
     from leastpriv.cli.commands import contains, denials, evaluate, trial

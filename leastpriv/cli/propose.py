@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.output import Clock, print_markdown, print_text
-from leastpriv.config.inputs import inputs
+from leastpriv.config.inputs import entries, inputs
 from leastpriv.config.settings import (
     AUTO_LOGS,
     GivenInputs,
@@ -31,21 +31,22 @@ from leastpriv.config.targets_file import (
     run_settings,
     settings_of,
 )
-from leastpriv.config.validators import entries
 from leastpriv.errors import InputError, PullRequestError
-from leastpriv.evidence.history.file import LONGEST_FILE
+from leastpriv.evidence.history_file import LONGEST_FILE
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.pipeline.artifacts import check_report_files, write_reports, write_result
-from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, account_sessions, heaviest
-from leastpriv.pipeline.history import history_path
-from leastpriv.pipeline.summary import (
+from leastpriv.pipeline.artifacts import (
     annotate_drift,
+    check_report_files,
     drift_section,
     report_failures,
     report_published,
     run_notes,
     run_summary,
+    write_reports,
+    write_result,
 )
+from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, account_sessions, heaviest
+from leastpriv.pipeline.history import history_path
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import FolderStateStore
 

@@ -1,10 +1,17 @@
-"""The inputs of the public contract: names, defaults and help (`data/inputs.tsv`)."""
+"""The inputs of the public contract: names, defaults, help (`data/inputs.tsv`), and checks of single values."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 
+from leastpriv.aws.arns import Window, parse_principal
+from leastpriv.errors import InputError
+from leastpriv.github_actions.context import split_list
+from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
 
@@ -40,3 +47,167 @@ def inputs() -> tuple[Input, ...]:
         )
         for row in table("inputs", __package__ or "")
     )
+
+
+Value = str | tuple[str, ...]
+"""An input as it arrived: text, or the values of a repeated option."""
+EVENT_HISTORY = "event-history"
+"""The value of `trails` for CloudTrail's event history."""
+# Names of buckets, trails and log groups: "General purpose bucket naming rules" (S3), CreateTrail (CloudTrail) and
+# CreateLogGroup (CloudWatch Logs), read 2026-11-24.
+_IN_AWS = re.compile(
+    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+"
+    r"|(?:arn:[a-z-]+:logs:[a-z0-9-]+:\d{12}:)?log-group:[\w./#-]{1,512}(?::\*)?",
+    re.ASCII,
+)
+_POLICY_ARN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+", re.ASCII)
+# us-east-1, us-gov-west-1, ap-southeast-2 … (regions of botocore's endpoints.json)
+_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
+
+
+def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
+    """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other evidence."""
+    found = entries(value)
+    if not found and not optional:
+        raise InputError(f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}.")
+    for name in found:
+        if is_in_aws(name) and not _IN_AWS.fullmatch(name):
+            raise InputError(
+                f"{label} is {name!r}: write s3://BUCKET/PREFIX, log-group:NAME, or a trail's ARN like "
+                "arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
+            )
+    return found
+
+
+def is_in_aws(trail: str) -> bool:
+    """Whether a trail is named by its location in S3, its ARN or its log group, not by a folder."""
+    return trail.startswith(("s3://", "arn:", "log-group:"))
+
+
+def window(start: str, end: str) -> Window:
+    """Returns the time to read, from `--from` (included) to `--to` (excluded); empty is open."""
+    chosen = Window(_time(start, "--from"), _time(end, "--to"))
+    if chosen.start and chosen.end and chosen.start >= chosen.end:
+        raise InputError(f"--from {start} is not before --to {end}: the window is empty.")
+    return chosen
+
+
+def _time(text: str, flag: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{flag} is {text!r}: write a date like 2026-11-03 or a time like 2026-11-03T09:00:00Z."
+        ) from None
+
+
+def named_principal(arn: str, label: str) -> Principal:
+    """Returns the role or user of an input; raises InputError where it is not the ARN of a role or user."""
+    try:
+        return parse_principal(arn)
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from error
+
+
+def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Returns patterns of actions; raises InputError where one is no pattern of actions."""
+    found = _names(values.get(name, ()))
+    for pattern in found:
+        if ":" not in pattern and pattern != "*":
+            raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
+        check_spelling(pattern, f"{labels[name]} holds")
+    return found
+
+
+def check_spelling(pattern: str, label: str) -> None:
+    """Checks a name or pattern of actions for slips."""
+    meant = _action_meant(pattern)
+    if meant:
+        raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
+
+
+def _action_meant(pattern: str) -> str:
+    """Returns the known action that a mistyped name means; an action newer than the catalogue is no such name."""
+    from leastpriv.permissions import catalog
+
+    prefix, _, name = pattern.partition(":")
+    if not {"*", "?"}.isdisjoint(prefix):
+        return ""
+    services = catalog.services()
+    if prefix.lower() not in services:
+        text = prefix.lower()
+        shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
+        without_one = next((each for each in shorter if each in services and len(each) > _SHORT), "")
+        service = letters_meant(text, services) or _letter_replaced(text, services) or without_one
+        return f"{service}:{name}" if service else ""
+    if not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
+        return ""
+    known = {action.partition(":")[2].lower(): action for action in catalog.actions(prefix.lower())}
+    return known.get(letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), "")
+
+
+def letters_meant(text: str, known: Collection[str]) -> str:
+    """Returns the known name of which letters are swapped, one is missing or one is doubled; empty without one."""
+    if text in known:
+        return ""
+    letters = sorted(text)
+    swapped = (each for each in known if len(each) == len(text) and sorted(each) == letters)
+    shorter = (each for each in known if text in {each[:at] + each[at + 1 :] for at in range(len(each))})
+    doubled = (text[:at] + text[at + 1 :] for at in range(1, len(text)) if text[at] == text[at - 1])
+    return next(swapped, "") or next(shorter, "") or next((each for each in doubled if each in known), "")
+
+
+def _letter_replaced(text: str, known: Collection[str]) -> str:
+    """Returns the known name with another letter at one place; short acronyms and versions are often that similar."""
+    for each in known if len(text) > _SHORT else ():
+        if len(each) == len(text):
+            differing = [pair for pair in zip(each, text, strict=True) if pair[0] != pair[1]]
+            if len(differing) == 1 and "".join(differing[0]).isalpha():
+                return each
+    return ""
+
+
+_SHORT = 4
+"""Letters of a name so short that a name of one other letter may be another service."""
+
+
+def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns names of regions; raises InputError where one is no name of a region."""
+    from leastpriv.evidence.access_advisor import tracked_regions
+
+    found = _names(values.get("aws-regions", ()))
+    for region in found:
+        if not _REGION.fullmatch(region):
+            raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
+        meant = letters_meant(region, tracked_regions())
+        if meant:
+            raise InputError(
+                f"{labels['aws-regions']} holds {region!r}, which is no region (did you mean {meant}?): "
+                "write regions like eu-central-1."
+            )
+    return found
+
+
+def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Returns names of policy files and ARNs of managed policies; raises InputError."""
+    found = entries(values.get(name, ()))
+    for file in found:
+        if file.startswith("arn:") and not _POLICY_ARN.fullmatch(file):
+            raise InputError(
+                f"{labels[name]} holds {file!r}: write a file, or the ARN of a managed policy like "
+                "arn:aws:iam::123456789012:policy/NAME."
+            )
+    return found
+
+
+def _names(value: Value) -> tuple[str, ...]:
+    """Returns names of a list, which hold neither commas nor blanks: `eu-west-1, us-east-1` is two in a shell too."""
+    return tuple(name for entry in entries(value) for name in re.split(r"[\s,]+", entry) if name)
+
+
+def entries(value: Value) -> tuple[str, ...]:
+    """Returns the entries of a list, without empty ones."""
+    return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())

@@ -10,12 +10,12 @@ from os.path import normpath
 from pathlib import Path
 
 from leastpriv.aws.arns import Window
-from leastpriv.config.inputs import inputs
-from leastpriv.config.validators import (
+from leastpriv.config.inputs import (
     EVENT_HISTORY,
     Value,
     entries,
     files,
+    inputs,
     is_in_aws,
     named_principal,
     patterns,
@@ -24,7 +24,7 @@ from leastpriv.config.validators import (
     window,
 )
 from leastpriv.errors import InputError, did_you_mean
-from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, parse_generation
+from leastpriv.evidence.policy_generation import GenerationSettings, parse_generation
 from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location

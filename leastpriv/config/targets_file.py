@@ -14,9 +14,8 @@ from io import BytesIO
 from typing import Any
 
 from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
-from leastpriv.config.inputs import inputs
+from leastpriv.config.inputs import Value, inputs
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
-from leastpriv.config.validators import Value
 from leastpriv.errors import InputError, did_you_mean
 
 SHARED = frozenset(

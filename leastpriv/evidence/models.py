@@ -9,7 +9,7 @@ from sys import intern
 
 from msgspec import Struct
 
-from leastpriv.evidence.aws_findings.models import NO_AWS_FINDINGS, AwsFindings
+from leastpriv.evidence.aws_findings import NO_AWS_FINDINGS, AwsFindings
 from leastpriv.evidence.coverage import Coverage, silence_gaps
 from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Run, Scope, Usage
 from leastpriv.permissions.request import creates, new_ids

@@ -16,8 +16,8 @@ from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
-from leastpriv.evidence.aws_findings.collect import collect_aws_findings
-from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
+from leastpriv.evidence.access_analyzer import collect_aws_findings
+from leastpriv.evidence.aws_findings import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.models import Evidence, with_coverage

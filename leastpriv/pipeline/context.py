@@ -13,7 +13,7 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.history.models import UsageHistory
+from leastpriv.evidence.history import UsageHistory
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.policy.source import Location
 from leastpriv.proposal.fingerprint import fingerprint

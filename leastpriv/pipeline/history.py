@@ -12,7 +12,7 @@ from typing import TypeVar
 from leastpriv.diff.compare import replay_need
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
 from leastpriv.evidence.created_resources import creating_usages
-from leastpriv.evidence.history.models import (
+from leastpriv.evidence.history import (
     DeclinedPullRequest,
     KeepDecision,
     RevertedRemoval,
@@ -50,7 +50,7 @@ def load_history(store: StateStore | None, principal: str, now: datetime) -> His
     """Loads the usage history of a principal; one that cannot be read holds removals back."""
     if store is None:
         return HistoryState()
-    from leastpriv.evidence.history.file import parse_history
+    from leastpriv.evidence.history_file import parse_history
 
     try:
         raw = store.read()
@@ -74,7 +74,7 @@ def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistor
     """Saves what this run has learned; returns a sentence where that failed."""
     if store is None:
         return ""
-    from leastpriv.evidence.history.file import parse_history, serialize_history
+    from leastpriv.evidence.history_file import parse_history, serialize_history
 
     added = merge(history_from_evidence(evidence), news)
 

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import AwsSession
+from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode, Settings
-from leastpriv.config.validators import letters_meant
 from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, PolicyFileError
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events

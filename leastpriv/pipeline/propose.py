@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from leastpriv.config.inputs import letters_meant
 from leastpriv.config.targets_file import TargetEntry
-from leastpriv.config.validators import letters_meant
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
@@ -26,7 +26,6 @@ from leastpriv.pipeline.collect_evidence import (
     with_denial_details,
 )
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
-from leastpriv.pipeline.declared import declarations_of, with_declarations
 from leastpriv.pipeline.discover import first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.load_policies import (
@@ -40,6 +39,7 @@ from leastpriv.pipeline.load_policies import (
     without_replaced,
 )
 from leastpriv.pipeline.publish import publish_all
+from leastpriv.pipeline.sources import declarations_of, with_declarations
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import boundary_for

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.coverage import DataStream
-from leastpriv.evidence.history.models import UsageHistory
+from leastpriv.evidence.history import UsageHistory
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
 from leastpriv.permissions.generalize import Pattern

@@ -1,20 +1,26 @@
 """Publishes a proposal as one commit on one branch of a git repository on disk.
 
-It writes objects and moves one reference; working tree, index and HEAD never change.
+It reads and writes git objects and moves one reference; working tree, index and HEAD never change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Self
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pull_request.comment_commands import CommentCommand
-from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import (
+    TRAILER,
     ClosedPullRequest,
     Publication,
     PublishResult,
@@ -23,6 +29,272 @@ from leastpriv.pull_request.models import (
     commit_message,
     is_branch_name,
 )
+
+AUTHOR_NAME = "leastpriv"
+AUTHOR_EMAIL = "leastpriv@users.noreply.github.com"
+
+_TIMEOUT = 120
+_SAFE_CONFIGURATION = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "i18n.commitEncoding=UTF-8",
+    # The checkout belongs to another user than the container's root (https://git-scm.com/docs/git-config,
+    # safe.directory). The settings above switch off what an untrusted configuration could run.
+    "safe.directory=*",
+)
+_FILE_MODES = frozenset({b"100644", b"100755"})
+_TRAILER_PATTERN = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
+_IDENTITY_PATTERN = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
+
+
+def trailer_fingerprint(message: str) -> str:
+    """Returns the fingerprint in the trailer of a commit message; empty without this trailer."""
+    match = _TRAILER_PATTERN.search(message)
+    return match[1] if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The fields of a commit that decide whether a person edited the branch."""
+
+    parents: tuple[str, ...]
+    fingerprint: str
+    """Fingerprint in the trailer; empty without this trailer."""
+    untouched: bool
+    """Author and committer are this program: the commit was neither amended nor rebased."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TreeEntry:
+    mode: bytes
+    kind: bytes
+    name: bytes
+    oid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRepository:
+    """A git repository whose root (or bare directory) is `folder`."""
+
+    folder: Path
+    git: str
+    """Absolute path of the git program."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Opens the repository at `folder`, which must be its root."""
+        git = shutil.which("git")
+        if git is None:
+            raise PullRequestError("git is not installed here: give a github-token, install git, or use mode report.")
+        repository = cls(folder.resolve(), str(Path(git).absolute()))
+        if not folder.is_dir() or repository._run_or_none("rev-parse", "--git-dir") is None:
+            raise PullRequestError(f"The folder {folder} is not the root of a git repository: check it out first.")
+        return repository
+
+    def branch_head(self, base: str | None = None) -> tuple[str, str]:
+        """Returns name and commit of the branch `base`, or of the branch that is checked out.
+
+        A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
+        """
+        name = base or self._current_branch()
+        for reference in (f"refs/heads/{name}", f"refs/remotes/origin/{name}"):
+            commit = self.commit_at(reference)
+            if commit is not None:
+                return name, commit
+        raise PullRequestError(f"The branch {name!r} has no commit here: name another in the input base, or fetch it.")
+
+    def commit_at(self, reference: str) -> str | None:
+        """Returns the commit of a full reference name."""
+        output = self._run_or_none("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        return None if output is None else output.decode().strip()
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Returns the content of the file at `path` in `commit`; None if it does not exist."""
+        tree = f"{commit}^{{tree}}"
+        *folders, name = _path_parts(path)
+        for folder in folders:
+            entry = _subfolder(self._entries(tree), folder, path)
+            if entry is None:
+                return None
+            tree = entry.oid.decode()
+        entry = _file_entry(self._entries(tree), name, path)
+        return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
+
+    def paths(self, commit: str, folder: str) -> tuple[str, ...]:
+        """Returns the paths of the files in a folder and below; a path that is not UTF-8 is left out."""
+        output = self._run("ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", commit)
+        start = f"{folder}/" if folder else ""
+        found = (path.decode("utf-8", "ignore") for path in output.split(b"\0")[:-1])
+        return tuple(path for path in found if path.startswith(start))
+
+    def last_changed(self, commit: str, path: str) -> datetime | None:
+        """Returns when the file at `path` was last changed, as of `commit` (aware, UTC); None if it never existed.
+
+        A merged commit counts from its merge (`--first-parent`), which may be much later than the commit itself. A
+        shallow clone knows no time before its oldest commit.
+        """
+        output = self._run_or_none(
+            "log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path
+        )
+        return datetime.fromtimestamp(int(output), UTC) if output and output.strip() else None
+
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never existed.
+
+        For a younger file it is the first version; a shallow clone has no version before its oldest commit.
+        """
+        # By the dates of the commits: git's --before ends at the first commit that is too young.
+        output = self._run_or_none("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
+        versions = [line.split() for line in (output or b"").decode().splitlines()]
+        shas_before = (sha for date, sha in versions if int(date) <= time.timestamp())
+        version = next(shas_before, versions[-1][1] if versions else None)
+        return self.read(version, path) if version else None
+
+    def write_tree(self, tree: str, path: str, content: bytes) -> str:
+        """Writes a copy of `tree` with `content` at `path` and returns it; an existing file keeps its mode."""
+        blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
+        return self._replace_entry(tree, _path_parts(path), blob, path).decode()
+
+    def write_commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
+        """Writes a commit of `tree` on `parent`, by this program at `now` (aware), and returns it."""
+        date = f"{int(now.timestamp())} +0000"
+        identity = {
+            f"GIT_{role}_{part}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for part, value in (("NAME", AUTHOR_NAME), ("EMAIL", AUTHOR_EMAIL), ("DATE", date))
+        }
+        stdin = message.encode("utf-8", "replace")
+        return self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity).decode().strip()
+
+    def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
+        """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it in between."""
+        reference = f"refs/heads/{branch}"
+        if f"branch {reference}" in self._run("worktree", "list", "--porcelain").decode().splitlines():
+            raise PullRequestError(
+                f"The branch {branch!r} is checked out: check out another, or name another in branch."
+            )
+        target = ("-d", reference) if after is None else (reference, after)
+        try:
+            self._run("update-ref", *target, before or "")
+        except PullRequestError:
+            if self.commit_at(reference) != before:
+                raise PullRequestError(f"The branch {branch!r} changed during the run: run again.") from None
+            raise
+
+    def commits_since(self, base: str, head: str) -> tuple[Commit, ...]:
+        """Returns the commits of `head` that `base` lacks, newest first; at most 100."""
+        names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base}").decode().split()
+        return tuple(self.read_commit(name) for name in names)
+
+    def read_commit(self, commit: str) -> Commit:
+        """Reads one commit."""
+        text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
+        headers = text.split("\n\n", 1)[0].splitlines()
+        return Commit(
+            parents=tuple(line.removeprefix("parent ") for line in headers if line.startswith("parent ")),
+            fingerprint=trailer_fingerprint(text),
+            untouched=[found[1] for line in headers if (found := _IDENTITY_PATTERN.fullmatch(line))]
+            == [AUTHOR_EMAIL] * 2,
+        )
+
+    def _current_branch(self) -> str:
+        output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
+        if output is None:
+            raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
+        return output.decode().strip().removeprefix("refs/heads/")
+
+    def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
+        entries = {}
+        for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
+            fields, name = record.split(b"\t", 1)
+            mode, kind, oid = fields.split(b" ")
+            entries[name] = _TreeEntry(mode, kind, name, oid)
+        return entries
+
+    def _replace_entry(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
+        entries = {} if tree is None else self._entries(tree)
+        name, *rest = names
+        if rest:
+            subfolder = _subfolder(entries, name, path)
+            oid = self._replace_entry(subfolder.oid.decode() if subfolder else None, tuple(rest), blob, path)
+            entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
+        else:
+            present = _file_entry(entries, name, path)
+            entries[name] = _TreeEntry(present.mode if present else b"100644", b"blob", name, blob)
+        lines = b"".join(b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values())
+        # --missing: a partial clone lacks the blobs of unchanged files, and git fetches nothing here.
+        return self._run("mktree", "-z", "--missing", stdin=lines).strip()
+
+    def _run_or_none(self, *arguments: str) -> bytes | None:
+        process = self._call(arguments, b"", {})
+        return process.stdout if process.returncode == 0 else None
+
+    def _run(self, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
+        process = self._call(arguments, stdin, extra or {})
+        if process.returncode != 0:
+            lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {lines[0]}")
+        return process.stdout
+
+    def _call(
+        self, arguments: tuple[str, ...], stdin: bytes, extra: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
+        owner = self.folder.stat()
+        # As root, git would leave files in the checkout that its owner cannot remove (actions/runner#434).
+        uid = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
+        try:
+            return subprocess.run(  # noqa: S603 - absolute program, fixed arguments, no shell
+                [self.git, *settings, *arguments],
+                input=stdin,
+                capture_output=True,
+                cwd=self.folder,
+                env={
+                    "PATH": os.defpath,
+                    "HOME": "/nonexistent",
+                    "LC_ALL": "C",
+                    "GIT_CEILING_DIRECTORIES": str(self.folder.parent),
+                    "GIT_CONFIG_NOSYSTEM": "1",
+                    "GIT_CONFIG_GLOBAL": os.devnull,
+                    "GIT_NO_LAZY_FETCH": "1",
+                    "GIT_NO_REPLACE_OBJECTS": "1",
+                    "GIT_OPTIONAL_LOCKS": "0",
+                    "GIT_TERMINAL_PROMPT": "0",
+                    **extra,
+                },
+                timeout=_TIMEOUT,
+                check=False,
+                user=uid,
+                group=None if uid is None else owner.st_gid,
+                extra_groups=None if uid is None else [],
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise PullRequestError(f"git {arguments[0]} could not run in {self.folder}: {error}") from error
+
+
+def _path_parts(path: str) -> tuple[bytes, ...]:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or ".git" in (part.lower() for part in parts):
+        raise PullRequestError(f"The path {path!r} does not name a file in the repository.")
+    return tuple(os.fsencode(part) for part in parts)
+
+
+def _subfolder(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
+    entry = entries.get(name)
+    if entry is not None and entry.kind != b"tree":
+        raise PullRequestError(
+            f"The path {path!r} leads through a file, symbolic link or submodule: name the file itself."
+        )
+    return entry
+
+
+def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
+    entry = entries.get(name)
+    if entry is not None and entry.mode not in _FILE_MODES:
+        raise PullRequestError(f"The path {path!r} is a folder, symbolic link or submodule: name a regular file.")
+    return entry
 
 
 @dataclass(frozen=True, slots=True)

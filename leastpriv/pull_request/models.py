@@ -17,8 +17,9 @@ from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
 from leastpriv.models import Origin, Run
 from leastpriv.pull_request.comment_commands import CommentCommand
-from leastpriv.pull_request.git import TRAILER
 from leastpriv.pull_request.lifecycle import DeclinedProposal
+
+TRAILER = "Leastpriv-Fingerprint"
 
 _MAX_TITLE = 120
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass
 
-from leastpriv.config.validators import named_principal, patterns
+from leastpriv.config.inputs import named_principal, patterns
 from leastpriv.errors import InputError
 from leastpriv.github_actions.context import split_list
 from leastpriv.models import Principal

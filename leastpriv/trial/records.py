@@ -10,7 +10,7 @@ from pathlib import Path
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws
-from leastpriv.config.validators import EVENT_HISTORY
+from leastpriv.config.inputs import EVENT_HISTORY
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder

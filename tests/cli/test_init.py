@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from leastpriv.cli.init import ask
+from leastpriv.cli.commands import ask
 from leastpriv.init.options import known_options, parse_options
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.command import leastpriv

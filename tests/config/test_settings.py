@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.config.inputs import inputs
+from leastpriv.config.inputs import inputs, named_principal, trails, window
 from leastpriv.config.settings import Mode, Settings, from_options, parse_settings, step_inputs
-from leastpriv.config.validators import named_principal, trails, window
 from leastpriv.errors import InputError
 from leastpriv.proposal.models import UnseenServices
 from leastpriv.pull_request.models import PullRequestOptions

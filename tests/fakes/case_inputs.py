@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.evidence.aws_findings.models import (
+from leastpriv.evidence.aws_findings import (
     AccessReport,
     AwsFindings,
     DeclaredNeeds,
@@ -21,7 +21,7 @@ from leastpriv.evidence.aws_findings.models import (
     ServiceAccess,
     SharedPolicy,
 )
-from leastpriv.evidence.history.file import LONGEST_FILE
+from leastpriv.evidence.history_file import LONGEST_FILE
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline import propose

@@ -15,8 +15,8 @@ import pytest
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.main import main
+from leastpriv.config.inputs import Value
 from leastpriv.config.settings import from_options, parse_settings, step_inputs
-from leastpriv.config.validators import Value
 from leastpriv.errors import InputError
 from leastpriv.pipeline.context import Target
 from tests.fakes import progress

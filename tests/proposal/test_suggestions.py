@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings.models import DeclaredNeeds
+from leastpriv.evidence.aws_findings import DeclaredNeeds
 from leastpriv.evidence.coverage import Coverage
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis

@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.git_repository import publish
+from leastpriv.pull_request.git_repository import LocalRepository, publish
 from leastpriv.pull_request.models import Publication, PublishResult, PullRequestOperation, commit_message
 from tests.hypothesis_profiles import examples
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.aws_findings.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
+from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
+from leastpriv.evidence.aws_findings import AccessReport, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Usage
 from leastpriv.permissions import catalog

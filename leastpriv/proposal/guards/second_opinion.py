@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from leastpriv.evidence.aws_findings.models import GeneratedPolicy
+from leastpriv.evidence.aws_findings import GeneratedPolicy
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog

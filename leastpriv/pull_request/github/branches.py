@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git import trailer_fingerprint
+from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import Connection, found_or, translate_github_errors
 from leastpriv.pull_request.lifecycle import ProposalBranch
 from leastpriv.pull_request.models import FingerprintFunction

@@ -17,7 +17,7 @@ from leastpriv.pull_request.comment_commands import (
     parse_commands,
     rejection_reason,
 )
-from leastpriv.pull_request.git import trailer_fingerprint
+from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,

@@ -11,10 +11,10 @@ import pytest
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError
-from leastpriv.evidence.aws_findings.access_advisor import read_last_accessed
-from leastpriv.evidence.aws_findings.collect import collect_aws_findings
-from leastpriv.evidence.aws_findings.models import AwsFindings, ExternalAccess, InternalAccess, Recommendation
-from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings
+from leastpriv.evidence.access_advisor import read_last_accessed
+from leastpriv.evidence.access_analyzer import collect_aws_findings
+from leastpriv.evidence.aws_findings import AwsFindings, ExternalAccess, InternalAccess, Recommendation
+from leastpriv.evidence.policy_generation import GenerationSettings
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed

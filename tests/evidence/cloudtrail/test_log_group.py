@@ -10,7 +10,7 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.config.validators import trails
+from leastpriv.config.inputs import trails
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.log_group import LogGroup

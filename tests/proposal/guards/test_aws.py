@@ -11,8 +11,8 @@ import pytest
 from msgspec import structs
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.aws_findings.models import (
+from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
+from leastpriv.evidence.aws_findings import (
     AccessReport,
     AwsFindings,
     GeneratedPolicy,

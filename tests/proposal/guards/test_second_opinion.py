@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from leastpriv.evidence.aws_findings.models import AwsFindings, GeneratedPolicy
+from leastpriv.evidence.aws_findings import AwsFindings, GeneratedPolicy
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse

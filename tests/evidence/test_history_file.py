@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import UnreadableHistoryError
-from leastpriv.evidence.history.file import LONGEST_FILE, parse_history, serialize_history
-from leastpriv.evidence.history.models import (
+from leastpriv.evidence.history import (
     KEPT_DAYS,
     MOST_DECLINED,
     MOST_RESOURCES,
@@ -27,6 +26,7 @@ from leastpriv.evidence.history.models import (
     merge,
     pruned,
 )
+from leastpriv.evidence.history_file import LONGEST_FILE, parse_history, serialize_history
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import evidence, usage
 from tests.hypothesis_profiles import examples

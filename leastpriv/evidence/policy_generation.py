@@ -21,7 +21,7 @@ from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Polling, pages
 from leastpriv.aws.signals import Signals, caught_signals
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
-from leastpriv.evidence.aws_findings.models import GeneratedPolicy
+from leastpriv.evidence.aws_findings import GeneratedPolicy
 from leastpriv.permissions.fact_tables import table
 
 _log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
         raise AwsError(f"The policy generation {job} was canceled.", AwsErrorKind.OTHER)
     if details["status"] != "SUCCEEDED":
         error = details.get("jobError", {})
-        rows = table("generation_errors", __package__ or "")
+        rows = table("generation_errors", "leastpriv.evidence")
         advice = next((row["advice"] for row in rows if row["code"] == error.get("code")), "run again later")
         said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
         raise AwsError(f"The policy generation {job} failed ({said}): {advice}.", AwsErrorKind.OTHER)

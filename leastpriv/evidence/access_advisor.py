@@ -18,7 +18,7 @@ from typing import Any
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.aws_findings.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
+from leastpriv.evidence.aws_findings import AccessReport, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import Visibility, visibility
 
@@ -203,4 +203,4 @@ def is_tracked_partition(partition: str) -> bool:
 
 @cache
 def _kind(kind: str) -> Mapping[str, str]:
-    return {row["name"].lower(): row["since"] for row in table("tracking", __package__ or "") if row["kind"] == kind}
+    return {row["name"].lower(): row["since"] for row in table("tracking", "leastpriv.evidence") if row["kind"] == kind}

@@ -1,1 +1,0 @@
-"""AWS's own findings about a principal: coarse, and a second opinion. They may hold a change back, never add one."""

@@ -1,1 +1,0 @@
-"""History that outlives the window of a run: aggregated usage and people's decisions."""

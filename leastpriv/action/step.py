@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, TextIO
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
 from leastpriv.config.settings import Mode, Settings, step_inputs
 from leastpriv.errors import InputError, PullRequestError
-from leastpriv.github_actions.context import PullRequestEvent, Runner, repository_path
+from leastpriv.github_actions.context import (
+    PullRequestEvent,
+    Runner,
+    append_summary,
+    repository_path,
+    write_outputs,
+    write_summary,
+)
 from leastpriv.github_actions.exit_code import exit_code_of
-from leastpriv.github_actions.workflow_commands import Console, append_summary, write_outputs, write_summary
+from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis
 from leastpriv.pipeline.artifacts import (
     annotate_drift,

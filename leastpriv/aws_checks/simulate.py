@@ -236,7 +236,23 @@ _Texts = tuple[Sequence[str], OuterPolicies]
 def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch) -> Iterator[tuple[_Key, SimulatedDecision | None]]:
     """Simulates one batch; finds an action that the simulator rejects by halving, and yields no decision for it."""
     try:
-        results = _simulate_once(aws, texts, batch)
+        own, outer = texts
+        kinds = {True: "stringList", False: "string"}
+        entries = [
+            {"ContextKeyName": key, "ContextKeyValues": list(values), "ContextKeyType": kinds[len(values) > 1]}
+            for key, values in batch.context
+        ]
+        more: dict[str, Any] = {"PolicyInputList": list(own), "ActionNames": list(batch.actions)}
+        if batch.resources != ("*",):
+            more["ResourceArns"] = list(batch.resources)
+        if outer.boundary:
+            more["PermissionsBoundaryPolicyInputList"] = [outer.boundary]
+        if outer.scps:
+            levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
+            more["OrderedOrganizationPolicyInputList"] = levels
+        doing, action = "simulating the replay", "iam:SimulateCustomPolicy"
+        found = pages(aws.client("iam"), "simulate_custom_policy", doing, action, ContextEntries=entries, **more)
+        results = [result for page in found for result in page.get("EvaluationResults", ())]
     except AwsError as error:
         if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
@@ -250,26 +266,6 @@ def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch) -> Iterator[tuple[_Ke
     for result in results:
         for resource, decision in _decisions(result, batch):
             yield (result["EvalActionName"].lower(), resource, batch.context), decision
-
-
-def _simulate_once(aws: Aws, texts: _Texts, batch: Batch) -> list[Mapping[str, Any]]:
-    own, outer = texts
-    kinds = {True: "stringList", False: "string"}
-    entries = [
-        {"ContextKeyName": key, "ContextKeyValues": list(values), "ContextKeyType": kinds[len(values) > 1]}
-        for key, values in batch.context
-    ]
-    more: dict[str, Any] = {"PolicyInputList": list(own), "ActionNames": list(batch.actions)}
-    if batch.resources != ("*",):
-        more["ResourceArns"] = list(batch.resources)
-    if outer.boundary:
-        more["PermissionsBoundaryPolicyInputList"] = [outer.boundary]
-    if outer.scps:
-        levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
-        more["OrderedOrganizationPolicyInputList"] = levels
-    doing, action = "simulating the replay", "iam:SimulateCustomPolicy"
-    found = pages(aws.client("iam"), "simulate_custom_policy", doing, action, ContextEntries=entries, **more)
-    return [result for page in found for result in page.get("EvaluationResults", ())]
 
 
 def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, SimulatedDecision]]:

@@ -91,7 +91,17 @@ def _add_options(command: ArgumentParser, name: str) -> None:
         if name not in row["commands"].split():
             continue
         if row["option"] == "inputs":
-            _add_inputs(command, name)
+            from leastpriv.config.inputs import inputs
+
+            for known in inputs():
+                if known.name not in EXPLAINED if name == "explain" else known.step_only:
+                    continue
+                default = known.default if name == "explain" else known.shell_default or known.default
+                is_policy = name == "explain" and known.name == "policy-file"
+                text = "the committed policy; without it only the evidence" if is_policy else known.help
+                _add_value(
+                    command, known.flag, known.name, known.several, text + (f" (default: {default})" if default else "")
+                )
         elif row["option"] == "options":
             _add_init_options(command)
         else:
@@ -103,18 +113,6 @@ def _add_options(command: ArgumentParser, name: str) -> None:
             if row["required"]:
                 more["required"] = True
             command.add_argument(*row["option"].split(), **more, help=row["help"])
-
-
-def _add_inputs(command: ArgumentParser, name: str) -> None:
-    from leastpriv.config.inputs import inputs
-
-    for known in inputs():
-        if known.name not in EXPLAINED if name == "explain" else known.step_only:
-            continue
-        default = known.default if name == "explain" else known.shell_default or known.default
-        is_policy = name == "explain" and known.name == "policy-file"
-        text = "the committed policy; without it only the evidence" if is_policy else known.help
-        _add_value(command, known.flag, known.name, known.several, text + (f" (default: {default})" if default else ""))
 
 
 def _add_init_options(command: ArgumentParser) -> None:

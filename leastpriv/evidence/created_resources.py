@@ -1,8 +1,7 @@
 """Finds resources that the principal's own runs create, whose ids or names differ in each run.
 
 `orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do the resources of copies
-of an app (`permissions/name_copies.py`) and names with a word of the run itself (`run_words.py`). The pattern applies
-to every action on one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not
+of an app (`permissions/name_copies.py`) and names with a word of the run itself. The pattern applies to every action on one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not
 show who owns the bucket, so a role that may write `site-*/index.html` may write into buckets of other accounts. Actions
 on the objects of two buckets are proposed for the objects of the newest bucket, by its name.
 """
@@ -14,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import lru_cache
 
-from leastpriv.evidence.run_words import words_of_runs
+from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
@@ -34,6 +33,59 @@ from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, open_parts, service_of
+
+_LONG_LIVED = frozenset(
+    {
+        "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod", "production", "release",
+        "stage", "staging", "trunk",
+    }
+)  # fmt: skip
+"""Branches and workspaces that every run has: their names do not change."""
+_REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
+_NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
+"""Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
+_RUN_NUMBER = re.compile(r"(?<![0-9])[0-9]{4,11}(?![0-9])")
+"""A number of a session name without the word before it; twelve digits are an account."""
+_PULL = re.compile(r"(?<![A-Za-z0-9])(?:pr|pull|pull-request|mr)[-_]?[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
+"""A pull request in a name: the login of its run has no number, `repo:shop/orders:pull_request`."""
+_WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
+"""Key of the state of a workspace in Terraform's S3 backend
+(https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read 2026-11-27)."""
+
+
+def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[str, frozenset[str]]:
+    """Maps the id of each run to the words that its names may contain, in lower case."""
+    found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in runs}
+    for usage in usages:
+        resource = usage.need.permission.resource
+        workspace = _WORKSPACE.search(resource)
+        words = {*_as_in_names(workspace["name"])} if workspace else set()
+        words.update(map(str.lower, _PULL.findall(resource)))
+        for run in usage.runs if words and usage.outcome is Outcome.ALLOWED else ():
+            found.setdefault(run, set()).update(words)
+    return {run: frozenset(words - _LONG_LIVED) for run, words in found.items() if words - _LONG_LIVED}
+
+
+def _words_of(run: Run) -> Iterator[str]:
+    for session in filter(None, (run.session, run.parent_run)):
+        words = [session] if is_run_id(session) else [*_NUMBERED.findall(session), *_RUN_NUMBER.findall(session)]
+        yield from map(str.lower, words)
+    ref = _REF.search(run.identity.subject) if run.identity else None
+    if ref and ref["kind"] == "pull":
+        number = ref["name"].partition("/")[0]
+        yield from (number, *(f"{word}{sign}{number}" for word in ("pr", "pull") for sign in ("", "-", "_")))
+    elif ref:
+        yield from _as_in_names(ref["name"])
+
+
+def _as_in_names(branch: str) -> Iterator[str]:
+    """Yields the forms in which tools write a branch into a name: `feature-login`, `feature_login`, `login`."""
+    words = re.findall(r"[a-z0-9]+", branch.lower())
+    last = re.findall(r"[a-z0-9]+", branch.lower().rpartition("/")[2])
+    for own in (words, last):
+        if own:
+            yield from ("-".join(own), "_".join(own), ".".join(own), "".join(own))
+
 
 _LEAST_RUNS = 2
 """A resource that only one run created is no pattern."""
@@ -227,13 +279,18 @@ def find_created_resources(
     by_stacks = {each.need.permission.resource for each in creations if STACK_SERVICE in each.forwarded_by}
     allowed = [each for each in teachers if each.outcome is Outcome.ALLOWED and each.succeeded]
     objects = (each for each in allowed if _is_object(each.need.permission.resource))
-    own_words = _merged(words_of_runs(runs, known), _words_of_short_lived(creations, teachers))
+    of_runs, short_lived = words_of_runs(runs, known), _words_of_short_lived(creations, teachers)
+    own_words = {
+        run: of_runs.get(run, frozenset()) | short_lived.get(run, frozenset()) for run in {*of_runs, *short_lived}
+    }
+    # No other name has a long word by chance: it is open in all names that the run used, also of a stack.
+    long_words = {run: frozenset(each for each in own if len(each) >= _LEAST_WORD) for run, own in own_words.items()}
     generated = generated_families((each.need.permission.resource for each in creations), by_stacks)
     families = {
         **{resource: family for made in by_action.values() for resource, family in families_of(made).items()},
         **generated,
         **_of_copies(creations, teachers, generated),
-        **_with_own_words(allowed, _long(own_words), generated),
+        **_with_own_words(allowed, long_words, generated),
         **_with_own_words([*creations, *objects], own_words, generated),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
@@ -287,16 +344,6 @@ def _words_of_short_lived(creations: Sequence[Usage], usages: Iterable[Usage]) -
         run: frozenset(word for word, names in words.items() if len(names) >= _LEAST_SHORT_LIVED)
         for run, words in found.items()
     }
-
-
-def _long(words: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
-    """The words that no other name has by chance: they are open in all names that the run used, also of a stack."""
-    return {run: frozenset(word for word in own if len(word) >= _LEAST_WORD) for run, own in words.items()}
-
-
-def _merged(*words: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
-    runs = {run for each in words for run in each}
-    return {run: frozenset().union(*(each.get(run, frozenset()) for each in words)) for run in runs}
 
 
 def _with_own_words(

@@ -151,15 +151,13 @@ class RunTracker:
             spans.insert(at, span)
             return span
         if at < len(spans) and _are_joined(span.last, spans[at].first):
-            self._join(span, spans.pop(at))
+            later = spans.pop(at)
+            self._merged[later.token] = span.token
+            span.last = max(span.last, later.last)
+            span.count += later.count
+            span.denied += later.denied
+            span.direct = span.direct or later.direct
         return span
-
-    def _join(self, span: _Span, later: _Span) -> None:
-        self._merged[later.token] = span.token
-        span.last = max(span.last, later.last)
-        span.count += later.count
-        span.denied += later.denied
-        span.direct = span.direct or later.direct
 
     def _root(self, token: RunToken) -> RunToken:
         while self._merged[token] != token:

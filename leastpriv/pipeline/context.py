@@ -18,8 +18,7 @@ from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.policy.source import Location
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.proposal.models import History
-from leastpriv.pull_request.comment_commands import CommentCommand
-from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import PublishResult, Repository, StateStore
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings

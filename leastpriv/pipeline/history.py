@@ -32,8 +32,7 @@ from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority
 from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState
-from leastpriv.pull_request.comment_commands import COMMENT_MARKER, CommentCommand
-from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository, StateStore
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural

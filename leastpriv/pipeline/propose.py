@@ -26,6 +26,7 @@ from leastpriv.pipeline.collect_evidence import (
     with_denial_details,
 )
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
+from leastpriv.pipeline.declared import declarations_of, with_declarations
 from leastpriv.pipeline.discover import first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.load_policies import (
@@ -39,7 +40,6 @@ from leastpriv.pipeline.load_policies import (
     without_replaced,
 )
 from leastpriv.pipeline.publish import publish_all
-from leastpriv.pipeline.sources import declarations_of, with_declarations
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import boundary_for
@@ -50,7 +50,7 @@ from leastpriv.proposal.models import History, Options, ProposalInputs
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
-from leastpriv.pull_request.comment_commands import controls_section
+from leastpriv.pull_request.lifecycle import controls_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain

@@ -95,7 +95,7 @@ def _first_draft(
     added: list[Change], held_back: list[HeldBackChange], context: GuardContext, inputs: ProposalInputs
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
-    from leastpriv.proposal.declared_additions import declared_additions
+    from leastpriv.proposal.preflight import declared_additions
 
     evidence, options = context.evidence, context.options
     if DRAFT_ID in inputs.history.declined:

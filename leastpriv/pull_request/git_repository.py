@@ -17,8 +17,7 @@ from typing import Self
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run, Trust
-from leastpriv.pull_request.comment_commands import CommentCommand
-from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import (
     TRAILER,
     ClosedPullRequest,

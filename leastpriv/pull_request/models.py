@@ -16,8 +16,7 @@ from typing import Literal, Protocol
 from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.comment_commands import CommentCommand
-from leastpriv.pull_request.lifecycle import DeclinedProposal
+from leastpriv.pull_request.lifecycle import CommentCommand, DeclinedProposal
 
 TRAILER = "Leastpriv-Fingerprint"
 

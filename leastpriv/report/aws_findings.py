@@ -7,7 +7,6 @@ from collections.abc import Set as AbstractSet
 
 from leastpriv.evidence.aws_findings import (
     AccessReport,
-    GeneratedPolicy,
     InternalAccess,
     Recommendation,
     UnusedAccess,
@@ -60,7 +59,12 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
     )
     if comparison is None:
         return
-    source = _generated(comparison.generated)
+    generated = comparison.generated
+    first, last = day(generated.first), day(generated.last)
+    complete = "" if generated.is_complete else ", which it calls incomplete,"
+    several = f"{plural(generated.policies, 'policy', 'policies')}" if generated.policies != 1 else "a policy"
+    whose = " Another principal had started it." if generated.was_running else ""
+    source = f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
     head = (
         f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, "
         "and counts denied calls as used."
@@ -76,14 +80,6 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
         f"#### Second opinion: IAM Access Analyzer names more\n\n{head} {agreed} The others are not "
         "written; add what you know to be needed.\n\n" + "\n".join([*lines, *rest])
     )
-
-
-def _generated(generated: GeneratedPolicy) -> str:
-    first, last = day(generated.first), day(generated.last)
-    complete = "" if generated.is_complete else ", which it calls incomplete,"
-    several = f"{plural(generated.policies, 'policy', 'policies')}" if generated.policies != 1 else "a policy"
-    whose = " Another principal had started it." if generated.was_running else ""
-    return f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
 
 
 def _question(question: UngrantedAction) -> str:

@@ -30,7 +30,15 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
             "will be denied: to keep `*`, use `keep` or `resources: keep`."
         )
         yield f"#### Narrowed to the resources that were used\n\n{risk}\n\n{head}\n{rows}"
-    yield from _held_back_restrictions(context)
+    held_back = by_guard_result(context.proposal.held_back_restrictions)
+    if held_back:
+        table = "\n".join(
+            f"| {codes(held.action for held in group)} | {code(result.guard)}: {prose(result.reason)} |"
+            for result, group in held_back.items()
+        )
+        count = plural(len(context.proposal.held_back_restrictions), "used action")
+        head = "| Action | Because |\n| --- | --- |"
+        yield f"#### {count} on every resource\n\n{head}\n{table}"
 
 
 def _row(group: Sequence[Change]) -> str:
@@ -52,18 +60,6 @@ def _row(group: Sequence[Change]) -> str:
         f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | "
         f"{codes(group[0].restricted_to, 6)}{stands_for} | {len(runs_of(usages))} | {day(latest_use(usages))} |"
     )
-
-
-def _held_back_restrictions(context: ReportContext) -> Iterator[str]:
-    groups = by_guard_result(context.proposal.held_back_restrictions)
-    if groups:
-        table = "\n".join(
-            f"| {codes(held.action for held in group)} | {code(result.guard)}: {prose(result.reason)} |"
-            for result, group in groups.items()
-        )
-        count = plural(len(context.proposal.held_back_restrictions), "used action")
-        head = "| Action | Because |\n| --- | --- |"
-        yield f"#### {count} on every resource\n\n{head}\n{table}"
 
 
 _MOST_ROWS = 12

@@ -1,15 +1,207 @@
-"""Reports drift: a sentence per finding, a table, and the tracking issue."""
+"""Finds drift of the committed file from usage and from the role in the account, and reports it.
+
+A finding is a sentence, a row of a table, and an entry of the tracking issue.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from leastpriv.proposal.drift import DriftFinding, DriftKind, drift_findings
+from leastpriv.diff.compare import replay_need
+from leastpriv.diff.live_role_drift import Drift
+from leastpriv.evidence.live_role import LiveRole
+from leastpriv.models import Basis, ChangeKind, Outcome, Usage
+from leastpriv.permissions.patterns import action_matches, resource_overlaps
+from leastpriv.policy.containment import check_containment
+from leastpriv.policy.document import Document
+from leastpriv.proposal.models import Change, Proposal
 from leastpriv.report import escape
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import codes, evidence_span, plural
+
+
+class DriftKind(StrEnum):
+    """Kinds of drift, most severe first."""
+
+    ONLY_LIVE = "only-in-the-account"
+    """The account allows it and the file does not."""
+    ONLY_FILE = "only-in-the-file"
+    """The file allows it and the account does not: it is not deployed."""
+    DENY_LIVE = "denied-only-in-the-account"
+    DENY_FILE = "denied-only-in-the-file"
+    NOT_DEPLOYED = "not-in-the-account"
+    """No policy of the role resembles the file."""
+    NO_FILE = "no-file"
+    """There is no policy file."""
+    MISSING = "missing"
+    """The role needs it, and the file does not allow it."""
+    UNUSED = "unused"
+    UNUSED_IN_WILDCARD = "unused-in-wildcard"
+    UNUSED_RESOURCES = "unused-resources"
+
+
+class AccessState(StrEnum):
+    """What the file or the account says about an access."""
+
+    YES = "allows"
+    NO = "does not"
+    PART = "in part"
+    UNKNOWN = "not read"
+    DENIES = "denies"
+    NONE = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftFinding:
+    """One finding."""
+
+    kind: DriftKind
+    action: str
+    """The entry as written in the file, the catalogue action if it is missing, or the name of a file."""
+    resources: tuple[str, ...]
+    line: int
+    """1-based line of the policy file; 1 if the finding has no line."""
+    file: AccessState
+    account: AccessState
+    used: str
+    """Usage in words: `4× in 2 runs`, `refused 1×`, `no`; empty if usage does not matter."""
+    removed_actions: tuple[str, ...] = ()
+    """Unused actions of a wildcard."""
+
+    @property
+    def id(self) -> str:
+        """Eight hexadecimal digits that remain equal while the finding exists, whatever its line."""
+        parts = [self.kind.value, self.action, sorted(self.resources)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+
+
+def drift_findings(
+    proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
+) -> tuple[DriftFinding, ...]:
+    """Lists all findings: those of the account first, then missing access, then unused access, by line."""
+    found = [*_account_findings(proposal.committed, live, drift), *_usage_findings(proposal, live, drift, principal)]
+    order = list(DriftKind)
+    return tuple(sorted(found, key=lambda each: (order.index(each.kind), each.line, each.action)))
+
+
+def _account_findings(committed: Document | None, live: LiveRole | None, drift: Drift | None) -> Iterator[DriftFinding]:
+    if drift is None or committed is None:
+        return
+    policies = live.policies if live else ()
+    counterpart = next((policy.document for policy in policies if policy.name == drift.counterpart), None)
+    if counterpart and drift.differs:
+        yield from _one_sided_findings(committed, counterpart)
+    for kind, pair, file, account in (
+        (DriftKind.DENY_LIVE, drift.live_denies, AccessState.NONE, AccessState.DENIES),
+        (DriftKind.DENY_FILE, drift.file_denies, AccessState.DENIES, AccessState.NONE),
+    ):
+        if pair:
+            yield DriftFinding(kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, "")
+    if drift.missing:
+        yield DriftFinding(DriftKind.NOT_DEPLOYED, committed.where, (), 1, AccessState.YES, AccessState.NO, "")
+    for name in drift.files_without_counterpart:
+        yield DriftFinding(DriftKind.NOT_DEPLOYED, name, (), 1, AccessState.YES, AccessState.NO, "")
+
+
+def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
+    """Reports access that only the account or only the file allows, one finding per entry."""
+    found: dict[tuple[DriftKind, int, str], list[str]] = {}
+    for kind, old, new in (
+        (DriftKind.ONLY_LIVE, committed, counterpart),
+        (DriftKind.ONLY_FILE, counterpart, committed),
+    ):
+        for excess in check_containment([old], [new]).excesses:
+            found.setdefault((kind, excess.statement.index, excess.action), []).append(excess.resource)
+    for (kind, statement, action), resources in found.items():
+        if kind is DriftKind.ONLY_FILE:
+            line = committed.line_of_entry(statement, action)
+            yield DriftFinding(kind, action, tuple(resources), line, AccessState.YES, AccessState.NO, "")
+        else:
+            line = _line(committed, action, resources[0], "Allow")
+            yield DriftFinding(kind, action, tuple(resources), line, AccessState.NO, AccessState.YES, "")
+
+
+def _usage_findings(
+    proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
+) -> Iterator[DriftFinding]:
+    if proposal.committed is None:
+        if proposal.changes:
+            actions = tuple(change.action for change in proposal.changes)
+            account = AccessState.UNKNOWN if live is None else AccessState.NONE
+            yield DriftFinding(
+                DriftKind.NO_FILE, "", (), 1, AccessState.NO, account, f"{len(actions)} actions", actions
+            )
+        return
+    for change in proposal.changes:
+        if change.kind is ChangeKind.ADD:
+            account = _account_state(change.usages, live, principal)
+            line = _line(proposal.committed, change.action, "*", "Allow")
+            yield DriftFinding(
+                DriftKind.MISSING,
+                change.action,
+                change.resources,
+                line,
+                AccessState.NO,
+                account,
+                _usage_text(change.usages),
+            )
+        else:
+            yield _change_finding(change, proposal.committed, drift)
+
+
+def _change_finding(change: Change, committed: Document, drift: Drift | None) -> DriftFinding:
+    compared = drift is not None and not drift.unknown
+    account = AccessState.UNKNOWN if not compared else AccessState.PART if drift and drift.differs else AccessState.YES
+    kind = DriftKind.UNUSED if change.kind is ChangeKind.REMOVE else DriftKind.UNUSED_IN_WILDCARD
+    used = "no"
+    if change.kind is ChangeKind.NARROW:
+        kind = DriftKind.UNUSED_RESOURCES if change.restricted_to else kind
+        used = "on fewer resources" if change.restricted_to else f"{len(change.used)} of {change.granted} actions"
+    line = committed.line_of_entry(change.statement, change.action)
+    return DriftFinding(
+        kind, change.action, change.resources, line, AccessState.YES, account, used, change.removed_actions
+    )
+
+
+def _usage_text(usages: Sequence[Usage]) -> str:
+    denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
+    allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
+    implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
+    parts = [f"denied {denied}×"] if denied else []
+    parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
+    return ", ".join(parts) or "yes"
+
+
+def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: str) -> AccessState:
+    """Whether the policies in the account allow what the file lacks."""
+    if live is None or not live.is_known:
+        return AccessState.UNKNOWN
+    documents = [policy.document for policy in live.policies]
+    effects = {
+        replay_need(usage.need, principal, region, documents) for usage in usages for region in usage.regions or ("",)
+    }
+    if effects <= {"allowed"}:
+        return AccessState.YES
+    return AccessState.NO if effects <= {"implicitDeny", "explicitDeny"} else AccessState.PART
+
+
+def _line(committed: Document, action: str, resource: str, effect: str) -> int:
+    """Line of the statement that the missing entry would belong to: one of the same effect and service."""
+    service = action.partition(":")[0].lower()
+    of_service = [
+        statement
+        for statement in committed.statements
+        if statement.effect == effect
+        and any(action_matches(entry.partition(":")[0], service) for entry in statement.actions)
+    ]
+    exact = [each for each in of_service if any(resource_overlaps(entry, resource) for entry in each.resources)]
+    return next((each.line for each in (*exact, *of_service)), 1)
+
 
 _LONGEST_TABLE = 50_000
 """Characters; GitHub accepts 65,536 in an issue."""

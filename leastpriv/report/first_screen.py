@@ -15,7 +15,6 @@ from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import escalation_line
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import (
     basis_usages,
@@ -26,7 +25,7 @@ from leastpriv.report.phrases import (
     share,
     successful_runs,
 )
-from leastpriv.report.verdict import MOST_SHOWN, verdict
+from leastpriv.report.verdict import MOST_SHOWN, escalation_line, verdict
 
 _FEW_RUNS = 5
 _MOST_NAMED = 8

@@ -21,7 +21,6 @@ from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import code, plain
 from leastpriv.report.evidence_limits import coverage_picture, gaps_section, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, kept_because, markdown
@@ -41,6 +40,7 @@ from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import basis_text, title
 from leastpriv.report.role_chain import drawing
 from leastpriv.report.targets import TargetRow, action_counts, target_figures, targets_title
+from leastpriv.report.verdict import escalation_section, reach_section
 
 _MOST_EVIDENCE = 2_000
 """Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""

@@ -21,13 +21,6 @@ from leastpriv.report.changes import (
     wildcards_section,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import (
-    boundary_section,
-    escalation_section,
-    escalation_title,
-    reach_section,
-    use_of_passed_role,
-)
 from leastpriv.report.escape import code
 from leastpriv.report.evidence_limits import (
     gaps_section,
@@ -56,6 +49,13 @@ from leastpriv.report.phrases import (
 )
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
+from leastpriv.report.verdict import (
+    boundary_section,
+    escalation_section,
+    escalation_title,
+    reach_section,
+    use_of_passed_role,
+)
 
 _MOST_NAMES = 3
 """Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""

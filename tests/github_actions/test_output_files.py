@@ -10,13 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import LeastprivError
-from leastpriv.github_actions.workflow_commands import (
-    SUMMARY_LIMIT,
-    append_summary,
-    heredoc,
-    truncate_at_line,
-    write_output,
-)
+from leastpriv.github_actions.context import SUMMARY_LIMIT, append_summary, heredoc, truncate_at_line, write_output
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\r\n=<: "))
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True)

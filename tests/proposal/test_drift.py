@@ -12,9 +12,18 @@ from leastpriv.diff.live_role_drift import compare_with_live_role
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.drift import AccessState, DriftFinding, DriftKind, drift_findings
 from leastpriv.report.context import ReportContext
-from leastpriv.report.drift import context_findings, finding_ids, finding_sentence, findings_table, issue_body
+from leastpriv.report.drift import (
+    AccessState,
+    DriftFinding,
+    DriftKind,
+    context_findings,
+    drift_findings,
+    finding_ids,
+    finding_sentence,
+    findings_table,
+    issue_body,
+)
 from tests.fakes.deploys import POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.pipeline.history import commands_answer, keep_decisions
-from leastpriv.pull_request.comment_commands import CommentCommand, ParsedCommand, parse_commands, rejection_reason
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
+from leastpriv.pull_request.lifecycle import CommentCommand, ParsedCommand, parse_commands, rejection_reason
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import HOSTILE, read
 

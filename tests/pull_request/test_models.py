@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pull_request.comment_commands import body_fingerprint, controls_section, declined_changes
+from leastpriv.pull_request.lifecycle import body_fingerprint, controls_section, declined_changes
 from leastpriv.pull_request.models import PublishResult, PullRequestOperation, is_branch_name, pull_request_outputs
 
 PIECES = ["a", "feature", "/", "//", ".", "..", ".lock", "@", "@{", "~", "^", ":", "?", "*", "[", "\\", " ", "-", "é"]

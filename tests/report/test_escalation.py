@@ -14,15 +14,15 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.boundary import boundary_for, draft_boundary
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import (
+from leastpriv.report.proposal_json import proposal_json
+from leastpriv.report.pull_request import body
+from leastpriv.report.verdict import (
     boundary_section,
     escalation_line,
     escalation_section,
     escalation_value,
     reach_section,
 )
-from leastpriv.report.proposal_json import proposal_json
-from leastpriv.report.pull_request import body
 from tests.fakes.deploys import POLICY, ROLE, proposal
 
 A = "arn:aws:iam::111122223333:"

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.github_actions.workflow_commands import heredoc
+from leastpriv.github_actions.context import heredoc
 from tests.fakes import scripts
 
 ROOT = Path(__file__).parents[2]

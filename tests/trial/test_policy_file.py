@@ -11,7 +11,7 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.source import Location
-from leastpriv.trial.policy_file import open_attached, open_policy, save_policy
+from leastpriv.trial.main import open_attached, open_policy, save_policy
 
 ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")
 TEXT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}\n'

@@ -34,7 +34,15 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
     """
     start = object_of(record.get("timeWindow")).get("windowStart")
     account, time = str(record.get("accountId") or ""), event_time({"eventTime": start})
-    found = _dimensions(object_of(record.get("summary")))
+    summary = object_of(record.get("summary"))
+    details = summary.get("details")
+    found: dict[str, tuple[str, ...]] = {}
+    for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
+        told = object_of(each)
+        statistics = told.get("statistics")
+        names = [object_of(one).get("name") for one in statistics] if isinstance(statistics, list) else []
+        dimension = str(told.get("dimension") or "")
+        found[dimension] = (*found.get(dimension, ()), *(name for name in names if isinstance(name, str) and name))
     if time is None or not found.get(_EVENT):
         return
     named = [principal_of(name) for name in found.get(_CALLER, ())]
@@ -54,16 +62,3 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
                     return
                 content = (EMPTY_OBJECT, EMPTY_OBJECT, (resource,) if resource else ())
                 yield shape.call(caller, "", time, f"{record.get('eventId') or ''}/{number}", content)
-
-
-def _dimensions(summary: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """Returns the names by dimension."""
-    details = summary.get("details")
-    found: dict[str, tuple[str, ...]] = {}
-    for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
-        told = object_of(each)
-        statistics = told.get("statistics")
-        names = [object_of(one).get("name") for one in statistics] if isinstance(statistics, list) else []
-        dimension = str(told.get("dimension") or "")
-        found[dimension] = (*found.get(dimension, ()), *(name for name in names if isinstance(name, str) and name))
-    return found

@@ -181,7 +181,8 @@ def event_time(record: Mapping[str, object]) -> datetime | None:
     value = record.get("eventTime") or record.get("@timestamp")
     try:
         if isinstance(value, str) and not _NUMBER.fullmatch(value):
-            return _aware(datetime.fromisoformat(value.strip()))
+            time = datetime.fromisoformat(value.strip())
+            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             seconds = float(value)
             # Twelve digits and more are milliseconds, as Elasticsearch and EventBridge Pipes write them.
@@ -363,10 +364,6 @@ def _is_printable(value: str) -> bool:
 @lru_cache(maxsize=256)
 def _is_region(value: str) -> bool:
     return _REGION.fullmatch(value) is not None
-
-
-def _aware(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _gap(record: Mapping[str, object], reason: str) -> Gap:

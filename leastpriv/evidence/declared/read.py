@@ -1,15 +1,167 @@
-"""Reads the templates and plans that the inputs name, each by its form."""
+"""Reads the templates and plans that the inputs name, each by its form.
+
+Of a cloud assembly of the AWS CDK (`cdk.out`) it reads the stacks, their assets and the roles of its bootstrap. The CI
+role assumes the roles of the bootstrap; the execution role makes the resources. So the declaration depends on the role
+whose policy is drafted (https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html, read 2026-11-27).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from typing import Any
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls
 from leastpriv.evidence.declared.template import read_template
 from leastpriv.models import Need
+
+MANIFEST = "manifest.json"
+_STACK = "aws:cloudformation:stack"
+_ASSETS = "cdk:asset-manifest"
+_ASSEMBLY = "cdk:cloud-assembly"
+
+
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    """The roles of one stack's bootstrap; empty where the CLI uses its own credentials."""
+
+    deploy: str
+    execution: str
+    lookup: str
+
+
+def read_assembly(folder: Path, source: str, role: str, place: Place) -> tuple[Declaration, ...]:
+    """Reads the stacks of an assembly as the target `role` deploys them.
+
+    Raises:
+        InputError: the folder holds no readable assembly.
+    """
+    return tuple(_stacks(folder, source, role, place))
+
+
+def _stacks(folder: Path, source: str, role: str, place: Place) -> Iterator[Declaration]:
+    artifacts = _json(folder / MANIFEST).get("artifacts", {})
+    for name, artifact in artifacts.items():
+        properties = artifact.get("properties", {})
+        if artifact.get("type") == _ASSEMBLY:
+            inner = folder / str(properties.get("directoryName", ""))
+            yield from _stacks(inner, f"{source}/{inner.name}", role, place)
+        elif artifact.get("type") == _STACK:
+            own = _placed_in(str(artifact.get("environment", "")), place)
+            assets = [
+                _json(folder / str(artifacts[each]["properties"]["file"]))
+                for each in artifact.get("dependencies", ())
+                if artifacts.get(each, {}).get("type") == _ASSETS
+            ]
+            yield _stack(
+                folder, f"{source}/{name}", (str(properties.get("stackName") or name), properties), (role, own), assets
+            )
+
+
+def _stack(
+    folder: Path,
+    source: str,
+    stack: tuple[str, Mapping[str, Any]],
+    where: tuple[str, Place],
+    assets: Sequence[Mapping[str, Any]],
+) -> Declaration:
+    name, properties = stack
+    role, place = where
+    roles = _roles(properties, place)
+    file = str(properties.get("templateFile", ""))
+    tagged = bool(properties.get("tags"))
+
+    def nested(path: str) -> bytes | None:
+        found = folder / path
+        return found.read_bytes() if found.is_file() else None
+
+    parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
+    made = read_template(_bytes(folder / file), source, Stack(name, parameters, tagged), place, nested)
+    made = replace(made, region=place.region)
+    because = f"the stack {name}"
+    if role == roles.execution:
+        return made
+    if role == roles.deploy or not roles.deploy:
+        calls = [*_deployment(because, name, roles, place)]
+        calls += [] if roles.deploy else _published(because, assets, place)
+        resources = () if roles.execution else made.resources
+        plan_calls = tuple(tool_calls("diff", because, place, stack=name))
+        return replace(made, resources=resources, calls=tuple(calls), plan_calls=plan_calls)
+    assumed = dict.fromkeys((roles.deploy, roles.lookup, *_publishing_roles(assets, place)))
+    needed = (need for each in assumed if each for need in tool_calls("assume", because, place, role=each))
+    look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
+    return replace(made, resources=(), reads=(), calls=tuple(needed), plan_calls=tuple(look_up))
+
+
+def _roles(properties: Mapping[str, Any], place: Place) -> _Roles:
+    return _Roles(
+        _filled(str(properties.get("assumeRoleArn", "")), place),
+        _filled(str(properties.get("cloudFormationExecutionRoleArn", "")), place),
+        _filled(str(properties.get("lookupRole", {}).get("arn", "")), place),
+    )
+
+
+def _deployment(because: str, name: str, roles: _Roles, place: Place) -> Iterator[Need]:
+    for step in ("deploy", "delete", *(() if roles.deploy else ("toolkit",))):
+        yield from tool_calls(step, because, place, stack=name)
+    yield from tool_calls("bootstrap", because, place, parameter=f"cdk-bootstrap/{UNKNOWN}/version")
+    if roles.execution:
+        yield from tool_calls("pass", because, place, role=roles.execution)
+
+
+def _published(because: str, assets: Sequence[Mapping[str, Any]], place: Place) -> Iterator[Need]:
+    """The uploads that the CLI makes with its own credentials."""
+    for each in _destinations(assets, "files", place):
+        yield from tool_calls("publish", because, place, bucket=each["bucketName"], object=UNKNOWN)
+    for each in _destinations(assets, "dockerImages", place):
+        yield from tool_calls("image", because, place, repository=each["repositoryName"])
+
+
+def _publishing_roles(assets: Sequence[Mapping[str, Any]], place: Place) -> Iterator[str]:
+    for kind in ("files", "dockerImages"):
+        yield from (each.get("assumeRoleArn", "") for each in _destinations(assets, kind, place))
+
+
+def _destinations(assets: Sequence[Mapping[str, Any]], kind: str, place: Place) -> Iterator[Mapping[str, str]]:
+    for manifest in assets:
+        for asset in manifest.get(kind, {}).values():
+            for each in asset.get("destinations", {}).values():
+                yield {key: _filled(value, place) for key, value in each.items() if isinstance(value, str)}
+
+
+def _filled(text: str, place: Place) -> str:
+    """A text of a manifest with the place for its variables."""
+    values = {"Partition": place.partition, "AccountId": place.account, "Region": place.region}
+    for name, value in values.items():
+        text = text.replace("${AWS::" + name + "}", value)
+    return text
+
+
+def _placed_in(environment: str, place: Place) -> Place:
+    """The place with the region of `aws://ACCOUNT/REGION`, where the assembly knows it."""
+    region = environment.rpartition("/")[2]
+    return replace(place, region=region) if region and not region.startswith("unknown") else place
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path.as_posix()} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path.as_posix()} is no manifest of the CDK.")
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path.as_posix()} cannot be read: {error.strerror}.") from error
+
 
 ReadFile = Callable[[str], bytes | None]
 """Content of a file by its path as the user writes it; None where there is none."""
@@ -81,7 +233,6 @@ def split_stack(name: str) -> tuple[str, str]:
 
 
 def _assembly(root: Path, name: str, role: str, place: Place) -> tuple[Declaration, ...]:
-    from leastpriv.evidence.declared.cdk import MANIFEST, read_assembly
 
     if not (root / name / MANIFEST).is_file():
         raise InputError(f"The input templates names the folder {name!r}, which has no {MANIFEST}: run `cdk synth`.")

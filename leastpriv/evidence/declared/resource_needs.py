@@ -1,16 +1,23 @@
-"""Derives the needs of a declaration: the actions of each phase that the set properties ask for, on named resources."""
+"""Derives the needs of a declaration: the actions of each phase that the set properties ask for, on named resources.
+
+It also compares two versions of a declaration, and finds the declared actions that runs had the occasion to use. A
+declared permission that no run used goes with the usual guards, once the phases of its resource types were seen. A
+phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import product
 
 from leastpriv.evidence.declared.made_types import own_types
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.evidence.declared.resource_arns import Arns, leaves, members
+from leastpriv.evidence.declared.template import MADE
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
@@ -27,6 +34,97 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_actions,
     tag_property,
 )
+
+_PHASES = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
+
+
+def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:
+    """Returns the actions of declared types whose phases the used actions show: all that list them, or that need them.
+
+    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags.
+    """
+    listed: set[str] = set()
+    unseen: set[str] = set()
+    needed: set[str] = set()
+    needed_unseen: set[str] = set()
+    for declaration in declarations:
+        arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
+        for resource, phase in product(declaration.resources, _PHASES):
+            is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
+            (listed if is_seen else unseen).update(actions_of_phase(resource.kind, phase))
+            (needed if is_seen else needed_unseen).update(needed_actions(replace(resource, changed=None), phase, arns))
+    return frozenset(listed - unseen | needed - needed_unseen)
+
+
+@lru_cache(maxsize=4_096)
+def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
+    """Returns the actions that show that a phase of a type was exercised; a resource is read whenever it is made."""
+    if phase in (Phase.CREATE, Phase.READ):
+        return making_actions(kind)
+    others = {action for other in _PHASES if other is not phase for action in actions_of_phase(kind, other)}
+    own = (action for action in actions_of_phase(kind, phase) if action not in others)
+    return tuple(action for action in own if catalog.access_level(action) not in ("Read", "List"))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedResources:
+    """The resources of a change, by whether they exist before it."""
+
+    made: Declaration
+    """New ones, and replaced ones; with the calls of the tool."""
+    kept: Declaration
+    """Those that it updates or deletes: the exact names of some may be granted already."""
+
+
+def changed_resources(before: Declaration | None, after: Declaration) -> ChangedResources:
+    """Returns what a change of a template does; without an earlier version all resources are new.
+
+    A plan says itself what it does with each resource, so its phases decide.
+    """
+    if before is None:
+        made = [each for each in after.resources if Phase.CREATE in each.phases]
+        kept = [each for each in after.resources if Phase.CREATE not in each.phases and _does_more_than_read(each)]
+        return ChangedResources(
+            replace(after, resources=tuple(made), around=after.resources),
+            replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
+        )
+    made, kept = list(_made(before, after)), list(_kept(before, after))
+    is_empty = not (made or kept)
+    calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
+    return ChangedResources(
+        replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
+        replace(after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)),
+    )
+
+
+def _does_more_than_read(resource: DeclaredResource) -> bool:
+    return any(phase is not Phase.READ for phase in resource.phases)
+
+
+def _made(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
+    for each in after.resources:
+        earlier = before.by_address.get(each.address)
+        if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
+            yield replace(each, phases=MADE)
+
+
+def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
+    for each in after.resources:
+        earlier = before.by_address.get(each.address)
+        if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
+            continue
+        changed = frozenset(_changed({*earlier.properties, *each.properties}, earlier, each))
+        if changed:
+            yield replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
+    for earlier in before.resources:
+        now = after.by_address.get(earlier.address)
+        if now is None or now.kind != earlier.kind or now.name != earlier.name:
+            yield replace(earlier, phases=(Phase.DELETE, Phase.READ))
+
+
+def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredResource) -> Iterator[str]:
+    yield from (name for name in names if before.properties.get(name) != after.properties.get(name))
+
 
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 _TAKES_AWAY = re.compile("Delete|Remove|Detach|Disassociate|Unsubscribe|Revoke|Deregister")

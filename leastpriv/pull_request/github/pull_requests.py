@@ -10,13 +10,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.comment_commands import (
-    CommentCommand,
-    body_fingerprint,
-    declined_changes,
-    parse_commands,
-    rejection_reason,
-)
 from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import (
     Connection,
@@ -30,12 +23,17 @@ from leastpriv.pull_request.github.client import (
 from leastpriv.pull_request.lifecycle import (
     RECONSIDER_LABEL,
     TRACKING_LABEL,
+    CommentCommand,
     DeclinedProposal,
     IssueStep,
     OpenPullRequest,
     TrackedIssue,
+    body_fingerprint,
     change_summary,
+    declined_changes,
     next_issue_step,
+    parse_commands,
+    rejection_reason,
 )
 from leastpriv.pull_request.models import UNKNOWN_TIME, ClosedPullRequest, LineComment, PullRequestOptions
 

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
 from leastpriv.pull_request.github.pull_requests import PullRequestReference, PullRequests, TrackingIssue
@@ -16,6 +15,7 @@ from leastpriv.pull_request.github.state_branch import BranchStateStore
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
+    CommentCommand,
     DeclinedProposal,
     IssueStep,
     OpenPullRequest,

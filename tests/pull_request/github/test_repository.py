@@ -12,11 +12,17 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.comment_commands import controls_section
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
-from leastpriv.pull_request.lifecycle import EDITED_LABEL, PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL, DeclinedProposal
+from leastpriv.pull_request.lifecycle import (
+    EDITED_LABEL,
+    PAUSED_LABEL,
+    REBASE_BOX,
+    RECONSIDER_LABEL,
+    DeclinedProposal,
+    controls_section,
+)
 from leastpriv.pull_request.models import (
     Publication,
     PublishResult,

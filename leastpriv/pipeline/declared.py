@@ -1,0 +1,103 @@
+"""Adds what templates and plans declare to the evidence of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from leastpriv.config.settings import DeclaredPhases
+from leastpriv.evidence.aws_findings import DeclaredNeeds
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Need, Outcome
+from leastpriv.pipeline.context import Target
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.declared.models import Declaration
+    from leastpriv.proposal.preflight import DeclaredChange
+
+ReadFile = Callable[[str], bytes | None]
+"""Content of a file by its path; None where there is none."""
+
+
+def declarations_of(target: Target) -> tuple[Declaration, ...]:
+    """Reads the templates and plans of a target in its workspace; raises InputError where one cannot be read."""
+    settings = target.settings
+    if not (settings.templates or settings.plans):
+        return ()
+    from leastpriv.evidence.declared.models import Place
+    from leastpriv.evidence.declared.read import read_declarations
+
+    place = Place.of(target.role, settings.aws_regions)
+    found = read_declarations(settings.templates, settings.plans, target.role, place, target.workspace)
+    return tuple(each.to_plan() for each in found) if target.only_plans else found
+
+
+def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], target: Target) -> Evidence:
+    """Returns the evidence with the needs of declarations, and the types that no table knows."""
+    if not declarations:
+        return evidence
+    from leastpriv.evidence.declared.models import Place
+    from leastpriv.evidence.declared.resource_needs import exercised_actions, needs_of
+    from leastpriv.permissions.tool_lifecycle import Phase
+
+    place = Place.of(target.role, target.settings.aws_regions)
+    needs: dict[Need, None] = {}
+    later: dict[Need, None] = {}
+    for declaration in declarations:
+        needs.update(dict.fromkeys(needs_of(declaration, place)))
+        if target.only_plans:
+            continue
+        later.update(dict.fromkeys(needs_of(declaration.with_phases(Phase.UPDATE, Phase.DELETE), place)))
+    known = {need.permission for need in needs}
+    further = tuple(need for need in later if need.permission not in known)
+    drafts_all = target.settings.declared_phases is DeclaredPhases.ALL
+    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    exercised = exercised_actions(declarations, used)
+    due = {need.permission.action: (need.because,) for need in later if need.permission.action not in exercised}
+    merged = DeclaredNeeds(
+        due,
+        needs=(*needs, *(further if drafts_all else ())),
+        later_needs=() if drafts_all else further,
+        only_plans=target.only_plans,
+        exercised=exercised,
+        sources=tuple(declaration.source for declaration in declarations),
+        unread=tuple(sorted({name for declaration in declarations for name in declaration.unknown_types})),
+    )
+    return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
+
+
+def declared_change(target: Target, before: ReadFile, after: ReadFile) -> DeclaredChange | None:
+    """Reads what a change of templates and plans needs; None where the inputs name none.
+
+    A template that is not in `before` is new; one that is not in `after` is read in the workspace, as `cdk.out` and
+    plans are. Raises InputError where a template or plan cannot be read.
+    """
+    settings = target.settings
+    if not (settings.templates or settings.plans):
+        return None
+    from leastpriv.evidence.declared.models import Place
+    from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
+    from leastpriv.evidence.declared.resource_needs import ChangedResources, changed_resources, needs_of
+    from leastpriv.proposal.preflight import DeclaredChange
+
+    place = Place.of(target.role, settings.aws_regions)
+    committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
+    others = [name for name in settings.templates if name not in committed]
+    changes = [
+        changed_resources(
+            read_stack(name, before, place) if before(split_stack(name)[1]) is not None else None,
+            read_stack(name, after, place),
+        )
+        for name in committed
+    ]
+    built = read_declarations(others, settings.plans, target.role, place, target.workspace)
+    changes += [changed_resources(None, each) for each in built]
+    if target.only_plans:
+        changes = [ChangedResources(each.made.to_plan(), each.kept.to_plan()) for each in changes]
+    return DeclaredChange(
+        sources=tuple(change.made.source for change in changes),
+        made=tuple(need for change in changes for need in needs_of(change.made, place)),
+        kept=tuple(need for change in changes for need in needs_of(change.kept, place)),
+        unread=tuple(sorted({name for change in changes for name in change.made.unknown_types})),
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, date, datetime
 
-from leastpriv.evidence.history import ActionUse, UsageHistory, merge
 from leastpriv.evidence.history_file import parse_history, serialize_history
+from leastpriv.evidence.usage_history import ActionUse, UsageHistory, merge
 from leastpriv.permissions import catalog
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"

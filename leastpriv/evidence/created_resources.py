@@ -1,9 +1,10 @@
 """Finds resources that the principal's own runs create, whose ids or names differ in each run.
 
 `orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do the resources of copies
-of an app (`permissions/name_copies.py`) and names with a word of the run itself. The pattern applies to every action on one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not
-show who owns the bucket, so a role that may write `site-*/index.html` may write into buckets of other accounts. Actions
-on the objects of two buckets are proposed for the objects of the newest bucket, by its name.
+of an app (`permissions/name_copies.py`) and names with a word of the run itself. The pattern applies to every action on
+one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not show who owns the
+bucket, so a role that may write `site-*/index.html` may write into buckets of other accounts. Actions on the objects of
+two buckets are proposed for the objects of the newest bucket, by its name.
 """
 
 from __future__ import annotations

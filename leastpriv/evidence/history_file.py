@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.errors import UnreadableHistoryError
-from leastpriv.evidence.history import (
+from leastpriv.evidence.usage_history import (
     _ACTION,
     _PATTERN,
     _RESOURCE,

@@ -13,8 +13,8 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.history import UsageHistory
 from leastpriv.evidence.role_chain import RoleChain
+from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.policy.source import Location
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.proposal.models import History

@@ -12,7 +12,9 @@ from typing import TypeVar
 from leastpriv.diff.compare import replay_need
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
 from leastpriv.evidence.created_resources import creating_usages
-from leastpriv.evidence.history import (
+from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.runs import workflow_run_id
+from leastpriv.evidence.usage_history import (
     DeclinedPullRequest,
     KeepDecision,
     RevertedRemoval,
@@ -22,8 +24,6 @@ from leastpriv.evidence.history import (
     merge,
     pruned,
 )
-from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy

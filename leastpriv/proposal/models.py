@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.coverage import DataStream
-from leastpriv.evidence.history import UsageHistory
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.document import Document

@@ -26,8 +26,8 @@ from leastpriv.policy.source import Location, is_hcl
 from leastpriv.trial.cleanup import ProcessIdentity, TrialTags, find_trial_resources, remove_resources
 from leastpriv.trial.extend import CandidatePolicy
 from leastpriv.trial.messages import found_lines, saved_lines, trial_resource_lines
-from leastpriv.trial.options import TrialSettings
-from leastpriv.trial.records import SESSION_POLICY, TrialRecords
+from leastpriv.trial.options import SESSION_POLICY, TrialSettings
+from leastpriv.trial.records import TrialRecords
 from leastpriv.trial.rounds import TrialContext, TrialRun
 from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
 

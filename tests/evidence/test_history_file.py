@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import UnreadableHistoryError
-from leastpriv.evidence.history import (
+from leastpriv.evidence.history_file import LONGEST_FILE, parse_history, serialize_history
+from leastpriv.evidence.usage_history import (
     KEPT_DAYS,
     MOST_DECLINED,
     MOST_RESOURCES,
@@ -26,7 +27,6 @@ from leastpriv.evidence.history import (
     merge,
     pruned,
 )
-from leastpriv.evidence.history_file import LONGEST_FILE, parse_history, serialize_history
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import evidence, usage
 from tests.hypothesis_profiles import examples

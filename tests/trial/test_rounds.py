@@ -23,9 +23,9 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.trial.cleanup import ProcessIdentity, TrialTags
 from leastpriv.trial.extend import CandidatePolicy
+from leastpriv.trial.options import TrialSettings, parse_settings
 from leastpriv.trial.policy_rendering import render_documents
 from leastpriv.trial.process import Credentials
-from leastpriv.trial.options import TrialSettings, parse_settings
 from leastpriv.trial.records import TrialRecords
 from leastpriv.trial.rounds import TrialContext, TrialRun
 from tests.fakes import progress

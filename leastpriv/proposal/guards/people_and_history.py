@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from leastpriv.diff.compare import Entry
-from leastpriv.evidence.history import ANYTHING, KEPT_DAYS, ActionUse, UsageHistory
+from leastpriv.evidence.usage_history import ANYTHING, KEPT_DAYS, ActionUse, UsageHistory
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.history import ActionUse, UsageHistory
+from leastpriv.evidence.usage_history import ActionUse, UsageHistory
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse

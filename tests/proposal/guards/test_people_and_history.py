@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.history import ActionUse, KeepDecision, RevertedRemoval, UsageHistory
+from leastpriv.evidence.usage_history import ActionUse, KeepDecision, RevertedRemoval, UsageHistory
 from leastpriv.models import ChangeKind, Usage
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.people_and_history import history_state

@@ -35,12 +35,10 @@ from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, open_parts, service_of
 
-_LONG_LIVED = frozenset(
-    {
-        "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod", "production", "release",
-        "stage", "staging", "trunk",
-    }
-)  # fmt: skip
+_LONG_LIVED = frozenset({
+    "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod", "production", "release",
+    "stage", "staging", "trunk",
+})  # fmt: skip
 """Branches and workspaces that every run has: their names do not change."""
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")

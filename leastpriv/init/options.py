@@ -293,7 +293,7 @@ def _trail_values(trails: Sequence[str], one: Mapping[str, str]) -> dict[str, st
 
 
 _EVIDENCE = ("event-history", "s3-trail", "log-group", "athena", "job-logs")
-_COMPANIONS = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-create": ("athena",)}
+_COMPANIONS = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena")}
 """Source that is no evidence alone -> sources of which it needs one."""
 
 

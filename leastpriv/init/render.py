@@ -137,8 +137,6 @@ def action_inputs(target: InitOptions) -> dict[str, str]:
     trails = {
         "event-history": "event-history",
         "log-group": f"log-group:{values.get('LogGroup')}",
-        # Athena creates the table over the named trail.
-        "athena-create": f"{bucket}/{values.get('TrailTop')}",
         "s3-trail": f"{bucket}/{folder.replace('{Account}', account)}",
     }
     given: dict[str, str] = {

@@ -190,8 +190,7 @@ def _athena_table(settings: Settings, session: AwsSession | None, options: Sourc
     from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
-    location = next((name for name in settings.bucket_trails if name.startswith("s3://")), "")
-    chosen = AthenaOptions(location, _since(now, options), options.seen, waited=options.waits_for_events)
+    chosen = AthenaOptions(_since(now, options), options.seen, waited=options.waits_for_events)
     return AthenaTable(aws, settings.athena_table, now, chosen)
 
 

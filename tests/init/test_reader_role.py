@@ -67,7 +67,6 @@ def test_the_reader_role_writes_only_what_its_source_requires(source: str) -> No
         "iam:PassRole", "athena:StartQueryExecution", "athena:StopQueryExecution", "s3:PutObject",
         "s3:AbortMultipartUpload", "access-analyzer:StartPolicyGeneration", "access-analyzer:CancelPolicyGeneration",
         "access-analyzer:GenerateFindingRecommendation", "kms:Decrypt", "sts:DecodeAuthorizationMessage",
-        "glue:CreateTable",
     }  # fmt: skip
 
 
@@ -213,7 +212,6 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ({"sources": ["s3"]}, "--sources holds 's3': choose from event-history, s3-trail"),
         ({"sources": ["live-role"]}, "no evidence: add one of event-history"),
         ({"sources": ["event-history", "digests"]}, "The source digests needs another source: add s3-trail"),
-        ({"sources": ["event-history", "athena-create"]}, "add athena to --sources"),
     ],
 )
 def test_an_option_that_is_wrong_is_rejected_with_the_way_to_write_it(

@@ -110,11 +110,11 @@ def test_reader_role_allows_reading_service_control_policies(tmp_path: Path) -> 
 
 def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
     """Except for Athena's requests to Glue and S3 on the reader's behalf, which only AWS's own records show."""
-    athena = FakeAthena(None, exists=False)
+    athena = FakeAthena(None)
     with Stand() as servers:
         stand = servers.of(athena)
         stand.s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
-        stand.read(location="s3://logs")
+        stand.read()
         athena.running = 10**6
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("leastpriv.evidence.cloudtrail.athena.time.sleep", _interrupt)
@@ -142,16 +142,13 @@ def test_reader_role_allows_each_request_to_the_bucket_of_a_trail_and_no_other_a
     _allowed(s3.requests, target)
 
 
-def test_reader_role_allows_each_request_for_a_table_that_is_created_over_a_trail() -> None:
+def test_reader_role_allows_each_request_for_a_table_over_a_trail() -> None:
     tables = {"athena-table": ["default.logs"], "athena-results": ["s3://results"]}
-    target = parse_options({**REQUIRED, **tables, "trails": ["s3://logs"], "sources": ["athena", "athena-create"]})
+    target = parse_options({**REQUIRED, **tables, "trails": ["s3://logs"], "sources": ["athena"]})
     with Stand() as servers:
-        stand = servers.of(FakeAthena(None, exists=False))
+        stand = servers.of(FakeAthena(None))
         stand.s3.objects[f"AWSLogs/{TRAIL_ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
-        stand.read(
-            Principals(frozenset({parse_principal(f"arn:aws:iam::{TRAIL_ACCOUNT}:role/ci")})),
-            location=action_inputs(target)["trails"],
-        )
+        stand.read(Principals(frozenset({parse_principal(f"arn:aws:iam::{TRAIL_ACCOUNT}:role/ci")})))
         _allowed(stand.s3.requests, target)
 
 

@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 KNOWN = {known.name for known in inputs()}
 ISSUER = "token.actions.githubusercontent.com"
 OTHER = "arn:aws:iam::222233334444:role/ci/deploy"
-NEEDED = {"digests": ["s3-trail"], "kms": ["s3-trail"], "athena-create": ["athena"]}
+NEEDED = {"digests": ["s3-trail"], "kms": ["s3-trail"]}
 SETUP = ("--role-arn", ROLE, "--repository", "acme/shop", "--action", GIVEN["action"][0])
 each_source = pytest.mark.parametrize("source", known_sources())
 
@@ -146,7 +146,7 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     assert bool(read.athena_table) is ("athena" in options.sources)
     assert read.event_history is ("event-history" in options.sources)
     buckets = [each for each in read.bucket_trails if each.startswith("s3://")]
-    assert bool(buckets) is ("s3-trail" in options.sources or source == "athena-create")
+    assert bool(buckets) is ("s3-trail" in options.sources)
 
 
 def test_the_workflow_reads_the_folder_that_the_role_may_list() -> None:

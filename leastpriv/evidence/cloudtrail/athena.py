@@ -25,7 +25,6 @@ from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.athena_sql import (
     TABLE_NAME,
     CloudTrailTable,
-    create_table,
     days_in_row,
     events_in_row,
     operations_in_row,
@@ -162,8 +161,6 @@ def _failed(status: Mapping[str, Any]) -> AwsError:
 class AthenaOptions:
     """How a table in Athena is read."""
 
-    location: str = ""
-    """Location of the trail that a missing table is created for."""
     since: datetime | None = None
     seen: EventDeduplicator | None = None
     """Shared by sources that may contain copies of each other's records."""
@@ -194,7 +191,7 @@ class AthenaTable:
         """Reads the calls, roughly oldest first and deduplicated, and gaps for unread parts; resets `statistics`.
 
         Requests that AWS denies never raise.
-        Raises InputError where the table does not exist and there is no trail to create it for; raised while reading.
+        Raises InputError where the table does not exist or lacks a column; raised while reading.
         """
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
@@ -204,7 +201,7 @@ class AthenaTable:
             database = {"Database": self._database, "Catalog": self._catalog}
             place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
             queries = QueryRunner(self._clients.client("athena"), place, self._options.poll)
-            table = self._opened(queries)
+            table = self._described()
             listed = self._branches(table, principals)
             found = [each for each in listed or () if each.dated]
             bucket = table.top.removeprefix("s3://").partition("/")[0]
@@ -230,35 +227,7 @@ class AthenaTable:
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
-    def _opened(self, queries: QueryRunner) -> CloudTrailTable:
-        """Describes the table, created before where it is missing and a trail is named."""
-        table = self._described()
-        if table is None and self._options.location:
-            name, prefix = split_location(self._options.location)
-            found = Bucket(name, self._clients.client("s3")).find_prefixes(prefix, None)
-            tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
-            if not tops:
-                raise InputError(
-                    f"trails: {self._options.location!r} has no AWSLogs/ACCOUNT/CloudTrail/REGION/ to create a table "
-                    "over."
-                )
-            _log.info(f"Creating the table {self._named} over s3://{name}/{tops[-1]}")
-            queries.run(create_table(self._database, self._table, f"s3://{name}/{tops[-1]}"))
-            table = self._described()
-        if table is None:
-            raise InputError(
-                f"athena-table: there is no table {self._named!r}: name one of CloudTrail records, or name the trail "
-                "as s3://BUCKET/PREFIX in the input trails to create it."
-            )
-        lacking = [name for name in NEEDED if name not in table.columns]
-        if lacking:
-            raise InputError(
-                f"athena-table: {self._named!r} is no table of CloudTrail records, or an incomplete one:"
-                f" it has no column {lacking[0]}. Create it as in AWS's guide."
-            )
-        return table
-
-    def _described(self) -> CloudTrailTable | None:
+    def _described(self) -> CloudTrailTable:
         place = {"CatalogName": self._catalog, "DatabaseName": self._database, "TableName": self._table}
         doing = f"reading the table {self._named}"
         try:
@@ -266,10 +235,20 @@ class AthenaTable:
                 answer = self._clients.client("athena").get_table_metadata(**place, WorkGroup=self._workgroup)
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
-            if error_code(error) == "MetadataException":
-                return None
-            raise
-        return CloudTrailTable.of(self._database, self._table, required_member(answer, doing, "TableMetadata"))
+            if error_code(error) != "MetadataException":
+                raise
+            raise InputError(
+                f"athena-table: there is no table {self._named!r}: create it as in docs/athena-table.sql, or name "
+                "another one."
+            ) from error
+        table = CloudTrailTable.of(self._database, self._table, required_member(answer, doing, "TableMetadata"))
+        lacking = [name for name in NEEDED if name not in table.columns]
+        if lacking:
+            raise InputError(
+                f"athena-table: {self._named!r} is no table of CloudTrail records, or an incomplete one:"
+                f" it has no column {lacking[0]}. Create it as in docs/athena-table.sql."
+            )
+        return table
 
     def _branches(self, table: CloudTrailTable, principals: Principals) -> tuple[LogPrefix, ...] | None:
         """Returns the log prefixes of the targets; None where they cannot be listed and the query needs no names."""

@@ -1,9 +1,10 @@
 """Describes a table of CloudTrail records, builds the one Athena query of a trail, and converts its rows (pure).
 
-The columns are those of the Athena User Guide ("Create the table for CloudTrail logs in Athena using partition
-projection", read 2026-11-24), or fewer, which the query leaves out. One scan returns two results: each distinct request
-of the targets with the times and ids of its calls, and the number of all records by account, service, region and kind,
-since missing calls prove something only where other calls were recorded (docs: decision 6).
+The table is that of `docs/athena-table.sql`, or one of the Athena User Guide ("Create the table for CloudTrail logs in
+Athena using partition projection", read 2026-11-24); the query leaves out the columns that it lacks. One scan returns
+two results: each distinct request of the targets with the times and ids of its calls, and the number of all records by
+account, service, region and kind, since missing calls prove something only where other calls were recorded (docs:
+decision 6).
 """
 
 from __future__ import annotations
@@ -30,22 +31,6 @@ TABLE_NAME = re.compile(
 ACCOUNT_KEYS = ("account", "account_id", "accountid", "account-id")
 """Partition keys that hold the account."""
 _REGION_KEYS = ("region", "awsregion", "aws_region")
-
-_ISSUER = "struct<type:string,principalid:string,arn:string,accountid:string,username:string>"
-_TEXTS_OF_A_RECORD = (
-    "eventversion", "eventtime", "eventsource", "eventname", "awsregion", "useragent", "errorcode", "errormessage",
-    "requestparameters", "responseelements", "eventid", "readonly", "eventtype", "recipientaccountid", "eventcategory",
-    "managementevent", "sessioncredentialfromconsole",
-)  # fmt: skip
-COLUMNS: Mapping[str, str] = {
-    **dict.fromkeys(_TEXTS_OF_A_RECORD, "string"),
-    "useridentity": (
-        "struct<type:string,principalid:string,arn:string,accountid:string,invokedby:string,accesskeyid:string,"
-        f"username:string,sessioncontext:struct<sessionissuer:{_ISSUER},sessioncredentialfromconsole:string>>"
-    ),
-    "resources": "array<struct<arn:string,arnprefix:string,accountid:string,type:string>>",
-}
-"""Columns of a table that we create."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +83,6 @@ class CloudTrailTable:
         form = words.replace("yyyy", "%Y").replace("MM", "%m").replace("dd", "%d").replace("HH", "%H").replace("'", "")
         is_date = self.parameters.get(f"projection.{key}.type", "").lower() == "date"
         return form if is_date and re.fullmatch(r"%Y(?:\W?%m(?:\W?%d(?:\W?%H)?)?)?", form) else ""
-
-
-def create_table(database: str, name: str, location: str) -> str:
-    """Builds the statement that creates a partition-projected table for a trail's files.
-
-    `location` ends above the accounts: `s3://bucket/prefix/AWSLogs` or `…/AWSLogs/o-abc`. Each query names its accounts
-    and regions, so new ones are never left out.
-    """
-    columns = ",\n  ".join(f"`{column}` {kind}" for column, kind in COLUMNS.items())
-    top = location.rstrip("/").replace("'", "")
-    properties = {
-        "projection.enabled": "true",
-        "projection.account.type": "injected",
-        "projection.region.type": "injected",
-        "projection.day.type": "date",
-        "projection.day.format": "yyyy/MM/dd",
-        "projection.day.interval": "1",
-        "projection.day.interval.unit": "DAYS",
-        "projection.day.range": "2013/11/01,NOW",
-        "storage.location.template": f"{top}/${{account}}/CloudTrail/${{region}}/${{day}}",
-    }
-    rows = ",\n  ".join(f"'{key}' = '{value}'" for key, value in properties.items())
-    return f"""CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`{name}` (
-  {columns}
-)
-COMMENT 'CloudTrail records, read by leastpriv'
-PARTITIONED BY (`account` string, `region` string, `day` string)
-ROW FORMAT SERDE 'org.apache.hive.hcatalog.data.JsonSerDe'
-STORED AS INPUTFORMAT 'com.amazon.emr.cloudtrail.CloudTrailInputFormat'
-OUTPUTFORMAT 'org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat'
-LOCATION '{top}/'
-TBLPROPERTIES (
-  {rows}
-)"""
 
 
 _GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"

@@ -22,7 +22,6 @@ from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTable
 from leastpriv.evidence.cloudtrail.athena_sql import (
-    COLUMNS,
     CloudTrailTable,
     days_in_row,
     operations_in_row,
@@ -35,7 +34,7 @@ from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Run, Scope
 from tests.fakes import progress
-from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
+from tests.fakes.aws.athena import COLUMNS, DuckDb, FakeAthena, is_there
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, FakeAws
 
@@ -584,16 +583,7 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_table(
     assert [(gap.kind, gap.scope) for gap in gaps] == [(kind, Scope()) for kind in kinds]
 
 
-def test_a_missing_table_is_created_for_the_trail_and_read(stand: Stand, athena: FakeAthena) -> None:
-    athena.exists = False
-    assert stand.read(location="s3://logs") == ([], [])
-    made, query = athena.queries
-    assert made.startswith("CREATE EXTERNAL TABLE IF NOT EXISTS `security`.`logs`")
-    assert "'s3://logs/AWSLogs/${account}/CloudTrail/${region}/${day}'" in made
-    assert query.startswith("WITH flagged")
-
-
-def test_a_missing_table_that_cannot_be_created_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
+def test_a_missing_table_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
     athena.exists = False
     with pytest.raises(InputError, match=re.escape("no table 'security.logs'")):
         stand.read()

@@ -104,7 +104,17 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
             line = f" (line {place.item(number - 1)[0] + 1})"
         found.append(_entry(each, f"{where}: target {number}{line}"))
     entries = tuple(found)
-    _distinct(entries)
+    # The proposals of two entries with one role, file or branch would undo each other.
+    several = len({entry.account for entry in entries}) > 1
+    for name in ("role-arn", "policy-file", "branch"):
+        seen: set[Value] = set()
+        for entry in entries:
+            value = entry.values.get(name, "")
+            if name == "branch" and not (value or entry.group or entry.is_pattern):
+                value = f"leastpriv/{f'{entry.account}-' if several else ''}{entry.role.rpartition('/')[2]}"
+            if value and value in seen:
+                raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its own.")
+            seen.add(value)
     entries = _with_accounts(entries, _reader_keys(whole, where))
     follow = whole.get("follow", True)
     if not isinstance(follow, bool):
@@ -256,20 +266,6 @@ def _value(value: object, where: str) -> Value:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(str(each) for each in value)
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
-
-
-def _distinct(entries: Sequence[TargetEntry]) -> None:
-    """Raises InputError for two entries with one role, file or branch, whose proposals would undo each other."""
-    several = len({entry.account for entry in entries}) > 1
-    for name in ("role-arn", "policy-file", "branch"):
-        seen: set[Value] = set()
-        for entry in entries:
-            value = entry.values.get(name, "")
-            if name == "branch" and not (value or entry.group or entry.is_pattern):
-                value = f"leastpriv/{f'{entry.account}-' if several else ''}{entry.role.rpartition('/')[2]}"
-            if value and value in seen:
-                raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its own.")
-            seen.add(value)
 
 
 def _with_accounts(entries: Sequence[TargetEntry], shared: Mapping[str, str]) -> tuple[TargetEntry, ...]:

@@ -141,6 +141,12 @@ def _usage_findings(
         if change.kind is ChangeKind.ADD:
             account = _account_state(change.usages, live, principal)
             line = _line(proposal.committed, change.action, "*", "Allow")
+            usages = change.usages
+            denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
+            allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
+            implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
+            parts = [f"denied {denied}×"] if denied else []
+            parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
             yield DriftFinding(
                 DriftKind.MISSING,
                 change.action,
@@ -148,7 +154,7 @@ def _usage_findings(
                 line,
                 AccessState.NO,
                 account,
-                _usage_text(change.usages),
+                ", ".join(parts) or "yes",
             )
         else:
             yield _change_finding(change, proposal.committed, drift)
@@ -166,15 +172,6 @@ def _change_finding(change: Change, committed: Document, drift: Drift | None) ->
     return DriftFinding(
         kind, change.action, change.resources, line, AccessState.YES, account, used, change.removed_actions
     )
-
-
-def _usage_text(usages: Sequence[Usage]) -> str:
-    denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
-    allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
-    implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
-    parts = [f"denied {denied}×"] if denied else []
-    parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
-    return ", ".join(parts) or "yes"
 
 
 def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: str) -> AccessState:

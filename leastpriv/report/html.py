@@ -212,7 +212,17 @@ def _diff_lines(context: ReportContext) -> list[Values]:
         return []
     old = committed.source.outer.split("\n") if committed else []
     new = document.source.outer.split("\n")
-    before, after = _notes_before(context), _notes_after(context)
+    # Entry of the committed policy -> why it is removed or narrowed.
+    before: dict[str, tuple[str, str]] = {}
+    for change in context.proposal.changes:
+        if change.restricted_to:
+            before[change.action] = ("removed", "narrowed to the resources that were used")
+        elif change.kind is ChangeKind.NARROW:
+            left = change.granted - len(change.removed_actions)
+            before[change.action] = ("removed", f"{change.granted:,} → {left:,} actions, {len(change.used):,} used")
+        elif change.kind is ChangeKind.REMOVE:
+            before[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
+    after = _notes_after(context)
     lines: list[Values] = []
     for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
         if lines:
@@ -238,20 +248,6 @@ def _line(sign: str, number: int, text: str, notes: Mapping[str, tuple[str, str]
         "evidence": notes[found[0]][1] if len(found) == 1 else evidence,
         "action": found[0] if len(found) == 1 else "",
     }
-
-
-def _notes_before(context: ReportContext) -> Mapping[str, tuple[str, str]]:
-    """Entry of the committed policy -> why it is removed or narrowed."""
-    notes: dict[str, tuple[str, str]] = {}
-    for change in context.proposal.changes:
-        if change.restricted_to:
-            notes[change.action] = ("removed", "narrowed to the resources that were used")
-        elif change.kind is ChangeKind.NARROW:
-            left = change.granted - len(change.removed_actions)
-            notes[change.action] = ("removed", f"{change.granted:,} → {left:,} actions, {len(change.used):,} used")
-        elif change.kind is ChangeKind.REMOVE:
-            notes[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
-    return notes
 
 
 def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:

@@ -57,7 +57,11 @@ class ObjectCache:
         self._is_refused = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _remove_other_versions(folder)
+            # The caches of other versions may hold more of a call than this one.
+            for path in folder.glob("*.sqlite"):
+                own = path.name.startswith(f"calls-{_FORMAT}-{__version__}-")
+                if not own and re.fullmatch(r"(objects|calls-\d+-.+)-[0-9a-f]{24}\.sqlite", path.name):
+                    path.unlink()
             if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
                 raise InputError(f"cache-dir: {str(self._path)!r} is not a regular file: remove it.")
             self._database = self._opened()
@@ -80,7 +84,9 @@ class ObjectCache:
             return
         try:
             content = zlib.compress(msgspec.msgpack.encode(_kept(result)))
-            row = (stored.key, stored.etag, _last_time(result), content)
+            times = [item.time for item in result.items if isinstance(item, Call)]
+            times += [result.statistics.last] if result.statistics.last else []
+            row = (stored.key, stored.etag, max(times).timestamp() if times else float("inf"), content)
             self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
             self._pending += 1
             if self._pending >= _PENDING:
@@ -131,21 +137,6 @@ def _connected(path: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, etag TEXT, last REAL, content BLOB) WITHOUT ROWID"
     )
     return database
-
-
-def _remove_other_versions(folder: Path) -> None:
-    """Removes the caches of other versions, which may hold more of a call than this one."""
-    for path in folder.glob("*.sqlite"):
-        own = path.name.startswith(f"calls-{_FORMAT}-{__version__}-")
-        if not own and re.fullmatch(r"(objects|calls-\d+-.+)-[0-9a-f]{24}\.sqlite", path.name):
-            path.unlink()
-
-
-def _last_time(result: FileResult) -> float:
-    """Returns the time of the last record of a file in seconds; infinity where it has none."""
-    times = [item.time for item in result.items if isinstance(item, Call)]
-    times += [result.statistics.last] if result.statistics.last else []
-    return max(times).timestamp() if times else float("inf")
 
 
 _Time = Annotated[datetime, Meta(tz=True)]

@@ -161,7 +161,8 @@ def _following(prefix: str, below: tuple[str, ...], accounts: frozenset[str] | N
         return [f"{prefix}AWSLogs/"]
     names = {path: path.removeprefix(prefix) for path in below}
     chosen = [path for path, name in names.items() if _leads_on(prefix, name)]
-    if not chosen and not _is_own(prefix):
+    # Where CloudTrail's layout continues below, other folders are logs of other services.
+    if not chosen and not (prefix.endswith(("AWSLogs/", "/CloudTrail/")) or _OWN_ACCOUNT.search(f"/{prefix}")):
         return None
     return [
         # The next level has a known name, so the folder need not be listed.
@@ -178,11 +179,6 @@ def _leads_on(prefix: str, name: str) -> bool:
     if _ACCOUNT_IN_KEY.search(prefix):
         return name == "CloudTrail/"
     return bool(_ACCOUNT_FOLDER.fullmatch(name) or _ORGANIZATION_FOLDER.fullmatch(name))
-
-
-def _is_own(prefix: str) -> bool:
-    """Whether CloudTrail's layout continues below: other folders there are logs of other services."""
-    return prefix.endswith(("AWSLogs/", "/CloudTrail/")) or _OWN_ACCOUNT.search(f"/{prefix}") is not None
 
 
 def _account(prefix: str) -> str:

@@ -210,7 +210,14 @@ def await_delivery(aws: Aws, regions: Sequence[str], wait: timedelta, every: flo
     unknown = "whether {} has delivered its newest events is not known: {}"
     for region in regions:
         try:
-            waiting[region] = _watermark(aws, region)
+            client = aws.client("sts", region)
+            made = datetime.now(UTC)
+            with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
+                answer = client.get_caller_identity()
+            about = answer["ResponseMetadata"]
+            # AWS returns equal ids in the response and its header, test servers sometimes do not.
+            found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))
+            waiting[region] = frozenset(filter(None, found)), made
         except AwsError as error:
             if error.kind is not AwsErrorKind.INVALID:  # Reading the region will report the same error.
                 yield _late(unknown.format(region, error))
@@ -235,18 +242,6 @@ def await_delivery(aws: Aws, regions: Sequence[str], wait: timedelta, every: flo
     for region in waiting:
         minutes = _minutes(wait.total_seconds())
         yield _late(f"{region} had not delivered its newest events after {minutes} minutes (`wait-for-events`)")
-
-
-def _watermark(aws: Aws, region: str) -> tuple[frozenset[str], datetime]:
-    """Makes a call; returns the ids of its request and its time."""
-    client = aws.client("sts", region)
-    made = datetime.now(UTC)
-    with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
-        answer = client.get_caller_identity()
-    about = answer["ResponseMetadata"]
-    # AWS returns equal ids in the response and its header, test servers sometimes do not.
-    found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))
-    return frozenset(filter(None, found)), made
 
 
 def _shows(aws: Aws, region: str, request_ids: frozenset[str], made: datetime) -> bool:

@@ -127,22 +127,18 @@ class Branches:
         # change.
         is_own = is_own and all(commit in own_commits or _is_base_update(commit) for commit in commits)
         if is_own and not merged:
-            is_own = self._has_expected_fingerprint(own_commits[-1], head, path, files, fingerprint_for)
+            # Names and trailers can be copied, so that the fingerprint must fit the files.
+            commit = own_commits[-1]
+            content_by_file = {file: self.read(head, file) for file in sorted(files)}
+            contents = {file: content for file, content in content_by_file.items() if content is not None}
+            before = self.read(commit.parents[0].sha, path) if commit.parents else None
+            is_own = contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(
+                commit.commit.message
+            )
         fingerprints = [
             fingerprint for commit in commits if (fingerprint := trailer_fingerprint(commit.commit.message))
         ]
         return ProposalBranch(head, is_own, bool(fingerprints), fingerprints[-1] if fingerprints else "", merged)
-
-    def _has_expected_fingerprint(
-        self, commit: Commit, head: str, path: str, files: set[str], fingerprint_for: FingerprintFunction
-    ) -> bool:
-        """Whether the commit's fingerprint fits the files: names and trailers can be copied."""
-        content_by_file = {file: self.read(head, file) for file in sorted(files)}
-        contents = {file: content for file, content in content_by_file.items() if content is not None}
-        before = self.read(commit.parents[0].sha, path) if commit.parents else None
-        return contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(
-            commit.commit.message
-        )
 
     def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
         """Creates a signed commit on `base_sha` with these files and returns it; keeps their modes."""

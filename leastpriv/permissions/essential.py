@@ -149,6 +149,8 @@ class _Request:
         if self.plan.event.verdict is Verdict.BY_REQUEST and key == "statement":
             match = STATEMENT.match(text) or re.match(r"\s*\w+", text)
             return match[0] if match else _UNREAD
+        if any(text in (sign["parameter"], sign["begins"]) for sign in self.plan.implies.transforms):
+            return text
         if is_read or text in self.in_answer or (self.plan.is_of_two_apis and "/apis/" in text):
             return text
         return _UNREAD if text else ""

@@ -26,6 +26,7 @@ from msgspec import structs
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
 from leastpriv.permissions.event_table import facts_of
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import CallRequest, Presence, key_in, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
@@ -60,6 +61,8 @@ class ImpliedFacts:
     """Those that AWS's service reference names."""
     tags: tuple[TagRule, ...]
     tag_keys: frozenset[str]
+    transforms: tuple[Mapping[str, str], ...]
+    """Rows of `transforms.tsv`."""
     reads_more_than_texts: bool
     """More of the request decides than the texts that are read, also where no parameter of a tag rule is there."""
 
@@ -71,6 +74,7 @@ def implied_facts(operation: str) -> ImpliedFacts:
     forms = facts.roles
     role_is_sure = any(form in ("arn", "text") for key, form in forms.items() if key != "*")
     unnamed = tuple(key for key, form in forms.items() if form in ("profile", "unnamed"))
+    transforms = tuple(row for row in table("transforms") if row["operation"] == operation)
     return ImpliedFacts(
         operation=operation,
         roles=forms,
@@ -81,10 +85,12 @@ def implied_facts(operation: str) -> ImpliedFacts:
         services=facts.services,
         tags=facts.tags,
         tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
+        transforms=transforms,
         reads_more_than_texts=role_is_sure
         or bool(unnamed)
         or (operation.startswith("ec2:") and bool(facts.tags))
-        or operation in ("cloudformation:CreateChangeSet", "ec2:RunInstances"),
+        or bool(transforms)
+        or operation == "ec2:RunInstances",
     )
 
 
@@ -101,8 +107,8 @@ def implied_needs(
     needs = list(_passed_roles(call, facts, request)) if request.arns or facts.roles else []
     if facts.tags and (facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)):
         needs += _tagging_needs(call, facts, request, presence)
-    if facts.operation == "cloudformation:CreateChangeSet":
-        needs += serverless_transform(call)
+    if facts.transforms:
+        needs += _transforms(call, facts.transforms)
     if facts.operation == "ec2:RunInstances":
         needs += (*_image_alias(call), *_root_volume(call, observed))
     return needs
@@ -307,15 +313,23 @@ def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
         )
 
 
-def serverless_transform(call: Call) -> Iterator[Need]:
-    """AWS SAM's CLI deploys a template with a transform, of which the request has the address alone.
-
-    It names its change sets so (`changeset_prefix` of samcli/lib/deploy/deployer.py, github.com/aws/aws-sam-cli).
-    """
-    if str(call.parameters.get("changeSetName", "")).startswith("samcli-deploy"):
-        arn = f"arn:{partition(call)}:cloudformation:{call.region}:aws:transform/Serverless-2016-10-31"
-        derivation = "transform of AWS SAM's templates"
-        yield Need(Permission("cloudformation:CreateChangeSet", arn), Basis.INFERRED, derivation, "SAM deploys with it")
+def _transforms(call: Call, signs: Sequence[Mapping[str, str]]) -> Iterator[Need]:
+    """A transform of the stack's template, which the request shows (`transforms.tsv`); tags are a map or a list."""
+    if (call.invoked_by or call.source) != "cloudformation.amazonaws.com":
+        return
+    values = request_values(call.parameters)
+    for sign in signs:
+        key = sign["parameter"]
+        in_list = ("key", key) in values
+        if any(
+            value.startswith(sign["begins"]) for own, value in values if own == ("value" if in_list else key.lower())
+        ):
+            name = f"aws:transform/{sign['transform']}"
+            arn = f"arn:{partition(call)}:cloudformation:{call.region}:{name}"
+            because = f"the {key} of {call.name} shows the transform"
+            yield Need(
+                Permission("cloudformation:CreateChangeSet", arn), Basis.INFERRED, "transform of a template", because
+            )
 
 
 def _image_alias(call: Call) -> Iterator[Need]:

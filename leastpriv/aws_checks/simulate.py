@@ -212,7 +212,7 @@ def _simulation_request(need_decision: NeedDecision, principal: str) -> Simulati
     if len(resource) > _LONGEST_RESOURCE or len(permission.action) > _LONGEST_ACTION or not _sendable(resource):
         return None
     asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
-    context = tuple(sorted((key, values) for key, values in asked.context.items()))
+    context = tuple(sorted((key, values) for key, values in asked.context.items() if values))
     return SimulationRequest(permission.action, resource, context, need_decision.effect)
 
 

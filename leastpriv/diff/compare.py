@@ -15,7 +15,7 @@ from msgspec import structs
 from leastpriv.diff.statement_coverage import catalogue_actions
 from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Need, Outcome, Usage
+from leastpriv.models import Basis, Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.patterns import action_matches, escape_observed, folded, has_variable
@@ -92,7 +92,12 @@ def replay_usages(evidence: Evidence, documents: Sequence[Document]) -> tuple[Re
 
 def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[ReplayEffect]:
     """Replays a usage in each of its regions."""
-    return frozenset(replay_need(usage.need, principal, region, documents) for region in usage.regions or ("",))
+    need = usage.need
+    if usage.events and {event.partition(":")[2] for event in usage.events} == {
+        need.permission.action.partition(":")[2]
+    }:
+        need = structs.replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
+    return frozenset(replay_need(need, principal, region, documents) for region in usage.regions or ("",))
 
 
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
@@ -141,6 +146,9 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
     if region:
         context["aws:RequestedRegion"] = (region,)
     permission = need.permission
+    if need.basis is Basis.OBSERVED:
+        # AWS sets this key only where another call, which creates a resource, needs the action for its tags.
+        context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
     # With several values AWS checks the action once for each, and the record does not show which value this need has.
     context.update({shown.key: shown.values for shown in permission.conditions if len(shown.values) == 1})
     resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource

@@ -208,9 +208,11 @@ def _unresolved_denial(
     other_policy_reason = _other_policy_reason(denial, identity)
     if other_policy_reason:
         return UnresolvedDenial(action, resource, other_policy_reason)
+    need = trial_denial.need
+    if denial.denied_by is (DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY):
+        need = structs.replace(need, basis=Basis.OBSERVED)  # the candidate itself did not allow it under its condition
     effects = {
-        replay_need(trial_denial.need, identity.acting_role, region, candidate.documents)
-        for region in trial_denial.regions or ("",)
+        replay_need(need, identity.acting_role, region, candidate.documents) for region in trial_denial.regions or ("",)
     }
     if effects != {"implicitDeny"}:
         return UnresolvedDenial(

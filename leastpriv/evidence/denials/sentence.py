@@ -43,6 +43,7 @@ _RESOURCE = re.compile(
     + r"(?P<the>[ \n\v]*:?[ \n\v]*))",
     re.IGNORECASE,
 )
+_CUT = re.compile(r"(?P<mark> ?(?:\(truncated|\.\.\.|\u2026))|\s*\Z")
 _BOLD_RESOURCE = re.compile(r"\*\*(?=arn:|[\"'`])|\*(?=arn:)")
 TAIL = re.compile(
     rf"(?<![\w-])(?:{breakable('because')}|{breakable('with an explicit deny')}|{breakable('transitively through')})\b",
@@ -187,7 +188,18 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
         best = match["action"].rstrip(BREAKS)
         name, end = without_breaks(best), match.start("action") + len(best)
     bold = text[match.start("action") - 1] == "*"
-    return ("", start) if (_AFTER_BOLD_ACTION if bold else _AFTER_ACTION).match(text, end) else (name, end)
+    is_other = (_AFTER_BOLD_ACTION if bold else _AFTER_ACTION).match(text, end)
+    return ("", start) if is_other or _is_cut(name, _CUT.match(text, end)) else (name, end)
+
+
+def _is_cut(action: str, cut: re.Match[str] | None) -> bool:
+    """Returns whether a tool shortened the message within an action: a longer one exists, and this one may not."""
+    if not cut or (not cut["mark"] and catalog.action(action)):
+        return False
+    prefix = action.lower().partition(":")[0]
+    return any(
+        known.lower().startswith(action.lower()) and len(known) > len(action) for known in catalog.actions(prefix)
+    )
 
 
 def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]:

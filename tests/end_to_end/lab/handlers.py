@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.session import get_session
+from ministack.services import iam
 from ministack.services.cloudformation import provisioners
 
 _TABLE = Path(__file__).with_name("handlers.tsv")
@@ -58,11 +59,18 @@ def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
     found = []
     for row in rows:
         if row["operation"] == operation and values.holds(row["when"]):
-            arn = values.fill(row["resource"]).replace("parameter//", "parameter/")
+            arn = _with_path(values.fill(row["resource"]).replace("parameter//", "parameter/"), resource.account)
             found.append(
                 HandlerCall(row["action"], arn, values.pairs(row["request"], arn), values.pairs(row["response"], arn))
             )
     return found
+
+
+def _with_path(arn: str, account: str) -> str:
+    """The ARN of a role that exists, which has the role's path although another resource names the role without it."""
+    role, _, name = arn.partition(":role/")
+    made = iam._roles.get_scoped(account, None, name) if role and name else None
+    return str((made or {}).get("Arn") or arn)
 
 
 def is_replaced(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

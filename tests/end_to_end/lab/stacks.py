@@ -150,6 +150,8 @@ def _shown(pairs: tuple[tuple[str, str], ...], physical_id: str) -> dict[str, An
     shown: dict[str, Any] = {}
     for name, value in pairs:
         given: Any = physical_id if value == "@" else value
+        if value.startswith("arn:") and value.endswith(":*") and physical_id and not physical_id.startswith("arn:"):
+            given = f"{value[:-1]}{physical_id}"  # the ARN of what the handler has just created
         outer, _, inner = name.partition(".")
         if inner:
             whole = shown.setdefault(outer, {})

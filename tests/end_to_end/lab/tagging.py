@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +26,7 @@ class TagCheck:
 
 
 def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagCheck]:
-    """The action that the tags of a call need; `resource` is that of the call itself."""
+    """The action that the tags of a call need; `resource` is that of the call itself, `*` if AWS draws the new id."""
     prefix = exchange.action.partition(":")[0]
     if exchange.operation == "CreateTags":
         return
@@ -41,7 +42,9 @@ def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagC
                     arn = f"arn:aws:ec2:{exchange.region}:{account}:{kind}/*"
                     yield TagCheck(row["action"], arn, context | _tags(each.get("Tags")))
             else:
-                yield TagCheck(row["action"], resource, context | _tags(given))
+                made = "-".join(re.findall("[A-Z][a-z]+", exchange.operation)[1:]).lower()
+                new = f"arn:aws:{prefix}:{exchange.region}:{account}:{made}/*" if resource == "*" else resource
+                yield TagCheck(row["action"], new, context | _tags(given))
 
 
 @cache

@@ -142,7 +142,10 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
 
     The resource of an action without resource types is the literal `*`, which a Deny on an ARN does not match.
     """
-    context = {"aws:PrincipalArn": (principal,), "aws:PrincipalAccount": (principal.split(":")[4],)}
+    context: dict[str, tuple[str, ...]] = {
+        "aws:PrincipalArn": (principal,),
+        "aws:PrincipalAccount": (principal.split(":")[4],),
+    }
     if region:
         context["aws:RequestedRegion"] = (region,)
     permission = need.permission

@@ -162,6 +162,10 @@ class Principal:
     """The name without the path."""
 
 
+AGGREGATED = "aggregated"
+"""`caller_doubt` of a use that only a summary of CloudTrail shows."""
+
+
 class Call(Struct, frozen=True, gc=False):
     """One API call from the evidence."""
 

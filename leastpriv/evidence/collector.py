@@ -13,14 +13,13 @@ from functools import cache
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.coverage import merge_source_gaps
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
-from leastpriv.models import Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
+from leastpriv.models import AGGREGATED, Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
 

@@ -17,8 +17,7 @@ from urllib.parse import quote, unquote
 from msgspec import Struct, structs
 
 from leastpriv.models import Call
-from leastpriv.permissions.arn_ends import in_lower_case
-from leastpriv.permissions.name_transforms import OF_ARNS, transformed
+from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn

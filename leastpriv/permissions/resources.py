@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from msgspec import structs
 
 from leastpriv.models import Call
-from leastpriv.permissions.arn_ends import answered_arn, of_log_group, of_secret
+from leastpriv.permissions.arn_parts import answered_arn, of_log_group, of_secret
 from leastpriv.permissions.arn_templates import (
     IN_RESPONSE,
     MOST_RESOURCES,

@@ -47,7 +47,7 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
         "proposal.json": proposal_json(context, content.title, content.body).encode(),
     }
     if context.proposal.to_paste and context.proposal.committed:
-        from leastpriv.proposal.editability import text_to_paste
+        from leastpriv.proposal.edit_plan import text_to_paste
 
         contents["policy.tf"] = text_to_paste(context.proposal.committed, context.proposal.to_paste).encode()
     if not context.proposal.document.editable:

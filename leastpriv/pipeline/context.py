@@ -16,8 +16,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.policy.source import Location
-from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.proposal.models import History
+from leastpriv.proposal.models import History, fingerprint
 from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import PublishResult, Repository, StateStore
 from leastpriv.report.context import ReportContext

@@ -16,7 +16,7 @@ from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
 from leastpriv.pipeline.context import FirstFiles, PullRequestContent, RunContext, Target, TargetResult, TargetsFile
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
-from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole

@@ -29,9 +29,8 @@ from leastpriv.pipeline.context import RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
-from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
 from leastpriv.proposal.guards.people_and_history import history_state
-from leastpriv.proposal.models import History, HistoryState
+from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository, StateStore
 from leastpriv.report.escape import code, prose

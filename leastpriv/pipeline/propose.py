@@ -44,9 +44,8 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import boundary_for
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
-from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
-from leastpriv.proposal.models import History, Options, ProposalInputs
+from leastpriv.proposal.models import History, Options, ProposalInputs, change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions

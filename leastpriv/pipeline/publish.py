@@ -13,7 +13,7 @@ from leastpriv.pipeline.collect_evidence import attempt
 from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetResult
 from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.policy.size import file_number
-from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
+from leastpriv.proposal.models import fingerprint, ids_with_scope
 from leastpriv.pull_request.lifecycle import controls_section
 from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation, Repository
 from leastpriv.report.context import ReportContext

@@ -24,9 +24,8 @@ from leastpriv.proposal.addition_rules import (
     untrusted_ref,
     without_unreviewed,
 )
-from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
-from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, addition_id
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 
 

@@ -1,4 +1,7 @@
-"""Plans where each change is written: into a statement that fits, else into a new one with a descriptive Sid."""
+"""Plans where each change is written: into a statement that fits, else into a new one with a descriptive Sid.
+
+A person pastes the changes of a statement that an expression, a shared list or another file makes.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from leastpriv.policy.edit import (
     ReplaceActions,
     ReplaceNotAction,
     ReplaceResources,
+    apply_edits,
 )
-from leastpriv.policy.writers import can_add_entries
-from leastpriv.proposal.models import Change
+from leastpriv.policy.writers import can_add_entries, can_add_statements
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +243,49 @@ class _EditPlan:
             fits = statement.effect == "Allow" and statement.actions and statement.resources
             if fits and _same_condition(condition_of(self.document, statement), grant.condition):
                 yield statement
+
+
+_NO_STATEMENT = "the file itself writes none of its statements"
+
+
+def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[Change], list[tuple[Change, str]]]:
+    """Returns the changes that can be written, and those that cannot with the reason."""
+    reason = "" if can_add_statements(document) else _NO_STATEMENT
+    written: list[Change] = []
+    left: list[tuple[Change, str]] = []
+    for change in changes:
+        needs_statement = change.kind is ChangeKind.ADD or bool(change.restricted_to)
+        own = "" if change.kind is ChangeKind.ADD else _fixed_reason(document, change)
+        found = own or (reason if needs_statement else "")
+        if found:
+            left.append((change, found))
+        else:
+            written.append(change)
+    return written, left
+
+
+def held_back(change: Change, reason: str) -> HeldBackChange:
+    """Returns a change that a person has to paste."""
+    result = GuardResult("not-editable", f"it cannot be edited safely: {reason}")
+    return HeldBackChange(change.kind, change.action, change.resources, result, change.sid, usages=change.usages)
+
+
+def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
+    """Returns the statements that changes which cannot be written would leave, as HCL."""
+    from leastpriv.policy.hcl_text import statements_hcl
+
+    source = document.as_json()
+    edited = apply_edits(source, plan_edits(source, changes))
+    before = {_identity(each) for each in source.statements}
+    new = [each.index for each in edited.statements if _identity(each) not in before]
+    return statements_hcl(edited, new)
+
+
+def _identity(statement: object) -> tuple[object, ...]:
+    names = ("sid", "effect", "actions", "not_actions", "resources", "not_resources", "conditions")
+    return tuple(getattr(statement, name) for name in names)
+
+
+def _fixed_reason(document: Document, change: Change) -> str:
+    statement = document.statements[change.statement]
+    return statement.fixed_reason("" if statement.not_actions else change.action)

@@ -16,14 +16,13 @@ from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, s
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions, lifecycle_additions
 from leastpriv.proposal.confidence import Confidences
-from leastpriv.proposal.edit_plan import new_statements, plan_edits
-from leastpriv.proposal.editability import held_back as not_editable
-from leastpriv.proposal.editability import split_editable
+from leastpriv.proposal.edit_plan import held_back as not_editable
+from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
-from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards.carriers import CallableOperations
 from leastpriv.proposal.models import (
+    DRAFT_ID,
     Change,
     GuardContext,
     GuardResult,

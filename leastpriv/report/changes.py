@@ -186,7 +186,7 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     document, left = context.proposal.document, context.proposal.to_paste
     committed = context.proposal.committed
     if left and committed:
-        from leastpriv.proposal.editability import text_to_paste
+        from leastpriv.proposal.edit_plan import text_to_paste
 
         reasons = sorted({held.guard_result.reason for held in context.proposal.held_back_as("not-editable")})
         yield (

@@ -16,8 +16,7 @@ from urllib.parse import quote
 from leastpriv import __version__
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
-from leastpriv.proposal.fingerprint import entry_id
-from leastpriv.proposal.models import Change
+from leastpriv.proposal.models import Change, entry_id
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain
 from leastpriv.report.phrases import (

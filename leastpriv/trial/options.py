@@ -5,9 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass
 
-from leastpriv.config.inputs import named_principal, patterns
+from leastpriv.config.inputs import entries, named_principal, patterns
 from leastpriv.errors import InputError
-from leastpriv.github_actions.context import split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 
@@ -62,7 +61,7 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
 
 
 def _entries(values: list[str] | None) -> tuple[str, ...]:
-    return tuple(entry for value in values or () for entry in split_list(value))
+    return tuple(entry for value in values or () for entry in entries(value))
 
 
 def _integer(text: str, flag: str, minimum: int) -> int:

@@ -29,7 +29,7 @@ from leastpriv.pipeline.collect_evidence import TargetEvidence, read_target
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
+from leastpriv.proposal.models import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.lifecycle import CommentCommand
 from leastpriv.pull_request.models import ClosedPullRequest, FolderStateStore, Publication, PublishResult
 

@@ -7,7 +7,7 @@ import re
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.lifecycle import fingerprint_scope
 
 Parts = tuple[str, bytes | None, bytes]

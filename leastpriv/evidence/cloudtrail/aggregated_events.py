@@ -12,10 +12,8 @@ from collections.abc import Iterator, Mapping
 from leastpriv.aws.arns import Principals, principal_of
 from leastpriv.evidence.cloudtrail.caller import Caller
 from leastpriv.evidence.cloudtrail.record import EMPTY_OBJECT, EventFields, event_time, object_of
-from leastpriv.models import Call
+from leastpriv.models import AGGREGATED, Call
 
-AGGREGATED = "aggregated"
-"""`caller_doubt` of a use that only a summary shows."""
 _TYPE = "AwsAggregatedEvent"
 _EVENT, _RESOURCE, _CALLER = "eventName", "resourceARN", "userIdentity"
 _MOST = 1_000

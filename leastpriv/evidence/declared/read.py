@@ -206,7 +206,7 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     is_sam = b"AWS::Serverless" in raw
     config = read((folder / _SAM_CONFIG).as_posix())
     if config is not None:
-        from leastpriv.evidence.declared.sam import deployed_as
+        from leastpriv.evidence.declared.transforms import deployed_as
 
         configured = deployed_as(config)
         stack = replace(configured, name=stack_name or configured.name)
@@ -216,7 +216,7 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
     later: tuple[Need, ...] = ()
     if is_sam or stack.bucket:
-        from leastpriv.evidence.declared.sam import MANAGED_BUCKET
+        from leastpriv.evidence.declared.transforms import MANAGED_BUCKET
 
         names = {"bucket": stack.bucket or MANAGED_BUCKET, "object": f"{stack.prefix}{UNKNOWN}", "stack": stack.name}
         calls += tool_calls("publish", because, place, **names)

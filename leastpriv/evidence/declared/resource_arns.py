@@ -22,8 +22,8 @@ from leastpriv.evidence.declared.made_types import (
 )
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.name_transforms import transformed
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
 from leastpriv.permissions.service_facts import ResourceType, service_facts

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.evidence.declared.loops import without_loops
 from leastpriv.evidence.declared.made_types import is_name_in_arn
 from leastpriv.evidence.declared.models import (
     UNKNOWN,
@@ -20,6 +19,7 @@ from leastpriv.evidence.declared.models import (
     reads_of,
 )
 from leastpriv.evidence.declared.resource_arns import leaves
+from leastpriv.evidence.declared.transforms import without_loops
 from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
@@ -395,6 +395,6 @@ def _transformed(document: Mapping[str, object], source: str, stack: Stack) -> M
     named = transforms if isinstance(transforms, list) else [transforms]
     if not any(isinstance(each, str) and each.startswith("AWS::Serverless-") for each in named):
         return document
-    from leastpriv.evidence.declared.sam import MANAGED_BUCKET, after_transform
+    from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, after_transform
 
     return after_transform(document, source, f"{stack.bucket or MANAGED_BUCKET}/{stack.prefix}")

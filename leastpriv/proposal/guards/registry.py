@@ -6,16 +6,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from leastpriv.errors import did_you_mean
-from leastpriv.evidence.cloudtrail.aggregated_events import AGGREGATED
 from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
-from leastpriv.models import Outcome
+from leastpriv.models import AGGREGATED, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action
-from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.guards.aws import declared, last_accessed, shared_policy
 from leastpriv.proposal.guards.carriers import checked_inside
 from leastpriv.proposal.guards.people_and_history import (
@@ -36,7 +34,7 @@ from leastpriv.proposal.guards.visibility import (
     other_resource,
     region_not_read,
 )
-from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate, entry_id
 
 Guard = Callable[[RemovalCandidate, GuardContext], str]
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.errors import PullRequestError
-from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository

@@ -15,7 +15,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from leastpriv.proposal.guards.visibility import not_visible
 from leastpriv.proposal.models import Lifecycle, Options, RemovalCandidate
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import complete
+from tests.fakes.replace import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 

@@ -1,8 +1,4 @@
-"""The domain types of the glossary as frozen dataclasses, without I/O or decisions.
-
-`Call`, `Need` and their parts are frozen msgspec structs: a run creates millions, and a dataclass takes seven times as
-long to create.
-"""
+"""The domain types of the glossary as frozen msgspec structs, without I/O or decisions."""
 
 from __future__ import annotations
 
@@ -128,8 +124,7 @@ class Trust(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The git ref whose code a run executed."""
 
     trust: Trust
@@ -139,8 +134,7 @@ class Origin:
     """What the reviewer of an addition must know, `branch by session name`; empty where the ref is proved."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class WebIdentity:
+class WebIdentity(Struct, frozen=True, order=True):
     """The identity that STS checked before it issued the keys of a run."""
 
     provider: str
@@ -149,8 +143,7 @@ class WebIdentity:
     """Subject of the token, `repo:octo/shop:ref:refs/heads/main`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """A role or user. `arn` includes the path where it is known (`arn:aws:iam::…:role/ci/deploy`)."""
 
     arn: str
@@ -206,8 +199,7 @@ class Call(Struct, frozen=True, gc=False):
     """The deploy tool of the call's user agent (`deploy_tools.tsv`), else `script`; empty if the record has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(Struct, frozen=True):
     """A denied call or a denial message."""
 
     actions: tuple[str, ...]
@@ -236,8 +228,7 @@ class Denial:
     """Location in a job log, `deploy:120`; empty for a call that CloudTrail recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """The calls that a gap may hide. An empty field means "all"."""
 
     services: tuple[str, ...] = ()
@@ -253,8 +244,7 @@ class Scope:
     """ARNs, or prefixes of ARNs followed by `*`, of which the gap hides no call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """A limit of the evidence: its kind, its scope and the detail."""
 
     kind: GapKind
@@ -314,8 +304,7 @@ class Run:
     """First and last call of each part of the run, more than 60 minutes apart; empty: `first` and `last`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """One permission with its count, times and runs in the evidence."""
 
     need: Need

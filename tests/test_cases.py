@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
+from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))

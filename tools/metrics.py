@@ -25,13 +25,13 @@ from indefinite_words import INDEFINITE, WORD, comments, docstrings, sentences  
 from package_files import (  # noqa: E402
     Module,
     classes,
-    dataclasses,
     field_count,
     functions,
     length,
     parameters,
     read,
     used_once,
+    value_classes,
 )
 
 PACKAGE = "leastpriv"
@@ -122,11 +122,11 @@ def package_metrics(root: Path) -> Sequence[Metric]:
 
 
 def sizes(modules: Sequence[Module]) -> Iterator[Metric]:
-    """Measure lines, functions, parameters and dataclasses."""
+    """Measure lines, functions, parameters and value classes."""
     lines = sum(module.lines for module in modules)
     all_functions = [(module, each) for module in modules for each in functions(module)]
     once = [each for module in modules for each in used_once(module)]
-    records = [(module, each) for module in modules for each in dataclasses(module)]
+    records = [(module, each) for module in modules for each in value_classes(module)]
     long = (f"{module.name}.{each.name}" for module, each in all_functions if length(each) > LONG_FUNCTION)
     files = {module.name: module.lines for module in modules if not module.is_init}
     yield Metric("product lines", lines)
@@ -134,11 +134,11 @@ def sizes(modules: Sequence[Module]) -> Iterator[Metric]:
     yield Metric("lines per function", per(1, lines, len(all_functions)))
     yield Metric("private functions used once, % of functions", per(100, len(once), len(all_functions)))
     yield Metric("lines of private functions used once", sum(map(length, once)))
-    yield Metric("dataclasses per 1,000 lines", per(1000, len(records), lines))
+    yield Metric("value classes per 1,000 lines", per(1000, len(records), lines))
     for kind, is_kind in (("a function", str.__ne__), ("an __init__", str.__eq__)):
         given = ((f"{m.name}.{f.name}", parameters(f)) for m, f in all_functions if is_kind(f.name, "__init__"))
         yield highest(f"longest parameter list of {kind}", given)
-    yield highest("most fields of a dataclass", ((f"{m.name}.{each.name}", field_count(each)) for m, each in records))
+    yield highest("most fields of a value class", ((f"{m.name}.{each.name}", field_count(each)) for m, each in records))
     yield listed("functions over 60 lines", long)
     yield highest("lines of the largest file", files.items())
     yield listed("files over 400 lines", (name for name, count in files.items() if count > LARGE_FILE))

@@ -67,9 +67,16 @@ def classes(module: Module) -> list[ast.ClassDef]:
     return nodes(module, ast.ClassDef)
 
 
-def dataclasses(module: Module) -> list[ast.ClassDef]:
-    """List the classes that `@dataclass` decorates."""
-    return [each for each in classes(module) if any("dataclass" in ast.unparse(name) for name in each.decorator_list)]
+def value_classes(module: Module) -> list[ast.ClassDef]:
+    """List the dataclasses and structs."""
+    return [
+        each
+        for each in classes(module)
+        if any(
+            "dataclass" in ast.unparse(name) or ast.unparse(name) == "Struct"
+            for name in (*each.decorator_list, *each.bases)
+        )
+    ]
 
 
 def field_count(node: ast.ClassDef) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import InputError
 from leastpriv.models import Call, Gap, Principal
@@ -26,8 +28,7 @@ _SESSION = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """The period to read: `start` inclusive, `end` exclusive; aware UTC, `None`: open."""
 
     start: datetime | None = None
@@ -42,8 +43,7 @@ class Window:
         return replace(self, start=max(filter(None, (self.start, time)), default=None))
 
 
-@dataclass(frozen=True, slots=True)
-class Principals:
+class Principals(Struct, frozen=True):
     """The principals whose calls are read: a set of targets, or all (`targets` is `None`)."""
 
     targets: frozenset[Principal] | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Aws, AwsSession
@@ -15,8 +16,7 @@ SESSION_NAME = "leastpriv"
 _METHOD = "sts-assume-role"
 
 
-@dataclass(frozen=True, slots=True)
-class AssumedRole:
+class AssumedRole(Struct, frozen=True):
     """A role that reads one account."""
 
     arn: str

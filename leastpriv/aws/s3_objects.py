@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/s3/aws4_request,")
 CONCURRENT_GETS = 64
@@ -30,8 +31,7 @@ Get = Callable[[str], tuple[bytes, str]]
 """Returns bytes and ETag of an object by its key; raises any error."""
 
 
-@dataclass(frozen=True, slots=True)
-class BucketEndpoint:
+class BucketEndpoint(Struct, frozen=True):
     """Endpoint and region of a bucket's objects, after endpoint rules, settings and redirections."""
 
     url: str

@@ -10,9 +10,10 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from leastpriv import __version__
 from leastpriv.aws.errors import credentials_error, no_credentials_error, required_member, translate_errors
@@ -318,8 +319,7 @@ _Found = TypeVar("_Found")
 _SAY_AFTER = timedelta(seconds=20)
 
 
-@dataclass(frozen=True, slots=True)
-class Polling:
+class Polling(Struct, frozen=True):
     """How to wait, and how long; the caller supplies clock and sleep."""
 
     clock: Callable[[], datetime]

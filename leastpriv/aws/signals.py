@@ -6,8 +6,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
+
+from msgspec import Struct
 
 TERMINATION = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a request to end, and a terminal that was closed."""
@@ -21,13 +22,12 @@ class Stopped(KeyboardInterrupt):
         self.signal = number
 
 
-@dataclass(slots=True)
-class Signals:
+class Signals(Struct):
     """The signals received so far. Each raises `Stopped` unless signals are blocked."""
 
     first_only: bool = False
     """Only the first signal may raise `Stopped`."""
-    received: list[int] = field(default_factory=list)
+    received: list[int] = []
     """Their numbers, in the order of arrival."""
     _is_blocked: bool = False
 

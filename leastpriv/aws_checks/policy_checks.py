@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws, method_name, pages
@@ -110,8 +111,7 @@ class _CommittedFindings:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _FindingKey:
+class _FindingKey(Struct, frozen=True):
     """Identity of a finding: its message and its statement."""
 
     message: tuple[str, str]
@@ -156,8 +156,7 @@ _MOST_ACTIONS = 100
 """Maximum of actions in one CheckAccessNotGranted (API model of Access Analyzer, 2026-11)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PaidCheck:
+class PaidCheck(Struct, frozen=True):
     """One paid request."""
 
     operation: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
@@ -15,8 +16,7 @@ from leastpriv.policy.syntax_tree import Node, json_value, line_of, read_json, r
 from leastpriv.policy.template_functions import Language, parts_of
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedPolicy:
+class RenderedPolicy(Struct, frozen=True):
     """The text of one policy for AWS."""
 
     source: PolicySource
@@ -108,8 +108,7 @@ _KEY = "AssumeRolePolicyDocument"
 """Property of `AWS::IAM::Role`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrustPolicy:
+class TrustPolicy(Struct, frozen=True):
     """A trust policy: who may assume a role."""
 
     file: str

@@ -7,8 +7,9 @@ account, for a decision of our replay that depends on a condition, or for a cond
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Aws, pages
@@ -29,8 +30,7 @@ _DEEPEST = 8
 """Most levels above an account: AWS allows five levels of organizational units below the root."""
 
 
-@dataclass(frozen=True, slots=True)
-class OuterPolicies:
+class OuterPolicies(Struct, frozen=True):
     """Texts of the policies that limit a principal; empty where there are none or they are not known."""
 
     boundary: str = ""
@@ -104,8 +104,7 @@ _LONGEST_ACTION = 128
 Context = tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SimulationRequest:
+class SimulationRequest(Struct, frozen=True):
     """One need of the replay in the form of the simulation."""
 
     action: str
@@ -123,8 +122,7 @@ class Batch(NamedTuple):
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedDecision:
+class SimulatedDecision(Struct, frozen=True):
     """AWS's decision on one need."""
 
     decision: str
@@ -138,8 +136,7 @@ _Key = tuple[str, str, Context]
 """Action in lower case, resource and context."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedPolicies:
+class SimulatedPolicies(Struct, frozen=True):
     """All policies of the principal."""
 
     documents: Sequence[Document]

@@ -7,10 +7,11 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_regular
 from leastpriv.cli.output import Clock, print_rows, print_text

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.output import Clock, print_markdown, print_text
@@ -114,7 +116,7 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
         )
 
     def entry_settings(entry: TargetEntry, role: str) -> Settings:
-        return replace(settings_of(entry, role, given), mode=whole.mode)
+        return dataclasses.replace(settings_of(entry, role, given), mode=whole.mode)
 
     file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
     # The config is that of the person whose credentials the command uses.

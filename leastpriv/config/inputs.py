@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.errors import InputError
@@ -15,8 +16,7 @@ from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """One input of the public contract (docs: action.yml)."""
 
     name: str

@@ -9,6 +9,8 @@ from enum import StrEnum
 from os.path import normpath
 from pathlib import Path
 
+from msgspec import Struct
+
 from leastpriv.aws.arns import Window
 from leastpriv.config.inputs import (
     EVENT_HISTORY,
@@ -142,8 +144,7 @@ class Settings:
         return Location.of(self.policy_file)
 
 
-@dataclass(frozen=True, slots=True)
-class GivenInputs:
+class GivenInputs(Struct, frozen=True):
     """The inputs as they arrived, and how messages name them."""
 
     values: Mapping[str, Value]

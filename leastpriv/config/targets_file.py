@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
 from leastpriv.config.inputs import Value, inputs
@@ -39,8 +42,7 @@ _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _PATTERN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/[\w+=,.@/*?-]{1,576}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class TargetEntry:
+class TargetEntry(Struct, frozen=True):
     """One entry of `targets`."""
 
     where: str
@@ -69,8 +71,7 @@ class TargetEntry:
         return "*" in self.role or "?" in self.role
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """The content of the targets file."""
 
     path: str
@@ -135,7 +136,7 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     found = parse_settings(replace(given, values={**given.values, "config": "", **own}, labels=labels))
     if not entry.one_of_several_accounts or "branch" in own:
         return found
-    return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
+    return dataclasses.replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
 
 
 def run_settings(given: GivenInputs) -> Settings:

@@ -6,11 +6,10 @@ A wildcard entry is one grant, with the catalogue actions that it grants and tho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.diff.statement_coverage import catalogue_actions
 from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
@@ -24,8 +23,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One `Action` entry of an Allow statement, or its whole `NotAction`."""
 
     statement: Statement
@@ -58,8 +56,7 @@ class Entry:
         return statement.resources or tuple(f"NotResource: {resource}" for resource in statement.not_resources)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """The committed policy's entries, and the usages that it does not allow."""
 
     entries: tuple[Entry, ...]

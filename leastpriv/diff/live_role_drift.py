@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.policy.containment import Excess, check_containment, lost_denies
@@ -15,8 +17,7 @@ from leastpriv.policy.document import Document, Statement
 _PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """The differences between the policy file and the account."""
 
     counterpart: str

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.diff.statement_coverage import (
     ActionEntry,
@@ -28,8 +29,7 @@ from leastpriv.models import Condition
 from leastpriv.policy.document import Document, Statement
 
 
-@dataclass(frozen=True, slots=True)
-class EntryDiff:
+class EntryDiff(Struct, frozen=True):
     """The part of one entry of a statement that the other version lacks."""
 
     statement: Statement
@@ -54,8 +54,7 @@ class EntryDiff:
         return tuple(sorted({*self.only, *self.partly}))
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionDiff:
+class ConditionDiff(Struct, frozen=True):
     """Actions that both versions name on the same resources under different conditions."""
 
     effect: str
@@ -74,8 +73,7 @@ class ConditionDiff:
         return self.looser if self.effect == "Allow" else self.stricter
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyDiff:
+class PolicyDiff(Struct, frozen=True):
     """All differences; empty if both versions have the same meaning."""
 
     removed: tuple[EntryDiff, ...]
@@ -87,12 +85,11 @@ class PolicyDiff:
     conditions: tuple[ConditionDiff, ...]
 
 
-@dataclass(slots=True)
-class _ConditionChange:
+class _ConditionChange(Struct):
     """Actions and resources with the same pair of condition sets."""
 
-    actions: set[str] = field(default_factory=set)
-    on: dict[str, None] = field(default_factory=dict)
+    actions: set[str] = set()
+    on: dict[str, None] = {}
     stricter: bool = False
     looser: bool = False
 

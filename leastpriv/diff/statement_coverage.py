@@ -6,8 +6,9 @@ Never wrongly True. Wrongly False if only several statements, or several wildcar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
+
+from msgspec import Struct
 
 from leastpriv.models import Condition
 from leastpriv.permissions import catalog
@@ -25,8 +26,7 @@ EXCLUDED = "NotResource: "
 """Prefix of an excluded resource in reports."""
 
 
-@dataclass(frozen=True, slots=True)
-class ComparableStatement:
+class ComparableStatement(Struct, frozen=True):
     """A statement with comparable conditions."""
 
     statement: Statement

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws, Polling, pages

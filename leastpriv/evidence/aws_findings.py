@@ -1,4 +1,4 @@
-"""AWS's own findings about a principal, as frozen dataclasses.
+"""AWS's own findings about a principal, as frozen structs.
 
 Every part may be absent: it was not requested, or AWS did not answer, which `AwsFindings.skipped_sources` says.
 """
@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+from msgspec import Struct
+
 from leastpriv.models import Need
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredNeeds:
+class DeclaredNeeds(Struct, frozen=True):
     """Permissions that templates and plans declare."""
 
-    actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    actions: Mapping[str, tuple[str, ...]] = {}
     """Catalogue action that later runs may need -> the resources that need it."""
     needs: tuple[Need, ...] = ()
     """Needs of templates and plans, with their resources."""
@@ -39,45 +41,41 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.h
 """
 
 
-@dataclass(frozen=True, slots=True)
-class LastAccess:
+class LastAccess(Struct, frozen=True):
     """The last attempt to use a service or action; IAM counts denied requests, too."""
 
     time: datetime
     region: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceAccess:
+class ServiceAccess(Struct, frozen=True):
     """One service that the principal's policies grant."""
 
     service: str
     """IAM prefix in lower case, `s3`."""
     last: LastAccess | None = None
     """None: no attempt in IAM's tracking period."""
-    actions: Mapping[str, LastAccess | None] = field(default_factory=dict)
+    actions: Mapping[str, LastAccess | None] = {}
     """Granted actions that IAM tracks, in lower case (`s3:putbucketpolicy`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SharedPolicy:
+class SharedPolicy(Struct, frozen=True):
     """A managed policy that other principals use as well: an edit affects them."""
 
     arn: str
     service: str
-    others: Mapping[str, LastAccess] = field(default_factory=dict)
+    others: Mapping[str, LastAccess] = {}
     """ARN of another role or user -> its last attempt on the service."""
     is_known: bool = True
     """False: the other users were not requested, or AWS did not return them (`AccessReport.missing`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessReport:
+class AccessReport(Struct, frozen=True):
     """IAM's last accessed information (access advisor) about one principal."""
 
     made: datetime
     services: Mapping[str, ServiceAccess]
-    granted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    granted_by: Mapping[str, tuple[str, ...]] = {}
     """Service -> the principal's policies that grant it, an ARN or an inline policy's name."""
     shared: tuple[SharedPolicy, ...] = ()
     missing: str = ""
@@ -116,8 +114,7 @@ class GeneratedPolicy:
         object.__setattr__(self, "names", frozenset(action.lower() for action, _ in self.grants))
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
+class Recommendation(Struct, frozen=True):
     """One step of an unused-access recommendation."""
 
     step: str
@@ -127,8 +124,7 @@ class Recommendation:
     """Action patterns, in lower case, of the policy that replaces it."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnusedAccess:
+class UnusedAccess(Struct, frozen=True):
     """The active findings of one unused-access analyzer about the principal."""
 
     analyzer: str
@@ -147,8 +143,7 @@ class UnusedAccess:
     """Why findings have no recommendation, one sentence each."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalAccess:
+class ExternalAccess(Struct, frozen=True):
     """A principal outside the analyzer's zone of trust that may assume the role."""
 
     principal: str
@@ -173,8 +168,7 @@ _WHOSE = re.compile(
 """A subject (the claim `sub`) that names its owner without a wildcard."""
 
 
-@dataclass(frozen=True, slots=True)
-class InternalAccess:
+class InternalAccess(Struct, frozen=True):
     """A resource that an internal-access analyzer monitors and that the principal reaches."""
 
     analyzer: str
@@ -182,8 +176,7 @@ class InternalAccess:
     actions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedSource:
+class SkippedSource(Struct, frozen=True):
     """A source that returned no findings, and why."""
 
     source: str
@@ -191,8 +184,7 @@ class SkippedSource:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class AwsFindings:
+class AwsFindings(Struct, frozen=True):
     """All findings of AWS about a principal."""
 
     access: AccessReport | None = None
@@ -203,7 +195,7 @@ class AwsFindings:
     skipped_sources: tuple[SkippedSource, ...] = ()
     asked: tuple[str, ...] = ()
     """Sources that answered, even with an empty result."""
-    declared: DeclaredNeeds = field(default_factory=DeclaredNeeds)
+    declared: DeclaredNeeds = msgspec.field(default_factory=DeclaredNeeds)
     """Permissions that the templates and plans of the target declare."""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache, reduce
 from itertools import chain, pairwise
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Window
 from leastpriv.models import Gap, GapKind, Scope
@@ -39,18 +40,17 @@ LONGEST_SILENCE = timedelta(days=14)
 """Days without a record up to which a quiet region counts as read: many deploy every two weeks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """What the sources record of all principals: a missing call proves something only where other calls were recorded.
 
     Region and kind are the finest unit, because each region may have a trail with other event selectors.
     """
 
-    days: Mapping[str, frozenset[date]] = field(default_factory=dict)
+    days: Mapping[str, frozenset[date]] = {}
     """Region -> days with a record of any principal."""
-    logged: Mapping[tuple[str, str], frozenset[date]] = field(default_factory=dict)
+    logged: Mapping[tuple[str, str], frozenset[date]] = {}
     """Region and `management-read`, `management-write` or an excludable event source -> days with such a record."""
-    data: Mapping[DataStream, int] = field(default_factory=dict)
+    data: Mapping[DataStream, int] = {}
     """Stream -> days with such a data event, as a mask (`mask_of`): there may be thousands of streams."""
     events: frozenset[str] = frozenset()
     """Management events recorded of any principal, as event source and name: CloudTrail records these operations."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Outcome, Run, Usage
@@ -201,8 +202,7 @@ _LEAST_MEMBERS = 2
 """An action on the objects of one bucket only may be specific to that bucket."""
 
 
-@dataclass(frozen=True, slots=True)
-class CreatedResources:
+class CreatedResources(Struct, frozen=True):
     """The resources that the runs of one principal created."""
 
     is_created: Callable[[Usage], bool]

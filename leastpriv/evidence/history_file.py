@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.errors import UnreadableHistoryError

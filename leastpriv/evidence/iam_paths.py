@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
 from leastpriv.evidence.models import CallTotals, Evidence, GroupKey

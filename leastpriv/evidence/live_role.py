@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.aws.errors import error_code, required_member, translate_errors
@@ -36,8 +37,7 @@ class TrustKind(StrEnum):
     ANYONE = "anybody"
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedCaller:
+class TrustedCaller(Struct, frozen=True):
     """One principal that a trust policy allows."""
 
     kind: TrustKind
@@ -100,8 +100,7 @@ def _texts(value: object) -> list[str]:
 _GROUPS = "ListGroupsForUser"
 
 
-@dataclass(frozen=True, slots=True)
-class LivePolicy:
+class LivePolicy(Struct, frozen=True):
     """One identity-based policy that applies to the principal."""
 
     name: str
@@ -111,8 +110,7 @@ class LivePolicy:
     """Name of the user's group that has the policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveRole:
+class LiveRole(Struct, frozen=True):
     """What IAM returns about a principal; what could not be read is a gap."""
 
     principal: str
@@ -120,7 +118,7 @@ class LiveRole:
     policies: tuple[LivePolicy, ...] = ()
     boundary: str = ""
     """ARN of the permissions boundary, or empty."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = {}
     trust: tuple[TrustedCaller, ...] = ()
     """The principals that may assume the role; empty for a user."""
     gaps: tuple[Gap, ...] = ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from sys import intern
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.aws_findings import NO_AWS_FINDINGS, AwsFindings
 from leastpriv.evidence.coverage import Coverage, silence_gaps
@@ -96,8 +96,7 @@ class CallTotals(Struct, gc=False):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CallGroup:
+class CallGroup(Struct, frozen=True):
     """Calls with the same outcome and needs: the unit of the replay."""
 
     needs: tuple[Need, ...]
@@ -110,8 +109,7 @@ class CallGroup:
     """Services that forwarded the calls on behalf of the principal (`cloudformation.amazonaws.com`), sorted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """Number of calls of the principal, in total and by outcome."""
 
     calls: int = 0
@@ -127,8 +125,7 @@ class Counts:
 _NO_COVERAGE = Coverage()
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """All evidence about one principal."""
 
     principal: str
@@ -150,9 +147,9 @@ class Evidence:
     """Workflow runs whose own job logs were read; CloudTrail may not show them yet."""
     aws_findings: AwsFindings = NO_AWS_FINDINGS
     """Access advisor, Access Analyzer and CloudFormation data about the principal."""
-    checked_inside: Mapping[str, str] = field(default_factory=dict)
+    checked_inside: Mapping[str, str] = {}
     """Action that AWS may authorize inside calls of the principal -> one of their events (`ssm:CreateAssociation`)."""
-    signed: Mapping[str, int] = field(default_factory=dict)
+    signed: Mapping[str, int] = {}
     """Principal that issued the access keys (empty: unknown) -> number of calls signed with them."""
 
     @property

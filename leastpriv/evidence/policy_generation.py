@@ -13,9 +13,10 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Polling, pages
@@ -90,8 +91,7 @@ def generate_policy(
             raise
 
 
-@dataclass(slots=True)
-class _GenerationJobs:
+class _GenerationJobs(Struct):
     """The generations of one principal."""
 
     client: Any
@@ -103,7 +103,7 @@ class _GenerationJobs:
     signals: Signals
     own: str = ""
     """The generation that this run started."""
-    passed_over: set[str] = field(default_factory=set)
+    passed_over: set[str] = set()
     """Other clients' generations that do not fit."""
     refused: bool = False
     """The account was busy once: meanwhile another client may have started one for the same principal."""

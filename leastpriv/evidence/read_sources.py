@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.errors import LeastprivError
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _PROGRESS_EVERY = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class ReadHooks:
+class ReadHooks(Struct, frozen=True):
     """What a reader of all sources gets besides them."""
 
     progress: Callable[[int], None] = lambda _: None

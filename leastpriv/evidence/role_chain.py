@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of, same_arn
 from leastpriv.evidence.models import Evidence
@@ -34,8 +36,7 @@ class RoleLinkKind(StrEnum):
     """By passing the role to a service that deploys with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoleLink:
+class RoleLink(Struct, frozen=True):
     """One link from a principal to a role."""
 
     source: str
@@ -50,8 +51,7 @@ class RoleLink:
     runs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RoleChain:
+class RoleChain(Struct, frozen=True):
     """All links that begin at some principals."""
 
     roots: tuple[str, ...]

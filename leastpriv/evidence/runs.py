@@ -333,7 +333,7 @@ class IssuedKeys:
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
-        if not self._issued(key):
+        if key not in self._identities and key not in self._logins and key not in self._scoped:
             return None
         key = self._unscoped(key)
         for _ in range(_MOST_STEPS):
@@ -351,10 +351,6 @@ class IssuedKeys:
             if is_rehearsal(description):
                 return True
         return False
-
-    def _issued(self, key: str) -> bool:
-        """Whether a record that issued a key was read."""
-        return key in self._identities or key in self._logins or key in self._scoped
 
     def _unscoped(self, key: str) -> str:
         """Returns the key of the session from which a key was narrowed."""
@@ -376,12 +372,11 @@ class IssuedKeys:
         behind: dict[str, list[tuple[datetime, datetime, str]]] = {}
         for session, keys in uses:
             # A user's key, which no AssumeRole call issues, has no session.
-            if session and not is_run_id(session) and any(map(self._issued, keys)):
-                behind[session] = [
+            if session and not is_run_id(session) and any(map(self._logins.__contains__, map(self._unscoped, keys))):
+                behind[session] = sorted(
                     (spans[0].first, max(map(_LAST, spans)), self._run_behind(key)) for key, spans in keys.items()
-                ]
-        ordered = {session: sorted(found) for session, found in behind.items()}
-        return tuple(self._known(run, ordered.get(run.session, ())) for run in runs)
+                )
+        return tuple(self._known(run, behind.get(run.session, ())) for run in runs)
 
     def _known(self, run: Run, spans: Sequence[tuple[datetime, datetime, str]]) -> Run:
         """`spans`: first call, last call and parent run of each key, sorted."""

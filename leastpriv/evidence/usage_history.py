@@ -1,4 +1,4 @@
-"""The history of one role or user as frozen dataclasses, its merge, and what a run adds to it.
+"""The history of one role or user as frozen structs, its merge, and what a run adds to it.
 
 Two runs may write at once, and a run may be repeated, so the merge is commutative, associative and idempotent: it never
 adds counts up. A count is a lower bound, and the larger bound is better. A run adds days, months and resource patterns;
@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from itertools import pairwise
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
@@ -37,13 +39,12 @@ _K = TypeVar("_K")
 _V = TypeVar("_V", "KeepDecision", "DeclinedPullRequest", "RevertedRemoval")
 
 
-@dataclass(frozen=True, slots=True)
-class ActionUse:
+class ActionUse(Struct, frozen=True):
     """When one permission was used, by days in UTC."""
 
     first: date
     last: date
-    runs: Mapping[str, int] = field(default_factory=dict)
+    runs: Mapping[str, int] = {}
     """Month (`2026-11`) -> minimum number of runs that used it."""
     workflow_run: str = ""
     """Id of the workflow run of the last use; empty where its session name contains none."""
@@ -70,8 +71,7 @@ class ActionUse:
         return self.last + self.interval * 3 / 2 if self.interval else None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class KeepDecision:
+class KeepDecision(Struct, frozen=True, order=True):
     """A person's decision about an action pattern, from a comment; the latest decision counts."""
 
     at: datetime
@@ -86,8 +86,7 @@ class KeepDecision:
     """Number of the pull request with the comment."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DeclinedPullRequest:
+class DeclinedPullRequest(Struct, frozen=True, order=True):
     """A pull request that a person closed without merging it."""
 
     seen: datetime
@@ -100,8 +99,7 @@ class DeclinedPullRequest:
     """Ids of its changes."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RevertedRemoval:
+class RevertedRemoval(Struct, frozen=True, order=True):
     """A permission that a merged pull request removed and that was denied afterwards."""
 
     refused: date
@@ -110,19 +108,18 @@ class RevertedRemoval:
     """Number of the pull request that removed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageHistory:
+class UsageHistory(Struct, frozen=True):
     """The history of one principal. It may block a removal; it never justifies an addition."""
 
     principal: str
     """ARN."""
-    used: Mapping[str, Mapping[str, ActionUse]] = field(default_factory=dict)
+    used: Mapping[str, Mapping[str, ActionUse]] = {}
     """Catalogue action -> resource pattern of a policy -> use."""
-    words: Mapping[str, KeepDecision] = field(default_factory=dict)
+    words: Mapping[str, KeepDecision] = {}
     """Action pattern as written -> the latest decision."""
-    declined: Mapping[int, DeclinedPullRequest] = field(default_factory=dict)
+    declined: Mapping[int, DeclinedPullRequest] = {}
     """Number of the pull request -> its declined changes."""
-    returned: Mapping[tuple[str, str], RevertedRemoval] = field(default_factory=dict)
+    returned: Mapping[tuple[str, str], RevertedRemoval] = {}
     """(action, resource) -> its denial after a removal."""
 
     def last_use(self, action: str, resources: Iterable[str] = (ANYTHING,)) -> tuple[str, ActionUse] | None:

@@ -7,8 +7,9 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from leastpriv.errors import InputError, LeastprivError
 
@@ -17,8 +18,7 @@ _READ_ONLY_EVENTS = frozenset({"push", "pull_request", "pull_request_review", "p
 """For Dependabot (docs.github.com, "Troubleshooting Dependabot on GitHub Actions", read 2026-11)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(Struct, frozen=True):
     """The environment of a step; outside Actions everything but the workspace is empty or GitHub's default."""
 
     workspace: Path
@@ -102,8 +102,7 @@ class Runner:
         return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(self.read_event())
 
 
-@dataclass(frozen=True, slots=True)
-class PullRequestEvent:
+class PullRequestEvent(Struct, frozen=True):
     """Number and commits of the pull request of an event."""
 
     number: int

@@ -7,9 +7,10 @@ import json
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import aws_message, translate_errors
 from leastpriv.aws.session import Aws, assumed_environment, method_name, web_identity_environment
@@ -27,8 +28,7 @@ _SHOWN = (
 _SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """The result of one check; `works` is None for a piece of information."""
 
     step: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError
@@ -28,8 +29,7 @@ Given = Mapping[str, Sequence[str]]
 """The values of each option, by its name without dashes at its start."""
 
 
-@dataclass(frozen=True, slots=True)
-class InitOptions:
+class InitOptions(Struct, frozen=True):
     """The checked options."""
 
     repository: str

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from os.path import commonprefix
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import InputError
 from leastpriv.models import Condition, Principal
@@ -23,8 +25,7 @@ _OWN = ("Partition", "Account")
 """Values of the role's own account, which a template finds out."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderGrant:
+class ReaderGrant(Struct, frozen=True):
     """One statement of the reader role's policy."""
 
     sid: str

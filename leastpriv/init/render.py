@@ -187,7 +187,7 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
         keep_trailing_newline=True,
     )
     file = {CLOUDFORMATION: "reader.yaml", TERRAFORM: "reader.tf", STACK_SET: "stackset.yaml", WORKFLOW: "workflow.yml"}
-    values = {name: getattr(target, name) for name in (*target.__slots__, "runs", "others", "has_ids")}
+    values = {name: getattr(target, name) for name in (*target.__struct_fields__, "runs", "others", "has_ids")}
     given = {**values, "sources": ", ".join(target.sources), "reader": READER, "advice": ADVICE, **more}
     return environment.get_template(f"{file[name]}.j2").render(given)
 

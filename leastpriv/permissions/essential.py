@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.event_table import Verdict
@@ -60,8 +59,7 @@ def _answer_keys(source: str, name: str) -> frozenset[str]:
     return _ANSWERED | id_keys(name) | answered
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """Reduces the answer of a call."""
 
     keys: frozenset[str]
@@ -84,8 +82,7 @@ class _Answer:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """Reduces the request of a call."""
 
     plan: EventPlan

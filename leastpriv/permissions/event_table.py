@@ -6,9 +6,10 @@ Measured on 2026-11-24 the name alone is an existing action for 95 % of 19,491 A
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
+
+from msgspec import Struct
 
 from leastpriv.models import Scope
 from leastpriv.permissions import catalog
@@ -28,8 +29,7 @@ class Verdict(StrEnum):
     UNMAPPED = "unmapped"
 
 
-@dataclass(frozen=True, slots=True)
-class MappedEvent:
+class MappedEvent(Struct, frozen=True):
     """All that is known of one event name."""
 
     verdict: Verdict

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.sensitive import is_read
@@ -56,16 +58,14 @@ are compared), text of the part before and after the piece.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NamePattern:
+class NamePattern(Struct, frozen=True):
     """The names under which one principal's runs create resources, another one each time."""
 
     pattern: str
     opening: WildcardPart
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedResource:
+class ObservedResource(Struct, frozen=True):
     """A resource as the evidence shows it, observed names escaped."""
 
     resource: str
@@ -77,8 +77,7 @@ class ObservedResource:
     """The same principal's runs made this one by its name, and make others under like names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A resource as it is written, and what it covers."""
 
     pattern: str

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
@@ -42,8 +41,7 @@ _ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
-@dataclass(frozen=True, slots=True)
-class ImpliedFacts:
+class ImpliedFacts(Struct, frozen=True):
     """What calls of one operation need besides what their event names."""
 
     operation: str

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
@@ -67,8 +68,7 @@ _SERVICE_TAGS = re.compile(
 """Tagging actions that serve all resources of a service."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(Struct, frozen=True):
     action: str
     kind: str = ""
     """`make`, `change`, `end`, `read`, `tag`, `open`, `close`, `service tag`; empty for another form."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NoReturn
 
@@ -45,8 +44,7 @@ class CallNeeds(Struct, frozen=True, gc=False):
     added, and none is removed while such calls are made."""
 
 
-@dataclass(frozen=True, slots=True)
-class TriggeredAction:
+class TriggeredAction(Struct, frozen=True):
     """An action that a parameter of the request causes, besides or instead of another."""
 
     parameter: str
@@ -55,8 +53,7 @@ class TriggeredAction:
     replaces: str
 
 
-@dataclass(frozen=True, slots=True)
-class EventPlan:
+class EventPlan(Struct, frozen=True):
     """All that decides what calls of one event need, looked up once for all of them."""
 
     event: MappedEvent

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.lifecycle import next_actions
@@ -47,8 +48,7 @@ _SHORTEST = 5
 """Letters that two forms of a word share: `streaming` and `stream`, `recursion` and `recursive`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What the rule needs to know of a resource type."""
 
     words: frozenset[str]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
+
+from msgspec import Struct
 
 from leastpriv.permissions.fact_tables import table, text_of_table
 
@@ -37,8 +38,7 @@ class Tool(StrEnum):
     TERRAFORM = "terraform"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ResourceKind:
+class ResourceKind(Struct, frozen=True, order=True):
     """A resource type of a tool: `AWS::SQS::Queue` or `aws_sqs_queue`."""
 
     tool: Tool

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import rows_of, table
@@ -42,8 +43,7 @@ _UNCLEAR = frozenset({"GetFederationToken", "GetSessionToken"})
 _FLAGS = {"yes": True, "no": False, "unclear": None}
 
 
-@dataclass(frozen=True, slots=True)
-class ActionVisibility:
+class ActionVisibility(Struct, frozen=True):
     """How a trail shows one action, and which source says so."""
 
     visibility: Visibility
@@ -55,8 +55,7 @@ class ActionVisibility:
     """A sentence for the reader, with the address of the page where there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
+class Carrier(Struct, frozen=True):
     """An operation that authorizes an action besides the one it needs, and how a trail shows the operation."""
 
     operation: str

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn
 
 
-@dataclass(frozen=True, slots=True)
-class WildcardPart:
+class WildcardPart(Struct, frozen=True):
     """One part of a resource that a pattern leaves open."""
 
     part: str
@@ -26,8 +26,7 @@ class WildcardPart:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One part of an ARN: the variable it fills and its position, counted in characters."""
 
     variable: str

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
@@ -38,8 +41,7 @@ _DETAILS_TAKE = timedelta(minutes=3)
 """How long the details of a new denial are waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetEvidence:
+class TargetEvidence(Struct, frozen=True):
     """The evidence of one principal, and how much was read for it and for others in the same pass."""
 
     evidence: Evidence
@@ -203,7 +205,7 @@ class RunEvidence:
                 self.failures[account] = failure
                 _log.info(f"Not read of account {account}: {failure}")
         # Events that were waited for once have been delivered.
-        self._settings = replace(self._settings, wait_for_events=0)
+        self._settings = dataclasses.replace(self._settings, wait_for_events=0)
 
     def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
         targets, patterns = dict.fromkeys(own), matching
@@ -217,7 +219,9 @@ class RunEvidence:
             return {}
         first = next(iter(targets), None) or parse_principal(matching[0].replace("*", "x").replace("?", "x"))
         whose = Principals(frozenset(targets), frozenset(patterns))
-        return read_principals(self._run.in_account(first.account), replace(self._settings, principal=first), whose)
+        return read_principals(
+            self._run.in_account(first.account), dataclasses.replace(self._settings, principal=first), whose
+        )
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
         from leastpriv.evidence.live_role import list_matching_roles

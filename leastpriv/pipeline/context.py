@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.assumed_role import AssumedRole, AssumedSession
 from leastpriv.aws.session import AwsSession
@@ -27,8 +32,7 @@ if TYPE_CHECKING:
     from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
 
 
-@dataclass(frozen=True, slots=True)
-class JobLogs:
+class JobLogs(Struct, frozen=True):
     """The job logs of one run of the program."""
 
     read_at: datetime
@@ -110,8 +114,7 @@ class Target:
         return fingerprint_scope(fingerprint(self.scope, None, b""))
 
 
-@dataclass(frozen=True, slots=True)
-class TargetsFile:
+class TargetsFile(Struct, frozen=True):
     """The file of the input `config`, and how its entries become targets."""
 
     configuration: Configuration
@@ -130,11 +133,10 @@ class TargetsFile:
         """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern."""
         account = entry.account if entry.one_of_several_accounts else ""
         found = self.target_of(self.settings_of(entry, role))
-        return replace(found, group=entry.group, entry=entry.where, shown_account=account)
+        return dataclasses.replace(found, group=entry.group, entry=entry.where, shown_account=account)
 
 
-@dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(Struct, frozen=True):
     """Everything that one run of the program is given."""
 
     settings: Settings
@@ -149,7 +151,7 @@ class RunContext:
     run_url: str = ""
     file: TargetsFile | None = None
     """None: the run has the one target that its inputs name."""
-    sessions: Mapping[str, AwsSession] = field(default_factory=dict)
+    sessions: Mapping[str, AwsSession] = {}
     """By account: the session of the role that reads it, where `aws` does not."""
 
     def in_account(self, account: str) -> RunContext:
@@ -173,8 +175,7 @@ _BY_WEIGHT = (1, 2, DRIFT_EXIT_CODE)
 """Exit codes: work not done weighs more than bad input, and that more than drift."""
 
 
-@dataclass(frozen=True, slots=True)
-class PullRequestContent:
+class PullRequestContent(Struct, frozen=True):
     """A proposal with its report, before it is published."""
 
     context: ReportContext
@@ -189,8 +190,7 @@ class PullRequestContent:
     """Earlier pull requests, comments and runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetResult:
+class TargetResult(Struct, frozen=True):
     """How one target ended."""
 
     target: Target
@@ -236,8 +236,7 @@ class TargetResult:
         return DRIFT_EXIT_CODE if found or self.leads_to_administrator else 0
 
 
-@dataclass(frozen=True, slots=True)
-class FirstFiles:
+class FirstFiles(Struct, frozen=True):
     """First policy files for roles without one, and the targets file that names them."""
 
     drafts: tuple[TargetResult, ...]
@@ -248,12 +247,11 @@ class FirstFiles:
     published: PublishResult | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Struct, frozen=True):
     """How a run ended."""
 
     targets: tuple[TargetResult, ...]
-    chain: RoleChainPolicies = field(default_factory=lambda: RoleChainPolicies(RoleChain(())))
+    chain: RoleChainPolicies = msgspec.field(default_factory=lambda: RoleChainPolicies(RoleChain(())))
     notes: tuple[str, ...] = ()
     first_files: FirstFiles | None = None
     has_targets_file: bool = True
@@ -282,8 +280,7 @@ def heaviest(codes: list[int]) -> int:
     return next((code for code in _BY_WEIGHT if code in codes), max(codes, default=0))
 
 
-@dataclass(frozen=True, slots=True)
-class TargetHistory:
+class TargetHistory(Struct, frozen=True):
     """The history of a target, and its part that the store does not have yet."""
 
     history: History

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from leastpriv.config.settings import DeclaredPhases
 from leastpriv.evidence.aws_findings import DeclaredNeeds

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
@@ -153,7 +155,7 @@ def _scope(configuration: Configuration) -> str:
 
 def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     """Returns a role that is no target: AWS is not asked about it, and its proposal is not published."""
-    settings = replace(
+    settings = dataclasses.replace(
         file.settings_of(entry, entry.role),
         mode=Mode.REPORT,
         denial_details=False,
@@ -161,7 +163,7 @@ def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
         access_analyzer=None,
         custom_policy_checks=False,
     )
-    return replace(file.target_of(settings), store=None, entry=entry.where)
+    return dataclasses.replace(file.target_of(settings), store=None, entry=entry.where)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from leastpriv.diff.compare import replay_need
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
@@ -212,7 +214,7 @@ def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callab
 
     def of_run(run: Run) -> Origin:
         named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
-        return ask(replace(run, session=named or run.session))
+        return ask(dataclasses.replace(run, session=named or run.session))
 
     by_majority = origins_by_majority(evidence.runs, of_run)
     # GitHub itself names the run that wrote a log.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import count, islice
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import AwsSession
@@ -34,8 +36,7 @@ _log = logging.getLogger(__name__)
 _NO_FOLDER = TerraformFolder()
 
 
-@dataclass(frozen=True, slots=True)
-class AttachedPolicies:
+class AttachedPolicies(Struct, frozen=True):
     """The other policies of the role, and how the account and the policy file differ."""
 
     names: tuple[str, ...] = ()

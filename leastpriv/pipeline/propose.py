@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.targets_file import TargetEntry
@@ -145,8 +147,7 @@ def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
             raise InputError(f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?).")
 
 
-@dataclass(frozen=True, slots=True)
-class _Inputs:
+class _Inputs(Struct, frozen=True):
     """The policies and the evidence of one target."""
 
     committed: Document | None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
@@ -26,8 +28,7 @@ MAX_IDS = 900
 """Ids in a pull request of several policies, 22 characters each; declines beyond them are known by fingerprint only."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupedPullRequest:
+class GroupedPullRequest(Struct, frozen=True):
     """The content of one pull request for several policies."""
 
     scope: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.config.settings import Settings
 from leastpriv.errors import InputError, NoPolicyError
@@ -39,8 +40,7 @@ Read = Callable[[str], bytes | None]
 """Content of a file by its path in the repository; None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class EditedVersions:
+class EditedVersions(Struct, frozen=True):
     """The repository before and after the edit."""
 
     before: Read
@@ -55,8 +55,7 @@ class EditedVersions:
         return before, terraform_folder(path, self.paths_after, self.after, plan)
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewResult:
+class ReviewResult(Struct, frozen=True):
     """The findings of a review, as a comment."""
 
     context: ReviewContext

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws, AwsSession
@@ -35,8 +37,7 @@ class CountedSource(EvidenceSource, Protocol):
     statistics: ReadStatistics
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
+class SourceOptions(Struct, frozen=True):
     """What the sources of one run share."""
 
     days: int | None
@@ -53,8 +54,7 @@ class SourceOptions:
     """False: the calls of the targets count, not what the sources cover."""
 
 
-@dataclass(slots=True)
-class FailedSource:
+class FailedSource(Struct):
     """A source that could not be opened."""
 
     failure: LeastprivError

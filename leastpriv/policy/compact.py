@@ -9,7 +9,8 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.permissions import catalog, patterns
 from leastpriv.permissions.patterns import action_covers
@@ -74,8 +75,7 @@ def _word_patterns(action: str) -> Iterator[str]:
             yield f"{prefix.lower()}:{'*' if start else ''}{''.join(words[start:end])}*"
 
 
-@dataclass(frozen=True, slots=True)
-class ActionWildcard:
+class ActionWildcard(Struct, frozen=True):
     """A wildcard and the actions that it replaces, which are exactly those that it grants in the catalogue."""
 
     pattern: str
@@ -133,8 +133,7 @@ def condition_of(document: Document, statement: Statement) -> str:
     return minified(node) if node else ""
 
 
-@dataclass(slots=True)
-class _MergedStatement:
+class _MergedStatement(Struct):
     """A statement that can absorb others."""
 
     statement: Statement

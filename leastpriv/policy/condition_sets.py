@@ -6,12 +6,12 @@ An answer of False means "not proved", never "disproved".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import product
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from leastpriv.models import Condition, Permission
 from leastpriv.permissions.patterns import escape_observed, has_variable, resource_covers, resource_overlaps, unescape
@@ -34,8 +34,7 @@ from leastpriv.policy.syntax_tree import minified
 _MOST_CASES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionSet:
+class ConditionSet(Struct, frozen=True):
     """Conditions that all must hold; values are spelled as in a policy of version 2012-10-17."""
 
     conditions: tuple[Condition, ...] = ()
@@ -244,8 +243,7 @@ EVERYTHING = Element(("*",))
 _UNKNOWN = "a statement without Resource"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A statement, or its part for one resource entry with a policy variable."""
 
     allow: bool

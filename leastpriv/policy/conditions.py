@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
+
+from msgspec import Struct
 
 from leastpriv.models import Condition
 from leastpriv.permissions.catalog import is_multivalued_key
@@ -174,8 +175,7 @@ _ARN_PARTS = 6
 _IF_EXISTS = "ifexists"
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(Struct, frozen=True):
     """A parsed condition operator."""
 
     base: str

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import Permission
 from leastpriv.policy.condition_sets import (
@@ -36,8 +38,7 @@ UNPROVEN_CONDITIONS = "its conditions or policy variables are not provably narro
 UNPROVEN_WILDCARDS = "its wildcards are too entangled to be compared"
 
 
-@dataclass(frozen=True, slots=True)
-class Excess:
+class Excess(Struct, frozen=True):
     """A pair of entries, action and resource, of a new Allow statement that may allow more than the old documents."""
 
     document: int
@@ -53,8 +54,7 @@ class Excess:
     """Why no request can be shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Containment:
+class Containment(Struct, frozen=True):
     """The result of a containment check; without excesses the old documents contain the new ones."""
 
     excesses: tuple[Excess, ...]
@@ -108,8 +108,7 @@ def _size(excess: Excess) -> tuple[bool, int, str]:
     return witness is None, len(text) + sum(map(len, witness.context)) if witness else 0, text
 
 
-@dataclass(frozen=True, slots=True)
-class _RuleView:
+class _RuleView(Struct, frozen=True):
     """All rules as seen by one new rule; bits as in the glob sets."""
 
     cases: int

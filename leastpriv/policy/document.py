@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from msgspec import Struct
+
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
@@ -36,8 +38,7 @@ _NO_VALUES: Mapping[str, str] = MappingProxyType({})
 _NO_FOLDER = TerraformFolder()
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One statement with its lists as written; a single string counts as a list of one.
 
     Parts that only the rendered template knows are placeholders, `${Bucket.Arn}`.

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from msgspec import Struct
+
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
 from leastpriv.policy.json_writer import ListChanges, Splice, Writer
@@ -19,8 +21,7 @@ from leastpriv.policy.writers import BlockWriter, BracketWriter
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceActions:
+class ReplaceActions(Struct, frozen=True):
     """Removes entries from a statement's Action and inserts others at their positions."""
 
     statement: int
@@ -31,8 +32,7 @@ class ReplaceActions:
     list they are inserted in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class DropStatement:
+class DropStatement(Struct, frozen=True):
     """Removes a whole statement."""
 
     statement: int
@@ -46,16 +46,14 @@ class AppendStatement:
     """Sid, Effect, Action, Resource and Condition as in JSON; lists may be tuples."""
 
 
-@dataclass(frozen=True, slots=True)
-class AppendActions:
+class AppendActions(Struct, frozen=True):
     """Adds entries to a statement's Action: at the end, or in order if the list is sorted."""
 
     statement: int
     actions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceResources:
+class ReplaceResources(Struct, frozen=True):
     """Removes entries from a statement's Resource and inserts others at their positions."""
 
     statement: int
@@ -66,8 +64,7 @@ class ReplaceResources:
     `ReplaceActions`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceNotAction:
+class ReplaceNotAction(Struct, frozen=True):
     """Replaces a statement's NotAction by Action."""
 
     statement: int

@@ -11,9 +11,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import InputError
 from leastpriv.permissions import catalog
@@ -35,8 +38,7 @@ _Wildcard = tuple[str, int]
 """An entry with a wildcard, and the index of its statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Index:
+class _Index(Struct, frozen=True):
     """The action entries of all statements of a document."""
 
     literal: Mapping[str, frozenset[int]]
@@ -124,8 +126,7 @@ class Request:
     """Whether a key that the context lacks is absent from the request, not unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The effect, and the 0-based document and statement that decide it or leave it unknown."""
 
     effect: Effect

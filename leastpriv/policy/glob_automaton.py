@@ -11,9 +11,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
+
+from msgspec import Struct
 
 from leastpriv.permissions.patterns import (
     ANY,
@@ -34,8 +35,7 @@ class StepBudgetError(Exception):
     """The patterns take more steps than the budget allows; the caller that set the budget catches it."""
 
 
-@dataclass(slots=True)
-class StepBudget:
+class StepBudget(Struct):
     """Steps that may still be taken, of about a microsecond each."""
 
     left: int
@@ -47,8 +47,7 @@ class StepBudget:
             raise StepBudgetError
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True):
     """The patterns of an Action or Resource element, or those that a NotAction or NotResource element excludes."""
 
     patterns: tuple[str, ...]
@@ -140,8 +139,7 @@ _COMPARE_COST = 12
 """Steps that comparing two patterns costs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """What pairwise comparison shows about a domain; bits stand for elements."""
 
     whole: int

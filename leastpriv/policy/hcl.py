@@ -10,7 +10,9 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.policy.hcl_document import document_node, normalized, policy_node
@@ -108,8 +110,7 @@ def _joined(policies: Sequence[Node]) -> Node:
     return replace(first, members=(*kept, Member("Statement", first.start, first.end, listed)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(Struct, frozen=True):
     """Resolves addresses; `pointer` names the policy in messages."""
 
     text: str

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.hcl_evaluate import Evaluator

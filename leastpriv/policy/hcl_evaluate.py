@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.policy.hcl_functions import FUNCTIONS, is_known, plain_text, text_node
 from leastpriv.policy.hcl_module import NO_NAMES, ModuleScope, Names, relocated, unknown

@@ -5,10 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.hcl_functions import plain_text, text_node
@@ -46,8 +49,7 @@ def unknown(text: str, start: int, end: int) -> Node:
     return Node("string", start, end, whole)
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True):
     """A block or attribute, and the file that has it."""
 
     file: str
@@ -68,8 +70,7 @@ class FileEvaluator(Protocol):
         """Returns a value at the place of an expression that only refers to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True):
     """Gives the blocks and expressions of a module their values."""
 
     evaluator: Callable[[ModuleScope, str, Names], FileEvaluator]

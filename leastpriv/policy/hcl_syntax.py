@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
 from leastpriv.policy.syntax_tree import Node
 
 if TYPE_CHECKING:
@@ -41,8 +43,7 @@ ExpressionKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(Struct, frozen=True):
     """One expression; `start` and `end` are offsets in the file."""
 
     kind: ExpressionKind
@@ -59,8 +60,7 @@ class Expression:
     """Whether the last argument of a call, or the value of a `for`, has `...` behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Struct, frozen=True):
     """`name = value`."""
 
     name: str

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.policy.document import Document
 from leastpriv.policy.json_writer import ListChanges, indentation
@@ -26,8 +28,7 @@ _TABS = re.compile(r"^\t+\S", re.MULTILINE)
 _BLANKS = re.compile(r"^ +\S", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class ListStyle:
+class ListStyle(Struct, frozen=True):
     """How a file writes lists with one entry a line."""
 
     newline: str
@@ -47,8 +48,7 @@ class ListStyle:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """An entry, the comment on its line, and the white space and comments up to the next entry."""
 
     text: str
@@ -250,8 +250,7 @@ _OPENING = frozenset("{[(")
 _CLOSING = frozenset("}])")
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(Struct):
     """One line: the part before `=`, from `=` on, and a comment at its end."""
 
     lead: str

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
+
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import LISTS, Document

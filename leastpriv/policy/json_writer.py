@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from leastpriv.policy.document import LISTS, Document
 from leastpriv.policy.syntax_tree import Member, Node, json_string
@@ -170,11 +171,10 @@ Splice = tuple[int, int, str]
 """Start and end of a part of a text, and its replacement."""
 
 
-@dataclass(slots=True)
-class ListChanges:
+class ListChanges(Struct):
     """Removals and insertions in one list."""
 
-    drop: set[int] = field(default_factory=set)
+    drop: set[int] = set()
     after: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Index -> new entries after that entry, -1 for before the first; plain strings or their text in the file."""
 
@@ -296,8 +296,7 @@ def _comma(text: str, start: int, end: int) -> int:
     return -1
 
 
-@dataclass(frozen=True, slots=True)
-class JsonStyle:
+class JsonStyle(Struct, frozen=True):
     """The layout of one file."""
 
     newline: str

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from itertools import accumulate, chain, count, takewhile
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.compact import ActionWildcard, MayWriteWildcard, merge_statements, shorten_actions
@@ -107,8 +109,7 @@ def numbered_files(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
     return takewhile(is_there, (numbered_file(path, number) for number in count(2)))
 
 
-@dataclass(frozen=True, slots=True)
-class PackedPolicy:
+class PackedPolicy(Struct, frozen=True):
     """A policy and the policies that it was split into."""
 
     document: Document

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Literal
+
+from msgspec import Struct
 
 from leastpriv.errors import NoPolicyError
 from leastpriv.policy.syntax_tree import Node, json_string, line_of, position, read_json
@@ -25,8 +26,7 @@ _ADDRESSED = (".tf", ".tofu", ".hcl")
 """Files in which an address like `data.aws_iam_policy_document.deploy` replaces the JSON pointer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True):
     """A parsed name such as `template.yaml#/Resources/Role`."""
 
     path: str
@@ -154,8 +154,7 @@ _HEADER = re.compile(r"\|[-+0-9]*[ \t]*(?:#[^\r\n]*)?(\r?\n)")
 _WORD = re.compile(r"\w+|\W")
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedJson:
+class EmbeddedJson(Struct, frozen=True):
     """The outer text, and the spelling of each character of the inner text."""
 
     outer: str
@@ -256,18 +255,16 @@ def _common_prefix_length(one: str, other: str) -> int:
 Format = Literal["json", "yaml", "hcl"]
 
 
-@dataclass(frozen=True, slots=True)
-class TerraformFolder:
+class TerraformFolder(Struct, frozen=True):
     """What the expressions of a Terraform file can refer to."""
 
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = {}
     """Name relative to the folder of the policy file -> text of its other files."""
     plan: str = ""
     """Output of `terraform show -json`; empty if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class PolicySource:
+class PolicySource(Struct, frozen=True):
     """A located policy."""
 
     format: Format

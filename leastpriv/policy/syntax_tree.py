@@ -6,9 +6,10 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from leastpriv.errors import PolicyFileError
 
@@ -24,8 +25,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _LITERAL = re.compile(r"true|false|null")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One value; `start` and `end` are offsets of its text."""
 
     kind: NodeKind
@@ -74,8 +74,7 @@ class Node:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A decoded key of an object and its value; `start` is the offset of the key's first character."""
 
     key: str

@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from leastpriv.policy.conditions import in_2012_spelling
 from leastpriv.policy.syntax_tree import Node, minified
@@ -25,8 +26,7 @@ Language = Literal["plain", "cloudformation", "sub", "terraform"]
 Terraform."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
+class Placeholder(Struct, frozen=True):
     """A part whose text is unknown."""
 
     name: str

@@ -6,7 +6,8 @@ Both return the whole new text and copy unaffected parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy import yaml_writer

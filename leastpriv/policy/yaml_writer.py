@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import LISTS, Document
@@ -20,8 +22,7 @@ _FLOW = re.compile(r"[][{},]")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-@dataclass(frozen=True, slots=True)
-class YamlStyle:
+class YamlStyle(Struct, frozen=True):
     """The style of one YAML file."""
 
     where: str

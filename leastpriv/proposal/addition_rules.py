@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence

@@ -7,8 +7,9 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 from leastpriv.models import Condition
 from leastpriv.permissions import catalog
@@ -29,8 +30,7 @@ _BOUNDED = (
 """Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a boundary."""
 
 
-@dataclass(frozen=True, slots=True)
-class Boundary:
+class Boundary(Struct, frozen=True):
     """A permissions boundary for created roles, offered with the condition that demands it."""
 
     condition: Condition

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
@@ -18,8 +20,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_naming
 
 
-@dataclass(frozen=True, slots=True)
-class Confidence:
+class Confidence(Struct, frozen=True):
     """Estimates from the recorded runs of how many permissions are still unseen.
 
     Sources: A. Chao, "Estimating the population size for capture-recapture data with unequal catchability",
@@ -98,8 +99,7 @@ def chance(surprises: int, runs: int) -> float:
     return (surprises + 0.5) / (runs + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Confidences:
+class Confidences(Struct, frozen=True):
     """Confidence over all runs, and per service over the runs that used it."""
 
     whole: Confidence

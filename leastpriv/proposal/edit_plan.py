@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from leastpriv.models import ChangeKind
 from leastpriv.policy.compact import condition_of
@@ -27,8 +28,7 @@ from leastpriv.policy.writers import can_add_entries, can_add_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedGrant:
+class PlannedGrant(Struct, frozen=True):
     """Actions to allow on some resources."""
 
     actions: tuple[str, ...]
@@ -142,21 +142,20 @@ def _catalogue_action(change: Change) -> str:
     return change.restricted_action
 
 
-@dataclass(slots=True)
-class _EditPlan:
+class _EditPlan(Struct):
     """The edits so far, and which statements can still take additions."""
 
     document: Document
-    edits: list[Edit] = field(default_factory=list)
-    changed: set[int] = field(default_factory=set)
+    edits: list[Edit] = []
+    changed: set[int] = set()
     """Statements whose actions change."""
-    closed: set[int] = field(default_factory=set)
+    closed: set[int] = set()
     """Statements that are removed or whose resources change."""
-    moved: list[_GrantTuple] = field(default_factory=list)
+    moved: list[_GrantTuple] = []
     """Grants that leave their statement."""
-    emptied: dict[int, frozenset[str]] = field(default_factory=dict)
+    emptied: dict[int, frozenset[str]] = {}
     """Statements that keep no action -> their Action entries; they are removed unless a grant reuses them."""
-    written: set[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=set)
+    written: set[tuple[frozenset[str], frozenset[str], str]] = set()
     """Actions in lower case, resources and condition of the rewritten statements."""
 
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:

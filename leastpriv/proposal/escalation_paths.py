@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of
 from leastpriv.models import Condition
@@ -47,8 +49,7 @@ class Strength(StrEnum):
 _ORDER = tuple(Strength)
 
 
-@dataclass(frozen=True, slots=True)
-class EscalationPath:
+class EscalationPath(Struct, frozen=True):
     """One path that a policy leaves open."""
 
     id: str
@@ -109,8 +110,7 @@ def is_administrator(paths: Sequence[EscalationPath]) -> bool:
     return any(path.strength is Strength.ADMINISTRATOR and not path.conditions for path in paths)
 
 
-@dataclass(frozen=True, slots=True)
-class Escalation:
+class Escalation(Struct, frozen=True):
     """The open paths of the committed policies and of the proposed ones."""
 
     before: tuple[EscalationPath, ...] = ()
@@ -139,8 +139,7 @@ def with_closed_paths(proposal: Proposal, escalation: Escalation) -> Proposal:
     return replace(proposal, changes=tuple(map(closing, proposal.changes))) if closed else proposal
 
 
-@dataclass(frozen=True, slots=True)
-class PassedRoleUse:
+class PassedRoleUse(Struct, frozen=True):
     """What lets a run use a passed role: an action that the policy grants on some resources."""
 
     action: str
@@ -168,15 +167,13 @@ def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRole
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     alternatives: tuple[str, ...]
     on_target: bool
     """Whether the action is needed on the path's target."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Grant:
+class _Grant(Struct, frozen=True):
     """An allowed action, and the conditions that the attacker does not choose."""
 
     action: str
@@ -187,13 +184,12 @@ _Question = tuple[str, str, str]
 """Action, resource, and the service that receives a passed role."""
 
 
-@dataclass(slots=True)
-class _Policies:
+class _Policies(Struct):
     """The documents of a principal, with the answers about them."""
 
     documents: tuple[Document, ...]
     principal: str
-    answers: dict[_Question, _Grant | None] = field(default_factory=dict)
+    answers: dict[_Question, _Grant | None] = {}
 
     def allows(self, step: _Step, resource: str, service: str) -> _Grant | None:
         """Returns the grant of a step with the fewest conditions."""

@@ -7,7 +7,9 @@ proposal is made without them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.diff.compare import (
     Entry,
@@ -34,8 +36,7 @@ _MOST_PROPOSALS = 40
 """A proposal takes some hundredths of a second; beyond this number only the latest runs are tried."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveOneOutResult:
+class LeaveOneOutResult(Struct, frozen=True):
     """Outcome of leaving out each run once."""
 
     runs: int
@@ -97,8 +98,7 @@ def _is_denied(usage: Usage, principal: str, documents: Sequence[Document]) -> b
     return bool(replay_usage(usage, principal, documents) & {"implicitDeny", "explicitDeny"})
 
 
-@dataclass(frozen=True, slots=True)
-class _SharedInputs:
+class _SharedInputs(Struct, frozen=True):
     """Inputs that are equal whichever run is left out, computed once: a policy may have thousands of entries."""
 
     committed: Document | None

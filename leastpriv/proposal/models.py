@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.coverage import DataStream
@@ -96,8 +97,7 @@ class Lifecycle(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """The user's limits for removals and additions."""
 
     minimum_days: int = 35
@@ -121,8 +121,7 @@ class Options:
     """Additions use the resource patterns of the committed policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryState:
+class HistoryState(Struct, frozen=True):
     """The usage history before the evidence; empty if no history is configured."""
 
     memory: UsageHistory | None = None
@@ -130,7 +129,7 @@ class HistoryState:
     """Why the history could not be read; nothing is removed then."""
     left_out: int = 0
     """Number of unreadable rows."""
-    counterparts: Mapping[str, str] = field(default_factory=dict)
+    counterparts: Mapping[str, str] = {}
     """Lifecycle counterpart -> the action of the history that it belongs to."""
     today: date | None = None
     """Day of this run."""
@@ -139,18 +138,17 @@ class HistoryState:
 _NO_HISTORY = HistoryState()
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """What the repository's history shows; empty if it was not read."""
 
-    declined: Mapping[str, int] = field(default_factory=dict)
+    declined: Mapping[str, int] = {}
     """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed unmerged with it."""
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = {}
     """Run id -> origin of its code, for the runs that additions depend on."""
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = _NO_HISTORY
-    removed: Mapping[Permission, int] = field(default_factory=dict)
+    removed: Mapping[Permission, int] = {}
     """Denied permission -> number of the merged pull request that had removed it."""
     earlier: Document | None = None
     """The policy before the grace period, or its first version if the file is younger.
@@ -159,8 +157,7 @@ class History:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalInputs:
+class ProposalInputs(Struct, frozen=True):
     """Inputs of a proposal besides policy, evidence and options."""
 
     history: History = field(default_factory=History)
@@ -172,8 +169,7 @@ class ProposalInputs:
     """Whether a policy above its quota is compacted or split."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuardContext:
+class GuardContext(Struct, frozen=True):
     """All inputs of the guards."""
 
     evidence: Evidence
@@ -211,24 +207,21 @@ class GuardContext:
     """Service -> programs that called it directly (`Usage.programs`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalCandidate:
+class RemovalCandidate(Struct, frozen=True):
     """An action that an entry would no longer grant."""
 
     action: str
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class GuardResult:
+class GuardResult(Struct, frozen=True):
     """The guard that holds a change back, and its reason."""
 
     guard: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One edit of the committed policy."""
 
     kind: ChangeKind
@@ -276,8 +269,7 @@ class Change:
         return self.used[0] if self.used else self.action
 
 
-@dataclass(frozen=True, slots=True)
-class HeldBackChange:
+class HeldBackChange(Struct, frozen=True):
     """A change that a guard held back."""
 
     kind: ChangeKind
@@ -288,8 +280,7 @@ class HeldBackChange:
     usages: tuple[Usage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """The edited policy, its changes and the changes held back, before the proof."""
 
     committed: Document | None
@@ -328,8 +319,7 @@ class Severity(StrEnum):
     SUGGESTION = "suggestion"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckFinding:
+class CheckFinding(Struct, frozen=True):
     """One finding of an AWS check; its text is untrusted."""
 
     severity: Severity
@@ -345,8 +335,7 @@ class CheckFinding:
     """The committed policy has the same finding."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True):
     """The result of one AWS check of the proposal, or why it did not run."""
 
     operation: str

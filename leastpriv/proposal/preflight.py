@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.diff.compare import replay_need
 from leastpriv.evidence.models import Evidence
@@ -95,8 +96,7 @@ def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredChange:
+class DeclaredChange(Struct, frozen=True):
     """The needs of a change, from templates and plans."""
 
     sources: tuple[str, ...]
@@ -113,16 +113,14 @@ class DeclaredChange:
         return tuple(dict.fromkeys((*self.made, *self.kept)))
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
+class Covered(Struct, frozen=True):
     """A need that the policies allow, with its use in the evidence."""
 
     need: Need
     usages: tuple[Usage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Preflight:
+class Preflight(Struct, frozen=True):
     """What a change needs."""
 
     change: DeclaredChange

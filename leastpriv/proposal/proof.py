@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.diff.compare import ReplayEffect, StatementIndex, entries_of, replay_need, replay_with_statement
 from leastpriv.evidence.models import CallGroup, Evidence
@@ -21,8 +22,7 @@ from leastpriv.proposal.models import Change, History, Options, Proposal
 _NO_HISTORY = History()
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """Counts of the recorded allowed calls, replayed against the proposal and the attached policies."""
 
     recorded: int
@@ -44,8 +44,7 @@ class Replay:
         return sum(group.count for group in self.uncertain)
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """Results of all checks of one proposal."""
 
     replay: Replay
@@ -103,8 +102,7 @@ class Proof:
         return self.sizes[0]
 
 
-@dataclass(frozen=True, slots=True)
-class NeedDecision:
+class NeedDecision(Struct, frozen=True):
     """The policies' decision on one need of the recorded allowed calls in one region."""
 
     permission: Permission

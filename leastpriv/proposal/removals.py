@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.models import ChangeKind, Outcome

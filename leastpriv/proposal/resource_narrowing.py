@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
@@ -36,8 +38,7 @@ from leastpriv.proposal.stability import UNSTABLE, Stability, names_by_word
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Restriction:
+class _Restriction(Struct, frozen=True):
     """A used action on `*` with the patterns that replace it, or the guard that holds it back."""
 
     entry: Entry
@@ -50,8 +51,7 @@ class _Restriction:
         return self.entry.granted[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _ObservedResources:
+class _ObservedResources(Struct, frozen=True):
     """All resources of the evidence."""
 
     created: CreatedResources

@@ -7,8 +7,9 @@ catalogue.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct
 
 from leastpriv.diff.compare import Difference, Entry, compare, replay_need, replay_request
 from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff, PolicyDiff, diff_policies
@@ -52,8 +53,7 @@ _CERTAINTY: Mapping[str, int] = {"explicitDeny": 0, "implicitDeny": 1, "unknown"
 _POSSIBLY_ALLOWED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class AccessChanges:
+class AccessChanges(Struct, frozen=True):
     """Usages and calls of the evidence that an edit affects."""
 
     denied: frozenset[Usage]
@@ -98,14 +98,13 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
 _WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})
 
 
-@dataclass(slots=True)
-class _DecisionComparison:
+class _DecisionComparison(Struct):
     """Decides each need once per region under both versions."""
 
     principal: str
     before: Sequence[Document]
     after: Sequence[Document]
-    known: dict[tuple[Need, str], AccessChange | None] = field(default_factory=dict)
+    known: dict[tuple[Need, str], AccessChange | None] = {}
 
     def changes(self, needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
         changes = (self._change(need, region) for need in needs for region in regions or ("",))
@@ -124,8 +123,7 @@ class _DecisionComparison:
 _DEFAULTS = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyVersion:
+class PolicyVersion(Struct, frozen=True):
     """A policy at one commit, with the principal's other policies."""
 
     document: Document | None

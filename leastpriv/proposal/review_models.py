@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct
 
 from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff
 from leastpriv.diff.statement_coverage import EXCLUDED
@@ -32,8 +33,7 @@ class ReviewVerdict(StrEnum):
     UNCHANGED = "no-change"
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """An entry that grants less after the edit."""
 
     edit: EntryDiff
@@ -45,8 +45,7 @@ class Removal:
     """Guard result -> actions whose use may be unseen or come later; the remaining ones are unused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
+class Addition(Struct, frozen=True):
     """An entry that grants more after the edit."""
 
     edit: EntryDiff
@@ -60,7 +59,7 @@ class Addition:
     """Reason -> actions that no proposal would add."""
     sensitive: Mapping[str, tuple[str, ...]]
     """Reason -> other actions that a security reviewer should check."""
-    declared: Mapping[str, str] = field(default_factory=dict)
+    declared: Mapping[str, str] = {}
     """Action without evidence -> the resource of a template or plan that needs all of the addition."""
 
     @property
@@ -69,8 +68,7 @@ class Addition:
         return not self.unproven and bool(self.edit.actions)
 
 
-@dataclass(frozen=True, slots=True)
-class DenyChange:
+class DenyChange(Struct, frozen=True):
     """An added or removed entry of a Deny statement."""
 
     edit: EntryDiff
@@ -85,8 +83,7 @@ class DenyChange:
         return _all_asked(self.edit, filter(asks_to_lift_deny, self.granted))
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionChange:
+class ConditionChange(Struct, frozen=True):
     """A change of conditions on the same actions and resources."""
 
     edit: ConditionDiff
@@ -102,8 +99,7 @@ class ConditionChange:
         return _all_asked(self.edit, filter(speaks, self.granted))
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Struct, frozen=True):
     """All results of reviewing an edit."""
 
     removals: tuple[Removal, ...]

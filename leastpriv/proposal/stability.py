@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import Usage
 from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
@@ -40,8 +42,7 @@ _SEPARATOR = re.compile(r"[-_./:]")
 _Patterns = Callable[[Sequence[ObservedResource]], tuple[Pattern, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Stability:
+class Stability(Struct, frozen=True):
     """What shows that a later run uses no other resource than the patterns of one action cover."""
 
     context: GuardContext

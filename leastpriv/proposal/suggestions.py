@@ -7,7 +7,8 @@ suggested if every allowed call of an action meets it, in as many runs as a remo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
@@ -27,8 +28,7 @@ GUARD = "sibling"
 """The guard that keeps lifecycle counterparts."""
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestedAction:
+class SuggestedAction(Struct, frozen=True):
     """An action that no policy grants and a later run may need."""
 
     action: str
@@ -161,8 +161,7 @@ ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | Non
 """Maps an action, its allowed usages, the granting statement and the partition to a condition that all usages meet."""
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestedCondition:
+class SuggestedCondition(Struct, frozen=True):
     """A condition that a statement could have."""
 
     statement: int

@@ -10,10 +10,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Self
+
+from msgspec import Struct
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run, Trust
@@ -54,8 +55,7 @@ def trailer_fingerprint(message: str) -> str:
     return match[1] if match else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """The fields of a commit that decide whether a person edited the branch."""
 
     parents: tuple[str, ...]
@@ -65,16 +65,14 @@ class Commit:
     """Author and committer are this program: the commit was neither amended nor rebased."""
 
 
-@dataclass(frozen=True, slots=True)
-class _TreeEntry:
+class _TreeEntry(Struct, frozen=True):
     mode: bytes
     kind: bytes
     name: bytes
     oid: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRepository:
+class LocalRepository(Struct, frozen=True):
     """A git repository whose root (or bare directory) is `folder`."""
 
     folder: Path
@@ -296,8 +294,7 @@ def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> 
     return entry
 
 
-@dataclass(frozen=True, slots=True)
-class GitRepository(LocalRepository):
+class GitRepository(LocalRepository, frozen=True):
     """A `Repository` on disk, which has branches but no pull requests."""
 
     @property

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 SCOPE_DIGITS = 8
 """Number of digits at the beginning of a fingerprint that identify principal and policy file."""
@@ -56,8 +57,7 @@ class PullRequestStep(StrEnum):
     """Fails: the branch is that of another principal or policy file; the input `branch` must name another."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalBranch:
+class ProposalBranch(Struct, frozen=True):
     """The present state of the branch of a proposal."""
 
     head: str
@@ -71,8 +71,7 @@ class ProposalBranch:
     """Its head is in the base already, so that deleting it loses nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPullRequest:
+class OpenPullRequest(Struct, frozen=True):
     """The open pull request of the branch."""
 
     number: int
@@ -91,8 +90,7 @@ class OpenPullRequest:
         return label.casefold() in {each.casefold() for each in self.labels}
 
 
-@dataclass(frozen=True, slots=True)
-class DeclinedProposal:
+class DeclinedProposal(Struct, frozen=True):
     """A pull request of the branch that was closed without a merge."""
 
     number: int
@@ -101,8 +99,7 @@ class DeclinedProposal:
     """Ids of its changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class WantedProposal:
+class WantedProposal(Struct, frozen=True):
     """The proposal of this run."""
 
     fingerprint: str
@@ -112,8 +109,7 @@ class WantedProposal:
     """Whether the proposal changes the base."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(Struct, frozen=True):
     """The next step, its reason, and the number of the declined pull request it refers to (0: none)."""
 
     step: PullRequestStep
@@ -218,8 +214,7 @@ class IssueStep(StrEnum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedIssue:
+class TrackedIssue(Struct, frozen=True):
     """The present state of the tracking issue."""
 
     number: int
@@ -299,8 +294,7 @@ _MAX_COMMANDS = 20
 _MAX_LENGTH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedCommand:
+class ParsedCommand(Struct, frozen=True):
     """A command as parsed from a comment."""
 
     verb: str
@@ -308,8 +302,7 @@ class ParsedCommand:
     """Pattern of actions as the comment has it: untrusted."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommentCommand:
+class CommentCommand(Struct, frozen=True):
     """A command with the comment that contains it."""
 
     command: ParsedCommand

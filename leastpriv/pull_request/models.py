@@ -7,11 +7,12 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
@@ -38,8 +39,7 @@ class PullRequestOperation(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class LineComment:
+class LineComment(Struct, frozen=True):
     """A comment at a line of a policy file's diff; `text` is Markdown."""
 
     path: str
@@ -49,8 +49,7 @@ class LineComment:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Struct, frozen=True):
     """The files and texts to publish for one policy file."""
 
     branch: str
@@ -71,7 +70,7 @@ class Publication:
     """Body of the pull request, with its controls."""
     fingerprint_for: FingerprintFunction = lambda _, __: ""
     """Returns the fingerprint of this principal's and file's proposal; empty if no proposal changes such files."""
-    other_files: Mapping[str, bytes] = field(default_factory=dict)
+    other_files: Mapping[str, bytes] = {}
     """Further files of the policy, or of the other targets in the pull request, by path."""
     comments: Sequence[LineComment] = ()
     """Comments of the pull request's review; few."""
@@ -86,8 +85,7 @@ class Publication:
         return all(read(path) == content for path, content in self.files.items())
 
 
-@dataclass(frozen=True, slots=True)
-class PublishResult:
+class PublishResult(Struct, frozen=True):
     """The result of `publish`."""
 
     operation: PullRequestOperation
@@ -118,8 +116,7 @@ def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class PullRequestOptions:
+class PullRequestOptions(Struct, frozen=True):
     """Labels, people and draft state of a new pull request."""
 
     labels: tuple[str, ...] = ()
@@ -130,8 +127,7 @@ class PullRequestOptions:
     draft: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedPullRequest:
+class ClosedPullRequest(Struct, frozen=True):
     """A closed pull request that held a proposal."""
 
     proposal: DeclinedProposal
@@ -249,8 +245,7 @@ class StateStore(Protocol):
         """Replaces the stored state by the result of `change`."""
 
 
-@dataclass(frozen=True, slots=True)
-class FolderStateStore:
+class FolderStateStore(Struct, frozen=True):
     """A file in a folder on disk; runs on the same machine wait for each other."""
 
     folder: Path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from leastpriv.diff.compare import Difference
 from leastpriv.evidence.models import Evidence
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from leastpriv.proposal.review_models import Review
 
 
-@dataclass(frozen=True, slots=True)
-class ReportContext:
+class ReportContext(Struct, frozen=True):
     """Inputs of the reports on a proposal; nothing in it is escaped yet."""
 
     principal: str
@@ -115,8 +115,7 @@ class ReportContext:
         return tuple(change for change in self.proposal.changes if change.kind is kind)
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewContext:
+class ReviewContext(Struct, frozen=True):
     """Inputs of the comment on a policy edit; nothing in it is escaped yet."""
 
     principal: str

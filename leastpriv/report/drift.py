@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from leastpriv.diff.compare import replay_need
 from leastpriv.diff.live_role_drift import Drift
@@ -56,8 +57,7 @@ class AccessState(StrEnum):
     NONE = "–"
 
 
-@dataclass(frozen=True, slots=True)
-class DriftFinding:
+class DriftFinding(Struct, frozen=True):
     """One finding."""
 
     kind: DriftKind

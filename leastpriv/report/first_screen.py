@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 import leastpriv.proposal
 from leastpriv.models import Basis, ChangeKind, GapKind, Outcome
@@ -233,8 +234,7 @@ def _too_wide(context: ReportContext) -> str:
     return f"**Still too wide:** {text or 'nothing found.'}{coming}"
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptEntry:
+class _KeptEntry(Struct, frozen=True):
     """An entry without a recorded use that remains granted."""
 
     action: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind, build_chain
@@ -18,8 +19,7 @@ _PLAIN = re.compile(r"[^A-Za-z0-9 ./:-]")
 _LONGEST_LABEL = 100
 
 
-@dataclass(frozen=True, slots=True)
-class UncommittedRole:
+class UncommittedRole(Struct, frozen=True):
     """A role of the chain without a committed policy."""
 
     role: str
@@ -34,8 +34,7 @@ class UncommittedRole:
     """Why its calls are unknown, or empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoleChainPolicies:
+class RoleChainPolicies(Struct, frozen=True):
     """A role chain with the policies of its roles."""
 
     chain: RoleChain
@@ -43,7 +42,7 @@ class RoleChainPolicies:
     """ARNs of roles whose policy belongs to a target."""
     without_policy: tuple[UncommittedRole, ...] = ()
     """Roles without a target whose calls were read."""
-    signed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    signed: Mapping[str, Mapping[str, int]] = {}
     """Role -> (principal that issued the access keys, empty if unknown) -> number of calls."""
     advice: str = ""
     """Advice on roles without a committed policy, in trusted Markdown."""

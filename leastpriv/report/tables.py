@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
@@ -112,8 +113,7 @@ def json_lines(rows: Iterable[Row]) -> str:
     return "".join(json_text(row) + "\n" for row in rows)
 
 
-@dataclass(frozen=True, slots=True)
-class TextTable:
+class TextTable(Struct, frozen=True):
     """Columns for people; no cell contains a line break, or a control sequence of a terminal or runner."""
 
     columns: tuple[str, ...]

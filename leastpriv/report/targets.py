@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import ChangeKind
 from leastpriv.report import escape
@@ -19,8 +21,7 @@ _LEAST_PAGE = 6_000
 """Characters; a shorter page of a target is omitted entirely."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRow:
+class TargetRow(Struct, frozen=True):
     """One target in the table of all; nothing in it is escaped yet."""
 
     role: str
@@ -132,8 +133,7 @@ def _counts(rows: Sequence[TargetRow]) -> str:
     return ", ".join(parts) or "nothing to change"
 
 
-@dataclass(frozen=True, slots=True)
-class ActionCounts:
+class ActionCounts(Struct, frozen=True):
     """The actions of a policy."""
 
     granted: frozenset[str]

@@ -7,11 +7,12 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.errors import LeastprivError
@@ -24,8 +25,7 @@ CREDENTIAL_LIFETIME = timedelta(hours=1)
 _TRIAL_TAG, _UNTIL_TAG, _CREATOR_TAG = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
+class ProcessIdentity(Struct, frozen=True):
     """A process as a tag identifies it, without the name of the machine."""
 
     machine: str
@@ -59,8 +59,7 @@ class ProcessIdentity:
         return f"{self.machine}/{self.pid}/{self.started}"
 
 
-@dataclass(frozen=True, slots=True)
-class TrialTags:
+class TrialTags(Struct, frozen=True):
     """The names and tags of one trial."""
 
     trial: str
@@ -86,8 +85,7 @@ class TrialTags:
         return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanedResource:
+class OrphanedResource(Struct, frozen=True):
     """A role or policy of another trial."""
 
     kind: str

@@ -7,10 +7,11 @@ policies too; what it allows was denied by another policy.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn, session_of
 from leastpriv.diff.compare import ReplayEffect, replay_need
@@ -29,8 +30,7 @@ from leastpriv.proposal.models import Change, History, Options
 from leastpriv.trial.next_names import NextNames
 
 
-@dataclass(frozen=True, slots=True)
-class TrialIdentity:
+class TrialIdentity(Struct, frozen=True):
     """The sessions in which the command runs."""
 
     target: str
@@ -49,8 +49,7 @@ class TrialIdentity:
         return name.startswith(self.trial) or (bool(self.own_session) and name == self.own_session)
 
 
-@dataclass(frozen=True, slots=True)
-class TrialDenial:
+class TrialDenial(Struct, frozen=True):
     """A permission that the command was denied."""
 
     need: Need
@@ -62,8 +61,7 @@ class TrialDenial:
     """It is of an earlier round, so it is resolved if the candidate allows it now."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnresolvedDenial:
+class UnresolvedDenial(Struct, frozen=True):
     """A denial for which the policy is not extended, with the reason."""
 
     action: str
@@ -75,8 +73,7 @@ class UnresolvedDenial:
     """The candidate allows it; IAM may take a while to apply a change, so the next round may succeed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoundResult:
+class RoundResult(Struct, frozen=True):
     """The candidate after a round, with what was added and what was not resolved."""
 
     document: Document

@@ -8,9 +8,10 @@ import secrets
 import shutil
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec import Struct
 
 from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import Aws
@@ -34,8 +35,7 @@ from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyFile:
+class PolicyFile(Struct, frozen=True):
     """The file at the beginning of the trial."""
 
     path: Path

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import created_types
 from leastpriv.models import Basis, ChangeKind, Condition
@@ -46,8 +48,7 @@ _ON_ARTIFACTS = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
 _WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
 
 
-@dataclass(frozen=True, slots=True)
-class _Learned:
+class _Learned(Struct, frozen=True):
     """A pattern, and what it says of other entries of the candidate."""
 
     pattern: str
@@ -56,8 +57,7 @@ class _Learned:
     """The word of an earlier run, which is open in all entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class NextNames:
+class NextNames(Struct, frozen=True):
     """What may be learned from a candidate."""
 
     document: Document

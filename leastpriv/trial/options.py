@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.config.inputs import entries, named_principal, patterns
 from leastpriv.errors import InputError
@@ -13,8 +14,7 @@ from leastpriv.policy.source import Location
 SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
 
 
-@dataclass(frozen=True, slots=True)
-class TrialSettings:
+class TrialSettings(Struct, frozen=True):
     """The settings of one trial."""
 
     principal: Principal

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TextIO
 
+from msgspec import Struct
+
 from leastpriv.aws.signals import Signals
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct_denials, read_log
@@ -110,8 +112,7 @@ _MAX_AFTER_EXIT = 10.0
 _CHUNK = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """The exit code of the command, and the denials in its output."""
 
     exit_code: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws
@@ -19,8 +20,7 @@ from leastpriv.models import Call, Gap, Outcome, Usage
 from leastpriv.permissions.visibility import home_region
 
 
-@dataclass(frozen=True, slots=True)
-class TrialRecords:
+class TrialRecords(Struct, frozen=True):
     """Sources of new records of a trial's sessions."""
 
     folders: tuple[Path, ...]
@@ -80,8 +80,7 @@ class TrialRecords:
             yield EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions))
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadCalls:
+class _ReadCalls(Struct, frozen=True):
     """A source of calls that were read already."""
 
     calls: Sequence[Call | Gap]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TextIO
+
+from msgspec import Struct, field
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.aws.session import Polling
@@ -43,8 +45,7 @@ _SIGNAL_CHECK = 0.5
 """Seconds between checks for a signal while waiting for records."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialContext:
+class TrialContext(Struct, frozen=True):
     """Environment, streams and clock of a trial."""
 
     environment: Mapping[str, str]
@@ -54,8 +55,7 @@ class TrialContext:
     sleep: Callable[[float], None] = time.sleep
 
 
-@dataclass(slots=True)
-class TrialRun:
+class TrialRun(Struct):
     """The rounds so far, and the extended candidate."""
 
     settings: TrialSettings
@@ -68,12 +68,12 @@ class TrialRun:
     signals: Signals = field(default_factory=Signals)
     """The caller only records signals, so that a round's denials extend the candidate before a signal ends the trial.
     """
-    added: list[Change] = field(default_factory=list)
-    marks: list[tuple[str, str]] = field(default_factory=list)
+    added: list[Change] = []
+    marks: list[tuple[str, str]] = []
     """Session name and access key of each round; no key where the name is the trial's."""
-    kinds: dict[tuple[str, str], int] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], int] = {}
     """Action and resource type -> number of rounds that were denied it on another resource."""
-    reported_gaps: set[str] = field(default_factory=set)
+    reported_gaps: set[str] = set()
     """What the sources cannot show, each logged once."""
 
     def run(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +9,7 @@ from msgspec import structs
 
 from leastpriv.evidence.created_resources import created_by_own_runs, created_types, creating_usages
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
+from tests.fakes.replace import replace
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
 VPC = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-0a1b2c3d4e5f60718"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.lifecycle import CommentCommand
 from leastpriv.pull_request.models import ClosedPullRequest, FolderStateStore, Publication, PublishResult
+from tests.fakes.replace import replace
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
 """When AWS was queried."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.report.context import ReviewContext
 from tests.fakes.deploys import ROLE, write_trail
+from tests.fakes.replace import replace
 
 RUN_URL = "https://github.com/octo-org/shop/actions/runs/{run}"
 

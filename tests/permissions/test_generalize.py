@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,6 +22,7 @@ from leastpriv.permissions.generalize import (
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from leastpriv.permissions.volatility import WildcardPart
+from tests.fakes.replace import replace
 from tests.fakes.tables import table
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from tests.fakes.deploys import (
     usual_deploys,
     write_trail,
 )
+from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed, run_one
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from leastpriv.pipeline.sources import CountedSource, open_all, open_sources
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 from tests.fakes.command import leastpriv
+from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

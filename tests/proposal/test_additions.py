@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, History, Options
 from tests.fakes.deploys import ROLE
+from tests.fakes.replace import replace
 
 TIME = datetime(2026, 11, 3, tzinfo=UTC)
 EVIDENCE = Evidence(ROLE, regions=("eu-west-1",))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,6 +31,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.addition_rules import origin_marks
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.models import Change, History, Options
+from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 A = "arn:aws:iam::111122223333:"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -18,6 +17,7 @@ from leastpriv.policy.document import parse
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import FIRST, evidence_for
+from tests.fakes.replace import replace
 
 ENTRIES = (
     "sqs:*",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body
 from tests.fakes.deploys import ROLE, deploys, proposal
+from tests.fakes.replace import replace
 from tests.proposal.test_additions import usage
 
 GROUP = "arn:aws:ec2:eu-west-1:111122223333:security-group/*"

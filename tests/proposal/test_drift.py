@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from leastpriv.report.drift import (
 )
 from tests.fakes.deploys import POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.fakes.replace import replace
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -15,6 +14,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import apply_edits
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change
+from tests.fakes.replace import replace
 
 QUEUE, OTHER = (f"arn:aws:sqs:eu-west-1:111122223333:{name}" for name in ("orders", "payments"))
 CONDITION = {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -24,6 +23,7 @@ from leastpriv.proposal.proof import Proof, prove
 from leastpriv.report.context import ReportContext
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.evidence import evidence, usage
+from tests.fakes.replace import replace
 from tests.hypothesis_profiles import examples
 
 Statements = list[dict[str, Any]]

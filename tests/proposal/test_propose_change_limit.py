@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import GUARD, propose
 from leastpriv.proposal.resource_narrowing import creators_of
 from tests.fakes.evidence import evidence_for
+from tests.fakes.replace import replace
 from tests.hypothesis_profiles import sampled
 
 WIDE = Options(unseen_services=UnseenServices.DROP, minimum_runs=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -18,6 +17,7 @@ from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.resource_narrowing import creates_its_resource
 from tests.fakes.evidence import evidence, usage
+from tests.fakes.replace import replace
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
 UPDATE = "lambda:UpdateFunctionCode"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import Review, ReviewVerdict
 from tests.diff.test_policy_diff import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
 from tests.fakes.deploys import ROLE
+from tests.fakes.replace import replace
 
 TIME = datetime(2026, 11, 3, tzinfo=UTC)
 RUN = Run("17650000000", "17650000000", TIME, TIME)

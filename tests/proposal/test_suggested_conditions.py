@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Permission, Usage
 from leastpriv.policy.document import parse
 from leastpriv.proposal.suggestions import SuggestedCondition, suggested_conditions
+from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 DAY = datetime(2026, 11, 1, tzinfo=UTC)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from leastpriv.diff.compare import compare
@@ -15,6 +14,7 @@ from leastpriv.proposal.guards.registry import first_guard_result
 from leastpriv.proposal.models import Options, RemovalCandidate
 from leastpriv.proposal.suggestions import SuggestedAction, suggested_actions
 from tests.fakes.evidence import data_events, evidence, usage
+from tests.fakes.replace import replace
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 CREATED = evidence([usage("sqs:CreateQueue", QUEUE)])

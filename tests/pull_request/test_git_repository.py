@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import LocalRepository, publish
 from leastpriv.pull_request.models import Publication, PublishResult, PullRequestOperation, commit_message
+from tests.fakes.replace import replace
 from tests.hypothesis_profiles import examples
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +15,7 @@ from leastpriv.pull_request.lifecycle import (
     WantedProposal,
     plan_step,
 )
+from tests.fakes.replace import replace
 
 WANTED = WantedProposal("aa" * 16, "main", changes=True)
 NOTHING_LEFT = replace(WANTED, changes=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from leastpriv.report.verdict import (
     reach_section,
 )
 from tests.fakes.deploys import POLICY, ROLE, proposal
+from tests.fakes.replace import replace
 
 A = "arn:aws:iam::111122223333:"
 

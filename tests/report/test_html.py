@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -23,6 +22,7 @@ from leastpriv.report.role_chain import RoleChainPolicies
 from leastpriv.report.targets import TargetRow
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE
+from tests.fakes.replace import replace
 
 SVG = "{http://www.w3.org/2000/svg}"
 RUNS = "https://github.com/acme/orders/actions/runs/{run}"

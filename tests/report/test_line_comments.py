@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.line_findings import MOST_NOTES, line_notes
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.markdown import HOSTILE, read
+from tests.fakes.replace import replace
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from leastpriv.pipeline.artifacts import outputs
 from leastpriv.policy.document import parse
 from leastpriv.report.context import ReportContext
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
+from tests.fakes.replace import replace
 
 
 def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:

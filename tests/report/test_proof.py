@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.proof import proof_sentences
 from tests.fakes.deploys import POLICY, proposal
+from tests.fakes.replace import replace
 
 GROUP = CallGroup((), Outcome.ALLOWED, 3, ("1",), ("eu-west-1",), "sqs.amazonaws.com:Odd`Event")
 

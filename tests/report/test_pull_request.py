@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from leastpriv.report.pull_request import body, title
 from leastpriv.report.verdict import verdict
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
 from tests.test_cases import CASES, run_case
 

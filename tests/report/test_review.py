@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from leastpriv.report.review import review_body, review_marker, review_title
 from leastpriv.report.review_verdict import review_first_screen
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.fakes.replace import replace
 from tests.fakes.reviews import reviewed
 from tests.hypothesis_profiles import examples
 

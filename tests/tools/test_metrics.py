@@ -106,8 +106,8 @@ class Record:
     found = measured(tool, tmp_path, {"main.py": text})
     assert found["longest parameter list of a function"] == 3
     assert found["longest parameter list of an __init__"] == 4
-    assert found["most fields of a dataclass"] == 2
-    assert found["dataclasses per 1,000 lines"] == round(1000 / len(text.splitlines()), 1)
+    assert found["most fields of a value class"] == 2
+    assert found["value classes per 1,000 lines"] == round(1000 / len(text.splitlines()), 1)
 
 
 def test_imports_in_functions_for_type_checking_and_by_relative_names_close_a_circle(

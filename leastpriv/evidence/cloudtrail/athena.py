@@ -11,11 +11,11 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import denial_error, error_code, required_member, translate_errors
@@ -157,8 +157,7 @@ def _failed(status: Mapping[str, Any]) -> AwsError:
     return AwsError(f"The query in Athena {word}: {reason[:300]}{more}", AwsErrorKind.OTHER)
 
 
-@dataclass(frozen=True, slots=True)
-class AthenaOptions:
+class AthenaOptions(Struct, frozen=True):
     """How a table in Athena is read."""
 
     since: datetime | None = None

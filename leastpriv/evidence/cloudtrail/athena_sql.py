@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
@@ -33,8 +34,7 @@ ACCOUNT_KEYS = ("account", "account_id", "accountid", "account-id")
 _REGION_KEYS = ("region", "awsregion", "aws_region")
 
 
-@dataclass(frozen=True, slots=True)
-class CloudTrailTable:
+class CloudTrailTable(Struct, frozen=True):
     """A table of CloudTrail records, as GetTableMetadata describes it; names in lower case."""
 
     database: str
@@ -42,7 +42,7 @@ class CloudTrailTable:
     columns: Mapping[str, str]
     """Column -> type."""
     partitions: tuple[str, ...] = ()
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
     """Table properties, such as `projection.day.type`."""
     location: str = ""
 

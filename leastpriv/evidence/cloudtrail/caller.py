@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import principal_of, session_of
 from leastpriv.models import Principal
@@ -31,8 +32,7 @@ _COMMON_KEY_LENGTH = 20
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """The role or user whose permissions a call used."""
 
     principal: str

@@ -16,9 +16,11 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.session import Aws, pages
@@ -50,8 +52,7 @@ _LARGEST = 64 * 1024 * 1024
 _SIGNED_BY, _HASHED_BY = "SHA256withRSA", "SHA-256"
 
 
-@dataclass(frozen=True, slots=True)
-class DigestKey:
+class DigestKey(Struct, frozen=True):
     """The fields in the key of a digest file."""
 
     account: str
@@ -62,8 +63,7 @@ class DigestKey:
     """Whether it names log files that missed their regular digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class DigestRecord:
+class DigestRecord(Struct, frozen=True):
     """One digest file with a valid signature, as a record of its chain."""
 
     key: str
@@ -75,7 +75,7 @@ class DigestRecord:
     signature: str
     previous: tuple[str, str, str] | None
     """Key, hash and signature of the previous digest; None: the chain starts here, or continues from another bucket."""
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = {}
     """SHA-256 of each log file's content by its key in the same bucket; empty for another hash algorithm."""
 
 
@@ -160,17 +160,16 @@ def _is_signed(content: bytes, signature: str, public: bytes) -> bool:
     return False
 
 
-@dataclass(slots=True)
-class _DigestChain:
+class _DigestChain(Struct):
     """The digests of one account and region."""
 
     name: str
     region: str
     first: str
     """Digests with smaller keys were not listed."""
-    listed: dict[str, tuple[StoredFile, DigestKey]] = field(default_factory=dict)
-    links: dict[str, DigestRecord] = field(default_factory=dict)
-    keys: dict[str, bytes] = field(default_factory=dict)
+    listed: dict[str, tuple[StoredFile, DigestKey]] = {}
+    links: dict[str, DigestRecord] = {}
+    keys: dict[str, bytes] = {}
     """Public keys by fingerprint; empty where they are not known."""
 
 

@@ -14,8 +14,9 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Principals, Window, session_of
 from leastpriv.aws.session import Aws
@@ -44,17 +45,16 @@ from leastpriv.models import Call, Gap, GapKind, Scope
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class AssumeRoleEvents:
+class AssumeRoleEvents(Struct):
     """Sessions of roles, collected from AssumeRole events."""
 
     principals: Principals
-    sessions: set[str] = field(default_factory=set)
-    roles: set[str] = field(default_factory=set)
+    sessions: set[str] = set()
+    roles: set[str] = set()
     """ARNs of the roles, with their paths."""
     last: datetime | None = None
     """Time of the newest AssumeRole event."""
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = []
     """The logins of identities outside AWS (`record.login_of`)."""
 
     def note(self, record: object) -> str:
@@ -94,8 +94,7 @@ _MOST_NAMED_REGIONS = 20
 """Most regions that a sentence names."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventHistoryOptions:
+class EventHistoryOptions(Struct, frozen=True):
     """How event history is read."""
 
     days: int = DAYS

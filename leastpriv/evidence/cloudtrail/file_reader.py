@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import BinaryIO
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
@@ -25,8 +27,7 @@ _REMEMBERED = 75_000
 """Number of ids; a few more would double the size of the set."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
+class ReadOptions(Struct, frozen=True):
     """How log files are read."""
 
     window: Window
@@ -38,8 +39,7 @@ class ReadOptions:
     """Whether the content of each file is hashed."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(Struct, frozen=True):
     """Calls and gaps of one log file in order, without duplicates within the file, and its statistics."""
 
     items: tuple[Call | Gap, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO, Protocol
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Window
 
@@ -25,8 +26,7 @@ DELIVERY_DELAY = timedelta(days=1)
 (same page). One day is our limit: records delivered later are missed where a window ends early."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(Struct, frozen=True):
     """Key, ETag and size of a stored log file."""
 
     key: str
@@ -95,8 +95,7 @@ _DELIVERED = re.compile(rf"^(?:(?P<top>.*?)/)?AWSLogs/(?P<organization>{_ORGANIZ
 _PART_OF_A_DAY = re.compile(r"\d{4}(?:/\d{2}(?:/\d{2})?)?")
 
 
-@dataclass(frozen=True, slots=True)
-class LogPrefix:
+class LogPrefix(Struct, frozen=True):
     """A prefix that is listed as one: an account and region, or a folder of another layout."""
 
     prefix: str
@@ -106,8 +105,7 @@ class LogPrefix:
     """Folders of year, month and day follow the prefix."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryLocation:
+class DeliveryLocation(Struct, frozen=True):
     """The delivery location of a trail, which distinguishes the trails of one bucket."""
 
     prefix: str
@@ -186,8 +184,7 @@ def _account(prefix: str) -> str:
     return found["account"] if found else ""
 
 
-@dataclass(frozen=True, slots=True)
-class DayRange:
+class DayRange(Struct, frozen=True):
     """The days whose folders may contain records of a window."""
 
     first: str

@@ -14,9 +14,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_errors
@@ -41,16 +42,14 @@ class Lookup(NamedTuple):
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Up to 50 events of a region, as JSON texts of their records."""
 
     region: str
     events: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RegionEnd:
+class RegionEnd(Struct, frozen=True):
     """All lookups of a region are complete, or they failed, after which the pages before are valid."""
 
     region: str

@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, FileResult, ReadOptions, is_new
@@ -45,8 +47,7 @@ _WORTH_FEW_CALLS = 256 * 1024 * 1024
 """The same limit where most blocks are skipped."""
 
 
-@dataclass(slots=True)
-class QueuedFile:
+class QueuedFile(Struct):
     """A file in the queue."""
 
     stored: StoredFile

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
 from leastpriv.aws.errors import call_outcome

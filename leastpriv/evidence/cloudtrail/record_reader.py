@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from leastpriv.aws.arns import Principals, Window, principal_of
 from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session, workload_services
@@ -57,19 +56,17 @@ _KNOWN_KEYS = 20_000
 _Key = tuple[object, ...]
 
 
-@dataclass(slots=True, eq=False)
-class _OtherCaller:
+class _OtherCaller(Struct, eq=False):
     """A caller that is no target, with the number of its calls since the last survey."""
 
     arn: str
     count: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Target:
+class _Target(Struct, eq=False):
     """A target, with its sessions by ARN and principal id of the records."""
 
-    sessions: dict[tuple[str | None, str | None], Caller] = field(default_factory=dict)
+    sessions: dict[tuple[str | None, str | None], Caller] = {}
 
 
 _Kind = _Target | _OtherCaller | str | object

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code
@@ -39,8 +40,7 @@ _SAY_EVERY = 500
 _FINAL_ERRORS = (AwsErrorKind.EXPIRED, AwsErrorKind.INVALID, AwsErrorKind.NO_CREDENTIALS)
 
 
-@dataclass(frozen=True, slots=True)
-class S3TrailOptions:
+class S3TrailOptions(Struct, frozen=True):
     """How the files of a trail are read."""
 
     since: datetime | None = None
@@ -142,8 +142,7 @@ class S3Trail:
         return _BucketReading(bucket, read, files, self.statistics, validator)
 
 
-@dataclass(slots=True)
-class _BucketReading:
+class _BucketReading(Struct):
     """One pass over the objects of a bucket."""
 
     bucket: Bucket
@@ -152,7 +151,7 @@ class _BucketReading:
     statistics: ReadStatistics
     validator: DigestValidator | None
     any_object: bool = False
-    lost: dict[tuple[AwsErrorKind, str, str], Gap] = field(default_factory=dict)
+    lost: dict[tuple[AwsErrorKind, str, str], Gap] = {}
     """The gaps of prefixes and objects that could not be listed or read."""
     _failures: int = 0
 

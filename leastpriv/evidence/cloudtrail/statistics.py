@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.record import (
@@ -35,8 +36,7 @@ _COUNTS = (
 )  # fmt: skip
 
 
-@dataclass(slots=True)
-class ReadStatistics:
+class ReadStatistics(Struct):
     """Counters of one reading: "N files, M records, K calls", and the coverage; updated while reading."""
 
     files: int = 0
@@ -51,15 +51,15 @@ class ReadStatistics:
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
     callers: Counter[str] = field(default_factory=Counter)
     """Number of calls of other callers, by ARN without the session."""
-    regions: set[str] = field(default_factory=set)
+    regions: set[str] = set()
     """Regions of files and of all records: the evidence covers them."""
-    events: set[str] = field(default_factory=set)
+    events: set[str] = set()
     """Management events of any principal, as event source and name: `sqs.amazonaws.com:CreateQueue`."""
-    days: dict[str, set[int]] = field(default_factory=dict)
+    days: dict[str, set[int]] = {}
     """Region -> days (`date.toordinal`) with a record of any principal."""
-    logged: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    logged: dict[tuple[str, str], set[int]] = {}
     """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude some."""
-    data: dict[DataStream, int] = field(default_factory=dict)
+    data: dict[DataStream, int] = {}
     """Days with such a data event of any principal, as a mask."""
     selected: frozenset[SelectedData] = frozenset()
     """Data events that the trail's event selectors include."""
@@ -113,8 +113,7 @@ class ReadStatistics:
             self.note_times(other.first, other.last)
 
 
-@dataclass(slots=True)
-class CoverageCounter:
+class CoverageCounter(Struct):
     """Counts the coverage of records with equal fields.
 
     Only records of the principals' own accounts count: another account's trail may record other events.
@@ -128,10 +127,10 @@ class CoverageCounter:
     """`management-read`, `management-write`, `data-read`, `data-write`; empty where unknown."""
     management: bool = False
     """The records say that they are management events; old ones do not say what they are."""
-    names: set[str] = field(default_factory=set)
+    names: set[str] = set()
     """Event names of the records."""
-    days: set[int] = field(default_factory=set)
-    streams: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    days: set[int] = set()
+    streams: dict[tuple[str, str], set[int]] = {}
     """Event name and prefix of data events -> their days."""
 
     @classmethod
@@ -207,8 +206,7 @@ def _dates(days: Iterable[int]) -> frozenset[date]:
     return frozenset(map(date.fromordinal, days))
 
 
-@dataclass(frozen=True, slots=True)
-class RecordGroup:
+class RecordGroup(Struct, frozen=True):
     """Equal records of any principal, of which a query returns what they have in common."""
 
     record: Mapping[str, object]

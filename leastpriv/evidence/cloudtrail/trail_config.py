@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import error_code, translate_errors
@@ -30,8 +31,7 @@ _OF_A_SERVICE = 2
 _CALLS = {_READ: "reading calls", _WRITE: "writing calls"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Selector:
+class _Selector(Struct, frozen=True):
     """One basic or advanced event selector."""
 
     category: str
@@ -155,8 +155,7 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 _MISSING = ("TrailNotFoundException", "InvalidTrailNameException", "CloudTrailARNInvalidException")
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
+class Trail(Struct, frozen=True):
     """One trail, as DescribeTrails returns it."""
 
     arn: str
@@ -252,8 +251,7 @@ def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
         yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this location has {days} only, and the window is longer")
 
 
-@dataclass(frozen=True, slots=True)
-class _TrailGaps:
+class _TrailGaps(Struct, frozen=True):
     """The gaps of one trail in a window."""
 
     stopped: tuple[Gap, ...]

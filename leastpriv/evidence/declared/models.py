@@ -1,4 +1,4 @@
-"""What a template or plan declares, as frozen dataclasses, and the needs of the tool itself (`data/tool_calls.tsv`)."""
+"""What a template or plan declares, as frozen structs, and the needs of the tool itself (`data/tool_calls.tsv`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+
+from msgspec import Struct
 
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions.fact_tables import table
@@ -15,8 +17,7 @@ UNKNOWN = "*"
 """A text, or a part of one, that only the deployment knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A property that holds the name or an attribute of another resource of the same declaration."""
 
     address: str
@@ -24,8 +25,7 @@ class Reference:
     """`Arn`, `QueueName`; empty for the identifier."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where the deployment makes its resources."""
 
     partition: str
@@ -39,12 +39,11 @@ class Place:
         return cls(parts[1], parts[4], regions[0] if len(regions) == 1 else UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """How a template is deployed."""
 
     name: str = UNKNOWN
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
     tagged: bool = False
     bucket: str = ""
     """Where local files are uploaded, as far as a configuration of AWS SAM names it."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
+
+from msgspec import Struct
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types, own_variables
@@ -103,8 +105,7 @@ def _declaration(plan: Mapping[str, Any], source: str, role: str) -> Declaration
     return replace(made, calls=tuple(calls), plan_calls=tuple(calls))
 
 
-@dataclass(frozen=True, slots=True)
-class _Provider:
+class _Provider(Struct, frozen=True):
     """Where and as which role a provider makes its resources; empty where the plan does not say it."""
 
     region: str = ""

@@ -7,11 +7,14 @@ whose policy is drafted (https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls
@@ -24,8 +27,7 @@ _ASSETS = "cdk:asset-manifest"
 _ASSEMBLY = "cdk:cloud-assembly"
 
 
-@dataclass(frozen=True, slots=True)
-class _Roles:
+class _Roles(Struct, frozen=True):
     """The roles of one stack's bootstrap; empty where the CLI uses its own credentials."""
 
     deploy: str
@@ -80,7 +82,7 @@ def _stack(
 
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
     made = read_template(_bytes(folder / file), source, Stack(name, parameters, tagged), place, nested)
-    made = replace(made, region=place.region)
+    made = dataclasses.replace(made, region=place.region)
     because = f"the stack {name}"
     if role == roles.execution:
         return made
@@ -89,11 +91,11 @@ def _stack(
         calls += [] if roles.deploy else _published(because, assets, place)
         resources = () if roles.execution else made.resources
         plan_calls = tuple(tool_calls("diff", because, place, stack=name))
-        return replace(made, resources=resources, calls=tuple(calls), plan_calls=plan_calls)
+        return dataclasses.replace(made, resources=resources, calls=tuple(calls), plan_calls=plan_calls)
     assumed = dict.fromkeys((roles.deploy, roles.lookup, *_publishing_roles(assets, place)))
     needed = (need for each in assumed if each for need in tool_calls("assume", because, place, role=each))
     look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
-    return replace(made, resources=(), reads=(), calls=tuple(needed), plan_calls=tuple(look_up))
+    return dataclasses.replace(made, resources=(), reads=(), calls=tuple(needed), plan_calls=tuple(look_up))
 
 
 def _roles(properties: Mapping[str, Any], place: Place) -> _Roles:
@@ -223,7 +225,7 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
         calls += () if stack.bucket else tool_calls("managed", because, place)
         later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
     plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
-    return replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
+    return dataclasses.replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
 
 
 def split_stack(name: str) -> tuple[str, str]:
@@ -250,4 +252,4 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     if state is None:
         return made
     calls, plan_calls = backend_calls(state, place), backend_calls(state, place, applies=False)
-    return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
+    return dataclasses.replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))

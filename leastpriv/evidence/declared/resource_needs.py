@@ -7,12 +7,15 @@ phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:Se
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import product
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.declared.made_types import own_types
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
@@ -52,7 +55,9 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
         for resource, phase in product(declaration.resources, _PHASES):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
             (listed if is_seen else unseen).update(actions_of_phase(resource.kind, phase))
-            (needed if is_seen else needed_unseen).update(needed_actions(replace(resource, changed=None), phase, arns))
+            (needed if is_seen else needed_unseen).update(
+                needed_actions(dataclasses.replace(resource, changed=None), phase, arns)
+            )
     return frozenset(listed - unseen | needed - needed_unseen)
 
 
@@ -66,8 +71,7 @@ def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
     return tuple(action for action in own if catalog.access_level(action) not in ("Read", "List"))
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedResources:
+class ChangedResources(Struct, frozen=True):
     """The resources of a change, by whether they exist before it."""
 
     made: Declaration
@@ -85,15 +89,17 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         made = [each for each in after.resources if Phase.CREATE in each.phases]
         kept = [each for each in after.resources if Phase.CREATE not in each.phases and _does_more_than_read(each)]
         return ChangedResources(
-            replace(after, resources=tuple(made), around=after.resources),
-            replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
+            dataclasses.replace(after, resources=tuple(made), around=after.resources),
+            dataclasses.replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
         )
     made, kept = list(_made(before, after)), list(_kept(before, after))
     is_empty = not (made or kept)
     calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
     return ChangedResources(
-        replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
-        replace(after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)),
+        dataclasses.replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
+        dataclasses.replace(
+            after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)
+        ),
     )
 
 
@@ -105,7 +111,7 @@ def _made(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]
     for each in after.resources:
         earlier = before.by_address.get(each.address)
         if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
-            yield replace(each, phases=MADE)
+            yield dataclasses.replace(each, phases=MADE)
 
 
 def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
@@ -115,11 +121,11 @@ def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]
             continue
         changed = frozenset(_changed({*earlier.properties, *each.properties}, earlier, each))
         if changed:
-            yield replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
+            yield dataclasses.replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
     for earlier in before.resources:
         now = after.by_address.get(earlier.address)
         if now is None or now.kind != earlier.kind or now.name != earlier.name:
-            yield replace(earlier, phases=(Phase.DELETE, Phase.READ))
+            yield dataclasses.replace(earlier, phases=(Phase.DELETE, Phase.READ))
 
 
 def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredResource) -> Iterator[str]:
@@ -264,7 +270,7 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
     if resource.changed is not None and resource.kind.tool is Tool.TERRAFORM:
         # Terraform's provider sends what changes.
         kept = {name: value for name, value in resource.properties.items() if name in resource.changed}
-        resource = replace(resource, properties=kept)
+        resource = dataclasses.replace(resource, properties=kept)
     roles = dict.fromkeys(_role_values(resource, declaration))
     for value in roles:
         arn = _role_arn(value, declaration, arns)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.aws.errors import error_code, required_member, translate_errors, why_no_grant_helps
@@ -53,8 +53,7 @@ _EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
 DERIVATION = "AWS's authorization details name it"
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """How AWS judged one action on one resource of a call."""
 
     action: str
@@ -65,13 +64,12 @@ class Evaluation:
     explicit: bool = False
     policies: tuple[str, ...] = ()
     """Policies that denied, or that a denying check found without an allowing statement."""
-    context: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    context: Mapping[str, tuple[str, ...]] = {}
     """Condition key -> values."""
     allowed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizationDetails:
+class AuthorizationDetails(Struct, frozen=True):
     """AWS's account of one denied call."""
 
     principal: str
@@ -80,8 +78,7 @@ class AuthorizationDetails:
     evaluations: tuple[Evaluation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeniedRequest:
+class DeniedRequest(Struct, frozen=True):
     """A denial of which AWS keeps an account."""
 
     id: str
@@ -225,13 +222,12 @@ def read_details(
     return reader.found, tuple(reader.gaps)
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """Asks for details until AWS refuses to be asked."""
 
     client: Callable[[str], Any]
-    found: dict[str, AuthorizationDetails] = field(default_factory=dict)
-    gaps: list[Gap] = field(default_factory=list)
+    found: dict[str, AuthorizationDetails] = {}
+    gaps: list[Gap] = []
     stopped: bool = False
 
     def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:

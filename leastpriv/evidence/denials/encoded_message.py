@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.models import Denial, DeniedBy

@@ -8,10 +8,11 @@ archive of the whole run is 404 while the run is in progress, so the log of each
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from leastpriv.evidence.denials.job_logs import CHUNK, LoggedDenial, distinct_denials, read_log
 from leastpriv.evidence.denials.logged_usage import LoggedDenials
@@ -36,8 +37,7 @@ class _UnreadError(Exception):
     """A log, or the list of jobs, could not be fetched; the message ends a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowRunLogs:
+class WorkflowRunLogs(Struct, frozen=True):
     """Fetches the logs of a workflow run."""
 
     api_url: str

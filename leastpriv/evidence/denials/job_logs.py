@@ -14,10 +14,12 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.atomic_file import open_regular
 from leastpriv.errors import InputError
@@ -61,8 +63,7 @@ class ByteStream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedDenial:
+class LoggedDenial(Struct, frozen=True):
     """A denial and its location in a log."""
 
     file: str

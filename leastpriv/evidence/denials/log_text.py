@@ -7,7 +7,8 @@ columns); the grammar decides which. Words are therefore matched with `breakable
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 BREAKS = "\n\v"
 """`\n` ends a line of the log; `\v` is a break that a tool wrote as text (`\\n`), or a carriage return."""
@@ -44,8 +45,7 @@ _DECORATION = re.compile(r"[ \t]*(?:##\[\w{1,20}\]|::\w{1,20}(?: [^:\n\v]{0,200}
 _FRAME = " \t│┃║"
 
 
-@dataclass(frozen=True, slots=True)
-class LogText:
+class LogText(Struct, frozen=True):
     """The cleaned text of a log, and the screen position of its line ends."""
 
     text: str

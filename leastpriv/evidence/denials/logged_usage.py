@@ -7,8 +7,10 @@ A log is untrusted: every program of a job writes into it. Its denials are marke
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Window, principal_of, same_principal, session_of
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
@@ -34,8 +36,7 @@ from leastpriv.permissions.lifecycle import next_actions
 from leastpriv.permissions.patterns import resource_matches, unescape
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedDenials:
+class LoggedDenials(Struct, frozen=True):
     """The denials in some logs."""
 
     denials: tuple[LoggedDenial, ...] = ()

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
 from leastpriv.evidence.denials.encoded_message import encoded_texts

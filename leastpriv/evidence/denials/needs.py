@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.aws.errors import denying_policy_type

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.evidence.denials.log_text import LogText, breakable, one_line, without_blanks, without_breaks
 from leastpriv.evidence.denials.sentence import PHRASE, DenialSentence
@@ -210,8 +211,7 @@ _MARKS = " .,;:`'\"*|)]{}\\"
 _CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class _Operation:
+class _Operation(Struct, frozen=True):
     """An error that names an operation, up to its text."""
 
     start: int

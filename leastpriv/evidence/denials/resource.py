@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_blanks, without_breaks
 from leastpriv.evidence.denials.wordings import iam_kinds
 
 
-@dataclass(frozen=True, slots=True)
-class NamedResource:
+class NamedResource(Struct, frozen=True):
     """A resource as a message names it."""
 
     text: str = ""

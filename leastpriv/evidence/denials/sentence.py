@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.errors import denying_policy_type
 from leastpriv.evidence.denials.log_text import (
@@ -84,8 +86,7 @@ _THIS_OPERATION = re.compile(rf"[ \n\v]*{breakable('this operation')}", re.IGNOR
 _ENCODED_MESSAGE = re.compile(breakable("Encoded authorization failure message"), re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class DenialSentence:
+class DenialSentence(Struct, frozen=True):
     """One sentence of denial in a text."""
 
     start: int

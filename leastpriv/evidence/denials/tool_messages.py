@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from leastpriv.aws.errors import why_no_grant_helps
 from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_breaks

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import call_outcome
 from leastpriv.evidence.denials.log_text import LogText, breakable, one_line, without_blanks
@@ -72,8 +73,7 @@ _STATUSES = frozenset({"403", "Forbidden"})
 """Status in place of a code where the answer has no body."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundDenial:
+class FoundDenial(Struct, frozen=True):
     """A denial and its position in the cleaned text."""
 
     start: int

@@ -8,8 +8,9 @@ evidence and IAM tracks the regions. An action without a date shows nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
 from leastpriv.evidence.aws_findings import AccessReport, LastAccess, ServiceAccess, SharedPolicy

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+
+from msgspec.structs import replace
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.usage_history import ANYTHING, KEPT_DAYS, ActionUse, UsageHistory

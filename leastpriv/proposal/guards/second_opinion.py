@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+
+from msgspec import Struct
 
 from leastpriv.evidence.aws_findings import GeneratedPolicy
 from leastpriv.evidence.models import Evidence
@@ -33,8 +34,7 @@ class UngrantedReason(StrEnum):
     """The catalogue lacks it, or it is a wildcard."""
 
 
-@dataclass(frozen=True, slots=True)
-class UngrantedAction:
+class UngrantedAction(Struct, frozen=True):
     """An action of the generated policy that the proposal does not grant."""
 
     action: str
@@ -45,8 +45,7 @@ class UngrantedAction:
     """Whether observed resources replaced some of `resources`."""
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratedPolicyComparison:
+class GeneratedPolicyComparison(Struct, frozen=True):
     """The comparison of a generated policy with the proposal."""
 
     generated: GeneratedPolicy

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
@@ -69,8 +71,7 @@ _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
 
 
-@dataclass(frozen=True, slots=True)
-class PullRequestReference:
+class PullRequestReference(Struct, frozen=True):
     """Number and address of an open pull request."""
 
     number: int

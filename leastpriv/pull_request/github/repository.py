@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run
@@ -148,8 +150,7 @@ class GitHubRepository(Branches):
         return _PlannedWork(self, publication, base, base_sha, branch, opened).execute(decision)
 
 
-@dataclass(frozen=True, slots=True)
-class _PlannedWork:
+class _PlannedWork(Struct, frozen=True):
     """A proposal with the present state of its branch and pull request."""
 
     github: GitHubRepository

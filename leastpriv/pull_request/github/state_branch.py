@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection, found_or, is_bot, translate_github_errors
@@ -38,8 +39,7 @@ _SIGNING_HOSTS = ("github.com", "ghe.com")
 _WEB_FLOW = "web-flow"
 
 
-@dataclass(frozen=True, slots=True)
-class _BranchState:
+class _BranchState(Struct, frozen=True):
     """The present state of the branch."""
 
     head: str | None

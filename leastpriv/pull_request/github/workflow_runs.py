@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import Origin, Run, Trust, WebIdentity
 from leastpriv.pull_request.github.branches import Branches
@@ -49,8 +51,7 @@ _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class GitHubLogin:
+class GitHubLogin(Struct, frozen=True):
     """The subject of a token that GitHub issued to a workflow's job."""
 
     repository: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from leastpriv.aws.arns import Principals, Window
@@ -29,6 +28,7 @@ from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.models import Call, Gap, GapKind, Scope
+from tests.fakes.replace import replace
 
 
 class SimpleReader:

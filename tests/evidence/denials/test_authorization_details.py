@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,6 +22,7 @@ from leastpriv.models import Basis, Condition, DeniedBy, GapKind, Need, Outcome,
 from tests.fakes.aws.authorization_details import AuthorizationAccounts, Denied, check, evaluation
 from tests.fakes.aws.passing_time import PassingTime
 from tests.fakes.aws.server import FakeAws
+from tests.fakes.replace import replace
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from leastpriv.proposal.additions import additions
 from leastpriv.proposal.guards.visibility import could_hide
 from leastpriv.proposal.models import History, Options
 from leastpriv.proposal.review_models import asks_for_grant, asks_to_lift_deny
+from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/run"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from leastpriv.evidence.denials.needs import IN_OTHER_ACCOUNT, denied_needs, mapping_contradictions
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Permission
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import CallNeeds
+from tests.fakes.replace import replace
 
 HERE = "eu-west-1:111122223333"
 FUNCTION = f"arn:aws:lambda:{HERE}:function:f"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from tests.fakes.github.records import Job, Run
 from tests.fakes.github.routing import Answer, Call, page_of
 from tests.fakes.github.run_bodies import job_body, run_body
 from tests.fakes.github.world import ROLES, ApiError, not_found
+from tests.fakes.replace import replace
 
 INTEGRATION_REFUSED = "Resource not accessible by integration"
 

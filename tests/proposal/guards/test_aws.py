@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,6 +28,7 @@ from leastpriv.proposal.guards.aws import is_outdated, report_without
 from leastpriv.proposal.models import GuardResult, History, Options, RemovalCandidate
 from tests.fakes.deploys import proposal
 from tests.fakes.evidence import complete
+from tests.fakes.replace import replace
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TOPICS = "arn:aws:sns:eu-west-1:111122223333:*"

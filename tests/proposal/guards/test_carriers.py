@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -19,6 +18,7 @@ from leastpriv.proposal.guards.carriers import CallableOperations, called_operat
 from leastpriv.proposal.guards.visibility import could_hide, gap_in_scope, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from tests.fakes.evidence import complete, evidence, usage
+from tests.fakes.replace import replace
 
 GET_ROLE = "iam:GetRole"
 """Authorized inside ActivateOrganizationsAccess; what causes it is not known."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from leastpriv.proposal.models import GuardContext, GuardResult, Options, Remova
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from tests.fakes.deploys import proposal
 from tests.fakes.evidence import complete, data_events
+from tests.fakes.replace import replace
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from leastpriv.evidence.aws_findings import AwsFindings, GeneratedPolicy
 from leastpriv.evidence.models import Evidence
@@ -16,6 +15,7 @@ from leastpriv.proposal.guards.second_opinion import (
     compare_with_generated_policy,
 )
 from tests.fakes.evidence import evidence, usage
+from tests.fakes.replace import replace
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 QUEUES = "arn:aws:sqs:${Region}:${Account}:${QueueName}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards import visibility
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
 from tests.fakes.evidence import RUNS, data_events, evidence, usage
+from tests.fakes.replace import replace
 
 READS, KMS, RDS = "management-read", "kms.amazonaws.com", "rdsdata.amazonaws.com"
 SHOP, OTHER = "arn:aws:s3:::shop", "arn:aws:s3:::other"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from leastpriv.pull_request.models import LineComment, PullRequestOperation
 from tests.fakes.github.server import FakeGitHub
+from tests.fakes.replace import replace
 from tests.pull_request.github.test_repository import OTHER, PROPOSED, github, published, without_writes, writes
 
 assert github  # the fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,6 +30,7 @@ from leastpriv.pull_request.models import (
     commit_message,
 )
 from tests.fakes.github.server import FakeGitHub
+from tests.fakes.replace import replace
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\n'

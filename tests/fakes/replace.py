@@ -1,0 +1,12 @@
+"""Copies a frozen value with some fields changed, be it a struct or a dataclass."""
+
+import dataclasses
+from typing import Any
+
+from msgspec import Struct, structs
+
+
+def replace(value: Any, **changes: Any) -> Any:
+    """Returns the copy."""
+    change = structs.replace if isinstance(value, Struct) else dataclasses.replace
+    return change(value, **changes)

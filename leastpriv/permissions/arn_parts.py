@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.resource_types import ends_in_a_word
-from leastpriv.permissions.service_facts import ActionFacts
+from leastpriv.permissions.request import FREE_MAPS, CallRequest, request_values
+from leastpriv.permissions.resource_types import ends_in_a_word, is_of_type, with_open_parts
+from leastpriv.permissions.service_facts import ActionFacts, ActionType
 
 _COLONS = 5
 """Between the fields of an ARN."""
@@ -34,8 +35,8 @@ def _whole(transform: str) -> re.Pattern[str]:
     return re.compile(rf"{text}-[0-9a-z]+" if kind == "starts" else text)
 
 
-_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*"}
-"""Transforms whose text AWS goes on with: six random characters, the name of the role."""
+_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*", "below": "{}/*"}
+"""Transforms whose text AWS goes on with: six random characters, the name of the role, the number of a version."""
 OF_ARNS = frozenset({"last-path", "arn-account", "arn-type", "arn-name"})
 """Transforms that read an ARN too."""
 _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
@@ -58,6 +59,7 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "lower-case": str.lower,
     "secret-suffix": str,
     "service-role": str,
+    "below": str,
 }
 
 
@@ -93,6 +95,27 @@ def answered_arn(facts: ActionFacts, arn: str) -> str:
     if facts.prefix == "logs":
         return of_log_group(arn, facts)
     return of_secret(arn, in_part=False)[0] if facts.prefix == "secretsmanager" else escape_observed(arn)
+
+
+def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
+    """Returns the ARNs of a type under keys of the request that name it: `cluster`, or `Arn` behind the noun."""
+    keys = {f"{request.noun}arn", *(kind.template.variables[-1].sure if kind.template.variables else ())}
+    return [text for key, text in request.outer if key in keys and is_of_type(prefix, text, kind.template.name)]
+
+
+def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequence[str]) -> str:
+    """Returns the ARN of what a call made, open where the request did not name its parts: they were not known yet."""
+    # A number may be a count; an ARN of the request may have the name that the new resource gets.
+    texts = {text for _, text in request_values(parameters, FREE_MAPS) if not text.isdecimal()}
+    arns = [each for each in (*texts, *named) if each.startswith("arn:")]
+    return with_open_parts(prefix, arn, texts.union(*(re.split("[:/]", each) for each in arns)))
+
+
+def with_path(pattern: str, answer: Mapping[str, object]) -> str:
+    """Returns an ARN of IAM with the path that an answer shows, where the request has only the name."""
+    head, _, name = pattern.rpartition("/")
+    found = (text for _, text in request_values(answer) if text.startswith(f"{head}/") and text.endswith(f"/{name}"))
+    return next(found, pattern)
 
 
 def in_lower_case(arn: str) -> str:

@@ -10,7 +10,7 @@ type's name, 99.5 % of plain names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -21,7 +21,7 @@ from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
-from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
+from leastpriv.permissions.service_facts import ActionType, ResourceTemplate, Variable
 
 MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
@@ -32,6 +32,8 @@ _SAME, _PLAIN, _STEM, _TYPE, _PART = range(5)
 
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
+PLAIN = "named by the request, as its plain name or id"
+"""Derivation of a resource with a name that an update may give to the resource of an ARN."""
 IN_PART = "named in part by the request"
 """Derivation of a resource of which some parts were found, by their own names."""
 IN_RESPONSE = "ARN in the response"
@@ -41,7 +43,7 @@ _DERIVATIONS: Mapping[int, str] = {
     _SAME: NAMED,
     _STEM: "named by the request, under a like name",
     _TYPE: "named by the request, under the name of its type",
-    _PLAIN: "named by the request, as its plain name or id",
+    _PLAIN: PLAIN,
     _PART: "named by the request, in part by another ARN",
 }
 _CALLER = "<caller>"
@@ -91,7 +93,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, bel
         variable = variables[0]
         named = _named(prefix, kind.template, variable, request)
         if not named.texts:
-            named = Named(_default(call, kind, variable.name, request))
+            named = Named(_default(call, prefix, kind, variable.name, request))
         if not named.texts or (named.likeness == _PART and not _is_above(call, kind, named, request)):
             return []
         found: tuple[Named, ...] = (named,)
@@ -127,7 +129,7 @@ def _several(
         return None
     for index, each in enumerate(found):
         if not each.texts:
-            found[index] = Named(_default(call, kind, variables[index].name, request))
+            found[index] = Named(_default(call, prefix, kind, variables[index].name, request))
     return tuple(found)
 
 
@@ -216,8 +218,10 @@ def _each_key_once(found: list[Named]) -> None:
                 found[index] = named = _NOTHING
 
 
-def _default(call: Call, kind: ActionType, variable: str, request: CallRequest) -> tuple[str, ...]:
+def _default(call: Call, prefix: str, kind: ActionType, variable: str, request: CallRequest) -> tuple[str, ...]:
     """What AWS takes where a request does not name a part of the resource; a request without a text may list all."""
+    if variable in kind.defaults and any(is_of_type(prefix, arn, kind.template.name) for arn in request.arns):
+        return ()
     found = []
     for value in kind.defaults.get(variable, ()):
         if value != _CALLER:

@@ -16,7 +16,7 @@ from leastpriv.permissions.patterns import (
     resource_overlaps,
     unescape,
 )
-from leastpriv.permissions.service_facts import Action, ResourceType, rules_of
+from leastpriv.permissions.service_facts import Action, ResourceTemplate, ResourceType, rules_of
 
 action_of = catalog.action
 VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -255,6 +255,17 @@ def end_of(action: str, kind: str) -> str:
 def is_of_type(prefix: str, text: str, kind: str) -> bool:
     """Whether a text is an ARN of the type named, in any form."""
     return text.startswith("arn:") and kind.lower() in types_of_arn(prefix, text)
+
+
+def may_be(prefix: str, pattern: str, kind: ResourceTemplate) -> bool:
+    """Whether an ARN or pattern is of a type, or has its shape."""
+    return is_of_type(prefix, pattern, kind.name) or shape_overlaps(kind.arn, pattern)
+
+
+@lru_cache(maxsize=4_096)
+def is_about(noun: str, kind: str) -> bool:
+    """Whether an event's noun is the name of a type, or its end: `inferenceprofile`, `application-inference-profile`."""
+    return noun != "" and re.sub("[^a-z0-9]", "", kind.lower()).endswith(noun)
 
 
 @lru_cache(maxsize=4_096)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
 
 from msgspec import structs
 
 from leastpriv.models import Call
-from leastpriv.permissions.arn_parts import answered_arn, of_log_group, of_secret
+from leastpriv.permissions.arn_parts import answered_arn, new_arn, of_log_group, of_secret, own_arns, with_path
 from leastpriv.permissions.arn_templates import (
     IN_RESPONSE,
     MOST_RESOURCES,
+    PLAIN,
     Resource,
     chosen_by_aws,
     copy_source,
@@ -33,17 +33,16 @@ from leastpriv.permissions.arn_templates import (
     wildcard,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import FREE_MAPS, CallRequest, creates, noun_of, read_request, request_values
+from leastpriv.permissions.request import CallRequest, creates, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import (
     fits,
+    is_about,
     is_of_other_form,
-    is_of_type,
     is_whole_arn,
+    may_be,
     own_variables,
-    shape_overlaps,
     types_of_arn,
     variables_of_arn,
-    with_open_parts,
 )
 from leastpriv.permissions.service_facts import ActionFacts, ActionType, facts_of_action
 
@@ -107,15 +106,10 @@ def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
 def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
     """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
     for key, text in request.values:
-        match = _regex(owners[key]).fullmatch(text) if key in owners else None
+        match = re.fullmatch(owners[key], text) if key in owners else None
         if match:
             return match[1]
     return ""
-
-
-@cache
-def _regex(text: str) -> re.Pattern[str]:
-    return re.compile(text)
 
 
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
@@ -151,7 +145,7 @@ def _with_other_ids(
     others: dict[str, Resource] = {}
     for parameter, text, arn in facts.ids:
         for value in request.by_key.get(parameter, ()):
-            is_new = value not in others and _regex(text).fullmatch(value)
+            is_new = value not in others and re.fullmatch(text, value)
             if is_new and not any(end.endswith(f"/{value}") for end in ends):
                 pattern = wildcard(arn.replace("${Id}", value), call)
                 others[value] = Resource(pattern, "named by the request, by its id", "*" not in pattern)
@@ -182,15 +176,20 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
     """ARNs in the request, unless the request names the resource: then only those that the name covers.
 
     A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
+    One under a key that names the type counts with the names: the source of a copy.
     """
     prefix = facts.prefix
     arns = [arn for arn in request.arns if _is_of(facts, arn)]
     if not arns:
         return ()
+    meant: set[str] = set()
     named: dict[str, list[Resource]] = {}
     for kind in facts.types:
-        named.setdefault(kind.template.name.lower(), []).extend(fill(call, prefix, kind, request))
-    arns = [arn for arn in arns if _is_meant(prefix, arn, named)]
+        own = own_arns(prefix, kind, request)
+        meant.update(own)
+        filled = [each for each in fill(call, prefix, kind, request) if not own or each.derivation != PLAIN]
+        named.setdefault(kind.template.name.lower(), []).extend(filled)
+    arns = [arn for arn in arns if arn in meant or _is_meant(prefix, arn, named)]
     found = _of_arns(call, arns, facts, "ARN in the request", in_part=True)
     if not found:
         return ()
@@ -243,12 +242,12 @@ def _named_besides(
         looked_at = kind.required or may_be_whole(kind, request)
         if not looked_at and not kind.other_keys:
             continue
-        if any([_may_be(facts.prefix, resource.pattern, kind) for resource in found]):  # noqa: C419 - it is faster
+        if any([may_be(facts.prefix, resource.pattern, kind.template) for resource in found]):  # noqa: C419 - it is faster
             continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
         yield from filled
-        if not filled and kind.required and _flat(kind.template.name) == request.noun.partition("from")[0]:
+        if not filled and kind.required and is_about(request.noun.partition("from")[0], kind.template.name):
             # The resource that the call makes, below the one whose ARN the request names.
             own = structs.replace(facts, types=(kind,), type_names=frozenset({kind.template.name.lower()}))
             answered = _in_response(call, own, ()) if call.response else None
@@ -259,15 +258,6 @@ def _named_besides(
             yield from _any([kind], call)
 
 
-@lru_cache(maxsize=4_096)
-def _flat(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
-
-
-def _may_be(prefix: str, resource: str, kind: ActionType) -> bool:
-    return is_of_type(prefix, resource, kind.template.name) or shape_overlaps(kind.template.arn, resource)
-
-
 def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
     """Templates filled from the request; required types that nothing names remain type wildcards."""
     prefix = facts.prefix
@@ -275,7 +265,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     if full and open_types:
         open_types = [kind for kind in open_types if not names_another(kind, request, full)]
     if full and not open_types:
-        yield from _with_paths(full, call) if prefix == "iam" and call.response else full
+        yield from _with_paths(full, call.response) if prefix == "iam" and call.response else full
         return
     if len(facts.types) > 1 and partial:
         partial = _without_shared_parts(facts, partial)
@@ -291,24 +281,32 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     left = [
         kind
         for kind in open_types
-        if kind.template.name not in chosen and not (answered and _may_be(prefix, answered.pattern, kind))
+        if kind.template.name not in chosen and not (answered and may_be(prefix, answered.pattern, kind.template))
     ]
     meant = [kind for kind in open_types if kind.other_keys and is_meant_otherwise(kind, request)]
     if facts.on_all == "unnamed" and not (full or partial or meant or chosen):
         yield Resource("*", "the request names none of its optional resources", True)
         return
     required = [kind for kind in left if kind.required or kind in meant]
-    yield from _any(required if full or partial else required or left, call)
+    kinds = required if full or partial else required or left
+    below = [each for kind in kinds for each in _below(call, prefix, kind, request)] if request.arns else []
+    yield from below
+    yield from _any(
+        [kind for kind in kinds if not any(may_be(prefix, each.pattern, kind.template) for each in below)], call
+    )
 
 
-def _with_paths(named: Sequence[Resource], call: Call) -> Iterator[Resource]:
-    """IAM's resources with the paths that the answer shows, where the request has only the names."""
-    answered = [text for _, text in request_values(call.response) if text.startswith("arn:")]
+def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
+    """Resources of a type below the one whose ARN the request has: a table of a bucket."""
+    parents = tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:")
+    filled = fill(call, prefix, kind, request, below=True)
+    yield from (each for each in filled if each.pattern.startswith(parents))
+
+
+def _with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
     for each in named:
-        head, _, name = each.pattern.rpartition("/")
-        found = (arn for arn in answered if arn.startswith(f"{head}/") and arn.endswith(f"/{name}"))
-        arn = next(found, each.pattern)
-        yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation="ARN in the response")
+        arn = with_path(each.pattern, answer)
+        yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)
 
 
 def _by_types(
@@ -371,16 +369,16 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
         if partial and not own and not any(_is_required(facts, each) for each in partial):
             continue  # The request names the parent of what the call made.
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
+            # IAM's ARNs hold names, which no service chooses anew.
+            is_new = creates(call.name) and prefix != "iam"
+            own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
             usable = answered_arn(facts, arn)
-            if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
-                # A number may be a count; an ARN of the request may have the name that the new resource gets.
-                named = {text for _, text in request_values(call.parameters, FREE_MAPS) if not text.isdecimal()}
-                arns = [each for each in (*named, *(each.pattern for each in own)) if each.startswith("arn:")]
-                known = named.union(*(re.split("[:/]", each) for each in arns))
-                own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
-                is_open = not own_type.template.variables  # `rep:*`
-                usable = wildcard(own_type.template.arn, call) if is_open else with_open_parts(prefix, arn, known)
-            return Resource(usable, IN_RESPONSE, False)
+            if is_new and own_type.template.variables:
+                usable = new_arn(prefix, arn, call.parameters, [each.pattern for each in own])
+            elif is_new:  # `rep:*`
+                usable = wildcard(own_type.template.arn, call)
+            is_wider = any(each.pattern != usable and resource_covers(usable, each.pattern) for each in own)
+            return None if is_wider else Resource(usable, IN_RESPONSE, False)
     return None
 
 

@@ -24,7 +24,7 @@ KINDS = {
 }
 TRANSFORM = re.compile(
     r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z0-9-]+"
-    r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role"
+    r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role|below"
     r"|matches .+|text|arn-account|arn-type|arn-name|lower-case|never"
 )
 

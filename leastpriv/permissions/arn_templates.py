@@ -10,7 +10,7 @@ type's name, 99.5 % of plain names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -21,7 +21,7 @@ from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
-from leastpriv.permissions.service_facts import ActionType, ResourceTemplate, Variable
+from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
 
 MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""

@@ -264,7 +264,7 @@ def may_be(prefix: str, pattern: str, kind: ResourceTemplate) -> bool:
 
 @lru_cache(maxsize=4_096)
 def is_about(noun: str, kind: str) -> bool:
-    """Whether an event's noun is the name of a type, or its end: `inferenceprofile`, `application-inference-profile`."""
+    """Whether a noun is the name of a type, or its end: `inferenceprofile` of `application-inference-profile`."""
     return noun != "" and re.sub("[^a-z0-9]", "", kind.lower()).endswith(noun)
 
 

@@ -304,6 +304,7 @@ def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> I
 
 
 def _with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
+    """IAM's resources with the paths that the answer shows."""
     for each in named:
         arn = with_path(each.pattern, answer)
         yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)

@@ -45,8 +45,7 @@ from trail_events import (
 )
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import facts_of, map_event
-from leastpriv.permissions.mapping import actions_of_operation
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.visibility import DOCUMENTATION
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
@@ -291,6 +290,12 @@ class Compiler:
         for action in self._needed[key]:
             event = self._lifted(action, event)
         return event
+
+
+def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
+    """List the actions an API operation needs whatever its parameters; none when unmapped or when it needs none."""
+    event = map_event(source, operation)
+    return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
 
 
 def needed_by(named: Named) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
         if found.texts:
             return found
     for likeness, wanted in ((_STEM, variable.stem), (_TYPE, variable.kind)):
-        keys = [key for key in wanted if key in by_key]
+        keys = [key for key in wanted if key in by_key] if wanted else []
         if keys:
             like = [(key, escape_observed(text)) for key, text in request.pairs(keys) if not text.startswith("arn:")]
             if like:

@@ -64,6 +64,11 @@ class ImpliedFacts(Struct, frozen=True):
     reads_more_than_texts: bool
     """More of the request decides than the texts that are read, also where no parameter of a tag rule is there."""
 
+    def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
+        """Returns the facts with what reads requests with these keys."""
+        is_named = self.role_is_sure or "*" in self.roles or not keys.isdisjoint(self.roles)
+        return self if is_named else structs.replace(self, roles={})
+
 
 @lru_cache(maxsize=16_384)
 def implied_facts(operation: str) -> ImpliedFacts:

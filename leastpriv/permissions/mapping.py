@@ -49,8 +49,8 @@ class TriggeredAction(Struct, frozen=True):
 
     parameter: str
     facts: ActionFacts
-    is_instead: bool
     replaces: str
+    """The action that is not required then; empty: it is required besides."""
 
 
 class EventPlan(Struct, frozen=True):
@@ -76,14 +76,28 @@ class EventPlan(Struct, frozen=True):
     """Keys of a request that decide what the call needs."""
     keys: frozenset[str]
     """The same, in lower case, also where texts under any key may hold a role."""
-    trigger_keys: frozenset[str] | None
-    """Keys of the triggers; None where one is caused without any key."""
-    inner_keys: frozenset[str] | None
-    """Keys that cause inner actions; None where one is caused without any key."""
     is_decided_by_texts: bool
     """The texts that rules read decide what a call without an answer needs, with its place, caller and outcome."""
     compared_keys: frozenset[str]
     """Keys whose values are compared, be they texts or not."""
+
+    def for_keys(self, keys: frozenset[str]) -> EventPlan:
+        """Returns the plan for requests with these keys, and no others that are read."""
+        if self.nothing or self.is_by_request:
+            return self
+        return structs.replace(
+            self,
+            actions=tuple([(facts.for_keys(keys), mapped) for facts, mapped in self.actions]),
+            triggers=tuple(
+                structs.replace(each, facts=each.facts.for_keys(keys))
+                for each in self.triggers
+                if _may_have(keys, each.parameter)
+            ),
+            inner=tuple(pair for pair in self.inner if any(_may_have(keys, each) for each in pair[1] or ("",))),
+            implies=self.implies.for_keys(keys),
+            is_decided_by_texts=self.is_decided_by_texts and self.implies.tag_keys.isdisjoint(keys),
+            compared_keys=self.compared_keys & keys,
+        )
 
 
 @lru_cache(maxsize=16_384)
@@ -115,8 +129,7 @@ def plan_of(source: str, name: str) -> EventPlan:
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
         triggers=tuple(
-            TriggeredAction(each.parameter, facts_of_action(each.action), bool(each.replaces), each.replaces)
-            for each in facts.triggers
+            TriggeredAction(each.parameter, facts_of_action(each.action), each.replaces) for each in facts.triggers
         ),
         inner=inner,
         implies=implied,
@@ -124,10 +137,6 @@ def plan_of(source: str, name: str) -> EventPlan:
         shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
-        trigger_keys=_keys_of([each.parameter for each in facts.triggers]),
-        inner_keys=None
-        if facts.passes_role == "text"
-        else _keys_of([each for _, own in inner for each in own or ("",)]),
         is_decided_by_texts=not (
             is_by_request
             or is_of_two_apis
@@ -140,11 +149,15 @@ def plan_of(source: str, name: str) -> EventPlan:
     )
 
 
-def _keys_of(parameters: Sequence[str]) -> frozenset[str] | None:
-    """Keys without which none of some parameters is there; None where one is there without a key."""
-    if any(not parameter or parameter.startswith("!") for parameter in parameters):
-        return None
-    return frozenset(map(key_in, parameters))
+def _may_have(keys: frozenset[str], parameter: str) -> bool:
+    """Whether requests with some keys may have a parameter as a table writes it."""
+    return not parameter or parameter.startswith("!") or key_in(parameter) in keys
+
+
+@lru_cache(maxsize=2_048)
+def plan_for_keys(source: str, name: str, keys: frozenset[str]) -> EventPlan:
+    """Returns what decides the needs of an event's calls whose requests have these keys."""
+    return plan_of(source, name).for_keys(keys)
 
 
 def needs_of(call: Call) -> CallNeeds:
@@ -176,18 +189,19 @@ def needs_of(call: Call) -> CallNeeds:
     if known and known[0] is call.parameters:
         return known[1]
     request = read_request(plan.noun, call.parameters, plan.reads)
+    plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
     deciding = _deciding(call, plan, request)
     if deciding is None:
         return _needs(call, plan, request)
-    found = DECIDED.get(deciding)
-    if found is None:
+    of_plan, found = DECIDED.get(deciding, (plan, None))
+    if found is None or of_plan is not plan:
         try:
             found = _needs(structs.replace(call, response=_UNREAD) if call.response else call, plan, request)
         except _ResponseReadError:
             return _needs(call, plan, request)
         if len(DECIDED) >= _MOST_DECIDED:
             DECIDED.clear()
-        DECIDED[deciding] = found
+        DECIDED[deciding] = plan, found
     if len(SAME_REQUEST) >= _MOST_REQUESTS:
         SAME_REQUEST.clear()
     SAME_REQUEST[place] = call.parameters, found
@@ -197,8 +211,8 @@ def needs_of(call: Call) -> CallNeeds:
 SAME_REQUEST: dict[tuple[object, ...], tuple[Mapping[str, object], CallNeeds]] = {}
 """Identity of a request and what else decides -> the request, which the cache keeps, and the needs."""
 _MOST_REQUESTS = 2_048
-DECIDED: dict[tuple[object, ...], CallNeeds] = {}
-"""What decides the needs of a call -> its needs."""
+DECIDED: dict[tuple[object, ...], tuple[EventPlan, CallNeeds]] = {}
+"""Identity of the plan and what else decides the needs of a call -> the plan, which the cache keeps, and its needs."""
 _MOST_DECIDED = 8_192
 """Calls that differ in what decides their needs, about 1 kB each."""
 
@@ -230,17 +244,14 @@ def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object
 
     None where more of its record decides.
     """
-    keys, values = request.keys, tuple(request.values)
     if not plan.is_decided_by_texts or (plan.shows_conditions and call.invoked_by):
         return None
-    if not plan.implies.tag_keys.isdisjoint(keys):
-        return None
     for key in plan.compared_keys:
-        if key in keys and key not in request.by_key:
+        if key not in request.by_key:
             return None
+    values = tuple(request.values)
     return (
-        call.source,
-        call.name,
+        id(plan),
         # Of a role the mapping reads the partition alone.
         call.principal if ":user/" in call.principal else partition(call),
         not call.response,
@@ -254,7 +265,6 @@ def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object
         request.has_texts,
         values,
         values if request.outer == request.values else tuple(request.outer),
-        frozenset(keys),
     )
 
 
@@ -266,7 +276,7 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
     if not needs or _names_nothing(needs):
         return plan.unmapped
     gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
-    is_kept = plan.inner_keys is None or not plan.inner_keys.isdisjoint(request.keys) or call.parameters_omitted
+    is_kept = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
     kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
     once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
     return CallNeeds(plan.verdict, plan.event.prefix, once, gaps, kept)
@@ -286,12 +296,6 @@ def _names_nothing(needs: Sequence[Need]) -> bool:
     return False
 
 
-def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
-    """Actions an API operation needs whatever its parameters; empty when unmapped or when it needs none."""
-    event = map_event(source, operation)
-    return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
-
-
 def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:
     """Needs of the event's own actions, and of those that its parameters cause."""
     needs: list[Need] = []
@@ -300,8 +304,7 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
             own = request if part is call else read_request(plan.noun, part.parameters)
             needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan)
         return needs
-    is_triggered = plan.trigger_keys is None or not plan.trigger_keys.isdisjoint(request.keys)
-    for facts, mapped in _actions(call, plan, presence) if is_triggered or plan.is_of_two_apis else plan.actions:
+    for facts, mapped in _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions:
         needs += _needs_on(call, facts, mapped, request, plan)
     return needs
 
@@ -329,7 +332,7 @@ def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[
         is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
         actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
     triggered = [each for each in plan.triggers if presence.has(each.parameter)]
-    replaced = [each.replaces for each in triggered if each.is_instead]
+    replaced = {each.replaces for each in triggered}
     yield from [pair for pair in actions if pair[1].action not in replaced]
     # What a copy sets besides (an ACL, tags) it sets on its target.
     end_of_copy = "target" if any([mapped.on for _, mapped in actions]) else ""  # noqa: C419 - it is faster
@@ -344,7 +347,7 @@ def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[
 def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
     """Actions that AWS may authorize inside a call and that are none of its needs."""
     needed = {need.permission.action for need in needs}
-    for action, parameters in plan.inner:
+    for action, parameters in plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner:
         is_caused = not parameters or call.parameters_omitted or any(presence.has(each) for each in parameters)
         if is_caused and action not in needed:
             yield action

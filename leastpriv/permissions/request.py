@@ -180,7 +180,7 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
             elif type(value) is int:
                 pairs += [(key, str(value))] if key in keys and key.endswith(_NUMBERS) else ()
             # Most values are simple, and asking for an abstract class takes longer than all else of this loop.
-            elif type(value) not in _SIMPLE and isinstance(value, Mapping):
+            elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 _open(value, deeper, reads, keys)
                 if key in NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
@@ -210,7 +210,7 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
             if type(value) is str:
                 if value:
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
-            elif type(value) is dict or isinstance(value, Mapping):
+            elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 named = [(key_of(name), item) for name, item in value.items()]
                 deeper += [pair for pair in named if pair[0] not in skip] if skip else named
                 if key in NAMED_BY_KEY:

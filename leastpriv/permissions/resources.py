@@ -198,7 +198,8 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
 
 def _is_of(facts: ActionFacts, arn: str) -> bool:
     """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
-    return is_whole_arn(arn) and not facts.type_names.isdisjoint(types_of_arn(facts.prefix, arn))
+    is_of_type = not facts.type_names.isdisjoint(types_of_arn(facts.prefix, arn))
+    return is_of_type and (arn.startswith("arn:aws:") or is_whole_arn(arn))
 
 
 def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
@@ -320,7 +321,7 @@ def _by_types(
     open_types: list[ActionType] = []
     named = set()
     for kind in facts.types:
-        filled = fill(call, facts.prefix, kind, request)
+        filled = fill(call, facts.prefix, kind, request) if kind.may_be_named or request.arns else ()
         if not filled:
             open_types.append(kind)
         for resource in filled:

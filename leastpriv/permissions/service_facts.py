@@ -55,6 +55,11 @@ class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
     wanted: frozenset[str] = frozenset()
     """All keys that may fill it; not in the files."""
 
+    def for_keys(self, keys: frozenset[str]) -> Variable:
+        """Returns the variable with those of the keys that surely fill it."""
+        same = {key: transform for key, transform in self.same.items() if key in keys}
+        return structs.replace(self, same=same, stem=self.stem & keys, kind=self.kind & keys)
+
 
 class ResourceTemplate(Struct, frozen=True, omit_defaults=True, gc=False):
     """A resource type of a service and what fills its ARN template."""
@@ -241,6 +246,20 @@ class ActionType(Struct, frozen=True, gc=False):
     """Keys by which a request means resources of the type without naming them."""
     foreign_keys: frozenset[str] = frozenset()
     """Keys that name resources of another type, whatever the variables of this one are called."""
+    may_be_named: bool = True
+    """False: a request without an ARN names none of the type, since it has none of the keys."""
+
+    def for_keys(self, keys: frozenset[str]) -> ActionType:
+        """Returns the type with what fills it from requests with these keys."""
+        own = self.template.variables
+        if own and not self.defaults and all(variable.wanted.isdisjoint(keys) for variable in own):
+            return structs.replace(self, other_keys=self.other_keys & keys, may_be_named=False)
+        return structs.replace(
+            self,
+            template=structs.replace(self.template, variables=tuple([each.for_keys(keys) for each in own])),
+            other_keys=self.other_keys & keys,
+            foreign_keys=self.foreign_keys if self.defaults else self.foreign_keys & keys,
+        )
 
 
 class ActionFacts(Struct, frozen=True, gc=False):
@@ -264,6 +283,15 @@ class ActionFacts(Struct, frozen=True, gc=False):
     owners: Mapping[str, str] = {}
     """Parameter that names the account of the resource -> regular expression."""
     has_choices: bool = False
+
+    def for_keys(self, keys: frozenset[str]) -> ActionFacts:
+        """Returns the facts with what reads requests with these keys."""
+        return structs.replace(
+            self,
+            types=tuple([kind.for_keys(keys) for kind in self.types]),
+            ids=tuple([each for each in self.ids if each[0] in keys]),
+            owners={key: text for key, text in self.owners.items() if key in keys},
+        )
 
     def keys_read(self) -> Iterator[str]:
         """Yields the keys of a request that the rules of the action read."""

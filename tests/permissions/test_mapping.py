@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from leastpriv.models import Basis
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
-from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
+from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.resource_types import fits
 from tests.fakes.calls import a_call
 from tests.fakes.tables import table
@@ -185,12 +185,6 @@ def test_inferred_needs_follow_the_observed_ones() -> None:
         ("lambda:CreateFunction", Basis.OBSERVED),
         ("iam:PassRole", Basis.INFERRED),
     ]
-
-
-def test_an_operation_maps_without_parameters() -> None:
-    assert actions_of_operation("s3.amazonaws.com", "HeadObject") == ("s3:GetObject",)
-    assert actions_of_operation("sts.amazonaws.com", "GetCallerIdentity") == ()
-    assert actions_of_operation("s3.amazonaws.com", "FrobnicateBucket") == ()
 
 
 EVENTS = sorted({(row["event_source"], row["event_name"]) for row in table("events") if row["match"] == "exact"}) + [

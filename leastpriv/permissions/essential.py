@@ -14,9 +14,8 @@ from functools import lru_cache
 from msgspec import Struct, structs
 
 from leastpriv.models import Call, Outcome
-from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.event_table import STATEMENT, Verdict
 from leastpriv.permissions.implied import ROLE_IN_TEXT
-from leastpriv.permissions.item_actions import STATEMENT
 from leastpriv.permissions.mapping import EventPlan, plan_of
 from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_keys, key_of, request_values
 

@@ -12,10 +12,9 @@ from msgspec import Struct, structs
 from leastpriv.models import Basis, Call, Condition, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import partition
-from leastpriv.permissions.event_table import MappedEvent, Verdict, facts_of, map_event
+from leastpriv.permissions.event_table import MappedEvent, Verdict, actions_of_items, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
-from leastpriv.permissions.item_actions import actions_of_items
 from leastpriv.permissions.patterns import unescape
 from leastpriv.permissions.request import (
     CallRequest,

@@ -199,10 +199,10 @@ def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     forms = _forms_by_word(prefix)
     best = -1
     names: list[str] = []
-    for kind, template, rules, length in forms.get(_word(arn)) or forms[""]:
+    for kind, regex, rules, length in forms.get(_word(arn)) or forms[""]:
         if length < best:
             break
-        match = _template_regex(template).fullmatch(arn)
+        match = regex.fullmatch(arn)
         if match and not (rules and _breaks(rules, match)):
             names.append(kind)
             best = length
@@ -211,8 +211,8 @@ def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
 
 _TextRules = tuple[tuple[int, re.Pattern[str]], ...]
 """(group of a template's regex, what a text of its variable matches), for those variables of which that is known."""
-_Form = tuple[str, str, _TextRules, int]
-"""A type in lower case, a template of its ARNs, its rules, its characters that are no variable."""
+_Form = tuple[str, re.Pattern[str], _TextRules, int]
+"""A type in lower case, what matches its ARNs of a template, its rules, its characters that are no variable."""
 
 
 def is_named_when_meant(action: str, kind: str) -> bool:
@@ -233,7 +233,7 @@ def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
         length = len(VARIABLE.sub("", template).replace("*", ""))
-        form = (kind.name.lower(), template, _text_rules(prefix, kind.name, template), length)
+        form = (kind.name.lower(), _template_regex(template), _text_rules(prefix, kind.name, template), length)
         found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
     of_any = found[""]
     with_any = {word: forms if word == "" else [*forms, *of_any] for word, forms in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from leastpriv.models import Basis
+from leastpriv.models import Basis, Condition
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
@@ -36,7 +36,9 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
     listed = "; ".join(denied[:_MAX_DENIALS]) + (
         f" and {len(denied) - _MAX_DENIALS} more" if len(denied) > _MAX_DENIALS else ""
     )
-    added = "" if exit_code == 0 else f"; added {len(result.added)}"
+    further = len(result.added) - len(result.denied)
+    ahead = f", {further} of them for what later rounds would be denied" if further > 0 else ""
+    added = "" if exit_code == 0 else f"; added {len(result.added)}{ahead}"
     left = f"; {len(result.unresolved)} not fixed" if result.unresolved else ""
     return f"Round {number} ({seconds:.0f} s): {outcome}; denied: {listed}{added}{left}."
 
@@ -51,7 +53,10 @@ def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
         if patterns
         else "give it a fixed name, or write a pattern of its names into the policy"
     )
-    return f"  {plain(action)} was denied in two rounds on two of {plain(kind)}, as each round creates one: {remedy}."
+    return (
+        f"  {plain(action)} was denied in two rounds, each time on another {plain(kind)}, as each round creates one: "
+        f"{remedy}."
+    )
 
 
 def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: bool) -> Iterator[str]:
@@ -117,11 +122,19 @@ def trial_resource_lines(resources: Sequence[OrphanedResource], *, clean_up: boo
 
 
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
+    """Yields the actions on the same resources as one line; those that no call was denied come last."""
+    groups: dict[tuple[bool, tuple[str, ...], tuple[Condition, ...], str], list[str]] = {}
     for change in added:
-        reason = f" (sensitive: {plain(change.security)})" if change.security else ""
-        if change.basis is Basis.LIFECYCLE:
-            reason += " (not denied yet: the command creates it, and the trail does not record this use)"
-        yield f"  + {_change_text(change)}{reason}"
+        key = (change.basis is Basis.LIFECYCLE, change.resources, change.conditions, change.security)
+        groups.setdefault(key, []).append(plain(change.action))
+    ahead = False
+    for (is_ahead, resources, conditions, security), actions in sorted(groups.items(), key=lambda group: group[0][0]):
+        if is_ahead and not ahead:
+            yield "Not denied yet; the trail does not record these, so that each would be denied in a round of its own:"
+        ahead = is_ahead
+        shown = "".join(f" if {plain(each.key)} is {plain(' or '.join(each.values))}" for each in conditions)
+        reason = f" (sensitive: {plain(security)})" if security else ""
+        yield f"  + {', '.join(actions)} on {plain(', '.join(resources))}{shown}{reason}"
 
 
 def _change_text(change: Change) -> str:

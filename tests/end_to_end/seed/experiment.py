@@ -26,7 +26,7 @@ _PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "
 _RUNS = Path(__file__).with_name("run_steps.py")
 _LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())")
 _ROUND = re.compile(r"^Round (\d+) ")
-_ADDED = re.compile(r"^  \+ (\S+) on (\S+)")
+_ADDED = re.compile(r"^  \+ (.+?) on (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ def experiment(
         arn = lab.role(ROLE, None)
         log, code = tried(arn, file, deploy.prepare(place / "app", lab), place, lab, fresh)
     rounds = [int(found[1]) for line in log.splitlines() if (found := _ROUND.match(line))]
-    added = tuple(f"{found[1]} on {found[2]}" for line in log.splitlines() if (found := _ADDED.match(line)))
+    listed = [found for line in log.splitlines() if (found := _ADDED.match(line))]
+    added = tuple(f"{action} on {found[2]}" for found in listed for action in found[1].split(", "))
     return Told(deploy.name, policy, max(rounds, default=1) - 1, added, code == 0, time.monotonic() - begin, log)
 
 

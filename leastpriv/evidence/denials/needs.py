@@ -22,7 +22,7 @@ from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Basis, Call, Condition, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions import catalog
-from leastpriv.permissions.arn_templates import partition
+from leastpriv.permissions.arn_templates import IN_PART, partition
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.mapping import CallNeeds, needs_of, uses_keys
 from leastpriv.permissions.patterns import TYPE_WILDCARD, escape_observed, resource_matches, unescape
@@ -86,6 +86,10 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call
     known = {(need.permission.action, need.permission.resource): need.permission for need in implied}
     found = []
     for need in refused:
+        alike = [each for each in implied if each.permission.action == need.permission.action and not need.exact]
+        if len(alike) == 1:  # the request names the resource that the denial does not
+            is_known = alike[0].exact or alike[0].derivation == IN_PART
+            need = structs.replace(need, permission=alike[0].permission, exact=is_known)
         own = need.permission
         if not own.conditions:
             own = structs.replace(own, conditions=_conditions_of_request(own, call))

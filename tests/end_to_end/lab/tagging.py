@@ -44,6 +44,8 @@ def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagC
             else:
                 made = "-".join(re.findall("[A-Z][a-z]+", exchange.operation)[1:]).lower()
                 new = f"arn:aws:{prefix}:{exchange.region}:{account}:{made}/*" if resource == "*" else resource
+                # Tagging calls name a log group without the end that names its streams.
+                new = new.removesuffix(":*") if prefix == "logs" else new
                 yield TagCheck(row["action"], new, context | _tags(given))
 
 

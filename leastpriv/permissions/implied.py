@@ -23,7 +23,6 @@ from functools import cache, lru_cache
 from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
-from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
@@ -211,8 +210,7 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
         return
     new, own = _about_the_new(call, rule, request)
     for resource in find_resources(new, facts_of_action(rule.of, rule.types), own):
-        is_known = resource.exact or _is_new_id(resource.pattern) or (rule.asked and _is_named_in_part(resource))
-        yield structs.replace(resource, exact=is_known)
+        yield structs.replace(resource, exact=resource.exact or (rule.asked and _is_named_in_part(resource)))
 
 
 def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Call, CallRequest]:
@@ -247,14 +245,6 @@ def _under(call: Call, rule: TagRule) -> Resource | None:
             if fits(rule.action, pattern):
                 return Resource(pattern, f"named in part by {key} of the request", rule.asked)
     return None
-
-
-@lru_cache(maxsize=1_024)
-def _is_new_id(pattern: str) -> bool:
-    """Whether only an id that AWS gives is open: no request can name it, so that AWS checks any id of the type."""
-    kind, _, end = pattern.split(":", 5)[5].partition("/")
-    types = catalog.resource_types(pattern.split(":")[2]) if end == "*" else ()
-    return any(re.search(rf":{re.escape(kind)}/\$\{{\w*Id\}}$", each.arn) for each in types)
 
 
 def _is_named_in_part(resource: Resource) -> bool:

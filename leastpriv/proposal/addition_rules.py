@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -9,7 +10,20 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
+from leastpriv.models import (
+    Basis,
+    ChangeKind,
+    Denial,
+    DeniedBy,
+    Need,
+    Origin,
+    Outcome,
+    Permission,
+    Run,
+    Trust,
+    Usage,
+)
+from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
@@ -64,7 +78,7 @@ def addition_result(
         or self_widening(usage, evidence, document)
         or _other_account_result(usage, evidence)
         or _text_alone_result(usage, reviewed, document)
-        or _inferred_result(usage, reviewed)
+        or _inferred_result(usage, reviewed, is_draft=document is None)
         or (None if escapes else _escape_result(usage))
     )
 
@@ -194,16 +208,29 @@ def _names_known_resource(resource: str, evidence: Evidence, document: Document 
     )
 
 
-def _inferred_result(usage: Usage, evidence: Evidence) -> GuardResult | None:
-    """Forbids an inferred need that would widen access: its resource must be exact or observed."""
+def _inferred_result(usage: Usage, evidence: Evidence, *, is_draft: bool) -> GuardResult | None:
+    """Forbids an inferred need that would widen access: its resource must be exact or observed.
+
+    A draft has the tags of a new resource whose id AWS gives: "At a minimum, the permission must cover all KMS keys in
+    the account and Region" (https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html, read
+    2026-11-27). Where a policy is there and lacks them, another one has allowed the calls.
+    """
     need = usage.need
     if need.basis is not Basis.INFERRED or need.exact:
         return None
     resource = need.permission.resource
     shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
-    if any(other.permission.resource == resource for other in shown):
+    if any(other.permission.resource == resource for other in shown) or (is_draft and _is_of_new_id(need.permission)):
         return None
     return GuardResult("unknown-resource", "a call implies it, and no record names its resource")
+
+
+def _is_of_new_id(permission: Permission) -> bool:
+    """Whether an action sets tags, and its resource leaves only an id open that AWS gives."""
+    kind, _, end = permission.resource.rpartition(":")[2].partition("/")
+    is_tagging = end == "*" and catalog.access_level(permission.action) == "Tagging"
+    types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
+    return any(re.search(rf":{re.escape(kind)}/\$\{{\w*Id\}}$", each.arn) for each in types)
 
 
 def _escape_result(usage: Usage) -> GuardResult | None:

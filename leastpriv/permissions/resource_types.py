@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, lru_cache
 
+from leastpriv.models import Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import (
@@ -358,3 +359,11 @@ def _any_text(after: str, is_last: bool) -> str:
     if is_last:
         return "(.+)"
     return "([^:]*)" if after.startswith(":") else "([^:/]*)"
+
+
+def sets_tags_on_new(permission: Permission) -> bool:
+    """Whether an action sets tags, and its resource leaves only an id open that AWS gives: `certificate/*`."""
+    kind, _, end = permission.resource.rpartition(":")[2].partition("/")
+    is_tagging = end == "*" and "Tagging" in catalog.access_level(permission.action)
+    types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
+    return any(re.search(rf":{re.escape(kind)}/\$\{{\w*Id\}}$", each.arn) for each in types)

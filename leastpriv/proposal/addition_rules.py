@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -10,22 +9,9 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import (
-    Basis,
-    ChangeKind,
-    Denial,
-    DeniedBy,
-    Need,
-    Origin,
-    Outcome,
-    Permission,
-    Run,
-    Trust,
-    Usage,
-)
-from leastpriv.permissions import catalog
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
-from leastpriv.permissions.resource_types import action_of, fits, kinds_of
+from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
 from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
 from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
@@ -78,7 +64,7 @@ def addition_result(
         or self_widening(usage, evidence, document)
         or _other_account_result(usage, evidence)
         or _text_alone_result(usage, reviewed, document)
-        or _inferred_result(usage, reviewed, is_draft=document is None)
+        or _inferred_result(usage, reviewed, is_draft=not (document and document.statements))
         or (None if escapes else _escape_result(usage))
     )
 
@@ -220,17 +206,11 @@ def _inferred_result(usage: Usage, evidence: Evidence, *, is_draft: bool) -> Gua
         return None
     resource = need.permission.resource
     shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
-    if any(other.permission.resource == resource for other in shown) or (is_draft and _is_of_new_id(need.permission)):
+    if any(other.permission.resource == resource for other in shown) or (
+        is_draft and sets_tags_on_new(need.permission)
+    ):
         return None
     return GuardResult("unknown-resource", "a call implies it, and no record names its resource")
-
-
-def _is_of_new_id(permission: Permission) -> bool:
-    """Whether an action sets tags, and its resource leaves only an id open that AWS gives."""
-    kind, _, end = permission.resource.rpartition(":")[2].partition("/")
-    is_tagging = end == "*" and catalog.access_level(permission.action) == "Tagging"
-    types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
-    return any(re.search(rf":{re.escape(kind)}/\$\{{\w*Id\}}$", each.arn) for each in types)
 
 
 def _escape_result(usage: Usage) -> GuardResult | None:

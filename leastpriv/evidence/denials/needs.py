@@ -85,8 +85,10 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call
     """
     known = {(need.permission.action, need.permission.resource): need.permission for need in implied}
     found = []
+    names_no_arn = " on resource: arn:" not in call.error_message
     for need in refused:
-        alike = [each for each in implied if each.permission.action == need.permission.action and not need.exact]
+        action, is_open = need.permission.action, names_no_arn and not need.exact
+        alike = [each for each in implied if is_open and each.permission.action == action]
         if len(alike) == 1:  # the request names the resource that the denial does not
             is_known = alike[0].exact or alike[0].derivation == IN_PART
             need = structs.replace(need, permission=alike[0].permission, exact=is_known)
@@ -163,17 +165,12 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need], *, is_ne
         end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
         permission = Permission(name, escape_observed(resource) + end if literal else resource)
         return [Need(permission, Basis.DENIED, _derivation(resource, denial), verified=known is not None)]
-    if own:
+    lists_all = resource == "*" and known is not None and known.access_level == "List"
+    if own and not lists_all:
         return own
-    return [
-        Need(
-            Permission(name, "*"),
-            Basis.DENIED,
-            "the denial names no resource",
-            verified=known is not None,
-            exact=not takes_arns,
-        )
-    ]
+    how = "AWS checked the list of all on `*`" if lists_all else "the denial names no resource"
+    is_known = lists_all or not takes_arns
+    return [Need(Permission(name, "*"), Basis.DENIED, how, verified=known is not None, exact=is_known)]
 
 
 def _derivation(resource: str, denial: Denial) -> str:

@@ -79,7 +79,7 @@ def needs_of_request(call: Call) -> tuple[Need, ...]:
 
 
 def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call) -> tuple[Need, ...]:
-    """Adds the conditions that the request meets, such as the service to which a denied `iam:PassRole` passes the role.
+    """Adds what the request shows: a resource that the denial does not name, and conditions, as that of `iam:PassRole`.
 
     A request may name the role by its instance profile alone; its operation then passes roles to one service.
     """

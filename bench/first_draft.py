@@ -11,6 +11,7 @@ the five. What a run is denied is counted and granted, and the run repeated.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import shutil
@@ -88,11 +89,17 @@ class Measured:
 
 def main(arguments: list[str]) -> None:
     """Measures the given apps, or all."""
-    folder, names = Path(arguments[0]).resolve(), arguments[1:]
     every = [f"{tool}-{shape}" for tool in ("cdk", "roles", "terraform") for shape in SHAPES]
     every += [f"sam-{shape}" for shape in FRESH["sam"]] + [f"seed-{name}" for name in _SEED]
-    for name in names or every:
-        for measured in measure(name, folder / name):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder whose subfolders of the apps are replaced")
+    parser.add_argument("apps", metavar="APP", nargs="*", help=f"one of {', '.join(every)}; all without one")
+    given = parser.parse_args(arguments)
+    # An app's folder is deleted first: a path in place of a name would delete another folder.
+    if unknown := [name for name in given.apps if name not in every]:
+        parser.error(f"{unknown[0]!r} is no app: choose from {', '.join(every)}")
+    for name in given.apps or every:
+        for measured in measure(name, given.folder.resolve() / name):
             print(f"{name}: {measured}", flush=True)
 
 

@@ -47,6 +47,7 @@ VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
 TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:(?:ec2:[^:*?]*:\d*:[a-z-]+|kms:[^:*?]*:\d*:key)/\*")
 """AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`, and the key that
 CreateKey tags (https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html, read 2026-11-27)."""
+_PLAIN = re.compile(r"[^*?$]*")
 _SPECIAL = re.compile(r"[*?]|\$(?=[{$*?])")
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -220,6 +221,9 @@ def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> boo
     text = literal_of(other, other_escapes)
     if text is not None:
         return _matches(pattern, escapes, text)
+    start = _PLAIN.match(pattern)
+    if start and not other.startswith(start[0]):
+        return False
     return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes))
 
 

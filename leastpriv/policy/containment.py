@@ -147,6 +147,15 @@ class _Comparison:
         self.budget = budget
         self.views: dict[ConditionSet, _RuleView] = {}
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
+        self.same: frozenset[tuple[str, str, ConditionSet]] = frozenset()
+        """Old grants of one action on one resource, which no old Deny limits: the same new grant adds no access."""
+        if all(rule.allow for rule in self.old):
+            self.same = frozenset(
+                (*rule.actions.patterns, *rule.resources.patterns, rule.condition_set)
+                for rule in self.old
+                if len(rule.actions.patterns) == len(rule.resources.patterns) == 1
+                and not (rule.actions.negated or rule.resources.negated)
+            )
 
     def new_access(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, str, str, tuple[str, str] | None]]:
         """Yields rules with entries, action and resource, that are not provably allowed already, and a request.
@@ -156,6 +165,8 @@ class _Comparison:
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
                 for resource_entry, resources in _entries(rule.resources):
+                    if (action_entry, resource_entry, rule.condition_set) in self.same:
+                        continue
                     # An entry with a variable has a rule for itself; report the entry, not the form in which `*`
                     # replaces the variable.
                     shown = (*rule.condition_set.matching, resource_entry)[0]

@@ -291,6 +291,14 @@ def test_every_excess_is_listed_once_as_written() -> None:
     assert [(excess.action, excess.resource) for excess in negated.excesses] == [("*", "*")]
 
 
+def test_many_grants_with_a_wildcard_at_both_ends_are_found_in_the_list() -> None:
+    names = [f"table/*-Table{number}-*" for number in range(60)]
+    listed = [Permission("s3:a", name) for name in names]
+    assert within([], [{**A, "Resource": names}], listed=listed).holds
+    assert not within([], [{**A, "Resource": [*names, "table/x"]}], listed=listed).holds
+    assert not within([deny(**A, Resource="table/*")], [{**A, "Resource": names[:2]}], listed=listed[:2]).holds
+
+
 def test_listed_grants_are_no_excess() -> None:
     new = {"Action": ["s3:a", "s3:b"], "Resource": ["x*", "b/${aws:username}"]}
     listed = [Permission("S3:a", "x*"), Permission("s3:b", "*"), Permission("s3:a", "b/${aws:username}")]

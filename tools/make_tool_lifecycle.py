@@ -382,7 +382,7 @@ def _lists_other_tags(action: str, row: Row) -> bool:
     """Whether an action lists the tags of another resource."""
     made = {kind.name for each in makes(row) for kind in _types(each)}
     types = {kind.name for kind in _types(action)}
-    return "Tags" in action and bool(made and types) and made.isdisjoint(types)
+    return bool(_TAG.search(action)) and bool(made and types) and made.isdisjoint(types)
 
 
 def _tags_of_the_type(row: Row) -> tuple[list[str], set[str]]:

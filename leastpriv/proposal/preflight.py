@@ -19,6 +19,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Document
+from leastpriv.policy.json_writer import json_style_of
 from leastpriv.proposal.addition_rules import UNPRINTABLE
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
@@ -131,6 +132,8 @@ class Preflight(Struct, frozen=True):
     covered: tuple[Covered, ...]
     statements: tuple[Mapping[str, object], ...]
     """Statements to paste that grant the missing needs."""
+    indent: str = "  "
+    """One level of indentation in the policy file."""
 
     @property
     def missing_actions(self) -> tuple[str, ...]:
@@ -173,6 +176,7 @@ def preflight(
         {need: reasons[_key(need)] for need in missing if _key(need) in reasons},
         tuple(Covered(need, tuple(_uses(need, evidence))) for need in needs if need not in lacking),
         tuple(new_statements(changes, sids)),
+        json_style_of(documents[0]).unit if documents else "  ",
     )
 
 
@@ -191,10 +195,10 @@ def _key(need: Need) -> tuple[str, str]:
     return need.permission.action, need.permission.resource
 
 
-def as_text(statements: Sequence[Mapping[str, object]], language: str) -> str:
-    """Returns statements as they stand in a policy file in `json` or `yaml`."""
+def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: str) -> str:
+    """Returns statements as they are in a policy file in `json`, with its indentation, or in `yaml`."""
     if language == "json":
-        return json.dumps(list(statements), indent=2)
+        return json.dumps(list(statements), indent=indent)
     from ruamel.yaml import YAML
 
     written = io.StringIO()

@@ -70,7 +70,7 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
             statements = block(text, "hcl")
         else:
             language = "yaml" if place.path.endswith((".yaml", ".yml")) else "json"
-            statements = block(as_text(found.statements, language), language)
+            statements = block(as_text(found.statements, language, found.indent), language)
         yield from fold(f"To copy into the statements of {path_name(context.policy_file)}", [statements])
     if found.covered:
         yield _covered(context, found.covered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN
@@ -17,6 +18,12 @@ _PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
+TAGS = re.compile("Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]")
+"""Ends the names of actions about tags."""
+_LONGEST = 50
+"""Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that are drawn."""
+_CERTAIN = 24
+"""Characters that are left of a stack's name where both have to be cut."""
 SHORTEST = 3
 """Letters of the shortest name by which a type is known."""
 
@@ -107,6 +114,16 @@ def is_given_id(kind: ResourceType) -> bool:
     return bool(names) and all(name.endswith(("Id", "Identifier")) for name in names) and end_of_id(kind) is None
 
 
+def made_name(kind: str, stack: str, logical: str) -> str:
+    """Returns the pattern of the name that CloudFormation makes for a resource without one."""
+    row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))
+    name = row["form"].format(stack=stack, logical=logical)
+    certain = int(row["longest"] or _CERTAIN)
+    if len(name) - 2 > (int(row["longest"]) if row["longest"] else _LONGEST):
+        name = name[:certain].rstrip("-") + UNKNOWN
+    return name.lower() if row["case"] == "lower" else name
+
+
 def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
     """Whether the property that names a resource is in its ARN, which may have an id that AWS gives instead."""
     types = [each for each in own_types(kind) if own_variables(each.arn)]
@@ -152,6 +169,15 @@ def _rules(kind: ResourceType, actions: Iterable[str]) -> Iterator[TypeRules]:
 def segment_of(kind: ResourceType) -> str:
     """The form in the name of a type that is one of several: `listener/app`."""
     return kind.name.strip("/").partition("/")[2]
+
+
+@lru_cache(maxsize=4_096)
+def types_of_others(action: str, declared: ResourceKind) -> frozenset[str]:
+    """Returns the types that the other actions of a service require that make or change a declared type."""
+    prefix = f"{action.partition(':')[0]}:"
+    every = {each for phase in (Phase.CREATE, Phase.UPDATE) for each in actions_of_phase(declared, phase)}
+    others = (catalog.action(each) for each in every if each.startswith(prefix) and not TAGS.search(each))
+    return frozenset(kind.name for each in others if each for kind in each.resource_types if kind.required)
 
 
 @lru_cache(maxsize=4_096)

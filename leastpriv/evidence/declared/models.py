@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,6 +15,9 @@ from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind
 
 UNKNOWN = "*"
 """A text, or a part of one, that only the deployment knows."""
+
+LOCAL_PATH = "aws:asset:path"
+"""Key of the metadata of a nested stack whose template is a local file."""
 
 
 class Reference(Struct, frozen=True):
@@ -90,6 +93,8 @@ class Declaration:
     """What it calls to show the change alone."""
     unknown_types: tuple[str, ...] = ()
     """Types of which no table knows the permissions, sorted."""
+    transforms: tuple[str, ...] = ()
+    """Names of the transforms of a template and its nested ones."""
     trusts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Address of a role -> the services that may assume it."""
     region: str = ""
@@ -101,6 +106,35 @@ class Declaration:
     def by_address(self) -> Mapping[str, DeclaredResource]:
         """The resources by address."""
         return {each.address: each for each in (*self.around, *self.resources)}
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Sequence[DeclaredResource]]:
+        """The resources by name, without those of which only the deployment knows it."""
+        found: dict[str, list[DeclaredResource]] = {}
+        for each in (*self.around, *self.resources):
+            found.setdefault(each.name, []).append(each)
+        return {name: named for name, named in found.items() if name != UNKNOWN}
+
+    def inside(self, logical: str) -> Declaration:
+        """Returns the declaration of a nested stack, whose logical ids another template may have too."""
+
+        def moved(value: object) -> object:
+            if isinstance(value, Reference):
+                return replace(value, address=f"{logical}.{value.address}")
+            if isinstance(value, Mapping):
+                return {key: moved(each) for key, each in value.items()}
+            return [moved(each) for each in value] if isinstance(value, list) else value
+
+        resources = (
+            replace(
+                each,
+                address=f"{logical}.{each.address}",
+                properties={key: moved(value) for key, value in each.properties.items()},
+            )
+            for each in self.resources
+        )
+        trusts = {f"{logical}.{address}": services for address, services in self.trusts.items()}
+        return replace(self, resources=tuple(resources), trusts=trusts)
 
     def to_plan(self) -> Declaration:
         """Returns what a role needs that shows the change and does not make it: reads of every resource."""
@@ -126,6 +160,14 @@ def tool_calls(step: str, because: str, place: Place, **names: str) -> Iterator[
             conditions = _CLOUDFORMATION if step == "pass" else ()
             permission = Permission(action, row["resource"].format(**values), conditions)
             yield Need(permission, Basis.DECLARED, "calls of the tool itself", because)
+
+
+def transform_calls(made: Declaration, because: str, place: Place) -> Iterator[Need]:
+    """Yields the needs of the transforms of a template, AWS's and those that are macros of the account."""
+    for name in made.transforms:
+        own = name.removeprefix("AWS::")
+        owner = place.account if own == name else "aws"
+        yield from tool_calls("transform", because, place, owner=owner, transform=own)
 
 
 _DYNAMIC = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^}]+)\}\}")

@@ -49,6 +49,7 @@ _FREE_DATA = (
 """Data sources that call nothing that needs a permission."""
 _KEY = ""
 """In place of an attribute: the key of the provider's configuration."""
+_DOCUMENT = re.compile(r"\s*[{\[]|.*\n")
 _INDEX = re.compile(r"\[[^\]]*\]")
 _NAMED = re.compile(r"(aws_\w+\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?")
 
@@ -228,7 +229,8 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     candidates += ["key"] if last == "object" else []
     for each in candidates:
         value = plain.get(each)
-        if isinstance(value, str) and value and value != UNKNOWN and each != "id":
+        # An attribute `policy` holds a document and no name.
+        if isinstance(value, str) and value not in ("", UNKNOWN) and each != "id" and not _DOCUMENT.match(value):
             # A `*` in it is a character, and not what only the deployment knows.
             return escape_observed(value)
     prefixes = (plain.get(f"{each}prefix") for each in candidates)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, Place, Stack, tool_calls, transform_calls
 from leastpriv.evidence.declared.template import read_template
 from leastpriv.models import Need
 
@@ -87,7 +87,7 @@ def _stack(
     if role == roles.execution:
         return made
     if role == roles.deploy or not roles.deploy:
-        calls = [*_deployment(because, name, roles, place)]
+        calls = [*_deployment(because, name, roles, place), *transform_calls(made, because, place)]
         calls += [] if roles.deploy else _published(because, assets, place)
         resources = () if roles.execution else made.resources
         plan_calls = tuple(tool_calls("diff", because, place, stack=name))
@@ -214,8 +214,9 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
         stack = replace(configured, name=stack_name or configured.name)
     made = read_template(raw, path, stack, place, lambda nested: read((folder / nested).as_posix()))
     because = f"the deployment of {path}"
-    steps = ("deploy", "summary", "delete", *(("transform",) if is_sam else ()))
+    steps = ("deploy", "summary", "delete")
     calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
+    calls += transform_calls(made, because, place)
     later: tuple[Need, ...] = ()
     if is_sam or stack.bucket:
         from leastpriv.evidence.declared.transforms import MANAGED_BUCKET

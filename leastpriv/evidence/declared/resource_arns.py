@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from leastpriv.evidence.declared.made_types import (
     PATHED,
     SHORTEST,
+    TAGS,
     choices_of,
     default_of,
     end_of_id,
@@ -19,6 +20,7 @@ from leastpriv.evidence.declared.made_types import (
     plain,
     segment_of,
     transform_of,
+    types_of_others,
 )
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
 from leastpriv.permissions import catalog
@@ -32,7 +34,6 @@ from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions, n
 _SEVERAL = 2
 _WORD = re.compile(r"[A-Z][a-z]+")
 _FIELD = re.compile(r"\{([\w-]+)\}")
-_TAGS = re.compile("Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]")
 _MOST_VALUES = 500
 
 
@@ -65,25 +66,25 @@ class Arns:
         chosen = [kind for kind in kinds if kind.name in own or self._is_chosen(kind, [action], resource, named=True)]
         kinds = chosen or kinds
         needed = [kind for kind in kinds if kind.required or kind.name in own | also]
-        if _TAGS.search(action) and any(kind.name in own for kind in needed):
+        if TAGS.search(action) and any(kind.name in own for kind in needed):
             # The types of an action that tags any resource of its service are alternatives.
             needed = [kind for kind in needed if kind.name in own]
         if not needed:
             return self._of_no_required_type(action, kinds, resource)
-        mine: list[str] = []
-        named: list[str] = []
+        mine: dict[str, str] = {}
+        named: dict[str, str] = {}
         open_ones: list[str] = []
         for kind in needed:
             end = end_of(action, kind.name)
             if kind.name in own:
-                mine.extend(arn + end for arn in self._own(kind, resource))
+                mine.update(dict.fromkeys(self._own(kind, resource), end))
             elif found := self._named(action, kind, resource):
-                named.extend(arn + end for arn in found)
+                named.update(dict.fromkeys(found, end))
             else:
                 open_ones.append(self._filled(kind, {}) + end)
         optional = (kind for kind in kinds if kind not in needed)
         of_optional = self._optional if action in making_actions(resource.kind) else self._referred
-        named.extend(arn for kind in optional for arn in of_optional(action, kind, resource))
+        named.update((arn, "") for kind in optional for arn in of_optional(action, kind, resource))
         whole = [*_without_alternatives(mine, resource), *_without_alternatives(named, resource)]
         # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
         whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
@@ -96,12 +97,21 @@ class Arns:
         """The ARNs of an action whose types are alternatives: those that the properties name, else of its own name."""
         alike = [kind for kind in kinds if _is_named_like(kind, resource.kind)]
         if alike:
-            return without_covered(arn for kind in alike for arn in self._all(kind)), not any(map(_is_open, alike))
-        found = [arn + end_of(action, kind.name) for kind in kinds for arn in self._named(action, kind, resource)]
+            is_open = any(own_variables(kind.arn) for kind in alike)
+            return without_covered(self._filled(kind, {}) for kind in alike), not is_open
+        found = {arn: end_of(action, kind.name) for kind in kinds for arn in self._named(action, kind, resource)}
         if found:
+            # A call about an alias of a function, for one, is authorized on `function:NAME:ALIAS`.
+            names = {name for kind in kinds for name in own_variables(kind.arn)}
+            if any(self._of_parent(name, each) for name in names for each in leaves(resource.properties)):
+                return without_covered(arn + end for arn, end in found.items()), True
             return without_covered(_without_alternatives(found, resource)), True
         if _on_all(action) == "unnamed":
             return ("*",), True
+        if TAGS.search(action):
+            # What a service makes for a resource, as the network interfaces of a directory, gets the tags.
+            beside = types_of_others(action, resource.kind)
+            kinds = [kind for kind in kinds if kind.name in beside] or kinds
         return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
 
     def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:
@@ -202,10 +212,6 @@ class Arns:
                     return True
         return False
 
-    def _all(self, kind: ResourceType) -> list[str]:
-        """The patterns of all resources of a type; API Gateway has two for some."""
-        return [self._filled(kind, {})]
-
     def _own(self, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARN of the resource itself, as one of its types."""
         if resource.arn:
@@ -234,7 +240,10 @@ class Arns:
         names = own_variables(kind.arn)
         if not found and names:
             values = {name: self._by_property(name, kind, resource) or UNKNOWN for name in names}
-            if any(value != UNKNOWN for value in values.values()):
+            named = self._declaration.by_name.get(values[names[-1]], ())
+            if declared := [each for each in named if any(own.arn == kind.arn for own in self._types(each))]:
+                found.extend(self._own(kind, declared[0]))
+            elif any(value != UNKNOWN for value in values.values()):
                 found.append(self._filled(kind, values))
         return found
 
@@ -257,7 +266,8 @@ class Arns:
             elif isinstance(value, str) and value.startswith(("arn:", "*arn:", "s3://")):
                 value = value.replace("s3://", f"arn:{self._place.partition}:s3:::", 1)
                 arn = value.split(":*")[0] if value.endswith(":*") else value
-                if f":{prefix}:" in arn and fits(action, arn) and _has_shape(kind.arn, arn):
+                shape = ".*".join(map(re.escape, VARIABLE.split(kind.arn)[::2]))
+                if f":{prefix}:" in arn and fits(action, arn) and re.fullmatch(shape, arn):
                     found.append(arn)
             elif isinstance(value, str) and (end := _path_form(kind.arn)) and re.fullmatch(end, value):
                 # An id that has the form of the end of an ARN: `service/web/orders`, what a target of scaling names.
@@ -343,10 +353,6 @@ def _is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
     return len(name) > SHORTEST and plain(declared.name).endswith(name)
 
 
-def _is_open(kind: ResourceType) -> bool:
-    return bool(own_variables(kind.arn))
-
-
 def leaves(value: object) -> Iterator[object]:
     """Yields the texts and references of a JSON value."""
     yield from (each for _, each in members(value))
@@ -375,11 +381,6 @@ def _path_form(arn: str) -> str:
     return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2])) if is_path else ""
 
 
-def _has_shape(template: str, arn: str) -> bool:
-    pattern = re.escape(VARIABLE.sub("\0", template)).replace("\0", ".*")
-    return re.fullmatch(pattern, arn) is not None
-
-
 def has_name(resource: DeclaredResource) -> bool:
     """Whether the name of a resource, or a part of it, is known."""
     return bool(resource.arn or re.search("[A-Za-z0-9]", resource.name))
@@ -391,8 +392,8 @@ def _same_family(one: str, other: str) -> bool:
     return one.split(":")[2] == other.split(":")[2] and first == second
 
 
-def _without_alternatives(arns: Sequence[str], resource: DeclaredResource) -> list[str]:
-    """The ARNs that are known whole, where the others are alternatives that leave a part open."""
+def _without_alternatives(ends: Mapping[str, str], resource: DeclaredResource) -> list[str]:
+    """The ARNs, each with its end for an action, that are known whole; all where each leaves a part open."""
     tail = resource.name.count(UNKNOWN) if has_name(resource) else 0
-    whole = [arn for arn in arns if arn.split(":", 5)[-1].removesuffix(":*").count(UNKNOWN) <= tail]
-    return whole or list(arns)
+    whole = {arn: end for arn, end in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
+    return [arn + end for arn, end in (whole or ends).items()]

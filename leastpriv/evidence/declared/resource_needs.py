@@ -136,6 +136,7 @@ _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 _TAKES_AWAY = re.compile("Delete|Remove|Detach|Disassociate|Unsubscribe|Revoke|Deregister")
 _UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
 _ROLE_KEY = re.compile("role|profile|credential", re.IGNORECASE)
+_HOLDS_ROLE = re.compile("(role|instance_?profile)s?(_?arns?)?$", re.IGNORECASE)
 _FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
 """Properties whose members a person names."""
 _NAME = re.compile(r"[\w+=,.@-]+")
@@ -239,7 +240,7 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
     if "*" in path:
         # A member of this name at any depth.
         given = members({name: resource.properties.get(name) for name in resource.changed or resource.properties})
-        return any(fnmatchcase(name, path) and _has_value(value, action) for name, value in given)
+        return any(fnmatchcase(name, path) and _has_value(value, action, name) for name, value in given)
     path, _, text = path.partition("~")
     name, _, inner = path.partition(".")
     value = resource.properties.get(name)
@@ -247,7 +248,7 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
         return False
     if resource.changed is not None and _TAKES_AWAY.match(action.partition(":")[2]):
         # A member of a list may be gone, and what has no value any more is.
-        return isinstance(value, list | Mapping) or not _has_value(value, action)
+        return isinstance(value, list | Mapping) or not _has_value(value, action, name)
     if text:
         return arns.may_hold(value, text)
     if inner and isinstance(value, str):
@@ -255,14 +256,16 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
         return bool(value) and inner.endswith(("Bucket", "Key"))
     if inner:
         parts = value if isinstance(value, list) else [value]
-        return any(_has_value(part.get(inner), action) for part in parts if isinstance(part, Mapping))
-    return _has_value(value, action)
+        return any(_has_value(part.get(inner), action, inner) for part in parts if isinstance(part, Mapping))
+    return _has_value(value, action, name)
 
 
-def _has_value(value: object, action: str) -> bool:
-    if value is False:
-        return "Disable" in action
-    return value is not None and value not in ("", [], {})
+def _has_value(value: object, action: str, name: str) -> bool:
+    """Whether the value of a property asks for an action: one that is on asks for nothing that switches it off."""
+    if isinstance(value, bool):
+        return value if "Disable" not in action else value is ("isable" in name)
+    # Terraform's providers write -1 for a number that is not set.
+    return value is not None and value not in ("", -1, [], {})
 
 
 def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, because: str) -> Iterator[Need]:
@@ -271,9 +274,11 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
         # Terraform's provider sends what changes.
         kept = {name: value for name, value in resource.properties.items() if name in resource.changed}
         resource = dataclasses.replace(resource, properties=kept)
-    roles = dict.fromkeys(_role_values(resource, declaration))
-    for value in roles:
+    for value, is_role in dict.fromkeys(_role_values(resource, declaration)):
         arn = _role_arn(value, declaration, arns)
+        if not arn and is_role and "/aws-service-role/" not in arns.text(value):
+            # A role that only the deployment knows: a value of another stack, the role of a profile.
+            arn = arns.pattern("iam", "role")
         if not arn:
             continue
         services = _services(resource, value, declaration)
@@ -284,8 +289,12 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
         )
 
 
-def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterator[object]:
-    """The properties that hold a role, by key or value, with those of a launch template that a resource refers to."""
+def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterator[tuple[object, bool]]:
+    """The properties that may hold a role, by key or value, with those of a launch template that a resource refers to.
+
+    Yields:
+        The value, and whether it holds a role with certainty.
+    """
     stack: list[tuple[str, object]] = list(resource.properties.items())
     while stack:
         key, value = stack.pop()
@@ -300,9 +309,9 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
             if target and _makes(target, "launch-template") and target is not resource:
                 stack.extend(target.properties.items())
             elif _ROLE_KEY.search(key) or (target and _is_role_or_profile(target)):
-                yield value
+                yield value, _HOLDS_ROLE.search(key) is not None
         elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
-            yield value
+            yield value, bool(_HOLDS_ROLE.search(key) and (value == UNKNOWN or "profile" in key.lower()))
 
 
 def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:

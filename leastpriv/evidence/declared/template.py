@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.evidence.declared.made_types import is_name_in_arn
+from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name
 from leastpriv.evidence.declared.models import (
+    LOCAL_PATH,
     UNKNOWN,
     Declaration,
     DeclaredResource,
@@ -39,11 +39,10 @@ _SUB = re.compile(r"\$\{(!?)([^}]*)\}")
 _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_NESTED = 20
-_NOT_MADE = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitConditionHandle")
-_LONGEST = 50
-"""Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that are drawn."""
-_CERTAIN = 24
-"""Characters that are left of a stack's name where both have to be cut."""
+_NESTED = "AWS::CloudFormation::Stack"
+_NOT_MADE = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle")
+_EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
+"""Begin the names of transforms whose result is known."""
 
 
 ReadNested = Callable[[str], bytes | None]
@@ -91,6 +90,7 @@ class _Template:
         nested: ReadNested,
         depth: int = 0,
     ) -> None:
+        self.transforms = tuple(_transforms(document))
         self.document = _transformed(document, source, stack)
         self.source = source
         self.stack = stack
@@ -107,30 +107,37 @@ class _Template:
     def declaration(self) -> Declaration:
         """Returns the resources of the template and of its nested stacks."""
         found: list[DeclaredResource] = []
-        unknown: set[str] = set()
+        transforms = dict.fromkeys(self.transforms)
+        unknown = {f"transform {each}" for each in transforms if not each.startswith(_EXPANDED)}
         trusts: dict[str, tuple[str, ...]] = {}
         for logical, entry in self._section("Resources").items():
             if not isinstance(entry, dict) or not self._is_made(entry):
                 continue
             name = str(entry.get("Type", ""))
             kind = ResourceKind(Tool.CLOUDFORMATION, name)
-            properties = self._properties(entry)
+            resolved = self._resolve(entry.get("Properties", {}), 0)
+            properties = resolved if isinstance(resolved, dict) else {}
             properties["DeletionPolicy"] = _deletion_policy(entry, properties)
-            if name == "AWS::CloudFormation::Stack":
-                self._add_nested(logical, entry, properties, found, unknown)
+            if name == _NESTED:
+                part = self._nested(logical, entry, properties)
+                unknown.update(part.unknown_types)
+                found.extend(part.resources)
+                trusts.update(part.trusts)
+                transforms.update(dict.fromkeys(part.transforms))
             if name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
                 unknown.add(name)
             tagged = self.stack.tagged or bool(properties.get(tag_property(kind)[0]))
             phases = MADE[:-1] if properties["DeletionPolicy"] == "Retain" else MADE
-            named = self._name(kind, logical, properties)
-            found.append(DeclaredResource(kind, logical, phases, properties, named, tagged=tagged))
+            name = self._name(kind, logical, properties)
+            found.append(DeclaredResource(kind, logical, phases, properties, name, tagged=tagged))
             if "AssumeRolePolicyDocument" in properties:
                 trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])
         return Declaration(
             self.source,
             tuple(found),
             reads=(*self.inner_reads, *self._reads(found)),
-            unknown_types=tuple(sorted(unknown)),
+            unknown_types=tuple(sorted(unknown - {""})),
+            transforms=tuple(transforms),
             trusts=trusts,
         )
 
@@ -141,29 +148,21 @@ class _Template:
         texts = (text for each in resources for text in leaves(each.properties) if isinstance(text, str))
         return reads_of(names, texts, f"the values of {self.source}", self.place)
 
-    def _add_nested(
-        self,
-        logical: str,
-        entry: Mapping[str, object],
-        properties: Mapping[str, object],
-        found: list[DeclaredResource],
-        unknown: set[str],
-    ) -> None:
+    def _nested(self, logical: str, entry: Mapping[str, object], properties: Mapping[str, object]) -> Declaration:
+        """The declaration of a nested stack; its type is unknown where its template is no file."""
         metadata = entry.get("Metadata")
-        asset = metadata.get("aws:asset:path") if isinstance(metadata, dict) else None
+        asset = metadata.get(LOCAL_PATH) if isinstance(metadata, dict) else None
         path = str(asset or properties.get("TemplateURL") or "")
         raw = self.nested(path) if path and "://" not in path and self.depth < _MOST_NESTED else None
         if raw is None:
-            return
+            return Declaration(path, unknown_types=(f"{_NESTED} {logical}",))
         given = properties.get("Parameters")
-        texts = (
-            {key: value for key, value in given.items() if isinstance(value, str)} if isinstance(given, dict) else {}
-        )
+        members = given.items() if isinstance(given, dict) else ()
+        texts = {key: value for key, value in members if isinstance(value, str)}
         inner = Stack(f"{self.stack.name}-{logical}-{UNKNOWN}", texts, self.stack.tagged)
         part = _Template(_document(raw, path), path, inner, self.place, self.nested, self.depth + 1).declaration()
-        unknown.update(part.unknown_types)
-        found.extend(part.resources)
         self.inner_reads.extend(part.reads)
+        return part.inside(logical)
 
     def _items(self, collection: object) -> Sequence[str]:
         """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows them."""
@@ -178,12 +177,10 @@ class _Template:
     def _is_made(self, entry: Mapping[str, object]) -> bool:
         return "Condition" not in entry or self._condition(entry["Condition"], 0) is not False
 
-    def _properties(self, entry: Mapping[str, object]) -> dict[str, object]:
-        resolved = self._resolve(entry.get("Properties", {}), 0)
-        return resolved if isinstance(resolved, dict) else {}
-
     def _name(self, kind: ResourceKind, logical: str, properties: Mapping[str, object]) -> str:
         """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives an id."""
+        if kind.name == _NESTED:
+            return made_name(kind.name, self.stack.name, logical)
         key = name_property(kind)
         given = properties.get(key) if key else None
         if not key or isinstance(given, Reference) or not is_name_in_arn(kind, key):
@@ -373,27 +370,26 @@ def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object
     return next((block["Name"] for block in blocks if isinstance(block, dict) and block.get("Name")), None)
 
 
-def made_name(kind: str, stack: str, logical: str) -> str:
-    """Returns the pattern of the name that CloudFormation makes for a resource without one."""
-    row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))
-    name = row["form"].format(stack=stack, logical=logical)
-    certain = int(row["longest"] or _CERTAIN)
-    if len(name) - 2 > (int(row["longest"]) if row["longest"] else _LONGEST):
-        name = name[:certain].rstrip("-") + UNKNOWN
-    return name.lower() if row["case"] == "lower" else name
-
-
 def trusted_services(document: object) -> tuple[str, ...]:
     """Returns the services that a trust policy names, sorted."""
     texts = (each for each in leaves(document) if isinstance(each, str))
     return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
 
 
+def _transforms(document: Mapping[str, object]) -> Iterator[str]:
+    """The names of the transforms of a template, and of a part of its resources."""
+    declared, resources = document.get("Transform"), document.get("Resources")
+    inner = resources.values() if isinstance(resources, Mapping) else ()
+    parts = (each.get("Fn::Transform") for each in (resources, *inner) if isinstance(each, Mapping))
+    for each in (*(declared if isinstance(declared, list) else [declared]), *parts):
+        name = each.get("Name") if isinstance(each, Mapping) else each
+        if isinstance(name, str):
+            yield name
+
+
 def _transformed(document: Mapping[str, object], source: str, stack: Stack) -> Mapping[str, object]:
     """The template after the transform of AWS SAM, where it has that."""
-    transforms = document.get("Transform")
-    named = transforms if isinstance(transforms, list) else [transforms]
-    if not any(isinstance(each, str) and each.startswith("AWS::Serverless-") for each in named):
+    if not any(each.startswith("AWS::Serverless-") for each in _transforms(document)):
         return document
     from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, after_transform
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.models import UNKNOWN, Stack
+from leastpriv.evidence.declared.models import LOCAL_PATH, UNKNOWN, Stack
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
 """The bucket that `sam deploy --resolve-s3` makes
@@ -48,17 +48,21 @@ def after_transform(document: Mapping[str, object], source: str, uploads: str) -
 
     fragment = copy.deepcopy(dict(document))
     resources = fragment.get("Resources")
-    for entry in resources.values() if isinstance(resources, dict) else ():
+    nested: dict[str, str] = {}
+    for logical, entry in resources.items() if isinstance(resources, dict) else ():
         properties = entry.get("Properties") if isinstance(entry, dict) else None
         if isinstance(properties, dict):
             local = [key for key in _LOCAL if isinstance(properties.get(key), str) and "://" not in properties[key]]
+            nested.update((logical, properties[key]) for key in local if key == "Location")
             properties.update(dict.fromkeys(local, f"s3://{uploads}{_UPLOADED}"))
     try:
         translator = Translator(None, Parser(), boto_session=_Session())
-        made: Mapping[str, object] = translator.translate(fragment, {}, get_managed_policy_map=dict)
+        made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)
     except InvalidDocumentException as error:
         causes = "; ".join(str(cause) for cause in getattr(error, "causes", ()) or (error,))
         raise InputError(f"{source}: AWS SAM rejects the template: {causes}") from error
+    for logical, path in nested.items():
+        made["Resources"][logical]["Metadata"] = {LOCAL_PATH: path}
     return made
 
 

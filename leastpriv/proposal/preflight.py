@@ -133,7 +133,7 @@ class Preflight(Struct, frozen=True):
     statements: tuple[Mapping[str, object], ...]
     """Statements to paste that grant the missing needs."""
     indent: str = "  "
-    """One level of indentation in the policy file."""
+    """One level of indentation in the policy file, in blanks: a comment shows no tabs."""
 
     @property
     def missing_actions(self) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def preflight(
         {need: reasons[_key(need)] for need in missing if _key(need) in reasons},
         tuple(Covered(need, tuple(_uses(need, evidence))) for need in needs if need not in lacking),
         tuple(new_statements(changes, sids)),
-        json_style_of(documents[0]).unit if documents else "  ",
+        json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
     )
 
 

@@ -117,6 +117,16 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
     assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in told.out
 
 
+@pytest.mark.parametrize("indent", [2, 4, "\t"])
+def test_the_statements_to_copy_have_the_indentation_of_the_policy_file(place: Path, indent: int | str) -> None:
+    commit({"ci.json": json.dumps(policy(QUEUES), indent=indent), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
+    shown = re.search(r"<summary>To copy.*?```json\n(.*?)```", reviewed().out, re.DOTALL)
+    assert shown
+    one = " " * (4 if isinstance(indent, str) else indent)
+    assert shown[1].splitlines()[1:3] == [f"{one}{{", f'{one}{one}"Sid": "AllowDynamodb",']
+
+
 @pytest.mark.parametrize(
     ("address", "line"),
     [
@@ -277,3 +287,17 @@ def test_an_update_of_the_memory_of_a_function_changes_no_code(place: Path) -> N
     commit({"ci.json": policy((["lambda:Get*"], "*")), "t.json": function(128)})
     write({"t.json": function(512)})
     assert missing(reviewed().out) == {"lambda:UpdateFunctionConfiguration"}
+
+
+def test_a_plan_needs_the_reads_of_its_data_sources(place: Path) -> None:
+    values = {"address": "data.aws_ssm_parameter.given", "mode": "data", "type": "aws_ssm_parameter"}
+    state = {"values": {"root_module": {"resources": [{**values, "values": {"name": "/given"}}]}}}
+    plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"plan.json": plan})
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1", "--mode", "review",
+        "--base", "main", "--plans", "plan.json",
+    )  # fmt: skip
+    assert told.code == 3
+    assert "ssm:GetParameter" in missing(told.out)

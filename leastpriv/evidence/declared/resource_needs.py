@@ -87,7 +87,9 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     """
     if before is None:
         made = [each for each in after.resources if Phase.CREATE in each.phases]
-        kept = [each for each in after.resources if Phase.CREATE not in each.phases and _does_more_than_read(each)]
+        others = (each for each in after.resources if Phase.CREATE not in each.phases)
+        # Who applies a plan reads its data sources; it changes nothing of a resource that is only read.
+        kept = [each for each in others if _DATA.search(each.address) or set(each.phases) != {Phase.READ}]
         return ChangedResources(
             dataclasses.replace(after, resources=tuple(made), around=after.resources),
             dataclasses.replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
@@ -101,10 +103,6 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
             after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)
         ),
     )
-
-
-def _does_more_than_read(resource: DeclaredResource) -> bool:
-    return any(phase is not Phase.READ for phase in resource.phases)
 
 
 def _made(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
@@ -140,6 +138,7 @@ _HOLDS_ROLE = re.compile("(role|instance_?profile)s?(_?arns?)?$", re.IGNORECASE)
 _FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
 """Properties whose members a person names."""
 _NAME = re.compile(r"[\w+=,.@-]+")
+_DATA = re.compile(r"(?:^|\.)data\.")
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 
 

@@ -358,3 +358,36 @@ def test_what_a_provider_makes_as_another_role_needs_that_role_alone() -> None:
 def test_a_load_balancer_makes_no_security_group() -> None:
     found = needed(plan(change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]})))
     assert not any(action.startswith("ec2:Create") for action in found)
+
+
+def test_a_document_is_no_name() -> None:
+    found = needed(plan(change("aws_iam_policy", ["create"], {"name": "reading", "policy": '{"Statement":[]}'})))
+    assert found["iam:CreatePolicy"] == {f"arn:aws:iam::{ACCOUNT}:policy/reading"}
+
+
+def test_a_number_that_is_not_set_asks_for_nothing() -> None:
+    function = {"function_name": "mail", "reserved_concurrent_executions": -1}
+    assert "lambda:PutFunctionConcurrency" not in needed(plan(change("aws_lambda_function", ["create"], function)))
+    function["reserved_concurrent_executions"] = 2
+    assert "lambda:PutFunctionConcurrency" in needed(plan(change("aws_lambda_function", ["create"], function)))
+
+
+def test_what_is_on_asks_for_nothing_that_switches_it_off() -> None:
+    key = {"enable_key_rotation": True, "is_enabled": False}
+    found = needed(plan(change("aws_kms_key", ["create"], key)))
+    assert {"kms:EnableKeyRotation", "kms:DisableKey"} <= set(found)
+    assert "kms:DisableKeyRotation" not in found
+
+
+def test_a_name_of_a_declared_role_means_the_role_with_its_path() -> None:
+    role = {"name": "host", "path": "/hosts/"}
+    profile = change("aws_iam_instance_profile", ["create"], {"name": "host", "role": "host"})
+    found = needed(plan(change("aws_iam_role", ["create"], role), profile))
+    assert found["iam:PassRole"] == found["iam:GetRole"] == {f"arn:aws:iam::{ACCOUNT}:role/hosts/host"}
+
+
+@pytest.mark.parametrize(("kind", "other"), [("ingress", "Egress"), ("egress", "Ingress")])
+def test_a_rule_of_a_security_group_needs_the_action_of_its_direction(kind: str, other: str) -> None:
+    found = needed(plan(change("aws_security_group_rule", ["create"], {"type": kind, "security_group_id": "sg-1"})))
+    assert f"ec2:AuthorizeSecurityGroup{kind.title()}" in found
+    assert f"ec2:AuthorizeSecurityGroup{other}" not in found

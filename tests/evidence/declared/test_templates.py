@@ -581,3 +581,76 @@ def test_a_listener_has_the_form_of_its_load_balancer() -> None:
     prefix = "arn:aws:elasticloadbalancing:us-east-2:123456789012"
     assert found["elasticloadbalancing:CreateListener"] == {f"{prefix}:loadbalancer/net/web/*"}
     assert found["elasticloadbalancing:DeleteListener"] == {f"{prefix}:listener/net/web/*/*"}
+
+
+def test_a_nested_stack_has_the_name_that_cloudformation_makes() -> None:
+    role = template("AWS::IAM::Role", "{RoleName: inner, AssumeRolePolicyDocument: {}}")
+    child = "  Child: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: child.yaml}}\n"
+    remote = "  Far: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: 'https://b.s3.amazonaws.com/t'}}\n"
+    call = "{FunctionName: mail, Code: {ZipFile: x}, Role: !GetAtt Role.Arn}"
+    outer = f"  Role: {{Type: AWS::IAM::Role, Properties: {{RoleName: outer}}}}\n{child}{remote}"
+    files = {"child.yaml": role.replace("Orders:", "Role:"), "t.yaml": template("AWS::Lambda::Function", call, outer)}
+    found = read_stack("shop=t.yaml", lambda path: files[path].encode() if path in files else None, PLACE)
+    on: dict[str, set[str]] = {}
+    for need in needs_of(found, PLACE):
+        on.setdefault(need.permission.action, set()).add(need.permission.resource)
+    stacks = "arn:aws:cloudformation:us-east-2:123456789012:stack"
+    assert on["cloudformation:CreateStack"] == {f"{stacks}/shop-Child-*/*", f"{stacks}/shop-Far-*/*"}
+    assert on["iam:CreateRole"] == {f"arn:aws:iam::123456789012:role/{name}" for name in ("inner", "outer")}
+    assert on["iam:PassRole"] == {"arn:aws:iam::123456789012:role/outer"}
+    assert found.unknown_types == ("AWS::CloudFormation::Stack Far",)
+
+
+def test_what_a_macro_makes_is_not_known() -> None:
+    text = "Transform: [Ours, AWS::LanguageExtensions]\n" + template(
+        "AWS::CloudFormation::WaitCondition",
+        more="  Rest: {'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location: 's3://b/t'}}}\n",
+    )
+    found = read_stack("shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE)
+    assert found.unknown_types == ("transform AWS::Include", "transform Ours")
+    start = "arn:aws:cloudformation:us-east-2"
+    transforms = {each.permission.resource for each in found.calls if ":transform/" in each.permission.resource}
+    assert transforms == {
+        f"{start}:123456789012:transform/Ours",
+        f"{start}:aws:transform/LanguageExtensions",
+        f"{start}:aws:transform/Include",
+    }
+
+
+@pytest.mark.parametrize("role", ["!Ref Given", "!ImportValue shared", "!GetAtt Child.Outputs.Role"])
+def test_a_role_that_only_the_deployment_knows_is_passed_too(role: str) -> None:
+    child = "  Child: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: 'https://b.s3.amazonaws.com/t'}}\n"
+    function = f"{{FunctionName: mail, Code: {{ZipFile: x}}, Role: {role}}}"
+    text = "Parameters: {Given: {Type: String}}\n" + template("AWS::Lambda::Function", function, child)
+    assert declared(text)["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}
+
+
+def test_a_permission_on_a_function_names_no_version_of_it() -> None:
+    call = "{FunctionName: mail, Action: lambda:InvokeFunction, Principal: s3.amazonaws.com}"
+    found = declared(template("AWS::Lambda::Permission", call))["lambda:AddPermission"]
+    assert found == {"arn:aws:lambda:us-east-2:123456789012:function:mail"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action", "is_needed"),
+    [
+        ("AWS::CloudTrail::Trail", "{S3BucketName: logs, IsLogging: true}", "cloudtrail:StartLogging", True),
+        ("AWS::EC2::VPCGatewayAttachment", "{InternetGatewayId: igw-1}", "ec2:AttachInternetGateway", True),
+        ("AWS::EC2::VPCGatewayAttachment", "{InternetGatewayId: igw-1}", "ec2:AttachVpnGateway", False),
+        ("AWS::Events::EventBus", "{Name: orders}", "events:PutPermission", False),
+        ("AWS::Events::EventBus", "{Name: orders, Policy: {Statement: []}}", "events:PutPermission", True),
+        ("AWS::ECR::Repository", "{LifecyclePolicy: {LifecyclePolicyText: x}}", "ecr:SetRepositoryPolicy", False),
+        ("AWS::EC2::KeyPair", "{KeyName: login}", "ssm:PutParameter", True),
+    ],
+)
+def test_properties_whose_names_do_not_show_their_actions_decide(
+    kind: str, properties: str, action: str, is_needed: bool
+) -> None:
+    assert (action in declared(template(kind, properties))) is is_needed
+
+
+def test_tags_of_what_another_service_makes_are_on_its_types_alone() -> None:
+    found = declared(template("AWS::WorkSpaces::Directory", "{DirectoryId: d-1, Tags: [{Key: a, Value: b}]}"))[
+        "ec2:CreateTags"
+    ]
+    assert 0 < len(found) < 10

@@ -131,6 +131,8 @@ def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredReso
 
 
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
+_DELETES = re.compile("Delete|Remove")
+_KEY_USE = re.compile("kms:(Encrypt|Decrypt|GenerateDataKey|ReEncrypt)")
 _TAKES_AWAY = re.compile("Delete|Remove|Detach|Disassociate|Unsubscribe|Revoke|Deregister")
 _UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
 _ROLE_KEY = re.compile("role|profile|credential", re.IGNORECASE)
@@ -198,7 +200,11 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
     _, has_own_tags = tag_property(resource.kind)
     properties = _property_words(resource.properties)
     found = []
+    undone = set(actions_of_phase(resource.kind, Phase.DELETE)) if phase is Phase.CREATE else ()
     for action in actions_of_phase(resource.kind, phase):
+        if action in undone and resource.kind.tool is Tool.TERRAFORM and _DELETES.match(action.partition(":")[2]):
+            # Terraform deletes no resource in the run that creates it.
+            continue
         if action in tags and catalog.access_level(action) not in ("Read", "List"):
             is_removal = _UNTAGS.match(action.partition(":")[2]) is not None
             tagged = resource.tagged or (has_own_tags and phase is Phase.CREATE)
@@ -243,7 +249,8 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
     path, _, text = path.partition("~")
     name, _, inner = path.partition(".")
     value = resource.properties.get(name)
-    if resource.changed is not None and name not in resource.changed:
+    if resource.changed is not None and name not in resource.changed and not _KEY_USE.match(action):
+        # A key is used for each change of what it encrypts.
         return False
     if resource.changed is not None and _TAKES_AWAY.match(action.partition(":")[2]):
         # A member of a list may be gone, and what has no value any more is.

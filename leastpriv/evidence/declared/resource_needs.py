@@ -44,7 +44,8 @@ _PHASES = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
 def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:
     """Returns the actions of declared types whose phases the used actions show: all that list them, or that need them.
 
-    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags.
+    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update reads what the
+    creation reads at its end, so that reads are seen by the one or the other.
     """
     listed: set[str] = set()
     unseen: set[str] = set()
@@ -54,11 +55,17 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
         arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
         for resource, phase in product(declaration.resources, _PHASES):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
-            (listed if is_seen else unseen).update(actions_of_phase(resource.kind, phase))
-            (needed if is_seen else needed_unseen).update(
-                needed_actions(dataclasses.replace(resource, changed=None), phase, arns)
-            )
+            reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
+            every = needed_actions(dataclasses.replace(resource, changed=None), phase, arns)
+            (listed if is_seen else unseen).update(set(actions_of_phase(resource.kind, phase)) - reads)
+            (needed if is_seen else needed_unseen).update(set(every) - reads)
     return frozenset(listed - unseen | needed - needed_unseen)
+
+
+@lru_cache(maxsize=4_096)
+def _reads_of(kind: ResourceKind) -> frozenset[str]:
+    actions = actions_of_phase(kind, Phase.READ)
+    return frozenset(action for action in actions if catalog.access_level(action) in ("Read", "List"))
 
 
 @lru_cache(maxsize=4_096)

@@ -26,7 +26,7 @@ def test_a_phase_is_seen_by_an_action_that_it_alone_has() -> None:
     ("used", "idle", "open_ones"),
     [
         ((), set(), {"sqs:GetQueueUrl", "sqs:ListQueueTags", "sqs:DeleteQueue"}),
-        (("sqs:CreateQueue",), {"sqs:GetQueueUrl"}, {"sqs:ListQueueTags", "sqs:DeleteQueue"}),
+        (("sqs:CreateQueue",), {"sqs:GetQueueUrl", "sqs:ListQueueTags"}, {"sqs:SetQueueAttributes", "sqs:DeleteQueue"}),
         (
             ("sqs:CreateQueue", "sqs:SetQueueAttributes"),
             {"sqs:GetQueueUrl", "sqs:ListQueueTags", "sqs:TagQueue"},

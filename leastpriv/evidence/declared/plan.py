@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types, own_variables
@@ -133,12 +133,13 @@ def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
     return found
 
 
-def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Need, ...]:
+def backend_calls(raw: bytes, place: Place, role: str = "", *, applies: bool = True) -> tuple[Need, ...]:
     """Returns what an S3 backend needs, from the `.terraform/terraform.tfstate` that `terraform init` writes.
 
     Args:
         raw: that file.
         place: of the target.
+        role: the target's; where the backend assumes another one, that alone reads and writes the state.
         applies: whether the state is written, too; a plan locks it and reads it.
     """
     try:
@@ -148,6 +149,12 @@ def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Ne
     config = backend.get("config", {}) if isinstance(backend, dict) and backend.get("type") == "s3" else {}
     if not config.get("bucket"):
         return ()
+    place = structs.replace(place, region=str(config.get("region") or place.region))
+    assumed = config.get("assume_role")
+    block = assumed[0] if isinstance(assumed, list) and assumed else assumed
+    other = str((block.get("role_arn") if isinstance(block, dict) else "") or config.get("role_arn") or "")
+    if other not in ("", role):
+        return tuple(tool_calls("assume", "the backend in S3", place, role=other))
     because, key = "the backend in S3", str(config.get("key") or UNKNOWN)
     workspaces = f"{config.get('workspace_key_prefix') or 'env:'}/{UNKNOWN}/{key}"
     found: list[Need] = []
@@ -158,8 +165,10 @@ def backend_calls(raw: bytes, place: Place, *, applies: bool = True) -> tuple[Ne
         found += tool_calls("lock", because, place, bucket=config["bucket"], key=key)
     if config.get("dynamodb_table"):
         found += tool_calls("table", because, place, table=config["dynamodb_table"])
-    if str(config.get("kms_key_id") or "").startswith("arn:"):
-        found += tool_calls("key", because, place, key=config["kms_key_id"])
+    if encrypts := str(config.get("kms_key_id") or ""):
+        name = UNKNOWN if "alias/" in encrypts else encrypts
+        arn = f"arn:{place.partition}:kms:{place.region}:{place.account}:key/{name}"
+        found += tool_calls("key", because, place, key=name if name.startswith("arn:") else arn)
     return tuple(dict.fromkeys(found))
 
 

@@ -252,5 +252,5 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     state = read((PurePath(name).parent / _STATE).as_posix())
     if state is None:
         return made
-    calls, plan_calls = backend_calls(state, place), backend_calls(state, place, applies=False)
+    calls, plan_calls = (backend_calls(state, place, role, applies=applies) for applies in (True, False))
     return dataclasses.replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))

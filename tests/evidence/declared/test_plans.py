@@ -391,3 +391,23 @@ def test_a_rule_of_a_security_group_needs_the_action_of_its_direction(kind: str,
     found = needed(plan(change("aws_security_group_rule", ["create"], {"type": kind, "security_group_id": "sg-1"})))
     assert f"ec2:AuthorizeSecurityGroup{kind.title()}" in found
     assert f"ec2:AuthorizeSecurityGroup{other}" not in found
+
+
+def state_of(**config: Any) -> bytes:
+    return json.dumps({"backend": {"type": "s3", "config": {"bucket": "state", "key": "app", **config}}}).encode()
+
+
+@pytest.mark.parametrize("assumes", [{"role_arn": "ROLE"}, {"assume_role": [{"role_arn": "ROLE"}]}])
+def test_a_backend_that_assumes_another_role_needs_that_alone(assumes: dict[str, Any]) -> None:
+    other = "arn:aws:iam::999988887777:role/state"
+    raw = state_of(**json.loads(json.dumps(assumes).replace("ROLE", other)))
+    (need,) = backend_calls(raw, PLACE, f"arn:aws:iam::{ACCOUNT}:role/ci")
+    assert (need.permission.action, need.permission.resource) == ("sts:AssumeRole", other)
+    assert len(backend_calls(raw, PLACE, other)) > 1
+
+
+def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
+    found = backend_calls(state_of(region="eu-north-1", dynamodb_table="locks", kms_key_id="alias/state"), PLACE)
+    on = {(need.permission.action, need.permission.resource) for need in found}
+    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-north-1:{ACCOUNT}:table/locks") in on
+    assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in on

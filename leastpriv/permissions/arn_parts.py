@@ -122,3 +122,26 @@ def in_lower_case(arn: str) -> str:
     """An ARN with its name in lower case."""
     *places, name = arn.split(":", 5)
     return ":".join((*places, name.lower()))
+
+
+def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
+    """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
+    keys = kind.other_keys
+    return bool(keys) and not keys.isdisjoint(request.keys)
+
+
+def is_chosen(prefix: str, kind: ActionType, request: CallRequest) -> bool:
+    """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus, or an ARN."""
+    is_named = any(is_of_type(prefix, text, kind.template.name) for _, text in request.outer)
+    return is_named or all(_agrees(choice, request) for choice in kind.choices)
+
+
+def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
+    parameter, wanted, means = choice
+    if means == "part":
+        return all(wanted in text for key, text in request.values if key == parameter)
+    named = request.outer if means == "only" else request.values
+    values = [re.split("[/:]", text)[-1] for key, text in named if key == parameter]
+    if means == "only":
+        return bool(values) and wanted in ("*", *values)
+    return all(value == wanted for value in values or [wanted]) == (means == "this")

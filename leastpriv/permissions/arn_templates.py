@@ -159,8 +159,9 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
     if len(keys) > 1 and request.noun not in variable.nouns:
         # GetInvalidation's `id` is the invalidation's, next to its `distributionId`.
         keys = [key for key in keys if key not in PLAIN_KEYS] or keys
-    if keys:
-        found = _same(prefix, template, variable, request.pairs(keys), request)
+    pairs = request.pairs(keys) if keys else ()
+    if pairs and (pairs[0] in request.outer or not _has_like_name(variable, request)):
+        found = _same(prefix, template, variable, pairs, request)
         if found.texts:
             return found
     for likeness, wanted in ((_STEM, variable.stem), (_TYPE, variable.kind)):
@@ -174,6 +175,12 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
         plain = [(key, escape_observed(text)) for key, text in own if key in variable.plain and text[:4] != "arn:"]
         return _as_they_are(plain, _PLAIN)
     return _NOTHING
+
+
+def _has_like_name(variable: Variable, request: CallRequest) -> bool:
+    """Whether a member of the request itself has a like name: `repository`, whose upstreams have a `repositoryName`."""
+    like = {key for key in variable.stem | variable.kind if not key.endswith("s")}
+    return any(key in like and not text.startswith("arn:") for key, text in request.outer)
 
 
 def _same(
@@ -329,28 +336,6 @@ def names_another(kind: ActionType, request: CallRequest, named: Sequence[Resour
     keys = [key for key, transform in sure if transform.startswith(("starts ", "matches ")) and key in request.by_key]
     ids = {text for key in keys for text in request.by_key[key]}
     return bool(ids) and all(any(each.pattern.endswith(text) for each in named) for text in ids)
-
-
-def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
-    """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
-    keys = kind.other_keys
-    return bool(keys) and not keys.isdisjoint(request.keys)
-
-
-def is_chosen(kind: ActionType, request: CallRequest) -> bool:
-    """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus."""
-    return all(_agrees(choice, request) for choice in kind.choices)
-
-
-def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
-    parameter, wanted, means = choice
-    if means == "part":
-        return all(wanted in text for key, text in request.values if key == parameter)
-    named = request.outer if means == "only" else request.values
-    values = [_SEPARATOR.split(text)[-1] for key, text in named if key == parameter]
-    if means == "only":
-        return bool(values) and wanted in ("*", *values)
-    return all(value == wanted for value in values or [wanted]) == (means == "this")
 
 
 def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:

@@ -14,7 +14,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from msgspec import structs
 
 from leastpriv.models import Call
-from leastpriv.permissions.arn_parts import answered_arn, new_arn, of_log_group, of_secret, own_arns, with_path
+from leastpriv.permissions.arn_parts import (
+    answered_arn,
+    is_chosen,
+    is_meant_otherwise,
+    new_arn,
+    of_log_group,
+    of_secret,
+    own_arns,
+    with_path,
+)
 from leastpriv.permissions.arn_templates import (
     IN_RESPONSE,
     MOST_RESOURCES,
@@ -24,8 +33,6 @@ from leastpriv.permissions.arn_templates import (
     copy_source,
     fill,
     from_uri,
-    is_chosen,
-    is_meant_otherwise,
     may_be_whole,
     names_another,
     only_one,
@@ -38,6 +45,7 @@ from leastpriv.permissions.resource_types import (
     fits,
     is_about,
     is_of_other_form,
+    is_of_type,
     is_whole_arn,
     may_be,
     own_variables,
@@ -97,7 +105,7 @@ def find_resources(
 
 def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
     """The action with the types that may be meant, where a parameter decides."""
-    types = tuple([kind for kind in facts.types if is_chosen(kind, request)])
+    types = tuple([kind for kind in facts.types if is_chosen(facts.prefix, kind, request)])
     if not types or types == facts.types:
         return facts
     return structs.replace(facts, types=types, type_names=frozenset(kind.template.name.lower() for kind in types))
@@ -105,11 +113,8 @@ def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
 
 def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
     """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
-    for key, text in request.values:
-        match = re.fullmatch(owners[key], text) if key in owners else None
-        if match:
-            return match[1]
-    return ""
+    found = (re.fullmatch(owners[key], text) for key, text in request.values if key in owners)
+    return next((match[1] for match in found if match), "")
 
 
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
@@ -185,8 +190,7 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
     meant: set[str] = set()
     named: dict[str, list[Resource]] = {}
     for kind in facts.types:
-        own = own_arns(prefix, kind, request)
-        meant.update(own)
+        meant.update(own := own_arns(prefix, kind, request))
         filled = [each for each in fill(call, prefix, kind, request) if not own or each.derivation != PLAIN]
         named.setdefault(kind.template.name.lower(), []).extend(filled)
     arns = [arn for arn in arns if arn in meant or _is_meant(prefix, arn, named)]
@@ -292,9 +296,8 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     kinds = required if full or partial else required or left
     below = [each for kind in kinds for each in _below(call, prefix, kind, request)] if request.arns else []
     yield from below
-    yield from _any(
-        [kind for kind in kinds if not any(may_be(prefix, each.pattern, kind.template) for each in below)], call
-    )
+    kinds = [kind for kind in kinds if not any(may_be(prefix, each.pattern, kind.template) for each in below)]
+    yield from _any(kinds, call)
 
 
 def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
@@ -353,8 +356,7 @@ def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> li
 
 
 def _is_required(facts: ActionFacts, resource: Resource) -> bool:
-    names = types_of_arn(facts.prefix, resource.pattern)
-    return any(kind.required and kind.template.name.lower() in names for kind in facts.types)
+    return any(kind.required and is_of_type(facts.prefix, resource.pattern, kind.template.name) for kind in facts.types)
 
 
 def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) -> Resource | None:

@@ -31,7 +31,7 @@ from leastpriv.aws.arns import EvidenceSource, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.evidence.live_role import read_live_role
 from leastpriv.evidence.read_sources import read_evidence
 

@@ -1,4 +1,4 @@
-"""Decides whether one statement covers an entry of another: actions by the catalogue, resources and conditions as text.
+"""Decides whether one statement covers an entry of another: actions by the catalogue, resources as text.
 
 Never wrongly True. Wrongly False if only several statements, or several wildcards together, cover the entry.
 """
@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import fits
+from leastpriv.policy.condition_sets import condition_implies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.syntax_tree import Node, minified
 
@@ -200,19 +202,6 @@ def shown_resources(resource: ResourceEntry) -> tuple[str, ...]:
 
 
 def conditions_implied(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
-    """Returns whether each request that meets all `others` meets all `conditions`."""
-    return all(any(_condition_implied(condition, other) for other in others) for condition in conditions)
-
-
-def _condition_implied(condition: Condition, other: Condition) -> bool:
-    """Returns whether `condition` holds whenever `other` does.
-
-    Several values are alternatives; under a negated operator none may match (read 2026-11-24 at
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html).
-    """
-    if condition.key.lower() != other.key.lower():
-        return False
-    if condition.operator not in (other.operator, f"{other.operator}IfExists"):
-        return False
-    mine, theirs = set(condition.values), set(other.values)
-    return mine <= theirs if "Not" in condition.operator else theirs <= mine
+    """Returns whether each request that meets all `others` provably meets all `conditions`."""
+    one, other = ([replace(each, key=each.key.lower()) for each in found] for found in (others, conditions))
+    return all(any(condition_implies(narrow, wide) for narrow in one) for wide in other)

@@ -18,7 +18,7 @@ from typing import Any
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.aws_findings import AccessReport, LastAccess, ServiceAccess, SharedPolicy
+from leastpriv.evidence.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import Visibility, visibility
 

@@ -19,7 +19,7 @@ from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws, Polling, pages
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.access_advisor import read_last_accessed
-from leastpriv.evidence.aws_findings import (
+from leastpriv.evidence.models import (
     AwsFindings,
     ExternalAccess,
     InternalAccess,

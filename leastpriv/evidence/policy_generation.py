@@ -22,7 +22,7 @@ from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Polling, pages
 from leastpriv.aws.signals import Signals, caught_signals
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
-from leastpriv.evidence.aws_findings import GeneratedPolicy
+from leastpriv.evidence.models import GeneratedPolicy
 from leastpriv.permissions.fact_tables import table
 
 _log = logging.getLogger(__name__)

@@ -20,10 +20,9 @@ from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.access_analyzer import collect_aws_findings
-from leastpriv.evidence.aws_findings import AwsFindings, SkippedSource
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
-from leastpriv.evidence.models import Evidence, with_coverage
+from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
 from leastpriv.evidence.read_sources import damaged_files, missing_calls, read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope

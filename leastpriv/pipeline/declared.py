@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from leastpriv.config.settings import DeclaredPhases
-from leastpriv.evidence.aws_findings import DeclaredNeeds
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import DeclaredNeeds, Evidence
 from leastpriv.models import Need, Outcome
 from leastpriv.pipeline.context import Target
 

@@ -94,7 +94,7 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
     if settings.athena_table:
         openers.append(partial(_athena_table, settings, session.base if session else None, options))
     if settings.bucket_trails:
-        from leastpriv.evidence.cloudtrail.log_group import is_log_group
+        from leastpriv.evidence.cloudtrail.trail import is_log_group
 
         def is_own(name: str) -> bool:
             return name.startswith("arn:") and name.split(":")[4] == settings.principal.account
@@ -175,8 +175,7 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
 
 def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions) -> CountedSource:
     """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group."""
-    from leastpriv.evidence.cloudtrail.log_group import LogGroup, is_log_group
-    from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+    from leastpriv.evidence.cloudtrail.trail import LogGroup, S3Trail, S3TrailOptions, is_log_group
 
     aws, now = _opened(session)
     cache = Path(options.cache_dir) if options.cache_dir else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
-from leastpriv.evidence.aws_findings import (
+from leastpriv.evidence.models import (
     AccessReport,
     InternalAccess,
     Recommendation,

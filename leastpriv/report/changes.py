@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leastpriv.evidence.aws_findings import DeclaredNeeds
+from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.guards.wildcards import LIFECYCLE

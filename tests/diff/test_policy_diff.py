@@ -206,6 +206,13 @@ def test_a_statement_that_an_attached_policy_covers_is_no_difference() -> None:
             False,
         ),
         ({"StringEquals": {"a:b": ["x", "y"]}}, {"StringEquals": {"A:B": "y"}}, True, False),
+        (
+            {"StringLike": {"aws:RequestedRegion": "eu-*"}},
+            {"StringEquals": {"aws:RequestedRegion": "eu-a"}},
+            True,
+            False,
+        ),
+        ({"IpAddress": {"aws:SourceIp": "10.1.0.0/16"}}, {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False, True),
     ],
 )
 def test_changed_conditions_have_a_direction(before: object, after: object, stricter: bool, looser: bool) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 from unittest.mock import patch
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.evidence.aws_findings import (
+from leastpriv.evidence.history_file import LONGEST_FILE
+from leastpriv.evidence.live_role import LivePolicy, LiveRole
+from leastpriv.evidence.models import (
     AccessReport,
     AwsFindings,
     DeclaredNeeds,
@@ -21,8 +23,6 @@ from leastpriv.evidence.aws_findings import (
     ServiceAccess,
     SharedPolicy,
 )
-from leastpriv.evidence.history_file import LONGEST_FILE
-from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline import propose
 from leastpriv.pipeline.collect_evidence import TargetEvidence, read_target

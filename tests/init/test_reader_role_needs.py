@@ -16,8 +16,7 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.simulate import read_outer_policies
-from leastpriv.evidence.cloudtrail.log_group import LogGroup
-from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import LogGroup, S3TrailOptions
 from leastpriv.evidence.live_role import list_matching_roles, read_live_role
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy
@@ -27,7 +26,7 @@ from leastpriv.policy.evaluate import Request, evaluate
 from tests.evidence.aws_findings.test_collect import Account
 from tests.evidence.cloudtrail.test_athena import Stand
 from tests.evidence.cloudtrail.test_digest_validation import fill, read
-from tests.evidence.cloudtrail.test_s3_store import ACCOUNT as TRAIL_ACCOUNT
+from tests.evidence.cloudtrail.test_trail import ACCOUNT as TRAIL_ACCOUNT
 from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.log_groups import LogGroups
 from tests.fakes.aws.organization import Organization

@@ -14,7 +14,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import from_options
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.pipeline.sources import open_sources

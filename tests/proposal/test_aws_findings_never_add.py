@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings import AccessReport, AwsFindings, GeneratedPolicy, LastAccess, ServiceAccess
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import AccessReport, AwsFindings, Evidence, GeneratedPolicy, LastAccess, ServiceAccess
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs

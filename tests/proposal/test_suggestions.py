@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings import DeclaredNeeds
 from leastpriv.evidence.coverage import Coverage
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import DeclaredNeeds, Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guard_context import guard_context

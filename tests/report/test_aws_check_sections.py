@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from leastpriv.evidence.aws_findings import DeclaredNeeds
+from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.suggestions import SuggestedAction

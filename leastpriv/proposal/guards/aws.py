@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.aws_findings import AccessReport, LastAccess, ServiceAccess, SharedPolicy
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import AccessReport, Evidence, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.models import Basis, Condition, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event

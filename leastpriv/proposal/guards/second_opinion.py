@@ -9,8 +9,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from leastpriv.evidence.aws_findings import GeneratedPolicy
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import Evidence, GeneratedPolicy
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event

@@ -13,7 +13,7 @@ from leastpriv.aws.session import Aws, Polling
 from leastpriv.errors import AwsError
 from leastpriv.evidence.access_advisor import read_last_accessed
 from leastpriv.evidence.access_analyzer import collect_aws_findings
-from leastpriv.evidence.aws_findings import AwsFindings, ExternalAccess, InternalAccess, Recommendation
+from leastpriv.evidence.models import AwsFindings, ExternalAccess, InternalAccess, Recommendation
 from leastpriv.evidence.policy_generation import GenerationSettings
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.aws_findings import AwsFindings
+from leastpriv.evidence.models import AwsFindings
 from tests.evidence.aws_findings.test_collect import OTHER, Account
 from tests.fakes.aws.server import FakeAws
 

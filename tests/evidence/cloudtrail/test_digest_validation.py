@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Window
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import prefetch
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.models import Call, Gap, GapKind, Scope
-from tests.evidence.cloudtrail.test_s3_store import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
+from tests.evidence.cloudtrail.test_trail import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.digests import HOUR, Chain, deliver_digests, listed_keys, put, written

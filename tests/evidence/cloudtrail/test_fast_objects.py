@@ -17,7 +17,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.models import Call, Gap, GapKind
 from tests.evidence.cloudtrail.test_cached_folders import record
 from tests.fakes.aws.s3_server import FakeS3, etag

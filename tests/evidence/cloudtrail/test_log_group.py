@@ -13,8 +13,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import trails
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.log_group import LogGroup
-from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import LogGroup, S3TrailOptions
 from leastpriv.models import Call, Gap, GapKind
 from tests.fakes.aws.log_groups import LogGroups
 from tests.fakes.aws.server import FakeAws

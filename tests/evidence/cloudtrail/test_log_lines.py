@@ -12,8 +12,7 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.log_group import LogGroup
-from leastpriv.evidence.cloudtrail.s3_store import S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import LogGroup, S3TrailOptions
 from leastpriv.models import Call, Gap
 from tests.fakes.aws.log_groups import LogGroups
 from tests.fakes.aws.server import FakeAws

@@ -13,7 +13,7 @@ import pytest
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.evidence.cloudtrail.trail_config import (
     Trail,
     excluded_events,

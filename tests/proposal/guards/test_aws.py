@@ -11,15 +11,15 @@ from msgspec import structs
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.aws_findings import (
+from leastpriv.evidence.models import (
     AccessReport,
     AwsFindings,
+    Evidence,
     GeneratedPolicy,
     LastAccess,
     ServiceAccess,
     SharedPolicy,
 )
-from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal.guard_context import guard_context

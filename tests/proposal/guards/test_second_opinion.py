@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from leastpriv.evidence.aws_findings import AwsFindings, GeneratedPolicy
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import AwsFindings, Evidence, GeneratedPolicy
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.second_opinion import (

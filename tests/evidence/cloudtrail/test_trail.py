@@ -16,10 +16,10 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail import prefetch, s3_bucket, s3_store
+from leastpriv.evidence.cloudtrail import prefetch, s3_bucket, trail
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
@@ -376,11 +376,11 @@ def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, m
     assert found.counts.calls == 0
     [gap] = [each for each in found.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
     assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
-    assert "s3://logs could not be fully read: unexpected KeyError at test_s3_store.py" in gap.detail
+    assert "s3://logs could not be fully read: unexpected KeyError at test_trail.py" in gap.detail
 
 
 def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_store, "_SAY_EVERY", 2)
+    monkeypatch.setattr(trail, "_SAY_EVERY", 2)
     for number in range(5):
         deliver(s3, number, hours=number)
     said = progress.LINES

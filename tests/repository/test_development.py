@@ -77,9 +77,14 @@ def _same_profile() -> Iterator[None]:
 @pytest.mark.usefixtures("_same_profile")
 @pytest.mark.parametrize(
     ("environment", "tried"),
-    [({}, (10, 5)), ({"CI": "true"}, (2_000, 5)), ({"CI": "true", "HYPOTHESIS_PROFILE": "fast"}, (10, 5))],
+    [
+        ({}, (10, 5)),
+        ({"CI": "true"}, (1_000, 2)),
+        ({"CI": "true", "HYPOTHESIS_PROFILE": "fast"}, (10, 5)),
+        ({"HYPOTHESIS_PROFILE": "full"}, (2_000, 5)),
+    ],
 )
-def test_a_property_test_has_at_most_ten_examples_locally_and_all_in_ci(
+def test_a_property_test_has_at_most_ten_examples_locally_half_in_ci_and_all_in_the_full_profile(
     environment: dict[str, str], tried: tuple[int, int]
 ) -> None:
     hypothesis_profiles.load(environment)

@@ -229,6 +229,8 @@ def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
         expanded = catalog.expand(pattern)
         if "*" not in pattern and "?" not in pattern:
             return expanded or (pattern,)
+    if "*" in statement.resources:
+        return expanded
     return tuple(name for name in expanded if _fits_resources(name, statement.resources))
 
 

@@ -84,8 +84,8 @@ def expand(pattern: str) -> tuple[str, ...]:
         known = spelling(pattern)
         return (known,) if known else ()
     prefix = pattern.partition(":")[0].lower()
-    if not re.search(r"[*?]", prefix):
-        found = [name for name in actions(prefix) if action_matches(pattern, name)]
-    else:
-        found = [name for service in services() for name in actions(service) if action_matches(pattern, name)]
-    return tuple(sorted(found))
+    is_of_all = re.search(r"[*?]", prefix) is not None
+    named = tuple(sorted(name for each in services() for name in actions(each))) if is_of_all else actions(prefix)
+    if pattern == "*" or (pattern.lower() == f"{prefix}:*" and not is_of_all):
+        return named
+    return tuple(name for name in named if action_matches(pattern, name))

@@ -46,8 +46,9 @@ def _check_literal(entry: Entry, context: GuardContext) -> Change | HeldBackChan
 
 
 def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
-    used = tuple(action for action in entry.granted if _is_used(entry, action, context))
-    unused = [action for action in entry.granted if action not in used]
+    is_used = {action: _is_used(entry, action, context) for action in entry.granted}
+    used = tuple(action for action, found in is_used.items() if found)
+    unused = [action for action, found in is_used.items() if not found]
     held = {
         action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))
     }

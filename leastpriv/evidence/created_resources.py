@@ -364,10 +364,10 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     for usage in usages:
         if usage.outcome is Outcome.ALLOWED and usage.succeeded:
             prefix, resource = usage.need.permission.action.partition(":")[0], usage.need.permission.resource
-            if not (usage.need.exact or is_open_anyway(resource)):
-                continue
             kinds = {kind for event in usage.events for kind in created_types(prefix, event.rpartition(":")[2])}
-            if kinds and not kinds.isdisjoint(kind.lower() for kind in types_of_arn(prefix, resource)):
+            if not kinds or kinds.isdisjoint(types_of_arn(prefix, resource)):
+                continue
+            if usage.need.exact or is_open_anyway(resource):
                 yield usage
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from sys import intern
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -219,8 +219,8 @@ class CallTotals(Struct, gc=False):
     last: datetime
     count: int = 0
     succeeded: bool = False
-    runs: set[int] = set()
-    # Tuples of distinct strings: nearly all hold one, and even an empty set takes more memory.
+    # Nearly all hold one, and even an empty set takes more memory; equal tuples of strings are one object.
+    runs: tuple[int, ...] | set[int] = ()
     regions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     forwarded: tuple[str, ...] = ()
@@ -233,16 +233,12 @@ class CallTotals(Struct, gc=False):
     def note(self, call: Call, run: int) -> None:
         """Counts one call of a run."""
         self.count_call(call, run)
-        event = f"{call.source}:{call.name}"
-        if event not in self.events:
-            self.events += (intern(event),)
-        if call.region not in self.regions:
-            self.regions += (call.region,)
-        if not call.invoked_by:
-            if call.program not in self.programs:
-                self.programs += (call.program,)
-        elif call.invoked_by not in self.forwarded:
-            self.forwarded += (call.invoked_by,)
+        self.events = _with(self.events, f"{call.source}:{call.name}")
+        self.regions = _with(self.regions, call.region)
+        if call.invoked_by:
+            self.forwarded = _with(self.forwarded, call.invoked_by)
+        else:
+            self.programs = _with(self.programs, call.program)
         if not call.error_code:
             self.succeeded = True
 
@@ -253,7 +249,10 @@ class CallTotals(Struct, gc=False):
             self.first = call.time
         elif call.time > self.last:
             self.last = call.time
-        self.runs.add(run)
+        if type(self.runs) is set:
+            self.runs.add(run)
+        elif run not in self.runs:
+            self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
         if call.response and not call.error_code and creates(call.name) and len(self.made) < _MOST_IDS:
             self.made = self.made.union(new_ids(call.name, call.response))
 
@@ -261,7 +260,7 @@ class CallTotals(Struct, gc=False):
         """Adds the totals of another key."""
         self.count += other.count
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
-        self.runs |= other.runs
+        self.runs = {*self.runs, *other.runs}
         self.regions = _union(self.regions, other.regions)
         self.events = _union(self.events, other.events)
         self.forwarded = _union(self.forwarded, other.forwarded)
@@ -354,6 +353,15 @@ class Evidence(Struct, frozen=True):
 
 _MOST_IDS = 1_000
 """Most ids of created resources that are kept."""
+
+
+_FEW_RUNS = 4
+"""Runs that take less memory in a tuple."""
+
+
+@lru_cache(maxsize=4_096)
+def _with(known: tuple[str, ...], text: str) -> tuple[str, ...]:
+    return known if text in known else (*known, text)
 
 
 def _union(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def _check_literal(entry: Entry, context: GuardContext) -> Change | HeldBackChan
 
 
 def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
-    is_used = {action: _is_used(entry, action, context) for action in entry.granted}
+    is_used = {action: action in entry.uses and _is_used(entry, action, context) for action in entry.granted}
     used = tuple(action for action, found in is_used.items() if found)
     unused = [action for action, found in is_used.items() if not found]
     held = {

@@ -131,9 +131,9 @@ def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
 
 
 def is_chosen(prefix: str, kind: ActionType, request: CallRequest) -> bool:
-    """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus, or an ARN."""
+    """Whether a type may be the one meant, where a parameter decides, or an ARN in its absence: the rule of a bus."""
     is_named = any(is_of_type(prefix, text, kind.template.name) for _, text in request.outer)
-    return is_named or all(_agrees(choice, request) for choice in kind.choices)
+    return all(_agrees(choice, request) or (is_named and choice[0] not in request.by_key) for choice in kind.choices)
 
 
 def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:

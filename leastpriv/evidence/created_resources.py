@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions import catalog
@@ -238,7 +239,7 @@ class CreatedResources(Struct, frozen=True):
         """
         used: dict[tuple[str, str], dict[str, set[str]]] = {}
         for each in seen:
-            bucket = _bucket_of(each.resource)
+            bucket = bucket_of(each.resource)
             family = self.families.get(bucket)
             if family:
                 place = (family.pattern, _generalized_key(each.resource))
@@ -377,7 +378,7 @@ def _objects_by_bucket(
     found: dict[tuple[str, str], dict[str, set[str]]] = {}
     for usage in usages:
         resource = usage.need.permission.resource
-        bucket = _bucket_of(resource)
+        bucket = bucket_of(resource)
         family = families.get(bucket)
         if family and bucket != resource and usage.outcome is Outcome.ALLOWED and usage.need.exact:
             found.setdefault((family.pattern, _generalized_key(resource)), {}).setdefault(bucket, set()).add(resource)
@@ -389,10 +390,6 @@ def _objects_by_bucket(
 
 def _is_object(resource: str) -> bool:
     return "/" in resource.partition(":s3:::")[2]
-
-
-def _bucket_of(resource: str) -> str:
-    return resource.partition("/")[0] if ":s3:::" in resource else resource
 
 
 def _generalized_key(resource: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from leastpriv.policy.hcl_functions import FUNCTIONS, is_known, plain_text, text_node
+from leastpriv.policy.hcl_functions import FUNCTIONS, is_known, plain_text, text_node, truth_node
 from leastpriv.policy.hcl_module import NO_NAMES, ModuleScope, Names, relocated, unknown
 from leastpriv.policy.hcl_references import resolve
 from leastpriv.policy.hcl_syntax import Expression, read_expression
@@ -160,12 +160,12 @@ class Evaluator:
             return None
         if expression.text in {"==", "!="} and len(values) == 2:
             same = minified(values[0]) == minified(values[1])
-            return self.made(expression, _boolean(same == (expression.text == "==")))
+            return self.made(expression, truth_node(same == (expression.text == "==")))
         truths = [value.text == "true" for value in values]
         if any(value.text not in {"true", "false"} for value in values):
             return None
         results = {"!": not truths[0], "&&": all(truths), "||": any(truths)}
-        return self.made(expression, _boolean(results[expression.text])) if expression.text in results else None
+        return self.made(expression, truth_node(results[expression.text])) if expression.text in results else None
 
     def _for(self, expression: Expression) -> Node | None:
         collection = self.value(expression.parts[0])
@@ -244,10 +244,6 @@ class Evaluator:
 def _is_one(node: Node) -> bool:
     """Returns whether a node is surely one element; an unknown may be several."""
     return node.kind != "string" or not is_one_expression(node.text)
-
-
-def _boolean(value: bool) -> Node:
-    return Node("literal", 0, 0, "true" if value else "false")
 
 
 def _elements(node: Node) -> list[tuple[Node, Node]]:

@@ -77,7 +77,8 @@ def _one_text(change: Callable[..., str], count: int = 1) -> Function:
     return _texts(lambda *texts: text_node(change(*texts)), count)
 
 
-def _truth(value: bool) -> Node:
+def truth_node(value: bool) -> Node:
+    """Returns the literal of a truth value."""
     return Node("literal", 0, 0, "true" if value else "false")
 
 
@@ -224,8 +225,8 @@ def _contains(node: Node, wanted: Node) -> Node | None:
     if node.kind != "array" or not is_known(wanted):
         return None
     if any(plain_text(item) == plain_text(wanted) for item in node.items):
-        return _truth(True)
-    return _truth(False) if is_known(node) else None
+        return truth_node(True)
+    return truth_node(False) if is_known(node) else None
 
 
 def _json_decode(node: Node) -> Node | None:
@@ -246,7 +247,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "contains": _contains,
         "distinct": _lists(_unique),
         "element": _element,
-        "endswith": _texts(lambda text, end: _truth(text.endswith(end)), 2),
+        "endswith": _texts(lambda text, end: truth_node(text.endswith(end)), 2),
         "flatten": _lists(lambda node: _array(_flat(node))),
         "format": _format,
         "formatlist": _format_list,
@@ -271,7 +272,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "split": _texts(
             lambda delimiter, text: _array(map(text_node, text.split(delimiter))) if delimiter else None, 2
         ),
-        "startswith": _texts(lambda text, start: _truth(text.startswith(start)), 2),
+        "startswith": _texts(lambda text, start: truth_node(text.startswith(start)), 2),
         "tolist": lambda node: node if node.kind in {"array", "object"} else None,
         "tomap": lambda node: node if node.kind in {"array", "object"} else None,
         "toset": _lists(_to_set),

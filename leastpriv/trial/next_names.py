@@ -15,6 +15,7 @@ from itertools import product
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.created_resources import created_types
 from leastpriv.models import Basis, ChangeKind, Condition
 from leastpriv.permissions import catalog
@@ -142,13 +143,13 @@ class NextNames(Struct, frozen=True):
         found: list[_Learned] = []
         for statement in self._statements():
             for entry in statement.resources if action in statement.actions else ():
-                names = tuple(map(_bucket_or_whole, (entry, resource)))
+                names = tuple(map(bucket_of, (entry, resource)))
                 numbered, word = words_that_differ(*names), ""
                 if not numbered:
                     word = words_that_differ(*names, numbered=False)
                     word = word if word and self._is_word_of_run(word, entry) else ""
                 pattern = _with_open_word(entry, numbered or word) if numbered or word else entry
-                name = _bucket_or_whole(pattern).removesuffix(":*").rpartition(":")[2]
+                name = bucket_of(pattern).removesuffix(":*").rpartition(":")[2]
                 if resource_covers(pattern, resource) and pattern != entry and literal_letters(name) >= least:
                     # A short number is part of many names.
                     further = word or (numbered if len(numbered) >= _LEAST_WORD else "")
@@ -296,13 +297,9 @@ def _with_open_id(resource: str) -> str:
     return resource if open_parts(resource, made=False)[0] == opened else opened
 
 
-def _bucket_or_whole(resource: str) -> str:
-    return resource.partition("/")[0] if ":s3:::" in resource else resource
-
-
 def _with_open_word(entry: str, word: str) -> str:
     """The entry with a word open, also in the bucket of an object."""
-    bucket = _bucket_or_whole(entry)
+    bucket = bucket_of(entry)
     return pattern_of_words(bucket, {word}) + pattern_of_words(entry, {word})[len(bucket) :]
 
 

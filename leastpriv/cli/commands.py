@@ -197,7 +197,7 @@ def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _policy(name: str, flag: str) -> Document:
-    from leastpriv.pipeline.terraform_folder import folder_on_disk
+    from leastpriv.pipeline.infrastructure import folder_on_disk
     from leastpriv.policy.document import parse
     from leastpriv.policy.source import Location
 

@@ -239,8 +239,8 @@ def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextI
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
+    from leastpriv.pipeline.infrastructure import paths_on_disk
     from leastpriv.pipeline.review import EditedVersions, report_review, run_review
-    from leastpriv.pipeline.terraform_folder import paths_on_disk
 
     (target,) = run.targets
     repository, disk = target.repository, Path(target.settings.policy.path)

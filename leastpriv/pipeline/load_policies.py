@@ -25,7 +25,7 @@ from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target
-from leastpriv.pipeline.terraform_folder import folder_on_disk, read_plan, terraform_folder
+from leastpriv.pipeline.infrastructure import folder_on_disk, read_plan, terraform_folder
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import grants_every_service
 from leastpriv.policy.size import numbered_file, numbered_files

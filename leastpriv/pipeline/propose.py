@@ -28,9 +28,9 @@ from leastpriv.pipeline.collect_evidence import (
     with_denial_details,
 )
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
-from leastpriv.pipeline.declared import declarations_of, with_declarations
 from leastpriv.pipeline.discover import first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
+from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
     AttachedPolicies,
     attached_policies,

@@ -13,7 +13,7 @@ from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.collect_evidence import read_target
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.declared import declared_change
+from leastpriv.pipeline.infrastructure import declared_change, read_plan, terraform_folder
 from leastpriv.pipeline.load_policies import (
     holds_policy,
     managed_policies,
@@ -21,7 +21,6 @@ from leastpriv.pipeline.load_policies import (
     read_policy,
     with_account_gaps,
 )
-from leastpriv.pipeline.terraform_folder import read_plan, terraform_folder
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location, TerraformFolder

@@ -18,8 +18,8 @@ from leastpriv.aws.session import Aws
 from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.models import Principal
+from leastpriv.pipeline.infrastructure import folder_on_disk
 from leastpriv.pipeline.load_policies import holds_policy, read_attached
-from leastpriv.pipeline.terraform_folder import folder_on_disk
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import numbered_files

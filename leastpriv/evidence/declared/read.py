@@ -41,7 +41,10 @@ def read_assembly(folder: Path, source: str, role: str, place: Place) -> tuple[D
     Raises:
         InputError: the folder holds no readable assembly.
     """
-    return tuple(_stacks(folder, source, role, place))
+    try:
+        return tuple(_stacks(folder, source, role, place))
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise InputError(f"{source} is no assembly that the CDK wrote: a field has another type.") from error
 
 
 def _stacks(folder: Path, source: str, role: str, place: Place) -> Iterator[Declaration]:

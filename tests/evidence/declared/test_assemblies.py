@@ -93,3 +93,19 @@ def test_a_damaged_assembly_is_bad_input(tmp_path: Path, name: str) -> None:
     (assembly(tmp_path) / "cdk.out" / name).write_text("{")
     with pytest.raises(InputError):
         needed(tmp_path, CI)
+
+
+@pytest.mark.parametrize(
+    "artifacts",
+    [
+        [1],
+        {"Shop": 3},
+        {"Shop": {"type": "aws:cloudformation:stack", "dependencies": ["A"]}, "A": {"type": "cdk:asset-manifest"}},
+        {"Shop": {"type": "aws:cloudformation:stack", "properties": {"lookupRole": "x"}}},
+        {"Shop": {"type": "cdk:cloud-assembly", "properties": {"directoryName": "."}}},
+    ],
+)
+def test_an_assembly_with_fields_of_other_types_is_bad_input(tmp_path: Path, artifacts: Any) -> None:
+    (assembly(tmp_path) / "cdk.out" / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+    with pytest.raises(InputError):
+        needed(tmp_path, CI)

@@ -40,6 +40,7 @@ from leastpriv.pipeline.artifacts import (
     annotate_drift,
     check_report_files,
     drift_section,
+    files_of,
     report_failures,
     report_published,
     run_notes,
@@ -219,14 +220,13 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
 
 def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
     from leastpriv.report.first_screen import first_screen, markdown
-    from leastpriv.report.proposal_json import proposal_json
 
     form, folder = options.format, options.output_dir
     content = result.single.content if result.single else None
     if content is None:
         print_text(stdout, run_summary(result, run.settings))
     elif form == "json":
-        print_text(stdout, proposal_json(content.context, content.title, content.body))
+        print_text(stdout, files_of(content)["proposal.json"].decode())
     else:
         section = drift_section(content.context, run.settings.mode)
         brief = folder or stdout.isatty()

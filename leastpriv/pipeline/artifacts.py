@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,27 @@ _OWN_NAMES = ("boundary.json", "policy.json", "proposal.json", "patch.json", "pu
 
 
 def write_files(content: PullRequestContent, folder: Path) -> Path:
-    """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
+    """Writes the files of a proposal, each whole or not at all, and removes those of an earlier one that it lacks.
 
-    A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
-    no patch applies to, the text to copy is written as `policy.tf`. Returns the path of `proposal.json`. Raises
-    LeastprivError where the folder cannot be written.
+    A file that a person changed remains, and each file in the folder of the policy. Returns the path of
+    `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    """
+    contents, earlier = files_of(content), _files_of_earlier_proposal(folder)
+    _write(folder, contents)
+    if folder.resolve() != Path(content.context.policy_path).resolve().parent:
+        for name in earlier - contents.keys():
+            (folder / name).unlink()
+    return folder / "proposal.json"
+
+
+def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
+    """Makes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, by their names.
+
+    A policy that was split is under the names of its files as well. Of one in Terraform's own language, which no patch
+    applies to, the text to copy is `policy.tf`.
     """
     context = content.context
-    contents = {
-        "pull-request.md": f"# {content.title}\n\n{content.body}".encode(),
-        "proposal.json": proposal_json(context, content.title, content.body).encode(),
-    }
+    contents = {"pull-request.md": f"# {content.title}\n\n{content.body}".encode()}
     if context.proposal.to_paste and context.proposal.committed:
         from leastpriv.proposal.edit_plan import text_to_paste
 
@@ -64,8 +75,19 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
         contents |= {Path(path).name: text for path, text in context.contents.items()}
     if context.boundary and context.boundary.content:
         contents["boundary.json"] = context.boundary.content
-    _write(folder, contents)
-    return folder / "proposal.json"
+    digests = {name: sha256(text).hexdigest() for name, text in sorted(contents.items())}
+    contents["proposal.json"] = proposal_json(context, content.title, content.body, digests).encode()
+    return contents
+
+
+def _files_of_earlier_proposal(folder: Path) -> set[str]:
+    """The files in a folder that are as an earlier proposal wrote them."""
+    try:
+        digests = dict(json.loads((folder / "proposal.json").read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    paths = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+    return {path.name for path in paths if digests.get(path.name) == sha256(path.read_bytes()).hexdigest()}
 
 
 def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, str], Path]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import to_builtins
@@ -25,9 +27,18 @@ from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import conditions_value, gap_row, permission_row, statement_place, time_value
 from leastpriv.report.verdict import escalation_value
 
+_NO_FILES: Mapping[str, str] = MappingProxyType({})
 
-def proposal_json(context: ReportContext, name: str, text: str) -> str:
-    """The proposal as indented JSON; `name` and `text` are the pull request's title and body."""
+
+def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[str, str] = _NO_FILES) -> str:
+    """The proposal as indented JSON.
+
+    Args:
+        context: of the report.
+        name: the pull request's title.
+        text: its body.
+        files: the files that are written with it -> their SHA-256.
+    """
     evidence, proposal = context.evidence, context.proposal
     value = {
         "schema": 1,
@@ -38,6 +49,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "fingerprint": context.fingerprint,
         "title": name,
         "body": text,
+        "files": dict(files),
         "changes": [{**change_value(change), "marks": _marks(change, context)} for change in proposal.changes],
         "held_back": [held_value(held) for held in proposal.held_back],
         "held_back_restrictions": [held_value(held) for held in proposal.held_back_restrictions],

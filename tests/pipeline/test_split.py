@@ -70,6 +70,36 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(spl
     assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
 
 
+def test_the_further_file_of_an_earlier_proposal_is_removed_and_no_file_of_a_person(
+    split: Proposed, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    whole = proposal(tmp_path / "whole", POLICY).content
+    write_files(split.content, out)
+    (out / "notes.txt").write_text("mine")
+    write_files(whole, out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "notes.txt",
+        "patch.json",
+        "policy.json",
+        "proposal.json",
+        "pull-request.md",
+    ]
+    write_files(split.content, out)
+    (out / "ci-deploy-2.json").write_text("{}")
+    write_files(whole, out)
+    assert (out / "ci-deploy-2.json").read_text() == "{}"
+
+
+def test_a_further_file_in_the_folder_of_the_policy_remains(
+    split: Proposed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files(split.content, tmp_path / "iam")
+    write_files(proposal(tmp_path / "whole", POLICY).content, tmp_path / "iam")
+    assert (tmp_path / "iam/ci-deploy-2.json").exists()
+
+
 def test_the_report_asks_to_attach_the_further_file(split: Proposed) -> None:
     assert "**Split**: attach `iam/ci-deploy-2.json`" in split.body
 

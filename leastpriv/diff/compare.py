@@ -174,7 +174,18 @@ StatementIndex = tuple[int, int]
 def replay_with_statement(
     need: Need, principal: str, region: str, documents: Sequence[Document]
 ) -> tuple[ReplayEffect, StatementIndex | None]:
-    """Replays one need; returns also the statement that decides it or leaves it unknown, if any."""
+    """Replays one need; returns also the statement that decides it or leaves it unknown, if any.
+
+    A need with several values of a condition is decided where each value has the same effect.
+    """
+    several = next((shown for shown in need.permission.conditions if len(shown.values) > 1), None)
+    if several:
+        singles = (structs.replace(several, values=(value,)) for value in several.values)
+        others = tuple(shown for shown in need.permission.conditions if shown != several)
+        permissions = (structs.replace(need.permission, conditions=(*others, each)) for each in singles)
+        needs = (structs.replace(need, permission=permission) for permission in permissions)
+        found = [replay_with_statement(each, principal, region, documents) for each in needs]
+        return found[0] if len({effect for effect, _ in found}) == 1 else ("unknown", found[0][1])
     decision = evaluate(replay_request(need, principal, region), documents)
     if decision.effect != "implicitDeny":
         known = decision.document is not None and decision.statement is not None

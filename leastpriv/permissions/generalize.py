@@ -10,7 +10,9 @@ type whose id AWS chooses.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -105,10 +107,68 @@ def patterns_of(
     """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open.
 
     Args:
-        seen: the resources.
+        seen: the resources; a name that is open in one region is open in all regions that were used.
         least: letters and digits of a name that remain literal (`least_literal`).
         is_sensitive: open only what the tool or the run wrote into the names of resources that the runs created.
     """
+    return across_regions(seen, partial(_patterns_of_region, least, is_sensitive))
+
+
+def across_regions(
+    seen: Sequence[ObservedResource], make: Callable[[Sequence[ObservedResource]], Iterable[Pattern]]
+) -> tuple[Pattern, ...]:
+    """Makes patterns of resources as if all were in one region, and writes each for the regions in which it was used.
+
+    An app that is deployed to a second region has the same names there.
+    """
+    used = Counter(region for each in seen if (region := region_of(each.resource)))
+    if len(used) < 2:
+        return tuple(make(seen))
+    main = used.most_common(1)[0][0]
+    merged: dict[str, ObservedResource] = {}
+    originals: dict[str, dict[str, str]] = {}
+    for each in seen:
+        region, resource = region_of(each.resource), in_region(each.resource, main)
+        family = each.family and replace(each.family, pattern=in_region(each.family.pattern, main))
+        known = merged.get(resource, ObservedResource(resource))
+        merged[resource] = ObservedResource(
+            resource,
+            tuple(dict.fromkeys((*known.runs, *each.runs))),
+            known.made or each.made,
+            known.family or family,
+        )
+        originals.setdefault(resource, {})[region] = each.resource
+    found: list[Pattern] = []
+    for pattern in make(tuple(merged.values())):
+        by_region: dict[str, list[str]] = {}
+        for covered in pattern.covers:
+            for region, original in originals[covered].items():
+                by_region.setdefault(region, []).append(original)
+        found += [
+            replace(pattern, pattern=in_region(pattern.pattern, region), covers=tuple(sorted(covers)))
+            for region, covers in by_region.items()
+        ]
+    return tuple(sorted(found, key=lambda each: each.pattern))
+
+
+_REGION = re.compile(
+    r"(?<![a-z0-9])[a-z]{2,3}(?:-[a-z]{3,4})?-(?:north|south|east|west|central){1,2}-[1-9](?![a-z0-9])"
+)
+"""`us-east-1`, `us-gov-west-1`, also in a name: `cdk-hnb659fds-assets-111122223333-us-east-1`."""
+
+
+def region_of(resource: str) -> str:
+    """The one region that an ARN names, in its own field or in a name; empty where it names none or several."""
+    named = set(_REGION.findall(resource))
+    return named.pop() if len(named) == 1 else ""
+
+
+def in_region(resource: str, region: str) -> str:
+    """An ARN with another region; itself where it names none or several."""
+    return _REGION.sub(region, resource) if region_of(resource) else resource
+
+
+def _patterns_of_region(least: int, is_sensitive: bool, seen: Sequence[ObservedResource]) -> Iterator[Pattern]:
     opened: dict[str, _Group] = {}
     for each in seen:
         if is_sensitive:
@@ -124,10 +184,8 @@ def patterns_of(
     if not is_sensitive and len(opened) > _MOST_SIBLINGS:
         opened = _folded(opened)
     opened = _swallowed(opened) if len(opened) > 1 else opened
-    return tuple(
-        Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
-        for pattern, group in sorted(opened.items())
-    )
+    for pattern, group in sorted(opened.items()):
+        yield Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
 
 
 def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:

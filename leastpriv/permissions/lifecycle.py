@@ -319,9 +319,9 @@ def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Coll
 def _ends_without(action: str, used: Iterable[str]) -> bool:
     """Whether the runs have ended a resource that the action would be for, without this action."""
     known = catalog.action(action)
-    kinds = {re.sub("[^a-z0-9]", "", kind.name.lower()) for kind in known.resource_types} if known else set()
+    kinds = {_stem(re.sub("[^a-z0-9]", "", kind.name.lower())) for kind in known.resource_types} if known else set()
     service = action.partition(":")[0]
-    ends = (_parse(each).noun.lower() for each in used if each.startswith(f"{service}:Delete"))
+    ends = (_stem(_parse(each).noun.lower()) for each in used if each.startswith(f"{service}:Delete"))
     return any(kind.startswith(noun) for noun in ends for kind in kinds)
 
 

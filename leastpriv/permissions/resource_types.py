@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 
 from leastpriv.models import Permission
@@ -124,10 +124,15 @@ def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ..
     if known is None or not known.resource_types:
         return ("*",)
     required = [kind for kind in known.resource_types if kind.required]
+    return whole_types(required or known.resource_types, principal, regions)
+
+
+def whole_types(kinds: Iterable[ResourceType], principal: str, regions: Sequence[str]) -> tuple[str, ...]:
+    """Every resource of some types in the principal's partition and account and these regions."""
     partition, account = principal.split(":")[1], principal.split(":")[4]
     found = [
         _placed(kind.arn, {"Partition": partition, "Region": region, "Account": account})
-        for kind in required or known.resource_types
+        for kind in kinds
         for region in regions or ("*",)
     ]
     return tuple(dict.fromkeys(found))

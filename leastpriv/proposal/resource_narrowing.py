@@ -21,19 +21,19 @@ from leastpriv.evidence.created_resources import CreatedResources, find_created_
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
-from leastpriv.permissions.generalize import ObservedResource, Pattern
+from leastpriv.permissions.generalize import ObservedResource, Pattern, in_region, region_of
 from leastpriv.permissions.lifecycle import siblings_of
-from leastpriv.permissions.patterns import action_matches, without_covered
-from leastpriv.permissions.resource_types import action_of, fits, with_any_path
+from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
+from leastpriv.permissions.resource_types import action_of, fits, kinds_of, whole_types, with_any_path
 from leastpriv.permissions.visibility import Visibility, visibility
-from leastpriv.permissions.volatility import is_open_anyway, service_of
+from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, parts_of, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
-from leastpriv.proposal.guards.visibility import may_be_uncalled
+from leastpriv.proposal.guards.visibility import may_be_uncalled, unnamed_types
 from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
-from leastpriv.proposal.stability import UNSTABLE, Stability, names_by_word
+from leastpriv.proposal.stability import UNSTABLE, Stability, is_whole_type, names_by_word
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
 
@@ -125,7 +125,7 @@ def _partners_restricted(
             if result.guard not in NO_SIGN or not owners or _grants_any(unchanged, action):
                 continue
             known = [patterns.get((change.statement, owner)) for owner in owners]
-            own = [each for found in known if found for each in found if fits(action, each.pattern)]
+            own = [each for found in known if found for each in found if each.covers and fits(action, each.pattern)]
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
                 unique = {name: unique[name] for name in without_covered(unique)}
@@ -216,7 +216,8 @@ def _check_action(
     entry: Entry, context: GuardContext, creators: Sequence[str], known: _ObservedResources, escapes: bool
 ) -> _Restriction:
     action = entry.granted[0]
-    guard_result = _guard_result(RemovalCandidate(action, entry), context)
+    candidate = RemovalCandidate(action, entry)
+    guard_result = _guard_result(candidate, context)
     if guard_result:
         return _Restriction(entry, (), guard_result)
     if not _can_be_copied(entry.statement):
@@ -245,8 +246,36 @@ def _check_action(
     if _has_no_event(action) and instability and not any(each.made or each.family for each in found):
         # Every call names what it hands over, and the runs make no such resource.
         instability = None if instability.guard in UNSTABLE else instability
+    patterns = (*_in_regions_in_use(patterns, known.of_type(action)), *_of_unnamed_types(candidate, patterns, context))
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
     return _Restriction(entry, patterns, instability or before)
+
+
+def _in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
+    """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
+    by_region: dict[str, list[str]] = {}
+    for each in of_type:
+        by_region.setdefault(region_of(each.resource), []).append(each.resource)
+    found = {each.pattern: each for each in patterns}
+    for pattern in patterns if len(by_region) > 1 else ():
+        for region in filter(None, by_region):
+            written = in_region(pattern.pattern, region)
+            if written not in found and any(resource_covers(written, used) for used in by_region[region]):
+                found[written] = replace(pattern, pattern=written, covers=())
+    return tuple(found[name] for name in sorted(without_covered(found)))
+
+
+def _of_unnamed_types(
+    candidate: RemovalCandidate, patterns: Sequence[Pattern], context: GuardContext
+) -> Iterator[Pattern]:
+    """Every resource of each type that the calls may have served and no record names, in the regions of the others."""
+    known = action_of(candidate.action)
+    written = {kind for each in patterns for kind in kinds_of(candidate.action, each.pattern)}
+    unnamed = {*unnamed_types(candidate, context)} - written if patterns else set()
+    regions = sorted({region for each in patterns if (region := region_of(each.pattern))} or context.evidence.regions)
+    for kind in known.resource_types if known else ():
+        for resource in whole_types([kind], context.evidence.principal, regions) if kind.name in unnamed else ():
+            yield Pattern(resource, (), (WildcardPart(kind.name, "no record names which one the calls used"),))
 
 
 def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
@@ -255,7 +284,7 @@ def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardRe
     if is_inner:
         gaps = tuple(gap for gap in context.evidence.gaps if gap.kind is not GapKind.MAY_PASS_ROLE)
         context = replace(context, evidence=replace(context.evidence, gaps=gaps))
-    found = first_guard_result(candidate, context)
+    found = first_guard_result(candidate, context, without="other-resource")
     is_dropped = is_inner or context.options.drop_unseen_actions
     return None if found and is_dropped and found.guard in NO_SIGN else found
 
@@ -265,7 +294,7 @@ def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, in
     found: dict[str, set[str]] = {}
     for usage in entry.uses[entry.granted[0]] if entry.granted[0] not in granted_literally else ():
         if usage.outcome is Outcome.ALLOWED and usage.succeeded:
-            found.setdefault(usage.need.permission.resource, set()).update(usage.runs)
+            found.setdefault(in_region(usage.need.permission.resource, "*"), set()).update(usage.runs)
     return {resource: len(runs) for resource, runs in found.items()}
 
 
@@ -302,7 +331,9 @@ def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
     if ":log-group:" in resource:
         resource = resource.removesuffix(":*")
     if not need.exact or set(_ESCAPED.sub("", resource)) & {"*", "?"}:
-        return need.derivation in (IN_PART, IN_RESPONSE) and is_open_anyway(resource)
+        texts = {resource[part.start : part.end] for part in parts_of(service_of(resource), resource)} - {"*"}
+        is_open = is_open_anyway(resource) or (bool(texts) and not any(set(text) & {"*", "?"} for text in texts))
+        return is_whole_type(resource) or (need.derivation in (IN_PART, IN_RESPONSE) and is_open)
     may_have_path = need.derivation == NAMED and with_any_path(resource) and resource not in pathless
     return not may_have_path
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Usage
-from leastpriv.permissions.generalize import ObservedResource, Pattern, patterns_of
+from leastpriv.permissions.generalize import ObservedResource, Pattern, across_regions, in_region, patterns_of
 from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.volatility import (
     WildcardPart,
     common_ends,
@@ -49,7 +50,7 @@ class Stability(Struct, frozen=True):
     shown: Sequence[ObservedResource]
     """The uses that count the runs."""
     makers: Mapping[str, int] | None
-    """Of an action that makes its resource: resource -> number of runs that made it; else None."""
+    """Of an action that makes its resource: resource, in any region, -> number of runs that made it; else None."""
     names: Mapping[str, Mapping[str, Collection[str]]]
     """`names_by_word` of all services: an app's names begin alike in each."""
     escapes: bool
@@ -64,7 +65,7 @@ class Stability(Struct, frozen=True):
         if self.context.options.exact_resources:
             return None
         for has_end in (True, False):
-            patterns, reason = self._judge(found, partial(self._common, has_end))
+            patterns, reason = self._judge(found, partial(across_regions, make=partial(self._common, has_end)))
             if patterns and not reason:
                 return patterns, None
         return None
@@ -82,7 +83,7 @@ class Stability(Struct, frozen=True):
             )
         least = self.context.options.minimum_runs
         for pattern in patterns:
-            is_rare = self.makers is not None and self.makers.get(pattern.pattern, 0) < _MADE_AGAIN
+            is_rare = self.makers is not None and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
             if is_rare and not pattern.openings:
                 return GuardResult(
                     "makes-new",
@@ -90,13 +91,17 @@ class Stability(Struct, frozen=True):
                     f"fewer than {_MADE_AGAIN} runs are known to have created",
                 )
             runs = len(self._runs_of(pattern))
-            if runs < least:
+            if runs < least and not is_whole_type(pattern.pattern):
                 return GuardResult("few-runs", f"{runs} of {least} runs used it on {pattern.pattern}")
         return None
 
     def _runs_of(self, pattern: Pattern) -> set[str]:
-        """The runs that used what a pattern covers; of a common beginning, a name that begins so in any service."""
-        runs = {run for each in self.shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
+        """The runs that used what a pattern covers, or what is below it, in any region or service of the same name."""
+        covered = in_region(pattern.pattern, "*")
+        used = (
+            each for each in self.shown if any(resource_covers(c, each.resource) for c in (covered, f"{covered}/*"))
+        )
+        runs = {run for each in used for run in each.runs}
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
             alike = self.names.get(_first_word(begin), {})
@@ -114,9 +119,10 @@ class Stability(Struct, frozen=True):
             for each in found
             if (left := tuple(run for run in each.runs if run in early))
         ]
-        known = make(before)
+        known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
-            if not any(resource_covers(pattern.pattern, each.resource) for pattern in known):
+            is_new = not any(resource_covers(pattern, each.resource) for pattern in known)
+            if is_new and not is_whole_type(each.resource):
                 return GuardResult("new-resources", f"only the later half of the runs used it on {each.resource}")
         return None
 
@@ -132,10 +138,11 @@ class Stability(Struct, frozen=True):
                 nameless.append(each)
                 continue
             head, name, variable = resource[: parts[0].start], resource[parts[0].start :], parts[0].variable
+            between = (resource[one.end : other.start] for one, other in pairwise(parts))
             if is_kept(resource, variable, resource[parts[0].start : parts[0].end]) and head != _BUCKETS:
                 with_ids.append(each)
             else:
-                shape = "/".join(part.variable for part in parts)
+                shape = "/".join((*(part.variable for part in parts), *between))
                 groups.setdefault((head, variable, shape, _first_word(name)), []).append(each)
         if len(groups) > _MOST_APPS:
             return ()
@@ -163,6 +170,14 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
         name = _name(usage.need.permission.resource)
         found.setdefault(_first_word(name), {}).setdefault(name, set()).update(usage.runs)
     return found
+
+
+def is_whole_type(pattern: str) -> bool:
+    """Whether a pattern covers each resource of its type in the account, so that a later run can name no other."""
+    parts, is_known = parts_of(service_of(pattern), pattern), types_of_arn(service_of(pattern), pattern)
+    # The account has one resource of a type without a name, as Glue's catalog.
+    has_account = bool(pattern.split(":", 5)[4:5] > [""])
+    return bool(is_known) and has_account and all(pattern[part.start : part.end] == "*" for part in parts)
 
 
 def _first_word(name: str) -> str:

@@ -136,6 +136,8 @@ def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, 
     recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
     in_use = {resource: action for action, resources in used.items() for resource in resources}
     for row in table("item_level"):
+        if row["needs"] and row["needs"] not in used:
+            continue
         on = [
             resource
             for resource, action in in_use.items()

@@ -9,13 +9,13 @@ import pytest
 from msgspec import structs
 
 from leastpriv.diff.compare import compare
-from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
+from leastpriv.models import ChangeKind, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Options, Proposal, UnseenServices
+from leastpriv.proposal.models import Change, GuardResult, Options, Proposal, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.resource_narrowing import creates_its_resource
+from leastpriv.proposal.resource_narrowing import creates_its_resource, without_folded
 from tests.fakes.evidence import evidence, usage
 from tests.fakes.replace import replace
 
@@ -60,7 +60,16 @@ def test_the_actions_of_a_narrowed_wildcard_are_restricted_to_resources_too() ->
     assert set(onto(made).values()) == {(FUNCTION,)}
     grants = {each.resources: each.actions for each in made.document.statements}
     assert UPDATE in grants[FUNCTION,]
-    assert UPDATE not in grants["*",]
+    assert ("*",) not in grants
+
+
+def test_a_folded_wildcard_that_would_grant_a_restricted_action_is_written_out() -> None:
+    kept = {"s3:GetObject": GuardResult("not-visible", ""), "s3:GetObjectAcl": GuardResult("not-visible", "")}
+    narrowed = Change(ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), kept=kept)
+    narrowed = replace(narrowed, replacement=("s3:GetObject*", "s3:GetBucketTagging"))
+    restricted = Change(ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), restricted_to=("x",))
+    [written] = without_folded([narrowed], [restricted])
+    assert written.replacement == ("s3:GetBucketTagging", "s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectTagging")
 
 
 def test_names_that_change_with_every_run_become_one_pattern() -> None:
@@ -146,7 +155,27 @@ def test_a_stack_name_is_exact_and_a_similar_name_is_not() -> None:
     like = part(action, stack, f"{IN_PART}, under a like name")
     assert guards(draft(document(action), [like])) == {action: "unknown-resource"}
     any_name = part(action, stack.replace("orders", "*"), IN_PART)
-    assert guards(draft(document(action), [any_name])) == {action: "unknown-resource"}
+    assert onto(draft(document(action), [any_name])) == {action: (stack.replace("orders", "*"),)}
+
+
+def test_a_name_that_is_open_in_one_region_is_open_in_each_region_that_the_runs_used() -> None:
+    names = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(11)]
+    other = FUNCTION.replace("eu-west-1", "us-east-1")
+    made = draft(document(UPDATE), [*names, usage(UPDATE, f"{other}-4407", [11])])
+    assert onto(made) == {UPDATE: (f"{FUNCTION}-*", f"{other}-*")}
+
+
+def test_a_bucket_whose_name_has_the_region_counts_as_the_same_in_another_region() -> None:
+    action, bucket = "s3:GetBucketLocation", "arn:aws:s3:::assets-111122223333-eu-west-1"
+    other = bucket.replace("eu-west-1", "us-east-1")
+    made = draft(document(action), [usage(action, bucket), usage(action, other, [11])])
+    assert onto(made) == {action: (bucket, other)}
+
+
+def test_an_action_is_restricted_in_each_region_where_another_action_used_the_resource() -> None:
+    other = FUNCTION.replace("eu-west-1", "us-east-1")
+    reading = [usage("lambda:GetFunction", FUNCTION), usage("lambda:GetFunction", other, [11])]
+    assert onto(draft(document(UPDATE), [usage(UPDATE, FUNCTION), *reading])) == {UPDATE: (FUNCTION, other)}
 
 
 def test_the_suffix_of_a_log_group_arn_is_no_wildcard() -> None:
@@ -169,12 +198,13 @@ def test_a_type_that_every_record_names_is_excluded_if_absent() -> None:
     made = draft(document("s3:GetBucketLocation"), [usage("s3:GetBucketLocation", "arn:aws:s3:::orders")])
     assert onto(made) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
     group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c3d4e5f60718"
-    held = draft(document("ec2:AuthorizeSecurityGroupIngress"), [usage("ec2:AuthorizeSecurityGroupIngress", group)])
-    assert guards(held) == {"ec2:AuthorizeSecurityGroupIngress": "other-resource"}
+    whole = draft(document("ec2:AuthorizeSecurityGroupIngress"), [usage("ec2:AuthorizeSecurityGroupIngress", group)])
+    rules = "arn:aws:ec2:eu-west-1:111122223333:security-group-rule/*"
+    assert onto(whole) == {"ec2:AuthorizeSecurityGroupIngress": (group, rules)}
     function = usage("lambda:GetFunction", FUNCTION)
     assert onto(draft(document("lambda:GetFunction"), [function])) == {"lambda:GetFunction": (FUNCTION,)}
     unnamed = draft(document("s3:GetBucketLocation"), [part("s3:GetBucketLocation", "arn:aws:s3:::*", IN_PART)])
-    assert guards(unnamed) == {"s3:GetBucketLocation": "other-resource"}
+    assert guards(unnamed) == {"s3:GetBucketLocation": "unknown-resource"}
 
 
 def test_a_gap_a_guard_or_an_unchanged_wildcard_prevents_a_restriction() -> None:

@@ -183,20 +183,28 @@ def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
 
 def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps a used action if its grant may have served a second resource type that the record does not name."""
+    others = unnamed_types(candidate, context)
+    return (
+        f"it was called, and this grant may have served the call's {others[0]}, which no record names" if others else ""
+    )
+
+
+def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[str, ...]:
+    """The resource types of the statement that calls of a used action may have served and no record names."""
     known = catalog.action(candidate.action)
     used = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if known is None or len(known.resource_types) < 2 or not used:
-        return ""
+        return ()
     resources = {usage.need.permission.resource for usage in used if usage.need.exact}
     resources |= set(filter(is_open_anyway, (usage.need.permission.resource for usage in used)))
     named = {kind for resource in resources for kind in kinds_of(known.name, resource)}
-    for resource in candidate.entry.statement.resources:
-        kinds = [kind for kind in kinds_of(known.name, resource) if kind not in named]
-        # The catalogue lacks types of some actions: that of `apigateway:DELETE` on `/apis/ID`.
-        others = [kind for kind in kinds if not (resources and is_named_when_meant(known.name, kind.lower()))]
-        if others:
-            return f"it was called, and this grant may have served the call's {others[0]}, which no record names"
-    return ""
+    # The catalogue lacks types of some actions: that of `apigateway:DELETE` on `/apis/ID`.
+    return tuple(
+        kind
+        for resource in candidate.entry.statement.resources
+        for kind in kinds_of(known.name, resource)
+        if kind not in named and not (resources and is_named_when_meant(known.name, kind.lower()))
+    )
 
 
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -303,7 +311,24 @@ def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -
         case UnseenServices.KEEP:
             return is_never_attempted(candidate, context)
         case _:
-            return candidate.entry.spans_services or is_never_attempted(candidate, context)
+            is_known = candidate.entry.spans_services or _is_used_without_a_call(candidate, context)
+            return is_known or is_never_attempted(candidate, context)
+
+
+def _is_used_without_a_call(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether most deployments by these programs use the service unseen, so that its lack of calls is no sign."""
+    prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
+    return candidate.entry.spans_a_service and any(
+        row["prefix"] == prefix
+        and row["uncalled"] == "usual"
+        and not programs.isdisjoint({"", *row["programs"].split(",")})
+        for row in table("item_level")
+    )
+
+
+def deploying_programs(context: GuardContext) -> frozenset[str]:
+    """The programs of all calls but those of STS, by which a workflow logs in."""
+    return frozenset[str]().union(*(each for name, each in context.programs.items() if name != "sts"))
 
 
 @lru_cache(maxsize=1_024)

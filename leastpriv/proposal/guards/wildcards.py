@@ -30,7 +30,7 @@ from leastpriv.permissions.tool_lifecycle import (
 )
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
-from leastpriv.proposal.guards.visibility import dropped_with_service
+from leastpriv.proposal.guards.visibility import deploying_programs, dropped_with_service
 from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 
 LIFECYCLE = "sibling"
@@ -48,6 +48,8 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
     if not candidate.entry.spans_a_service:
         return found
     if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
+        return None
+    if found.guard == "minimum-confidence" and not _is_for_resources_in_use(candidate.action, context):
         return None
     if found.guard not in NO_SIGN:
         return found
@@ -67,15 +69,9 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
     """Whether a deployment may well use the action without an event of it in this evidence."""
     action = candidate.action
     prefix = action.partition(":")[0]
-    # Deploy tools use no items but those of their state and assets, and nothing that their tables lack.
-    is_scripted = not _BY_HAND.isdisjoint(context.programs.get(prefix, ()))
     # A script that calls one service may send a message to another.
-    has_script = not _BY_HAND.isdisjoint(_programs(context))
-    # A person chose the service of `s3:*`: silence removes no action on its resources in use that leaves no event.
-    chosen = not candidate.entry.spans_services and is_scripted
+    has_script = not _BY_HAND.isdisjoint(deploying_programs(context))
     match visibility(action).visibility:
-        case Visibility.DATA | Visibility.UNKNOWN if chosen:
-            return prefix in _item_services() or _has_type_in_use(action, context)
         case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(action, context):
             return True
         case Visibility.DATA if action in _only_in_data_events(prefix) and Tool.TERRAFORM in context.programs.get(
@@ -95,6 +91,13 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
         case _:
             called = any(each.operation in context.called for each in carriers_of(action))
             return called or action in context.evidence.checked_inside
+
+
+def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:
+    """Whether a later run may do this to a resource type in use: by the types of the tool, or any program's."""
+    if _BY_HAND.isdisjoint(context.programs.get(action.partition(":")[0], ())):
+        return _is_of_tool(action, context)
+    return _has_type_in_use(action, context)
 
 
 def _is_of_tool(action: str, context: GuardContext) -> bool:
@@ -137,19 +140,15 @@ def _only_in_data_events(prefix: str) -> frozenset[str]:
 def _is_usual(action: str, context: GuardContext) -> bool:
     """Whether deployments by these programs usually do this to the items of a resource."""
     callers = context.programs.get(action.partition(":")[0], frozenset())
-    everywhere = _programs(context)
+    everywhere = deploying_programs(context)
     return any(
         row["unless"] not in context.services
+        and (not row["needs"] or row["needs"] in context.used)
         and not {"", *row["programs"].split(",")}.isdisjoint(
             everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT})
         )
         for row in _usual().get(action, ())
     )
-
-
-def _programs(context: GuardContext) -> frozenset[str]:
-    """The programs of all calls but those of STS, by which a workflow logs in."""
-    return frozenset[str]().union(*(each for name, each in context.programs.items() if name != "sts"))
 
 
 def _is_on_known_type(action: str, context: GuardContext) -> bool:

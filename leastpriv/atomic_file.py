@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +21,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     half = path.with_name(f".{path.name}.part")
     half.write_bytes(content)
     half.replace(path)
+
+
+def files_as_written(folder: Path, digests: Mapping[str, str]) -> tuple[Path, ...]:
+    """Lists the regular files of a folder whose SHA-256 is that of `digests`, by name."""
+    paths = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+    return tuple(path for path in paths if digests.get(path.name) == sha256(path.read_bytes()).hexdigest())
 
 
 def open_regular(path: Path, root: Path | None = None, buffering: int = -1) -> BinaryIO:

@@ -19,6 +19,7 @@ from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
     CERTAIN,
@@ -35,7 +36,7 @@ from leastpriv.permissions.name_copies import copies_of, numbered_words, pattern
 from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
-from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, open_parts, service_of
+from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, open_parts, service_of
 
 _LONG_LIVED = frozenset({
     "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod", "production", "release",
@@ -181,8 +182,9 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
     if prefix not in catalog.services() or not (creates(event) or puts) or _uses_existing_resource(prefix, event):
         return ()
     noun = noun_of(event).removesuffix("s").partition("with")[0]
+    nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
     kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
-    return tuple(sorted(kind for kind in kinds if re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") == noun))
+    return tuple(sorted(kind for kind in kinds if re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") in nouns))
 
 
 _VERBS_ON_EXISTING = re.compile(r"(?:Start|Run|Publish|Restore)(?=[A-Z])")
@@ -303,13 +305,10 @@ def _of_copies(
     creations: Sequence[Usage], usages: Iterable[Usage], generated: Mapping[str, NamePattern]
 ) -> Mapping[str, NamePattern]:
     """Resource -> name pattern of the copies of its app."""
-    if not creations:
-        return {}
     created: dict[str, frozenset[str]] = {}
     opened: dict[str, str] = {}
-    for usage in (*creations, *usages):
-        need = usage.need
-        resource = need.permission.resource
+    for usage in (*creations, *usages) if creations else ():
+        resource = usage.need.permission.resource
         if usage.outcome is Outcome.ALLOWED and usage.succeeded and not _is_object(resource):
             own = generated.get(resource)
             opened.setdefault(resource, own.pattern if own else open_parts(resource, made=False)[0])
@@ -317,7 +316,7 @@ def _of_copies(
         name = opened.get(usage.need.permission.resource, "")
         if name:
             created[name] = created.get(name, frozenset()) | {*usage.runs}
-    patterns = copies_of(created, opened.values()) if created else {}
+    patterns = copies_of(created, tuple(opened.values())) if created else {}
     return {
         resource: NamePattern(patterns[name], WildcardPart("name", COPY))
         for resource, name in opened.items()
@@ -368,7 +367,8 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
             kinds = {kind for event in usage.events for kind in created_types(prefix, event.rpartition(":")[2])}
             if not kinds or kinds.isdisjoint(types_of_arn(prefix, resource)):
                 continue
-            if usage.need.exact or is_open_anyway(resource):
+            is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(resource)
+            if usage.need.exact or is_named or is_open_anyway(resource):
                 yield usage
 
 

@@ -215,7 +215,7 @@ def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mappi
         is_bucket = _BUCKET.fullmatch(resource) is not None
         generated = generated_name(resource, resource in by_stacks)
         if generated != resource:
-            pattern = generated if is_bucket else re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,13}(?![?])", "*", generated)
+            pattern = generated if is_bucket else re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,16}(?![?])", "*", generated)
             found[resource] = NamePattern(pattern, WildcardPart("BucketName" if is_bucket else "name", GENERATED))
     return found
 

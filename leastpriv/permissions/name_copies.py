@@ -39,7 +39,7 @@ _Shapes = dict[str, dict[str, str]]
 """A resource with a gap -> the word in lower case that filled it -> the resource."""
 
 
-def copies_of(created: Mapping[str, frozenset[str]], used: Iterable[str] = ()) -> Mapping[str, str]:
+def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ()) -> Mapping[str, str]:
     """Maps resources of which copies exist to the pattern of all copies.
 
     Args:
@@ -67,7 +67,27 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Iterable[str] = ()) -
             pattern = _pattern(text, shared)
             for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
                 found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
-    return {resource: pattern for resource, (_, _, pattern) in found.items()}
+    patterns = {resource: pattern for resource, (_, _, pattern) in found.items()}
+    return {**patterns_of_names_within(patterns, {*created, *used} - patterns.keys()), **patterns}
+
+
+def patterns_of_names_within(patterns: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
+    """Maps further resources to a pattern, where a whole part is the name of a copy: the add-on of `acme-login`."""
+    whole: dict[tuple[str, str], str] = {}
+    for resource, pattern in patterns.items():
+        own, opened = (_open_texts(each) for each in (resource, pattern))
+        for (_, text), (_, wide) in zip(own, opened, strict=False):
+            if "*" in wide and not set(text) & set("*?"):
+                whole[service_of(resource), text] = wide
+    found: dict[str, str] = {}
+    for name in names:
+        texts = [(start, text) for start, text in _open_texts(name) if (service_of(name), text) in whole]
+        wide = name
+        for start, text in reversed(texts):
+            wide = wide[:start] + whole[service_of(name), text] + wide[start + len(text) :]
+        if wide != name:
+            found[name] = wide
+    return found
 
 
 def pattern_of_words(resource: str, words: Collection[str]) -> str:

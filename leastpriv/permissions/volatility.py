@@ -45,6 +45,10 @@ _END = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
 """CloudFormation ends the names it makes in 12 or 13 random letters and digits, behind the names of the stack and of
 the resource (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
 """
+_END_BY_STACK = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13}|[0-9a-f]{15}|[A-Za-z0-9]{16})(?=$|[/:.*])")
+"""The same where a stack is known to have made the resource: AWS Batch has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`,
+inferred from names in public repositories).
+"""
 _SHORTEST_END = 12
 """Letters and digits of the shortest random end."""
 _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
@@ -142,7 +146,9 @@ def generated_name(resource: str, by_stack: bool) -> str:
         resource = _TIME.sub(lambda time: time[1] + "?" * (len(time[0]) - len(time[1])), resource)
     if not by_stack:
         return resource
-    return _END.sub(lambda end: "?" * len(end[1]) if _is_end_of_stack(end) else end[1], resource)
+    return _END_BY_STACK.sub(
+        lambda end: "?" * len(end[1]) if _is_end_of_stack(end) or _is_random(end[1]) else end[1], resource
+    )
 
 
 def _without_commits(text: str) -> str:
@@ -174,6 +180,13 @@ def without_shared_prefix(name: str) -> str:
 def is_kept(resource: str, variable: str, text: str) -> bool:
     """Whether a part is an id or name that lives long: nothing is learned from its changes."""
     return _row(service_of(resource), resource, variable, text).get("volatility") in ("kept", "letters")
+
+
+def is_named_but_ids(resource: str) -> bool:
+    """Whether an ARN has names and, for what AWS chose, only whole parts that are open: `cluster/orders/*`."""
+    plain = re.sub(r"\$\{[*?$]\}", "", resource)
+    texts = {plain[part.start : part.end] for part in parts_of(service_of(plain), plain)} - {"*"}
+    return bool(texts) and not set("".join(texts)) & {"*", "?"}
 
 
 def is_open_anyway(resource: str) -> bool:

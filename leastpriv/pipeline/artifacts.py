@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from leastpriv import __version__
-from leastpriv.atomic_file import write_atomically
+from leastpriv.atomic_file import files_as_written, write_atomically
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.policy_diff import json_patch
 from leastpriv.errors import InputError, LeastprivError
@@ -41,19 +42,20 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
     A file that a person changed remains, and each file in the folder of the policy. Returns the path of
     `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
-    contents, earlier = files_of(content), _files_of_earlier_proposal(folder)
-    _write(folder, contents)
+    contents, earlier = files_of(content), tuple[Path, ...]()
     if folder.resolve() != Path(content.context.policy_path).resolve().parent:
-        for name in earlier - contents.keys():
-            (folder / name).unlink()
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            earlier = files_as_written(folder, dict(json.loads((folder / "proposal.json").read_bytes())["files"]))
+    _write(folder, contents)
+    for path in [each for each in earlier if each.name not in contents]:
+        path.unlink()
     return folder / "proposal.json"
 
 
 def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
     """Makes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, by their names.
 
-    A policy that was split is under the names of its files as well. Of one in Terraform's own language, which no patch
-    applies to, the text to copy is `policy.tf`.
+    A split policy is under the names of its files as well; `policy.tf` is the text to copy where no patch applies.
     """
     context = content.context
     contents = {"pull-request.md": f"# {content.title}\n\n{content.body}".encode()}
@@ -78,16 +80,6 @@ def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
     digests = {name: sha256(text).hexdigest() for name, text in sorted(contents.items())}
     contents["proposal.json"] = proposal_json(context, content.title, content.body, digests).encode()
     return contents
-
-
-def _files_of_earlier_proposal(folder: Path) -> set[str]:
-    """The files in a folder that are as an earlier proposal wrote them."""
-    try:
-        digests = dict(json.loads((folder / "proposal.json").read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-    paths = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
-    return {path.name for path in paths if digests.get(path.name) == sha256(path.read_bytes()).hexdigest()}
 
 
 def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, str], Path]) -> None:

@@ -26,7 +26,7 @@ from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, whole_types, with_any_path
 from leastpriv.permissions.visibility import Visibility, visibility
-from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, parts_of, service_of
+from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
@@ -311,7 +311,7 @@ def creates_its_resource(action: str) -> bool:
     match = _CREATING_VERB.match(action.partition(":")[2])
     if known is None or match is None:
         return False
-    noun = _noun(match.string[match.end() :])
+    noun = re.sub(r"v[0-9]$", "", _noun(match.string[match.end() :]))
     return any(noun.endswith(_noun(kind.name)) for kind in known.resource_types)
 
 
@@ -331,8 +331,7 @@ def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
     if ":log-group:" in resource:
         resource = resource.removesuffix(":*")
     if not need.exact or set(_ESCAPED.sub("", resource)) & {"*", "?"}:
-        texts = {resource[part.start : part.end] for part in parts_of(service_of(resource), resource)} - {"*"}
-        is_open = is_open_anyway(resource) or (bool(texts) and not any(set(text) & {"*", "?"} for text in texts))
+        is_open = is_open_anyway(resource) or is_named_but_ids(resource)
         return is_whole_type(resource) or (need.derivation in (IN_PART, IN_RESPONSE) and is_open)
     may_have_path = need.derivation == NAMED and with_any_path(resource) and resource not in pathless
     return not may_have_path

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.compare import Difference, compare
+from leastpriv.diff.compare import Difference, compare, replay_need
 from leastpriv.evidence.models import Evidence
+from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.policy.document import Document, parse
 from tests.fakes.deploys import POLICY, proposal
@@ -76,6 +77,22 @@ def test_a_usage_under_an_unrecorded_condition_is_conditional(
     found = compare(document(tagged, allow(["sqs:*", "cloudwatch:*"])), [], evidence)
     assert actions(found, "missing") == []
     assert actions(found, "conditional") == ["lambda:UpdateFunctionCode"]
+
+
+@pytest.mark.parametrize(
+    ("granted", "effect"),
+    [
+        (["ec2.amazonaws.com", "eks.amazonaws.com"], "allowed"),
+        (["eks.amazonaws.com"], "unknown"),
+        (["x"], "implicitDeny"),
+    ],
+)
+def test_a_need_with_several_values_of_a_condition_is_decided_for_each_value(granted: list[str], effect: str) -> None:
+    """EKS may pass the role of a cluster to EC2 and to EKS: a condition that names both allows the call."""
+    services = Condition("StringEquals", "iam:PassedToService", ("ec2.amazonaws.com", "eks.amazonaws.com"))
+    need = Need(Permission("iam:PassRole", "arn:aws:iam::111122223333:role/x", (services,)), Basis.OBSERVED, "")
+    policy = document(allow("iam:PassRole", Condition={"StringEquals": {"iam:PassedToService": granted}}))
+    assert replay_need(need, "arn:aws:iam::111122223333:role/ci", "", [policy]) == effect
 
 
 def test_a_usage_that_the_policy_denies_explicitly_is_not_missing(evidence: Evidence) -> None:

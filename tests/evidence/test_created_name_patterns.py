@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from leastpriv.evidence.created_resources import find_created_resources
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
+from leastpriv.permissions.arn_templates import IN_RESPONSE
 from leastpriv.permissions.generalize import patterns_of
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
@@ -39,6 +41,18 @@ def test_an_action_of_one_run_applies_to_the_whole_name_pattern() -> None:
 )
 def test_uncertain_creations_form_no_name_pattern(fields: dict[str, object]) -> None:
     assert not find_created_resources(queues(**fields)).families
+
+
+def test_names_of_created_resources_whose_id_aws_chose_show_the_copies_of_an_app() -> None:
+    kinds = {"kafka:CreateClusterV2": "cluster", "kafka:CreateConfiguration": "configuration"}
+    made: list[Usage] = []
+    for run, word in enumerate(("prod", "login", "cart")):
+        for action, kind in kinds.items():
+            arn = f"arn:aws:kafka:eu-west-1:111122223333:{kind}/lake-{word}/*"
+            each = usage(action, arn, action.partition(":")[2], run, exact=False)
+            made.append(structs.replace(each, need=structs.replace(each.need, derivation=IN_RESPONSE)))
+    patterns = {family.pattern for family in find_created_resources(made).families.values()}
+    assert patterns == {f"arn:aws:kafka:eu-west-1:111122223333:{kind}/lake-*/*" for kind in kinds.values()}
 
 
 def test_used_resources_form_no_name_pattern() -> None:

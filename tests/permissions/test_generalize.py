@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import (
+    GENERATED,
     NAMED_ANEW,
     NamePattern,
     ObservedResource,
@@ -562,6 +563,14 @@ def test_what_is_random_in_generated_names_is_found_in_most_of_them() -> None:
         ends = ["".join(dice.choices(alphabet, k=length)) for _ in range(500)]
         names = [f"arn:aws:sqs:{HERE}:orders-DeadLetters-{end}" for end in ends]
         assert sum(generalise([name]) == (name,) for name in names) < most * len(names)
+
+
+@pytest.mark.parametrize("end", ["wnYIFmaQpfwKNZuw", "f2090879374b5cc", "z8uNyvCAfmG2"])
+def test_the_end_that_a_stack_drew_is_open_behind_the_name_of_the_resource_alone(end: str) -> None:
+    queue = f"arn:aws:batch:{HERE}:job-queue/JobQueue-{end}"
+    family = NamePattern(f"arn:aws:batch:{HERE}:job-queue/JobQueue-*", WildcardPart("name", GENERATED))
+    assert generated_families([queue], [queue]) == {queue: family}
+    assert queue not in generated_families([queue], []) or end.islower()
 
 
 def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_them(

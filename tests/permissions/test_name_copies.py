@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.permissions.name_copies import copies_of, pattern_of_words
+from leastpriv.permissions.name_copies import copies_of, pattern_of_words, patterns_of_names_within
 from leastpriv.permissions.patterns import resource_covers
 
 HERE = "eu-west-1:111122223333"
@@ -122,3 +122,10 @@ def test_words_of_a_run_open_no_whole_name(resource: str, words: set[str]) -> No
     pattern = pattern_of_words(resource, words)
     assert resource_covers(pattern, resource)
     assert pattern == resource or not pattern.endswith((":*", "role/*", "parameter/*"))
+
+
+def test_a_resource_below_a_copy_has_the_open_name_of_the_copy() -> None:
+    cluster, addon = (f"arn:aws:eks:{HERE}:{place}" for place in ("cluster/acme-qa", "addon/acme-qa/vpc-cni/*"))
+    other = f"arn:aws:eks:{HERE}:addon/acme-docs/vpc-cni/*"
+    found = patterns_of_names_within({cluster: cluster.replace("qa", "*")}, [addon, other])
+    assert found == {addon: f"arn:aws:eks:{HERE}:addon/acme-*/vpc-cni/*"}

@@ -199,7 +199,7 @@ def test_the_first_screen_counts_changes_and_evidence(usual: ReportContext) -> N
     granted = f"from {narrowed.granted} to {narrowed.granted - len(narrowed.removed_actions)} actions (1 used)"
     text = body(usual)
     assert text.startswith(verdict(usual))
-    assert verdict(usual).endswith("1 removed action may leave no record: rehearse the change first.")
+    assert verdict(usual).endswith("5 removed actions may leave no record: rehearse the change first.")
     assert granted in text
     assert "- **Removes** 2 unused entries and " in text
 
@@ -467,9 +467,9 @@ def test_a_first_draft_names_what_it_grants_and_that_a_merge_changes_nothing_yet
 
 
 def test_the_first_screen_counts_a_restricted_action_once_as_the_list_of_kept_actions_does(tmp_path: Path) -> None:
-    text = case_body("folded-wildcard-grants-no-restricted-action", tmp_path)
+    text = case_body("unrecorded-actions-are-kept-on-the-resources-of-the-runs", tmp_path)
     [line] = [line for line in text.splitlines() if line.startswith("- **Still too wide:**")]
     [listed] = re.findall(r"Kept without a recorded use: (\d+) actions", text)
     [unseen, *later] = map(int, re.findall(r"(\d+)(?: actions kept| more (?:is|are) kept for later)", line))
     assert unseen + sum(later) == int(listed)
-    assert "without a record of its use: `kinesis:DeleteResourcePolicy`" in text
+    assert "without a record of its use: `kinesis:GetRecords`" in text

@@ -29,7 +29,7 @@ from leastpriv.report.phrases import (
 from leastpriv.report.verdict import MOST_SHOWN, escalation_line, verdict
 
 _FEW_RUNS = 5
-_MOST_NAMED = 6
+_MOST_NAMED = 8
 """Kept actions by name; more are counted by entry."""
 _MOST_RESOURCES = 2
 

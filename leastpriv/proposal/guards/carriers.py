@@ -26,12 +26,12 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """A called operation authorizes the action inside the call, and no record shows whether it did."""
     event = context.evidence.checked_inside.get(candidate.action)
     if event:
-        return f"AWS may check it inside {event}, which was called"
+        return f"AWS may check it inside {event}"
     memory = context.history.history_state.memory
     for each in carriers_of(candidate.action):
         if each.operation in context.called:
             if not each.triggered:
-                return f"AWS may check it inside {each.operation}, which was called"
+                return f"AWS may check it inside {each.operation}"
             if not context.called[each.operation]:
                 return f"AWS may check it inside {each.operation}, which was called without success"
         elif memory and memory.last_use(each.operation) and not _is_remembered(each, candidate.action):

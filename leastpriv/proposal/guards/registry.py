@@ -184,7 +184,7 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
     if not is_of_unseen_service(candidate, context) or allows_dropping_unseen(candidate, context):
         return ""
     prefix = candidate.action.partition(":")[0]
-    return f"no call of {prefix}; `unseen-services: drop` removes such grants"
+    return f"no call of {prefix}; `unseen-services: drop` removes it"
 
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:

@@ -42,7 +42,7 @@ def judged(
 
 
 def test_a_called_carrier_without_a_known_trigger_keeps_the_action() -> None:
-    reason = "AWS may check it inside cloudformation:ActivateOrganizationsAccess, which was called"
+    reason = "AWS may check it inside cloudformation:ActivateOrganizationsAccess"
     assert checked_inside(*judged(GET_ROLE, ACTIVATED)) == reason
 
 

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -168,7 +169,7 @@ class _OutputReader:
         self.unread = ""
         """Why not all of it was read as a log; empty if it was."""
         self._source = source
-        self._write = _writer(sink)
+        self._sink, self._binary = sink, getattr(sink, "buffer", None)
         self._ended_at = float("inf")
         self._thread = threading.Thread(target=self._run, args=(name,), daemon=True)
         self._thread.start()
@@ -185,7 +186,13 @@ class _OutputReader:
         if time.monotonic() - self._ended_at >= _MAX_AFTER_EXIT:
             return b""
         data = os.read(descriptor, min(size, _CHUNK))
-        self._write(data)
+        # A closed reader of the output is no error.
+        with suppress(OSError, ValueError):
+            if self._binary is None:
+                self._sink.write(data.decode("utf-8", "replace"))
+            else:
+                self._binary.write(data)
+            self._sink.flush()
         return data
 
     def finish(self) -> None:
@@ -214,21 +221,6 @@ class _OutputReader:
             )
 
 
-def _writer(sink: TextIO) -> Callable[[bytes], None]:
-    """Returns a function that writes bytes to a text stream unchanged; a closed reader is no error."""
-    binary = getattr(sink, "buffer", None)
-
-    def write(data: bytes) -> None:
-        with suppress(OSError, ValueError):
-            if binary is None:
-                sink.write(data.decode("utf-8", "replace"))
-            else:
-                binary.write(data)
-            sink.flush()
-
-    return write
-
-
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Temporary keys of a session."""
@@ -245,7 +237,8 @@ def child_environment(environment: Mapping[str, str], credentials: Credentials, 
     may come from there, is set if it is known. An instance's metadata is disabled.
     """
     hidden_names = [row["name"] for row in table("credential_variables", __package__)]
-    inherited = {name: value for name, value in environment.items() if not _is_one_of(name.upper(), hidden_names)}
+    hidden = {name for name in environment if any(fnmatchcase(name.upper(), each) for each in hidden_names)}
+    inherited = {name: value for name, value in environment.items() if name not in hidden}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
     return {
         **regions,
@@ -257,7 +250,3 @@ def child_environment(environment: Mapping[str, str], credentials: Credentials, 
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_CONFIG_FILE": os.devnull,
     }
-
-
-def _is_one_of(name: str, patterns: Sequence[str]) -> bool:
-    return any(name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])) for pattern in patterns)

@@ -22,7 +22,7 @@ from tests.end_to_end.seed.deploys import Deploy, Step
 
 ROLE = "ci-deploy"
 MOST_ROUNDS = 20
-_PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _RUNS = Path(__file__).with_name("run_steps.py")
 _LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())")
 _ROUND = re.compile(r"^Round (\d+) ")

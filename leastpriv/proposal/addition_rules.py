@@ -13,6 +13,7 @@ from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, 
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
 from leastpriv.permissions.sensitive import forbidden, is_administration, is_read, sensitivity
+from leastpriv.permissions.volatility import is_open_anyway
 from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 from leastpriv.proposal.self_widening import self_widening
@@ -87,11 +88,14 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
         return GuardResult("resource-type", f"{action} does not support this resource type")
     if "*" in action or "?" in action:
         return GuardResult("wildcard-action", "a denial names one action, never a pattern")
-    if sensitivity(action) and (not need.exact or has_wildcard(resource)):
+    is_named = need.exact and not has_wildcard(resource)
+    # AWS chooses the end of a secret's ARN, and no statement can name a resource of an action that takes none.
+    is_named = is_named or is_open_anyway(resource) or (action_of(action) is not None and not kinds_of(action, "*"))
+    if sensitivity(action) and not is_named:
         return GuardResult("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
     if sensitivity(action) and denial is None and not usage.succeeded:
         return GuardResult("sensitive", f"{sensitivity(action)}; every call of it failed")
-    if not need.exact and (denial or ":s3:::*" in resource):
+    if not need.exact and not is_named and (denial or ":s3:::*" in resource):
         return GuardResult("unknown-resource", "neither the request nor the denial names the resource")
     return None
 

@@ -10,7 +10,7 @@ from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, GapKind
+from leastpriv.models import ChangeKind, GapKind, Outcome
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
 from leastpriv.proposal.models import GuardResult, HeldBackChange
@@ -107,7 +107,17 @@ def not_added_section(context: ReportContext) -> Iterator[str]:
         for result, group in groups.items()
     ]
     if lines:
-        yield "#### Denied, not added\n\n" + "\n".join(dict.fromkeys(lines))
+        yield f"#### {not_added_title(shown)}\n\n" + "\n".join(dict.fromkeys(lines))
+
+
+def not_added_title(held: Sequence[HeldBackChange]) -> str:
+    """Returns the heading of additions that were held back; without a denial the role has the permission already."""
+    return "Denied, not added" if all(map(was_denied, held)) else "Not added"
+
+
+def was_denied(held: HeldBackChange) -> bool:
+    """Whether no call that needed a held-back addition succeeded."""
+    return not any(usage.outcome is Outcome.ALLOWED for usage in held.usages)
 
 
 _MOST_ALONE = 4

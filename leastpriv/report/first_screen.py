@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 import leastpriv.proposal
-from leastpriv.models import Basis, ChangeKind, GapKind, Outcome
+from leastpriv.models import Basis, ChangeKind, GapKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.sensitive import removal_rank, sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.guards.wildcards import LIFECYCLE
-from leastpriv.proposal.models import Change
+from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
+from leastpriv.report.evidence_limits import not_added_title, was_denied
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
@@ -70,8 +71,8 @@ def _reasons(context: ReportContext) -> Iterator[str]:
     denied = sum(each.count for each in replay.denied)
     rest = f"; the other {denied:,} need permissions that this change does not write" if denied else ""
     free = context.evidence.counts.no_permission if context.proposal.committed is None else 0
-    needless = f"; {free:,} of them {'needs' if free == 1 else 'need'} no permission" if free else ""
-    yield f"**Replay:** {every} {plural(replay.recorded, 'successful call')} allowed{unsure}{rest}{needless}."
+    needless = f" ({free:,} {'needs' if free == 1 else 'need'} no permission)" if free else ""
+    yield f"**Replay:** {every} {plural(replay.recorded, 'successful call')} allowed{needless}{unsure}{rest}."
     limits, unnamed = _limits(context)
     if limits or unnamed:
         shown = limits[: 3 if len(limits) + unnamed > 3 else None]
@@ -160,18 +161,22 @@ def _added(change: Change, context: ReportContext) -> str:
 
 
 def _not_added(context: ReportContext) -> str:
-    """What was denied and is not added, with the most frequent reason."""
-    held = [each for each in context.proposal.held_back_additions if each.guard_result.guard != OFFERED]
-    actions = sorted({each.action for each in held}, key=lambda action: (removal_rank(action), action))
-    if not actions:
+    """What is needed and not added, by reason; used actions first, since the next run needs them."""
+    groups: dict[str, list[HeldBackChange]] = {}
+    for each in context.proposal.held_back_additions:
+        if each.guard_result.guard != OFFERED:
+            groups.setdefault(each.guard_result.guard, []).append(each)
+    if not groups:
         return ""
-    guard = Counter(each.guard_result.guard for each in held).most_common(1)[0][0]
-    denied = any(usage.outcome is Outcome.DENIED for each in held for usage in each.usages)
-    what = "Denied" if denied else "Needed"
-    usages = [usage for each in held if each.guard_result.guard == guard for usage in each.usages]
-    last = last_run_link(usages, context.evidence.runs, context.run_url)
-    where = f" (last in {last})" if last else ""
-    return f"**{what}, not added:** {codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}."
+    parts = []
+    for guard, held in sorted(groups.items(), key=lambda group: (all(map(was_denied, group[1])), -len(group[1])))[:2]:
+        actions = sorted({each.action for each in held}, key=lambda action: (removal_rank(action), action))
+        last = last_run_link([usage for each in held for usage in each.usages], context.evidence.runs, context.run_url)
+        where = f" (last in {last})" if last else ""
+        parts.append(f"{codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}")
+    more = f"; {plural(len(groups) - 2, 'further reason')}" if len(groups) > 2 else ""
+    every = [each for held in groups.values() for each in held]
+    return f"**{not_added_title(every)}:** {'; '.join(parts)}{more}."
 
 
 def _removes(context: ReportContext) -> str:

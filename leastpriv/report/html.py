@@ -98,7 +98,10 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
     sections = {
         "Escalation": [*escalation_section(context), *reach_section(context)],
         f"Kept without a recorded use: {plural(count, 'action')}": kept,
-        "Denied, not added": [part.partition("\n\n")[2] for part in not_added_section(context)],
+        **{
+            part.partition("\n\n")[0].removeprefix("#### "): [part.partition("\n\n")[2]]
+            for part in not_added_section(context)
+        },
         "The role in the account": [part.partition("\n\n")[2] for part in live_role_section(context)],
         "Could not be seen": list(gaps_section(context)),
         "Proof": list(proof_lines(context)),

@@ -134,6 +134,29 @@ def test_a_sensitive_action_is_added_only_on_an_exact_resource(
     assert add(usage(action, resource, **need)) == ([], ["sensitive"])
 
 
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/db-??????"),
+        ("cloudformation:SetStackPolicy", "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*"),
+        ("logs:PutResourcePolicy", "*"),
+    ],
+)
+def test_a_sensitive_action_is_added_where_aws_alone_chooses_what_its_resource_leaves_open(
+    action: str, resource: str
+) -> None:
+    changes, refused = additions([usage(action, resource, exact=resource == "*")], EVIDENCE, Options(), History())
+    assert refused == []
+    assert [(change.action, change.resources, bool(change.security)) for change in changes] == [
+        (action, (resource,), True)
+    ]
+
+
+def test_a_secret_whose_name_is_a_pattern_is_not_read() -> None:
+    pattern = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/*-??????"
+    assert add(usage("secretsmanager:GetSecretValue", pattern, exact=False)) == ([], ["sensitive"])
+
+
 def test_a_sensitive_action_is_added_for_a_security_reviewer_on_its_exact_resource() -> None:
     roles = [f"arn:aws:iam::111122223333:role/orders/{number}{'a' * 31}" for number in range(3)]
     changes, refused = additions([usage("iam:PassRole", role) for role in roles], EVIDENCE, Options(), History())

@@ -463,7 +463,7 @@ def test_a_first_draft_names_what_it_grants_and_that_a_merge_changes_nothing_yet
     first = case_body("no-policy-yet", tmp_path).partition("<details>")[0]
     assert "Merging changes nothing in the account until you attach the policy." in first
     assert "inferred from recorded calls: `iam:PassRole`, `lambda:CreateFunction`, `sqs:CreateQueue`." in first
-    assert "all 3 successful calls allowed; 1 of them needs no permission." in first
+    assert "all 3 successful calls allowed (1 needs no permission)." in first
 
 
 def test_the_first_screen_counts_a_restricted_action_once_as_the_list_of_kept_actions_does(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -42,71 +43,94 @@ def read_assembly(folder: Path, source: str, role: str, place: Place) -> tuple[D
         InputError: the folder holds no readable assembly.
     """
     try:
-        return tuple(_stacks(folder, source, role, place))
+        stacks = tuple(_stacks(folder, source, place))
+        bootstrap = {name for each in stacks for name in each.bootstrap_roles}
+        return tuple(_declaration(each, role, role in bootstrap) for each in stacks)
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise InputError(f"{source} is no assembly that the CDK wrote: a field has another type.") from error
 
 
-def _stacks(folder: Path, source: str, role: str, place: Place) -> Iterator[Declaration]:
+class _StackArtifact(Struct, frozen=True):
+    """A stack of an assembly."""
+
+    folder: Path
+    source: str
+    name: str
+    properties: Mapping[str, Any]
+    place: Place
+    assets: Sequence[Mapping[str, Any]]
+
+    @property
+    def roles(self) -> _Roles:
+        """The roles that deploy it."""
+        return _Roles(
+            _filled(str(self.properties.get("assumeRoleArn", "")), self.place),
+            _filled(str(self.properties.get("cloudFormationExecutionRoleArn", "")), self.place),
+            _filled(str(self.properties.get("lookupRole", {}).get("arn", "")), self.place),
+        )
+
+    @property
+    def bootstrap_roles(self) -> tuple[str, ...]:
+        """These and the roles that publish its assets."""
+        roles = self.roles
+        publishing = (each.get("assumeRoleArn", "") for each in self.destinations("files", "dockerImages"))
+        return tuple(filter(None, (roles.deploy, roles.execution, roles.lookup, *publishing)))
+
+    def destinations(self, *kinds: str) -> Iterator[Mapping[str, str]]:
+        """Yields the buckets or repositories of its assets."""
+        for kind, manifest in product(kinds, self.assets):
+            for asset in manifest.get(kind, {}).values():
+                for each in asset.get("destinations", {}).values():
+                    yield {key: _filled(value, self.place) for key, value in each.items() if isinstance(value, str)}
+
+
+def _stacks(folder: Path, source: str, place: Place) -> Iterator[_StackArtifact]:
     artifacts = _json(folder / MANIFEST).get("artifacts", {})
     for name, artifact in artifacts.items():
         properties = artifact.get("properties", {})
         if artifact.get("type") == _ASSEMBLY:
             inner = folder / str(properties.get("directoryName", ""))
-            yield from _stacks(inner, f"{source}/{inner.name}", role, place)
+            yield from _stacks(inner, f"{source}/{inner.name}", place)
         elif artifact.get("type") == _STACK:
-            own = _placed_in(str(artifact.get("environment", "")), place)
             assets = [
                 _json(folder / str(artifacts[each]["properties"]["file"]))
                 for each in artifact.get("dependencies", ())
                 if artifacts.get(each, {}).get("type") == _ASSETS
             ]
-            yield _stack(
-                folder, f"{source}/{name}", (str(properties.get("stackName") or name), properties), (role, own), assets
-            )
+            own = _placed_in(str(artifact.get("environment", "")), place)
+            stack = str(properties.get("stackName") or name)
+            yield _StackArtifact(folder, f"{source}/{name}", stack, properties, own, assets)
 
 
-def _stack(
-    folder: Path,
-    source: str,
-    stack: tuple[str, Mapping[str, Any]],
-    where: tuple[str, Place],
-    assets: Sequence[Mapping[str, Any]],
-) -> Declaration:
-    name, properties = stack
-    role, place = where
-    roles = _roles(properties, place)
-    file = str(properties.get("templateFile", ""))
-    tagged = bool(properties.get("tags"))
+def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Declaration:
+    """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles deploy."""
+    place, properties, roles = stack.place, stack.properties, stack.roles
 
     def nested(path: str) -> bytes | None:
-        found = folder / path
+        found = stack.folder / path
         return found.read_bytes() if found.is_file() else None
 
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
-    made = read_template(_bytes(folder / file), source, Stack(name, parameters, tagged), place, nested)
+    deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
+    raw = _bytes(stack.folder / str(properties.get("templateFile", "")))
+    made = read_template(raw, stack.source, deployed, place, nested)
     made = dataclasses.replace(made, region=place.region)
-    because = f"the stack {name}"
+    because = f"the stack {stack.name}"
     if role == roles.execution:
         return made
     if role == roles.deploy or not roles.deploy:
-        calls = [*_deployment(because, name, roles, place), *transform_calls(made, because, place)]
-        calls += [] if roles.deploy else _published(because, assets, place)
-        resources = () if roles.execution else made.resources
-        plan_calls = tuple(tool_calls("diff", because, place, stack=name))
-        return dataclasses.replace(made, resources=resources, calls=tuple(calls), plan_calls=plan_calls)
-    assumed = dict.fromkeys((roles.deploy, roles.lookup, *_publishing_roles(assets, place)))
-    needed = (need for each in assumed if each for need in tool_calls("assume", because, place, role=each))
+        calls = [*_deployment(because, stack.name, roles, place), *transform_calls(made, because, place)]
+        calls += [] if roles.deploy else _published(because, stack, "")
+        plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
+        made = dataclasses.replace(made, calls=tuple(calls), plan_calls=plan_calls)
+        return dataclasses.replace(made, resources=(), unknown_types=()) if roles.execution else made
+    only_calls = dataclasses.replace(made, resources=(), reads=(), unknown_types=())
+    if is_of_bootstrap:
+        return dataclasses.replace(only_calls, calls=tuple(_published(because, stack, role)))
+    assumed = dict.fromkeys(each for each in stack.bootstrap_roles if each != roles.execution)
+    needed = (need for each in assumed for need in tool_calls("assume", because, place, role=each))
     look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
-    return dataclasses.replace(made, resources=(), reads=(), calls=tuple(needed), plan_calls=tuple(look_up))
-
-
-def _roles(properties: Mapping[str, Any], place: Place) -> _Roles:
-    return _Roles(
-        _filled(str(properties.get("assumeRoleArn", "")), place),
-        _filled(str(properties.get("cloudFormationExecutionRoleArn", "")), place),
-        _filled(str(properties.get("lookupRole", {}).get("arn", "")), place),
-    )
+    return dataclasses.replace(only_calls, calls=tuple(needed), plan_calls=tuple(look_up))
 
 
 def _deployment(because: str, name: str, roles: _Roles, place: Place) -> Iterator[Need]:
@@ -117,24 +141,13 @@ def _deployment(because: str, name: str, roles: _Roles, place: Place) -> Iterato
         yield from tool_calls("pass", because, place, role=roles.execution)
 
 
-def _published(because: str, assets: Sequence[Mapping[str, Any]], place: Place) -> Iterator[Need]:
-    """The uploads that the CLI makes with its own credentials."""
-    for each in _destinations(assets, "files", place):
-        yield from tool_calls("publish", because, place, bucket=each["bucketName"], object=UNKNOWN)
-    for each in _destinations(assets, "dockerImages", place):
-        yield from tool_calls("image", because, place, repository=each["repositoryName"])
-
-
-def _publishing_roles(assets: Sequence[Mapping[str, Any]], place: Place) -> Iterator[str]:
-    for kind in ("files", "dockerImages"):
-        yield from (each.get("assumeRoleArn", "") for each in _destinations(assets, kind, place))
-
-
-def _destinations(assets: Sequence[Mapping[str, Any]], kind: str, place: Place) -> Iterator[Mapping[str, str]]:
-    for manifest in assets:
-        for asset in manifest.get(kind, {}).values():
-            for each in asset.get("destinations", {}).values():
-                yield {key: _filled(value, place) for key, value in each.items() if isinstance(value, str)}
+def _published(because: str, stack: _StackArtifact, role: str) -> Iterator[Need]:
+    """The uploads that the CLI makes with a role, or with its own credentials."""
+    for kind, step in (("files", "publish"), ("dockerImages", "image")):
+        for each in stack.destinations(kind):
+            if role in ("", each.get("assumeRoleArn")):
+                names = {"bucket": each.get("bucketName", ""), "repository": each.get("repositoryName", "")}
+                yield from tool_calls(step, because, stack.place, object=UNKNOWN, **names)
 
 
 def _filled(text: str, place: Place) -> str:

@@ -109,3 +109,29 @@ def test_an_assembly_with_fields_of_other_types_is_bad_input(tmp_path: Path, art
     (assembly(tmp_path) / "cdk.out" / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
     with pytest.raises(InputError):
         needed(tmp_path, CI)
+
+
+def two_regions(folder: Path) -> Path:
+    """Writes an assembly whose stack is deployed in two regions."""
+    whole = assembly(folder)
+    manifest = folder / "cdk.out" / "manifest.json"
+    artifacts = json.loads(manifest.read_text())["artifacts"]
+    artifacts["Far"] = {**artifacts["Shop"], "environment": "aws://111122223333/us-east-1"}
+    manifest.write_text(json.dumps({"artifacts": artifacts}))
+    return whole
+
+
+def test_a_role_of_the_bootstrap_needs_nothing_for_stacks_of_other_regions(tmp_path: Path) -> None:
+    whole = two_regions(tmp_path)
+    for role in (EXECUTION, DEPLOY):
+        found = needed(whole, role)
+        assert found
+        assert not any(action == "sts:AssumeRole" or ":us-east-1:" in resource for action, resource in found)
+    assumed = {resource for action, resource in needed(whole, CI) if action == "sts:AssumeRole"}
+    assert {f"{ROLES}-deploy-role-111122223333-{region}" for region in ("eu-west-1", "us-east-1")} <= assumed
+
+
+def test_the_publishing_role_uploads_and_assumes_no_role(tmp_path: Path) -> None:
+    found = needed(two_regions(tmp_path), PUBLISHING)
+    assert {action.partition(":")[0] for action, _ in found} == {"s3"}
+    assert all("-eu-west-1" in resource for _, resource in found)

@@ -19,7 +19,6 @@ from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
-from leastpriv.evidence.access_analyzer import collect_aws_findings
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
@@ -305,6 +304,8 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
         _log.info(f"AWS's findings on the role are skipped: {why}")
         found = AwsFindings(skipped_sources=(SkippedSource("all sources", why),))
     else:
+        from leastpriv.evidence.access_analyzer import collect_aws_findings
+
         polling = Polling(_passing(session.now), time.sleep)
         generation = (settings.access_analyzer, evidence.first) if settings.access_analyzer else None
         access = settings.last_accessed

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from itertools import count, islice
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,7 +18,6 @@ from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode, Settings
-from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, PolicyFileError
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
 from leastpriv.evidence.models import Evidence
@@ -31,6 +31,9 @@ from leastpriv.policy.evaluate import grants_every_service
 from leastpriv.policy.size import numbered_file, numbered_files
 from leastpriv.policy.source import Location, TerraformFolder, is_hcl
 from leastpriv.pull_request.models import Repository
+
+if TYPE_CHECKING:
+    from leastpriv.diff.live_role_drift import Drift
 
 _log = logging.getLogger(__name__)
 _NO_FOLDER = TerraformFolder()
@@ -298,6 +301,8 @@ def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document 
     if committed is None:
         # A first draft replaces the policies in the account, so that it must not rest on them.
         return found
+    from leastpriv.diff.live_role_drift import compare_with_live_role
+
     compared, others = compare_with_live_role(committed, found.documents, live)
     if compared.differs:
         _log.info(f"The role in the account differs from the policy file: {drift_sentence(compared)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import count
+from typing import TYPE_CHECKING
 
-from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
@@ -18,6 +18,9 @@ from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import by_guard_result, codes, joined, plural
+
+if TYPE_CHECKING:
+    from leastpriv.diff.live_role_drift import Drift
 
 _GAPS = {
     GapKind.UNREADABLE_FILE: "Damaged log files",

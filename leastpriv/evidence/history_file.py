@@ -23,9 +23,11 @@ from leastpriv.evidence.usage_history import (
     _RESOURCE,
     MOST_RESOURCES,
     ActionUse,
+    Count,
     DeclinedPullRequest,
     KeepDecision,
     RevertedRemoval,
+    Time,
     UsageHistory,
     limit_resources,
 )
@@ -39,41 +41,23 @@ _NUMBER = re.compile("[1-9][0-9]{0,11}", re.ASCII)
 _CLOCKS = timedelta(days=1)
 """Tolerance between the clocks of two machines; later dates are invalid."""
 
-_Month = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z")]
-_Count = Annotated[int, Meta(gt=0, lt=10**12)]
-_Time = Annotated[datetime, Meta(tz=True)]
-
-
-class _UsedRow(Struct, omit_defaults=True):
-    first: date
-    last: date
-    runs: dict[_Month, _Count]
-    run: Annotated[str, Meta(pattern=r"\A[0-9]{0,20}\Z")] = ""
-
 
 class _WordRow(Struct):
     word: Literal["keep", "forget"]
     by: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}(?:\[bot\])?\Z")]
-    pull: _Count
-    comment: _Count
-    at: _Time
-
-
-class _DeclinedRow(Struct, rename="kebab"):
-    seen: _Time
-    taken_back: bool
-    fingerprint: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,128}\Z")]
-    changes: list[Annotated[str, Meta(pattern=r"\A[0-9a-z-]{1,32}\Z")]]
+    pull: Count
+    comment: Count
+    at: Time
 
 
 class _ReturnedRow(Struct):
     action: Annotated[str, Meta(pattern=rf"\A{_ACTION.pattern}\Z")]
     resource: Annotated[str, Meta(pattern=rf"\A{_RESOURCE.pattern}\Z")]
     refused: date
-    pull: _Count
+    pull: Count
 
 
-_Row = TypeVar("_Row", _UsedRow, _WordRow, _DeclinedRow, _ReturnedRow)
+_Row = TypeVar("_Row", ActionUse, _WordRow, DeclinedPullRequest, _ReturnedRow)
 
 
 def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHistory, int]:
@@ -87,17 +71,17 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHisto
         raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
     used = {
-        action: limit_resources({name: ActionUse(row.first, row.last, row.runs, row.run) for name, row in valid})
+        action: limit_resources(valid)
         for action, rows in reader.entries(content.get("used"), _ACTION)
-        if (valid := list(reader.rows(rows, _RESOURCE, _UsedRow)))
+        if (valid := dict(reader.rows(rows, _RESOURCE, ActionUse)))
     }
     words = {
         pattern: KeepDecision(row.at, row.comment, row.word == "keep", row.by, row.pull)
         for pattern, row in reader.rows(content.get("words"), _PATTERN, _WordRow)
     }
     declined = {
-        int(number): DeclinedPullRequest(row.seen, row.taken_back, row.fingerprint, tuple(row.changes[:_MOST_CHANGES]))
-        for number, row in reader.rows(content.get("declined"), _NUMBER, _DeclinedRow)
+        int(number): replace(row, changes=row.changes[:_MOST_CHANGES])
+        for number, row in reader.rows(content.get("declined"), _NUMBER, DeclinedPullRequest)
     }
     returned = content.get("returned")
     given = enumerate(returned) if isinstance(returned, list) else ()
@@ -123,21 +107,12 @@ def _written(memory: UsageHistory) -> bytes:
     content = {
         _KEY: VERSION,
         "principal": memory.principal,
-        "used": {
-            action: {
-                resource: _UsedRow(each.first, each.last, dict(each.runs), each.workflow_run)
-                for resource, each in by_resource.items()
-            }
-            for action, by_resource in memory.used.items()
-        },
+        "used": memory.used,
         "words": {
             pattern: _WordRow("keep" if word.keep else "forget", word.by, word.pull, word.comment, word.at)
             for pattern, word in memory.words.items()
         },
-        "declined": {
-            str(number): _DeclinedRow(each.seen, each.taken_back, each.fingerprint, list(each.changes))
-            for number, each in memory.declined.items()
-        },
+        "declined": {str(number): each for number, each in memory.declined.items()},
         "returned": [
             _ReturnedRow(action, resource, each.refused, each.pull)
             for (action, resource), each in sorted(memory.returned.items())

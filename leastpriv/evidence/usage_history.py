@@ -1,5 +1,7 @@
 """The history of one role or user as frozen structs, its merge, and what a run adds to it.
 
+The annotations of fields are checked where the history file is parsed.
+
 Two runs may write at once, and a run may be repeated, so the merge is commutative, associative and idempotent: it never
 adds counts up. A count is a lower bound, and the larger bound is better. A run adds days, months and resource patterns;
 no parameters, addresses or persons.
@@ -13,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from itertools import pairwise
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from leastpriv.evidence.iam_paths import by_pattern
@@ -35,18 +37,23 @@ _MOST_A_MONTH = 6
 """Runs of a month, of a use that comes back every week."""
 _YEAR = (timedelta(days=335), timedelta(days=395))
 
+Month = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z")]
+Count = Annotated[int, Meta(gt=0, lt=10**12)]
+Time = Annotated[datetime, Meta(tz=True)]
+"""Aware, UTC, whole seconds."""
+
 _K = TypeVar("_K")
 _V = TypeVar("_V", "KeepDecision", "DeclinedPullRequest", "RevertedRemoval")
 
 
-class ActionUse(Struct, frozen=True):
+class ActionUse(Struct, frozen=True, omit_defaults=True):
     """When one permission was used, by days in UTC."""
 
     first: date
     last: date
-    runs: Mapping[str, int] = {}
+    runs: Mapping[Month, Count] = {}
     """Month (`2026-11`) -> minimum number of runs that used it."""
-    workflow_run: str = ""
+    workflow_run: Annotated[str, Meta(pattern=r"\A[0-9]{0,20}\Z")] = field(default="", name="run")
     """Id of the workflow run of the last use; empty where its session name contains none."""
 
     @property
@@ -86,16 +93,16 @@ class KeepDecision(Struct, frozen=True, order=True):
     """Number of the pull request with the comment."""
 
 
-class DeclinedPullRequest(Struct, frozen=True, order=True):
+class DeclinedPullRequest(Struct, frozen=True, order=True, rename="kebab"):
     """A pull request that a person closed without merging it."""
 
-    seen: datetime
-    """When it was last read (aware, UTC, whole seconds)."""
+    seen: Time
+    """When it was last read."""
     taken_back: bool
     """It has the label that allows its changes to be proposed again."""
-    fingerprint: str
+    fingerprint: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,128}\Z")]
     """Fingerprint of its proposal."""
-    changes: tuple[str, ...]
+    changes: tuple[Annotated[str, Meta(pattern=r"\A[0-9a-z-]{1,32}\Z")], ...]
     """Ids of its changes."""
 
 

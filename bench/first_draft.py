@@ -4,9 +4,10 @@
 
 An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap), `terraform-SHAPE` or
 `sam-events` of `bench.future`, or a tool of the seed, `seed-sam`. Each role of the app has exactly the policies of its
-draft. Run 1 deploys under the draft of the change, runs 2 to 5 under the draft of all phases, runs 6 to 8 (a change,
-the deletion, a new deployment) under what the proposal with the guards' defaults makes of the draft of the change from
-the five. What a run is denied is counted and granted, and the run repeated.
+draft, that of a plan also what the old provider of the lab calls. Run 1 deploys under the draft of the change, runs 2
+to 5 under the draft of all phases, runs 6 to 8 (a change, the deletion, a new deployment) under what the proposal with
+the guards' defaults makes of the draft of the change from the five. What a run is denied is counted and granted, and
+the run repeated.
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ _SEED_RUNS = "first change first change first change destroy first"
 _FIRST_DAY = datetime(2026, 5, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=10)
 _MOST_ATTEMPTS = 15
+_OLD_PROVIDER = {
+    "Sid": "OldProvider",
+    "Effect": "Allow",
+    "Action": [
+        "ec2:DescribeVpcClassicLink", "ec2:DescribeVpcClassicLinkDnsSupport", "kinesis:DescribeStream",
+        "kinesis:UpdateShardCount", "logs:ListTagsLogGroup",
+    ],
+    "Resource": ["*"],
+}  # fmt: skip
+"""What version 3.39 of Terraform's AWS provider calls, and the version of the tables does not."""
 _DENIED = "Denied"
 """Begins the Sids of what the bench grants after a denial."""
 
@@ -140,17 +151,18 @@ class _Bench:
 
     def _now(self, number: int, role: str) -> Measured:
         """Replaces the policies of a role before a run."""
+        own = [each for each in self.policies.get(role, ()) if each is not _OLD_PROVIDER]
         if number == 1:
             name, made = "the draft of the change", self._proposed(role, "change")
         elif number == 2:
-            self.first[role] = self.policies[role]
+            self.first[role] = own
             denied = [each for each in self.first[role] if each.get("Sid", "").startswith(_DENIED)]
             name, made = "the draft of all phases", [*self._proposed(role, "all"), *denied]
         else:
-            committed = self.first[role] if number == LEARNED + 1 else self.policies[role]
+            committed = self.first[role] if number == LEARNED + 1 else own
             name, made = f"the proposal after {number - 1} runs", self._proposed(role, "change", committed)
-        self._install(role, made)
         granted = frozenset(action for each in made for action in _actions(each))
+        self._install(role, [*made, _OLD_PROVIDER] if self.app.declared[0] == "--plans" else made)
         return Measured(name, role, granted, len(self.used[role]), set(self.used[role]))
 
     def _run(self, number: int, steps: Callable[[], Sequence[Step]], now: list[Measured]) -> None:

@@ -32,7 +32,7 @@ from leastpriv.permissions.visibility import Visibility, visibility
 
 _MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
 _CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"
-_END = "Delete|BatchDelete|Deregister|Release|Stop|Terminate|Cancel"
+_END = "Delete|BatchDelete|Deregister|Deprecate|Release|Stop|Terminate|Cancel"
 _READ = "BatchGet|BatchDescribe|Get|Describe|List|Head"
 _TAG = "Tag|Untag"
 _CLOSING = {
@@ -234,7 +234,8 @@ def lifecycle_partners(
             partners = {each for each in partners if not _is_shown(action, each, used, redeployed)}
         for partner in partners:
             is_needed = action.partition(":")[0] in tagged or not is_tagging(partner)
-            if is_needed and partner not in used and _shares_a_type(action, partner):
+            is_related = _shares_a_type(action, partner) or _changes(action, partner)
+            if is_needed and partner not in used and is_related:
                 found.setdefault(partner, set()).add(action)
     return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
 

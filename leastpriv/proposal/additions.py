@@ -27,6 +27,7 @@ from leastpriv.proposal.addition_rules import (
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, addition_id
 from leastpriv.proposal.self_widening import denial_result, probing_runs
+from leastpriv.proposal.stability import is_whole_type
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -127,6 +128,12 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
             continue
         known = action_of(action)
         takes_any = known is not None and not known.resource_types
+        because = ", ".join(sorted({change.action for change in changes}))
+        if not any(fits(action, each) for change in changes for each in change.resources if each != "*"):
+            # The owner is authorized on no resource or on the parent: other calls name what it made.
+            service = action.partition(":")[0]
+            others = (each for each in added if each.action.startswith(f"{service}:"))
+            changes = [each for each in others if not any(map(is_whole_type, each.resources))]
         resources = dict.fromkeys(each for change in changes for each in change.resources if fits(action, each))
         names = ("*",) if takes_any else without_covered([each for each in resources if each != "*"])
         if names:
@@ -137,7 +144,7 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
                 resources=names,
                 basis=Basis.LIFECYCLE,
                 patterns=tuple(patterns.values()),
-                because=", ".join(sorted({change.action for change in changes})),
+                because=because,
             )
 
 

@@ -126,6 +126,10 @@ def _partners_restricted(
                 continue
             known = [patterns.get((change.statement, owner)) for owner in owners]
             own = [each for found in known if found for each in found if each.covers and fits(action, each.pattern)]
+            if result.guard == LIFECYCLE and not own:
+                # The owner is authorized on no resource or on the parent.
+                known = [patterns.get((change.statement, owner)) for owner in _used_on_types(action, change)]
+                own = [each for found in known if found for each in found if each.covers and fits(action, each.pattern)]
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
                 unique = {name: unique[name] for name in without_covered(unique)}

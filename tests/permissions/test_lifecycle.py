@@ -224,3 +224,8 @@ def test_an_action_without_a_type_has_its_counterparts_by_name() -> None:
     assert {"ecs:DeleteService", "ecs:CreateService"} <= set(
         lifecycle_partners({"ecs:UpdateService": [Tool.TERRAFORM]})
     )
+
+
+def test_the_end_of_a_resource_belongs_to_its_creation_though_aws_authorizes_that_on_the_parent() -> None:
+    assert "eks:DeleteNodegroup" in lifecycle_partners({"eks:CreateNodegroup": ()})
+    assert "iot:DeprecateThingType" in lifecycle_partners({"iot:CreateThingType": ()})

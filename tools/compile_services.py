@@ -124,11 +124,19 @@ def _corrected(action: str, kinds: Sequence[ResourceType], arns: Mapping[str, st
             found = [structs.replace(kind, required=False) for kind in found]
         named = {kind.name.lower() for kind in found}
         found += [ResourceType(name, arns[name]) for name in row["types"].split(",") if name and name not in named]
+    if _names_one(action) and sum(kind.required for kind in found) > 1:
+        found = [structs.replace(kind, required=False) for kind in found]
     # A call on a version of a resource names it, a call on the resource does not.
     known = {kind.arn for kind in found}
     return [
         structs.replace(kind, required=kind.required and kind.arn.rpartition(":${")[0] not in known) for kind in found
     ]
+
+
+def _names_one(action: str) -> bool:
+    """Whether the request of an action of any service names one resource, be more types called required."""
+    rows = (row["actions"].split(",") for row in table("named_when_meant") if row["prefix"] == "*")
+    return any(action.partition(":")[2] in row for row in rows)
 
 
 def _resource_arns(prefix: str) -> Mapping[str, str]:
@@ -168,6 +176,9 @@ def with_rules(prefix: str, facts: ServiceFacts) -> ServiceFacts:
 def _rules(prefix: str, name: str, action: Action) -> ActionRules:
     kinds = {kind.name.lower() for kind in action.resource_types}
     types = {kind: _type_rules(prefix, kind, name) for kind in sorted(kinds)}
+    names_its_type = _names_its_type(prefix, name, action)
+    if names_its_type:  # Of each type, by the action.
+        types = {kind: structs.replace(found, named_when_meant=False) for kind, found in types.items()}
     return ActionRules(
         types={kind: found for kind, found in types.items() if found != TypeRules()},
         on_all=next((row["when"] for row in table("on_all") if row["action"] == action.name), ""),
@@ -179,7 +190,7 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
             for row in table("ids_of_any_type")
             if row["action"] == action.name
         ),
-        names_its_type=_names_its_type(prefix, name, action),
+        names_its_type=names_its_type,
         answered={
             f"{row['type']} {row['parameter'].lower()}": row["variable"]
             for row in table("answered_types")

@@ -99,7 +99,9 @@ def answered_arn(facts: ActionFacts, arn: str) -> str:
 
 def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
     """Returns the ARNs of a type under keys of the request that name it: `cluster`, or `Arn` behind the noun."""
-    keys = {f"{request.noun}arn", *(kind.template.variables[-1].sure if kind.template.variables else ())}
+    variable = kind.template.variables[-1] if kind.template.variables else None
+    keys = {key for key in variable.sure if variable.same.get(key) != "text"} if variable else set()
+    keys.add(f"{request.noun}arn")
     return [text for key, text in request.outer if key in keys and is_of_type(prefix, text, kind.template.name)]
 
 

@@ -134,7 +134,7 @@ def check_option(name: str, value: str) -> str:
 
 
 def is_pattern(role: str) -> bool:
-    """Whether an ARN stands for several roles."""
+    """Whether an ARN is a pattern of several roles."""
     return "*" in role or "?" in role
 
 

@@ -113,7 +113,7 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, bel
 
 
 def _is_above(call: Call, kind: ActionType, named: Named, request: CallRequest) -> bool:
-    """Whether the request names what is below the resource of a type that the call needs: a version, an alias."""
+    """Whether the request names a part of the resource of a type that the call needs: a version, an alias."""
     arn = _filled(call, kind, (named,), 0).pattern.removesuffix(kind.end)
     return kind.required and any(escape_observed(each).startswith((f"{arn}:", f"{arn}/")) for each in request.arns)
 

@@ -41,7 +41,7 @@ _Pairs = Sequence[tuple[str, str]]
 
 
 _READ, _FREE, _WRAPS, _COUNTED = 1, 2, 4, 8
-"""What a member is: some rule reads it; people choose what is below it; its object may be the request itself; its
+"""What a member is: some rule reads it; people choose the keys below it; its object may be the request itself; its
 number is the one of a version, not a count."""
 _NUMBERS = ("number", "version", "revision")
 """Ends of keys whose numbers are parts of a resource's name."""
@@ -260,7 +260,7 @@ _LEAST_ID_KEY = 4
 def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
-    A bare `id` is that of the new resource only where the answer is about it: what is nested deeper the caller may have
+    A bare `id` is that of the new resource only where the answer is about it: values nested deeper the caller may have
     chosen (an origin of a distribution), as tags and their like.
     """
     if not creates(event) or not isinstance(answer, Mapping):
@@ -382,7 +382,7 @@ def key_in(parameter: str) -> str:
 
 
 def is_comparison(parameter: str) -> bool:
-    """Whether a parameter as a table writes it compares what is under its key."""
+    """Whether a parameter as a table writes it compares the value of its key."""
     return _asked(parameter)[0] not in ("", "!")
 
 

@@ -190,7 +190,7 @@ def is_named_but_ids(resource: str) -> bool:
 
 
 def is_open_anyway(resource: str) -> bool:
-    """Whether an ARN leaves open only what is open for every resource of its type: a stack's id, a secret's suffix."""
+    """Whether an ARN leaves open only the part that its type leaves open for every resource: an id, a suffix."""
     prefix = service_of(resource)
     known = resource
     for part in reversed(parts_of(prefix, resource)):

@@ -1,6 +1,6 @@
 """Builds the policy that HCL describes: `aws_iam_policy_document`, `jsonencode`, heredocs and JSON text.
 
-The nodes have IAM's keys and the offsets of the HCL that makes them. What is unknown may cover anything: an unknown
+The nodes have IAM's keys and the offsets of the HCL that makes them. An unknown value may cover anything: an unknown
 statement allows what its expression may allow, and a statement that may be absent has an unknown condition.
 
 The data source (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,

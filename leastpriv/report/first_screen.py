@@ -161,7 +161,7 @@ def _added(change: Change, context: ReportContext) -> str:
 
 
 def _not_added(context: ReportContext) -> str:
-    """What is needed and not added, by reason; used actions first, since the next run needs them."""
+    """Names the needs that are not added, by reason; used actions first, since the next run needs them."""
     groups: dict[str, list[HeldBackChange]] = {}
     for each in context.proposal.held_back_additions:
         if each.guard_result.guard != OFFERED:

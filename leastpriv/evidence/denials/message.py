@@ -140,7 +140,7 @@ def _paragraph(text: str, answer: re.Match[str]) -> tuple[int, int]:
 
 
 def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tuple[int, bool, int]:
-    """Returns a sort key: the same line first, then what is before the answer, then the nearest."""
+    """Returns a sort key: the same line first, then the text before the answer, then the nearest."""
     (_, begin), (end, _) = sorted((answer, span))
     return text.count("\n", begin, max(begin, end)), span > answer, max(0, end - begin)
 

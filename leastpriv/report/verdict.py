@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from msgspec import to_builtins
+
 from leastpriv.models import ChangeKind
 from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator, passed_role_use
 from leastpriv.proposal.models import Change
@@ -271,13 +273,5 @@ def _only_if(keys: Sequence[str]) -> str:
 
 
 def _path_value(path: EscalationPath) -> dict[str, object]:
-    return {
-        "id": path.id,
-        "strength": path.strength,
-        "actions": list(path.actions),
-        "how": path_sentence(path),
-        "targets": list(path.targets),
-        "conditions": conditions_value(path.conditions),
-        "known": path.known or None,
-        "source": path.source,
-    }
+    conditions = conditions_value(path.conditions)
+    return {**to_builtins(path), "how": path_sentence(path), "conditions": conditions, "known": path.known or None}

@@ -170,11 +170,7 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
 def _with_users(need: Need, addresses: Sequence[str]) -> Need:
     """The need with the number of resources that need it."""
     others = len(dict.fromkeys(addresses)) - 1
-    if others <= 0:
-        return need
-    return Need(
-        need.permission, need.basis, need.derivation, f"{need.because}, and {others} more", need.verified, need.exact
-    )
+    return replace(need, because=f"{need.because}, and {others} more") if others > 0 else need
 
 
 def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration, arns: Arns) -> Iterator[Need]:

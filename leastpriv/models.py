@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -286,8 +285,7 @@ class Need(Struct, frozen=True, gc=False):
     """False where the evidence shows the resource only in part (`stack/orders/*`) or by type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True, eq=False):
     """One deployment."""
 
     id: str
@@ -300,8 +298,18 @@ class Run:
     """Session name of the one run whose AssumeRole calls issued all access keys of this run; empty where unknown."""
     identity: WebIdentity | None = None
     """The identity for which STS issued all access keys of this run; None where the evidence lacks the record."""
-    periods: tuple[tuple[datetime, datetime], ...] = field(default=(), compare=False)
+    periods: tuple[tuple[datetime, datetime], ...] = ()
     """First and last call of each part of the run, more than 60 minutes apart; empty: `first` and `last`."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[object, ...]:
+        """The fields without the periods, which the log of a job does not show."""
+        return self.id, self.session, self.first, self.last, self.denied, self.parent_run, self.identity
 
 
 class Usage(Struct, frozen=True):

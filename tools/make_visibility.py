@@ -17,7 +17,7 @@ import sys
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251 - of a dataclass
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path

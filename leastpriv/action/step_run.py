@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -42,7 +41,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
         settings = parse_settings(given)
     if settings.mode is Mode.PULL_REQUEST and runner.event_name.startswith("pull_request"):
         # What a pull request declares is reviewed, and adds nothing to the base branch.
-        settings = dataclasses.replace(settings, templates=(), plans=())
+        settings = replace(settings, templates=(), plans=())
     # A run of a fork's pull request, or Dependabot's.
     if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
@@ -51,7 +50,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
         "reported, as with mode report.",
         title="Read-only token",
     )
-    return dataclasses.replace(settings, mode=Mode.REPORT)
+    return replace(settings, mode=Mode.REPORT)
 
 
 def checkout_context(settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime) -> RunContext:
@@ -76,7 +75,7 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
         return replace(run, targets=(target,))
 
     def entry_settings(entry: TargetEntry, role: str) -> Settings:
-        return dataclasses.replace(settings_of(entry, role, given), mode=run.settings.mode)
+        return replace(settings_of(entry, role, given), mode=run.settings.mode)
 
     raw, configuration = _read_targets_file(target)
     file = TargetsFile(configuration, raw, entry_settings, target_of, target.repository)
@@ -116,14 +115,12 @@ def _target(settings: Settings, runner: Runner, github: GitHubRepository | None)
     target = _checkout_target(settings, runner)
     repository = github.with_options(settings.pull_request_options) if github else None
     store = _history_store(settings, repository)
-    target = dataclasses.replace(
-        target, store=store, writes_store=not runner.has_read_only_token(), repository=repository
-    )
+    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=repository)
     if repository is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
-        return dataclasses.replace(target, repository=GitRepository.open(runner.workspace))
+        return replace(target, repository=GitRepository.open(runner.workspace))
     if repository and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()):
-        return dataclasses.replace(target, folder=None)
+        return replace(target, folder=None)
     return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -117,7 +116,7 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
         )
 
     def entry_settings(entry: TargetEntry, role: str) -> Settings:
-        return dataclasses.replace(settings_of(entry, role, given), mode=whole.mode)
+        return replace(settings_of(entry, role, given), mode=whole.mode)
 
     file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
     # The config is that of the person whose credentials the command uses.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from os.path import normpath
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from leastpriv.aws.arns import Window
 from leastpriv.config.inputs import (
@@ -57,8 +56,7 @@ class DeclaredPhases(StrEnum):
     """Reads alone, for a role that plans and does not apply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The checked inputs of one run, described in `inputs.py`; paths are text, as only the caller knows their start."""
 
     principal: Principal
@@ -71,7 +69,7 @@ class Settings:
     base: str
     branch: str
     pull_request_options: PullRequestOptions = field(default_factory=PullRequestOptions)
-    github_token: str = field(default="", repr=False)
+    github_token: str = ""
     aws_regions: tuple[str, ...] = ()
     lookback_days: int = 90
     wait_for_events: int = 0
@@ -91,6 +89,11 @@ class Settings:
     """Whether the mode check keeps drift in a tracking issue instead of failing."""
     fails_on_escalation: bool = False
     """Whether the mode check fails for a policy that leads to administrator."""
+
+    def __repr__(self) -> str:
+        # Without the token.
+        return f"Settings({self.principal.arn}, {self.policy_file})"
+
     boundary_file: str = ""
     history_location: str = ""
     """What keeps the usage history between runs: in a step a branch, in a command a folder; empty: none."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -136,7 +135,7 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     found = parse_settings(replace(given, values={**given.values, "config": "", **own}, labels=labels))
     if not entry.one_of_several_accounts or "branch" in own:
         return found
-    return dataclasses.replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
+    return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
 
 
 def run_settings(given: GivenInputs) -> Settings:

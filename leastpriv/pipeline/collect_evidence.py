@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 import time
@@ -203,7 +202,7 @@ class RunEvidence:
                 self.failures[account] = failure
                 _log.info(f"Not read of account {account}: {failure}")
         # Events that were waited for once have been delivered.
-        self._settings = dataclasses.replace(self._settings, wait_for_events=0)
+        self._settings = replace(self._settings, wait_for_events=0)
 
     def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
         targets, patterns = dict.fromkeys(own), matching
@@ -217,9 +216,7 @@ class RunEvidence:
             return {}
         first = next(iter(targets), None) or parse_principal(matching[0].replace("*", "x").replace("?", "x"))
         whose = Principals(frozenset(targets), frozenset(patterns))
-        return read_principals(
-            self._run.in_account(first.account), dataclasses.replace(self._settings, principal=first), whose
-        )
+        return read_principals(self._run.in_account(first.account), replace(self._settings, principal=first), whose)
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
         from leastpriv.evidence.live_role import list_matching_roles

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from leastpriv.aws.assumed_role import AssumedRole, AssumedSession
@@ -45,16 +42,15 @@ class JobLogs(Struct, frozen=True):
     """The workspace with a `/` at its end, which messages leave out of the names of files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A role or user, and where its policy is."""
 
     settings: Settings
     policy_path: str
     """The policy file relative to the repository's root, with `/`."""
-    folder: Path | None = field(repr=False, default=None)
+    folder: Path | None = None
     """The root of the policy files on disk; None: they are read in the repository."""
-    repository: Repository | None = field(repr=False, default=None)
+    repository: Repository | None = None
     """The repository of the policy file, on disk or on GitHub."""
     pointer: str = ""
     """JSON pointer of the policy in its file; empty where the file is the policy."""
@@ -62,9 +58,9 @@ class Target:
     """The folder that the names of templates and plans start at."""
     changed: datetime | None = None
     """When the policy file on disk was last changed, where its commit or the disk knows it."""
-    earlier: Callable[[datetime], bytes | None] | None = field(repr=False, default=None)
+    earlier: Callable[[datetime], bytes | None] | None = None
     """Gives the policy file on disk as it was at a time."""
-    store: StateStore | None = field(repr=False, default=None)
+    store: StateStore | None = None
     """Keeps the usage history of the role; None: nothing is kept between runs."""
     writes_store: bool = True
     """False where the token of the run cannot write."""
@@ -133,7 +129,7 @@ class TargetsFile(Struct, frozen=True):
         """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern."""
         account = entry.account if entry.one_of_several_accounts else ""
         found = self.target_of(self.settings_of(entry, role))
-        return dataclasses.replace(found, group=entry.group, entry=entry.where, shown_account=account)
+        return replace(found, group=entry.group, entry=entry.where, shown_account=account)
 
 
 class RunContext(Struct, frozen=True):
@@ -251,7 +247,7 @@ class RunResult(Struct, frozen=True):
     """How a run ended."""
 
     targets: tuple[TargetResult, ...]
-    chain: RoleChainPolicies = msgspec.field(default_factory=lambda: RoleChainPolicies(RoleChain(())))
+    chain: RoleChainPolicies = field(default_factory=lambda: RoleChainPolicies(RoleChain(())))
     notes: tuple[str, ...] = ()
     first_files: FirstFiles | None = None
     has_targets_file: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -155,7 +154,7 @@ def _scope(configuration: Configuration) -> str:
 
 def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     """Returns a role that is no target: AWS is not asked about it, and its proposal is not published."""
-    settings = dataclasses.replace(
+    settings = replace(
         file.settings_of(entry, entry.role),
         mode=Mode.REPORT,
         denial_details=False,
@@ -163,7 +162,7 @@ def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
         access_analyzer=None,
         custom_policy_checks=False,
     )
-    return dataclasses.replace(file.target_of(settings), store=None, entry=entry.where)
+    return replace(file.target_of(settings), store=None, entry=entry.where)
 
 
 @contextmanager

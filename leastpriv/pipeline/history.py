@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -214,7 +213,7 @@ def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callab
 
     def of_run(run: Run) -> Origin:
         named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
-        return ask(dataclasses.replace(run, session=named or run.session))
+        return ask(replace(run, session=named or run.session))
 
     by_majority = origins_by_majority(evidence.runs, of_run)
     # GitHub itself names the run that wrote a log.

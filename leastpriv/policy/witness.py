@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import Condition
 from leastpriv.permissions import catalog
@@ -36,14 +38,16 @@ _WILDCARD = re.compile(r"(?<!\$\{)[*?]")
 _VARIABLE_KEY = re.compile(r"\$\{([^*?$},][^},]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(Struct, frozen=True):
     """A request with a complete context."""
 
     action: str
     resource: str
     """A plain text, no pattern."""
-    context: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    context: Mapping[str, tuple[str, ...]] = {}
+
+    def __hash__(self) -> int:
+        return hash((self.action, self.resource))
 
 
 def example_actions(entry: Element, resources: Element) -> tuple[str, ...]:

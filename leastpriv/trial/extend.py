@@ -7,7 +7,6 @@ policies too; what it allows was denied by another policy.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec import Struct, structs
@@ -84,12 +83,11 @@ class RoundResult(Struct, frozen=True):
     unresolved: tuple[UnresolvedDenial, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CandidatePolicy:
+class CandidatePolicy(Struct, frozen=True):
     """The policy that is tried, and the attached policies, which are never edited."""
 
     document: Document
-    attached: tuple[Document, ...] = field(default=())
+    attached: tuple[Document, ...] = ()
     unrecorded: frozenset[str] = frozenset()
     """Services of which a round was denied an action that only a data event shows."""
 

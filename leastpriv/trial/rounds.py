@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TextIO
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.aws.session import Polling

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions.fact_tables import table
@@ -54,15 +54,14 @@ class Stack(Struct, frozen=True):
     """Begins the keys of uploaded files."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredResource:
+class DeclaredResource(Struct, frozen=True):
     """A resource of a template or plan, and what a deployment does with it."""
 
     kind: ResourceKind
     address: str
     """Logical id, or address of Terraform."""
     phases: tuple[Phase, ...]
-    properties: Mapping[str, object] = field(default_factory=dict, hash=False)
+    properties: Mapping[str, object] = {}
     """JSON values; texts may hold UNKNOWN, and a Reference names another resource."""
     name: str = UNKNOWN
     """Pattern of its name."""
@@ -75,9 +74,11 @@ class DeclaredResource:
     region: str = ""
     """Where that is another than the declaration's."""
 
+    def __hash__(self) -> int:
+        return hash(self.address)
 
-@dataclass(frozen=True)
-class Declaration:
+
+class Declaration(Struct, frozen=True, dict=True):
     """The resources of one template or plan."""
 
     source: str
@@ -95,7 +96,7 @@ class Declaration:
     """Types of which no table knows the permissions, sorted."""
     transforms: tuple[str, ...] = ()
     """Names of the transforms of a template and its nested ones."""
-    trusts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trusts: Mapping[str, tuple[str, ...]] = {}
     """Address of a role -> the services that may assume it."""
     region: str = ""
     """Where the declaration itself knows it."""

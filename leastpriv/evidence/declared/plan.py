@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types, own_variables

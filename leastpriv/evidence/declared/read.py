@@ -7,7 +7,6 @@ whose policy is drafted (https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -114,7 +113,7 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
     deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
     raw = _bytes(stack.folder / str(properties.get("templateFile", "")))
     made = read_template(raw, stack.source, deployed, place, nested)
-    made = dataclasses.replace(made, region=place.region)
+    made = replace(made, region=place.region)
     because = f"the stack {stack.name}"
     if role == roles.execution:
         return made
@@ -122,15 +121,15 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
         calls = [*_deployment(because, stack.name, roles, place), *transform_calls(made, because, place)]
         calls += [] if roles.deploy else _published(because, stack, "")
         plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
-        made = dataclasses.replace(made, calls=tuple(calls), plan_calls=plan_calls)
-        return dataclasses.replace(made, resources=(), unknown_types=()) if roles.execution else made
-    only_calls = dataclasses.replace(made, resources=(), reads=(), unknown_types=())
+        made = replace(made, calls=tuple(calls), plan_calls=plan_calls)
+        return replace(made, resources=(), unknown_types=()) if roles.execution else made
+    only_calls = replace(made, resources=(), reads=(), unknown_types=())
     if is_of_bootstrap:
-        return dataclasses.replace(only_calls, calls=tuple(_published(because, stack, role)))
+        return replace(only_calls, calls=tuple(_published(because, stack, role)))
     assumed = dict.fromkeys(each for each in stack.bootstrap_roles if each != roles.execution)
     needed = (need for each in assumed for need in tool_calls("assume", because, place, role=each))
     look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
-    return dataclasses.replace(only_calls, calls=tuple(needed), plan_calls=tuple(look_up))
+    return replace(only_calls, calls=tuple(needed), plan_calls=tuple(look_up))
 
 
 def _deployment(because: str, name: str, roles: _Roles, place: Place) -> Iterator[Need]:
@@ -242,7 +241,7 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
         calls += () if stack.bucket else tool_calls("managed", because, place)
         later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
     plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
-    return dataclasses.replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
+    return replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
 
 
 def split_stack(name: str) -> tuple[str, str]:
@@ -269,4 +268,4 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     if state is None:
         return made
     calls, plan_calls = (backend_calls(state, place, role, applies=applies) for applies in (True, False))
-    return dataclasses.replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
+    return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))

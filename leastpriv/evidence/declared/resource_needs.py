@@ -7,7 +7,6 @@ phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:Se
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -56,7 +55,7 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
         for resource, phase in product(declaration.resources, _PHASES):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
             reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
-            every = needed_actions(dataclasses.replace(resource, changed=None), phase, arns)
+            every = needed_actions(replace(resource, changed=None), phase, arns)
             (listed if is_seen else unseen).update(set(actions_of_phase(resource.kind, phase)) - reads)
             (needed if is_seen else needed_unseen).update(set(every) - reads)
     return frozenset(listed - unseen | needed - needed_unseen)
@@ -98,17 +97,15 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         # Who applies a plan reads its data sources; it changes nothing of a resource that is only read.
         kept = [each for each in others if _DATA.search(each.address) or set(each.phases) != {Phase.READ}]
         return ChangedResources(
-            dataclasses.replace(after, resources=tuple(made), around=after.resources),
-            dataclasses.replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
+            replace(after, resources=tuple(made), around=after.resources),
+            replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
         )
     made, kept = list(_made(before, after)), list(_kept(before, after))
     is_empty = not (made or kept)
     calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
     return ChangedResources(
-        dataclasses.replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
-        dataclasses.replace(
-            after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)
-        ),
+        replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
+        replace(after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)),
     )
 
 
@@ -116,7 +113,7 @@ def _made(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]
     for each in after.resources:
         earlier = before.by_address.get(each.address)
         if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
-            yield dataclasses.replace(each, phases=MADE)
+            yield replace(each, phases=MADE)
 
 
 def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
@@ -126,11 +123,11 @@ def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]
             continue
         changed = frozenset(_changed({*earlier.properties, *each.properties}, earlier, each))
         if changed:
-            yield dataclasses.replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
+            yield replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
     for earlier in before.resources:
         now = after.by_address.get(earlier.address)
         if now is None or now.kind != earlier.kind or now.name != earlier.name:
-            yield dataclasses.replace(earlier, phases=(Phase.DELETE, Phase.READ))
+            yield replace(earlier, phases=(Phase.DELETE, Phase.READ))
 
 
 def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredResource) -> Iterator[str]:
@@ -282,7 +279,7 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
     if resource.changed is not None and resource.kind.tool is Tool.TERRAFORM:
         # Terraform's provider sends what changes.
         kept = {name: value for name, value in resource.properties.items() if name in resource.changed}
-        resource = dataclasses.replace(resource, properties=kept)
+        resource = replace(resource, properties=kept)
     for value, is_role in dict.fromkeys(_role_values(resource, declaration)):
         arn = _role_arn(value, declaration, arns)
         if not arn and is_role and "/aws-service-role/" not in arns.text(value):

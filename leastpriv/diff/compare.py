@@ -42,7 +42,8 @@ class Entry(Struct, frozen=True):
     @property
     def spans_services(self) -> bool:
         """Whether the entry grants actions of more than one service (`*`, NotAction)."""
-        return bool(self.statement.not_actions) or bool({"*", "?"} & {*self.pattern.partition(":")[0]})
+        service = self.pattern.partition(":")[0]
+        return bool(self.statement.not_actions) or "*" in service or "?" in service
 
     @property
     def spans_a_service(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,14 +20,20 @@ def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...
 
 def rows_of(name: str, first: str) -> Sequence[Mapping[str, str]]:
     """Returns the rows of a table whose first cell is `first`, without reading the others."""
-    text = text_of_table(name)
-    head = re.search(r"^[^#\n].*$", text, re.MULTILINE)
-    own = re.findall(rf"^{re.escape(first)}\t.*$", text, re.MULTILINE)
-    return read_rows("\n".join([head[0] if head else "", *own]))
+    head, lines = _lines_by_first_cell(name)
+    return read_rows("\n".join([head, *lines.get(first, ())]))
 
 
-# A run asks one table for one service after another; other tables are read once, as rows.
+# A policy with `*` asks one table for one service after another; other tables are read once, as rows.
 @lru_cache(maxsize=1)
+def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
+    head, *lines = [line for line in text_of_table(name).splitlines() if line and line[0] != "#"]
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        found.setdefault(line.partition("\t")[0], []).append(line)
+    return head, found
+
+
 def text_of_table(name: str, package: str = __package__) -> str:
     """Returns the text of a package's table, plain or compressed."""
     # Not by importlib.resources or pathlib, which take a third of Python's own start to load.

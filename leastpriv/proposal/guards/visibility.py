@@ -37,9 +37,11 @@ from leastpriv.proposal.models import GuardContext, RemovalCandidate, UnseenServ
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use a gap may hide."""
     for gap in context.evidence.gaps:
+        if not could_hide(gap, candidate.action):
+            continue
         elsewhere = gap.scope.data_events and has_data_events(candidate, context)
         reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(candidate, gap.scope.outside)
-        if could_hide(gap, candidate.action) and reached and not elsewhere:
+        if reached and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
     return ""
 

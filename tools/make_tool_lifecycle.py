@@ -431,13 +431,21 @@ def makes(row: Row) -> Sequence[str]:
     names = {_stem("".join(words[index:])) for index in range(len(words))}
     never = {*row.phases.get("read", ()), *row.phases.get("delete", ()), *row.tags, *_OF_ANY_TYPE}
     is_terraform = "::" not in row.name
+    own = "" if is_terraform else _stem(row.name.split("::")[1])
+    # Some schemas list `glue:CreateTable` for the reading of a table, too.
+    named = f"Create{words[-1]}"
     found = [
         (action, match)
         for action in dict.fromkeys(row.phases.get("create", ()))
-        if action not in never and not (is_terraform and action in row.when)
-        if not _listed_conditions(row.name, action) and (match := _MAKING.match(action.partition(":")[2]))
+        if (action not in never or (own and action == f"{own}:{named}"))
+        if (match := _MAKING.match(action.partition(":")[2]))
     ]
-    own = "" if is_terraform else _stem(row.name.split("::")[1])
+    services = {action.partition(":")[0] for action in row.phases.get("delete", ())}
+    conditional = {action for action, _ in found if _listed_conditions(row.name, action)}
+    conditional |= {*row.when} if is_terraform else set()
+    found = [each for each in found if each[0] not in conditional] or [
+        each for each in found if each[0].partition(":")[0] in services and (not own or each[0].startswith(f"{own}:"))
+    ]
     found = [each for each in found if own and own in _stem(each[0].partition(":")[0].replace("-", ""))] or found
     found = [(action, match) for action, match in found if not match["second"]] or found
     making = [(action, _stem(match["noun"])) for action, match in found]

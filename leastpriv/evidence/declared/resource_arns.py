@@ -256,7 +256,7 @@ class Arns:
 
     def _referred(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type in the properties, and of resources that these refer to."""
-        prefix = action.partition(":")[0]
+        prefix = kind.arn.split(":")[2]
         found: list[str] = []
         for value in leaves(resource.properties):
             if isinstance(value, Reference):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name
+from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name, own_types
 from leastpriv.evidence.declared.models import (
     LOCAL_PATH,
     UNKNOWN,
@@ -295,7 +295,8 @@ class _Template:
         """The name of a resource that a text refers to; UNKNOWN for another attribute."""
         kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
         key = name_property(kind)
-        if reference.attribute not in ("", key):
+        if reference.attribute not in ("", key) or not own_types(kind):
+            # Where no ARN has a name, as of an API of API Gateway, AWS gives the id that stands for the resource.
             return UNKNOWN
         given = entry.get("Properties")
         own = given.get(key) if isinstance(given, dict) else None

@@ -641,6 +641,8 @@ def test_a_permission_on_a_function_names_no_version_of_it() -> None:
         ("AWS::Events::EventBus", "{Name: orders, Policy: {Statement: []}}", "events:PutPermission", True),
         ("AWS::ECR::Repository", "{LifecyclePolicy: {LifecyclePolicyText: x}}", "ecr:SetRepositoryPolicy", False),
         ("AWS::EC2::KeyPair", "{KeyName: login}", "ssm:PutParameter", True),
+        ("AWS::EFS::MountTarget", "{FileSystemId: fs-1, SubnetId: subnet-1}", "ec2:CreateNetworkInterface", True),
+        ("AWS::ApiGateway::RestApi", "{Name: shop}", "apigateway:UpdateRestApiPolicy", False),
     ],
 )
 def test_properties_whose_names_do_not_show_their_actions_decide(
@@ -654,3 +656,21 @@ def test_tags_of_what_another_service_makes_are_on_its_types_alone() -> None:
         "ec2:CreateTags"
     ]
     assert 0 < len(found) < 10
+
+
+def test_a_table_that_the_schema_lists_for_reading_too_is_deleted_when_the_deployment_fails() -> None:
+    found = declared(template("AWS::Glue::Table", "{DatabaseName: lake, TableInput: {Name: events}}"))
+    table = "arn:aws:glue:us-east-2:123456789012:table/lake/events"
+    assert table in found["glue:CreateTable"]
+    assert table in found["glue:DeleteTable"]
+    assert "s3:PutObject" not in found
+
+
+def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
+    api = "  Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: shop}}\n"
+    acl = "arn:aws:wafv2:us-east-2:123456789012:regional/webacl/shop/1"
+    stage = "!Sub 'arn:aws:apigateway:us-east-2::/restapis/${Api}/stages/prod'"
+    text = template("AWS::WAFv2::WebACLAssociation", f"{{WebACLArn: '{acl}', ResourceArn: {stage}}}", api)
+    found = declared(text)
+    named = "arn:aws:apigateway:us-east-2::/restapis/*/stages/prod"
+    assert found["wafv2:DisassociateWebACL"] == found["apigateway:SetWebACL"] == {named}

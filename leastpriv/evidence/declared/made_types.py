@@ -10,11 +10,10 @@ from functools import lru_cache
 from leastpriv.evidence.declared.models import UNKNOWN
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.resource_types import VARIABLE
+from leastpriv.permissions.resource_types import own_variables
 from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, actions_of_phase, making_actions
 
-_PLACES = ("Partition", "Region", "Account")
 _VERB = re.compile(r"[A-Z][a-z]+")
 PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
@@ -87,11 +86,6 @@ def _types_named(actions: Sequence[str], nouns: Set[str]) -> tuple[ResourceType,
 def _without_verb(name: str) -> str:
     match = _VERB.match(name)
     return name.removeprefix(match[0]) if match else name
-
-
-def own_variables(template: str) -> tuple[str, ...]:
-    """Returns the variables of an ARN template other than partition, region and account."""
-    return tuple(name for name in VARIABLE.findall(template) if name not in _PLACES)
 
 
 def name_variable(names: Sequence[str], kind: ResourceKind) -> str:

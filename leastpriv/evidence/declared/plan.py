@@ -15,11 +15,12 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types, own_variables
+from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, tool_calls
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.models import Need
 from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.resource_types import own_variables
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, Tool, is_known
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"

@@ -15,7 +15,6 @@ from leastpriv.evidence.declared.made_types import (
     is_of_other_paths,
     name_variable,
     own_types,
-    own_variables,
     paths_of,
     plain,
     segment_of,
@@ -27,7 +26,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
-from leastpriv.permissions.resource_types import VARIABLE, end_of, fits
+from leastpriv.permissions.resource_types import VARIABLE, end_of, fits, own_variables
 from leastpriv.permissions.service_facts import ResourceType, service_facts
 from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions, name_property
 

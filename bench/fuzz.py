@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.cloudtrail.record import read_record
 from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
-from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
 from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Call

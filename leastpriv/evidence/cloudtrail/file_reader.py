@@ -9,7 +9,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.aggregated_events import aggregated_calls, is_aggregated
 from leastpriv.evidence.cloudtrail.caller import caller_arn
 from leastpriv.evidence.cloudtrail.record import SkipReason, event_time, is_login, parse_record
 from leastpriv.evidence.cloudtrail.record_blocks import (
@@ -19,6 +18,7 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
     decode_block_as_json,
     open_pieces,
 )
+from leastpriv.evidence.cloudtrail.record_formats import aggregated_calls, is_aggregated, parse_values, unwrap
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, add_name, count_coverage
 from leastpriv.models import Call, Gap, GapKind, Scope
@@ -190,8 +190,6 @@ class _File:
         if blocks.passed_over:
             self._held_values = self._is_trail = True
         if undecoded is not None or not blocks.ended:
-            from leastpriv.evidence.cloudtrail.record_stream import parse_values
-
             for value in parse_values(blocks.rest(undecoded), depth=blocks.depth):
                 yield from self._value(value)
 
@@ -205,8 +203,6 @@ class _File:
         self.sha256 = content.hexdigest()
 
     def _value(self, value: object) -> Iterator[Call]:
-        from leastpriv.evidence.cloudtrail.record_stream import unwrap
-
         for record in unwrap(value):
             yield from self._record(record)
 

@@ -1,7 +1,7 @@
 """Decompresses a file in CloudTrail's own format, splits it into blocks of records, and decodes them.
 
 CloudTrail writes `{"Records":[{"eventVersion":…},{"eventVersion":…}]}` without blanks. The text is split where a record
-seems to begin. Where it begins differently or does not decode, `record_stream.py` continues. A block decodes only as a
+seems to begin. Where it begins differently or does not decode, `record_formats.py` continues. A block decodes only as a
 list of whole objects, so a similar text inside a record cannot split it. ISA-L is more than twice as fast as zlib.
 """
 

@@ -24,7 +24,7 @@ from leastpriv.evidence.cloudtrail.record import (
     resources_of,
 )
 from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
-from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.models import Call, Gap, GapKind, Scope

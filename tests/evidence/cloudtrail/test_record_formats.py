@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.cloudtrail import record_blocks
 from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
-from leastpriv.evidence.cloudtrail.record_stream import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
 from tests.hypothesis_profiles import examples
 
 RECORDS = [

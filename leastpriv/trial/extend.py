@@ -236,7 +236,9 @@ def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialId
     if "unknown" in effects:
         return "the policy allows it under a condition that the denial does not show"
     if "allowedInPart" in effects:
-        return "the policy allows it on a part of the resources that the denial names"
+        return (
+            "the policy allows it on some resources, and the denial names no other one: write the missing one into it"
+        )
     if identity.narrows and denial.denied_by is DeniedBy.IDENTITY:
         return "the policy allows it: the role itself lacks it, and a session policy can only narrow"
     others = "the role itself, its boundary" if identity.narrows else "the boundary"

@@ -21,7 +21,7 @@ _MAX_DENIALS = 5
 
 
 def round_line(number: int, exit_code: int, result: RoundResult, seconds: float, *, is_fully_read: bool = True) -> str:
-    """Returns `Round 2 (14 s): the command failed with exit code 255; refused: …; added 1; 3 not mended`.
+    """Returns `Round 2 (14 s): the command failed with exit code 255; denied: …; added 1; 3 not fixed`.
 
     `is_fully_read`: all of the output was read; if not, the line does not claim that nothing was denied.
     """

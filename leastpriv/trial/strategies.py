@@ -254,17 +254,9 @@ class TrialRole:
 
     def _boundary(self) -> str:
         """Returns the target's boundary: the trial must not allow what it forbids."""
-        iam, principal = self._aws.client("iam"), self._principal
-        with translate_errors(
-            f"reading the permissions boundary of {principal.arn}", f"iam:Get{principal.kind.title()}"
-        ):
-            try:
-                if principal.kind == "user":
-                    entity = iam.get_user(UserName=principal.name)["User"]
-                else:
-                    entity = iam.get_role(RoleName=principal.name)["Role"]
-            except iam.exceptions.NoSuchEntityException:
-                raise _missing_error(principal) from None
+        entity = _entity(self._aws, self._principal)
+        if entity is None:
+            raise _missing_error(self._principal)
         return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
@@ -318,8 +310,11 @@ def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
         return error
     caller = aws.caller()
     principal = principal_of(role)
-    if principal is not None and TRIAL_PATH not in role and _is_missing(aws, principal):
-        raise _missing_error(principal) from error
+    # STS only answers that the caller may not assume a role of its account that does not exist.
+    if principal is not None and TRIAL_PATH not in role and aws.account() == principal.account:
+        with suppress(AwsError):
+            if _entity(aws, principal) is None:
+                raise _missing_error(principal) from error
     if error.kind is not AwsErrorKind.DENIED:
         return error
     if TRIAL_PATH in role:
@@ -337,17 +332,17 @@ def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
     return AwsError(f"{caller} may not assume {role}: {advice}.", error.kind, error.missing_action)
 
 
-def _is_missing(aws: Aws, role: Principal) -> bool:
-    """Whether a role of the caller's account does not exist; STS only answers that the caller may not assume it."""
-    if aws.account() != role.account:
-        return False
+def _entity(aws: Aws, principal: Principal) -> Mapping[str, Any] | None:
+    """Returns IAM's answer about a role or user; None if there is none; raises AwsError."""
     iam = aws.client("iam")
-    with suppress(AwsError), translate_errors(f"looking for {role.arn}", "iam:GetRole"):
-        try:
-            iam.get_role(RoleName=role.name)
-        except iam.exceptions.NoSuchEntityException:
-            return True
-    return False
+    with (
+        translate_errors(f"reading the permissions boundary of {principal.arn}", f"iam:Get{principal.kind.title()}"),
+        suppress(iam.exceptions.NoSuchEntityException),
+    ):
+        if principal.kind == "user":
+            return dict(iam.get_user(UserName=principal.name)["User"])
+        return dict(iam.get_role(RoleName=principal.name)["Role"])
+    return None
 
 
 def _missing_error(principal: Principal) -> InputError:

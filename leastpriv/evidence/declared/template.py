@@ -225,9 +225,11 @@ class _Template:
         if name == "Join" and isinstance(argument, list) and len(argument) == 2:
             joined = self._resolve(argument[1], depth)
             return str(argument[0]).join(map(self._text, joined)) if isinstance(joined, list) else UNKNOWN
-        if name in ("Select", "FindInMap"):
-            return self._selected(name, argument, depth)
-        return UNKNOWN
+        if name == "Split" and isinstance(argument, list) and len(argument) == 2:
+            whole = self._resolve(argument[1], depth)
+            is_known = isinstance(whole, str) and UNKNOWN not in whole and argument[0]
+            return whole.split(str(argument[0])) if isinstance(whole, str) and is_known else UNKNOWN
+        return self._selected(name, argument, depth) if name in ("Select", "FindInMap") else UNKNOWN
 
     def _ref(self, name: str) -> object:
         pseudo = {
@@ -245,17 +247,15 @@ class _Template:
             return Reference(name)
         return self._parameter(name)
 
-    def _parameter(self, name: str) -> str:
-        """The given value of a parameter, else its default; a parameter of SSM holds a name instead."""
+    def _parameter(self, name: str) -> object:
+        """The given value of a parameter, else its default, of a list its parts; one of SSM holds a name instead."""
         declared = self._section("Parameters").get(name)
-        if isinstance(declared, dict) and _is_stored(declared):
+        known = declared if isinstance(declared, dict) else {}
+        given = self.stack.parameters.get(name, known.get("Default"))
+        if _is_stored(known) or not isinstance(given, str | int | float):
             return UNKNOWN
-        if name in self.stack.parameters:
-            return self.stack.parameters[name]
-        if not isinstance(declared, dict):
-            return UNKNOWN
-        default = declared.get("Default")
-        return str(default) if isinstance(default, str | int | float) else UNKNOWN
+        is_list = str(known.get("Type", "")).startswith(("List<", "CommaDelimitedList"))
+        return [part.strip() for part in str(given).split(",") if part] if is_list else str(given)
 
     def _sub(self, argument: object, depth: int) -> object:
         text, values = (

@@ -674,3 +674,19 @@ def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
     found = declared(text)
     named = "arn:aws:apigateway:us-east-2::/restapis/*/stages/prod"
     assert found["wafv2:DisassociateWebACL"] == found["apigateway:SetWebACL"] == {named}
+
+
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [
+        ("!Select [1, !Ref Names]", "late"),
+        ("!Join ['-', !Ref Names]", "early-late"),
+        ("!Select [2, !Split ['/', a/b/c]]", "c"),
+        ("!Select [0, !Ref Open]", "*"),
+        ("!Sub 'q-${Open}'", "q-*"),
+    ],
+)
+def test_lists_of_parameters_and_parts_of_texts_are_known(name: str, queue: str) -> None:
+    given = "Parameters:\n  Names: {Type: CommaDelimitedList, Default: 'early, late'}\n  Open: {Type: 'List<String>'}\n"
+    found = declared(given + template("AWS::SQS::Queue", f"{{QueueName: {name}}}"))["sqs:CreateQueue"]
+    assert found == {f"arn:aws:sqs:us-east-2:123456789012:{queue}"}

@@ -177,7 +177,7 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
     operation = f"{prefix}:{DATE.sub('', event)}"
     for row in table("made_types"):
         if row["operation"] == operation:
-            return tuple(row["types"].split(","))
+            return tuple(f"{row['types']},{row['with']}".strip(",").split(","))
     puts = event.startswith("Put") and prefix != "s3"
     if prefix not in catalog.services() or not (creates(event) or puts) or _uses_existing_resource(prefix, event):
         return ()

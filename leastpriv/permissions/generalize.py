@@ -109,7 +109,8 @@ def patterns_of(
     Args:
         seen: the resources; a name that is open in one region is open in all regions that were used.
         least: letters and digits of a name that remain literal (`least_literal`).
-        is_sensitive: open only what the tool or the run wrote into the names of resources that the runs created.
+        is_sensitive: open only what the tool or the run wrote into the names of resources that the runs created, and
+            the ids that AWS gave what several runs created.
     """
     return across_regions(seen, partial(_patterns_of_region, least, is_sensitive))
 
@@ -170,13 +171,15 @@ def in_region(resource: str, region: str) -> str:
 
 def _patterns_of_region(least: int, is_sensitive: bool, seen: Sequence[ObservedResource]) -> Iterator[Pattern]:
     opened: dict[str, _Group] = {}
+    runs = {run for each in seen if each.made for run in each.runs}
     for each in seen:
+        pattern, openings = open_parts(each.resource, each.made)
         if is_sensitive:
             certain = each.family if each.family and each.family.opening.reason in CERTAIN else None
-            opened.setdefault(each.resource, _Group()).add(replace(each, family=certain), ())
-        else:
-            pattern, openings = open_parts(each.resource, each.made)
-            opened.setdefault(pattern, _Group()).add(each, openings)
+            each = replace(each, family=certain)
+            if {opening.reason for opening in openings} != {MADE} or len(runs) < _LEAST_RUNS:
+                pattern, openings = each.resource, ()
+        opened.setdefault(pattern, _Group()).add(each, openings)
     if not is_sensitive and len(opened) >= _LEAST_RUNS:
         opened = _learned(opened, least)
     if any(each.family for each in seen):

@@ -92,7 +92,7 @@ def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) 
 @pytest.mark.parametrize(
     ("prefix", "event", "kinds"),
     [
-        ("ec2", "RunInstances", ("instance",)),
+        ("ec2", "RunInstances", ("instance", "network-interface", "volume")),
         ("ec2", "StartInstances", ()),
         ("rds", "StartDBInstance", ()),
         ("glue", "StartCrawler", ()),

@@ -587,3 +587,13 @@ def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_
     names = [f"arn:aws:s3:::b/{number:032x}/{number}/x" for number in range(300)]
     assert len(generalise(names)) == len(names)
     assert len(asked) < 10 * len(names)
+
+
+def test_a_sensitive_action_gets_the_ids_of_later_runs_only_where_three_runs_made_such_resources() -> None:
+    images = [f"arn:aws:ec2:eu-west-1::image/ami-0{run}aaaaaaaaaaaaaaa" for run in range(3)]
+    made = [ObservedResource(image, (f"run {run}",), made=True) for run, image in enumerate(images)]
+    found = [each.pattern for each in patterns_of(made, is_sensitive=True)]
+    assert found == ["arn:aws:ec2:eu-west-1::image/*"]
+    assert [each.pattern for each in patterns_of(made[:2], is_sensitive=True)] == images[:2]
+    others = [ObservedResource(image, (f"run {run}",)) for run, image in enumerate(images)]
+    assert [each.pattern for each in patterns_of(others, is_sensitive=True)] == images

@@ -275,7 +275,8 @@ def test_dynamodb_asks_for_the_tagging_action_even_where_the_list_is_empty() -> 
 @pytest.mark.parametrize("row", table("made_types"), ids=lambda row: row["operation"])
 def test_every_made_type_is_one_of_its_service_and_has_a_source(row: dict[str, str]) -> None:
     prefix = row["operation"].partition(":")[0]
-    assert set(row["types"].split(",")) <= {kind.name.lower() for kind in catalog.resource_types(prefix)}
+    made = f"{row['types']},{row['with']}".strip(",").split(",")
+    assert set(made) <= {kind.name.lower() for kind in catalog.resource_types(prefix)}
     assert row["source"]
     assert facts_of(row["operation"]).tags
 

@@ -78,11 +78,11 @@ class Coverage(Struct, frozen=True):
 
     def length(self, region: str, kind: str = "") -> timedelta | None:
         """Time that the records of a region, of one kind or any, span without long silences; None without records."""
-        found = sorted(self.logged.get((region, kind), ()) if kind else self.days.get(region, ()))
+        found = self.logged.get((region, kind)) if kind else self.days.get(region)
         if not found:
             return None
         # A quiet region has few writes; `silence_gaps` finds a long pause in a busy one.
-        return found[-1] - found[0] if kind == WRITE else length_of(found)
+        return max(found) - min(found) if kind == WRITE else length_of(found)
 
 
 _DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
@@ -106,7 +106,8 @@ def days_of(mask: int) -> frozenset[date]:
     return frozenset(date.fromordinal(_FIRST_DAY + number) for number, bit in enumerate(bits) if bit == "1")
 
 
-def length_of(days: Iterable[date]) -> timedelta:
+@lru_cache(maxsize=256)
+def length_of(days: frozenset[date]) -> timedelta:
     """Returns the time that days span without long silences."""
     steps = (later - earlier for earlier, later in pairwise(sorted(days)))
     return sum((step for step in steps if step <= LONGEST_SILENCE), timedelta())

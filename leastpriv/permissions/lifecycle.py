@@ -345,6 +345,7 @@ def is_tagging(action: str) -> bool:
     return _parse(action).kind in ("tag", "service tag")
 
 
+@cache
 def _property(action: str) -> str:
     """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and `UntagQueue`."""
     name = _parse(action)

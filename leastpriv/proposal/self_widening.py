@@ -98,17 +98,16 @@ def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
 def probing_runs(evidence: Evidence) -> frozenset[str]:
     """Returns the ids of runs with many distinct denied actions and hardly any successful one."""
     denied: dict[str, set[str]] = {}
-    successful: dict[str, set[str]] = {}
     for usage in evidence.usages:
-        found = denied if usage.denial else successful if usage.succeeded else None
-        if found is not None and (usage.denial or usage.outcome is Outcome.ALLOWED):
-            for run in usage.runs:
-                found.setdefault(run, set()).add(usage.need.permission.action)
-    return frozenset(
-        run
-        for run, actions in denied.items()
-        if len(actions) >= max(_MANY_DENIALS, _MOST_SUCCESS * len(successful.get(run, ())))
-    )
+        for run in usage.runs if usage.denial else ():
+            denied.setdefault(run, set()).add(usage.need.permission.action)
+    suspects = {run: actions for run, actions in denied.items() if len(actions) >= _MANY_DENIALS}
+    successful: dict[str, set[str]] = {run: set() for run in suspects}
+    for usage in evidence.usages if suspects else ():
+        if usage.succeeded and usage.outcome is Outcome.ALLOWED and not usage.denial:
+            for run in suspects.keys() & usage.runs:
+                successful[run].add(usage.need.permission.action)
+    return frozenset(run for run, actions in suspects.items() if len(actions) >= _MOST_SUCCESS * len(successful[run]))
 
 
 def denial_result(

@@ -110,11 +110,8 @@ def _partners_restricted(
     """
     wide = {entry.statement.index: entry for entry in difference.entries if "*" in entry.statement.resources}
     decided = {(change.statement, change.action) for change in changes if change.kind is not ChangeKind.ADD}
-    unchanged = [
-        entry
-        for entry in difference.entries
-        if "*" in entry.statement.resources and (entry.statement.index, entry.pattern) not in decided
-    ]
+    on_all = (entry for entry in difference.entries if "*" in entry.statement.resources)
+    unchanged = [entry for entry in on_all if (entry.statement.index, entry.pattern) not in decided]
     patterns = {(change.statement, change.restricted_action): change.patterns for change in restricted}
     for change in changes:
         entry = wide.get(change.statement)
@@ -272,14 +269,15 @@ def _in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedRe
 def _of_unnamed_types(
     candidate: RemovalCandidate, patterns: Sequence[Pattern], context: GuardContext
 ) -> Iterator[Pattern]:
-    """Every resource of each type that the calls may have served and no record names, in the regions of the others."""
+    """Every resource, of any account, of each type that the calls may have served and no record names."""
     known = action_of(candidate.action)
     written = {kind for each in patterns for kind in kinds_of(candidate.action, each.pattern)}
     unnamed = {*unnamed_types(candidate, context)} - written if patterns else set()
     regions = sorted({region for each in patterns if (region := region_of(each.pattern))} or context.evidence.regions)
     for kind in known.resource_types if known else ():
         for resource in whole_types([kind], context.evidence.principal, regions) if kind.name in unnamed else ():
-            yield Pattern(resource, (), (WildcardPart(kind.name, "no record names which one the calls used"),))
+            of_any_account = re.sub(r"^((?:[^:]*:){4})[^:]+", r"\1*", resource)
+            yield Pattern(of_any_account, (), (WildcardPart(kind.name, "no record names which one the calls used"),))
 
 
 def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:

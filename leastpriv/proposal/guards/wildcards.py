@@ -46,7 +46,9 @@ COVERAGE = frozenset({"gap-in-scope", "region-not-read", "not-recorded", "minimu
 def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> GuardResult | None:
     """The reason to keep an unused action of a wildcard that a guard found, or None where the doubt is no reason."""
     if not candidate.entry.spans_a_service:
-        return found
+        # A person named a part of the service, as `iam:*Role*`: what the tool does decides, not a like name.
+        is_like_name = found.guard == LIFECYCLE and candidate.action not in context.partners
+        return None if is_like_name and candidate.entry.is_wildcard else found
     if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
         return None
     if found.guard == "minimum-confidence" and not _is_for_resources_in_use(candidate.action, context):

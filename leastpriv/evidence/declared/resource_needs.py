@@ -200,10 +200,11 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
     _, has_own_tags = tag_property(resource.kind)
     properties = _property_words(resource.properties)
     found = []
-    undone = set(actions_of_phase(resource.kind, Phase.DELETE)) if phase is Phase.CREATE else ()
+    keeps = phase in (Phase.CREATE, Phase.READ)
+    undone = set(actions_of_phase(resource.kind, Phase.DELETE)) if keeps else ()
     for action in actions_of_phase(resource.kind, phase):
         if action in undone and resource.kind.tool is Tool.TERRAFORM and _DELETES.match(action.partition(":")[2]):
-            # Terraform deletes no resource in the run that creates it.
+            # Terraform deletes no resource that it creates or reads.
             continue
         if action in tags and catalog.access_level(action) not in ("Read", "List"):
             is_removal = _UNTAGS.match(action.partition(":")[2]) is not None

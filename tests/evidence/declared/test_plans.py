@@ -411,3 +411,25 @@ def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
     on = {(need.permission.action, need.permission.resource) for need in found}
     assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-north-1:{ACCOUNT}:table/locks") in on
     assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in on
+
+
+def test_an_encrypted_cluster_needs_a_grant_on_its_key() -> None:
+    key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
+    found = needed(plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db", "kms_key_id": key})))
+    assert found["kms:CreateGrant"] == found["kms:DescribeKey"] == {key}
+    assert "kms:CreateGrant" not in needed(plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db"})))
+
+
+@pytest.mark.parametrize("actions", [["create"], ["no-op"]])
+def test_what_a_plan_creates_or_reads_is_not_deleted(actions: list[str]) -> None:
+    profile = {"name": "web", "arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/web"}
+    found = needed(plan(change("aws_iam_instance_profile", actions, profile, profile)))
+    assert "iam:GetInstanceProfile" in found
+    assert "iam:RemoveRoleFromInstanceProfile" not in found
+
+
+def test_an_update_of_an_encrypted_value_uses_its_key() -> None:
+    key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
+    before = {"name": "/a", "type": "SecureString", "value": "x", "key_id": key}
+    found = needed(plan(change("aws_ssm_parameter", ["update"], {**before, "value": "y"}, before)))
+    assert found["kms:Encrypt"] == {key}

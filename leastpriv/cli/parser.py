@@ -152,7 +152,7 @@ _COMMANDS = (
         "write the reader role and the workflow, or check them",
         "Writes the reader role with exactly the permissions of the chosen sources, trusted by one repository's jobs, "
         "as a CloudFormation template and as a Terraform configuration, and the workflow. On a terminal it asks for "
-        "what is not given. With --check it tries the role and reports what is denied.",
+        "the options that are missing. With --check it tries the role and reports each denial.",
         _INIT_CODES,
     ),
     (

@@ -373,7 +373,7 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
         if partial and not own and not any(_is_required(facts, each) for each in partial):
             continue  # The request names the parent of what the call made.
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
-            # IAM's ARNs hold names, which no service chooses anew.
+            # IAM's ARNs hold names, which no service chooses.
             is_new = creates(call.name) and prefix != "iam"
             own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
             usable = answered_arn(facts, arn)

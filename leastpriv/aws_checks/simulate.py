@@ -14,7 +14,6 @@ from msgspec import Struct
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Aws, pages
 from leastpriv.aws_checks.rendered_policy import render_policy
-from leastpriv.diff.compare import ReplayEffect, replay_request
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.evidence.live_role import read_managed_policy
 from leastpriv.models import Basis, Need, Permission, Principal
@@ -22,6 +21,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import literal_of, unescape
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document
+from leastpriv.policy.replay import ReplayEffect, replay_request
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
 

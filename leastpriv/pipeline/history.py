@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from leastpriv.diff.compare import replay_need
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
 from leastpriv.evidence.created_resources import creating_usages
 from leastpriv.evidence.models import Evidence
@@ -29,6 +28,7 @@ from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
 from leastpriv.policy.document import Document
+from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope

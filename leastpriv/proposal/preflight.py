@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from leastpriv.diff.compare import replay_need
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions import catalog
@@ -20,6 +19,7 @@ from leastpriv.permissions.patterns import resource_covers, resource_overlaps, w
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Document
 from leastpriv.policy.json_writer import json_style_of
+from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import UNPRINTABLE
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from leastpriv.diff.compare import ReplayEffect, StatementIndex, entries_of, replay_need, replay_with_statement
+from leastpriv.diff.compare import entries_of
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.containment import UNPROVEN_WILDCARDS, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
+from leastpriv.policy.replay import ReplayEffect, StatementIndex, replay_need, replay_with_statement
 from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
 from leastpriv.proposal.confidence import Confidences, chance, confidences
 from leastpriv.proposal.guards.people_and_history import break_glass_runs

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from leastpriv.diff.compare import Difference, Entry, compare, replay_need, replay_request
+from leastpriv.diff.compare import Difference, Entry, compare
 from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff, PolicyDiff, diff_policies
 from leastpriv.diff.statement_coverage import EXCLUDED
 from leastpriv.evidence.models import CallGroup, Evidence
@@ -22,6 +22,7 @@ from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
+from leastpriv.policy.replay import replay_need, replay_request
 from leastpriv.proposal.guard_context import guard_context
 from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from leastpriv.aws.arns import principal_of, same_principal
-from leastpriv.diff.compare import replay_need
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Trust, Usage
 from leastpriv.permissions.patterns import resource_matches
 from leastpriv.policy.document import Document
+from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.models import GuardResult
 
 SELF_WIDENING = "self-widening"

@@ -12,13 +12,13 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from leastpriv.diff.compare import replay_need
 from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.live_role import LiveRole
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage
 from leastpriv.permissions.patterns import action_matches, resource_overlaps
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
+from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.models import Change, Proposal
 from leastpriv.report import escape
 from leastpriv.report.context import ReportContext

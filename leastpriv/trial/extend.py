@@ -13,7 +13,6 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn, session_of
-from leastpriv.diff.compare import ReplayEffect, replay_need
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.needs import logged_needs
 from leastpriv.evidence.models import Evidence
@@ -23,6 +22,7 @@ from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document
 from leastpriv.policy.edit import apply_edits
+from leastpriv.policy.replay import ReplayEffect, replay_need
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options

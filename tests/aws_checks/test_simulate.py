@@ -9,9 +9,9 @@ import pytest
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import simulate as door
 from leastpriv.aws_checks.simulate import Batch, SimulatedPolicies, SimulationRequest, batches, simulate
-from leastpriv.diff.compare import ReplayEffect
 from leastpriv.models import Condition, Permission
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.replay import ReplayEffect
 from leastpriv.proposal.models import CheckResult
 from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.policy_checks import PolicyChecks

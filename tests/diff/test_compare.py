@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.compare import Difference, compare, replay_need
+from leastpriv.diff.compare import Difference, compare
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.replay import replay_need
 from tests.fakes.deploys import POLICY, proposal
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from leastpriv.diff.compare import replay_need
 from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, mask_of
 from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
@@ -15,6 +14,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import VARIABLE, action_of, fits
 from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.replay import replay_need
 from tests.fakes.deploys import ROLE
 
 FIRST = datetime(2026, 9, 1, 9, tzinfo=UTC)

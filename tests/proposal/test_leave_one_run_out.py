@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.compare import compare, replay_need
+from leastpriv.diff.compare import compare
 from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out

@@ -1,0 +1,87 @@
+"""Replays a need against policies, as a request whose context has the keys that the record shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import structs
+
+from leastpriv.models import Basis, Need
+from leastpriv.permissions.arn_templates import NAMED
+from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.resource_types import with_any_path
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import Request, evaluate, grants
+
+ReplayEffect = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
+StatementIndex = tuple[int, int]
+"""0-based indexes of a document and of its statement."""
+
+
+def replay_request(need: Need, principal: str, region: str) -> Request:
+    """Returns the request that replays a need; its context has the keys that the record shows.
+
+    The resource of an action without resource types is the literal `*`, which a Deny on an ARN does not match.
+    """
+    context: dict[str, tuple[str, ...]] = {
+        "aws:PrincipalArn": (principal,),
+        "aws:PrincipalAccount": (principal.split(":")[4],),
+    }
+    if region:
+        context["aws:RequestedRegion"] = (region,)
+    permission = need.permission
+    if need.basis is Basis.OBSERVED:
+        # AWS sets this key only where another call, which creates a resource, needs the action for its tags.
+        context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
+    # With several values AWS checks the action once for each, and the record does not show which value this need has.
+    context.update({shown.key: shown.values for shown in permission.conditions if len(shown.values) == 1})
+    resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
+    return Request(permission.action, resource, context)
+
+
+def replay_need(need: Need, principal: str, region: str, documents: Sequence[Document]) -> ReplayEffect:
+    """Replays one need against the documents.
+
+    `allowedInPart` means that the record names the resource in part (`stack/orders/*`, a role without its path) and a
+    statement allows some of the possible resources.
+    """
+    return replay_with_statement(need, principal, region, documents)[0]
+
+
+def replay_with_statement(
+    need: Need, principal: str, region: str, documents: Sequence[Document]
+) -> tuple[ReplayEffect, StatementIndex | None]:
+    """Replays one need; returns also the statement that decides it or leaves it unknown, if any.
+
+    A need with several values of a condition is decided where each value has the same effect.
+    """
+    several = next((shown for shown in need.permission.conditions if len(shown.values) > 1), None)
+    if several:
+        singles = (structs.replace(several, values=(value,)) for value in several.values)
+        others = tuple(shown for shown in need.permission.conditions if shown != several)
+        permissions = (structs.replace(need.permission, conditions=(*others, each)) for each in singles)
+        needs = (structs.replace(need, permission=permission) for permission in permissions)
+        found = [replay_with_statement(each, principal, region, documents) for each in needs]
+        return found[0] if len({effect for effect, _ in found}) == 1 else ("unknown", found[0][1])
+    decision = evaluate(replay_request(need, principal, region), documents)
+    if decision.effect != "implicitDeny":
+        known = decision.document is not None and decision.statement is not None
+        return decision.effect, (decision.document or 0, decision.statement or 0) if known else None
+    for number, document in enumerate(documents):
+        for statement in document.statements:
+            if grants_part(statement, need, principal, region):
+                return "allowedInPart", (number, statement.index)
+    return "implicitDeny", None
+
+
+def grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
+    """Whether a statement may grant a need of which the record shows the resource in part, or without its path."""
+    if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
+        return True
+    other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
+    permission = structs.replace(need.permission, resource=other)
+    return (
+        bool(other)
+        and grants(statement, replay_request(structs.replace(need, permission=permission), principal, region)) != "no"
+    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace  # noqa: TID251 - the environment of the lab has no msgspec
 from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id
 
 from tests.end_to_end.lab.exchange import Exchange, Refusal
-from tests.fakes.replace import replace
 
 PATH = "/authorization-details/"
 _CHECKS = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace  # noqa: TID251 - the environment of the lab has no msgspec
 from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
@@ -17,7 +18,6 @@ from tests.end_to_end.lab import as_aws, event_names, pass_role, tagging, wordin
 from tests.end_to_end.lab.checks import Checks
 from tests.end_to_end.lab.details import DETAILS, Check
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
-from tests.fakes.replace import replace
 
 _OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
 """ARNs that AWS writes without an account, since images and snapshots are shared: docs.aws.amazon.com, "Actions,

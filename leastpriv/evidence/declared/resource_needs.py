@@ -209,6 +209,8 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
         if action in tags and catalog.access_level(action) not in ("Read", "List"):
             is_removal = _UNTAGS.match(action.partition(":")[2]) is not None
             tagged = resource.tagged or (has_own_tags and phase is Phase.CREATE)
+            # An update sends the tags that it changes.
+            tagged = tagged and any("tag" in name.lower() for name in resource.changed or ("tags",))
             if phase is Phase.DELETE or not tagged or (is_removal and phase is not Phase.UPDATE):
                 continue
         if action == _PASS_ROLE:

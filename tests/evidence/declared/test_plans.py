@@ -433,3 +433,12 @@ def test_an_update_of_an_encrypted_value_uses_its_key() -> None:
     before = {"name": "/a", "type": "SecureString", "value": "x", "key_id": key}
     found = needed(plan(change("aws_ssm_parameter", ["update"], {**before, "value": "y"}, before)))
     assert found["kms:Encrypt"] == {key}
+
+
+def test_an_update_of_a_tagged_resource_tags_it_only_if_its_tags_change() -> None:
+    before = {**QUEUE, "delay_seconds": 0, "tags": {"a": "b"}, "tags_all": {"a": "b"}}
+    assert "sqs:TagQueue" not in needed(
+        plan(change("aws_sqs_queue", ["update"], {**before, "delay_seconds": 5}, before))
+    )
+    tagged = {**before, "tags": {"a": "c"}, "tags_all": {"a": "c"}}
+    assert "sqs:TagQueue" in needed(plan(change("aws_sqs_queue", ["update"], tagged, before)))

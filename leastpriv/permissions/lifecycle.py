@@ -298,12 +298,21 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
         case "end" if _parse(action).kind == "change":
             # What only changes in every run, another one made: CI that deploys code deletes no function.
             return False
+        case "end" if _is_made_alone(action, sibling):
+            return _property(sibling) in shown
         case "change" | "end":
             return _changes(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
         case "close":
             return _property(sibling) in shown
         case _:
             return False
+
+
+def _is_made_alone(action: str, sibling: str) -> bool:
+    """Whether what an action ends is another resource, made by an action with its noun: a deployment's configuration."""
+    ended = _stem(_parse(sibling).noun)
+    makers = (each for each in _names(sibling.partition(":")[0]) if each.kind == "make")
+    return ended != _stem(_parse(action).noun) and any(_stem(each.noun) == ended for each in makers)
 
 
 def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Collection[str]) -> bool:

@@ -175,9 +175,9 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
 def is_whole_type(pattern: str) -> bool:
     """Whether a pattern covers each resource of its type in the account, so that a later run can name no other."""
     parts, is_known = parts_of(service_of(pattern), pattern), types_of_arn(service_of(pattern), pattern)
-    # The account has one resource of a type without a name, as Glue's catalog.
-    has_account = bool(pattern.split(":", 5)[4:5] > [""])
-    return bool(is_known) and has_account and all(pattern[part.start : part.end] == "*" for part in parts)
+    # The account has one resource of a type without a name, as Glue's catalog; an image of Amazon EC2 has no account.
+    has_place = any(pattern.split(":", 5)[3:5])
+    return bool(is_known) and has_place and all(pattern[part.start : part.end] == "*" for part in parts)
 
 
 def _first_word(name: str) -> str:

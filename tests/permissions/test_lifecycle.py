@@ -229,3 +229,10 @@ def test_an_action_without_a_type_has_its_counterparts_by_name() -> None:
 def test_the_end_of_a_resource_belongs_to_its_creation_though_aws_authorizes_that_on_the_parent() -> None:
     assert "eks:DeleteNodegroup" in lifecycle_partners({"eks:CreateNodegroup": ()})
     assert "iot:DeprecateThingType" in lifecycle_partners({"iot:CreateThingType": ()})
+
+
+def test_a_script_ends_what_it_makes_and_not_what_another_action_makes() -> None:
+    partners = lifecycle_partners({"codedeploy:CreateDeployment": (), "cloudwatch:PutDashboard": ()})
+    assert "codedeploy:StopDeployment" in partners
+    assert "cloudwatch:DeleteDashboards" in partners
+    assert "codedeploy:DeleteDeploymentConfig" not in partners

@@ -311,8 +311,8 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
 def _is_made_alone(action: str, sibling: str) -> bool:
     """Whether what an action ends is another resource, made by an action with its noun: a deployment's configuration."""
     ended = _stem(_parse(sibling).noun)
-    makers = (each for each in _names(sibling.partition(":")[0]) if each.kind == "make")
-    return ended != _stem(_parse(action).noun) and any(_stem(each.noun) == ended for each in makers)
+    made = {_stem(each.noun) for each in _names(sibling.partition(":")[0]) if each.kind == "make"}
+    return ended in made - {_stem(_parse(action).noun)}
 
 
 def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Collection[str]) -> bool:

@@ -309,7 +309,7 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
 
 
 def _is_made_alone(action: str, sibling: str) -> bool:
-    """Whether what an action ends is another resource, made by an action with its noun: a deployment's configuration."""
+    """Whether what an action ends is another resource, made by an action of its noun: the settings of a deployment."""
     ended = _stem(_parse(sibling).noun)
     made = {_stem(each.noun) for each in _names(sibling.partition(":")[0]) if each.kind == "make"}
     return ended in made - {_stem(_parse(action).noun)}

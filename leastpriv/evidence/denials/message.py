@@ -21,25 +21,23 @@ from msgspec.structs import replace
 from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
 from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
+    NEAR,
+    FoundDenial,
     LogText,
+    bare_denial_service,
     breakable,
     clean_log_text,
+    foreign_store,
+    inferred_denial,
+    is_covered,
+    message_of,
+    other_cause_reason,
     without_blanks,
     without_breaks,
 )
 from leastpriv.evidence.denials.operation_errors import actions_of, find_by_operation
 from leastpriv.evidence.denials.sentence import _ENCODED, DenialSentence, find_sentences
 from leastpriv.evidence.denials.tool_messages import READERS, find_by_phrase, find_by_tool, find_by_trace
-from leastpriv.evidence.denials.wordings import (
-    NEAR,
-    FoundDenial,
-    bare_denial_service,
-    foreign_store,
-    inferred_denial,
-    is_covered,
-    message_of,
-    other_cause_reason,
-)
 from leastpriv.models import Denial, DeniedBy
 from leastpriv.permissions import catalog
 

@@ -13,17 +13,21 @@ from functools import cache
 
 from msgspec import Struct
 
-from leastpriv.evidence.denials.log_text import LogText, breakable, one_line, without_blanks, without_breaks
-from leastpriv.evidence.denials.sentence import PHRASE, DenialSentence
-from leastpriv.evidence.denials.wordings import (
+from leastpriv.evidence.denials.log_text import (
     NEAR,
     FoundDenial,
+    LogText,
     bare_denial_service,
+    breakable,
     inferred_denial,
     is_denial_code,
+    one_line,
     other_cause_reason,
     prefixes_of_services,
+    without_blanks,
+    without_breaks,
 )
+from leastpriv.evidence.denials.sentence import PHRASE, DenialSentence
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.resource_types import kinds_of

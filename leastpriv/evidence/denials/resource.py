@@ -11,8 +11,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_blanks, without_breaks
-from leastpriv.evidence.denials.wordings import iam_kinds
+from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, iam_kinds, without_blanks, without_breaks
 
 
 class NamedResource(Struct, frozen=True):

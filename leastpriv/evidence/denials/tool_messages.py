@@ -18,17 +18,20 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from leastpriv.aws.errors import why_no_grant_helps
-from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, without_breaks
-from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_arn, s3_resource
-from leastpriv.evidence.denials.wordings import (
+from leastpriv.evidence.denials.log_text import (
+    BREAKS,
     NEAR,
     FoundDenial,
+    LogText,
     bare_denial_service,
+    breakable,
     inferred_denial,
     is_denial_code,
     other_cause_reason,
     tool_phrases,
+    without_breaks,
 )
+from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_arn, s3_resource
 from leastpriv.models import DeniedBy
 
 _ANSWERED = re.compile(r"\([Ss]ervice:[^()]{0,80}?[Ss]tatus[ \n\v]*[Cc]ode:[ \n\v]*403")

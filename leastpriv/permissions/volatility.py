@@ -139,16 +139,15 @@ def generated_name(resource: str, by_stack: bool) -> str:
     found = _MADE_UNIQUE.search(resource)
     if found:
         return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
-    if ":s3:::" not in resource:
-        *place, name = resource.split(":", 5)
-        resource = ":".join((*place, _without_commits(_TIME.sub(r"\1*", name))))
-    else:
-        resource = _TIME.sub(lambda time: time[1] + "?" * (len(time[0]) - len(time[1])), resource)
-    if not by_stack:
-        return resource
-    return _END_BY_STACK.sub(
-        lambda end: "?" * len(end[1]) if _is_end_of_stack(end) or _is_random(end[1]) else end[1], resource
-    )
+    if by_stack:
+        # Before a commit is opened: the name of the stack may have one.
+        resource = _END_BY_STACK.sub(
+            lambda end: "?" * len(end[1]) if _is_end_of_stack(end) or _is_random(end[1]) else end[1], resource
+        )
+    if ":s3:::" in resource:
+        return _TIME.sub(lambda time: time[1] + "?" * (len(time[0]) - len(time[1])), resource)
+    *place, name = resource.split(":", 5)
+    return ":".join((*place, _without_commits(_TIME.sub(r"\1*", name))))
 
 
 def _without_commits(text: str) -> str:

@@ -141,14 +141,12 @@ def across_regions(
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []
     for pattern in make(tuple(merged.values())):
-        by_region: dict[str, list[str]] = {}
+        written: dict[str, list[str]] = {}
         for covered in pattern.covers:
             for region, original in originals[covered].items():
-                by_region.setdefault(region, []).append(original)
-        found += [
-            replace(pattern, pattern=in_region(pattern.pattern, region), covers=tuple(sorted(covers)))
-            for region, covers in by_region.items()
-        ]
+                name = in_region(pattern.pattern, region) if region else pattern.pattern
+                written.setdefault(name, []).append(original)
+        found += [replace(pattern, pattern=name, covers=tuple(sorted(own))) for name, own in written.items()]
     return tuple(sorted(found, key=lambda each: each.pattern))
 
 

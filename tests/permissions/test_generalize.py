@@ -565,6 +565,16 @@ def test_what_is_random_in_generated_names_is_found_in_most_of_them() -> None:
         assert sum(generalise([name]) == (name,) for name in names) < most * len(names)
 
 
+def test_a_name_that_has_a_second_region_keeps_the_region_of_its_arn() -> None:
+    names = [
+        "eu-west-1:111122223333:orders-1",
+        "us-east-1:111122223333:orders-1",
+        "eu-west-1:111122223333:copy-us-east-1",
+    ]
+    seen = [ObservedResource(f"arn:aws:sqs:{name}") for name in names]
+    assert [each.pattern for each in patterns_of(seen)] == sorted(each.resource for each in seen)
+
+
 @pytest.mark.parametrize("end", ["wnYIFmaQpfwKNZuw", "f2090879374b5cc", "z8uNyvCAfmG2"])
 def test_the_end_that_a_stack_drew_is_open_behind_the_name_of_the_resource_alone(end: str) -> None:
     queue = f"arn:aws:batch:{HERE}:job-queue/JobQueue-{end}"

@@ -109,8 +109,8 @@ class Arns:
             return ("*",), True
         if TAGS.search(action):
             # What a service makes for a resource, as the network interfaces of a directory, gets the tags.
-            beside = types_of_others(action, resource.kind)
-            kinds = [kind for kind in kinds if kind.name in beside] or kinds
+            others = types_of_others(action, resource.kind)
+            kinds = [kind for kind in kinds if kind.name in others] or kinds
         return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
 
     def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:

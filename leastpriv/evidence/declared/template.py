@@ -296,7 +296,7 @@ class _Template:
         kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
         key = name_property(kind)
         if reference.attribute not in ("", key) or not own_types(kind):
-            # Where no ARN has a name, as of an API of API Gateway, AWS gives the id that stands for the resource.
+            # Where no ARN has a name, as of an API of API Gateway, AWS gives an id.
             return UNKNOWN
         given = entry.get("Properties")
         own = given.get(key) if isinstance(given, dict) else None

@@ -7,12 +7,14 @@ import pytest
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import (
+    SCRIPT,
     Phase,
     ResourceKind,
     Tool,
     actions_of_phase,
     is_known,
     making_actions,
+    program_of,
     tag_actions,
     types_made_by,
 )
@@ -78,3 +80,19 @@ def test_the_catalogue_has_every_action_of_the_tables(tool: Tool) -> None:
     assert len(rows) > 1_500
     assert len(actions) > 5_000
     assert [action for action in actions if catalog.spelling(action) != action] == []
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "program"),
+    [
+        (
+            "APN/1.0 HashiCorp/1.0 Terraform/1.9.5 (+https://www.terraform.io) terraform-provider-aws/5.70.0",
+            "terraform",
+        ),
+        ("APN/1.0 Pulumi/1.0 Pulumi-Aws/4.17.0 (+https://www.pulumi.com) aws-sdk-go/1.40.20", "terraform"),
+        ("aws-cli/2.22.12 md/awscrt#0.23.4 ua/2.0 os/linux#6.8", SCRIPT),
+        ("", ""),
+    ],
+)
+def test_a_deploy_tool_is_known_by_its_user_agent(user_agent: str, program: str) -> None:
+    assert program_of(user_agent) == program

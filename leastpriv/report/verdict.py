@@ -47,6 +47,8 @@ def verdict(context: ReportContext) -> str:
             "the policy remains as it is."
         )
     if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
+        if not context.records:
+            return "**No evidence.** No CloudTrail record was read: `trails` names where the records are."
         return (
             f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read. Check "
             "the ARN and the trail."

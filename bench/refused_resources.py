@@ -25,7 +25,7 @@ from leastpriv.evidence.denials.resource import has_hidden_part
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import action_of, variables_of_arn
-from leastpriv.permissions.resources import resources_of
+from tests.fakes.calls import resources_of
 
 _USAGE = 2
 _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:.+")

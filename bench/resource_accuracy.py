@@ -39,7 +39,8 @@ from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches
 from leastpriv.permissions.request import request_values
-from leastpriv.permissions.resource_types import action_of, fits, is_of, types_of_arn
+from leastpriv.permissions.resource_types import action_of, fits, is_whole_arn, types_of_arn
+from leastpriv.permissions.service_facts import Action
 
 _USAGE = 2
 CLASSES = ("exact", "pattern", "too wide", "wrong", "unknown", "elsewhere")
@@ -62,6 +63,14 @@ class Case:
     def bare(self) -> bool:
         """Whether all of an account was given though the action takes an ARN."""
         return any(is_account_wide(self.action, resource) for resource in self.derived)
+
+
+def is_of(action: Action, prefix: str, arn: str) -> bool:
+    """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
+    if not is_whole_arn(arn):
+        return False
+    kinds = types_of_arn(prefix, arn)
+    return bool(kinds) and any(kind.name.lower() in kinds for kind in action.resource_types)
 
 
 def is_account_wide(action: str, resource: str) -> bool:

@@ -186,14 +186,6 @@ def _shape_overlaps(template: str, resource: str) -> bool:
     return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
 
 
-def is_of(action: Action, prefix: str, arn: str) -> bool:
-    """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
-    if not is_whole_arn(arn):
-        return False
-    kinds = types_of_arn(prefix, arn)
-    return bool(kinds) and any(kind.name.lower() in kinds for kind in action.resource_types)
-
-
 def is_whole_arn(text: str) -> bool:
     """Whether a text has all fields of an ARN."""
     return _ARN.fullmatch(text) is not None

@@ -40,7 +40,7 @@ from leastpriv.permissions.arn_templates import (
     wildcard,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import CallRequest, creates, noun_of, read_request, request_values
+from leastpriv.permissions.request import CallRequest, creates, request_values
 from leastpriv.permissions.resource_types import (
     fits,
     is_about,
@@ -52,7 +52,7 @@ from leastpriv.permissions.resource_types import (
     types_of_arn,
     variables_of_arn,
 )
-from leastpriv.permissions.service_facts import ActionFacts, ActionType, facts_of_action
+from leastpriv.permissions.service_facts import ActionFacts, ActionType
 
 _WITH_ENDS = ("logs", "secretsmanager")
 """Services whose ARNs policies write with another end than records."""
@@ -62,23 +62,6 @@ _LISTED = "listed by CloudTrail"
 _ON_ALL = (Resource("*", "AWS authorizes it on all resources alone", True),)
 _NO_TYPE = (Resource("*", "the action has no resource type", True),)
 _NOT_KNOWN = (Resource("*", "the catalogue does not know the action", False),)
-
-
-def resources_of(
-    call: Call, action: str, *, on: str = "", template: str = "", of_types: Collection[str] = ()
-) -> tuple[Resource, ...]:
-    """Returns the resources that `action` was authorized on in `call`; at least one.
-
-    Args:
-        call: the call.
-        action: the action, in the catalogue's spelling.
-        on: `source` or `target` where the event copies one resource to another.
-        template: an ARN template of the events table.
-        of_types: the resource types meant (lower case), where not all of the action's are.
-    """
-    facts = facts_of_action(action, tuple(of_types))
-    request = read_request(noun_of(call.name), call.parameters)
-    return tuple(find_resources(call, facts, request, on, template))
 
 
 def find_resources(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from leastpriv.models import Basis, Call, Need, Outcome
+from leastpriv.permissions.arn_templates import Resource
 from leastpriv.permissions.mapping import needs_of
+from leastpriv.permissions.request import noun_of, read_request
+from leastpriv.permissions.resources import find_resources
+from leastpriv.permissions.service_facts import facts_of_action
 
 
 def a_call(
@@ -46,3 +50,20 @@ def a_call(
 def inferred(call: Call) -> list[Need]:
     """The inferred needs of a call."""
     return [need for need in needs_of(call).needs if need.basis is Basis.INFERRED]
+
+
+def resources_of(
+    call: Call, action: str, *, on: str = "", template: str = "", of_types: Collection[str] = ()
+) -> tuple[Resource, ...]:
+    """Returns the resources that `action` was authorized on in `call`; at least one.
+
+    Args:
+        call: the call.
+        action: the action, in the catalogue's spelling.
+        on: `source` or `target` where the event copies one resource to another.
+        template: an ARN template of the events table.
+        of_types: the resource types meant (lower case), where not all of the action's are.
+    """
+    facts = facts_of_action(action, tuple(of_types))
+    request = read_request(noun_of(call.name), call.parameters)
+    return tuple(find_resources(call, facts, request, on, template))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import Resource
 from leastpriv.permissions.patterns import has_variable, resource_matches
 from leastpriv.permissions.request import request_values
 from leastpriv.permissions.resource_types import fits, is_named_when_meant, widest
-from leastpriv.permissions.resources import Resource, resources_of
+from tests.fakes.calls import resources_of
 
 ACCOUNT = "111122223333"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci/deploy"

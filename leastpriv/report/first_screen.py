@@ -11,10 +11,12 @@ import leastpriv.proposal
 from leastpriv.models import Basis, ChangeKind, GapKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.sensitive import removal_rank, sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.stability import is_whole_type
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.evidence_limits import not_added_title, was_denied
@@ -214,8 +216,12 @@ def _too_wide(context: ReportContext) -> str:
     if not context.evidence.counts.calls:
         return ""
     if context.proposal.committed is None:
-        wide = [change.action for change in context.changes(ChangeKind.ADD) if "*" in change.resources]
-        found = f"{codes(wide, 3)} on every resource" if wide else "nothing; each action has its resources"
+        added = context.changes(ChangeKind.ADD)
+        wide = [change.action for change in added if "*" in change.resources]
+        ends = [each.action for each in added if deletes(each.action) and any(map(is_whole_type, each.resources))]
+        parts = [f"{codes(wide, 3)} on every resource"] if wide else []
+        parts += [f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids"] if ends else []
+        found = "; ".join(parts) or "nothing; each action has its resources"
         return f"**Still too wide:** {found}." if context.proposal.changes else ""
     kept = _kept_by_guard(context)
     later = sum(each.count for each in kept.pop(LIFECYCLE, ()))

@@ -430,6 +430,20 @@ def case_body(name: str, folder: Path) -> str:
     return run_case(case, folder).body
 
 
+def test_a_first_draft_names_deletions_of_all_resources_of_a_type_as_too_wide(tmp_path: Path) -> None:
+    vpcs = [f"vpc-0a1b2c3d4e5f6071{number}" for number in range(3)]
+    made = [{"event": "ec2:CreateVpc", "response": {"vpc": {"vpcId": each}}} for each in vpcs]
+    runs = [
+        {
+            "first": f"2026-09-0{day + 1}T10:00:00Z",
+            "calls": [call, {"event": "ec2:DeleteVpc", "parameters": {"vpcId": each}}],
+        }
+        for day, (call, each) in enumerate(zip(made, vpcs, strict=True))
+    ]
+    text = run_case({"policy": None, "runs": runs}, tmp_path).body
+    assert "`ec2:DeleteVpc` on every resource of a type, since AWS chooses the ids." in text
+
+
 def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> None:
     text = case_body("burst-of-denials-is-a-probe", tmp_path)
     assert text.startswith("**No change is proposed, and this may be an attack.** No call of `ci-deploy` succeeded")

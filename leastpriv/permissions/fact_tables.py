@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import repeat
 
 _GZIP = 31
 """For `zlib`: the largest window, with the header of a gzip file; the module `gzip` takes longer to load."""
@@ -29,8 +30,11 @@ def rows_of(name: str, first: str) -> Sequence[Mapping[str, str]]:
 def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
     head, *lines = [line for line in text_of_table(name).splitlines() if line and line[0] != "#"]
     found: dict[str, list[str]] = {}
-    for line in lines:
-        found.setdefault(line.partition("\t")[0], []).append(line)
+    for line, (first, _, _) in zip(lines, map(str.partition, lines, repeat("\t")), strict=True):
+        if first in found:
+            found[first] += [line]
+        else:
+            found[first] = [line]
     return head, found
 
 

@@ -23,6 +23,7 @@ from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Gap, GapKind, Principal, Scope
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.infrastructure import folder_on_disk, read_plan, terraform_folder
@@ -274,10 +275,13 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
                 raise AwsError("this run does not use AWS", AwsErrorKind.UNREACHABLE)
             document = read_managed_policy(session.aws(), arn, home_region("iam", settings.principal.partition))
         except LeastprivError as error:
-            gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
-            found = replace(found, gaps=(*found.gaps, gap))
-        else:
-            found = replace(found, names=(*found.names, arn), documents=(*found.documents, document))
+            known = [row["document"] for row in table("aws_managed") if arn.endswith(f"::aws:policy/{row['policy']}")]
+            if not known:
+                gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
+                found = replace(found, gaps=(*found.gaps, gap))
+                continue
+            document = parse(known[0].encode(), arn)
+        found = replace(found, names=(*found.names, arn), documents=(*found.documents, document))
     return found
 
 

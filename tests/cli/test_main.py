@@ -298,6 +298,14 @@ class TestPropose:
         assert "add 1" not in told.out
         assert "none was named (`also-attached`)" not in told.out
 
+    @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])
+    def test_a_draft_replaces_an_attached_policy_over_all_services_without_aws(
+        self, name: str, plain_trail: Path, tmp_path: Path
+    ) -> None:
+        arn = f"arn:aws:iam::aws:policy/{name}"
+        told = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", arn)
+        assert f"**Replaces** `{arn}`: detach it after the merge" in told.out
+
     @pytest.mark.parametrize("option", ["--page-file", "--sarif-file"])
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
         self, policy: Path, plain_trail: str, tmp_path: Path, option: str

@@ -22,9 +22,9 @@ from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.generalize import ObservedResource, Pattern, in_region, region_of
-from leastpriv.permissions.lifecycle import siblings_of
+from leastpriv.permissions.lifecycle import is_tagging, siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
-from leastpriv.permissions.resource_types import action_of, fits, kinds_of, whole_types, with_any_path
+from leastpriv.permissions.resource_types import action_of, fits, kinds_of, types_of_arn, whole_types, with_any_path
 from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, service_of
 from leastpriv.policy.document import Statement
@@ -237,8 +237,10 @@ def _check_action(
     patterns, instability = stability.judge(found)
     if instability and instability.guard != "policy-version":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
+        kinds = {kind for each in found for kind in types_of_arn(service_of(each.resource), each.resource)}
         of_type = [*found, *known.of_type(action)]
-        names = found if is_creating else of_type
+        same = (each for each in of_type if kinds & types_of_arn(service_of(each.resource), each.resource))
+        names = found if is_creating else of_type if is_tagging(action) else list(same)
         stability = replace(stability, shown=of_type)
         if instability.guard == "few-runs":
             patterns, instability = stability.judge(names)

@@ -165,6 +165,13 @@ def test_a_name_that_is_open_in_one_region_is_open_in_each_region_that_the_runs_
     assert onto(made) == {UPDATE: (f"{FUNCTION}-*", f"{other}-*")}
 
 
+def test_an_action_of_few_runs_is_restricted_to_the_types_that_it_was_used_on() -> None:
+    """A script deletes an API in two runs, and each run adds a route below it, which `DELETE` takes too."""
+    place = "arn:aws:apigateway:eu-west-1::/apis/a1b2c3d4e5"
+    used = [usage("apigateway:DELETE", place, range(2)), usage("apigateway:POST", f"{place}/routes")]
+    assert onto(draft(document("apigateway:DELETE"), used)) == {"apigateway:DELETE": (place,)}
+
+
 def test_a_bucket_whose_name_has_the_region_counts_as_the_same_in_another_region() -> None:
     action, bucket = "s3:GetBucketLocation", "arn:aws:s3:::assets-111122223333-eu-west-1"
     other = bucket.replace("eu-west-1", "us-east-1")

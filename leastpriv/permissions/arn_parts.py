@@ -99,10 +99,12 @@ def answered_arn(facts: ActionFacts, arn: str) -> str:
 
 def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
     """Returns the ARNs of a type under keys of the request that name it: `cluster`, or `Arn` behind the noun."""
-    variable = kind.template.variables[-1] if kind.template.variables else None
-    keys = {key for key in variable.sure if variable.same.get(key) != "text"} if variable else set()
-    keys.add(f"{request.noun}arn")
-    return [text for key, text in request.outer if key in keys and is_of_type(prefix, text, kind.template.name)]
+    found = []
+    for key, text in request.outer:
+        if text[:4] == "arn:" and is_of_type(prefix, text, kind.template.name):
+            names = any(key in each.sure and each.same.get(key) != "text" for each in kind.template.variables[-1:])
+            found += [text] if names or key == f"{request.noun}arn" else []
+    return found
 
 
 def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequence[str]) -> str:
@@ -134,8 +136,12 @@ def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
 
 def is_chosen(prefix: str, kind: ActionType, request: CallRequest) -> bool:
     """Whether a type may be the one meant, where a parameter decides, or an ARN in its absence: the rule of a bus."""
-    is_named = any(is_of_type(prefix, text, kind.template.name) for _, text in request.outer)
-    return all(_agrees(choice, request) or (is_named and choice[0] not in request.by_key) for choice in kind.choices)
+    for choice in kind.choices:
+        if not _agrees(choice, request):
+            is_named = any(is_of_type(prefix, text, kind.template.name) for _, text in request.outer)
+            if choice[0] in request.by_key or not is_named:
+                return False
+    return True
 
 
 def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:

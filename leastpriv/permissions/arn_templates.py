@@ -179,8 +179,10 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
 
 def _has_like_name(variable: Variable, request: CallRequest) -> bool:
     """Whether a member of the request itself has a like name: `repository`, whose upstreams have a `repositoryName`."""
-    like = {key for key in variable.stem | variable.kind if not key.endswith("s")}
-    return any(key in like and not text.startswith("arn:") for key, text in request.outer)
+    for key, text in request.outer:
+        if key[-1:] != "s" and text[:4] != "arn:" and (key in variable.stem or key in variable.kind):
+            return True
+    return False
 
 
 def _same(

@@ -107,9 +107,8 @@ class CallRequest:
 
     def pairs(self, keys: Sequence[str]) -> _Pairs:
         """Returns the pairs of some keys, in the order of the request; deeper ones where its own members have none."""
-        is_one = len(keys) == 1
-        found = [(keys[0], text) for text in self.by_key[keys[0]]] if is_one else self.values
-        found = found if is_one else [pair for pair in found if pair[0] in keys]
+        found = [(keys[0], text) for text in self.by_key[keys[0]]] if len(keys) == 1 else []
+        found = found or [pair for pair in self.values if pair[0] in keys]
         own = {key for key, _ in self.outer} if len(found) > 1 else set()
         return [pair for pair in found if pair[0] not in own or pair in self.outer] if own else found
 

@@ -278,15 +278,16 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     required = [kind for kind in left if kind.required or kind in meant]
     kinds = required if full or partial else required or left
     below = [each for kind in kinds for each in _below(call, prefix, kind, request)] if request.arns else []
-    yield from below
-    kinds = [kind for kind in kinds if not any(may_be(prefix, each.pattern, kind.template) for each in below)]
+    if below:
+        yield from below
+        kinds = [kind for kind in kinds if not any(may_be(prefix, each.pattern, kind.template) for each in below)]
     yield from _any(kinds, call)
 
 
 def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
     """Resources of a type below the one whose ARN the request has: a table of a bucket."""
-    parents = tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:")
-    filled = fill(call, prefix, kind, request, below=True)
+    filled = fill(call, prefix, kind, request, below=True) if len(kind.template.variables) > 1 else ()
+    parents = tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:") if filled else ()
     yield from (each for each in filled if each.pattern.startswith(parents))
 
 

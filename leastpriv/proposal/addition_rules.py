@@ -17,6 +17,7 @@ from leastpriv.permissions.volatility import is_open_anyway
 from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 from leastpriv.proposal.self_widening import self_widening
+from leastpriv.proposal.stability import is_whole_type
 
 OFFERED = "offered"
 """Guard of a need that a denied call implies, on an unknown resource."""
@@ -90,7 +91,8 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
         return GuardResult("wildcard-action", "a denial names one action, never a pattern")
     is_named = need.exact and not has_wildcard(resource)
     # AWS chooses the end of a secret's ARN, and no statement can name a resource of an action that takes none.
-    is_named = is_named or is_open_anyway(resource) or (action_of(action) is not None and not kinds_of(action, "*"))
+    is_named = is_named or (is_open_anyway(resource) and not is_whole_type(resource))
+    is_named = is_named or (action_of(action) is not None and not kinds_of(action, "*"))
     if sensitivity(action) and not is_named:
         return GuardResult("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
     if sensitivity(action) and denial is None and not usage.succeeded:

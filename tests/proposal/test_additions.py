@@ -152,9 +152,15 @@ def test_a_sensitive_action_is_added_where_aws_alone_chooses_what_its_resource_l
     ]
 
 
-def test_a_secret_whose_name_is_a_pattern_is_not_read() -> None:
-    pattern = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/*-??????"
-    assert add(usage("secretsmanager:GetSecretValue", pattern, exact=False)) == ([], ["sensitive"])
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/*-??????"),
+        ("ec2:CreateNetworkInterfacePermission", "arn:aws:ec2:eu-west-1:111122223333:network-interface/*"),
+    ],
+)
+def test_a_sensitive_action_is_not_added_where_no_part_of_its_resource_is_named(action: str, resource: str) -> None:
+    assert add(usage(action, resource, exact=False)) == ([], ["sensitive"])
 
 
 def test_a_sensitive_action_is_added_for_a_security_reviewer_on_its_exact_resource() -> None:

@@ -31,7 +31,7 @@ from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
 from leastpriv.proposal.guards.visibility import may_be_uncalled, unnamed_types
-from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
+from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN, is_of_another_region
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 from leastpriv.proposal.stability import UNSTABLE, Stability, is_whole_type, names_by_word
 
@@ -218,7 +218,7 @@ def _check_action(
 ) -> _Restriction:
     action = entry.granted[0]
     candidate = RemovalCandidate(action, entry)
-    guard_result = _guard_result(candidate, context)
+    guard_result = _guard_result(candidate, context, known.granted_literally)
     if guard_result:
         return _Restriction(entry, (), guard_result)
     if not _can_be_copied(entry.statement):
@@ -282,7 +282,9 @@ def _of_unnamed_types(
             yield Pattern(of_any_account, (), (WildcardPart(kind.name, "no record names which one the calls used"),))
 
 
-def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
+def _guard_result(
+    candidate: RemovalCandidate, context: GuardContext, granted_literally: Collection[str]
+) -> GuardResult | None:
     """The guard that holds a restriction back; the calls that a carrier's action is known from name its resource."""
     is_inner = _has_no_event(candidate.action)
     if is_inner:
@@ -290,7 +292,10 @@ def _guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardRe
         context = replace(context, evidence=replace(context.evidence, gaps=gaps))
     found = first_guard_result(candidate, context, without="other-resource")
     is_dropped = is_inner or context.options.drop_unseen_actions
-    return None if found and is_dropped and found.guard in NO_SIGN else found
+    if found is None or (is_dropped and found.guard in NO_SIGN):
+        return None
+    by_wildcard = candidate.action not in granted_literally
+    return None if by_wildcard and is_of_another_region(candidate, found, context) else found
 
 
 def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, int]:

@@ -114,6 +114,13 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
     return f"{reason}: the trail may log reads only" if reason else ""
 
 
+def is_recorded_in_a_region(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether one of the regions has events of a source that trails may exclude, for as long as a removal needs."""
+    source = EXCLUDABLE.get(candidate.action.partition(":")[0], "")
+    regions = _regions_of_use(candidate, context) if source else ()
+    return any(not _unrecorded(source, "events", [region], context) for region in regions)
+
+
 def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[str]:
     """The regions whose records have to show that the action was not used."""
     coverage = context.evidence.coverage

@@ -30,7 +30,7 @@ from leastpriv.permissions.tool_lifecycle import (
 )
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
-from leastpriv.proposal.guards.visibility import deploying_programs, dropped_with_service
+from leastpriv.proposal.guards.visibility import deploying_programs, dropped_with_service, is_recorded_in_a_region
 from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 
 LIFECYCLE = "sibling"
@@ -53,7 +53,8 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
         return None
     if found.guard == "minimum-confidence" and not _is_for_resources_in_use(candidate.action, context):
         return None
-    if found.guard not in NO_SIGN:
+    is_elsewhere = candidate.entry.spans_services and is_of_another_region(candidate, found, context)
+    if found.guard not in NO_SIGN and not is_elsewhere:
         return found
     if dropped_with_service(candidate, context):
         return None
@@ -65,6 +66,11 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
         more = f" and {len(partners) - 1} more" if len(partners) > 1 else ""
         return GuardResult(LIFECYCLE, f"lifecycle counterpart of {partners[0]}{more}")
     return found if found.guard == "declared" and not options.drop_unseen_actions else None
+
+
+def is_of_another_region(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> bool:
+    """Whether events of AWS KMS are lacking in some regions only: a role calls KMS where its resources are."""
+    return found.guard == "not-recorded" and is_recorded_in_a_region(candidate, context)
 
 
 def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> bool:

@@ -218,8 +218,7 @@ def _bytes_of(name: str, flag: str) -> bytes:
 
 def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Runs a command under a policy, and adds to the policy what AWS denied."""
-    from leastpriv.trial.main import run_trial
-    from leastpriv.trial.options import parse_settings
+    from leastpriv.trial.main import parse_settings, run_trial
     from leastpriv.trial.rounds import TrialContext
 
     # The command's output passes through; progress of the trial is on standard error.

@@ -186,11 +186,7 @@ def _has_like_name(variable: Variable, request: CallRequest) -> bool:
 
 
 def _same(
-    prefix: str,
-    template: ResourceTemplate,
-    variable: Variable,
-    pairs: Sequence[tuple[str, str]],
-    request: CallRequest,
+    prefix: str, template: ResourceTemplate, variable: Variable, pairs: Sequence[tuple[str, str]], request: CallRequest
 ) -> Named:
     texts: dict[str, None] = {}
     keys = []

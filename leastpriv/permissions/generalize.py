@@ -133,10 +133,7 @@ def across_regions(
         family = each.family and replace(each.family, pattern=in_region(each.family.pattern, main))
         known = merged.get(resource, ObservedResource(resource))
         merged[resource] = ObservedResource(
-            resource,
-            tuple(dict.fromkeys((*known.runs, *each.runs))),
-            known.made or each.made,
-            known.family or family,
+            resource, tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made, known.family or family
         )
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []

@@ -35,10 +35,7 @@ ANY, ONE = Wildcard.ANY, Wildcard.ONE
 Token = str | Wildcard
 """A wildcard, one literal character, or a whole policy variable (`${` and what follows)."""
 
-_PARTS = {
-    False: re.compile(r"[*?]+|[^*?]+"),
-    True: re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|[*?]+|[^*?$]+|\$"),
-}
+_PARTS = {False: re.compile(r"[*?]+|[^*?]+"), True: re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|[*?]+|[^*?$]+|\$")}
 """Runs of wildcards and of literal characters; True: also escapes and policy variables."""
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")

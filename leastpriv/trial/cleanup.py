@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.errors import LeastprivError
-from leastpriv.trial.process import PROC, parent_and_start
 
 TRIAL_PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
 CREDENTIAL_LIFETIME = timedelta(hours=1)
 """Lifetime of a round's credentials; its role and policies are of no use afterwards."""
-_TRIAL_TAG, _UNTIL_TAG, _CREATOR_TAG = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
-
-
-class ProcessIdentity(Struct, frozen=True):
-    """A process as a tag identifies it, without the name of the machine."""
-
-    machine: str
-    """Hash of the machine's boot and the namespace of process ids, one per container; empty if not known."""
-    pid: int
-    started: int
-    """In clock ticks since the boot, because process ids are reused."""
-
-    @classmethod
-    def current(cls, proc: Path = PROC) -> ProcessIdentity:
-        """Identifies the calling process."""
-        pid = os.getpid()
-        try:
-            boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            namespace = str((proc / "self/ns/pid").readlink())
-        except (OSError, ValueError):
-            return cls("", pid, 0)
-        text = "\n".join((socket.gethostname(), boot, namespace))
-        return cls(hashlib.sha256(text.encode()).hexdigest()[:12], pid, parent_and_start(pid, proc)[1])
-
-    def has_ended(self, creator: str) -> bool:
-        """Whether `creator` (in the form of `str`) has certainly ended; false for processes of other machines."""
-        machine, _, rest = creator.partition("/")
-        pid, _, started = rest.partition("/")
-        if not machine or machine != self.machine or not self.started or not (pid.isdecimal() and started.isdecimal()):
-            return False
-        started_now = parent_and_start(int(pid))[1]
-        return started_now != int(started) if started_now else not _process_exists(int(pid))
-
-    def __str__(self) -> str:
-        return f"{self.machine}/{self.pid}/{self.started}"
+_TRIAL_TAG, _UNTIL_TAG = "leastpriv:trial", "leastpriv:until"
 
 
 class TrialTags(Struct, frozen=True):
@@ -65,7 +26,6 @@ class TrialTags(Struct, frozen=True):
     trial: str
     """`leastpriv-` and twelve random hexadecimal digits."""
     started: datetime
-    process: ProcessIdentity
 
     def session_name(self, number: int) -> str:
         """Returns the name of a round's session."""
@@ -77,12 +37,8 @@ class TrialTags(Struct, frozen=True):
 
     def tags(self, now: datetime) -> list[dict[str, str]]:
         """Returns the tags for resources of a round."""
-        values = {
-            _TRIAL_TAG: self.trial,
-            _UNTIL_TAG: (now + CREDENTIAL_LIFETIME).astimezone(UTC).isoformat(timespec="seconds"),
-            _CREATOR_TAG: str(self.process),
-        }
-        return [{"Key": key, "Value": value} for key, value in values.items()]
+        until = (now + CREDENTIAL_LIFETIME).astimezone(UTC).isoformat(timespec="seconds")
+        return [{"Key": _TRIAL_TAG, "Value": self.trial}, {"Key": _UNTIL_TAG, "Value": until}]
 
 
 class OrphanedResource(Struct, frozen=True):
@@ -92,7 +48,7 @@ class OrphanedResource(Struct, frozen=True):
     """`role` or `policy`."""
     arn: str
     trial_ended: bool
-    """Its trial ended: its process on this machine ended, or its last credentials expired."""
+    """Its trial ended: its last credentials expired."""
 
     @property
     def name(self) -> str:
@@ -100,45 +56,29 @@ class OrphanedResource(Struct, frozen=True):
         return self.arn.rpartition("/")[2]
 
 
-def has_trial_ended(tags: Mapping[str, str], now: datetime, process: ProcessIdentity) -> bool:
+def has_trial_ended(tags: Mapping[str, str], now: datetime) -> bool:
     """Whether the trial that set these tags has ended; false without readable tags."""
-    if process.has_ended(tags.get(_CREATOR_TAG, "")):
-        return True
     try:
         return datetime.fromisoformat(tags[_UNTIL_TAG]) < now
     except (KeyError, ValueError, TypeError):
         return False
 
 
-def _process_exists(pid: int) -> bool:
-    """Whether a process exists, also another user's, which /proc may hide (`hidepid` in proc(5))."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def find_trial_resources(iam: Any, now: datetime, process: ProcessIdentity) -> list[OrphanedResource]:
+def find_trial_resources(iam: Any, now: datetime) -> list[OrphanedResource]:
     """Returns all roles and policies that trials have not removed; roles first, since policies are attached to them.
 
     Raises AwsError where IAM does not list them.
     """
     with translate_errors("looking for resources of earlier trials", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
-        tags = [_tags(iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
-    resources = [
-        OrphanedResource("role", arn, has_trial_ended(own, now, process)) for arn, own in zip(roles, tags, strict=True)
-    ]
+        found = [("role", arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
     with translate_errors("looking for resources of earlier trials", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
-        tags = [_tags(iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
-    return resources + [
-        OrphanedResource("policy", arn, has_trial_ended(own, now, process))
-        for arn, own in zip(policies, tags, strict=True)
+        found += [("policy", arn, iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
+    return [
+        OrphanedResource(kind, arn, has_trial_ended({tag["Key"]: tag["Value"] for tag in answer["Tags"]}, now))
+        for kind, arn, answer in found
     ]
 
 
@@ -209,7 +149,3 @@ def remove_policy(iam: Any, arn: str) -> None:
 def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, Any]]:
     # All pages first: a removal in between must not shift the rest.
     yield from list(iam.get_paginator(operation).paginate(**parameters))
-
-
-def _tags(answer: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in answer["Tags"]}

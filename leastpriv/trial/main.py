@@ -1,4 +1,4 @@
-"""Runs a trial: reports earlier trials, reads the policy, runs the rounds, cleans up and writes the policy."""
+"""Runs a trial: parses its options, reports earlier trials, reads the policy, runs the rounds and writes the policy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+from argparse import Namespace
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from msgspec import Struct
 from leastpriv.atomic_file import read_regular
 from leastpriv.aws.session import Aws
 from leastpriv.aws.signals import caught_signals
+from leastpriv.config.inputs import entries, named_principal, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.models import Principal
 from leastpriv.pipeline.infrastructure import folder_on_disk
@@ -24,15 +26,54 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location, is_hcl
-from leastpriv.trial.cleanup import ProcessIdentity, TrialTags, find_trial_resources, remove_resources
+from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_resources
 from leastpriv.trial.extend import CandidatePolicy
 from leastpriv.trial.messages import found_lines, saved_lines, trial_resource_lines
-from leastpriv.trial.options import SESSION_POLICY, TrialSettings
-from leastpriv.trial.records import TrialRecords
-from leastpriv.trial.rounds import TrialContext, TrialRun
+from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
 from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
 
 _log = logging.getLogger(__name__)
+
+
+SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
+
+
+def parse_settings(options: Namespace) -> TrialSettings | None:
+    """Parses the options; None: there is no command, and the trial only cleans up; raises InputError."""
+    if not options.argv and not options.clean_up:
+        raise InputError("There is no command to try: write it after --, as in leastpriv trial … -- make deploy.")
+    if not options.argv:
+        return None
+    for value, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
+        if not value:
+            raise InputError(f"{flag} is missing: a command is tried under the policy of one role or user.")
+    principal = named_principal(options.role_arn, "--role-arn")
+    strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)
+    if strategy == SESSION_POLICY and principal.kind == "user":
+        raise InputError("--strategy is session-policy, but a user cannot be assumed: use trial-role.")
+    return TrialSettings(
+        principal=principal,
+        policy=Location.of(options.policy_file),
+        also_attached=_entries(options.also_attached),
+        strategy=strategy,
+        max_rounds=_integer(options.max_rounds, "--max-rounds", 1),
+        trails=_entries(options.trails),
+        wait=_integer(options.wait, "--wait-for-records", 0),
+        settle=_integer(options.settle, "--settle", 0),
+        never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
+        clean_up=options.clean_up,
+        argv=tuple(options.argv),
+    )
+
+
+def _entries(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(entry for value in values or () for entry in entries(value))
+
+
+def _integer(text: str, flag: str, minimum: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= minimum):
+        raise InputError(f"{flag} is {text!r}: write a whole number, {minimum} or more.")
+    return int(text)
 
 
 class PolicyFile(Struct, frozen=True):
@@ -130,9 +171,9 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
     denies what the trial itself needs, or a resource or file could not be removed or written.
     """
     aws = Aws.open(context.environment, "the trial")
-    tags = TrialTags(f"leastpriv-{secrets.token_hex(6)}", context.clock(), ProcessIdentity.current())
+    tags = TrialTags(f"leastpriv-{secrets.token_hex(6)}", context.clock())
     with caught_signals(first_only=True) as signals:
-        _report_earlier_trials(aws, context, tags.process, clean_up=settings is None or settings.clean_up)
+        _report_earlier_trials(aws, context, clean_up=settings is None or settings.clean_up)
         if settings is None:
             return 0
         file = open_policy(settings.policy, settings.principal)
@@ -164,10 +205,10 @@ def _run(run: TrialRun, file: PolicyFile) -> int:
     return code or (1 if failures else 0)
 
 
-def _report_earlier_trials(aws: Aws, context: TrialContext, process: ProcessIdentity, *, clean_up: bool) -> None:
+def _report_earlier_trials(aws: Aws, context: TrialContext, *, clean_up: bool) -> None:
     iam = aws.client("iam")
     try:
-        resources = find_trial_resources(iam, context.clock(), process)
+        resources = find_trial_resources(iam, context.clock())
     except AwsError as error:
         if clean_up:
             raise

@@ -26,7 +26,6 @@ from leastpriv.permissions.fact_tables import table
 
 _log = logging.getLogger(__name__)
 
-PROC = Path("/proc")
 _WAIT_TICK = 0.1
 """Seconds between checks for a signal."""
 _ESCALATION_DELAY = 5.0
@@ -87,20 +86,19 @@ def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool)
 def _process_tree(pid: int) -> list[int]:
     """Returns a process and its descendants; without /proc only the process."""
     pids = [pid]
-    parents = {int(path.name): parent_and_start(int(path.name))[0] for path in PROC.glob("[0-9]*")}
+    parents = {int(path.name): _parent(path / "stat") for path in Path("/proc").glob("[0-9]*")}
     for pid_found in pids:
         pids += [child for child, parent in parents.items() if parent == pid_found]
     return pids
 
 
-def parent_and_start(pid: int, proc: Path = PROC) -> tuple[int, int]:
-    """Returns a process's parent and its start in clock ticks since the boot (proc_pid_stat(5)); zeros: not known."""
+def _parent(status: Path) -> int:
+    """Returns a process's parent by its status file (proc_pid_stat(5)); zero: not known."""
     try:
         # The program's name, in parentheses, may contain anything.
-        fields = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return int(fields[1]), int(fields[19])
+        return int(status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
-        return 0, 0
+        return 0
 
 
 _READ_TICK = 0.2

@@ -6,7 +6,8 @@ import pytest
 
 from leastpriv.cli.parser import parser
 from leastpriv.errors import InputError
-from leastpriv.trial.options import TrialSettings, parse_settings
+from leastpriv.trial.main import parse_settings
+from leastpriv.trial.rounds import TrialSettings
 from tests.fakes.command import leastpriv
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

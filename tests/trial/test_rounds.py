@@ -21,20 +21,19 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
-from leastpriv.trial.cleanup import ProcessIdentity, TrialTags
+from leastpriv.trial.cleanup import TrialTags
 from leastpriv.trial.extend import CandidatePolicy
-from leastpriv.trial.options import TrialSettings, parse_settings
+from leastpriv.trial.main import parse_settings
 from leastpriv.trial.policy_rendering import render_documents
 from leastpriv.trial.process import Credentials
-from leastpriv.trial.records import TrialRecords
-from leastpriv.trial.rounds import TrialContext, TrialRun
+from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
 from tests.fakes import progress
 from tests.fakes.aws.authorization_details import AuthorizationAccounts, Denied, check, evaluation
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
-TAGS = TrialTags("leastpriv-0a1b2c3d4e5f", NOW, ProcessIdentity("machine", 1, 1))
+TAGS = TrialTags("leastpriv-0a1b2c3d4e5f", NOW)
 COMMAND = """
 import json, sys
 allowed = {action for each in json.loads(open(sys.argv[1]).read())['Statement'] for action in each['Action']}

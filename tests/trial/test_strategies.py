@@ -13,13 +13,13 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
-from leastpriv.trial.cleanup import ProcessIdentity, TrialTags
+from leastpriv.trial.cleanup import TrialTags
 from leastpriv.trial.strategies import SessionPolicy
 from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
-TAGS = TrialTags("leastpriv-0a1b2c3d4e5f", NOW, ProcessIdentity("machine", 1, 1))
+TAGS = TrialTags("leastpriv-0a1b2c3d4e5f", NOW)
 _LAYERS = 3
 
 

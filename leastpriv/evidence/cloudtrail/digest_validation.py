@@ -177,13 +177,7 @@ class DigestValidator:
     """Validates the log files of a bucket with its digest files. For one thread; uses a thread pool."""
 
     def __init__(
-        self,
-        clients: Aws,
-        bucket: Bucket,
-        prefix: str,
-        branches: Sequence[LogPrefix],
-        window: Window,
-        now: datetime,
+        self, clients: Aws, bucket: Bucket, prefix: str, branches: Sequence[LogPrefix], window: Window, now: datetime
     ) -> None:
         """`prefix` has a trailing slash, `branches` are the log prefixes below it; digests are due until `now`."""
         self.digests = 0

@@ -265,14 +265,7 @@ class EventFields(NamedTuple):
             program_of(_text(record, "userAgent")),
         )
 
-    def call(
-        self,
-        caller: Caller,
-        access_key: str,
-        time: datetime,
-        event_id: str,
-        content: CallContent,
-    ) -> Call:
+    def call(self, caller: Caller, access_key: str, time: datetime, event_id: str, content: CallContent) -> Call:
         """Builds one call with these fields."""
         parameters, response, resources = content
         cut = "omitted" in parameters and _omitted(parameters)
@@ -371,11 +364,7 @@ def _gap(record: Mapping[str, object], reason: str) -> Gap:
     region = region_of(record)
     event = _printable_field(record, "eventID")
     subject = f"record {event}" if event else "a record"
-    return Gap(
-        GapKind.UNREADABLE_RECORD,
-        _scope_of_event(record, region),
-        f"{subject} cannot be read: {reason}",
-    )
+    return Gap(GapKind.UNREADABLE_RECORD, _scope_of_event(record, region), f"{subject} cannot be read: {reason}")
 
 
 def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:

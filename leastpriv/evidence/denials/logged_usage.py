@@ -19,19 +19,7 @@ from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
 from leastpriv.evidence.denials.resource import fill_hidden_parts, has_hidden_part, resource_arn
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_rehearsal, workflow_run_id
-from leastpriv.models import (
-    Basis,
-    Denial,
-    DeniedBy,
-    Gap,
-    GapKind,
-    Need,
-    Outcome,
-    Permission,
-    Run,
-    Scope,
-    Usage,
-)
+from leastpriv.models import Basis, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions.lifecycle import next_actions
 from leastpriv.permissions.patterns import resource_matches, unescape
 

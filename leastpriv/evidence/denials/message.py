@@ -319,14 +319,8 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
             _is_service(sentence.principal) and name == "sts:assumerole",
             "the trust policy of the role must name the service",
         ),
-        (
-            sentence.principal.lower() == "anonymous",
-            "the request was not signed, so it has no principal",
-        ),
-        (
-            sentence.reason and denied_by is DeniedBy.UNKNOWN,
-            "no grant is known to fix the reason that AWS gives",
-        ),
+        (sentence.principal.lower() == "anonymous", "the request was not signed, so it has no principal"),
+        (sentence.reason and denied_by is DeniedBy.UNKNOWN, "no grant is known to fix the reason that AWS gives"),
     )
     return next((why for holds, why in reasons if holds), "")
 

@@ -115,12 +115,14 @@ def not_added_section(context: ReportContext) -> Iterator[str]:
 
 def not_added_title(held: Sequence[HeldBackChange]) -> str:
     """Returns the heading of additions that were held back; without a denial the role has the permission already."""
+    if not any(each.usages for each in held):
+        return "Needed by the declaration, not added"
     return "Denied, not added" if all(map(was_denied, held)) else "Not added"
 
 
 def was_denied(held: HeldBackChange) -> bool:
-    """Whether no call that needed a held-back addition succeeded."""
-    return not any(usage.outcome is Outcome.ALLOWED for usage in held.usages)
+    """Whether every call that needed a held-back addition was denied; a declared need has no calls."""
+    return bool(held.usages) and not any(usage.outcome is Outcome.ALLOWED for usage in held.usages)
 
 
 _MOST_ALONE = 4

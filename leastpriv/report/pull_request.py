@@ -222,8 +222,13 @@ def _basis_text(change: Change) -> str:
         return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
     if change.declared_by:
-        more = f" and {len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
-        return f"{words}: {escape.prose(change.declared_by[0])}{more}; never seen"
+        # A need of several resources counts them itself: two such counts may count one resource twice.
+        first, _, counted = change.declared_by[0].partition(", and ")
+        others = len(change.declared_by) - 1
+        more = (
+            " and others" if counted and others else f" and {counted or f'{others} more'}" if counted or others else ""
+        )
+        return f"{words}: {escape.prose(first)}{more}; never seen"
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):
         return words

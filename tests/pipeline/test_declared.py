@@ -68,6 +68,7 @@ def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
     assert "kms:CreateKey" in actions(policy)
     assert "kms:PutKeyPolicy" not in actions(policy)
     assert "the declaration does not name the resource" in json.dumps(proposal["held_back_additions"])
+    assert "**Needed by the declaration, not added:** `kms:PutKeyPolicy`" in proposal["body"]
 
 
 def test_the_role_gets_no_right_over_itself(place: Path) -> None:

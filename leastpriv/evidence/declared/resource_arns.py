@@ -12,6 +12,7 @@ from leastpriv.evidence.declared.made_types import (
     choices_of,
     default_of,
     end_of_id,
+    is_given_id,
     is_of_other_paths,
     name_variable,
     own_types,
@@ -80,7 +81,7 @@ class Arns:
             elif found := self._named(action, kind, resource):
                 named.update(dict.fromkeys(found, end))
             else:
-                open_ones.append(self._filled(kind, {}) + end)
+                open_ones.append(self._filled(kind, self._unnamed(action, kind, resource)) + end)
         optional = (kind for kind in kinds if kind not in needed)
         of_optional = self._optional if action in making_actions(resource.kind) else self._referred
         named.update((arn, "") for kind in optional for arn in of_optional(action, kind, resource))
@@ -227,6 +228,7 @@ class Arns:
             name = f"{path.strip('/')}/{name}".lstrip("/")
         elif name.startswith("arn:"):
             name = re.split("[:/]", name)[-1]
+        name = _as_id(name, kind) if chosen.endswith("Id") else name
         if "WithoutLeadingSlash" in chosen:
             name = name.lstrip("/")
         # The name of an alias of KMS has the `alias/` of its ARN.
@@ -245,6 +247,13 @@ class Arns:
             elif any(value != UNKNOWN for value in values.values()):
                 found.append(self._filled(kind, values))
         return found
+
+    def _unnamed(self, action: str, kind: ResourceType, resource: DeclaredResource) -> dict[str, str]:
+        """The name of what AWS takes where no property names a resource of a type, as the default option group."""
+        rows = table("also_needed", __package__)
+        unnamed = {row["unnamed"] for row in rows if row["action"] == action and row["type"] == kind.name} - {""}
+        name = own_variables(kind.arn)[-1:]
+        return dict.fromkeys(name, unnamed.pop()) if unnamed and not self._by_property(name[0], kind, resource) else {}
 
     def _optional(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of a type on which AWS authorizes an action where the request names it: the VPC of a group."""
@@ -280,8 +289,12 @@ class Arns:
         # If the ARN also has the name, AWS gives the id: neither a name nor a reference has it.
         is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
+        ends = (f"{stem}name", f"{stem}identifier", f"{plain(kind.name)}identifier")
+        makes = plain(",".join(making_actions(resource.kind)))
         for key, value in members(resource.properties):
-            if plain(key) in wanted or _is_end_of(stem, key):
+            # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
+            start = next((plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None)
+            if plain(key) in wanted or _is_end_of(stem, key) or (start is not None and start in makes):
                 is_id = variable.endswith("Id") and end_of_id(kind) is None
                 if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN
@@ -329,6 +342,9 @@ class Arns:
 def _as_id(text: str, kind: ResourceType) -> str:
     """A text as the id of a type; UNKNOWN where it names one of another type, as the alias of a key."""
     start, separator, _ = text.partition("/")
+    if start and separator and is_given_id(kind):
+        # The `resource_id` of a scalable target is what it scales, and not its id.
+        return UNKNOWN
     others = (each.arn for each in service_facts(kind.arn.split(":")[2]).types if each.name != kind.name)
     return UNKNOWN if separator and any(f":{start}/" in arn for arn in others) else text
 

@@ -310,7 +310,9 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
         if _FREE_TEXT.search(key):
             continue
         if isinstance(value, Mapping):
-            stack.extend(value.items())
+            # `Name` in the block `IamInstanceProfile` is that of a profile.
+            is_block = _HOLDS_ROLE.search(key) is not None
+            stack.extend((key if is_block else name, each) for name, each in value.items())
         elif isinstance(value, list):
             stack.extend((key, each) for each in value)
         elif isinstance(value, Reference):

@@ -59,7 +59,7 @@ def after_transform(document: Mapping[str, object], source: str, uploads: str) -
         translator = Translator(None, Parser(), boto_session=_Session())
         made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)
     except InvalidDocumentException as error:
-        causes = "; ".join(str(cause) for cause in getattr(error, "causes", ()) or (error,))
+        causes = "; ".join(str(getattr(cause, "message", cause)) for cause in getattr(error, "causes", ()) or (error,))
         raise InputError(f"{source}: AWS SAM rejects the template: {causes}") from error
     for logical, path in nested.items():
         made["Resources"][logical]["Metadata"] = {LOCAL_PATH: path}

@@ -442,3 +442,36 @@ def test_an_update_of_a_tagged_resource_tags_it_only_if_its_tags_change() -> Non
     )
     tagged = {**before, "tags": {"a": "c"}, "tags_all": {"a": "c"}}
     assert "sqs:TagQueue" in needed(plan(change("aws_sqs_queue", ["update"], tagged, before)))
+
+
+def test_a_bucket_of_a_shortened_plan_needs_what_its_attributes_ask_for() -> None:
+    found = needed(plan(change("aws_s3_bucket", ["create"], {"bucket": "logs", "acl": "private"})))
+    assert "s3:PutBucketAcl" in found
+    assert not {"s3:PutBucketPolicy", "s3:PutBucketCORS", "s3:PutReplicationConfiguration"} & {*found}
+
+
+def test_new_code_of_a_function_is_read_from_its_bucket() -> None:
+    before = {"function_name": "pay", "s3_bucket": "code", "s3_key": "1.zip"}
+    found = needed(plan(change("aws_lambda_function", ["update"], {**before, "s3_key": "2.zip"}, before)))
+    assert found["s3:GetObject"] == {"arn:aws:s3:::code/*"}
+    assert "lambda:PutFunctionConcurrency" not in found
+
+
+def test_what_is_scaled_is_not_the_id_of_its_target() -> None:
+    target = {"resource_id": "service/web/web", "service_namespace": "ecs", "min_capacity": 1}
+    found = needed(plan(change("aws_appautoscaling_target", ["create"], target)))
+    assert found["application-autoscaling:RegisterScalableTarget"] == {
+        f"arn:aws:application-autoscaling:eu-west-1:{ACCOUNT}:scalable-target/*"
+    }
+
+
+def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> None:
+    cluster = {"cluster_identifier": "orders", "engine": "aurora-mysql", "db_subnet_group_name": "private"}
+    found = needed(plan(change("aws_rds_cluster", ["create"], cluster)))
+    ends = {arn.split(":", 5)[5] for arn in found["rds:CreateDBCluster"]}
+    assert ends == {"cluster:orders", "subgrp:private", "og:default*", "cluster-pg:default*"}
+    open_one = change("aws_rds_cluster", ["create"], cluster, db_cluster_parameter_group_name=True)
+    expressions = {"db_cluster_parameter_group_name": {"references": ["var.group"]}}
+    resource = {"address": "aws_rds_cluster.main", "expressions": expressions}
+    found = needed(plan(open_one, configuration={"resources": [resource]}))
+    assert f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster-pg:*" in found["rds:CreateDBCluster"]

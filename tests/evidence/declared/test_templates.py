@@ -690,3 +690,17 @@ def test_lists_of_parameters_and_parts_of_texts_are_known(name: str, queue: str)
     given = "Parameters:\n  Names: {Type: CommaDelimitedList, Default: 'early, late'}\n  Open: {Type: 'List<String>'}\n"
     found = declared(given + template("AWS::SQS::Queue", f"{{QueueName: {name}}}"))["sqs:CreateQueue"]
     assert found == {f"arn:aws:sqs:us-east-2:123456789012:{queue}"}
+
+
+def test_the_role_of_a_named_instance_profile_is_passed_though_its_name_is_not_known() -> None:
+    found = declared(
+        """Resources:
+  Web:
+    Type: AWS::EC2::LaunchTemplate
+    Properties: {LaunchTemplateData: {ImageId: ami-1, IamInstanceProfile: {Name: web}}}
+  Group:
+    Type: AWS::AutoScaling::AutoScalingGroup
+    Properties: {MinSize: 1, MaxSize: 2, LaunchTemplate: {LaunchTemplateId: !Ref Web, Version: 1}}
+"""
+    )
+    assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}

@@ -301,3 +301,12 @@ def test_a_plan_needs_the_reads_of_its_data_sources(place: Path) -> None:
     )  # fmt: skip
     assert told.code == 3
     assert "ssm:GetParameter" in missing(told.out)
+
+
+def test_policies_of_a_role_change_without_an_update_of_its_description(place: Path) -> None:
+    plain = {**WORKER, "Properties": {**WORKER["Properties"], "Policies": []}}
+    commit({"ci.json": policy(QUEUES), "t.json": template(Worker=plain)})
+    write({"t.json": template(Worker=WORKER)})
+    found = missing(reviewed().out)
+    assert "iam:PutRolePolicy" in found
+    assert "iam:UpdateRole" not in found

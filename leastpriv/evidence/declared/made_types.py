@@ -108,6 +108,23 @@ def is_given_id(kind: ResourceType) -> bool:
     return bool(names) and all(name.endswith(("Id", "Identifier")) for name in names) and end_of_id(kind) is None
 
 
+def as_id(text: str, kind: ResourceType) -> str:
+    """Returns a text as the id of a type; UNKNOWN where it names one of another type, as the alias of a key."""
+    start, separator, _ = text.partition("/")
+    if start and separator and is_given_id(kind):
+        # The `resource_id` of a scalable target is what it scales, and not its id.
+        return UNKNOWN
+    others = (each.arn for each in service_facts(kind.arn.split(":")[2]).types if each.name != kind.name)
+    return UNKNOWN if separator and any(f":{start}/" in arn for arn in others) else text
+
+
+def on_all(action: str) -> str:
+    """Returns when AWS authorizes an action on `*` though it has types."""
+    prefix, _, name = action.partition(":")
+    rules = service_facts(prefix).rules.get(name)
+    return rules.on_all if rules else ""
+
+
 def made_name(kind: str, stack: str, logical: str) -> str:
     """Returns the pattern of the name that CloudFormation makes for a resource without one."""
     row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))

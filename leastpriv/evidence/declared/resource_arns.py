@@ -9,12 +9,13 @@ from leastpriv.evidence.declared.made_types import (
     PATHED,
     SHORTEST,
     TAGS,
+    as_id,
     choices_of,
     default_of,
     end_of_id,
-    is_given_id,
     is_of_other_paths,
     name_variable,
+    on_all,
     own_types,
     paths_of,
     plain,
@@ -52,7 +53,7 @@ class Arns:
         """Returns the ARNs that an action on a resource is authorized on, and whether a name limits each of them."""
         self._region = resource.region or self._place.region
         known = catalog.action(action)
-        if known is None or not known.resource_types or _on_all(action) == "always":
+        if known is None or not known.resource_types or on_all(action) == "always":
             return ("*",), True
         if paths := self._paths(action, resource):
             return paths, True
@@ -68,7 +69,7 @@ class Arns:
         needed = [kind for kind in kinds if kind.required or kind.name in own | also]
         if TAGS.search(action) and any(kind.name in own for kind in needed):
             # The types of an action that tags any resource of its service are alternatives.
-            needed = [kind for kind in needed if kind.name in own]
+            kinds = needed = [kind for kind in needed if kind.name in own]
         if not needed:
             return self._of_no_required_type(action, kinds, resource)
         mine: dict[str, str] = {}
@@ -106,7 +107,7 @@ class Arns:
             if any(self._of_parent(name, each) for name in names for each in leaves(resource.properties)):
                 return without_covered(arn + end for arn, end in found.items()), True
             return without_covered(_without_alternatives(found, resource)), True
-        if _on_all(action) == "unnamed":
+        if on_all(action) == "unnamed":
             return ("*",), True
         if TAGS.search(action):
             # What a service makes for a resource, as the network interfaces of a directory, gets the tags.
@@ -228,7 +229,7 @@ class Arns:
             name = f"{path.strip('/')}/{name}".lstrip("/")
         elif name.startswith("arn:"):
             name = re.split("[:/]", name)[-1]
-        name = _as_id(name, kind) if chosen.endswith("Id") else name
+        name = as_id(name, kind) if chosen.endswith("Id") else name
         if "WithoutLeadingSlash" in chosen:
             name = name.lstrip("/")
         # The name of an alias of KMS has the `alias/` of its ARN.
@@ -301,7 +302,7 @@ class Arns:
                 text = self._of_parent(variable, value) or self.text(value)
                 if UNKNOWN not in text and (transform := transform_of(variable, kind, plain(key))):
                     return transformed(transform, text) or UNKNOWN
-                return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else _as_id(text, kind)
+                return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else as_id(text, kind)
         return ""
 
     def _of_parent(self, variable: str, value: object) -> str:
@@ -337,23 +338,6 @@ class Arns:
         place = {"Partition": self._place.partition, "Region": self._region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         return re.sub(r"\*{2,}", UNKNOWN, filled)
-
-
-def _as_id(text: str, kind: ResourceType) -> str:
-    """A text as the id of a type; UNKNOWN where it names one of another type, as the alias of a key."""
-    start, separator, _ = text.partition("/")
-    if start and separator and is_given_id(kind):
-        # The `resource_id` of a scalable target is what it scales, and not its id.
-        return UNKNOWN
-    others = (each.arn for each in service_facts(kind.arn.split(":")[2]).types if each.name != kind.name)
-    return UNKNOWN if separator and any(f":{start}/" in arn for arn in others) else text
-
-
-def _on_all(action: str) -> str:
-    """When AWS authorizes an action on `*` though it has types."""
-    prefix, _, name = action.partition(":")
-    rules = service_facts(prefix).rules.get(name)
-    return rules.on_all if rules else ""
 
 
 def _is_end_of(stem: str, key: str) -> bool:

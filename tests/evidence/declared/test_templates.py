@@ -704,3 +704,8 @@ def test_the_role_of_a_named_instance_profile_is_passed_though_its_name_is_not_k
 """
     )
     assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}
+
+
+def test_the_tags_of_a_resource_are_read_of_it_and_of_none_that_it_refers_to() -> None:
+    found = declared(template("AWS::Lambda::EventSourceMapping", "{FunctionName: orders}"))
+    assert found["lambda:ListTags"] == {"arn:aws:lambda:us-east-2:123456789012:event-source-mapping:*"}

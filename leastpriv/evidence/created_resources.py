@@ -48,8 +48,10 @@ _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
 """Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
 _RUN_NUMBER = re.compile(r"(?<![0-9])[0-9]{4,11}(?![0-9])")
 """A number of a session name without the word before it; twelve digits are an account."""
-_PULL = re.compile(r"(?<![A-Za-z0-9])(?:pr|pull|pull-request|mr)[-_]?[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
+_PULL = re.compile(r"(?<![A-Za-z0-9])((?:pr|pull|pull-request|mr)[-_]?)[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
 """A pull request in a name: the login of its run has no number, `repo:shop/orders:pull_request`."""
+_DAY = re.compile(r"(?<![0-9])20[0-9]{2}([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
+"""A day in a name: of the run if it is the day on which the run began."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read 2026-11-27)."""
@@ -57,14 +59,20 @@ _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 
 def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[str, frozenset[str]]:
     """Maps the id of each run to the words that its names may contain, in lower case."""
-    found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in runs}
+    known = tuple(runs)
+    found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in known}
+    began = {run.id: f"{run.first:%Y%m%d}" for run in known}
     for usage in usages:
         resource = usage.need.permission.resource
         workspace = _WORKSPACE.search(resource)
         words = {*_as_in_names(workspace["name"])} if workspace else set()
-        words.update(map(str.lower, _PULL.findall(resource)))
+        words.update(pull[0].lower() for pull in _PULL.finditer(resource))
         for run in usage.runs if words and usage.outcome is Outcome.ALLOWED else ():
             found.setdefault(run, set()).update(words)
+        for day in _DAY.finditer(resource) if usage.outcome is Outcome.ALLOWED else ():
+            for run in usage.runs:
+                if began.get(run) == re.sub(r"[-_.]", "", day[0]):
+                    found.setdefault(run, set()).add(day[0])
     return {run: frozenset(words - _LONG_LIVED) for run, words in found.items() if words - _LONG_LIVED}
 
 
@@ -288,12 +296,17 @@ def find_created_resources(
     # No other name has a long word by chance: it is open in all names that the run used, also of a stack.
     long_words = {run: frozenset(each for each in own if len(each) >= _LEAST_WORD) for run, own in own_words.items()}
     generated = generated_families((each.need.permission.resource for each in creations), by_stacks)
-    families = {
-        **{resource: family for made in by_action.values() for resource, family in families_of(made).items()},
-        **generated,
-        **_of_copies(creations, teachers, generated),
+    learned = {resource: family for made in by_action.values() for resource, family in families_of(made).items()}
+    named = {
         **_with_own_words(allowed, long_words, generated),
         **_with_own_words([*creations, *objects], own_words, generated),
+    }
+    families = {
+        **learned,
+        **generated,
+        **_of_copies(creations, teachers, generated),
+        **named,
+        **_of_pull_requests(named, {family.pattern for family in learned.values()}),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
     return CreatedResources(
@@ -357,6 +370,14 @@ def _with_own_words(
         if pattern != name:
             found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))
     return found
+
+
+def _of_pull_requests(named: Mapping[str, NamePattern], learned: Collection[str]) -> Mapping[str, NamePattern]:
+    """Resource -> its name with only the number open, where all that the runs created so are of pull requests."""
+    numbers = ((resource, _PULL.sub(r"\1*", open_parts(resource, made=False)[0])) for resource in named)
+    return {
+        resource: NamePattern(pattern, named[resource].opening) for resource, pattern in numbers if pattern in learned
+    }
 
 
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:

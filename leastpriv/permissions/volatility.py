@@ -231,16 +231,15 @@ def _rows(prefix: str, variable: str) -> tuple[tuple[re.Pattern[str], Mapping[st
 def parts_of(prefix: str, resource: str) -> tuple[Part, ...]:
     """The parts of an ARN by the template of its type; none where no type fits.
 
-    Of two types of one shape (a function's version and its alias) the one that the volatile table knows.
+    Of types of one shape (a function's version and its alias) the one of which the volatile table knows most parts.
     """
     best: tuple[Part, ...] = ()
+    most = 0
     for _, parts in parts_of_arn(prefix, resource):
         found = tuple(Part(*part) for part in parts)
-        known = any(_row(prefix, resource, part.variable, resource[part.start : part.end]) for part in found)
-        if not best or known:
-            best = found
-        if known:
-            break
+        known = sum(bool(_row(prefix, resource, part.variable, resource[part.start : part.end])) for part in found)
+        if not best or known > most:
+            best, most = found, known
     return best
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Usage
-from leastpriv.permissions.generalize import ObservedResource, Pattern, across_regions, in_region, patterns_of
+from leastpriv.permissions.generalize import OWN_WORD, ObservedResource, Pattern, across_regions, in_region, patterns_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.volatility import (
@@ -113,9 +113,11 @@ class Stability(Struct, frozen=True):
         used = {*chain.from_iterable(each.runs for each in found)}
         using = [run.id for run in self.context.evidence.runs if run.id in used]
         early = {*using[: (len(using) + 1) // 2]}
-        # Only the later runs show that names change.
+        # Only the later runs show that names change, but of a name with a word of its run.
         before = [
-            replace(each, runs=left, family=None)
+            replace(
+                each, runs=left, family=each.family if each.family and each.family.opening.reason == OWN_WORD else None
+            )
             for each in found
             if (left := tuple(run for run in each.runs if run in early))
         ]

@@ -46,25 +46,17 @@ def validate(
     try:
         before = render_policy(committed) if committed else None
         known = _CommittedFindings(before, _request_findings(aws, before))
-        for file, document in documents.items():
-            text = render_policy(document)
+        texts = [(file, render_policy(document), _OF_IDENTITY) for file, document in documents.items()]
+        texts += [(trust_policy.file, trust_policy.rendered, _OF_TRUST) for trust_policy in trust_policies]
+        for file, text, kind in texts:
             if text is None:
                 skipped.append(unrendered_reason(file))
                 continue
-            found = _request_findings(aws, text)
+            found = _request_findings(aws, text, kind)
             asked += 1
-            old = known.take(text, found)
+            old = {*range(len(found))} if kind is _OF_TRUST else known.take(text, found)
             findings.extend(
                 _check_finding(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
-            )
-        for trust_policy in trust_policies:
-            if trust_policy.rendered is None:
-                skipped.append(unrendered_reason(trust_policy.file))
-                continue
-            found = _request_findings(aws, trust_policy.rendered, _OF_TRUST)
-            asked += 1
-            findings.extend(
-                _check_finding(one, trust_policy.rendered, trust_policy.file, in_committed_policy=True) for one in found
             )
     except AwsError as error:
         return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))

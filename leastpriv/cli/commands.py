@@ -19,9 +19,6 @@ from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Sequence
-
     from leastpriv.aws.arns import Window
     from leastpriv.models import Gap, Principal
     from leastpriv.pipeline.sources import CountedSource

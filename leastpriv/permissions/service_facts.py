@@ -231,21 +231,11 @@ def rules_of(action: str) -> ActionRules:
 _NO_RULES = ActionRules()
 
 
-class ActionType(Struct, frozen=True, gc=False):
-    """A resource type of one action."""
+class ActionType(TypeRules, frozen=True, kw_only=True, gc=False):
+    """A resource type of one action, with its rules."""
 
     template: ResourceTemplate
     required: bool
-    end: str = ""
-    """What a policy writes behind the ARN: `:*` of a log group."""
-    defaults: Mapping[str, tuple[str, ...]] = {}
-    """Variable -> what AWS takes where the request does not name it."""
-    choices: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, value, `this`, `other` or `only`): what decides whether it is the type."""
-    other_keys: frozenset[str] = frozenset()
-    """Keys by which a request means resources of the type without naming them."""
-    foreign_keys: frozenset[str] = frozenset()
-    """Keys that name resources of another type, whatever the variables of this one are called."""
     may_be_named: bool = True
     """False: a request without an ARN names none of the type, since it has none of the keys."""
 
@@ -340,9 +330,7 @@ _NO_TYPE_RULES = TypeRules()
 
 def _action_type(prefix: str, kind: ResourceType, rules: TypeRules) -> ActionType:
     template = _template_of(prefix, kind.name, kind.arn)
-    return ActionType(
-        template, kind.required, rules.end, rules.defaults, rules.choices, rules.other_keys, rules.foreign_keys
-    )
+    return ActionType(template=template, required=kind.required, **structs.asdict(rules))
 
 
 @lru_cache(maxsize=16_384)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.hcl_functions import plain_text, text_node
-from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, read_blocks
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, expressions_in, read_blocks
 from leastpriv.policy.source import TerraformFolder
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 from leastpriv.policy.template_functions import is_one_expression, placeholder_for
@@ -125,7 +125,9 @@ class ModuleScope:
     @cached_property
     def uses(self) -> Counter[tuple[str, str]]:
         """How many expressions refer to each local value or data source."""
-        return Counter(name for body in self.files.values() for name in _references(body))
+        return Counter(
+            name for body in self.files.values() for each in expressions_in(body) for name in _reference(each)
+        )
 
     @cached_property
     def variables(self) -> Mapping[str, Node]:
@@ -232,19 +234,10 @@ def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Nod
         yield key, relocated(scope.value(attribute.value, name), 0, 0, f"it is in {name}")
 
 
-def _references(block: Block) -> Iterator[tuple[str, str]]:
-    for attribute in block.attributes.values():
-        yield from _names(attribute.value)
-    for each in block.blocks:
-        yield from _references(each)
-
-
-def _names(expression: Expression) -> Iterator[tuple[str, str]]:
+def _reference(expression: Expression) -> Iterator[tuple[str, str]]:
     if expression.kind == "access" and expression.parts[0].kind == "name":
         path = [part.text for part in expression.parts]
         if path[0] == "local" and len(path) > 1:
             yield "local", path[1]
         if path[0] == "data" and len(path) > 2:
             yield path[1], path[2]
-    for part in expression.parts:
-        yield from _names(part)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from msgspec import Struct
 from leastpriv.diff.live_role_drift import Drift
 from leastpriv.evidence.live_role import LiveRole
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches, resource_overlaps
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
@@ -204,18 +205,10 @@ _LONGEST_TABLE = 50_000
 """Characters; GitHub accepts 65,536 in an issue."""
 _MOST_IDS = 500
 _MARK = "leastpriv:drift v=1"
-_WORDS = {
-    DriftKind.ONLY_LIVE: "only the account allows it",
-    DriftKind.ONLY_FILE: "only the file allows it: deploy it, or remove it",
-    DriftKind.DENY_LIVE: "only the account denies it",
-    DriftKind.DENY_FILE: "only the file denies it: deploy it",
-    DriftKind.NOT_DEPLOYED: "no policy attached to the role is like it",
-    DriftKind.NO_FILE: "there is no policy file",
-    DriftKind.MISSING: "needed, and not in the file",
-    DriftKind.UNUSED: "not used",
-    DriftKind.UNUSED_IN_WILDCARD: "grants more than was used",
-    DriftKind.UNUSED_RESOURCES: "granted on more resources than were used",
-}
+
+
+def _kind_texts() -> Mapping[str, str]:
+    return {row["kind"]: row["text"] for row in table("drift_kinds", __package__ or "")}
 
 
 def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
@@ -229,7 +222,7 @@ def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     more = f" and {len(finding.resources) - 3} more" if len(finding.resources) > 3 else ""
     used = f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
     name = finding.action or context.policy_file
-    return escape.plain(f"{name}{on}{more}: {_WORDS[finding.kind]}{used}", 600)
+    return escape.plain(f"{name}{on}{more}: {_kind_texts()[finding.kind]}{used}", 600)
 
 
 def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
@@ -241,7 +234,7 @@ def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str
         on = codes(finding.resources, 3) or "–"
         cells = (
             str(finding.line),
-            _WORDS[finding.kind],
+            _kind_texts()[finding.kind],
             action,
             on,
             finding.file,

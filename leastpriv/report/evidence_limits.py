@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, GapKind, Outcome
+from leastpriv.models import ChangeKind, Outcome
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
 from leastpriv.proposal.models import GuardResult, HeldBackChange
@@ -21,31 +22,6 @@ from leastpriv.report.phrases import by_guard_result, codes, joined, plural
 
 if TYPE_CHECKING:
     from leastpriv.diff.live_role_drift import Drift
-
-_GAPS = {
-    GapKind.UNREADABLE_FILE: "Damaged log files",
-    GapKind.UNREADABLE_RECORD: "Damaged records",
-    GapKind.UNMAPPED_EVENT: "Events without a known action",
-    GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
-    GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
-    GapKind.MAY_PASS_ROLE: "Calls that may pass a role without naming it",
-    GapKind.UNREADABLE_LOG: "Job logs that could not be read",
-    GapKind.UNNAMED_DENIAL: "Denials in job logs that name no action",
-    GapKind.ENCODED_DENIAL: "Denials that EC2 encoded",
-    GapKind.DENIAL_OF_OTHER_PRINCIPAL: "Denials in job logs that name another principal",
-    GapKind.DENIAL_DETAILS: "Denials for which AWS gave no authorization details",
-    GapKind.MAPPING_DISAGREES: "Calls denied for an action or resource that their event is not known to need",
-    GapKind.FUTURE_RECORDS: "Records with a date in the future: a clock is wrong",
-    GapKind.NOT_LOGGED: "Events that a trail is not configured to log",
-    GapKind.NOT_VALIDATED: "Log files that CloudTrail's digest files do not confirm; their calls do not count",
-    GapKind.LOGGING_STOPPED: "Times without records of a trail",
-    GapKind.SILENCE: "Days without records in a region that has some on most days",
-    GapKind.SETTINGS_UNKNOWN: "The settings of a trail, so only its records show what it logs",
-    GapKind.SOURCE_FAILED: "Sources that could not be fully read",
-    GapKind.NO_DATA_EVENTS: "Data events, in sources that have none",
-    GapKind.EVENTS_LATE: "Events that CloudTrail had not delivered yet",
-    GapKind.LIVE_ROLE_UNREAD: "The role in the account",
-}
 
 
 def gaps_section(context: ReportContext) -> Iterator[str]:
@@ -73,11 +49,11 @@ def limits_lines(evidence: Evidence, *, has_attached: bool) -> Iterator[str]:
 
 
 def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
-    for kind, label in _GAPS.items():
-        gaps = [gap for gap in evidence.gaps if gap.kind is kind]
+    for row in table("gap_labels", __package__ or ""):
+        gaps = [gap for gap in evidence.gaps if gap.kind == row["kind"]]
         if gaps:
             shown = codes((gap.detail for gap in gaps), 6)
-            yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
+            yield f"- {row['label']} ({sum(gap.count for gap in gaps):,}): {shown}."
     if not has_attached:
         yield "- Other policies of the role are not known: `also-attached` is not set."
 

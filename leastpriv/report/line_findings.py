@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from leastpriv import __version__
 from leastpriv.models import ChangeKind
+from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, entry_id
 from leastpriv.report.context import ReportContext
@@ -109,40 +110,20 @@ _MOST_RESULTS = 5_000
 _MOST_NAMED = 20
 _SPECIAL = re.compile(r"[\\\[\]]")
 
-_RULES = {
-    "unused-statement": (
-        "The role has not used any action of a statement",
-        "CloudTrail would have shown a use, and shows none. Remove the statement, or name its actions in `keep`.",
-    ),
-    "unused-entry": (
-        "The policy grants an action that the role has not used",
-        "CloudTrail would have shown a use of it, and shows none. Remove the entry, or name it in `keep`.",
-    ),
-    "unused-in-wildcard": (
-        "A wildcard of the policy grants actions that the role has not used",
-        "CloudTrail would have shown a use of them, and shows none. Write the actions that are needed, or name the "
-        "others in `keep`.",
-    ),
-    "unused-resources": (
-        "The policy grants an action on more resources than the role has used it on",
-        "All runs used it on the same resources. Name only these.",
-    ),
-}
-
 
 def sarif(contexts: Sequence[ReportContext]) -> str:
     """The changes that narrow policies, as one SARIF log with one run; without results if there are none."""
     results = [result for context in contexts for result in _results(context)]
     rules = [
         {
-            "id": name,
-            "shortDescription": {"text": short},
-            "fullDescription": {"text": full},
-            "help": {"text": full},
+            "id": row["rule"],
+            "shortDescription": {"text": row["short"]},
+            "fullDescription": {"text": row["full"]},
+            "help": {"text": row["full"]},
             "defaultConfiguration": {"level": "warning"},
             "properties": {"tags": ["security", "iam"]},
         }
-        for name, (short, full) in _RULES.items()
+        for row in table("sarif_rules", __package__ or "")
     ]
     run = {
         "tool": {"driver": {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}},
@@ -207,7 +188,7 @@ def _result(rule: str, sentence: str, context: ReportContext, line: int, fingerp
     shown = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
     return {
         "ruleId": rule,
-        "ruleIndex": list(_RULES).index(rule),
+        "ruleIndex": [row["rule"] for row in table("sarif_rules", __package__ or "")].index(rule),
         "message": {"text": shown.replace("{", "{{").replace("}", "}}")},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"leastprivChange/v1": fingerprint},

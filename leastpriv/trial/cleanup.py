@@ -1,4 +1,4 @@
-"""Names, tags, finds and removes the roles and policies that trials create."""
+"""Names, tags, creates, finds and removes the roles and policies of trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.errors import LeastprivError
+from leastpriv.aws.session import Aws
+from leastpriv.errors import AwsError, InputError, LeastprivError
+from leastpriv.models import Principal
 
 TRIAL_PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
@@ -149,3 +151,64 @@ def remove_policy(iam: Any, arn: str) -> None:
 def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, Any]]:
     # All pages first: a removal in between must not shift the rest.
     yield from list(iam.get_paginator(operation).paginate(**parameters))
+
+
+Clock = Callable[[], datetime]
+
+
+class TemporaryPolicies:
+    """The temporary managed policies of one trial; an ARN is kept before its creation, since the answer may be lost."""
+
+    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock) -> None:
+        """Creates them in the account of `principal`, with names and tags of `tags`."""
+        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
+        self._arns: list[str] = []
+
+    @property
+    def arns(self) -> tuple[str, ...]:
+        """ARNs of all policies that may exist."""
+        return tuple(self._arns)
+
+    def create(self, texts: Sequence[str], number: int) -> list[str]:
+        """Creates a policy from each text for the round `number`; returns their ARNs.
+
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the caller is of
+        another account.
+        """
+        check_same_account(self._aws, self._principal)
+        iam, now = self._aws.client("iam"), self._clock()
+        arns: list[str] = []
+        for part, text in enumerate(texts, start=1):
+            name = self._tags.resource_name(f"{number}-{part}")
+            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
+            self._arns.append(arns[-1])
+            with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
+                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
+        return arns
+
+    def delete(self, arns: Iterable[str]) -> None:
+        """Deletes policies of an earlier round; a failed deletion is tried again at the end."""
+        for arn in arns:
+            try:
+                remove_policy(self._aws.client("iam"), arn)
+            except AwsError:
+                continue
+            self._arns.remove(arn)
+
+    def removals(self) -> list[tuple[str, Callable[[], None]]]:
+        """Returns the deletions that are left for the end, each with its ARN."""
+        return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
+
+
+def check_same_account(aws: Aws, principal: Principal) -> str:
+    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be.
+
+    Raises InputError where the caller is of another account.
+    """
+    caller = aws.caller()
+    if aws.account() != principal.account:
+        raise InputError(
+            f"The credentials are of {caller}, the policy is of {principal.arn}: the trial creates resources in the "
+            "account of the policy: use credentials of that account."
+        )
+    return caller

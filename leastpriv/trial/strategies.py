@@ -1,87 +1,41 @@
-"""Runs a command under the candidate alone: as a session policy of the target, or on a temporary role."""
+"""Puts the candidate alone in force: as a session policy of the target, or on a temporary role.
+
+It is rendered as a session policy, as managed policies or as inline policies of a role.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, PolicyFileError
 from leastpriv.models import Principal
-from leastpriv.policy.document import Document
-from leastpriv.trial.cleanup import TRIAL_PATH, TrialTags, detach, remove_policy, remove_role, run_removals
-from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy
+from leastpriv.policy.compact import merge_statements
+from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.size import PolicyKind, max_managed_policies, pack, quota
+from leastpriv.policy.syntax_tree import json_string, minified
+from leastpriv.trial.cleanup import (
+    TRIAL_PATH,
+    Clock,
+    TemporaryPolicies,
+    TrialTags,
+    check_same_account,
+    detach,
+    remove_role,
+    run_removals,
+)
 from leastpriv.trial.process import Credentials
 
 _log = logging.getLogger(__name__)
-
-Clock = Callable[[], datetime]
-
-
-class TemporaryPolicies:
-    """The temporary managed policies of one trial; an ARN is kept before its creation, since the answer may be lost."""
-
-    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock) -> None:
-        """Creates them in the account of `principal`, with names and tags of `tags`."""
-        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
-        self._arns: list[str] = []
-
-    @property
-    def arns(self) -> tuple[str, ...]:
-        """ARNs of all policies that may exist."""
-        return tuple(self._arns)
-
-    def create(self, texts: Sequence[str], number: int) -> list[str]:
-        """Creates a policy from each text for the round `number`; returns their ARNs.
-
-        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the caller is of
-        another account.
-        """
-        check_same_account(self._aws, self._principal)
-        iam, now = self._aws.client("iam"), self._clock()
-        arns: list[str] = []
-        for part, text in enumerate(texts, start=1):
-            name = self._tags.resource_name(f"{number}-{part}")
-            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
-            self._arns.append(arns[-1])
-            with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
-                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
-        return arns
-
-    def delete(self, arns: Iterable[str]) -> None:
-        """Deletes policies of an earlier round; a failed deletion is tried again at the end."""
-        for arn in arns:
-            try:
-                remove_policy(self._aws.client("iam"), arn)
-            except AwsError:
-                continue
-            self._arns.remove(arn)
-
-    def removals(self) -> list[tuple[str, Callable[[], None]]]:
-        """Returns the deletions that are left for the end, each with its ARN."""
-        return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
-
-
-def check_same_account(aws: Aws, principal: Principal) -> str:
-    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be.
-
-    Raises InputError where the caller is of another account.
-    """
-    caller = aws.caller()
-    if aws.account() != principal.account:
-        raise InputError(
-            f"The credentials are of {caller}, the policy is of {principal.arn}: the trial creates resources in the "
-            "account of the policy: use credentials of that account."
-        )
-    return caller
-
 
 Sleep = Callable[[float], None]
 _RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -349,3 +303,94 @@ def _missing_error(principal: Principal) -> InputError:
     return InputError(
         f"There is no {principal.kind} {principal.arn}: check --role-arn and whose credentials these are."
     )
+
+
+EMPTY_POLICY = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
+)
+"""Replaces an empty policy, which IAM rejects: the one action that needs no permission
+(https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html, read 2026-11-24)."""
+
+_OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
+"""AWS accepts characters up to U+00FF in a policy, and any as an escape (`Policy` in the page of AssumeRole)."""
+
+
+def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
+    """Returns the documents as JSON policies without white space, one per policy version.
+
+    Raises InputError where a part of a policy is known only once its template is rendered.
+    """
+    nonempty = [each for each in documents if each.statements]
+    for document in nonempty:
+        _check_no_templates(document)
+    ordered = sorted(nonempty, key=lambda document: document.version)
+    texts = (_text(list(group)) for _, group in groupby(ordered, key=lambda document: document.version))
+    return tuple(map(_escaped, texts)) or (EMPTY_POLICY,)
+
+
+def as_session_policy(documents: Sequence[Document]) -> str:
+    """Returns the inline policy of a session, with merged statements if it is too long; empty if it does not fit.
+
+    Raises InputError as `render_documents`.
+    """
+    texts = render_documents(documents)
+    if len(texts) > 1:
+        return ""
+    limit = quota(PolicyKind.SESSION)
+    if len(texts[0]) <= limit:
+        return texts[0]
+    joined = _escaped(minified(merge_statements(parse(texts[0].encode(), "the candidate"))[0].policy))
+    return joined if len(joined) <= limit else ""
+
+
+def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
+    """Returns the inline policies of a role; empty if together they are too large.
+
+    Raises InputError as `render_documents`.
+    """
+    texts = render_documents(documents)
+    return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
+
+
+def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
+    """Returns managed policies that together allow the same; empty if they are too many, or one is too large.
+
+    A role takes ten, unless AWS raised the quota, and so does a session
+    (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, `PolicyArns`, read 2026-11-24).
+    Raises InputError as `render_documents`.
+    """
+    packed = [pack(parse(text.encode(), "the candidate")) for text in render_documents(documents)]
+    texts = [_escaped(minified(part.policy)) for policies in packed for part in (policies.document, *policies.further)]
+    fits = all(policies.fits for policies in packed) and all(len(text) <= quota(PolicyKind.MANAGED) for text in texts)
+    return tuple(texts) if fits and len(texts) <= max_managed_policies() else ()
+
+
+def _text(documents: Sequence[Document]) -> str:
+    nodes = ",".join(minified(node) for document in documents for node in document.statement_nodes)
+    version = f'"Version":{json_string(documents[0].version)},' if documents[0].version else ""
+    return f'{{{version}"Statement":[{nodes}]}}'
+
+
+def _escaped(text: str) -> str:
+    return _OUTSIDE_ASCII.sub(lambda character: json.dumps(character[0])[1:-1], text)
+
+
+def _check_no_templates(document: Document) -> None:
+    """Raises InputError if the document means what it says only once its template is rendered."""
+    if document.source.language == "plain":
+        return
+    try:
+        plain = parse(_text([document]).encode(), document.where)
+        is_same = [*map(_comparable, plain.statements)] == [*map(_comparable, document.statements)]
+    except PolicyFileError:
+        is_same = False
+    if not is_same:
+        raise InputError(
+            f"{document.where}: a part of this policy is known only once its template is rendered, so that it cannot "
+            "be tried; name the rendered JSON policy."
+        )
+
+
+def _comparable(statement: Statement) -> tuple[object, ...]:
+    entries = (statement.actions, statement.not_actions, statement.resources, statement.not_resources)
+    return (*entries, statement.conditions, statement.conditions_readable)

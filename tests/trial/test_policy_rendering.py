@@ -14,7 +14,7 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import PolicyKind, quota
-from leastpriv.trial.policy_rendering import (
+from leastpriv.trial.strategies import (
     as_inline_policies,
     as_managed_policies,
     as_session_policy,

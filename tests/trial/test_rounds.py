@@ -24,9 +24,9 @@ from leastpriv.policy.edit import create_policy
 from leastpriv.trial.cleanup import TrialTags
 from leastpriv.trial.extend import CandidatePolicy
 from leastpriv.trial.main import parse_settings
-from leastpriv.trial.policy_rendering import render_documents
 from leastpriv.trial.process import Credentials
 from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
+from leastpriv.trial.strategies import render_documents
 from tests.fakes import progress
 from tests.fakes.aws.authorization_details import AuthorizationAccounts, Denied, check, evaluation
 from tests.fakes.aws.server import FakeAws

@@ -57,26 +57,62 @@ def is_log_group(trail: str) -> bool:
     return trail.startswith(PREFIX) or _ARN.fullmatch(trail) is not None
 
 
-class LogGroup:
-    """An evidence source: the records that a trail delivers to one log group."""
+class S3TrailOptions(Struct, frozen=True):
+    """How the files of a trail are read."""
 
-    def __init__(self, clients: Aws, named: str, options: S3TrailOptions) -> None:
-        """`named`: `log-group:NAME` in the region of the credentials, or the group's ARN."""
+    since: datetime | None = None
+    """Older files are not read, whatever the window."""
+    seen: EventDeduplicator | None = None
+    """Shared by sources that may contain copies of each other's records."""
+    survey: bool = True
+    """Whether to count the coverage of all records; False: only the targets' calls count."""
+    cache: Path | None = None
+    """Folder that keeps results between runs."""
+    validate_at: datetime | None = None
+    """Only files that a digest file validates count; digests are due until this time. None: no validation."""
+    now: datetime | None = None
+    """None for a trail of the past, which receives no further events."""
+    waited: bool = False
+    """The run waited for event history, which has all events except data events."""
+    max_decompressed: int = MAX_DECOMPRESSED
+
+
+class _DeliveredTrail:
+    """An evidence source in a place that a trail delivers to."""
+
+    def __init__(self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
+        """`named`: the place, in the words of `trails`."""
         self.statistics = ReadStatistics()
         self._clients, self._named, self._options = clients, named, options
-        known = _ARN.fullmatch(named)
-        self._region = known["region"] if known else ""
-        self._name = known["name"] if known else named.removeprefix(PREFIX)
-        self._asked = {"logGroupIdentifier": named.removesuffix(":*")} if known else {"logGroupName": self._name}
 
     def __str__(self) -> str:
         """Name of the source in messages."""
         return self._named
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads calls in the window, oldest first and deduplicated, and gaps; resets `statistics`."""
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could not be read.
+
+        Requests that AWS denies never raise. Resets `statistics`.
+        Raises InputError where the trail, bucket or log group does not exist, or holds no records; raised while
+        reading.
+        """
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
+
+    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        raise NotImplementedError
+
+
+class LogGroup(_DeliveredTrail):
+    """An evidence source: the records that a trail delivers to one log group."""
+
+    def __init__(self, clients: Aws, named: str, options: S3TrailOptions) -> None:
+        """`named`: `log-group:NAME` in the region of the credentials, or the group's ARN."""
+        super().__init__(clients, named, options)
+        known = _ARN.fullmatch(named)
+        self._region = known["region"] if known else ""
+        self._name = known["name"] if known else named.removeprefix(PREFIX)
+        self._asked = {"logGroupIdentifier": named.removesuffix(":*")} if known else {"logGroupName": self._name}
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
@@ -137,46 +173,8 @@ _SAY_EVERY = 500
 _FINAL_ERRORS = (AwsErrorKind.EXPIRED, AwsErrorKind.INVALID, AwsErrorKind.NO_CREDENTIALS)
 
 
-class S3TrailOptions(Struct, frozen=True):
-    """How the files of a trail are read."""
-
-    since: datetime | None = None
-    """Older files are not read, whatever the window."""
-    seen: EventDeduplicator | None = None
-    """Shared by sources that may contain copies of each other's records."""
-    survey: bool = True
-    """Whether to count the coverage of all records; False: only the targets' calls count."""
-    cache: Path | None = None
-    """Folder that keeps results between runs."""
-    validate_at: datetime | None = None
-    """Only files that a digest file validates count; digests are due until this time. None: no validation."""
-    now: datetime | None = None
-    """None for a trail of the past, which receives no further events."""
-    waited: bool = False
-    """The run waited for event history, which has all events except data events."""
-    max_decompressed: int = MAX_DECOMPRESSED
-
-
-class S3Trail:
-    """An evidence source: the files of one trail in its bucket."""
-
-    def __init__(self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
-        """`named`: `s3://bucket/prefix`, or a trail's name or ARN."""
-        self.statistics = ReadStatistics()
-        self._clients, self._named, self._options = clients, named, options
-
-    def __str__(self) -> str:
-        """Name of the source in messages."""
-        return self._named
-
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could not be read.
-
-        Requests that AWS denies never raise. Resets `statistics`.
-        Raises InputError where the trail or bucket does not exist, or has no files; raised while reading.
-        """
-        self.statistics = ReadStatistics()
-        return self._read(window.since(self._options.since), principals)
+class S3Trail(_DeliveredTrail):
+    """An evidence source: the files of one trail in its bucket, named as `s3://bucket/prefix`, by its name or ARN."""
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         # The trails that deliver there are not known yet where the location is named.

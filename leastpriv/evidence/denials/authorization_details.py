@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct, structs
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import principal_of, same_principal
+from leastpriv.aws.arns import same_arn
 from leastpriv.aws.errors import error_code, required_member, translate_errors, why_no_grant_helps
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
@@ -31,24 +31,6 @@ _KEPT = timedelta(hours=24)
 _LATE = timedelta(minutes=20)
 """Age of a denial up to which a missing answer may still come."""
 _MOST_IDS, _MOST_PAGES = 50, 50
-_CHECKS = {
-    "PRINCIPAL": DeniedBy.IDENTITY,
-    "SESSION": DeniedBy.SESSION,
-    "PERMISSIONS_BOUNDARY": DeniedBy.BOUNDARY,
-    "SERVICE_CONTROL_POLICY": DeniedBy.SCP,
-    "RESOURCE_CONTROL_POLICY": DeniedBy.RCP,
-    "VPC_ENDPOINT": DeniedBy.VPCE,
-    "RESOURCE": DeniedBy.RESOURCE,
-}
-_POLICIES = {
-    "IDENTITY_BASED_POLICY": DeniedBy.IDENTITY,
-    "SESSION_POLICY": DeniedBy.SESSION,
-    "PERMISSIONS_BOUNDARY": DeniedBy.BOUNDARY,
-    "SERVICE_CONTROL_POLICY": DeniedBy.SCP,
-    "RESOURCE_CONTROL_POLICY": DeniedBy.RCP,
-    "VPC_ENDPOINT_POLICY": DeniedBy.VPCE,
-    "RESOURCE_BASED_POLICY": DeniedBy.RESOURCE,
-}
 _EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
 DERIVATION = "AWS's authorization details name it"
 
@@ -127,7 +109,8 @@ def _denying_type(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
     """Returns the policy type of a denying check, or of the first policy that denied in an answer without checks."""
     matched = _denying_policies(check)
     kind = policies.get(str(matched[0].get("uri")), {}).get("type") if matched else ""
-    return _CHECKS.get(str(check.get("checkType")), _POLICIES.get(str(kind), DeniedBy.UNKNOWN))
+    types = {row["type"]: DeniedBy(row["denied_by"]) for row in table("policy_types", "leastpriv.evidence")}
+    return types.get(str(check.get("checkType")), types.get(str(kind), DeniedBy.UNKNOWN))
 
 
 def _denying_policies(check: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -290,7 +273,7 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
         told = details.session if details else ""
         if details is None or usage.denial is None:
             kept.append(usage)
-        elif not _is_same(details.principal, evidence.principal):
+        elif not same_arn(details.principal, evidence.principal):
             strange[details.principal] = Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal)
         elif not usage.denial.log and told and all(sessions.get(run, told) != told for run in usage.runs or ("",)):
             kept.append(usage)
@@ -310,11 +293,6 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
         (*kept, *new.values()), key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation)
     )
     return replace(evidence, usages=tuple(usages), gaps=(*evidence.gaps, *gaps, *strange.values()))
-
-
-def _is_same(named: str, principal: str) -> bool:
-    found, own = principal_of(named), principal_of(principal)
-    return found is not None and own is not None and same_principal(found, own)
 
 
 def explained_denials(

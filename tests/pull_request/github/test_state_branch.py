@@ -12,7 +12,7 @@ from github import InputGitAuthor, InputGitTreeElement
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
-from leastpriv.pull_request.github.state_branch import BranchStateStore
+from leastpriv.pull_request.github.repository import BranchStateStore
 from leastpriv.pull_request.models import FolderStateStore, StateStore, StateUpdate
 from tests.fakes.github import FakeGitHub
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
+from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
@@ -299,10 +299,18 @@ def _guard_result(
 
 
 def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, int]:
-    """Resource -> number of runs that made it; empty for an action that a person granted by its name on `*`."""
+    """Resource -> number of runs that made it, or that made another one from it.
+
+    None made one for an action that a person granted by its name on `*`.
+    """
     found: dict[str, set[str]] = {}
-    for usage in entry.uses[entry.granted[0]] if entry.granted[0] not in granted_literally else ():
-        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
+    action = entry.granted[0]
+    prefix, _, name = action.partition(":")
+    created = {*created_types(prefix, name)}
+    for usage in entry.uses[action]:
+        kinds = map(str.lower, types_of_arn(prefix, usage.need.permission.resource))
+        is_source = bool(created) and created.isdisjoint(kinds)
+        if (is_source or action not in granted_literally) and usage.outcome is Outcome.ALLOWED and usage.succeeded:
             found.setdefault(in_region(usage.need.permission.resource, "*"), set()).update(usage.runs)
     return {resource: len(runs) for resource, runs in found.items()}
 

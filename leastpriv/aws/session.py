@@ -32,12 +32,9 @@ _RATE_LIMITED_SERVICES = frozenset({"cloudtrail"})
 """Services with a low request limit, for which the client throttles its requests (retry mode `adaptive`)."""
 
 _NAMES_OF_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
+)  # fmt: skip
 
 
 class Aws:

@@ -200,8 +200,6 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
-    from leastpriv.cli.propose import command_context, targets_context
-
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()}
     flags = {known.name: known.flag for known in inputs()}
     times = (options.start or "", options.end or "")

@@ -26,15 +26,10 @@ def services() -> frozenset[str]:
 _MULTIVALUED_GLOBAL_KEYS = frozenset(
     f"aws:{name}"
     for name in (
-        "calledvia",
-        "principalorgpaths",
-        "principalservicenameslist",
-        "resourceorgpaths",
-        "sourceorgpaths",
-        "tagkeys",
+        "calledvia", "principalorgpaths", "principalservicenameslist", "resourceorgpaths", "sourceorgpaths", "tagkeys",
         "vpceorgpaths",
     )
-)
+)  # fmt: skip
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, "Value type - Multivalued"
 (2026-11-24)."""
 

@@ -132,12 +132,8 @@ def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
                 named.setdefault((role, _services(call, facts, key)), derivation)
     for (role, services), derivation in named.items():
         passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
-        yield Need(
-            permission=Permission("iam:PassRole", escape_observed(role), passed_to),
-            basis=Basis.INFERRED,
-            derivation=derivation,
-            because=f"{call.source.partition('.')[0]}:{call.name} passes this role",
-        )
+        because = f"{call.source.partition('.')[0]}:{call.name} passes this role"
+        yield Need(Permission("iam:PassRole", escape_observed(role), passed_to), Basis.INFERRED, derivation, because)
 
 
 def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, str]]:
@@ -290,12 +286,8 @@ def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
         return
     objects = [need.permission.resource for need in observed if need.exact and ":s3:::" in need.permission.resource]
     for bucket in dict.fromkeys(resource.partition("/")[0] for resource in objects):
-        yield Need(
-            permission=Permission("s3:ListBucket", bucket),
-            basis=Basis.INFERRED,
-            derivation="bucket of the object",
-            because=f"s3:{call.name} found no such object",
-        )
+        because = f"s3:{call.name} found no such object"
+        yield Need(Permission("s3:ListBucket", bucket), Basis.INFERRED, "bucket of the object", because)
 
 
 def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
@@ -306,14 +298,9 @@ def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
     """
     is_on_ebs = ("rootdevicetype", "ebs") in request_values(call.response)
     if is_on_ebs and not any(":volume/" in need.permission.resource for need in observed):
-        yield Need(
-            permission=Permission(
-                "ec2:RunInstances", f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*"
-            ),
-            basis=Basis.INFERRED,
-            derivation="a new volume, as the answer says",
-            because=f"ec2:{call.name} makes the root volume of an image on Amazon EBS",
-        )
+        permission = Permission("ec2:RunInstances", f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*")
+        because = f"ec2:{call.name} makes the root volume of an image on Amazon EBS"
+        yield Need(permission, Basis.INFERRED, "a new volume, as the answer says", because)
 
 
 def _transforms(call: Call, signs: Sequence[Mapping[str, str]]) -> Iterator[Need]:
@@ -349,9 +336,5 @@ def _image_alias(call: Call) -> Iterator[Need]:
         path = name.partition(":")[0].strip("/")
         account = "" if path.startswith("aws/") else call.account
         arn = f"arn:{partition(call)}:ssm:{call.region}:{account}:parameter/{escape_observed(path)}"
-        yield Need(
-            permission=Permission("ssm:GetParameters", arn),
-            basis=Basis.INFERRED,
-            derivation="parameter that names the image",
-            because=f"ec2:{call.name} names its image by a parameter",
-        )
+        because = f"ec2:{call.name} names its image by a parameter"
+        yield Need(Permission("ssm:GetParameters", arn), Basis.INFERRED, "parameter that names the image", because)

@@ -22,25 +22,9 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
 ExpressionKind = Literal[
-    "text",
-    "template",
-    "heredoc",
-    "number",
-    "literal",
-    "tuple",
-    "object",
-    "for",
-    "call",
-    "name",
-    "attribute",
-    "index",
-    "splat",
-    "access",
-    "interpolation",
-    "conditional",
-    "operation",
-    "other",
-]
+    "text", "template", "heredoc", "number", "literal", "tuple", "object", "for", "call", "name", "attribute", "index",
+    "splat", "access", "interpolation", "conditional", "operation", "other",
+]  # fmt: skip
 
 
 class Expression(Struct, frozen=True):

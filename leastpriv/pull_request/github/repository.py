@@ -283,12 +283,8 @@ class BranchStateStore:
     """
 
     def __init__(self, connection: Connection, branch: str, path: str, title: str, max_bytes: int) -> None:
-        self._connection = connection
-        self._repository = connection.repository
-        self._branch = branch
-        self._path = path
-        self._title = title
-        self._max_bytes = max_bytes
+        self._connection, self._repository = connection, connection.repository
+        self._branch, self._path, self._title, self._max_bytes = branch, path, title, max_bytes
 
     @property
     def name(self) -> str:

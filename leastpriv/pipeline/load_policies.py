@@ -34,7 +34,7 @@ from leastpriv.policy.source import Location, TerraformFolder, is_hcl
 from leastpriv.pull_request.models import Repository
 
 if TYPE_CHECKING:
-    from leastpriv.diff.live_role_drift import Drift
+    from leastpriv.diff.compare import Drift
 
 _log = logging.getLogger(__name__)
 _NO_FOLDER = TerraformFolder()
@@ -305,7 +305,7 @@ def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document 
     if committed is None:
         # A first draft replaces the policies in the account, so that it must not rest on them.
         return found
-    from leastpriv.diff.live_role_drift import compare_with_live_role
+    from leastpriv.diff.compare import compare_with_live_role
 
     compared, others = compare_with_live_role(committed, found.documents, live)
     if compared.differs:

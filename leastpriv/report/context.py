@@ -19,7 +19,7 @@ from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
-    from leastpriv.diff.live_role_drift import Drift
+    from leastpriv.diff.compare import Drift
     from leastpriv.evidence.live_role import LiveRole
     from leastpriv.proposal.preflight import Preflight
     from leastpriv.proposal.review_models import Review

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from leastpriv.diff.live_role_drift import Drift
+from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import LiveRole
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage
 from leastpriv.permissions.fact_tables import table

@@ -21,7 +21,7 @@ from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import by_guard_result, codes, joined, plural
 
 if TYPE_CHECKING:
-    from leastpriv.diff.live_role_drift import Drift
+    from leastpriv.diff.compare import Drift
 
 
 def gaps_section(context: ReportContext) -> Iterator[str]:

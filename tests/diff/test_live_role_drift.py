@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
+from leastpriv.diff.compare import Drift, compare_with_live_role
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.diff.live_role_drift import Drift
+from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import LiveRole, TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope

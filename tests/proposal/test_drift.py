@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.diff.live_role_drift import compare_with_live_role
+from leastpriv.diff.compare import compare_with_live_role
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse

@@ -148,6 +148,30 @@ class Declaration(Struct, frozen=True, dict=True):
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
 
+_MOST_VALUES = 500
+
+
+def leaves(value: object) -> Iterator[object]:
+    """Yields the texts and references of a JSON value."""
+    yield from (each for _, each in members(value))
+
+
+def members(value: object) -> Iterator[tuple[str, object]]:
+    """Yields the keys of a JSON value, from the outside in, with their texts and references."""
+    level, count = [("", value)], 0
+    while level and count < _MOST_VALUES:
+        inner: list[tuple[str, object]] = []
+        for key, each in level:
+            if isinstance(each, Mapping):
+                inner.extend(each.items())
+            elif isinstance(each, list | tuple):
+                inner.extend((key, item) for item in each)
+            else:
+                count += 1
+                yield key, each
+        level = inner
+
+
 _CLOUDFORMATION = (Condition("StringEquals", "iam:PassedToService", ("cloudformation.amazonaws.com",)),)
 
 

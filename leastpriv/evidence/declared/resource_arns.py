@@ -23,7 +23,7 @@ from leastpriv.evidence.declared.made_types import (
     transform_of,
     types_of_others,
 )
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, leaves, members
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
@@ -35,7 +35,6 @@ from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions, n
 _SEVERAL = 2
 _WORD = re.compile(r"[A-Z][a-z]+")
 _FIELD = re.compile(r"\{([\w-]+)\}")
-_MOST_VALUES = 500
 
 
 class Arns:
@@ -259,9 +258,13 @@ class Arns:
     def _optional(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of a type on which AWS authorizes an action where the request names it: the VPC of a group."""
         found = self._referred(action, kind, resource)
-        stems = {plain(name) for name in own_variables(kind.arn)}
-        is_named = len(stems) == 1 and any(plain(key) in stems and value for key, value in resource.properties.items())
-        return found or (self._named(action, kind, resource) or [self._filled(kind, {})] if is_named else [])
+        names = own_variables(kind.arn)
+        # A global replication group is none that the property of a replication group names.
+        is_variant = any(plain(kind.name).endswith(plain(own.name)) for own in self._types(resource))
+        if found or len(names) != 1 or is_variant:
+            return found
+        is_named = any(plain(key) == plain(names[0]) and value for key, value in resource.properties.items())
+        return self._named(action, kind, resource) or ([self._filled(kind, {})] if is_named else [])
 
     def _referred(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
         """The ARNs of another type in the properties, and of resources that these refer to."""
@@ -293,6 +296,8 @@ class Arns:
         ends = (f"{stem}name", f"{stem}identifier", f"{plain(kind.name)}identifier")
         makes = plain(",".join(making_actions(resource.kind)))
         for key, value in members(resource.properties):
+            if value is None:
+                continue
             # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
             start = next((plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None)
             if plain(key) in wanted or _is_end_of(stem, key) or (start is not None and start in makes):
@@ -302,7 +307,12 @@ class Arns:
                 text = self._of_parent(variable, value) or self.text(value)
                 if UNKNOWN not in text and (transform := transform_of(variable, kind, plain(key))):
                     return transformed(transform, text) or UNKNOWN
-                return re.split("[:/]", text)[-1] if text.startswith(("arn:", "https://")) else as_id(text, kind)
+                if not text.startswith(("arn:", "https://")):
+                    return as_id(text, kind)
+                if isinstance(value, Reference) and text.endswith(UNKNOWN):
+                    # AWS ends the ARN of a load balancer with an id after its name.
+                    return self.text(Reference(value.address))
+                return re.split("[:/]", text)[-1]
         return ""
 
     def _of_parent(self, variable: str, value: object) -> str:
@@ -350,27 +360,6 @@ def _is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
     """Whether a type has the name of a declared one: `RestApis`, `aws_api_gateway_rest_api`."""
     name = plain(kind.name).removesuffix("s")
     return len(name) > SHORTEST and plain(declared.name).endswith(name)
-
-
-def leaves(value: object) -> Iterator[object]:
-    """Yields the texts and references of a JSON value."""
-    yield from (each for _, each in members(value))
-
-
-def members(value: object) -> Iterator[tuple[str, object]]:
-    """Yields the keys of a JSON value, from the outside in, with their texts and references."""
-    level, count = [("", value)], 0
-    while level and count < _MOST_VALUES:
-        inner: list[tuple[str, object]] = []
-        for key, each in level:
-            if isinstance(each, Mapping):
-                inner.extend(each.items())
-            elif isinstance(each, list | tuple):
-                inner.extend((key, item) for item in each)
-            else:
-                count += 1
-                yield key, each
-        level = inner
 
 
 def _path_form(arn: str) -> str:

@@ -17,8 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.declared.made_types import own_types
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference
-from leastpriv.evidence.declared.resource_arns import Arns, leaves, members
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, leaves, members
+from leastpriv.evidence.declared.resource_arns import Arns
 from leastpriv.evidence.declared.template import MADE
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
@@ -170,8 +170,14 @@ def _with_users(need: Need, addresses: Sequence[str]) -> Need:
     return replace(need, because=f"{need.because}, and {others} more") if others > 0 else need
 
 
+def _because(resource: DeclaredResource, phase: Phase) -> str:
+    """The resource with its type, which an address of Terraform has already, and the phase."""
+    kind = resource.kind.name
+    return f"{resource.address if kind in resource.address else f'{kind} {resource.address}'} ({phase})"
+
+
 def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration, arns: Arns) -> Iterator[Need]:
-    because = f"{resource.kind.name} {resource.address} ({phase})"
+    because = _because(resource, phase)
     for action in needed_actions(resource, phase, arns):
         if action == _PASS_ROLE:
             yield from _passed(resource, declaration, arns, because)
@@ -188,7 +194,7 @@ def _of_custom(resource: DeclaredResource, phase: Phase, arns: Arns) -> Iterator
         return
     provider = arns.text(resource.properties.get("ServiceToken"))
     action = PROVIDER_CALLS[":sns:" in provider]
-    because = f"{resource.kind.name} {resource.address} ({phase})"
+    because = _because(resource, phase)
     is_named = provider.startswith("arn:")
     on = provider if is_named else arns.pattern("lambda", "function")
     yield Need(Permission(action, on), Basis.DECLARED, "the provider that it names", because, exact=is_named)

@@ -16,9 +16,9 @@ from leastpriv.evidence.declared.models import (
     Place,
     Reference,
     Stack,
+    leaves,
     reads_of,
 )
-from leastpriv.evidence.declared.resource_arns import leaves
 from leastpriv.evidence.declared.transforms import without_loops
 from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
@@ -295,7 +295,7 @@ class _Template:
         """The name of a resource that a text refers to; UNKNOWN for another attribute."""
         kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
         key = name_property(kind)
-        if reference.attribute not in ("", key) or not own_types(kind):
+        if reference.attribute not in ("", "Name", key) or not own_types(kind):
             # Where no ARN has a name, as of an API of API Gateway, AWS gives an id.
             return UNKNOWN
         given = entry.get("Properties")

@@ -475,3 +475,24 @@ def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> No
     resource = {"address": "aws_rds_cluster.main", "expressions": expressions}
     found = needed(plan(open_one, configuration={"resources": [resource]}))
     assert f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster-pg:*" in found["rds:CreateDBCluster"]
+
+
+def test_a_group_under_a_shorter_name_and_a_load_balancer_by_its_reference_are_named() -> None:
+    cache = {"replication_group_id": "carts", "engine": "redis", "subnet_group_name": "private"}
+    found = needed(plan(change("aws_elasticache_replication_group", ["create"], cache)))
+    place = f"eu-west-1:{ACCOUNT}"
+    assert f"arn:aws:elasticache:{place}:subnetgroup:private" in found["elasticache:CreateReplicationGroup"]
+    balancer = change("aws_lb", ["create"], {"name": "web", "load_balancer_type": "application"}, arn=True)
+    listener = change("aws_lb_listener", ["create"], {"port": 80}, load_balancer_arn=True)
+    references = {"load_balancer_arn": {"references": ["aws_lb.main.arn", "aws_lb.main"]}}
+    configured = {"resources": [{"address": "aws_lb_listener.main", "expressions": references}]}
+    found = needed(plan(balancer, listener, configuration=configured))
+    assert found["elasticloadbalancing:ModifyListenerAttributes"] == {
+        f"arn:aws:elasticloadbalancing:{place}:listener/app/web/*/*"
+    }
+
+
+def test_the_address_of_a_resource_is_not_repeated_with_its_type() -> None:
+    queue = change("aws_sqs_queue", ["create"], {"name": "orders"})
+    needs = needs_of(read_plan(plan(queue), "plan.json"), PLACE)
+    assert {need.because for need in needs} == {"aws_sqs_queue.main (create)", "aws_sqs_queue.main (read)"}

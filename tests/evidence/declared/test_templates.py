@@ -709,3 +709,15 @@ def test_the_role_of_a_named_instance_profile_is_passed_though_its_name_is_not_k
 def test_the_tags_of_a_resource_are_read_of_it_and_of_none_that_it_refers_to() -> None:
     found = declared(template("AWS::Lambda::EventSourceMapping", "{FunctionName: orders}"))
     assert found["lambda:ListTags"] == {"arn:aws:lambda:us-east-2:123456789012:event-source-mapping:*"}
+
+
+def test_the_name_that_an_attribute_gives_is_in_the_id_of_what_is_scaled() -> None:
+    found = declared(
+        """Resources:
+  Web: {Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: shop}}
+  Target:
+    Type: AWS::ApplicationAutoScaling::ScalableTarget
+    Properties: {ResourceId: !Sub 'service/shop/${Web.Name}', ServiceNamespace: ecs, MinCapacity: 1, MaxCapacity: 2}
+"""
+    )
+    assert found["ecs:UpdateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/shop/web"}

@@ -630,12 +630,6 @@ def test_an_ecs_arn_of_the_old_form_stays_as_it_is(action: str, request_: dict[s
     ("action", "request_", "expected", "derivation"),
     [
         (
-            "route53resolver:DeleteResolverQueryLogConfig",
-            {"resolverQueryLogConfigId": "rqlc-1"},
-            f"route53resolver:{HERE}:resolver-query-log-config/rqlc-1",
-            "named by the request, under the name of its type",
-        ),
-        (
             "codedeploy:GetDeploymentConfig",
             {"deploymentConfigName": "half"},
             f"codedeploy:{HERE}:deploymentconfig:half",

@@ -345,7 +345,7 @@ class TestAsAStep:
         targets = json.loads(done.outputs["targets"])
         assert [(each["role-arn"], each["exit-code"]) for each in targets] == [(CI, 0), (DEPLOY, 0)]
         assert Path(done.outputs["proposal-file"]).name == "proposal.json"
-        assert done.summary.startswith("## Least privilege for 2 roles: narrow 4, remove 1\n")
+        assert done.summary.startswith("## Least privilege for 2 roles: narrow 11, remove 1\n")
         assert "```mermaid" in done.summary
 
     def test_check_is_three(self, job: Job) -> None:
@@ -429,7 +429,7 @@ class TestOnGitHub:
         done = on_github(job, hub)
         assert done.code == 0, done.log
         pull = hub.pull(int(done.outputs["pull-request-number"]))
-        assert pull.title == "Least privilege for cdk (2 roles): narrow 4, remove 1"
+        assert pull.title == "Least privilege for cdk (2 roles): narrow 11, remove 1"
         for name in FILES_OF_TWO:
             assert hub.file(name, "leastpriv/cdk") != hub.file(name, "main")
         assert on_github(job, hub).outputs["pull-request-operation"] == "none"

@@ -437,7 +437,7 @@ class TestOnGitHub:
         hub.commit_as("kim", "main", {"iam/ci.json": merged["iam/ci.json"]})
         updated = on_github(job, hub)
         assert updated.outputs["pull-request-operation"] == "updated", updated.log
-        assert hub.pull(pull.number).title == "Least privilege for cdk (2 roles): narrow 3"
+        assert hub.pull(pull.number).title == "Least privilege for cdk (2 roles): narrow 10"
         hub.commit_as("kim", "main", {"iam/deploy.json": merged["iam/deploy.json"]})
         closed = on_github(job, hub)
         assert closed.outputs["pull-request-operation"] == "closed", closed.log

@@ -52,6 +52,15 @@ def _edit(context: ReviewContext) -> tuple[str, str]:
                 f"After this edit of {file}, {calls} of {role} in {basis} would be denied: such a deploy would fail."
             )
             return "No", f"{reason}{more}"
+        case _ if not (context.evidence.counts.calls or context.records or review.removals) and context.preflight:
+            sources = codes(context.preflight.change.sources, 2)
+            if review.verdict is ReviewVerdict.NEW_ACCESS:
+                answer = "After a security review" if security else "After a review of what it adds"
+                return answer, (
+                    f"{file} gains access that nothing asks for: {_unproven(context)} beyond what {sources} needs."
+                )
+            answer = "After a security review" if security else "Yes"
+            return answer, f"{file} gains only what {sources} needs; no record of calls was read."
         case _ if not context.evidence.counts.calls:
             records = f"the {context.records:,} records that were read"
             return "Not known", (

@@ -310,3 +310,20 @@ def test_policies_of_a_role_change_without_an_update_of_its_description(place: P
     found = missing(reviewed().out)
     assert "iam:PutRolePolicy" in found
     assert "iam:UpdateRole" not in found
+
+
+@pytest.mark.parametrize(
+    ("extra", "answer"),
+    [
+        ([], "Safe to merge? Yes.** `ci.json` gains only what `t.json` needs"),
+        (["dynamodb:Scan"], "that nothing asks for"),
+    ],
+)
+def test_an_edit_is_judged_by_the_change_that_it_belongs_to_where_no_record_was_read(
+    place: Path, extra: list[str], answer: str
+) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
+    granted = sorted({*missing(reviewed().out), *extra})
+    write({"ci.json": policy(QUEUES, (granted, f"arn:aws:dynamodb:{PLACE}:table/carts"))})
+    assert answer in reviewed().out

@@ -79,7 +79,10 @@ def _result(need: Need, principal: str, options: Options) -> GuardResult | None:
     if widens_itself(need.permission, principal):
         return GuardResult("self-widening", "the principal could extend its own permissions")
     if sensitivity(action) and not need.exact:
-        return GuardResult("sensitive", f"{sensitivity(action)}; the declaration does not name the resource")
+        return GuardResult(
+            "sensitive",
+            f"{sensitivity(action)}; the declaration does not name the resource: add it by hand for that one",
+        )
     account = resource.split(":")[4] if resource.startswith("arn:") else ""
     if account.isdigit() and account != principal.split(":")[4]:
         return GuardResult("other-account", "the declaration names a resource of another account")

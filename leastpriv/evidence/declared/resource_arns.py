@@ -250,8 +250,9 @@ class Arns:
 
     def _unnamed(self, action: str, kind: ResourceType, resource: DeclaredResource) -> dict[str, str]:
         """The name of what AWS takes where no property names a resource of a type, as the default option group."""
-        rows = table("also_needed", __package__)
-        unnamed = {row["unnamed"] for row in rows if row["action"] == action and row["type"] == kind.name} - {""}
+        rows = [row for row in table("also_needed", __package__) if (row["action"], row["type"]) == (action, kind.name)]
+        makes = making_actions(resource.kind)
+        unnamed = {row["unnamed"] for row in rows if any(each.startswith(row["maker"]) for each in makes)} - {""}
         name = own_variables(kind.arn)[-1:]
         return dict.fromkeys(name, unnamed.pop()) if unnamed and not self._by_property(name[0], kind, resource) else {}
 

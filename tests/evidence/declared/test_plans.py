@@ -470,6 +470,8 @@ def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> No
     found = needed(plan(change("aws_rds_cluster", ["create"], cluster)))
     ends = {arn.split(":", 5)[5] for arn in found["rds:CreateDBCluster"]}
     assert ends == {"cluster:orders", "subgrp:private", "og:default*", "cluster-pg:default*"}
+    managed = needed(plan(change("aws_rds_cluster", ["create"], {**cluster, "manage_master_user_password": True})))
+    assert managed["secretsmanager:CreateSecret"] == {f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rds!*"}
     open_one = change("aws_rds_cluster", ["create"], cluster, db_cluster_parameter_group_name=True)
     expressions = {"db_cluster_parameter_group_name": {"references": ["var.group"]}}
     resource = {"address": "aws_rds_cluster.main", "expressions": expressions}

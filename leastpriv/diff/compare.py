@@ -308,14 +308,12 @@ def _drift_of(
 
 
 def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
-    return next((policy for policy in policies if _equivalent(document, policy.document)), None)
-
-
-def _equivalent(one: Document, other: Document) -> bool:
-    return all(
-        check_containment([some], [others]).holds and not lost_denies([some], [others])
-        for some, others in ((one, other), (other, one))
-    )
+    """Returns the policy of equal meaning."""
+    for policy in policies:
+        both = ([document], [policy.document])
+        if all(check_containment(*each).holds and not lost_denies(*each) for each in (both, both[::-1])):
+            return policy
+    return None
 
 
 def _is_template(document: Document) -> bool:

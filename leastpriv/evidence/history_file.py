@@ -67,7 +67,9 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHisto
     if version != VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > VERSION
         raise UnreadableHistoryError("was written by a newer version of this program" if newer else "is no memory")
-    if not _is_of(content.get("principal"), principal):
+    named = content.get("principal")
+    # A role with a path may be named without it.
+    if named != principal and not (isinstance(named, str) and same_arn(named, principal)):
         raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
     used = {
@@ -140,11 +142,6 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise UnreadableHistoryError("is no memory")
     return content
-
-
-def _is_of(found: object, principal: str) -> bool:
-    """Whether two ARNs belong to one principal: a role with a path may be named without it."""
-    return found == principal or (isinstance(found, str) and same_arn(found, principal))
 
 
 class _Reader:

@@ -310,7 +310,11 @@ def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
         own = tuple(kind for kind in kinds if kind.name.lower() in of_types)
         kinds = own or tuple(kind for kind in service.types if kind.name.lower() in of_types)
     rules = rules_of(known.name)
-    types = tuple(_action_type(prefix, kind, rules.types.get(kind.name.lower(), _NO_TYPE_RULES)) for kind in kinds)
+    own_rules = (structs.asdict(rules.types.get(kind.name.lower(), _NO_TYPE_RULES)) for kind in kinds)
+    types = tuple(
+        ActionType(template=_template_of(prefix, kind.name, kind.arn), required=kind.required, **own)
+        for kind, own in zip(kinds, own_rules, strict=True)
+    )
     return ActionFacts(
         name=known.name,
         prefix=prefix,
@@ -326,11 +330,6 @@ def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
 
 
 _NO_TYPE_RULES = TypeRules()
-
-
-def _action_type(prefix: str, kind: ResourceType, rules: TypeRules) -> ActionType:
-    template = _template_of(prefix, kind.name, kind.arn)
-    return ActionType(template=template, required=kind.required, **structs.asdict(rules))
 
 
 @lru_cache(maxsize=16_384)

@@ -103,9 +103,7 @@ def _account_findings(committed: Document | None, live: LiveRole | None, drift: 
     ):
         if pair:
             yield DriftFinding(kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, "")
-    if drift.missing:
-        yield DriftFinding(DriftKind.NOT_DEPLOYED, committed.where, (), 1, AccessState.YES, AccessState.NO, "")
-    for name in drift.files_without_counterpart:
+    for name in (*([committed.where] if drift.missing else []), *drift.files_without_counterpart):
         yield DriftFinding(DriftKind.NOT_DEPLOYED, name, (), 1, AccessState.YES, AccessState.NO, "")
 
 
@@ -230,18 +228,9 @@ def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str
     lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
     remaining = _LONGEST_TABLE
     for finding in found:
-        action = code(finding.action or context.policy_file)
-        on = codes(finding.resources, 3) or "–"
-        cells = (
-            str(finding.line),
-            _kind_texts()[finding.kind],
-            action,
-            on,
-            finding.file,
-            finding.account,
-            finding.used or "–",
-        )
-        row = f"| {' | '.join(cells)} |"
+        action, on = code(finding.action or context.policy_file), codes(finding.resources, 3) or "–"
+        states = (finding.file, finding.account, finding.used or "–")
+        row = f"| {' | '.join((str(finding.line), _kind_texts()[finding.kind], action, on, *states))} |"
         remaining -= len(row) + 1
         if remaining < 0:
             break

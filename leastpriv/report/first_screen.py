@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 import leastpriv.proposal
-from leastpriv.models import Basis, ChangeKind, GapKind
+from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
@@ -35,6 +35,7 @@ _FEW_RUNS = 5
 _MOST_NAMED = 8
 """Kept actions by name; more are counted by entry."""
 _MOST_RESOURCES = 2
+_MOST_SERVICES = 12
 
 
 def first_screen(context: ReportContext) -> list[str]:
@@ -89,23 +90,15 @@ def _limits(context: ReportContext) -> tuple[list[str], int]:
     if not context.evidence.coverage.data:
         limits.append("the use of objects, items and messages, since no data event was recorded")
     kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
-    names = {
-        GapKind.MAY_PASS_ROLE: "roles that a call passes without naming them",
-        GapKind.SILENCE: "days without records",
-        GapKind.UNREADABLE_FILE: "damaged files",
-        GapKind.UNREADABLE_RECORD: "damaged records",
-        GapKind.UNMAPPED_EVENT: "events without a known action",
-        GapKind.SOURCE_FAILED: "a source that could not be read",
-        GapKind.EVENTS_LATE: "events that CloudTrail had not delivered yet",
-    }
+    labels = {row["kind"]: row["on_first_screen"] for row in table("gap_labels", __package__ or "")}
+    known = list(filter(None, (labels.get(kind) for kind in kinds)))
     added = context.changes(ChangeKind.ADD)
     if added and (
         not context.history.origins
         or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
     ):
         limits.append("from which branch the runs came")
-    limits += [names[kind] for kind in kinds if kind in names]
-    return limits, sum(kind not in names for kind in kinds)
+    return limits + known, len(kinds) - len(known)
 
 
 def _replaces(context: ReportContext) -> str:
@@ -308,8 +301,9 @@ def kept_because(guard: str, group: str = "removal") -> str:
     return rows[0]["reason"] if rows else code(guard)
 
 
-def service_counts(actions: Sequence[str], most: int = 12) -> str:
+def service_counts(actions: Sequence[str]) -> str:
     """Returns how many of `actions` belong to each service, the largest first: "`s3` 53, `lambda` 32"."""
     counts = Counter(action.partition(":")[0] for action in sorted(actions))
-    shown = ", ".join(f"{code(service)} {count:,}" for service, count in counts.most_common(most))
-    return shown if len(counts) <= most else f"{shown} and {len(counts) - most:,} more services"
+    shown = ", ".join(f"{code(service)} {count:,}" for service, count in counts.most_common(_MOST_SERVICES))
+    more = len(counts) - _MOST_SERVICES
+    return f"{shown} and {more:,} more services" if more > 0 else shown

@@ -22,9 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.cloudtrail.record import read_record
-from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
-from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record import parse_record
+from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError, open_pieces
+from leastpriv.evidence.cloudtrail.record_formats import parse_values, unwrap
 from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Call
@@ -75,8 +75,8 @@ def an_event(chance: random.Random) -> Callable[[], object]:
 
     def work() -> None:
         with suppress(DamagedFileError):
-            for record in (each for value in read_values(io.BytesIO(data)) for each in unwrap(value)):
-                call = read_record(record)
+            for record in (each for value in parse_values(open_pieces(io.BytesIO(data))[1]) for each in unwrap(value)):
+                call = parse_record(record)
                 if isinstance(call, Call):
                     needs_of(call)
 

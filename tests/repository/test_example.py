@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from leastpriv.evidence.cloudtrail.record import read_record
+from leastpriv.evidence.cloudtrail.record import parse_record
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.mapping import needs_of
 
@@ -258,7 +258,7 @@ def test_other_principals_in_the_account_have_similar_names(records: list[Record
 def test_the_records_show_exactly_the_actions_that_the_trail_can_show(
     records: list[Record], needs: list[Record]
 ) -> None:
-    calls = [call for call in map(read_record, records) if isinstance(call, Call) and call.principal == ROLE]
+    calls = [call for call in map(parse_record, records) if isinstance(call, Call) and call.principal == ROLE]
     found = {
         need.permission.action for call in calls if call.outcome is Outcome.ALLOWED for need in needs_of(call).needs
     }

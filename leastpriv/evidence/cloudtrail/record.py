@@ -61,19 +61,13 @@ class SkipReason(StrEnum):
 Accepts = Callable[[str], bool]
 
 
-def read_record(record: object, wants: Accepts | None = None) -> Call | Gap | None:
-    """Parses the call of a record; `None` where it has no call of a wanted role or user.
-
-    A call without a required field (caller, time, name) is a gap. Never raises.
-    """
-    found = parse_record(record, wants)
-    return None if isinstance(found, SkipReason) else found
-
-
 def parse_record(
     record: object, wants: Accepts | None = None, in_account: Accepts | None = None
 ) -> Call | Gap | SkipReason:
-    """Like `read_record`, but returns the reason in place of `None`."""
+    """Parses the call of a record; returns the reason where it has no call of a wanted role or user.
+
+    A call without a required field (caller, time, name) is a gap. Never raises.
+    """
     if not isinstance(record, Mapping):
         return _gap(EMPTY_OBJECT, "it is not a JSON object")
     found = find_caller(record, wants, in_account)

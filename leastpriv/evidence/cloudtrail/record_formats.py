@@ -12,12 +12,11 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, principal_of
 from leastpriv.evidence.cloudtrail.caller import Caller
 from leastpriv.evidence.cloudtrail.record import EMPTY_OBJECT, EventFields, event_time, object_of
-from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED, DamagedFileError, first_piece, open_pieces
+from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError, first_piece
 from leastpriv.models import AGGREGATED, Call
 
 _TYPE = "AwsAggregatedEvent"
@@ -143,18 +142,12 @@ def _record_in_text(text: str) -> object:
     return record if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys() else text
 
 
-def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object]:
-    """Yields the JSON values of a file in order.
+def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]:
+    """Yields the JSON values of a file in order, whose bytes begin inside `depth` open brackets.
 
-    The values are the elements of `{"Records": […]}` or of a list, or one object per line. The file may be plain or
-    gzip (of several members), whatever its name.
+    The values are the elements of `{"Records": […]}` or of a list, or one object per line.
     Raises DamagedFileError where the file is damaged behind the values before, or cannot be read.
     """
-    return parse_values(open_pieces(file, max_decompressed)[1])
-
-
-def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]:
-    """Like `read_values`, for bytes inside `depth` open brackets."""
     return _Scanner(_texts(pieces), depth).values()
 
 

@@ -6,8 +6,9 @@ The fast reader returns the same of every file: calls, gaps and statistics (`tes
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import BinaryIO
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.caller import caller_arn
@@ -23,12 +24,17 @@ from leastpriv.evidence.cloudtrail.record import (
     region_of,
     resources_of,
 )
-from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
-from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED, DamagedFileError, open_pieces
+from leastpriv.evidence.cloudtrail.record_formats import parse_values, unwrap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes.replace import replace
+
+
+def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object]:
+    """The JSON values of a file, which may be plain or gzip."""
+    return parse_values(open_pieces(file, max_decompressed)[1])
 
 
 class SimpleReader:

@@ -27,9 +27,9 @@ from leastpriv.evidence.cloudtrail import prefetch, record_blocks
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadOptions
 from leastpriv.evidence.cloudtrail.file_store import StoredFile, region_of_path
 from leastpriv.evidence.cloudtrail.local_store import LocalStore, TrailFolder
-from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record_formats import unwrap
 from leastpriv.models import Call, Gap
-from tests.evidence.cloudtrail.simple_reader import SimpleReader
+from tests.evidence.cloudtrail.simple_reader import SimpleReader, read_values
 from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail.record import SkipReason, is_login, parse_record, read_record
+from leastpriv.evidence.cloudtrail.record import SkipReason, is_login, parse_record
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 ACCOUNT = "123456789012"
@@ -24,6 +24,12 @@ IDENTITY: dict[str, Any] = {
     "accountId": ACCOUNT,
     "sessionContext": {"sessionIssuer": {"type": "Role", "arn": ROLE, "userName": "deploy"}},
 }
+
+
+def read_record(*given: Any) -> Call | Gap | None:
+    """The call of a record, or its gap; None where it is skipped."""
+    found = parse_record(*given)
+    return None if isinstance(found, SkipReason) else found
 
 
 def record(**fields: Any) -> dict[str, Any]:

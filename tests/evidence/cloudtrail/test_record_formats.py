@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.cloudtrail import record_blocks
 from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError
-from leastpriv.evidence.cloudtrail.record_formats import read_values, unwrap
+from leastpriv.evidence.cloudtrail.record_formats import unwrap
+from tests.evidence.cloudtrail.simple_reader import read_values
 from tests.hypothesis_profiles import examples
 
 RECORDS = [

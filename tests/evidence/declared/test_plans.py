@@ -498,3 +498,17 @@ def test_the_address_of_a_resource_is_not_repeated_with_its_type() -> None:
     queue = change("aws_sqs_queue", ["create"], {"name": "orders"})
     needs = needs_of(read_plan(plan(queue), "plan.json"), PLACE)
     assert {need.because for need in needs} == {"aws_sqs_queue.main (create)", "aws_sqs_queue.main (read)"}
+
+
+def test_a_changed_rule_of_a_security_group_needs_the_actions_of_its_direction() -> None:
+    before = {"id": "sg-1", "name": "web", "egress": [{"from_port": 443}]}
+    found = needed(plan(change("aws_security_group", ["update"], {**before, "egress": [{"from_port": 80}]}, before)))
+    assert {"ec2:RevokeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress"} <= {*found}
+    assert not {"ec2:RevokeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress"} & {*found}
+
+
+def test_more_memory_of_a_function_needs_no_new_code() -> None:
+    before = {"function_name": "pay", "memory_size": 128}
+    found = needed(plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before)))
+    assert "lambda:UpdateFunctionConfiguration" in found
+    assert "lambda:UpdateFunctionCode" not in found

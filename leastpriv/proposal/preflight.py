@@ -165,7 +165,9 @@ def preflight(
         evidence: recorded calls of the role; declared needs are no evidence.
         options: the user's limits.
     """
-    made, needs = set(change.made), change.needs
+    made = set(change.made)
+    # What a replacement needs of the old resource and of the new one is one need.
+    needs = [*{need.permission: need for need in reversed(change.needs)}.values()][::-1]
     if not needs:
         return None
     lacking = {need for need in needs if not _is_allowed(need, need in made, documents, evidence.principal)}

@@ -327,3 +327,15 @@ def test_an_edit_is_judged_by_the_change_that_it_belongs_to_where_no_record_was_
     granted = sorted({*missing(reviewed().out), *extra})
     write({"ci.json": policy(QUEUES, (granted, f"arn:aws:dynamodb:{PLACE}:table/carts"))})
     assert answer in reviewed().out
+
+
+def test_what_the_old_and_the_new_resource_need_is_one_row(place: Path) -> None:
+    def revision(**more: str) -> dict[str, Any]:
+        return {"family": "web", "container_definitions": "[]", **more}
+
+    detail = {"actions": ["create", "delete"], "before": revision(cpu="1"), "after": revision(cpu="2")}
+    change = {"address": "aws_ecs_task_definition.web", "type": "aws_ecs_task_definition", "change": detail}
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"plan.json": {"planned_values": {}, "resource_changes": [change]}})
+    rows = [line for line in reviewed("--plans", "plan.json").out.splitlines() if line.startswith("| `ecs:")]
+    assert sum("`ecs:DescribeTaskDefinition`" in row for row in rows) == 1

@@ -512,3 +512,9 @@ def test_more_memory_of_a_function_needs_no_new_code() -> None:
     found = needed(plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before)))
     assert "lambda:UpdateFunctionConfiguration" in found
     assert "lambda:UpdateFunctionCode" not in found
+
+
+def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
+    plain = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key"})))
+    policed = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key", "policy": "{}"})))
+    assert {*policed} - {*plain} == {"secretsmanager:PutResourcePolicy"}

@@ -50,8 +50,13 @@ _RUN_NUMBER = re.compile(r"(?<![0-9])[0-9]{4,11}(?![0-9])")
 """A number of a session name without the word before it; twelve digits are an account."""
 _PULL = re.compile(r"(?<![A-Za-z0-9])((?:pr|pull|pull-request|mr)[-_]?)[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
 """A pull request in a name: the login of its run has no number, `repo:shop/orders:pull_request`."""
-_DAY = re.compile(r"(?<![0-9])20[0-9]{2}([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
-"""A day in a name: of the run if it is the day on which the run began."""
+_DAY = re.compile(
+    r"(?<![0-9])(?P<day>20[0-9]{2}([-_.]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12][0-9]|3[01]))(?![0-9])(?:[-_.][0-9]+)*"
+    r"(?![A-Za-z0-9])"
+)
+"""A day in a name, with a counter or time behind it: of the run if it is the day on which the run began."""
+_MOST_OF_A_DAY = 20
+"""Resources of one run with its day; of more the names themselves show what changes."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read 2026-11-27)."""
@@ -62,6 +67,7 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
     known = tuple(runs)
     found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in known}
     began = {run.id: f"{run.first:%Y%m%d}" for run in known}
+    days: dict[str, dict[str, str]] = {}
     for usage in usages:
         resource = usage.need.permission.resource
         workspace = _WORKSPACE.search(resource)
@@ -71,8 +77,11 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
             found.setdefault(run, set()).update(words)
         for day in _DAY.finditer(resource) if usage.outcome is Outcome.ALLOWED else ():
             for run in usage.runs:
-                if began.get(run) == re.sub(r"[-_.]", "", day[0]):
-                    found.setdefault(run, set()).add(day[0])
+                if began.get(run) == re.sub(r"[-_.]", "", day["day"]):
+                    days.setdefault(run, {})[resource] = day[0]
+    for run, named in days.items():
+        if len(named) <= _MOST_OF_A_DAY:
+            found.setdefault(run, set()).update(named.values())
     return {run: frozenset(words - _LONG_LIVED) for run, words in found.items() if words - _LONG_LIVED}
 
 

@@ -11,7 +11,7 @@ from leastpriv.evidence.created_resources import CreatedResources, find_created_
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
-from leastpriv.permissions.patterns import has_variable, resource_covers, without_covered
+from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, fits, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.volatility import WildcardPart
@@ -153,13 +153,16 @@ def _by_conditions(
 ) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
     """Groups an action's usages by conditions; a usage that an unconditional one covers needs no condition."""
     for action, usages in accepted.items():
-        unconditional = [
+        unconditional = {
             resource for each in usages if not _conditions(each) for resource in _written_resources(each.need, evidence)
-        ]
+        }
+        wildcards = [each for each in unconditional if has_wildcard(each)]
         found: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
-            own = _written_resources(usage.need, evidence)
-            is_covered = all(any(resource_covers(wide, resource) for wide in unconditional) for resource in own)
+            own = _written_resources(usage.need, evidence) if _conditions(usage) else ()
+            is_covered = all(
+                each in unconditional or any(resource_covers(wide, each) for wide in wildcards) for each in own
+            )
             found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
         yield from ((action, found[conditions], conditions) for conditions in found)
 
@@ -237,7 +240,9 @@ def _change(
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
         wildcards = [found.pattern for found in patterns]
-        denied = [each for each in resources if not any(resource_covers(wide, each) for wide in wildcards)]
+        covered = {each for found in patterns for each in found.covers}
+        left = (each for each in resources if each not in covered)
+        denied = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
         resources = tuple(dict.fromkeys((*wildcards, *denied)))
     return Change(
         kind=ChangeKind.ADD,

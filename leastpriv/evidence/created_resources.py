@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Outcome, Run, Usage
-from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
     CERTAIN,
     COPY,
@@ -32,8 +29,8 @@ from leastpriv.permissions.generalize import (
     families_of,
     generated_families,
 )
+from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.name_copies import copies_of, numbered_words, pattern_of_words
-from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, open_parts, service_of
@@ -186,36 +183,6 @@ def _using_runs(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]]]:
     for usage in sorted((usage for usage in usages if usage.runs), key=lambda usage: usage.first_seen):
         used.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[1].update(usage.runs)
     return used
-
-
-@lru_cache(maxsize=16_384)
-def created_types(prefix: str, event: str) -> tuple[str, ...]:
-    """Resource types, in lower case, that an event creates: `CreateVpc` a `vpc`, `RunInstances` an `instance`."""
-    operation = f"{prefix}:{DATE.sub('', event)}"
-    for row in table("made_types"):
-        if row["operation"] == operation:
-            return tuple(f"{row['types']},{row['with']}".strip(",").split(","))
-    puts = event.startswith("Put") and prefix != "s3"
-    if prefix not in catalog.services() or not (creates(event) or puts) or _uses_existing_resource(prefix, event):
-        return ()
-    noun = noun_of(event).removesuffix("s").partition("with")[0]
-    nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
-    kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
-    return tuple(sorted(kind for kind in kinds if re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") in nouns))
-
-
-_VERBS_ON_EXISTING = re.compile(r"(?:Start|Run|Publish|Restore)(?=[A-Z])")
-_CREATING_VERBS = ("Create", "Run", "Put", "Register", "Activate")
-
-
-def _uses_existing_resource(prefix: str, event: str) -> bool:
-    """Whether an event starts, publishes or restores an existing resource: `StartInstances`, not `StartExecution`."""
-    verb = _VERBS_ON_EXISTING.match(event)
-    if verb is None:
-        return False
-    noun = event[verb.end() :].removesuffix("s")
-    makers = {f"{prefix}:{each}{noun}{end}" for each in _CREATING_VERBS if each != verb[0] for end in ("", "s")}
-    return any(catalog.action(name) is not None for name in makers)
 
 
 _LEAST_MEMBERS = 2

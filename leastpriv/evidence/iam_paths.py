@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import structs
 from msgspec.structs import replace
 
-from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
+from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import CallTotals, Evidence, GroupKey
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.generalize import patterns_of
+from leastpriv.permissions.lifecycle import created_types
 from leastpriv.policy.document import Document
 
 NAMED_WITHOUT_PATH = "named by the denial, without its path"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import CallNeeds
+from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.tool_lifecycle import (
     CDK,
     Phase,
@@ -361,3 +362,33 @@ def _property(action: str) -> str:
     # A role has inline policies (`PutRolePolicy`) and attached ones.
     attached = "attached " if name.verb in ("Attach", "Detach") else ""
     return "tags" if is_tagging(action) else attached + _stem(name.noun) if name.noun else action
+
+
+@lru_cache(maxsize=16_384)
+def created_types(prefix: str, event: str) -> tuple[str, ...]:
+    """Resource types, in lower case, that an event creates: `CreateVpc` a `vpc`, `RunInstances` an `instance`."""
+    operation = f"{prefix}:{DATE.sub('', event)}"
+    for row in table("made_types"):
+        if row["operation"] == operation:
+            return tuple(f"{row['types']},{row['with']}".strip(",").split(","))
+    puts = event.startswith("Put") and prefix != "s3"
+    if prefix not in catalog.services() or not (creates(event) or puts) or _uses_existing_resource(prefix, event):
+        return ()
+    noun = noun_of(event).removesuffix("s").partition("with")[0]
+    nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
+    kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
+    return tuple(sorted(kind for kind in kinds if re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") in nouns))
+
+
+_VERBS_ON_EXISTING = re.compile(r"(?:Start|Run|Publish|Restore)(?=[A-Z])")
+_CREATING_VERBS = ("Create", "Run", "Put", "Register", "Activate")
+
+
+def _uses_existing_resource(prefix: str, event: str) -> bool:
+    """Whether an event starts, publishes or restores an existing resource: `StartInstances`, not `StartExecution`."""
+    verb = _VERBS_ON_EXISTING.match(event)
+    if verb is None:
+        return False
+    noun = event[verb.end() :].removesuffix("s")
+    makers = {f"{prefix}:{each}{noun}{end}" for each in _CREATING_VERBS if each != verb[0] for end in ("", "s")}
+    return any(catalog.action(name) is not None for name in makers)

@@ -364,3 +364,24 @@ def sets_tags_on_new(permission: Permission) -> bool:
     is_tagging = end == "*" and "Tagging" in catalog.access_level(permission.action)
     types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
     return any(re.search(rf":{re.escape(kind)}/\$\{{\w*Id\}}$", each.arn) for each in types)
+
+
+_CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
+
+
+@lru_cache(maxsize=4_096)
+def creates_its_resource(action: str) -> bool:
+    """Whether an action creates the resource that it is authorized on: `CreateQueue`, `PutMetricAlarm`.
+
+    Not `PutBucketPolicy`, whose bucket exists, nor `PutItem`. Derived from the name.
+    """
+    known = action_of(action)
+    match = _CREATING_VERB.match(action.partition(":")[2])
+    if known is None or match is None:
+        return False
+    noun = re.sub(r"v[0-9]$", "", _noun(match.string[match.end() :]))
+    return any(noun.endswith(_noun(kind.name)) for kind in known.resource_types)
+
+
+def _noun(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")

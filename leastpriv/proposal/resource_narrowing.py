@@ -10,21 +10,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.created_resources import CreatedResources, created_types, find_created_resources
+from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.generalize import ObservedResource, Pattern, in_region, region_of
-from leastpriv.permissions.lifecycle import is_tagging, siblings_of
+from leastpriv.permissions.lifecycle import created_types, is_tagging, siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
-from leastpriv.permissions.resource_types import action_of, fits, kinds_of, types_of_arn, whole_types, with_any_path
+from leastpriv.permissions.resource_types import (
+    action_of,
+    creates_its_resource,
+    fits,
+    kinds_of,
+    types_of_arn,
+    whole_types,
+    with_any_path,
+)
 from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, service_of
 from leastpriv.policy.document import Statement
@@ -313,27 +320,6 @@ def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, in
         if (is_source or action not in granted_literally) and usage.outcome is Outcome.ALLOWED and usage.succeeded:
             found.setdefault(in_region(usage.need.permission.resource, "*"), set()).update(usage.runs)
     return {resource: len(runs) for resource, runs in found.items()}
-
-
-_CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
-
-
-@lru_cache(maxsize=4_096)
-def creates_its_resource(action: str) -> bool:
-    """Whether an action creates the resource that it is authorized on: `CreateQueue`, `PutMetricAlarm`.
-
-    Not `PutBucketPolicy`, whose bucket exists, nor `PutItem`. Derived from the name.
-    """
-    known = action_of(action)
-    match = _CREATING_VERB.match(action.partition(":")[2])
-    if known is None or match is None:
-        return False
-    noun = re.sub(r"v[0-9]$", "", _noun(match.string[match.end() :]))
-    return any(noun.endswith(_noun(kind.name)) for kind in known.resource_types)
-
-
-def _noun(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
 
 
 def _can_be_copied(statement: Statement) -> bool:

@@ -16,13 +16,12 @@ from leastpriv.models import Basis, Condition, Need, Outcome, Usage
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import fits, kinds_of
+from leastpriv.permissions.resource_types import creates_its_resource, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.models import Proposal
-from leastpriv.proposal.resource_narrowing import creates_its_resource
 
 GUARD = "sibling"
 """The guard that keeps lifecycle counterparts."""

@@ -16,12 +16,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.coverage import bucket_of
-from leastpriv.evidence.created_resources import created_types
 from leastpriv.models import Basis, ChangeKind, Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import Pattern, deletes, least_literal
-from leastpriv.permissions.lifecycle import siblings_of
+from leastpriv.permissions.lifecycle import created_types, siblings_of
 from leastpriv.permissions.name_copies import pattern_of_words, words_that_differ
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec import structs
 
-from leastpriv.evidence.created_resources import created_by_own_runs, created_types, creating_usages
+from leastpriv.evidence.created_resources import created_by_own_runs, creating_usages
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
+from leastpriv.permissions.lifecycle import created_types
 from tests.fakes.replace import replace
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)

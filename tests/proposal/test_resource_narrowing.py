@@ -11,11 +11,12 @@ from msgspec import structs
 from leastpriv.diff.compare import compare
 from leastpriv.models import ChangeKind, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
+from leastpriv.permissions.resource_types import creates_its_resource
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Change, GuardResult, Options, Proposal, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.resource_narrowing import creates_its_resource, without_folded
+from leastpriv.proposal.resource_narrowing import without_folded
 from tests.fakes.evidence import evidence, usage
 from tests.fakes.replace import replace
 

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.aws.errors import denying_policy_type
-from leastpriv.evidence.created_resources import created_types
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.log_text import without_blanks
 from leastpriv.evidence.denials.message import read_denial
@@ -24,6 +23,7 @@ from leastpriv.models import Basis, Call, Condition, Denial, DeniedBy, Need, Out
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import IN_PART, partition
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
+from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.mapping import CallNeeds, needs_of, uses_keys
 from leastpriv.permissions.patterns import TYPE_WILDCARD, escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import end_of, fits, types_of_arn

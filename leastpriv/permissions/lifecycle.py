@@ -286,7 +286,7 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
                 before_end = actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
                 found |= {each for each in actions - making | before_end if _property(each) not in unset}
         found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
-        found -= {each for each in conditions_of(kind) if _property(each) not in shown}
+        found -= {each for each in conditions_of(kind) if _property(each) not in shown and not _changes(action, each)}
     removable = {_property(each) for each in found if _parse(each).kind in ("end", "close")} & {
         _property(each) for each in found if _parse(each).kind not in ("end", "close") and not _changes(action, each)
     }

@@ -6,11 +6,14 @@ It also reports the paths on which an attacker becomes administrator, for the fi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from msgspec import to_builtins
 
+import leastpriv.proposal
 from leastpriv.models import ChangeKind
+from leastpriv.permissions.fact_tables import table
 from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator, passed_role_use
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.self_widening import PROBE
@@ -60,9 +63,27 @@ def verdict(context: ReportContext) -> str:
         if denied and not draft:
             calls = f"{plural(denied, 'recorded call')} in {evidence_span(evidence)}"
             return f"**Nothing to change.** The policy lacks what {calls} used, and nothing can be added for that."
+        if lacking := _lacking_evidence(context):
+            return (
+                f"**Nothing is changed yet.** {what} in {evidence_span(evidence)}; the rest is kept, because {lacking}."
+            )
         return f"**Nothing to {'draft' if draft else 'change'}.** {what} in {evidence_span(evidence)}."
     answer, why = _answer(context)
     return f"**Safe to merge? {answer}.** {why}"
+
+
+_OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
+"""Guards that name what the evidence lacks of days, runs and regions."""
+
+
+def _lacking_evidence(context: ReportContext) -> str:
+    """Why the evidence proves no removal yet, with the remedy; empty where it is complete."""
+    guards = Counter(held.guard_result.guard for held in context.proposal.held_back)
+    guard = next((guard for guard, _ in guards.most_common() if guard in _OF_TIME_AND_PLACE), "")
+    rows = (
+        row for row in table("guards", leastpriv.proposal.__name__) if (row["group"], row["name"]) == ("removal", guard)
+    )
+    return next((f"{row['reason']}. Remedy: {row['remedy']}" for row in rows), "")
 
 
 def _probe_verdict(context: ReportContext) -> str:

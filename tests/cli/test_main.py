@@ -298,6 +298,18 @@ class TestPropose:
         assert "add 1" not in told.out
         assert "none was named (`also-attached`)" not in told.out
 
+    def test_the_first_line_names_what_the_evidence_lacks_for_a_removal(self, plain_trail: str, tmp_path: Path) -> None:
+        star = tmp_path / "star.json"
+        star.write_text(
+            '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}',
+            encoding="utf-8",
+        )
+        told = leastpriv(
+            "propose", "--role-arn", ROLE, "--policy-file", str(star), "--trails", plain_trail, "--minimum-days", "1"
+        )
+        assert "**Nothing is changed yet.** The policy has what the role used" in told.out
+        assert "because a region that they reach was not read. Remedy: `aws-regions`" in told.out
+
     @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])
     def test_a_draft_replaces_an_attached_policy_over_all_services_without_aws(
         self, name: str, plain_trail: Path, tmp_path: Path

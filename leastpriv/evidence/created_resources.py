@@ -342,7 +342,7 @@ def _with_own_words(
     for usage in usages if words else ():
         resource = usage.need.permission.resource
         name = generated[resource].pattern if resource in generated else open_parts(resource, made=False)[0]
-        pattern = pattern_of_words(name, {word for run in usage.runs for word in words.get(run, ())})
+        pattern = pattern_of_words(name, frozenset(word for run in usage.runs for word in words.get(run, ())))
         if pattern != name:
             found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))
     return found

@@ -90,7 +90,9 @@ def patterns_of_names_within(patterns: Mapping[str, str], names: Iterable[str]) 
     return found
 
 
-def pattern_of_words(resource: str, words: Collection[str]) -> str:
+# Leaving each run out in turn asks for the same names again and again.
+@lru_cache(maxsize=65_536)
+def pattern_of_words(resource: str, words: frozenset[str]) -> str:
     """The resource with the words of the resource's run open; the resource itself where it has none, or little else."""
     opened = resource
     for word in sorted(words, key=lambda each: (-len(each), each)):

@@ -299,7 +299,8 @@ def _with_open_id(resource: str) -> str:
 def _with_open_word(entry: str, word: str) -> str:
     """The entry with a word open, also in the bucket of an object."""
     bucket = bucket_of(entry)
-    return pattern_of_words(bucket, {word}) + pattern_of_words(entry, {word})[len(bucket) :]
+    words = frozenset({word})
+    return pattern_of_words(bucket, words) + pattern_of_words(entry, words)[len(bucket) :]
 
 
 def _in_own_account(resource: str, conditions: Sequence[Condition], principal: str) -> tuple[Condition, ...]:

@@ -119,7 +119,7 @@ def test_a_pattern_covers_its_resource_in_its_place(created: dict[str, frozenset
 
 @given(ARN, st.sets(WORD))
 def test_words_of_a_run_open_no_whole_name(resource: str, words: set[str]) -> None:
-    pattern = pattern_of_words(resource, words)
+    pattern = pattern_of_words(resource, frozenset(words))
     assert resource_covers(pattern, resource)
     assert pattern == resource or not pattern.endswith((":*", "role/*", "parameter/*"))
 

@@ -236,7 +236,8 @@ def _hidden_use(candidate: RemovalCandidate, context: GuardContext) -> str:
         case Visibility.PERMISSION_ONLY:
             return f"its use may leave no event: {seen.source}"
         case Visibility.NEVER:
-            return f"CloudTrail never records it: {seen.source}"
+            # Records of its use come before the page that says that there are none: some of its operations have events.
+            return "" if candidate.action in context.used else f"CloudTrail never records it: {seen.source}"
         case _:
             return "" if is_recorded(candidate.action, context) else "it is not known whether CloudTrail records it"
 

@@ -295,11 +295,13 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
 
 def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
     """Whether a script that made something may change it, or end it or a property that the script has used."""
+    noun, service = _stem(_parse(sibling).noun), action.partition(":")[0]
     match _parse(sibling).kind:
         case "end" if _parse(action).kind == "change":
             # What only changes in every run, another one made: CI that deploys code deletes no function.
             return False
-        case "end" if _is_made_alone(action, sibling):
+        case "end" if noun != _stem(_parse(action).noun) and noun in _nouns_made(service):
+            # Another action makes what it ends: the settings of a deployment.
             return _property(sibling) in shown
         case "change" | "end":
             return _changes(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
@@ -309,11 +311,10 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
             return False
 
 
-def _is_made_alone(action: str, sibling: str) -> bool:
-    """Whether what an action ends is another resource, made by an action of its noun: the settings of a deployment."""
-    ended = _stem(_parse(sibling).noun)
-    made = {_stem(each.noun) for each in _names(sibling.partition(":")[0]) if each.kind == "make"}
-    return ended in made - {_stem(_parse(action).noun)}
+@cache
+def _nouns_made(service: str) -> frozenset[str]:
+    """What the actions of a service make, as `_stem` writes it."""
+    return frozenset(_stem(each.noun) for each in _names(service) if each.kind == "make")
 
 
 def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Collection[str]) -> bool:

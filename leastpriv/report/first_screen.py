@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-import leastpriv.proposal
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
@@ -23,6 +22,7 @@ from leastpriv.report.evidence_limits import not_added_title, was_denied
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
+    guard_row,
     joined,
     last_run_link,
     plural,
@@ -292,13 +292,9 @@ def entry_sizes(context: ReportContext) -> Callable[[str], int]:
 
 
 def kept_because(guard: str, group: str = "removal") -> str:
-    """Returns the reason of a guard, or its name, as Markdown that completes "kept because …".
-
-    A guard of one name may have a reason in several groups, `removal`, `resource` and `addition`.
-    """
-    rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
-    rows.sort(key=lambda row: row["group"] != group)
-    return rows[0]["reason"] if rows else code(guard)
+    """Returns the reason of a guard, or its name, as Markdown that completes "kept because …"."""
+    row = guard_row(guard, group)
+    return row["reason"] if row else code(guard)
 
 
 def service_counts(actions: Sequence[str]) -> str:

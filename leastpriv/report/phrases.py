@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import leastpriv.proposal
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, Condition, Run, Usage
+from leastpriv.permissions.fact_tables import table
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.escape import code
 
@@ -168,3 +170,9 @@ def _closable_lines(lines: Sequence[str]) -> tuple[int, int]:
         elif not fence:
             folds += line.startswith("<details>") - (line == "</details>")
     return (opened if fence else len(lines)), max(folds, 0)
+
+
+def guard_row(guard: str, group: str = "removal") -> Mapping[str, str] | None:
+    """Returns the texts of a guard (`guards.tsv`), or None; one name may be in several groups."""
+    rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
+    return min(rows, key=lambda row: row["group"] != group, default=None)

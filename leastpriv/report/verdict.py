@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import to_builtins
 
-import leastpriv.proposal
 from leastpriv.models import ChangeKind
-from leastpriv.permissions.fact_tables import table
 from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_administrator, passed_role_use
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.self_widening import PROBE
@@ -23,6 +21,7 @@ from leastpriv.report.phrases import (
     codes,
     day,
     evidence_span,
+    guard_row,
     joined,
     latest_use,
     oldest_first,
@@ -80,10 +79,8 @@ def _lacking_evidence(context: ReportContext) -> str:
     """Why the evidence proves no removal yet, with the remedy; empty where it is complete."""
     guards = Counter(held.guard_result.guard for held in context.proposal.held_back)
     guard = next((guard for guard, _ in guards.most_common() if guard in _OF_TIME_AND_PLACE), "")
-    rows = (
-        row for row in table("guards", leastpriv.proposal.__name__) if (row["group"], row["name"]) == ("removal", guard)
-    )
-    return next((f"{row['reason']}. Remedy: {row['remedy']}" for row in rows), "")
+    row = guard_row(guard)
+    return f"{row['reason']}. Remedy: {row['remedy']}" if row else ""
 
 
 def _probe_verdict(context: ReportContext) -> str:

@@ -130,7 +130,7 @@ def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     ahead = False
     for (is_ahead, resources, conditions, security), actions in sorted(groups.items(), key=lambda group: group[0][0]):
         if is_ahead and not ahead:
-            yield "Not denied yet; the trail does not record these, so that each would be denied in a round of its own:"
+            yield "Not denied yet. The trail does not record these, and each would cost one more round:"
         ahead = is_ahead
         shown = "".join(f" if {plain(each.key)} is {plain(' or '.join(each.values))}" for each in conditions)
         reason = f" (sensitive: {plain(security)})" if security else ""

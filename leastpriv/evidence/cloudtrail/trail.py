@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -77,7 +78,7 @@ class S3TrailOptions(Struct, frozen=True):
     max_decompressed: int = MAX_DECOMPRESSED
 
 
-class _DeliveredTrail:
+class _DeliveredTrail(ABC):
     """An evidence source in a place that a trail delivers to."""
 
     def __init__(self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
@@ -99,8 +100,9 @@ class _DeliveredTrail:
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
 
+    @abstractmethod
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        raise NotImplementedError
+        """Reads calls and gaps of the window."""
 
 
 class LogGroup(_DeliveredTrail):

@@ -89,10 +89,7 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
         return GuardResult("resource-type", f"{action} does not support this resource type")
     if "*" in action or "?" in action:
         return GuardResult("wildcard-action", "a denial names one action, never a pattern")
-    is_named = need.exact and not has_wildcard(resource)
-    # AWS chooses the end of a secret's ARN, and no statement can name a resource of an action that takes none.
-    is_named = is_named or (is_open_anyway(resource) and not is_whole_type(resource))
-    is_named = is_named or (action_of(action) is not None and not kinds_of(action, "*"))
+    is_named = _names_its_resource(need)
     if sensitivity(action) and not is_named:
         return GuardResult("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
     if sensitivity(action) and denial is None and not usage.succeeded:
@@ -100,6 +97,16 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
     if not need.exact and not is_named and (denial or ":s3:::*" in resource):
         return GuardResult("unknown-resource", "neither the request nor the denial names the resource")
     return None
+
+
+def _names_its_resource(need: Need) -> bool:
+    """Whether AWS alone chooses what a need leaves open, as the end of a secret, or no statement can name more."""
+    action, resource = need.permission.action, need.permission.resource
+    if need.exact and not has_wildcard(resource):
+        return True
+    if is_open_anyway(resource):
+        return not is_whole_type(resource)
+    return action_of(action) is not None and not kinds_of(action, "*")
 
 
 def _name_result(resource: str, denial: Denial | None) -> GuardResult | None:

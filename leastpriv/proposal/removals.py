@@ -18,6 +18,8 @@ from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBac
 
 _MOST_UNSEEN_ACTIONS = 300
 """Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too wide to review."""
+_PROVED = frozenset({LIFECYCLE, "declared"})
+"""Guards of what was not used for certain: the guards before them ask whether a use would have been recorded."""
 _MOST_LISTED_ACTIONS = 12
 """A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 
@@ -52,13 +54,9 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
     held = {
         action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))
     }
-    decided = {
-        action: keeping_result(RemovalCandidate(action, entry), found, context) for action, found in held.items()
-    }
-    kept = {action: found for action, found in decided.items() if found}
-    dropped = {action: held[action] for action, found in decided.items() if not found}
-    # A use of these would have been recorded: the guards before them ask whether it would.
-    unproven = {action: found for action, found in dropped.items() if found.guard not in {LIFECYCLE, "declared"}}
+    decided = ((action, keeping_result(RemovalCandidate(action, entry), held[action], context)) for action in held)
+    kept = {action: found for action, found in decided if found}
+    unproven = {each: doubt for each, doubt in held.items() if each not in kept and doubt.guard not in _PROVED}
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:

@@ -37,8 +37,8 @@ from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
-from leastpriv.proposal.guards.visibility import may_be_uncalled, unnamed_types
-from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN, is_of_another_region
+from leastpriv.proposal.guards.visibility import is_of_another_region, may_be_uncalled, unnamed_types
+from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 from leastpriv.proposal.stability import UNSTABLE, Stability, is_whole_type, names_by_word
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache, partial
 
@@ -31,7 +31,7 @@ from leastpriv.proposal.guards.aws import (
 )
 from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded, operation_of
 from leastpriv.proposal.guards.data_events import KINDS_OF_DATA, data_recorded, has_data_events
-from leastpriv.proposal.models import GuardContext, RemovalCandidate, UnseenServices
+from leastpriv.proposal.models import GuardContext, GuardResult, RemovalCandidate, UnseenServices
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -114,9 +114,9 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
     return f"{reason}: the trail may log reads only" if reason else ""
 
 
-def is_recorded_in_a_region(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether one of the regions has events of a source that trails may exclude, for as long as a removal needs."""
-    source = EXCLUDABLE.get(candidate.action.partition(":")[0], "")
+def is_of_another_region(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> bool:
+    """Whether only some regions lack events of AWS KMS for long enough: a role calls KMS where its resources are."""
+    source = EXCLUDABLE.get(candidate.action.partition(":")[0], "") if found.guard == "not-recorded" else ""
     regions = _regions_of_use(candidate, context) if source else ()
     return any(not _unrecorded(source, "events", [region], context) for region in regions)
 
@@ -321,19 +321,19 @@ def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -
         case UnseenServices.KEEP:
             return is_never_attempted(candidate, context)
         case _:
-            is_known = candidate.entry.spans_services or _is_used_without_a_call(candidate, context)
-            return is_known or is_never_attempted(candidate, context)
+            if candidate.entry.spans_services or is_never_attempted(candidate, context):
+                return True
+            # Most deployments by these programs use such a service unseen, so that its lack of calls is no sign.
+            prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
+            return candidate.entry.spans_a_service and any(
+                row["prefix"] == prefix and row["uncalled"] == "usual" and is_done_by(row, programs)
+                for row in table("item_level")
+            )
 
 
-def _is_used_without_a_call(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether most deployments by these programs use the service unseen, so that its lack of calls is no sign."""
-    prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
-    return candidate.entry.spans_a_service and any(
-        row["prefix"] == prefix
-        and row["uncalled"] == "usual"
-        and not programs.isdisjoint({"", *row["programs"].split(",")})
-        for row in table("item_level")
-    )
+def is_done_by(row: Mapping[str, str], programs: frozenset[str]) -> bool:
+    """Whether one of some programs does what a row of `item_level.tsv` says; one without a user agent may do all."""
+    return not programs.isdisjoint({"", *row["programs"].split(",")})
 
 
 def deploying_programs(context: GuardContext) -> frozenset[str]:

@@ -30,7 +30,12 @@ from leastpriv.permissions.tool_lifecycle import (
 )
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
-from leastpriv.proposal.guards.visibility import deploying_programs, dropped_with_service, is_recorded_in_a_region
+from leastpriv.proposal.guards.visibility import (
+    deploying_programs,
+    dropped_with_service,
+    is_done_by,
+    is_of_another_region,
+)
 from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 
 LIFECYCLE = "sibling"
@@ -66,11 +71,6 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
         more = f" and {len(partners) - 1} more" if len(partners) > 1 else ""
         return GuardResult(LIFECYCLE, f"lifecycle counterpart of {partners[0]}{more}")
     return found if found.guard == "declared" and not options.drop_unseen_actions else None
-
-
-def is_of_another_region(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> bool:
-    """Whether events of AWS KMS are lacking in some regions only: a role calls KMS where its resources are."""
-    return found.guard == "not-recorded" and is_recorded_in_a_region(candidate, context)
 
 
 def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> bool:
@@ -152,9 +152,7 @@ def _is_usual(action: str, context: GuardContext) -> bool:
     return any(
         row["unless"] not in context.services
         and (not row["needs"] or row["needs"] in context.used)
-        and not {"", *row["programs"].split(",")}.isdisjoint(
-            everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT})
-        )
+        and is_done_by(row, everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT}))
         for row in _usual().get(action, ())
     )
 

@@ -21,7 +21,7 @@ import pytest
 from leastpriv.config.settings import from_options
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
-from leastpriv.evidence.denials.logged_usage import LoggedDenials
+from leastpriv.evidence.denials.run_logs import LoggedDenials
 from leastpriv.models import ChangeKind, Run
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal

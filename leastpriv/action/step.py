@@ -15,11 +15,11 @@ from leastpriv.github_actions.context import (
     PullRequestEvent,
     Runner,
     append_summary,
+    exit_code_of,
     repository_path,
     write_outputs,
     write_summary,
 )
-from leastpriv.github_actions.exit_code import exit_code_of
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis
 from leastpriv.pipeline.artifacts import (
@@ -40,8 +40,7 @@ from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
-from leastpriv.report.escape import code
-from leastpriv.report.phrases import plural
+from leastpriv.report.phrases import code, plural
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository

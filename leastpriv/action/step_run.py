@@ -23,7 +23,7 @@ from leastpriv.pipeline.history import history_path
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import StateStore, is_branch_name
-from leastpriv.report.escape import name as escaped_name
+from leastpriv.report.phrases import name as escaped_name
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository
@@ -183,7 +183,7 @@ def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
         raise InputError(
             "The input job-logs is 'auto', which reads the logs of this workflow run: give the input github-token."
         )
-    from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
+    from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
 
     run = WorkflowRunLogs(
         runner.api_url, runner.repository, runner.run_id, runner.run_attempt, settings.github_token, time.sleep

@@ -20,9 +20,9 @@ from leastpriv.aws_checks.rendered_policy import RenderedPolicy, TrustPolicy, re
 from leastpriv.errors import AwsError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
+from leastpriv.permissions.catalog import forbidden
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches, overlaps
-from leastpriv.permissions.sensitive import forbidden
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.models import CheckFinding, CheckResult, Proposal, Severity
 

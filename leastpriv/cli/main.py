@@ -35,7 +35,7 @@ def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock)
         options = parser(only=next((each for each in arguments if not each.startswith("-")), "")).parse_args(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    from leastpriv.github_actions.exit_code import exit_code_of
+    from leastpriv.github_actions.context import exit_code_of
 
     return exit_code_of(
         lambda: _command(options.command)(options, stdout, console, clock),

@@ -20,8 +20,7 @@ from msgspec import Struct
 
 from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Polling, pages
-from leastpriv.aws.signals import Signals, caught_signals
-from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, Signals, caught_signals
 from leastpriv.evidence.models import GeneratedPolicy
 from leastpriv.permissions.fact_tables import table
 

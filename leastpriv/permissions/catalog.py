@@ -1,14 +1,17 @@
-"""Every IAM action, its resource types and access level, from AWS's Service Authorization Reference.
+"""Every IAM action, its resource types and access level, and which actions are sensitive or forbidden.
 
-One service is loaded at a time, on first use. An access level may be composite (`"Tagging, Write"`), so test
-membership, never equality.
+Actions are those of the Service Authorization Reference of AWS; one service is loaded at a time, on first use. An
+access level may be composite (`"Tagging, Write"`), so test membership, never equality. Sensitive actions need an exact
+resource, and forbidden ones are never written.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.service_facts import Action, ResourceType, service_facts, shared_facts
 
@@ -84,3 +87,105 @@ def expand(pattern: str) -> tuple[str, ...]:
     if pattern == "*" or (pattern.lower() == f"{prefix}:*" and not is_of_all):
         return named
     return tuple(name for name in named if action_matches(pattern, name))
+
+
+_READS = re.compile(r"(BatchGet|Get|List|Describe|Head)[A-Z]")
+
+
+def sensitivity(action: str) -> str:
+    """Say why an action is sensitive, in words for the reviewer; empty where it is not.
+
+    `action` may have wildcards: then one sensitive action among those it grants is enough. An action that the
+    catalogue lacks counts as a write unless its name says that it reads.
+    """
+    return next(filter(None, map(_sensitivity, _granted(action))), "")
+
+
+def forbidden(action: str, never_add: Sequence[str] = ()) -> str:
+    """Say why an action is never written; empty where it may be.
+
+    `never_add` are the user's own patterns (`iam:*`, `ec2:Delete*`), compared as IAM compares actions.
+    Wildcards in `action` count as in `sensitivity`.
+    """
+    for name in _granted(action):
+        for pattern in never_add:
+            if action_matches(pattern, name):
+                return f"{name} matches `{pattern}` of never-add"
+        reason = _forbidden(name)
+        if reason:
+            return reason
+    return ""
+
+
+def _granted(action: str) -> Sequence[str]:
+    if re.search(r"[*?]", action):
+        return expand(action) or (action,)
+    return (action,)
+
+
+@lru_cache(maxsize=16_384)
+def _sensitivity(name: str) -> str:
+    reason = _reason("sensitive", name)
+    if not reason and "Permissions management" in access_level(name):
+        return "manages permissions, by the access level that AWS gives it"
+    return reason
+
+
+@lru_cache(maxsize=16_384)
+def _forbidden(name: str) -> str:
+    return _reason("forbidden", name)
+
+
+def _reason(facts: str, name: str) -> str:
+    # A row of the service itself has the better reason; the first match counts.
+    rows = (*_rows(facts, name.partition(":")[0].lower()), *_rows(facts, "*"))
+    found = (row for row in rows if action_matches(row["pattern"], name))
+    return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
+
+
+@cache
+def _rows(facts: str, service: str) -> Sequence[Mapping[str, str]]:
+    """Returns the rows of a table whose patterns have a service, `*` for any."""
+    return [row for row in table(facts) if f"{service}:" in row["pattern"]]
+
+
+def is_administration(service: str) -> bool:
+    """Whether every write of a service is sensitive or forbidden, as in IAM."""
+    return any(
+        row["pattern"] == f"{service}:*" for facts in ("sensitive", "forbidden") for row in _rows(facts, service)
+    )
+
+
+def is_read(name: str) -> bool:
+    """Whether an action only reads, by AWS's access level; false for an action that the catalogue lacks."""
+    return bool(access_level(name)) and not _writes(name)
+
+
+def _writes(name: str) -> bool:
+    level = access_level(name)
+    if not level:
+        return not _READS.match(name.partition(":")[2])
+    return not {part.strip() for part in level.split(",")} <= {"Read", "List"}
+
+
+def removal_rank(name: str) -> tuple[int, int]:
+    """Returns how much the removal of an action closes, the most first in ascending order.
+
+    Steps of paths to administrator (`escalation.tsv`) come first, then sensitive actions, deletions, writes and reads.
+    """
+    step = _escalation_actions().get(name.lower())
+    if step is not None:
+        return 0, step
+    if sensitivity(name):
+        return 1, 0
+    if name.partition(":")[2].startswith(("Delete", "Terminate", "Purge")):
+        return 2, 0
+    level = access_level(name)
+    return {"Write": 3, "Tagging": 4, "Read": 5, "List": 6}.get(level, 3), 0
+
+
+@cache
+def _escalation_actions() -> Mapping[str, int]:
+    rows = [row["actions"] for row in table("escalation")]
+    named = re.split(r"[,| @]+", ",".join(rows).lower())
+    return {action: number for number, action in reversed(list(enumerate(named)))}

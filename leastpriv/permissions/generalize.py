@@ -17,8 +17,8 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.permissions.catalog import is_read
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.sensitive import is_read
 from leastpriv.permissions.volatility import (
     MADE,
     WildcardPart,

@@ -30,7 +30,7 @@ from leastpriv.pipeline.sources import open_sources
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.denials.logged_usage import LoggedDenials
+    from leastpriv.evidence.denials.run_logs import LoggedDenials
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
     found: list[LoggedDenials] = []
     if job_logs and job_logs.files:
         from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
-        from leastpriv.evidence.denials.logged_usage import LoggedDenials
+        from leastpriv.evidence.denials.run_logs import LoggedDenials
 
         denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
         limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count")
@@ -144,7 +144,7 @@ def with_job_logs(
     """Adds what job logs show of the settings' principal."""
     if not run.job_logs or not logs:
         return found
-    from leastpriv.evidence.denials.logged_usage import add_job_logs
+    from leastpriv.evidence.denials.run_logs import add_job_logs
 
     decoder = message_decoder(run.aws)
     return replace(found, evidence=add_job_logs(found.evidence, logs, settings.window, run.job_logs.read_at, decoder))

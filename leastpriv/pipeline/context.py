@@ -26,7 +26,7 @@ from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
+    from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
 
 
 class JobLogs(Struct, frozen=True):

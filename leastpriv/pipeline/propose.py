@@ -44,12 +44,12 @@ from leastpriv.pipeline.load_policies import (
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.boundary import boundary_for
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.models import History, Options, ProposalInputs, change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
+from leastpriv.proposal.self_widening import boundary_for
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
 from leastpriv.pull_request.lifecycle import controls_section
 from leastpriv.report.context import ReportContext

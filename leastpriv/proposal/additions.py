@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
+from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, fits, widest
-from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (

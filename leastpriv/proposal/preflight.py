@@ -15,8 +15,8 @@ from msgspec import Struct
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions import catalog
+from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
-from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Document
 from leastpriv.policy.json_writer import json_style_of
 from leastpriv.policy.replay import replay_need

@@ -16,9 +16,9 @@ from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff, PolicyDiff, dif
 from leastpriv.diff.statement_coverage import EXCLUDED
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage
+from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import fits
-from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants

@@ -22,8 +22,7 @@ from leastpriv.proposal.guards.second_opinion import (
     has_placeholder,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import codes, day, joined, plural
+from leastpriv.report.phrases import code, codes, day, joined, plural, prose
 
 _MOST_QUESTIONS = 12
 _MOST_RESOURCES = 10

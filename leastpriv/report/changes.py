@@ -6,14 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
-from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import block, code, prose
 from leastpriv.report.first_screen import entry_sizes, kept_because
-from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
+from leastpriv.report.phrases import (
+    block,
+    by_guard_result,
+    code,
+    codes,
+    day,
+    joined,
+    latest_use,
+    plural,
+    prose,
+    runs_of,
+)
 
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:

@@ -11,10 +11,10 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.boundary import Boundary
 from leastpriv.proposal.escalation_paths import Escalation
 from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
+from leastpriv.proposal.self_widening import Boundary
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.report.role_chain import RoleChainPolicies
 

@@ -21,10 +21,8 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.models import Change, Proposal
-from leastpriv.report import escape
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, evidence_span, plural
+from leastpriv.report.phrases import code, codes, evidence_span, name, plain, plural
 
 
 class DriftKind(StrEnum):
@@ -103,8 +101,8 @@ def _account_findings(committed: Document | None, live: LiveRole | None, drift: 
     ):
         if pair:
             yield DriftFinding(kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, "")
-    for name in (*([committed.where] if drift.missing else []), *drift.files_without_counterpart):
-        yield DriftFinding(DriftKind.NOT_DEPLOYED, name, (), 1, AccessState.YES, AccessState.NO, "")
+    for where in (*([committed.where] if drift.missing else []), *drift.files_without_counterpart):
+        yield DriftFinding(DriftKind.NOT_DEPLOYED, where, (), 1, AccessState.YES, AccessState.NO, "")
 
 
 def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
@@ -219,8 +217,8 @@ def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     on = f" on {', '.join(finding.resources[:3])}" if finding.resources else ""
     more = f" and {len(finding.resources) - 3} more" if len(finding.resources) > 3 else ""
     used = f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
-    name = finding.action or context.policy_file
-    return escape.plain(f"{name}{on}{more}: {_kind_texts()[finding.kind]}{used}", 600)
+    subject = finding.action or context.policy_file
+    return plain(f"{subject}{on}{more}: {_kind_texts()[finding.kind]}{used}", 600)
 
 
 def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
@@ -246,7 +244,7 @@ def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> st
 
 def issue_title(context: ReportContext) -> str:
     """Title of the tracking issue."""
-    return f"Drift of the policy of {escape.name(context.principal.rpartition('/')[2])}{context.in_account}"
+    return f"Drift of the policy of {name(context.principal.rpartition('/')[2])}{context.in_account}"
 
 
 def issue_marker(context: ReportContext) -> str:

@@ -11,14 +11,13 @@ from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucke
 from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
 from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import by_guard_result, codes, joined, plural
+from leastpriv.report.phrases import by_guard_result, code, codes, joined, plural, prose
 
 if TYPE_CHECKING:
     from leastpriv.diff.compare import Drift

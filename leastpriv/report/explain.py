@@ -8,14 +8,13 @@ from leastpriv.diff.compare import Entry
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
+from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
 from leastpriv.proposal.guards.visibility import could_hide
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import plain
-from leastpriv.report.phrases import day, plural
+from leastpriv.report.phrases import day, plain, plural
 from leastpriv.report.proposal_json import change_value, held_value, usage_value
 from leastpriv.report.tables import gap_row, json_lines
 

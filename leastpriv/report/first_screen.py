@@ -9,18 +9,18 @@ from msgspec import Struct
 
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions import catalog
+from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
-from leastpriv.permissions.sensitive import removal_rank, sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.stability import is_whole_type
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code
 from leastpriv.report.evidence_limits import not_added_title, was_denied
 from leastpriv.report.phrases import (
     basis_usages,
+    code,
     codes,
     guard_row,
     joined,

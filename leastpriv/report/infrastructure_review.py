@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from leastpriv.models import Need
-from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, as_text
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.escape import block, code, name, path_name, prose
-from leastpriv.report.phrases import codes, day, fold, latest_use, only_if, plural, times
+from leastpriv.report.phrases import (
+    block,
+    code,
+    codes,
+    day,
+    fold,
+    latest_use,
+    name,
+    only_if,
+    path_name,
+    plural,
+    prose,
+    times,
+)
 
 _MOST_ROWS = 40
 _MOST_NAMED = 6

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv import __version__
 from leastpriv.models import Basis, ChangeKind, DeniedBy
-from leastpriv.permissions.catalog import expand
-from leastpriv.permissions.sensitive import is_read, removal_rank
+from leastpriv.permissions.catalog import expand, is_read, removal_rank
 from leastpriv.proposal.addition_rules import origin_mark, origin_marks
 from leastpriv.proposal.models import Change
-from leastpriv.report import escape
 from leastpriv.report.aws_findings import findings_section, generated_policy_section, outside_access_section
 from leastpriv.report.changes import (
     hcl_section,
@@ -21,7 +19,6 @@ from leastpriv.report.changes import (
     wildcards_section,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code
 from leastpriv.report.evidence_limits import (
     gaps_section,
     implied_needs_section,
@@ -33,6 +30,7 @@ from leastpriv.report.evidence_limits import (
 from leastpriv.report.first_screen import first_screen, markdown, service_counts
 from leastpriv.report.phrases import (
     basis_usages,
+    code,
     codes,
     day,
     evidence_span,
@@ -41,8 +39,11 @@ from leastpriv.report.phrases import (
     joined,
     last_run_link,
     latest_use,
+    name,
     only_if,
+    path_name,
     plural,
+    prose,
     run_links,
     runs_of,
     times,
@@ -78,7 +79,7 @@ def title(context: ReportContext) -> str:
         for verb, kind in (("add", ChangeKind.ADD), ("narrow", ChangeKind.NARROW), ("remove", ChangeKind.REMOVE))
         if (changes := context.changes(kind))
     ]
-    role = f"{escape.name(context.principal.rpartition('/')[2])}{context.in_account}"
+    role = f"{name(context.principal.rpartition('/')[2])}{context.in_account}"
     if context.proposal.committed is None and context.proposal.changes:
         return f"First least-privilege policy for {role}"
     return f"Least privilege for {role}: {', '.join(parts) or 'nothing to change'}"
@@ -99,7 +100,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
     successful = f", {succeeded:,} successful," if succeeded < calls else ""
     folds = [
-        *fold(f"Text to copy into {escape.path_name(context.policy_path)}", hcl_section(context)),
+        *fold(f"Text to copy into {path_name(context.policy_path)}", hcl_section(context)),
         *fold(f"Changes: {title(context).partition(': ')[2] or 'first draft'}", _changes(context)),
         *fold(f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}", _evidence(context)),
         *fold(
@@ -228,7 +229,7 @@ def _basis_text(change: Change) -> str:
         more = (
             " and others" if counted and others else f" and {counted or f'{others} more'}" if counted or others else ""
         )
-        return f"{words}: {escape.prose(first)}{more}; never seen"
+        return f"{words}: {prose(first)}{more}; never seen"
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):
         return words

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Usage
-from leastpriv.permissions.sensitive import removal_rank
+from leastpriv.permissions.catalog import removal_rank
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.escape import code, prose
 from leastpriv.report.first_screen import kept_because
 from leastpriv.report.infrastructure_review import preflight_answer
-from leastpriv.report.phrases import codes, day, evidence_span, latest_use, plural, run_links, times
+from leastpriv.report.phrases import code, codes, day, evidence_span, latest_use, plural, prose, run_links, times
 from leastpriv.report.verdict import MOST_SHOWN
 
 _MOST_LINES = 3

@@ -12,7 +12,7 @@ from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.report.escape import json_text, plain
+from leastpriv.report.phrases import json_text, plain
 
 if TYPE_CHECKING:
     from leastpriv.evidence.denials.job_logs import LoggedDenial

@@ -8,11 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import ChangeKind
-from leastpriv.report import escape
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
-from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import plural
+from leastpriv.report.phrases import code, name, plural, prose
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 from leastpriv.report.verdict import short_verdict, verdict
@@ -56,7 +54,7 @@ def targets_title(rows: Sequence[TargetRow]) -> str:
 
 def group_title(group: str, rows: Sequence[TargetRow]) -> str:
     """The title of a grouped pull request."""
-    return f"Least privilege for {escape.name(group)} ({plural(len(rows), 'role')}): {_counts(rows)}"
+    return f"Least privilege for {name(group)} ({plural(len(rows), 'role')}): {_counts(rows)}"
 
 
 def summary(rows: Sequence[TargetRow], chained: RoleChainPolicies, notes: Sequence[str], *, drift: bool = False) -> str:
@@ -113,7 +111,7 @@ def _page(row: TargetRow, longest: int) -> str:
     context = row.context
     if context is None:
         return ""
-    head = f"<details><summary>{escape.name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
+    head = f"<details><summary>{name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
     text = body(replace(context, chained=None), LONGEST_BODY - longest + len(head) + 20)
     return f"{head}{text.replace(proposal_marker(context.fingerprint), '').rstrip()}\n\n</details>"
 

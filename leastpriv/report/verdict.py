@@ -16,15 +16,17 @@ from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_adm
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.self_widening import PROBE
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, json_text, plain
 from leastpriv.report.phrases import (
+    code,
     codes,
     day,
     evidence_span,
     guard_row,
     joined,
+    json_text,
     latest_use,
     oldest_first,
+    plain,
     plural,
     run_links,
     runs_of,

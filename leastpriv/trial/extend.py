@@ -17,8 +17,8 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.needs import logged_needs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.resource_types import types_of_arn
-from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document
 from leastpriv.policy.edit import apply_edits

@@ -11,8 +11,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import policy_kind, quota
 from leastpriv.proposal.models import Change
-from leastpriv.report.escape import plain
-from leastpriv.report.phrases import plural
+from leastpriv.report.phrases import plain, plural
 from leastpriv.trial.cleanup import OrphanedResource
 from leastpriv.trial.extend import RoundResult, UnresolvedDenial
 

@@ -18,9 +18,8 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of, same_arn
 from leastpriv.aws.session import Aws, Polling
-from leastpriv.aws.signals import Signals
 from leastpriv.config.inputs import EVENT_HISTORY
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import InputError, LeastprivError, Signals
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.denials.authorization_details import DeniedRequest, explained_denials, read_details

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from leastpriv.aws.signals import TERMINATION, Signals, Stopped, caught_signals
+from leastpriv.errors import TERMINATION, Signals, Stopped, caught_signals
 
 pytestmark = pytest.mark.usefixtures("default_signals")
 
@@ -115,7 +115,7 @@ def test_a_thread_other_than_the_main_one_catches_no_signal() -> None:
 
 PROGRAM = """
 import sys
-from leastpriv.aws.signals import Stopped, caught_signals
+from leastpriv.errors import Stopped, caught_signals
 try:
     with caught_signals() as signals:
         for line in sys.stdin:

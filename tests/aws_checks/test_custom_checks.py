@@ -13,7 +13,7 @@ from leastpriv.aws_checks.policy_checks import forbidden_actions, paid_checks, p
 from leastpriv.aws_checks.rendered_policy import TrustPolicy, read_trust_policy, trust_policies
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind
-from leastpriv.permissions.sensitive import forbidden
+from leastpriv.permissions.catalog import forbidden
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Change, CheckResult, Proposal, Severity
 from tests.fakes.aws.policy_checks import PolicyChecks

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from leastpriv.github_actions.exit_code import logging_to
+from leastpriv.github_actions.context import logging_to
 from leastpriv.github_actions.workflow_commands import Console
 
 OWN = logging.getLogger("leastpriv.evidence.example")

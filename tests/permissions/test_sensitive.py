@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.sensitive import forbidden, sensitivity
 from tests.fakes.tables import table
 
 ACTIONS = [

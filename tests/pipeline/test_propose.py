@@ -16,8 +16,8 @@ from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.pipeline.context import Target
 from leastpriv.policy.containment import check_containment
-from leastpriv.proposal.boundary import draft_boundary
 from leastpriv.proposal.proof import Proof
+from leastpriv.proposal.self_widening import draft_boundary
 from leastpriv.pull_request.git_repository import GitRepository
 from tests.fakes import progress
 from tests.fakes.deploys import (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.boundary import boundary_for, draft_boundary
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
+from leastpriv.proposal.self_widening import boundary_for, draft_boundary
 from leastpriv.report.context import ReportContext
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
-from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options

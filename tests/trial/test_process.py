@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.aws.signals import caught_signals
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, caught_signals
 from leastpriv.evidence.denials import job_logs
 from leastpriv.trial import process
 from leastpriv.trial.process import CommandResult, run_command

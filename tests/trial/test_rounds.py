@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import Stopped, caught_signals
 from leastpriv.cli.parser import parser
-from leastpriv.errors import LeastprivError
+from leastpriv.errors import LeastprivError, Stopped, caught_signals
 from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy

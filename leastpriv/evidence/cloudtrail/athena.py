@@ -20,8 +20,7 @@ from msgspec.structs import replace
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import denial_error, error_code, required_member, translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import caught_signals
-from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, caught_signals
 from leastpriv.evidence.cloudtrail.athena_sql import (
     TABLE_NAME,
     CloudTrailTable,

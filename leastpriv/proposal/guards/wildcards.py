@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.catalog import forbidden
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import is_tagging
 from leastpriv.permissions.resource_types import types_of_arn
-from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.tool_lifecycle import (
     PROVIDER_CALLS,
     SCRIPT,

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.aws.session import Aws, Polling
-from leastpriv.aws.signals import caught_signals
-from leastpriv.errors import AwsError, InputError
+from leastpriv.errors import AwsError, InputError, caught_signals
 from leastpriv.evidence.models import GeneratedPolicy
 from leastpriv.evidence.policy_generation import (
     GenerationSettings,

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
-from leastpriv.evidence.denials.logged_usage import LoggedDenials
+from leastpriv.evidence.denials.run_logs import LoggedDenials, WorkflowRunLogs
 from leastpriv.models import GapKind
 from tests.fakes.github import FakeGitHub
 

@@ -15,11 +15,11 @@ from leastpriv.aws.arns import Window, principal_of
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_log
-from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
+from leastpriv.evidence.denials.run_logs import LoggedDenials, add_job_logs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.guards.visibility import could_hide
 from leastpriv.proposal.models import History, Options

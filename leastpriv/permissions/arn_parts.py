@@ -53,7 +53,7 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "without-scheme": lambda value: value.partition("://")[2] or value,
     "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
     "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
-    "arn-name": lambda value: value.split(":")[5] if value.count(":") >= _COLONS else "",
+    "arn-name": lambda value: value.split(":")[5].rpartition("/")[2] if value.count(":") >= _COLONS else "",
     "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
     "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
     "lower-case": str.lower,

@@ -40,7 +40,7 @@ from leastpriv.permissions.arn_templates import (
     wildcard,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import CallRequest, creates, request_values
+from leastpriv.permissions.request import CallRequest, creates, new_ids, request_values
 from leastpriv.permissions.resource_types import (
     fits,
     is_about,
@@ -112,13 +112,19 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    listed = _of_arns(call, call.resources, facts, _LISTED) if is_listed else ()
+    listed = _of_arns(call, _known_before(call), facts, _LISTED) if is_listed else ()
     found: Sequence[Resource] = listed or (_in_request(call, facts, request) if request.arns else ())
     if not found:
         found = list(_filled(call, facts, request))
     elif len(facts.types) > 1:
         found = (*found, *_named_besides(call, facts, request, found))
     return _with_other_ids(call, facts, request, found) if facts.ids and not listed else found
+
+
+def _known_before(call: Call) -> Sequence[str]:
+    """The listed ARNs without those whose ids AWS gave to what the call made: IAM was asked before."""
+    new = new_ids(call.name, call.response) if call.response and creates(call.name) else ()
+    return [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
@@ -251,7 +257,12 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     prefix = facts.prefix
     full, partial, open_types = _by_types(call, facts, request)
     if full and open_types:
-        open_types = [kind for kind in open_types if not names_another(kind, request, full)]
+        open_types = [
+            kind
+            for kind in open_types
+            if (creates(call.name) and is_about(request.noun.removesuffix("s"), kind.template.name))
+            or not names_another(kind, request, full)
+        ]
     if full and not open_types:
         yield from _with_paths(full, call.response) if prefix == "iam" and call.response else full
         return

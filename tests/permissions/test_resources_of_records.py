@@ -318,7 +318,8 @@ def records_of_services() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("record", records_of_services(), ids=lambda record: str(record["event"]))
 def test_a_record_of_any_service_needs_its_action_on_the_resource_that_it_names(record: dict[str, Any]) -> None:
     is_read = record["event"].partition(":")[2].startswith(("Get", "List", "Describe", "BatchGet"))
-    made = a_call(record["event"], record["parameters"], read_only=is_read, resources=record.get("resources", ()))
+    given = {key: record[key] for key in ("resources", "error_code", "invoked_by") if key in record}
+    made = a_call(record["event"], record["parameters"], read_only=is_read, **given)
     call = structs.replace(made, response=record.get("response", {}))
     needs = (need.permission for need in needs_of(call).needs)
     assert {" ".join((each.action, each.resource, *services(each))) for each in needs} == {*record["needs"]}

@@ -36,7 +36,7 @@ from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
-from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.guards.registry import first_guard_result, inconclusive
 from leastpriv.proposal.guards.visibility import is_of_another_region, may_be_uncalled, unnamed_types
 from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
@@ -225,6 +225,7 @@ def _check_action(
 ) -> _Restriction:
     action = entry.granted[0]
     candidate = RemovalCandidate(action, entry)
+    doubt = inconclusive(candidate, context)
     guard_result = _guard_result(candidate, context, known.granted_literally)
     if guard_result:
         return _Restriction(entry, (), guard_result)
@@ -258,7 +259,16 @@ def _check_action(
         instability = None if instability.guard in UNSTABLE else instability
     patterns = (*_in_regions_in_use(patterns, known.of_type(action)), *_of_unnamed_types(candidate, patterns, context))
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
-    return _Restriction(entry, patterns, instability or before)
+    is_doubtful = doubt and not _cover_all(patterns, entry.uses[action])
+    return _Restriction(
+        entry, patterns, instability or before or (GuardResult("inconclusive", doubt) if is_doubtful else None)
+    )
+
+
+def _cover_all(patterns: Sequence[Pattern], usages: Iterable[Usage]) -> bool:
+    """Whether the patterns include the resource of each call, also of one that was denied or has no clear outcome."""
+    resources = {usage.need.permission.resource for usage in usages}
+    return all(any(resource_covers(pattern.pattern, each) for pattern in patterns) for each in resources)
 
 
 def _in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
@@ -297,7 +307,7 @@ def _guard_result(
     if is_inner:
         gaps = tuple(gap for gap in context.evidence.gaps if gap.kind is not GapKind.MAY_PASS_ROLE)
         context = replace(context, evidence=replace(context.evidence, gaps=gaps))
-    found = first_guard_result(candidate, context, without="other-resource")
+    found = first_guard_result(candidate, context, "other-resource", "inconclusive")
     is_dropped = is_inner or context.options.drop_unseen_actions
     if found is None or (is_dropped and found.guard in NO_SIGN):
         return None

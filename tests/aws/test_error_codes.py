@@ -90,6 +90,7 @@ def test_every_error_has_an_outcome(code: str, message: str) -> None:
 )
 def test_a_missing_stack_is_allowed_and_a_quoted_argument_is_unknown(message: str, outcome: Outcome) -> None:
     assert call_outcome("ValidationError", message) is outcome
+    assert call_outcome("ValidationException", message) is outcome
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isalpha()), st.text(min_size=1))

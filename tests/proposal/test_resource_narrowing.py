@@ -78,6 +78,12 @@ def test_names_that_change_with_every_run_become_one_pattern() -> None:
     assert onto(draft(document(UPDATE), usages)) == {UPDATE: (f"{FUNCTION}-*",)}
 
 
+def test_a_call_without_a_clear_outcome_on_a_used_resource_does_not_keep_all_resources() -> None:
+    throttled = replace(usage(UPDATE, FUNCTION, [1]), outcome=Outcome.UNKNOWN)
+    made = draft(document(UPDATE), [throttled, usage(UPDATE, FUNCTION)])
+    assert (onto(made), guards(made)) == ({UPDATE: (FUNCTION,)}, {})
+
+
 @pytest.mark.parametrize(
     ("usages", "guard"),
     [
@@ -85,7 +91,10 @@ def test_names_that_change_with_every_run_become_one_pattern() -> None:
         ([usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-once", [2])], "few-runs"),
         ([usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-late", range(7, 12))], "new-resources"),
         ([usage(UPDATE, f"{FUNCTION}*", exact=False)], "unknown-resource"),
-        ([replace(usage(UPDATE, FUNCTION, [1]), outcome=Outcome.UNKNOWN), usage(UPDATE, FUNCTION)], "inconclusive"),
+        (
+            [replace(usage(UPDATE, f"{FUNCTION}-b", [1]), outcome=Outcome.UNKNOWN), usage(UPDATE, FUNCTION)],
+            "inconclusive",
+        ),
         ([usage(CREATE, FUNCTION)], "makes-new"),
     ],
 )

@@ -229,10 +229,10 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
 """In the order in which reports list them."""
 
 
-def first_guard_result(candidate: RemovalCandidate, context: GuardContext, without: str = "") -> GuardResult | None:
-    """The first guard, `without` one of them, that holds the removal of this action back, or None."""
+def first_guard_result(candidate: RemovalCandidate, context: GuardContext, *without: str) -> GuardResult | None:
+    """The first guard, `without` some of them, that holds the removal of this action back, or None."""
     for name, guard in GUARDS:
-        reason = guard(candidate, context) if name != without else ""
+        reason = guard(candidate, context) if name not in without else ""
         if reason:
             return GuardResult(name, reason)
     return None

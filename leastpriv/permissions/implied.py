@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from urllib.parse import unquote
 
 from msgspec import Struct, structs
 
@@ -61,13 +62,16 @@ class ImpliedFacts(Struct, frozen=True):
     tag_keys: frozenset[str]
     transforms: tuple[Mapping[str, str], ...]
     """Rows of `transforms.tsv`."""
+    objects: tuple[tuple[str, tuple[str, ...]], ...]
+    """Rows of `read_objects.tsv`: the action and the parameters in lower case that name the object."""
     reads_more_than_texts: bool
     """More of the request decides than the texts that are read, also where no parameter of a tag rule is there."""
 
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
         is_named = self.role_is_sure or "*" in self.roles or not keys.isdisjoint(self.roles)
-        return self if is_named else structs.replace(self, roles={})
+        objects = tuple(row for row in self.objects if keys.issuperset(row[1]))
+        return structs.replace(self, roles=self.roles if is_named else {}, objects=objects)
 
 
 @lru_cache(maxsize=16_384)
@@ -78,6 +82,11 @@ def implied_facts(operation: str) -> ImpliedFacts:
     role_is_sure = any(form in ("arn", "text") for key, form in forms.items() if key != "*")
     unnamed = tuple(key for key, form in forms.items() if form in ("profile", "unnamed"))
     transforms = tuple(row for row in table("transforms") if row["operation"] == operation)
+    objects = tuple(
+        (row["actions"], tuple(row["parameters"].lower().split(",")))
+        for row in table("read_objects")
+        if row["operation"] == operation
+    )
     return ImpliedFacts(
         operation=operation,
         roles=forms,
@@ -89,6 +98,7 @@ def implied_facts(operation: str) -> ImpliedFacts:
         tags=facts.tags,
         tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
         transforms=transforms,
+        objects=objects,
         reads_more_than_texts=role_is_sure
         or bool(unnamed)
         or (operation.startswith("ec2:") and bool(facts.tags))
@@ -105,9 +115,10 @@ def implied_needs(
         return []
     if call.error_code:
         return list(_told_absent(call, facts.operation, observed))
+    needs = list(_read_objects(call, facts, request)) if facts.objects else []
     if call.read_only:
-        return []
-    needs = list(_passed_roles(call, facts, request)) if request.arns or facts.roles else []
+        return needs
+    needs += _passed_roles(call, facts, request) if request.arns or facts.roles else ()
     if facts.tags and (facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)):
         needs += _tagging_needs(call, facts, request, presence)
     if facts.transforms:
@@ -157,6 +168,29 @@ def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
     """
     known = facts.passed_to.get(key) or facts.passed_to.get("*", ())
     return known if known or partition(call) == "aws-cn" else facts.services
+
+
+_S3_HOST = r"s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
+_OBJECTS = (
+    re.compile(r"(?:s3://|arn:[a-z-]+:s3:::)?(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>.+)"),
+    re.compile(rf"https://{_S3_HOST}/(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>[^?#]+)(?:\?.*)?"),
+    re.compile(rf"https://(?P<bucket>[a-z0-9][a-z0-9.-]+?)\.{_S3_HOST}/(?P<key>[^?#]+)(?:\?.*)?"),
+)
+"""An object by its bucket and key, and by either form of its URL
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html)."""
+
+
+def _read_objects(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
+    """The objects that a service reads in the caller's name, as the request names them (`read_objects.tsv`)."""
+    because = f"{call.source.partition('.')[0]}:{call.name} reads this object"
+    for action, parameters in facts.objects:
+        for location in zip(*(request.by_key.get(key, ()) for key in parameters), strict=False):
+            text = "/".join(location[:2])
+            match = next(filter(None, (form.fullmatch(text) for form in _OBJECTS)), None)
+            if match:
+                key = unquote(match["key"]) if text.startswith("https:") else match["key"]
+                arn = f"arn:{partition(call)}:s3:::{match['bucket']}/{escape_observed(key)}"
+                yield Need(Permission(action, arn), Basis.INFERRED, "object that the request names", because)
 
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")

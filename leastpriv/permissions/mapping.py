@@ -113,6 +113,7 @@ def plan_of(source: str, name: str) -> EventPlan:
     asked += [each for _, parameters in inner for each in parameters]
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
+        *(key for _, parameters in implied.objects for key in parameters),
         *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys_read()),
         *(key for rule in facts.tags for key in facts_of_action(rule.of, rule.types).keys_read()),
     }

@@ -208,16 +208,15 @@ def _names_known_resource(resource: str, evidence: Evidence, document: Document 
 
 
 def _inferred_result(usage: Usage, evidence: Evidence, *, is_draft: bool) -> GuardResult | None:
-    """Forbids an inferred need that would widen access: its resource must be exact or observed.
+    """Forbids an inferred need that would widen access: only AWS chooses what its resource leaves open, or it was used.
 
     A draft has the tags of a new resource whose id AWS gives: "At a minimum, the permission must cover all KMS keys in
     the account and Region" (https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html, read
     2026-11-27). Where a policy is there and lacks them, another one has allowed the calls.
     """
-    need = usage.need
-    if need.basis is not Basis.INFERRED or need.exact:
+    need, resource = usage.need, usage.need.permission.resource
+    if need.basis is not Basis.INFERRED or need.exact or (is_open_anyway(resource) and not is_whole_type(resource)):
         return None
-    resource = need.permission.resource
     shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
     if any(other.permission.resource == resource for other in shown) or (
         is_draft and sets_tags_on_new(need.permission)

@@ -74,3 +74,34 @@ def test_an_instance_that_starts_from_a_volume_needs_the_action_on_volumes() -> 
 def test_a_service_linked_role_is_never_guessed() -> None:
     """The role is made once: a call that would make it if it were missing does not show that it was."""
     assert inferred(a_call("autoscaling:CreateAutoScalingGroup", {"autoScalingGroupName": "web"})) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "resource"),
+    [
+        ("https://s3.amazonaws.com/acme/t/a%20b.yaml", "arn:aws:s3:::acme/t/a b.yaml"),
+        ("https://s3-eu-west-1.amazonaws.com/acme/t.yaml", "arn:aws:s3:::acme/t.yaml"),
+        ("https://acme.s3.eu-west-1.amazonaws.com/t.yaml?versionId=3", "arn:aws:s3:::acme/t.yaml"),
+        ("https://acme.web.s3.dualstack.eu-west-1.amazonaws.com/t/*.yaml", "arn:aws:s3:::acme.web/t/${*}.yaml"),
+        ("s3://acme/t.yaml", "arn:aws:s3:::acme/t.yaml"),
+    ],
+)
+def test_a_template_in_a_bucket_is_read_with_the_permissions_of_the_caller(url: str, resource: str) -> None:
+    (need,) = inferred(a_call("cloudformation:CreateStack", {"stackName": "orders", "templateURL": url}))
+    assert (need.permission.action, need.permission.resource, need.exact) == ("s3:GetObject", resource, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/t.yaml", "https://acme.s3.example.com/t.yaml", "DOC-EXAMPLE-BUCKET1", "s3://acme/", ""]
+)
+def test_another_address_of_a_template_names_no_object(url: str) -> None:
+    assert inferred(a_call("cloudformation:CreateStack", {"stackName": "orders", "templateURL": url})) == []
+
+
+def test_each_pair_of_bucket_and_key_is_an_object_and_a_version_needs_its_own_action() -> None:
+    contents = [{"s3Bucket": "one", "s3Key": "a"}, {"s3Bucket": "two", "s3Key": "b"}]
+    lists = a_call("elasticloadbalancing:AddTrustStoreRevocations", {"revocationContents": contents})
+    assert [need.permission.resource for need in inferred(lists)] == ["arn:aws:s3:::one/a", "arn:aws:s3:::two/b"]
+    code = {"functionName": "f", "s3Bucket": "one", "s3Key": "a", "s3ObjectVersion": "3"}
+    needs = inferred(a_call("lambda:UpdateFunctionCode", code))
+    assert [need.permission.action for need in needs] == ["s3:GetObject", "s3:GetObjectVersion"]

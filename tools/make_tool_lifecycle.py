@@ -437,8 +437,10 @@ def makes(row: Row) -> Sequence[str]:
     found = [
         (action, match)
         for action in dict.fromkeys(row.phases.get("create", ()))
-        if (action not in never or (own and action == f"{own}:{named}"))
         if (match := _MAKING.match(action.partition(":")[2]))
+        if action not in never
+        or action == f"{own}:{named}"
+        or (action in _OF_ANY_TYPE and _stem(match["noun"]) in names)
     ]
     services = {action.partition(":")[0] for action in row.phases.get("delete", ())}
     conditional = {action for action, _ in found if _listed_conditions(row.name, action)}

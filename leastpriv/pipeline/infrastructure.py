@@ -24,6 +24,7 @@ from leastpriv.policy.source import TerraformFolder, is_hcl
 
 if TYPE_CHECKING:
     from leastpriv.evidence.declared.models import Declaration
+    from leastpriv.evidence.declared.resource_needs import ChangedResources
     from leastpriv.proposal.preflight import DeclaredChange
 
 _MOST_FILES = 5_000
@@ -157,37 +158,63 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
 
 
-def declared_change(target: Target, before: Read, after: Read) -> DeclaredChange | None:
-    """Reads what a change of templates and plans needs; None where the inputs name none.
+def read_changes(target: Target, before: Read, after: Read) -> list[tuple[ChangedResources, Declaration]]:
+    """Reads the changes of templates and plans, each with its version after.
 
     A template that is not in `before` is new; one that is not in `after` is read in the workspace, as `cdk.out` and
     plans are. Raises InputError where a template or plan cannot be read.
     """
     settings = target.settings
     if not (settings.templates or settings.plans):
-        return None
+        return []
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
-    from leastpriv.evidence.declared.resource_needs import ChangedResources, changed_resources, needs_of
-    from leastpriv.proposal.preflight import DeclaredChange
+    from leastpriv.evidence.declared.resource_needs import ChangedResources, changed_resources
 
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
     others = [name for name in settings.templates if name not in committed]
-    changes = [
-        changed_resources(
-            read_stack(name, before, place) if before(split_stack(name)[1]) is not None else None,
-            read_stack(name, after, place),
-        )
-        for name in committed
-    ]
+    earlier = {name: read_stack(name, before, place) for name in committed if before(split_stack(name)[1]) is not None}
+    versions = [(earlier.get(name), read_stack(name, after, place)) for name in committed]
     built = read_declarations(others, settings.plans, target.role, place, target.workspace)
-    changes += [changed_resources(None, each) for each in built]
-    if target.only_plans:
-        changes = [ChangedResources(each.made.to_plan(), each.kept.to_plan()) for each in changes]
+    versions += [(None, each) for each in built]
+    changes = [(changed_resources(each, now), now.whole()) for each, now in versions]
+    if not target.only_plans:
+        return changes
+    return [
+        (ChangedResources(change.made.to_plan(), change.kept.to_plan()), now.to_plan())
+        for (change, _), (_, now) in zip(changes, versions, strict=True)
+    ]
+
+
+def declared_change(
+    target: Target, changes: Sequence[tuple[ChangedResources, Declaration]], evidence: Evidence, *, edited: bool
+) -> DeclaredChange | None:
+    """Returns what changes of templates and plans need; None without one.
+
+    If the policy is `edited`, also what their resources still need: what no run used, though the runs had the occasion,
+    is not needed any more.
+    """
+    if not changes:
+        return None
+    from leastpriv.evidence.declared.models import Place
+    from leastpriv.evidence.declared.resource_needs import exercised_actions, needs_of
+    from leastpriv.proposal.preflight import DeclaredChange
+
+    place = Place.of(target.role, target.settings.aws_regions)
+    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    silent = exercised_actions((now for _, now in changes), used) - used if used and edited else ()
+    standing = {
+        need: now.source
+        for _, now in changes
+        for need in (needs_of(now, place) if edited else ())
+        if need.permission.action not in silent
+    }
     return DeclaredChange(
-        sources=tuple(change.made.source for change in changes),
-        made=tuple(need for change in changes for need in needs_of(change.made, place)),
-        kept=tuple(need for change in changes for need in needs_of(change.kept, place)),
-        unread=tuple(sorted({name for change in changes for name in change.made.unknown_types})),
+        sources=tuple(now.source for _, now in changes),
+        made=tuple(need for change, _ in changes for need in needs_of(change.made, place)),
+        kept=tuple(need for change, _ in changes for need in needs_of(change.kept, place)),
+        unread=tuple(sorted({name for _, now in changes for name in now.unknown_types})),
+        standing=standing,
+        plans=target.settings.plans,
     )

@@ -13,7 +13,7 @@ from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.collect_evidence import read_target
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.infrastructure import declared_change, read_plan, terraform_folder
+from leastpriv.pipeline.infrastructure import declared_change, read_changes, read_plan, terraform_folder
 from leastpriv.pipeline.load_policies import (
     holds_policy,
     managed_policies,
@@ -89,24 +89,23 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
     managed = managed_policies(settings, run.aws)
     beside_before, beside_after = ([*_attached(edited, place, named, settings), *managed.documents] for place in (0, 1))
     named = (*named, *managed.names)
-    change = declared_change(target, edited.before, edited.after)
+    changes = read_changes(target, edited.before, edited.after)
     reading = read_target(run, target)
     evidence = with_account_gaps(reading.evidence, managed)
-    head = PolicyVersion(after, beside_after)
+    base, head = PolicyVersion(before, beside_before), PolicyVersion(after, beside_after)
+    change = declared_change(target, changes, evidence, edited=base.documents != head.documents)
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
-        review=review(
-            PolicyVersion(before, beside_before), head, evidence, settings.options, change.needs if change else ()
-        ),
+        review=review(base, head, evidence, settings.options, (*change.needs, *change.standing) if change else ()),
         evidence=evidence,
         attached=named,
         records=reading.records,
         run_url=run.run_url,
         missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
         fails_without_calls=settings.fails_without_calls,
-        preflight=preflight(change, head.documents, evidence, settings.options) if change else None,
-        declares=change is not None,
+        preflight=preflight(change, (base.documents, head.documents), evidence, settings.options) if change else None,
+        declared_in=change.sources if change else (),
     )
     title = review_title(context)
     _log.info(title)
@@ -120,7 +119,7 @@ def report_review(result: ReviewResult, console: Console) -> int:
         show(result.context.missing_calls)
         if result.context.fails_without_calls:
             return 1
-    lacks = bool(result.context.preflight and result.context.preflight.missing)
+    lacks = bool(result.context.preflight and result.context.preflight.lacking)
     what = "would deny recorded calls" if result.context.review.breaks else "lacks permissions" if lacks else ""
     if what:
         console.error(f"{result.context.policy_file} {what} ({result.title}): exit code {DENIES_EXIT_CODE}.")

@@ -35,7 +35,8 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
         # AWS sets this key only where another call, which creates a resource, needs the action for its tags.
         context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
     # With several values AWS checks the action once for each, and the record does not show which value this need has.
-    context.update({shown.key: shown.values for shown in permission.conditions if len(shown.values) == 1})
+    shown = (each for each in permission.conditions if len(each.values) == 1)
+    context.update({each.key: each.values if each.operator != "Null" else () for each in shown})
     resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
     return Request(permission.action, resource, context)
 

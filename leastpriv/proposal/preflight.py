@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
-from leastpriv.policy.document import Document
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import statements_naming
 from leastpriv.policy.json_writer import json_style_of
-from leastpriv.policy.replay import replay_need
+from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_statement
 from leastpriv.proposal.addition_rules import UNPRINTABLE
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
 from leastpriv.proposal.self_widening import widens_itself
 
+_PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 GUARD = "declared"
 """The guard that keeps what deployed resource types need."""
 
@@ -51,7 +54,8 @@ def declared_additions(
         if result:
             held_back.append(HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), result))
         else:
-            accepted.setdefault((permission.action, permission.conditions), []).append(need)
+            written = tuple(each for each in permission.conditions if each.operator != "Null")
+            accepted.setdefault((permission.action, written), []).append(need)
     changes = [
         Change(
             kind=ChangeKind.ADD,
@@ -110,11 +114,31 @@ class DeclaredChange(Struct, frozen=True):
     """Of resources that exist already: a grant on a part of a pattern may be the one that they have."""
     unread: tuple[str, ...] = ()
     """Types whose permissions no table has."""
+    standing: Mapping[Need, str] = {}
+    """What the life of all resources needs after the change -> its template or plan."""
+    plans: tuple[str, ...] = ()
+    """Those of `sources` that are plans."""
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """The needs of all resources, those of new ones first."""
         return tuple(dict.fromkeys((*self.made, *self.kept)))
+
+
+class Withdrawn(Struct, frozen=True):
+    """A need that the policies allow before an edit, and after it not, not everywhere or not always."""
+
+    need: Need
+    source: str
+    """The template or plan that needs it; empty for a resource that the change deletes."""
+    left: tuple[str, ...] = ()
+    """Resources on which the policies after it still name the action."""
+    denied: bool = False
+    """A Deny of the policies after it decides."""
+    conditions: tuple[Condition, ...] = ()
+    """Under which the policies after it decide."""
+    is_open: bool = False
+    """The declaration does not show whether the conditions hold."""
 
 
 class Covered(Struct, frozen=True):
@@ -129,7 +153,7 @@ class Preflight(Struct, frozen=True):
 
     change: DeclaredChange
     missing: tuple[Need, ...]
-    """Needs that no policy of the role allows."""
+    """Needs that no policy of the role allows, neither before an edit nor after."""
     never_written: Mapping[Need, GuardResult]
     """Missing needs that no proposal writes, and why."""
     covered: tuple[Covered, ...]
@@ -137,6 +161,13 @@ class Preflight(Struct, frozen=True):
     """Statements to paste that grant the missing needs."""
     indent: str = "  "
     """One level of indentation in the policy file, in blanks: a comment shows no tabs."""
+    withdrawn: tuple[Withdrawn, ...] = ()
+    """Needs that the edit of the same pull request takes away."""
+
+    @property
+    def lacking(self) -> tuple[Need, ...]:
+        """All needs that the policies do not allow."""
+        return (*(each.need for each in self.withdrawn), *self.missing)
 
     @property
     def missing_actions(self) -> tuple[str, ...]:
@@ -155,33 +186,48 @@ class Preflight(Struct, frozen=True):
 
 
 def preflight(
-    change: DeclaredChange, documents: Sequence[Document], evidence: Evidence, options: Options
+    change: DeclaredChange,
+    versions: tuple[Sequence[Document], Sequence[Document]],
+    evidence: Evidence,
+    options: Options,
 ) -> Preflight | None:
-    """Compares what a change needs with the policies of the role; None for a change that needs nothing.
+    """Compares what a change needs with the policies of the role; None where it needs nothing and nothing is withdrawn.
 
     Args:
         change: the needs of the change.
-        documents: the policies of the role after the change.
+        versions: the policies of the role before the edit of the same pull request, and after.
         evidence: recorded calls of the role; declared needs are no evidence.
         options: the user's limits.
     """
-    made = set(change.made)
+    made, (before, documents), principal = set(change.made), versions, evidence.principal
     # What a replacement needs of the old resource and of the new one is one need.
     needs = [*{need.permission: need for need in reversed(change.needs)}.values()][::-1]
-    if not needs:
+    sources = {need.permission: source for need, source in change.standing.items()} if before != documents else {}
+    every = {need.permission: need for need in (*change.standing, *needs)} if before != documents else {}
+    taken = [
+        replace(found, source=sources.get(need.permission, ""))
+        for need in every.values()
+        if (found := _withdrawn(need, need in made, versions, principal))
+    ]
+    if not needs and not taken:
         return None
-    lacking = {need for need in needs if not _is_allowed(need, need in made, documents, evidence.principal)}
-    missing = tuple(sorted((need for need in needs if need in lacking), key=_rank))
-    changes, held = declared_additions(missing, evidence.principal, options, (), ())
-    reasons = {(each.action, each.resources[0]): each.guard_result for each in held}
+    gone = {each.need for each in taken}
+    effects = {need: _decision(need, documents, principal)[0] for need in needs if need not in gone}
+    missing = [need for need, effect in effects.items() if not _is_enough(effect, need in made)]
+    lacking = dict.fromkeys((*(each.need for each in taken), *missing))
+    reasons = {need: rule for need in lacking if (rule := _no_grant_helps(need, documents, principal))}
+    wanted = [need for need in lacking if need not in reasons]
+    changes, held = declared_additions(wanted, principal, options, (), ())
+    rules = {(each.action, each.resources[0]): each.guard_result for each in held}
     sids = [statement.sid for document in documents for statement in document.statements]
     return Preflight(
         change,
-        missing,
-        {need: reasons[_key(need)] for need in missing if _key(need) in reasons},
-        tuple(Covered(need, tuple(_uses(need, evidence))) for need in needs if need not in lacking),
+        tuple(sorted(missing, key=_rank)),
+        reasons | {need: rules[_key(need)] for need in wanted if _key(need) in rules},
+        tuple(_covered([need for need in effects if need not in lacking], evidence)),
         tuple(new_statements(changes, sids)),
         json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
+        tuple(sorted(taken, key=lambda each: _rank(each.need))),
     )
 
 
@@ -211,16 +257,62 @@ def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: s
     return written.getvalue().rstrip("\n")
 
 
-def _is_allowed(need: Need, is_new: bool, documents: Sequence[Document], principal: str) -> bool:
+def _is_enough(effect: ReplayEffect, is_new: bool) -> bool:
     """Whether the policies allow a need; on a part of its resource only where the resource exists already."""
-    effect = replay_need(need, principal, "", documents)
     return effect in ("allowed", "unknown") or (effect == "allowedInPart" and not is_new)
 
 
-def _uses(need: Need, evidence: Evidence) -> Iterator[Usage]:
-    permission = need.permission
+def _decision(need: Need, documents: Sequence[Document], principal: str) -> tuple[ReplayEffect, Statement | None]:
+    """How the policies decide a need in the region of its resource, and the statement that decides."""
+    region = need.permission.resource.split(":")[3] if need.permission.resource.startswith("arn:") else ""
+    effect, place = replay_with_statement(need, principal, region if "*" not in region else "", documents)
+    return effect, documents[place[0]].statements[place[1]] if place else None
+
+
+def _no_grant_helps(need: Need, documents: Sequence[Document], principal: str) -> GuardResult | None:
+    """Why a further statement is no remedy: a Deny, or a condition that the declaration does not meet."""
+    if _decision(need, documents, principal)[0] == "explicitDeny":
+        return GuardResult("deny", "a Deny of the role's policies denies it")
+    keys = [each.key for each in need.permission.conditions if need.permission.action != _PASS_ROLE]
+    free = replace(need, permission=replace(need.permission, conditions=()))
+    if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):
+        return None
+    return GuardResult("condition", f"the role's policies ask for another {keys[0]} than the declaration has")
+
+
+_CERTAIN: Sequence[ReplayEffect] = ("allowed", "allowedInPart")
+
+
+def _withdrawn(
+    need: Need, is_new: bool, versions: tuple[Sequence[Document], Sequence[Document]], principal: str
+) -> Withdrawn | None:
+    """What an edit takes away of a need; a Deny on a part of its resources may leave the one that it means."""
+    (then, _), (now, statement) = (_decision(need, documents, principal) for documents in versions)
+    if not _is_enough(then, is_new) or now == then:
+        return None
+    if now == "unknown" and statement and then in _CERTAIN:
+        denied = statement.effect == "Deny"
+        if denied and not statement.conditions:
+            return None
+        return Withdrawn(need, "", denied=denied, conditions=statement.conditions, is_open=True)
+    if _is_enough(now, is_new):
+        return None
+    if now == "explicitDeny":
+        return Withdrawn(need, "", denied=True, conditions=statement.conditions if statement else ())
+    action, resource = need.permission.action, need.permission.resource
+    naming = [each for document in versions[1] for each in statements_naming(document, action)]
+    there = [each for each in naming if each.effect == "Allow" and resource not in each.not_resources]
+    same = [each for each in there if each.conditions and any(resource_covers(on, resource) for on in each.resources)]
+    left = dict.fromkeys(on for each in there if each not in same for on in each.resources)
+    return Withdrawn(need, "", tuple(left), conditions=same[0].conditions if same else ())
+
+
+def _covered(needs: Iterable[Need], evidence: Evidence) -> Iterator[Covered]:
+    used: dict[str, list[Usage]] = {}
     for usage in evidence.usages:
-        own = usage.need.permission
-        is_same = own.action == permission.action and resource_overlaps(own.resource, permission.resource)
-        if usage.outcome is Outcome.ALLOWED and is_same:
-            yield usage
+        if usage.outcome is Outcome.ALLOWED:
+            used.setdefault(usage.need.permission.action, []).append(usage)
+    for need in needs:
+        usages = used.get(need.permission.action, ())
+        on = need.permission.resource
+        yield Covered(need, tuple(each for each in usages if resource_overlaps(each.need.permission.resource, on)))

@@ -159,10 +159,13 @@ def review(
     then = compare(base.document, base.attached, evidence)
     now = compare(head.document, head.attached, evidence)
     context = guard_context(evidence, options, then.missing, policies=documents_before)
+    needed: dict[str, list[Need]] = {}
+    for need in declared:
+        needed.setdefault(need.permission.action.lower(), []).append(need)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
         additions=tuple(
-            _addition(edit, _entry(edit, now, evidence), changes, (context, declared)) for edit in found.added
+            _addition(edit, _entry(edit, now, evidence), changes, (context, needed)) for edit in found.added
         ),
         denies_removed=tuple(
             DenyChange(edit, (), _decided_by(edit, changes.granted, documents_before, evidence.principal))
@@ -253,7 +256,7 @@ def _evidence_guard(candidate: RemovalCandidate, context: GuardContext) -> Guard
 
 
 def _addition(
-    edit: EntryDiff, entry: Entry, changes: AccessChanges, reasons: tuple[GuardContext, Sequence[Need]]
+    edit: EntryDiff, entry: Entry, changes: AccessChanges, reasons: tuple[GuardContext, Mapping[str, Sequence[Need]]]
 ) -> Addition:
     context, declared = reasons
     asked = _usages_through(entry, edit, changes.granted)
@@ -264,7 +267,11 @@ def _addition(
         for action in edit.actions
         if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
     )
-    named = {action: need.because for action in unproven if (need := _declared_for(action, edit.on, declared))}
+    named = {
+        action: need.because
+        for action in unproven
+        if (need := _declared_for(action, edit.on, declared.get(action.lower(), ())))
+    }
     unproven = tuple(action for action in unproven if action not in named)
     in_use = {
         action for action in unproven if any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
@@ -281,11 +288,10 @@ def _addition(
 
 
 def _declared_for(action: str, on: Sequence[str], declared: Sequence[Need]) -> Need | None:
-    """A declared need of an action, if such needs together name all resources of an addition."""
-    own = [need for need in declared if need.permission.action.lower() == action.lower()]
+    """The first declared need of an action, if such needs together name all resources of an addition."""
     places = [place for place in on if fits(action, place)]
-    is_named = all(any(resource_covers(need.permission.resource, place) for need in own) for place in places)
-    return own[0] if own and places and is_named else None
+    is_named = all(any(resource_covers(need.permission.resource, place) for need in declared) for place in places)
+    return declared[0] if declared and places and is_named else None
 
 
 def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:

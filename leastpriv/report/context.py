@@ -133,8 +133,8 @@ class ReviewContext(Struct, frozen=True):
     fails_without_calls: bool = True
     preflight: Preflight | None = None
     """What the change of the infrastructure needs; None where it needs nothing, or nothing declares it."""
-    declares: bool = False
-    """Whether templates or plans were given."""
+    declared_in: tuple[str, ...] = ()
+    """The templates and plans that were given."""
 
     @property
     def policy_path(self) -> str:

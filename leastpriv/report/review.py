@@ -14,6 +14,7 @@ from leastpriv.proposal.review_models import (
     ConditionChange,
     DenyChange,
     Removal,
+    Review,
     ReviewVerdict,
     asks_for_grant,
 )
@@ -269,22 +270,23 @@ def review_marker(principal: str, policy_file: str) -> str:
 
 def review_title(context: ReviewContext) -> str:
     """One line of fixed words, figures and the role's name."""
-    review = context.review
     needed = [*preflight_title(context)]
+    edit = [] if needed and context.review.verdict is ReviewVerdict.UNCHANGED else [_edit_title(context.review)]
+    return f"Policy review for {name(context.role)}: {', '.join([*edit, *needed])}"
+
+
+def _edit_title(review: Review) -> str:
     match review.verdict:
-        case ReviewVerdict.UNCHANGED if needed:
-            found = ""
         case ReviewVerdict.BREAKS:
-            found = f"denies {plural(count_calls(review.newly_denied), 'recorded call')}"
+            return f"denies {plural(count_calls(review.newly_denied), 'recorded call')}"
         case ReviewVerdict.NEW_ACCESS:
-            found = "new access without evidence"
+            return "new access without evidence"
         case ReviewVerdict.NEEDED_ACCESS:
-            found = "adds what was needed"
+            return "adds what was needed"
         case ReviewVerdict.NARROWS:
-            found = "allows less"
+            return "allows less"
         case _:
-            found = "no change of permissions"
-    return f"Policy review for {name(context.role)}: {', '.join(filter(None, [found, *needed]))}"
+            return "no change of permissions"
 
 
 def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
@@ -307,7 +309,7 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     ]
     sections = [
         *preflight_sections(context),
-        *fold(f"Changes: {review_title(context).partition(': ')[2]}", changes),
+        *fold(f"Changes: {_edit_title(context.review)}", changes),
         *fold(f"Could not be seen: {plural(len(limits), 'limit')}", ["\n".join(limits)]),
     ]
     whole = _page([*before, *sections, *after])

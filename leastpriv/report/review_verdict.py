@@ -25,7 +25,7 @@ def review_first_screen(context: ReviewContext) -> list[str]:
     reasons = [*_reasons(context)]
     if preflight and context.review.verdict is ReviewVerdict.UNCHANGED:
         answer, finding = preflight
-    elif preflight and context.preflight and context.preflight.missing and not context.review.breaks:
+    elif preflight and context.preflight and context.preflight.lacking and not context.review.breaks:
         reasons.insert(0, f"**Edit of the policy:** {finding}")
         answer, finding = preflight
     elif preflight:
@@ -51,14 +51,18 @@ def _edit(context: ReviewContext) -> tuple[str, str]:
                 f"After this edit of {file}, {calls} of {role} in {basis} would be denied: such a deploy would fail."
             )
             return "No", f"{reason}{more}"
-        case _ if not (context.evidence.counts.calls or context.records or review.removals) and context.preflight:
-            sources = codes(context.preflight.change.sources, 2)
+        case _ if context.declared_in and not (context.evidence.counts.calls or context.records):
+            sources = codes(context.declared_in, 2)
+            if review.verdict is ReviewVerdict.NARROWS:
+                is_needed = context.preflight and context.preflight.withdrawn
+                kept = "" if is_needed else f", and {sources} needs nothing of what it takes away"
+                return "Probably", f"{file} allows less{kept}; no record of calls was read."
+            answer = "After a security review" if security else "Yes"
             if review.verdict is ReviewVerdict.NEW_ACCESS:
                 answer = "After a security review" if security else "After a review of what it adds"
                 return answer, (
                     f"{file} gains access that nothing asks for: {_unproven(context)} beyond what {sources} needs."
                 )
-            answer = "After a security review" if security else "Yes"
             return answer, f"{file} gains only what {sources} needs; no record of calls was read."
         case _ if not context.evidence.counts.calls:
             records = f"the {context.records:,} records that were read"

@@ -339,3 +339,133 @@ def test_what_the_old_and_the_new_resource_need_is_one_row(place: Path) -> None:
     write({"plan.json": {"planned_values": {}, "resource_changes": [change]}})
     rows = [line for line in reviewed("--plans", "plan.json").out.splitlines() if line.startswith("| `ecs:")]
     assert sum("`ecs:DescribeTaskDefinition`" in row for row in rows) == 1
+
+
+def without(*actions: str) -> dict[str, Any]:
+    """The policy of the queues, without some actions."""
+    every = ("CreateQueue", "DeleteQueue", "GetQueueAttributes", "ListQueueTags", "SetQueueAttributes", "SendMessage")
+    return policy(([f"sqs:{name}" for name in every if name not in actions], f"arn:aws:sqs:{PLACE}:orders"))
+
+
+def deny(**condition: dict[str, str]) -> dict[str, Any]:
+    changed = policy(QUEUES)
+    changed["Statement"].append({"Effect": "Deny", "Action": "sqs:DeleteQueue", "Resource": "*"})
+    changed["Statement"][-1] |= {"Condition": condition} if condition else {}
+    return changed
+
+
+def only_if(**condition: dict[str, str]) -> dict[str, Any]:
+    changed = policy(QUEUES)
+    changed["Statement"][-1]["Condition"] = condition
+    return changed
+
+
+DELETION = f"`arn:aws:sqs:{PLACE}:orders` (`AWS::SQS::Queue` Orders, delete): this pull request removes it"
+
+
+@pytest.mark.parametrize(
+    ("edited", "answer", "words"),
+    [
+        (without("DeleteQueue"), "No", "."),
+        (policy((["sqs:*"], f"arn:aws:sqs:{PLACE}:others")), "No", f", and leaves `arn:aws:sqs:{PLACE}:others`."),
+        (deny(), "No", " by a Deny."),
+        (deny(StringEquals={"aws:RequestedRegion": "eu-west-1"}), "No", " by a Deny if `"),
+        (deny(NotIpAddress={"aws:SourceIp": "10.0.0.0/8"}), "Not known", " by a Deny if `NotIpAddress aws:SourceIp: "),
+        (only_if(StringEquals={"aws:RequestedRegion": "us-east-1"}), "No", " unless `StringEquals aws:RequestedRegion"),
+        (only_if(StringEquals={"aws:ResourceTag/team": "a"}), "Not known", " unless `StringEquals aws:ResourceTag"),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"Carts": {**TABLE}}])
+def test_an_edit_that_takes_away_what_a_template_needs_is_named_with_the_resource_and_its_phase(
+    place: Path, edited: dict[str, Any], answer: str, words: str, more: dict[str, Any]
+) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"ci.json": edited, "t.json": template(Orders=QUEUE, **more)})
+    told = reviewed()
+    assert told.code == 3
+    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in told.out
+    assert f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs " in told.out
+    assert "sqs:DeleteQueue" not in missing(told.out)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        without("SendMessage"),
+        only_if(StringEquals={"aws:RequestedRegion": "eu-west-1"}),
+        deny(StringNotEquals={"aws:RequestedRegion": "eu-west-1"}),
+    ],
+)
+def test_an_edit_that_takes_away_nothing_that_a_template_needs_is_probably_safe(
+    place: Path, edited: dict[str, Any]
+) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"ci.json": edited})
+    told = reviewed()
+    assert told.code == 0, told.out
+    assert "Safe to merge? Probably.** `ci.json` allows less, and `t.json` needs nothing of what it takes" in told.out
+
+
+def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"ci.json": without("DeleteQueue")})
+    assert [each["Action"] for each in pasted(reviewed().out)] == [["sqs:DeleteQueue"]]
+    write({"ci.json": deny()})
+    assert "To copy into" not in reviewed().out
+
+
+def test_the_deletion_of_a_resource_needs_its_permission_until_it_is_deleted(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE, Carts=TABLE)})
+    write({"ci.json": without("DeleteQueue"), "t.json": template(Carts=TABLE)})
+    told = reviewed()
+    assert told.code == 3
+    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}." in told.out
+
+
+def test_a_retained_resource_needs_no_deletion(place: Path) -> None:
+    retained = {**QUEUE, "DeletionPolicy": "Retain"}
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=retained)})
+    write({"ci.json": without("DeleteQueue")})
+    assert reviewed().code == 0
+
+
+def test_what_no_run_used_with_the_occasion_is_not_needed_any_more(place: Path) -> None:
+    trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=3, days=2))
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    write({"ci.json": without("ListQueueTags")})
+    assert "still needs `sqs:ListQueueTags`" in reviewed().out
+    told = reviewed("--trails", str(trail), "--minimum-days", "0", "--minimum-runs", "1")
+    assert told.code == 0, told.out
+    assert "still needs" not in told.out
+
+
+def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(place: Path) -> None:
+    values = {"address": "data.aws_ssm_parameter.given", "mode": "data", "type": "aws_ssm_parameter"}
+    state = {"values": {"root_module": {"resources": [{**values, "values": {"name": "/given"}}]}}}
+    plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
+    commit({"ci.json": policy((["ssm:*"], "*")), "t.json": template(Orders=QUEUE)})
+    write({"ci.json": policy((["ssm:PutParameter"], "*")), "plan.json": plan})
+    told = reviewed("--plans", "plan.json")
+    on = f"`arn:aws:ssm:{PLACE}:parameter/given` (`data.aws_ssm_parameter.given`, read)"
+    assert f"the plan `plan.json` still needs `ssm:GetParameter` on {on}: this pull request removes it." in told.out
+    assert "ssm:DeleteParameter" not in told.out.partition("<summary>Still needed")[2].partition("</details>")[0]
+
+
+BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "lacks"),
+    [(BOUNDARY, BOUNDARY, False), (BOUNDARY, "", True), (f"{BOUNDARY}-2", BOUNDARY, True)],
+)
+def test_the_boundary_of_a_role_decides_a_condition_on_it(place: Path, asked: str, given: str, lacks: bool) -> None:
+    limited = policy(QUEUES, (["iam:Get*", "iam:List*"], "*"), (["iam:*Role", "iam:*RolePolicy"], "*"))
+    limited["Statement"][-1]["Condition"] = {"StringEquals": {"iam:PermissionsBoundary": asked}}
+    worker = {**WORKER["Properties"], **({"PermissionsBoundary": given} if given else {})}
+    commit({"ci.json": limited, "t.json": template(Orders=QUEUE)})
+    write({"t.json": template(Orders=QUEUE, Worker={**WORKER, "Properties": worker})})
+    told = reviewed()
+    found = {"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRole", "iam:DeleteRolePolicy"}
+    assert (told.code, missing(told.out)) == ((3, found) if lacks else (0, set()))
+    assert ("ask for another `iam:PermissionsBoundary` than the declaration has" in told.out) is lacks
+    assert "To copy into" not in told.out

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from leastpriv.evidence.declared.models import UNKNOWN
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import own_variables
 from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
@@ -154,6 +155,19 @@ def transform_of(variable: str, kind: ResourceType, key: str) -> str:
     filled = (each for template in templates if template.arn == kind.arn for each in template.variables)
     found = next((each.same.get(key, "") for each in filled if each.name == variable), "")
     return "" if found in ("whole", "text") else found
+
+
+def name_by_parameter(kind: ResourceKind, properties: Mapping[str, object]) -> str:
+    """Returns the name that AWS makes of a parameter, as of the URL of an OIDC provider; UNKNOWN for another type."""
+    for made in own_types(kind):
+        variable = name_variable(own_variables(made.arn) or [""], kind)
+        for key, text in properties.items():
+            transform = (
+                transform_of(variable, made, plain(key)) if isinstance(text, str) and UNKNOWN not in text else ""
+            )
+            if transform and (found := transformed(transform, str(text))):
+                return found
+    return UNKNOWN
 
 
 def choices_of(kind: ResourceType, actions: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -11,10 +11,14 @@ from msgspec.structs import replace
 
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind
+from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool
 
+LIFE = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
+"""The phases of the whole life of a resource."""
 UNKNOWN = "*"
 """A text, or a part of one, that only the deployment knows."""
+
+_DATA = re.compile(r"(?:^|\.)data\.")
 
 LOCAL_PATH = "aws:asset:path"
 """Key of the metadata of a nested stack whose template is a local file."""
@@ -73,6 +77,11 @@ class DeclaredResource(Struct, frozen=True):
     """Properties that an update changes; None: any."""
     region: str = ""
     """Where that is another than the declaration's."""
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is a data source of Terraform, which is only read."""
+        return self.kind.tool is Tool.TERRAFORM and _DATA.search(self.address) is not None
 
     def __hash__(self) -> int:
         return hash(self.address)
@@ -143,9 +152,24 @@ class Declaration(Struct, frozen=True, dict=True):
         return replace(self, resources=tuple(read), calls=self.plan_calls)
 
     def with_phases(self, *phases: Phase) -> Declaration:
-        """Returns the declaration with these phases for every resource, and the calls of a later deletion."""
-        changed = (replace(each, phases=phases, changed=None) for each in self.resources)
+        """Returns the declaration with these phases for every resource, and the calls of a later deletion.
+
+        A data source is only read, and a resource that the template retains is not deleted.
+        """
+
+        def own(resource: DeclaredResource) -> tuple[Phase, ...]:
+            retained = resource.properties.get("DeletionPolicy") == "Retain"
+            left = (each for each in phases if each is not Phase.DELETE or not retained)
+            return tuple(each for each in left if each is Phase.READ or not resource.is_data)
+
+        changed = (replace(each, phases=own(each), changed=None) for each in self.resources)
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
+
+    def whole(self) -> Declaration:
+        """Returns the declaration with all phases of the resources that exist after the change, and all calls."""
+        left = tuple(each for each in self.resources if Phase.CREATE in each.phases or Phase.DELETE not in each.phases)
+        whole = replace(self, resources=left).with_phases(*LIFE)
+        return replace(whole, calls=(*self.calls, *self.later_calls), reads=self.reads, around=self.resources)
 
 
 _MOST_VALUES = 500

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.made_types import is_given_id, name_variable, own_types
+from leastpriv.evidence.declared.made_types import is_given_id, name_by_parameter, name_variable, own_types
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, tool_calls
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.models import Need
@@ -245,7 +245,7 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
             return escape_observed(value)
     prefixes = (plain.get(f"{each}prefix") for each in candidates)
     started = (each for each in prefixes if isinstance(each, str) and each not in ("", UNKNOWN))
-    return next((f"{escape_observed(each)}{UNKNOWN}" for each in started), UNKNOWN)
+    return next((f"{escape_observed(each)}{UNKNOWN}" for each in started), name_by_parameter(kind, properties))
 
 
 def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:

@@ -71,20 +71,20 @@ class Arns:
             kinds = needed = [kind for kind in needed if kind.name in own]
         if not needed:
             return self._of_no_required_type(action, kinds, resource)
-        mine: dict[str, str] = {}
-        named: dict[str, str] = {}
+        mine: dict[str, tuple[str, str]] = {}
+        named: dict[str, tuple[str, str]] = {}
         open_ones: list[str] = []
         for kind in needed:
             end = end_of(action, kind.name)
             if kind.name in own:
-                mine.update(dict.fromkeys(self._own(kind, resource), end))
+                mine.update(dict.fromkeys(self._own(kind, resource), (end, kind.name)))
             elif found := self._named(action, kind, resource):
-                named.update(dict.fromkeys(found, end))
+                named.update(dict.fromkeys(found, (end, kind.name)))
             else:
                 open_ones.append(self._filled(kind, self._unnamed(action, kind, resource)) + end)
         optional = (kind for kind in kinds if kind not in needed)
         of_optional = self._optional if action in making_actions(resource.kind) else self._referred
-        named.update((arn, "") for kind in optional for arn in of_optional(action, kind, resource))
+        named.update((arn, ("", kind.name)) for kind in optional for arn in of_optional(action, kind, resource))
         whole = [*_without_alternatives(mine, resource), *_without_alternatives(named, resource)]
         # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
         whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
@@ -99,12 +99,14 @@ class Arns:
         if alike:
             is_open = any(own_variables(kind.arn) for kind in alike)
             return without_covered(self._filled(kind, {}) for kind in alike), not is_open
-        found = {arn: end_of(action, kind.name) for kind in kinds for arn in self._named(action, kind, resource)}
+        found = {
+            arn: (end_of(action, kind.name), kind.name) for kind in kinds for arn in self._named(action, kind, resource)
+        }
         if found:
             # A call about an alias of a function, for one, is authorized on `function:NAME:ALIAS`.
             names = {name for kind in kinds for name in own_variables(kind.arn)}
             if any(self._of_parent(name, each) for name in names for each in leaves(resource.properties)):
-                return without_covered(arn + end for arn, end in found.items()), True
+                return without_covered(arn + end for arn, (end, _) in found.items()), True
             return without_covered(_without_alternatives(found, resource)), True
         if on_all(action) == "unnamed":
             return ("*",), True
@@ -138,6 +140,16 @@ class Arns:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
         arns = [arn for kind in self._types(resource) for arn in self._own(kind, resource)]
         return arns[0] if len(arns) == 1 else resource.arn or UNKNOWN
+
+    def related(self, resource: DeclaredResource) -> Iterator[DeclaredResource]:
+        """Yields a resource and those that its properties refer to or name."""
+        yield resource
+        for value in leaves(resource.properties):
+            if isinstance(value, Reference):
+                target = self._declaration.by_address.get(value.address)
+                yield from [target] if target else []
+            elif isinstance(value, str):
+                yield from self._declaration.by_name.get(value, ())
 
     def _types(self, resource: DeclaredResource) -> Sequence[ResourceType]:
         """The types that a resource makes, by the property that decides where there are several."""
@@ -381,8 +393,8 @@ def _same_family(one: str, other: str) -> bool:
     return one.split(":")[2] == other.split(":")[2] and first == second
 
 
-def _without_alternatives(ends: Mapping[str, str], resource: DeclaredResource) -> list[str]:
-    """The ARNs, each with its end for an action, that are known whole; all where each leaves a part open."""
+def _without_alternatives(ends: Mapping[str, tuple[str, str]], resource: DeclaredResource) -> list[str]:
+    """The ARNs, each with its end for an action, of the types of which one is known whole; all where none is."""
     tail = resource.name.count(UNKNOWN) if has_name(resource) else 0
-    whole = {arn: end for arn, end in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
-    return [arn + end for arn, end in (whole or ends).items()]
+    whole = {kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
+    return [arn + end for arn, (end, kind) in ends.items() if not whole or kind in whole]

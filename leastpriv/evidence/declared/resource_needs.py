@@ -17,12 +17,22 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.declared.made_types import own_types
-from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, leaves, members
+from leastpriv.evidence.declared.models import (
+    LIFE,
+    UNKNOWN,
+    Declaration,
+    DeclaredResource,
+    Place,
+    Reference,
+    leaves,
+    members,
+)
 from leastpriv.evidence.declared.resource_arns import Arns
 from leastpriv.evidence.declared.template import MADE
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.property_rules import NEVER, Kind, deciding_properties, kind_of, words_of
 from leastpriv.permissions.tool_lifecycle import (
     PROVIDER_CALLS,
@@ -37,8 +47,6 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_property,
 )
 
-_PHASES = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
-
 
 def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:
     """Returns the actions of declared types whose phases the used actions show: all that list them, or that need them.
@@ -52,7 +60,7 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
     needed_unseen: set[str] = set()
     for declaration in declarations:
         arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
-        for resource, phase in product(declaration.resources, _PHASES):
+        for resource, phase in product(declaration.resources, LIFE):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
             reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
             every = needed_actions(replace(resource, changed=None), phase, arns)
@@ -72,7 +80,7 @@ def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
     """Returns the actions that show that a phase of a type was exercised; a resource is read whenever it is made."""
     if phase in (Phase.CREATE, Phase.READ):
         return making_actions(kind)
-    others = {action for other in _PHASES if other is not phase for action in actions_of_phase(kind, other)}
+    others = {action for other in LIFE if other is not phase for action in actions_of_phase(kind, other)}
     own = (action for action in actions_of_phase(kind, phase) if action not in others)
     return tuple(action for action in own if catalog.access_level(action) not in ("Read", "List"))
 
@@ -95,7 +103,7 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         made = [each for each in after.resources if Phase.CREATE in each.phases]
         others = (each for each in after.resources if Phase.CREATE not in each.phases)
         # Who applies a plan reads its data sources; it changes nothing of a resource that is only read.
-        kept = [each for each in others if _DATA.search(each.address) or set(each.phases) != {Phase.READ}]
+        kept = [each for each in others if each.is_data or set(each.phases) != {Phase.READ}]
         return ChangedResources(
             replace(after, resources=tuple(made), around=after.resources),
             replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
@@ -144,7 +152,6 @@ _HOLDS_ROLE = re.compile("(role|instance_?profile)s?(_?arns?)?$", re.IGNORECASE)
 _FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
 """Properties whose members a person names."""
 _NAME = re.compile(r"[\w+=,.@-]+")
-_DATA = re.compile(r"(?:^|\.)data\.")
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 
 
@@ -185,7 +192,27 @@ def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration
         on, is_named = arns.of_action(action, resource)
         for each in on:
             derivation = "the name in the declaration" if is_named else "the pattern of its type"
-            yield Need(Permission(action, each), Basis.DECLARED, derivation, because, exact=is_named)
+            permission = Permission(action, each, tuple(_conditions(action, each, resource, arns)))
+            yield Need(permission, Basis.DECLARED, derivation, because, exact=is_named)
+
+
+@lru_cache(maxsize=4_096)
+def _keys_of(action: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The condition keys of an action that properties hold, with these."""
+    rows = (row for row in table("condition_properties", __package__) if action in row["actions"].split(","))
+    return tuple((row["key"], frozenset(row["properties"].split(","))) for row in rows)
+
+
+def _conditions(action: str, on: str, resource: DeclaredResource, arns: Arns) -> Iterator[Condition]:
+    """The condition keys of a request by the properties of what it is about, `Null` for a key that AWS leaves out."""
+    for key, names in _keys_of(action):
+        about = next((each for each in arns.related(resource) if arns.own_arn(each) == on), None)
+        value = next((about.properties[name] for name in names if name in about.properties), None) if about else UNKNOWN
+        text = arns.text(value) if value is not None else ""
+        if not text:
+            yield Condition("Null", key, ("true",))
+        elif UNKNOWN not in text:
+            yield Condition("StringEquals", key, (text,))
 
 
 def _of_custom(resource: DeclaredResource, phase: Phase, arns: Arns) -> Iterator[Need]:

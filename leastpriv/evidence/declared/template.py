@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name, own_types
+from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name, name_by_parameter, own_types
 from leastpriv.evidence.declared.models import (
     LOCAL_PATH,
     UNKNOWN,
@@ -182,8 +182,10 @@ class _Template:
         if kind.name == _NESTED:
             return made_name(kind.name, self.stack.name, logical)
         key = name_property(kind)
-        given = properties.get(key) if key else None
-        if not key or isinstance(given, Reference) or not is_name_in_arn(kind, key):
+        if not key:
+            return name_by_parameter(kind, properties)
+        given = properties.get(key)
+        if isinstance(given, Reference) or not is_name_in_arn(kind, key):
             return UNKNOWN
         entry = self._section("Resources").get(logical)
         own = entry.get("Properties") if isinstance(entry, dict) else None

@@ -518,3 +518,27 @@ def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
     plain = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key"})))
     policed = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key", "policy": "{}"})))
     assert {*policed} - {*plain} == {"secretsmanager:PutResourcePolicy"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "action", "resource"),
+    [
+        (
+            "aws_iam_openid_connect_provider",
+            {"url": "https://token.actions.githubusercontent.com", "client_id_list": ["sts.amazonaws.com"]},
+            "iam:CreateOpenIDConnectProvider",
+            "oidc-provider/token.actions.githubusercontent.com",
+        ),
+        (
+            "aws_iam_service_linked_role",
+            {"aws_service_name": "es.amazonaws.com"},
+            "iam:CreateServiceLinkedRole",
+            "role/aws-service-role/es.amazonaws.com/*",
+        ),
+        ("aws_iam_saml_provider", {"name": "okta"}, "iam:CreateSAMLProvider", "saml-provider/okta"),
+    ],
+)
+def test_identities_are_named_by_what_their_arn_has(
+    kind: str, after: dict[str, Any], action: str, resource: str
+) -> None:
+    assert needed(plan(change(kind, ["create"], after)))[action] == {f"arn:aws:iam::{ACCOUNT}:{resource}"}

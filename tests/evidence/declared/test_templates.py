@@ -721,3 +721,73 @@ def test_the_name_that_an_attribute_gives_is_in_the_id_of_what_is_scaled() -> No
 """
     )
     assert found["ecs:UpdateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/shop/web"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action", "resource"),
+    [
+        (
+            "AWS::IAM::OIDCProvider",
+            "{Url: 'https://token.actions.githubusercontent.com', ClientIdList: [sts.amazonaws.com]}",
+            "iam:CreateOpenIDConnectProvider",
+            "oidc-provider/token.actions.githubusercontent.com",
+        ),
+        ("AWS::IAM::OIDCProvider", "{Url: !ImportValue issuer}", "iam:CreateOpenIDConnectProvider", "oidc-provider/*"),
+        (
+            "AWS::IAM::SAMLProvider",
+            "{SamlMetadataDocument: x}",
+            "iam:CreateSAMLProvider",
+            "saml-provider/shop-Orders-*",
+        ),
+        (
+            "AWS::IAM::ServiceLinkedRole",
+            "{AWSServiceName: es.amazonaws.com}",
+            "iam:CreateServiceLinkedRole",
+            "role/aws-service-role/es.amazonaws.com/*",
+        ),
+        (
+            "AWS::IAM::InstanceProfile",
+            "{Roles: [web], InstanceProfileName: web, Path: /x/}",
+            "iam:CreateInstanceProfile",
+            "instance-profile/x/web",
+        ),
+    ],
+)
+def test_identities_are_named_by_what_their_arn_has(kind: str, properties: str, action: str, resource: str) -> None:
+    assert declared(template(kind, properties))[action] == {f"arn:aws:iam::123456789012:{resource}"}
+
+
+def test_a_policy_of_several_roles_needs_each_of_them() -> None:
+    roles = "  One: {Type: AWS::IAM::Role, Properties: {RoleName: one}}\n  Two: {Type: AWS::IAM::Role}\n"
+    found = declared(template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One, !Ref Two]}", roles))
+    assert found["iam:PutRolePolicy"] == {f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "shop-Two-*")}
+
+
+@pytest.mark.parametrize(
+    ("boundary", "value"),
+    [
+        ("!Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/b'", ("arn:aws:iam::123456789012:policy/b",)),
+        ("!ImportValue boundary", None),
+    ],
+)
+def test_the_boundary_of_a_role_is_a_condition_of_what_changes_the_role(
+    boundary: str, value: tuple[str, ...] | None
+) -> None:
+    roles = f"  One: {{Type: AWS::IAM::Role, Properties: {{RoleName: one, PermissionsBoundary: {boundary}}}}}\n"
+    text = template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One]}", roles)
+    found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
+    conditions = {need.permission.action: need.permission.conditions for need in found}
+    wanted = (Condition("StringEquals", "iam:PermissionsBoundary", value),) if value else ()
+    assert [conditions[f"iam:{name}"] for name in ("CreateRole", "PutRolePolicy", "DeleteRole")] == [wanted] * 3
+    assert conditions["iam:GetRole"] == ()
+
+
+def test_the_service_of_a_service_linked_role_is_a_condition_of_its_creation() -> None:
+    text = template("AWS::IAM::ServiceLinkedRole", "{AWSServiceName: es.amazonaws.com}")
+    [need] = (
+        need
+        for need in needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
+        if need.permission.action == "iam:CreateServiceLinkedRole"
+    )
+    assert need.permission.conditions == (Condition("StringEquals", "iam:AWSServiceName", ("es.amazonaws.com",)),)
+    assert need.exact

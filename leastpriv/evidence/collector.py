@@ -15,6 +15,7 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals
 from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.coverage import merge_source_gaps
+from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
@@ -22,6 +23,7 @@ from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import AGGREGATED, Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
+from leastpriv.permissions.request import creates
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
@@ -62,6 +64,7 @@ class UsageCollector:
         self._answers: dict[str, list[int]] = {}
         """Event -> numbers of writing calls with an answer and without."""
         self._checked_inside: dict[str, str] = {}
+        self._tags = TagLedger()
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
@@ -97,6 +100,8 @@ class UsageCollector:
             self._note_denial(call, run, mapped)
         else:
             self._tally(call, run, mapped.needs, call.outcome)
+            if run != _NO_RUN and not call.error_code and creates(call.name):
+                self._tags.note(call, mapped.prefix, run)
 
     def _answer(self, call: Call) -> str:
         """Counts whether a carried out writing call has an answer; returns the mark of one that has none."""
@@ -210,7 +215,7 @@ class UsageCollector:
             return tuple([ordered[at].id for at in sorted({places[token] for token in tokens if token != _NO_RUN})])
 
         uses = list(self._runs.key_uses()) if self._issued else []
-        groups = with_known_paths(self._resolved(keys.is_rehearsal_key))
+        groups = self._tags.with_context(with_known_paths(self._resolved(keys.is_rehearsal_key)))
         unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
         return Evidence(
             principal=self._principal,
@@ -242,6 +247,7 @@ class UsageCollector:
             ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
             checked_inside=dict(sorted(self._checked_inside.items())),
+            created_tags=self._tags.close(run_ids),
         )
 
     def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:

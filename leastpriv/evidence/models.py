@@ -315,6 +315,17 @@ class Counts(Struct, frozen=True):
     """Allowed calls that need no permission in a policy."""
 
 
+class CreatedTags(Struct, frozen=True):
+    """Calls that created resources of one type with the same tags."""
+
+    service: str
+    kind: str
+    """Resource type in lower case."""
+    tags: tuple[tuple[str, str], ...]
+    """Keys and values in the requests, of those that name a project; sorted."""
+    runs: tuple[str, ...]
+
+
 _NO_COVERAGE = Coverage()
 
 
@@ -344,6 +355,7 @@ class Evidence(Struct, frozen=True):
     """Action that AWS may authorize inside calls of the principal -> one of their events (`ssm:CreateAssociation`)."""
     signed: Mapping[str, int] = {}
     """Principal that issued the access keys (empty: unknown) -> number of calls signed with them."""
+    created_tags: tuple[CreatedTags, ...] = ()
 
     @property
     def span(self) -> timedelta:

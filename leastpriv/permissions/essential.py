@@ -17,6 +17,7 @@ from leastpriv.models import Call, Outcome
 from leastpriv.permissions.event_table import STATEMENT, Verdict
 from leastpriv.permissions.implied import ROLE_IN_TEXT
 from leastpriv.permissions.mapping import EventPlan, plan_of
+from leastpriv.permissions.project_tags import is_project_tag, pairs_of
 from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_keys, key_of, request_values
 
 _UNREAD = "\u2026"
@@ -118,6 +119,9 @@ class _Request(Struct, frozen=True):
     def _object(self, key: str, value: Mapping[str, object], depth: int, *, is_free: bool) -> Mapping[str, object]:
         if key == _CONTEXT and self.plan.shows_conditions:
             return {str(name): "" for name in value}
+        pairs = [*pairs_of([value])] if key == "items" or key.startswith("tag") else []
+        if pairs and is_project_tag(*pairs[0]):
+            return value
         if value.keys() <= NUMBERED:
             return {name: self._member(key, item, depth + 1, is_free=is_free) for name, item in value.items()}
         found: dict[str, object] = {}
@@ -125,7 +129,8 @@ class _Request(Struct, frozen=True):
         for name, item in value.items():
             own = key_of(name)
             free = is_free or own in FREE_MAPS
-            reduced = self._member(own, item, depth + 1, is_free=free)
+            is_tag = key == "tags" and isinstance(item, str) and is_project_tag(str(name), item)
+            reduced = item if is_tag else self._member(own, item, depth + 1, is_free=free)
             if self.reads(own) or own.startswith("tag") or key in NAMED_BY_KEY or _holds(reduced):
                 found[str(name)] = reduced
             else:

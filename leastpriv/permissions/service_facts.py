@@ -91,6 +91,8 @@ class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
     """Keys that name resources of another type, whatever the variables of this one are called."""
     named_when_meant: bool = False
     """A record of a call that was authorized on a resource of this type would name it."""
+    tagged: bool = False
+    """`aws:ResourceTag` may condition the action on it; known of deletions and of sensitive actions only."""
 
 
 class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):

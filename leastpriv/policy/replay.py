@@ -34,6 +34,7 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
     if need.basis is Basis.OBSERVED:
         # AWS sets this key only where another call, which creates a resource, needs the action for its tags.
         context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
+    context.update({shown.key: shown.values for shown in need.context})
     # With several values AWS checks the action once for each, and the record does not show which value this need has.
     shown = (each for each in permission.conditions if len(each.values) == 1)
     context.update({each.key: each.values if each.operator != "Null" else () for each in shown})

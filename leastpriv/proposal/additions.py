@@ -8,13 +8,15 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
+from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
-from leastpriv.permissions.resource_types import action_of, fits, widest
-from leastpriv.permissions.volatility import WildcardPart
+from leastpriv.permissions.project_tags import key_rank
+from leastpriv.permissions.resource_types import action_of, fits, types_of_arn, widest
+from leastpriv.permissions.volatility import WildcardPart, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
@@ -101,7 +103,8 @@ def additions(
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _change(action, usages, evidence, options, created)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
-        change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
+        own = () if conditions else id_conditions(action, change.resources, usages, evidence)
+        change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
         change, declined = _without_declined(
             _with_committed_resources(change, committed) if options.keep_forms and not change.security else change,
             history.declined,
@@ -145,7 +148,47 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
                 basis=Basis.LIFECYCLE,
                 patterns=tuple(patterns.values()),
                 because=because,
+                conditions=id_conditions(
+                    action, names, [usage for change in changes for usage in change.usages], context.evidence
+                ),
             )
+
+
+def id_conditions(
+    action: str, resources: Sequence[str], usages: Iterable[Usage], evidence: Evidence
+) -> tuple[Condition, ...]:
+    """The condition of a deletion or a sensitive action on every resource of a type whose id AWS chooses.
+
+    Each call met it. Either one service forwarded them all (`aws:CalledVia`), or each creation of such a resource has
+    the same tag that names a project.
+
+    Args:
+        action: the action.
+        resources: as they are written; a name among them needs no condition.
+        usages: those of the action, or of the actions that it belongs to where no call used it.
+        evidence: all evidence of the principal.
+    """
+    if not (resources and takes_conditions(action) and all(map(is_whole_type, resources))):
+        return ()
+    known = [usage for usage in usages if usage.outcome is not Outcome.UNKNOWN]
+    vias = {called_via(usage.forwarded_by, usage.programs) for usage in known}
+    if len(vias) == 1 and (via := vias.pop()):
+        return (via,)
+    kinds = {(service_of(each), kind) for each in resources for kind in types_of_arn(service_of(each), each)}
+    runs = {run.id for run in evidence.runs}
+    created = [
+        each for each in evidence.created_tags if (each.service, each.kind) in kinds and not runs.isdisjoint(each.runs)
+    ]
+    tagged = {(action.partition(":")[0], kind) for kind in tagged_types(action)}
+    if not kinds <= tagged & {(each.service, each.kind) for each in created}:
+        return ()
+    common = set[tuple[str, str]].intersection(*(set(each.tags) for each in created))
+    own = [usage.need.context for usage in known if usage.need.permission.action == action]
+    for key, value in sorted(common, key=lambda tag: (key_rank(tag[0]) or 0, tag)):
+        found = Condition("StringEquals", RESOURCE_TAG + key, (value,))
+        if all(found in context for context in own):
+            return (found,)
+    return ()
 
 
 def _by_conditions(
@@ -239,6 +282,7 @@ def _change(
             patterns = patterns_of(_without_own_role(seen, evidence.principal), least, is_sensitive=True)
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
+        patterns = _in_whole_types(patterns)
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)
@@ -254,6 +298,22 @@ def _change(
         security=security,
         patterns=patterns,
     )
+
+
+def _in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
+    """The patterns without those that every resource of their type covers: an id that no run is known to have made."""
+    whole = [each for each in patterns if is_whole_type(each.pattern)]
+    covered = {
+        each.pattern: wide
+        for each in patterns
+        for wide in whole
+        if each is not wide and resource_covers(wide.pattern, each.pattern)
+    }
+    found = {each.pattern: each for each in patterns if each.pattern not in covered}
+    for each in patterns:
+        if each.pattern in covered and (wide := found.get(covered[each.pattern].pattern)):
+            found[wide.pattern] = replace(wide, covers=tuple(sorted({*wide.covers, *each.covers})))
+    return tuple(found.values())
 
 
 def _in_next_buckets(

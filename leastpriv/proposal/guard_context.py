@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
+from leastpriv.permissions.resource_types import creates_its_resource
 from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
 from leastpriv.policy.document import Document
 from leastpriv.proposal.confidence import confidences
@@ -81,6 +82,21 @@ def guard_context(
         CallableOperations(policies, frozenset(granted_elsewhere)),
         programs,
     )
+
+
+def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, tuple[str, ...]]:
+    """Maps used actions to the used actions that create their resources."""
+    used = [action for action, usages in used_by_action.items() if is_used(usages)]
+    found: dict[str, list[str]] = {}
+    for creating_action in filter(creates_its_resource, used):
+        for counterpart in siblings_of((creating_action,)):
+            found.setdefault(counterpart, []).append(creating_action)
+    return {action: tuple(found[action]) for action in used if action in found}
+
+
+def is_used(usages: Iterable[Usage]) -> bool:
+    """Whether a call with one of the usages was allowed."""
+    return any(usage.outcome is Outcome.ALLOWED for usage in usages)
 
 
 _REDEPLOYED = 2

@@ -24,13 +24,12 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.guard_context import usages_by_action
+from leastpriv.proposal.guard_context import creators_of, usages_by_action
 from leastpriv.proposal.guards.aws import report_without
 from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.resource_narrowing import creators_of
 
 _MOST_PROPOSALS = 40
 """A proposal takes some hundredths of a second; beyond this number only the latest runs are tried."""

@@ -20,7 +20,7 @@ from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import held_back as not_editable
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
-from leastpriv.proposal.guard_context import guard_context
+from leastpriv.proposal.guard_context import creators_of, guard_context
 from leastpriv.proposal.guards.carriers import CallableOperations
 from leastpriv.proposal.models import (
     DRAFT_ID,
@@ -35,7 +35,7 @@ from leastpriv.proposal.models import (
     ProposalInputs,
 )
 from leastpriv.proposal.removals import removals
-from leastpriv.proposal.resource_narrowing import creators_of, narrow_resources, without_folded
+from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
 
 _NO_HISTORY = History()
 _NO_INPUTS = ProposalInputs()

@@ -18,10 +18,11 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.generalize import ObservedResource, Pattern, in_region, region_of
-from leastpriv.permissions.lifecycle import created_types, is_tagging, siblings_of
+from leastpriv.permissions.lifecycle import created_types, is_tagging
 from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
 from leastpriv.permissions.resource_types import (
     action_of,
@@ -35,12 +36,14 @@ from leastpriv.permissions.resource_types import (
 from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, service_of
 from leastpriv.policy.document import Statement
+from leastpriv.proposal.additions import id_conditions
+from leastpriv.proposal.guard_context import creators_of, is_used
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result, inconclusive
 from leastpriv.proposal.guards.visibility import is_of_another_region, may_be_uncalled, unnamed_types
 from leastpriv.proposal.guards.wildcards import LIFECYCLE, NO_SIGN
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
-from leastpriv.proposal.stability import UNSTABLE, Stability, is_whole_type, names_by_word
+from leastpriv.proposal.stability import UNSTABLE, Stability, in_regions_in_use, is_whole_type, names_by_word
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
 
@@ -102,7 +105,7 @@ def narrow_resources(
     creators = creators_of(context.used)
     checked = [_check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes) for entry in entries]
     restrictions = _hold_with_creators(checked, creators)
-    narrowed = [_change(each) for each in restrictions if not each.guard_result]
+    narrowed = [_change(each, context.evidence) for each in restrictions if not each.guard_result]
     narrowed += _partners_restricted(difference, changes, narrowed, context)
     return narrowed, [_held_back(each, each.guard_result) for each in restrictions if each.guard_result]
 
@@ -128,15 +131,17 @@ def _partners_restricted(
             owners = context.partners.get(action, ()) if result.guard == LIFECYCLE else _used_on_types(action, change)
             if result.guard not in NO_SIGN or not owners or _grants_any(unchanged, action):
                 continue
-            known = [patterns.get((change.statement, owner)) for owner in owners]
-            own = [each for found in known if found for each in found if each.covers and fits(action, each.pattern)]
-            if result.guard == LIFECYCLE and not own:
-                # The owner is authorized on no resource or on the parent.
-                known = [patterns.get((change.statement, owner)) for owner in _used_on_types(action, change)]
+            # The owner of a life-cycle action may be authorized on no resource or on the parent.
+            for group in (owners, _used_on_types(action, change) if result.guard == LIFECYCLE else ()):
+                known = [patterns.get((change.statement, owner)) for owner in group]
                 own = [each for found in known if found for each in found if each.covers and fits(action, each.pattern)]
+                if own:
+                    break
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
                 unique = {name: unique[name] for name in without_covered(unique)}
+                used = [usage for owner in owners for usage in context.used.get(owner, ())]
+                conditions = id_conditions(action, tuple(unique), used, context.evidence)
                 yield replace(
                     change,
                     action=action,
@@ -149,6 +154,7 @@ def _partners_restricted(
                     usages=(),
                     restricted_to=tuple(sorted(unique)),
                     patterns=tuple(unique[name] for name in sorted(unique)),
+                    conditions=_without_asked(conditions, entry.statement),
                 )
 
 
@@ -192,15 +198,11 @@ def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Itera
             names = [] if change else [(entry.pattern, action) for action in entry.granted]
         for pattern, action in names:
             uses, facts = {action: entry.uses.get(action, ())}, action_of(action)
-            if _is_used(uses[action]) and facts and facts.resource_types and not _grants_any(wide, action):
+            if is_used(uses[action]) and facts and facts.resource_types and not _grants_any(wide, action):
                 known = found.get((entry.statement.index, action))
                 own = replace(entry, pattern=pattern, granted=(action,), uses=uses)
                 found[entry.statement.index, action] = known or own
     return found.values()
-
-
-def _is_used(usages: Iterable[Usage]) -> bool:
-    return any(usage.outcome is Outcome.ALLOWED for usage in usages)
 
 
 def _grants_any(entries: Iterable[Entry], action: str) -> bool:
@@ -208,16 +210,6 @@ def _grants_any(entries: Iterable[Entry], action: str) -> bool:
         action in entry.granted if entry.statement.not_actions else action_matches(entry.pattern, action)
         for entry in entries
     )
-
-
-def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, tuple[str, ...]]:
-    """Maps used actions to the used actions that create their resources."""
-    used = [action for action, usages in used_by_action.items() if _is_used(usages)]
-    found: dict[str, list[str]] = {}
-    for creating_action in filter(creates_its_resource, used):
-        for counterpart in siblings_of((creating_action,)):
-            found.setdefault(counterpart, []).append(creating_action)
-    return {action: tuple(found[action]) for action in used if action in found}
 
 
 def _check_action(
@@ -257,7 +249,7 @@ def _check_action(
     if _has_no_event(action) and instability and not any(each.made or each.family for each in found):
         # Every call names what it hands over, and the runs make no such resource.
         instability = None if instability.guard in UNSTABLE else instability
-    patterns = (*_in_regions_in_use(patterns, known.of_type(action)), *_of_unnamed_types(candidate, patterns, context))
+    patterns = (*in_regions_in_use(patterns, known.of_type(action)), *_of_unnamed_types(candidate, patterns, context))
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
     is_doubtful = doubt and not _cover_all(patterns, entry.uses[action])
     return _Restriction(
@@ -271,32 +263,26 @@ def _cover_all(patterns: Sequence[Pattern], usages: Iterable[Usage]) -> bool:
     return all(any(resource_covers(pattern.pattern, each) for pattern in patterns) for each in resources)
 
 
-def _in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
-    """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
-    by_region: dict[str, list[str]] = {}
-    for each in of_type:
-        by_region.setdefault(region_of(each.resource), []).append(each.resource)
-    found = {each.pattern: each for each in patterns}
-    for pattern in patterns if len(by_region) > 1 else ():
-        for region in filter(None, by_region):
-            written = in_region(pattern.pattern, region)
-            if written not in found and any(resource_covers(written, used) for used in by_region[region]):
-                found[written] = replace(pattern, pattern=written, covers=())
-    return tuple(found[name] for name in sorted(without_covered(found)))
-
-
 def _of_unnamed_types(
     candidate: RemovalCandidate, patterns: Sequence[Pattern], context: GuardContext
 ) -> Iterator[Pattern]:
-    """Every resource, of any account, of each type that the calls may have served and no record names."""
+    """Every resource of each type that the calls may have served and no record names.
+
+    Of any account where the calls used resources of the service in another one.
+    """
     known = action_of(candidate.action)
     written = {kind for each in patterns for kind in kinds_of(candidate.action, each.pattern)}
     unnamed = {*unnamed_types(candidate, context)} - written if patterns else set()
     regions = sorted({region for each in patterns if (region := region_of(each.pattern))} or context.evidence.regions)
+    prefix, own = candidate.action.partition(":")[0], context.evidence.principal.split(":")[4]
+    arns = (usage.need.permission.resource.split(":", 5) for usage in context.evidence.usages if unnamed)
+    is_shared = any(len(arn) > 5 and arn[2] == prefix and arn[4].isdigit() and arn[4] != own for arn in arns)
     for kind in known.resource_types if known else ():
         for resource in whole_types([kind], context.evidence.principal, regions) if kind.name in unnamed else ():
-            of_any_account = re.sub(r"^((?:[^:]*:){4})[^:]+", r"\1*", resource)
-            yield Pattern(of_any_account, (), (WildcardPart(kind.name, "no record names which one the calls used"),))
+            account = resource.split(":")[4]
+            is_open = account and (is_shared or account != own)
+            name = re.sub(r"^((?:[^:]*:){4})[^:]+", r"\1*", resource) if is_open else resource
+            yield Pattern(name, (), (WildcardPart(kind.name, "no record names which one the calls used"),))
 
 
 def _guard_result(
@@ -369,9 +355,10 @@ def _hold_with_creators(checked: Sequence[_Restriction], creators: Mapping[str, 
         found = held
 
 
-def _change(each: _Restriction) -> Change:
+def _change(each: _Restriction, evidence: Evidence) -> Change:
     entry = each.entry
     usages = tuple(usage for usage in entry.uses[each.action] if usage.outcome is Outcome.ALLOWED)
+    restricted_to = tuple(pattern.pattern for pattern in each.patterns)
     return Change(
         kind=ChangeKind.NARROW,
         action=entry.pattern,
@@ -381,21 +368,28 @@ def _change(each: _Restriction) -> Change:
         line=entry.statement.line,
         used=(each.action,),
         usages=usages,
-        restricted_to=tuple(pattern.pattern for pattern in each.patterns),
+        restricted_to=restricted_to,
         patterns=each.patterns,
-        conditions=_conditions(each.action, usages, entry.statement),
+        conditions=_without_asked(
+            _conditions(each.action, usages) or id_conditions(each.action, restricted_to, usages, evidence),
+            entry.statement,
+        ),
     )
 
 
-def _conditions(action: str, usages: Sequence[Usage], statement: Statement) -> tuple[Condition, ...]:
+def _without_asked(conditions: Sequence[Condition], statement: Statement) -> tuple[Condition, ...]:
+    """The conditions; none where the statement has one on such a key."""
+    asked = {each.key.lower() for each in statement.conditions}
+    return tuple(conditions) if asked.isdisjoint(each.key.lower() for each in conditions) else ()
+
+
+def _conditions(action: str, usages: Sequence[Usage]) -> tuple[Condition, ...]:
     """The condition that all uses of an action without own events met: `iam:PassedToService`."""
     shown = [usage.need.permission.conditions for usage in usages]
     keys = {(each.operator, each.key) for conditions in shown for each in conditions}
     if not _has_no_event(action) or len(keys) != 1 or not all(len(conditions) == 1 for conditions in shown):
         return ()
     [(operator, key)] = keys
-    if any(each.key.lower() == key.lower() for each in statement.conditions):
-        return ()
     return (Condition(operator, key, tuple(sorted({value for [each] in shown for value in each.values}))),)
 
 

@@ -15,8 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Usage
-from leastpriv.permissions.generalize import OWN_WORD, ObservedResource, Pattern, across_regions, in_region, patterns_of
-from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.generalize import (
+    OWN_WORD,
+    ObservedResource,
+    Pattern,
+    across_regions,
+    in_region,
+    patterns_of,
+    region_of,
+)
+from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.volatility import (
     WildcardPart,
@@ -83,6 +91,8 @@ class Stability(Struct, frozen=True):
             )
         least = self.context.options.minimum_runs
         for pattern in patterns:
+            if is_whole_type(pattern.pattern):
+                continue
             is_rare = self.makers is not None and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
             if is_rare and not pattern.openings:
                 return GuardResult(
@@ -91,7 +101,7 @@ class Stability(Struct, frozen=True):
                     f"fewer than {_MADE_AGAIN} runs are known to have created",
                 )
             runs = len(self._runs_of(pattern))
-            if runs < least and not is_whole_type(pattern.pattern):
+            if runs < least:
                 return GuardResult("few-runs", f"{runs} of {least} runs used it on {pattern.pattern}")
         return None
 
@@ -172,6 +182,20 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
         name = _name(usage.need.permission.resource)
         found.setdefault(_first_word(name), {}).setdefault(name, set()).update(usage.runs)
     return found
+
+
+def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
+    """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
+    by_region: dict[str, list[str]] = {}
+    for each in of_type:
+        by_region.setdefault(region_of(each.resource), []).append(each.resource)
+    found = {each.pattern: each for each in patterns}
+    for pattern in patterns if len(by_region) > 1 else ():
+        for region in filter(None, by_region):
+            written = in_region(pattern.pattern, region)
+            if written not in found and any(resource_covers(written, used) for used in by_region[region]):
+                found[written] = replace(pattern, pattern=written, covers=())
+    return tuple(found[name] for name in sorted(without_covered(found)))
 
 
 def is_whole_type(pattern: str) -> bool:

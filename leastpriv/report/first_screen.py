@@ -211,7 +211,8 @@ def _too_wide(context: ReportContext) -> str:
     if context.proposal.committed is None:
         added = context.changes(ChangeKind.ADD)
         wide = [change.action for change in added if "*" in change.resources]
-        ends = [each.action for each in added if deletes(each.action) and any(map(is_whole_type, each.resources))]
+        free = [each for each in added if not each.conditions]
+        ends = [each.action for each in free if deletes(each.action) and any(map(is_whole_type, each.resources))]
         parts = [f"{codes(wide, 3)} on every resource"] if wide else []
         parts += [f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids"] if ends else []
         found = "; ".join(parts) or "nothing; each action has its resources"

@@ -12,11 +12,13 @@ from msgspec import structs
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.essential import essential_call
 from leastpriv.permissions.mapping import needs_of
+from leastpriv.permissions.project_tags import tags_by_type
 from leastpriv.permissions.request import new_ids
 from tests.fakes.generated_calls import call, operations, parameters_of
 
 SECRET = "hunter2-AKIAsecret/Token=="  # noqa: S105 - planted
 A = "arn:aws:iam::111122223333:"
+PROJECT, OTHER = {"key": "Project", "value": "shop"}, {"key": "x", "value": SECRET}
 
 
 def made(event: str, parameters: Mapping[str, Any], response: Mapping[str, Any] | None = None) -> Call:
@@ -112,3 +114,21 @@ def test_a_context_of_encryption_names_no_key() -> None:
     """People choose its names: `key` in it would grant another key."""
     [need] = needs_of(made("kms:Decrypt", {"encryptionContext": {"key": "another"}})).needs
     assert need.permission.resource.endswith(":key/*")
+
+
+@pytest.mark.parametrize(
+    ("event", "tags"),
+    [
+        ("ec2:CreateVpc", {"tagSpecificationSet": {"items": [{"resourceType": "vpc", "tags": [PROJECT, OTHER]}]}}),
+        ("kms:CreateKey", {"tags": [{"tagKey": "Project", "tagValue": "shop"}, {"tagKey": "x", "tagValue": SECRET}]}),
+        ("eks:CreateCluster", {"name": "shop", "tags": {"Project": "shop", "x": SECRET}}),
+        (
+            "cloudfront:CreateDistributionWithTags",
+            {"distributionConfigWithTags": {"tags": {"items": [PROJECT, OTHER]}}},
+        ),
+    ],
+)
+def test_the_tags_that_name_a_project_remain_and_no_others(event: str, tags: Mapping[str, Any]) -> None:
+    reduced = essential_call(made(event, tags))
+    assert [own for _, own in tags_by_type(reduced.parameters)] == [(("Project", "shop"),)]
+    assert SECRET not in json.dumps(reduced.parameters)

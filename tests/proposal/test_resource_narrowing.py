@@ -216,7 +216,7 @@ def test_a_type_that_every_record_names_is_excluded_if_absent() -> None:
     assert onto(made) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
     group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c3d4e5f60718"
     whole = draft(document("ec2:AuthorizeSecurityGroupIngress"), [usage("ec2:AuthorizeSecurityGroupIngress", group)])
-    rules = "arn:aws:ec2:eu-west-1:*:security-group-rule/*"
+    rules = "arn:aws:ec2:eu-west-1:111122223333:security-group-rule/*"
     assert onto(whole) == {"ec2:AuthorizeSecurityGroupIngress": (group, rules)}
     function = usage("lambda:GetFunction", FUNCTION)
     assert onto(draft(document("lambda:GetFunction"), [function])) == {"lambda:GetFunction": (FUNCTION,)}

@@ -12,7 +12,8 @@ from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
-from ministack.services import sts
+from ministack.services import ec2, sts
+from ministack.services import tagging as tags_of_services
 
 from tests.end_to_end.lab import as_aws, event_names, pass_role, tagging, wording
 from tests.end_to_end.lab.checks import Checks
@@ -29,6 +30,7 @@ CloudWatch Logs API, `arn` and `logGroupArn`, read 2026-11-26."""
 
 _evaluated = iam_evaluator.enforce
 _answered = iam_actions.access_denied_response
+_tags_of_others = tags_of_services.resource_tags
 
 
 _CHECKS = Checks()
@@ -38,7 +40,15 @@ def install(checks: str = "") -> None:
     """Wrap ministack's two functions; `checks` is the file for every check of a caller's policies."""
     _CHECKS.path = checks
     iam_evaluator.enforce = _enforce
+    tags_of_services.resource_tags = _resource_tags
     iam_actions.access_denied_response = _access_denied_response
+
+
+def _resource_tags(arn: str) -> dict[str, str] | None:
+    """The tags of a resource, for `aws:ResourceTag`; ministack's list lacks those of EC2."""
+    if ":ec2:" not in arn:
+        return _tags_of_others(arn)
+    return {each["Key"]: each["Value"] for each in ec2._tags.get(arn.rpartition("/")[2]) or ()}
 
 
 _RESOURCE_ACCOUNT = "aws:resourceaccount"

@@ -1,0 +1,111 @@
+"""Collects the tags with which one principal's calls created resources, and adds them to the needs of later calls.
+
+A deletion of a resource whose id AWS chose can be granted on every resource of the type only. Its tags show whose the
+resource is, and the record of its creation shows the tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from msgspec import structs
+
+from leastpriv.evidence.models import CallTotals, CreatedTags, GroupKey
+from leastpriv.models import Basis, Call, Condition, Need, Outcome
+from leastpriv.permissions.catalog import is_read, sensitivity
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import deletes
+from leastpriv.permissions.lifecycle import created_types, is_tagging
+from leastpriv.permissions.project_tags import Tags, tags_by_type
+from leastpriv.permissions.request import creates, new_ids
+from leastpriv.permissions.resource_types import variables_of_arn
+from leastpriv.permissions.service_facts import rules_of
+from leastpriv.permissions.volatility import service_of
+
+CALLED_VIA = "aws:CalledVia"
+RESOURCE_TAG = "aws:ResourceTag/"
+_MOST_CREATIONS = 2_000
+"""Different sets of tags; beyond this number the tags of a creation count as unknown."""
+
+
+class TagLedger:
+    """Counts the creations of each resource type by the tags in their requests."""
+
+    def __init__(self) -> None:
+        self._creations: dict[tuple[str, str, Tags], tuple[set[str], set[int]]] = {}
+        """Service, resource type and tags -> ids of the resources, and runs."""
+
+    def note(self, call: Call, prefix: str, run: int) -> None:
+        """Counts one call that succeeded; one that creates nothing is ignored."""
+        kinds = created_types(prefix, call.name)
+        if not kinds:
+            return
+        tags = {} if call.parameters_omitted else dict(tags_by_type(call.parameters))
+        for kind in dict.fromkeys((kinds[0], *filter(None, tags))):
+            own = tuple(sorted({*tags.get(kind, ()), *tags.get("", ())}))
+            ids, runs = self._creations.setdefault(
+                (prefix, kind, own if len(self._creations) < _MOST_CREATIONS else ()), (set(), set())
+            )
+            runs.add(run)
+            if kind == kinds[0] and own:
+                ids.update(new_ids(call.name, call.response))
+
+    def close(self, run_ids: Callable[[frozenset[int]], tuple[str, ...]]) -> tuple[CreatedTags, ...]:
+        """Returns the creations, sorted."""
+        return tuple(
+            CreatedTags(prefix, kind, tags, run_ids(frozenset(runs)))
+            for (prefix, kind, tags), (_, runs) in sorted(self._creations.items(), key=lambda each: each[0])
+        )
+
+    def with_context(self, groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey, CallTotals]:
+        """Returns the groups; needs of deletions and of sensitive actions get what the records show of them.
+
+        The tags of a resource count as unknown where any call of the principal changed them later.
+        """
+        known = {(prefix, own): tags for (prefix, _, tags), (ids, _) in self._creations.items() for own in ids}
+        for needs, *_ in groups if known else ():
+            for need in needs:
+                action, resource = need.permission.action, need.permission.resource
+                if need.basis is Basis.OBSERVED and is_tagging(action) and not is_read(action):
+                    known.pop(_id_of(resource), None)
+        found: dict[GroupKey, CallTotals] = {}
+        for (needs, outcome, mark, region), totals in groups.items():
+            if outcome is Outcome.ALLOWED:
+                needs = tuple([_with_context(need, totals, known) for need in needs])
+            found[needs, outcome, mark, region] = totals
+        return found
+
+
+def takes_conditions(action: str) -> bool:
+    """Whether an action on an id that AWS chose may get a condition: it deletes, or is sensitive and no creation."""
+    return deletes(action) or bool(sensitivity(action) and not creates(action.partition(":")[2]))
+
+
+def tagged_types(action: str) -> Collection[str]:
+    """The resource types, in lower case, by whose tags AWS authorizes such an action."""
+    return {kind for kind, rules in rules_of(action).types.items() if rules.tagged}
+
+
+def called_via(forwarded_by: Sequence[str], programs: Collection[str]) -> Condition | None:
+    """The condition that calls meet if one service forwarded all of them, and AWS names it in `aws:CalledVia`."""
+    if len(forwarded_by) != 1 or programs or forwarded_by[0] not in {row["service"] for row in table("called_via")}:
+        return None
+    return Condition("ForAnyValue:StringEquals", CALLED_VIA, tuple(forwarded_by))
+
+
+def _with_context(need: Need, totals: CallTotals, known: Mapping[tuple[str, str], Tags]) -> Need:
+    action = need.permission.action
+    if not takes_conditions(action):
+        return need
+    tags = known.get(_id_of(need.permission.resource), ()) if known and tagged_types(action) else ()
+    context = [Condition("StringEquals", RESOURCE_TAG + key, (value,)) for key, value in tags]
+    via = called_via(totals.forwarded, totals.programs)
+    found = tuple([*context, via] if via else context)
+    return structs.replace(need, context=found) if found else need
+
+
+def _id_of(resource: str) -> tuple[str, str]:
+    """The service of an ARN and the last part of its name."""
+    prefix = service_of(resource)
+    parts = variables_of_arn(prefix, resource) if prefix else ()
+    return prefix, parts[-1][1] if parts else ""

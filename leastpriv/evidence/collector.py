@@ -26,8 +26,7 @@ from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
 from leastpriv.permissions.request import creates
 
 _MOST_RESOURCES_PER_ACTION = 500
-"""Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB).
-"""
+"""Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB)."""
 _MOST_GAPS = 1_000
 RecentGroups = dict[tuple[object, ...], tuple[tuple[Need, ...], CallTotals]]
 """Identity of needs, principal, and what else a call adds to its group -> those needs and the totals of the group."""
@@ -86,10 +85,8 @@ class UsageCollector:
         run = _NO_RUN
         if not call.caller_doubt:
             run, time = self._runs.note(call, self._counted), call.time
-            if self._first is None or time < self._first:
-                self._first = time
-            if self._last is None or time > self._last:
-                self._last = time
+            self._first = min(self._first or time, time)
+            self._last = max(self._last or time, time)
         mapped = needs_of(call)
         if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
@@ -197,10 +194,7 @@ class UsageCollector:
 
     def _totals(self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
-        tally = self._groups.get(key)
-        if tally is None:
-            tally = self._groups[key] = CallTotals(call.time, call.time)
-        return tally
+        return self._groups.setdefault(key, CallTotals(call.time, call.time))
 
     def close(self) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""

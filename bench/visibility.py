@@ -27,10 +27,10 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guard_context import guard_context
-from leastpriv.proposal.guards.visibility import not_visible
 from leastpriv.proposal.models import Lifecycle, Options, RemovalCandidate
 from leastpriv.proposal.propose import propose
+from leastpriv.proposal.removals import guard_context
+from leastpriv.proposal.visibility_guards import not_visible
 from tests.fakes.evidence import complete
 from tests.fakes.replace import replace
 

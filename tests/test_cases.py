@@ -25,8 +25,8 @@ from leastpriv.evidence.denials.run_logs import LoggedDenials
 from leastpriv.models import ChangeKind, Run
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
-from leastpriv.proposal.guards import registry
-from leastpriv.proposal.guards.registry import GUARDS
+from leastpriv.proposal import guards
+from leastpriv.proposal.guards import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.replace import replace
@@ -73,7 +73,7 @@ def test_every_guard_of_the_guide_has_a_case() -> None:
 
 @pytest.mark.parametrize("guard", [name for name, _ in GUARDS])
 def test_a_case_fails_if_its_guard_is_disabled(guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
+    monkeypatch.setattr(guards, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
     # A grant of everything last: without its guard it narrows to hundreds of services, for half a minute.
     cases = sorted((path for path in CASES if guard in guards_of(path)), key=grants_everything)
     assert any(fails(path, tmp_path / path.stem) for path in cases)

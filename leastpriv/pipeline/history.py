@@ -30,7 +30,7 @@ from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_befor
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
-from leastpriv.proposal.guards.people_and_history import history_state
+from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository, StateStore

@@ -45,7 +45,7 @@ from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
-from leastpriv.proposal.guards.people_and_history import break_glass_runs
+from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.models import History, Options, ProposalInputs, change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes

@@ -26,7 +26,7 @@ from leastpriv.proposal.addition_rules import (
     untrusted_ref,
     without_unreviewed,
 )
-from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
+from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, addition_id
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 from leastpriv.proposal.stability import is_whole_type

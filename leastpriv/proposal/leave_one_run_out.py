@@ -23,13 +23,13 @@ from leastpriv.diff.compare import (
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
+from leastpriv.proposal.aws_guards import report_without
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.guard_context import creators_of, usages_by_action
-from leastpriv.proposal.guards.aws import report_without
-from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
+from leastpriv.proposal.guards import before_evidence, break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import propose
+from leastpriv.proposal.removals import creators_of, usages_by_action
 
 _MOST_PROPOSALS = 40
 """A proposal takes some hundredths of a second; beyond this number only the latest runs are tried."""

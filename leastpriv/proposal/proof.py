@@ -16,7 +16,7 @@ from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.replay import ReplayEffect, StatementIndex, replay_need, replay_with_statement
 from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
 from leastpriv.proposal.confidence import Confidences, chance, confidences
-from leastpriv.proposal.guards.people_and_history import break_glass_runs
+from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
 from leastpriv.proposal.models import Change, History, Options, Proposal
 

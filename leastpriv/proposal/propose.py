@@ -20,8 +20,6 @@ from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import held_back as not_editable
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
-from leastpriv.proposal.guard_context import creators_of, guard_context
-from leastpriv.proposal.guards.carriers import CallableOperations
 from leastpriv.proposal.models import (
     DRAFT_ID,
     Change,
@@ -34,7 +32,8 @@ from leastpriv.proposal.models import (
     Proposal,
     ProposalInputs,
 )
-from leastpriv.proposal.removals import removals
+from leastpriv.proposal.recorded_use import CallableOperations
+from leastpriv.proposal.removals import creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
 
 _NO_HISTORY = History()

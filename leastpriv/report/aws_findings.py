@@ -14,12 +14,12 @@ from leastpriv.evidence.models import (
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.proposal.guards.aws import was_granted
-from leastpriv.proposal.guards.second_opinion import (
+from leastpriv.proposal.aws_guards import (
     UngrantedAction,
     UngrantedReason,
     compare_with_generated_policy,
     has_placeholder,
+    was_granted,
 )
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import code, codes, day, joined, plural, prose

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.catalog import sensitivity
-from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
+from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.first_screen import entry_sizes, kept_because
 from leastpriv.report.phrases import (

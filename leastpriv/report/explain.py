@@ -12,7 +12,7 @@ from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
-from leastpriv.proposal.guards.visibility import could_hide
+from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import day, plain, plural
 from leastpriv.report.proposal_json import change_value, held_value, usage_value

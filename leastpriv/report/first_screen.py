@@ -13,9 +13,9 @@ from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
-from leastpriv.proposal.guards.wildcards import LIFECYCLE
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.stability import is_whole_type
+from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.evidence_limits import not_added_title, was_denied
 from leastpriv.report.phrases import (

@@ -15,8 +15,8 @@ from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.policy.size import quota
 from leastpriv.proposal.addition_rules import origin_marks
+from leastpriv.proposal.aws_guards import compare_with_generated_policy
 from leastpriv.proposal.confidence import Confidence, Confidences
-from leastpriv.proposal.guards.second_opinion import compare_with_generated_policy
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.report.changes import statements_to_copy

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import scope_of_unmapped
-from leastpriv.proposal.guards.visibility import could_hide
+from leastpriv.proposal.visibility_guards import could_hide
 from tests.fakes.tables import table
 
 

@@ -17,7 +17,7 @@ from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.confidence import confidences
-from leastpriv.proposal.guards.people_and_history import break_glass_runs
+from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.propose import propose

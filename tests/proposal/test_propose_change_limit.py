@@ -13,10 +13,10 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guard_context import creators_of, guard_context
 from leastpriv.proposal.models import Change, Options, Proposal, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import GUARD, propose
+from leastpriv.proposal.removals import creators_of, guard_context
 from tests.fakes.evidence import evidence_for
 from tests.fakes.replace import replace
 from tests.hypothesis_profiles import sampled

@@ -8,9 +8,9 @@ from leastpriv.evidence.coverage import Coverage
 from leastpriv.evidence.models import DeclaredNeeds, Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guard_context import guard_context
-from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.guards import first_guard_result
 from leastpriv.proposal.models import Options, RemovalCandidate
+from leastpriv.proposal.removals import guard_context
 from leastpriv.proposal.suggestions import SuggestedAction, suggested_actions
 from tests.fakes.evidence import data_events, evidence, usage
 from tests.fakes.replace import replace

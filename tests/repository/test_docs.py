@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
-from leastpriv.proposal.guards.registry import GUARDS
+from leastpriv.proposal.guards import GUARDS
 from tests.pages import GUIDE, PAGES, ROOT, WITH_COMMANDS, Block, anchors, inline, of_language, yaml
 
 WORKFLOW_KEYS = frozenset(

@@ -21,9 +21,9 @@ from leastpriv.models import Basis, Gap, GapKind, Need, Outcome, Permission, Run
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.additions import additions
-from leastpriv.proposal.guards.visibility import could_hide
 from leastpriv.proposal.models import History, Options
 from leastpriv.proposal.review_models import asks_for_grant, asks_to_lift_deny
+from leastpriv.proposal.visibility_guards import could_hide
 from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

@@ -13,10 +13,10 @@ from leastpriv.evidence.usage_history import ActionUse, UsageHistory
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guard_context import guard_context
-from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, checked_inside
-from leastpriv.proposal.guards.visibility import could_hide, gap_in_scope, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
+from leastpriv.proposal.recorded_use import CallableOperations, called_operations, checked_inside
+from leastpriv.proposal.removals import guard_context
+from leastpriv.proposal.visibility_guards import could_hide, gap_in_scope, not_visible, region_not_read
 from tests.fakes.evidence import complete, evidence, usage
 from tests.fakes.replace import replace
 

@@ -10,7 +10,7 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.usage_history import ActionUse, KeepDecision, RevertedRemoval, UsageHistory
 from leastpriv.models import ChangeKind, Usage
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guards.people_and_history import history_state
+from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.leave_one_run_out import leave_one_out
 from leastpriv.proposal.models import History, HistoryState, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose

@@ -22,10 +22,10 @@ from leastpriv.evidence.models import (
 )
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
-from leastpriv.proposal.guard_context import guard_context
-from leastpriv.proposal.guards import registry
-from leastpriv.proposal.guards.aws import is_outdated, report_without
+from leastpriv.proposal import guards
+from leastpriv.proposal.aws_guards import is_outdated, report_without
 from leastpriv.proposal.models import GuardResult, History, Options, RemovalCandidate
+from leastpriv.proposal.removals import guard_context
 from tests.fakes.deploys import proposal
 from tests.fakes.evidence import complete
 from tests.fakes.replace import replace
@@ -63,7 +63,7 @@ def guard_result(
     """The guard result for an action, if any; `changed` is the policy file's last change."""
     dials = Options(minimum_runs=0, minimum_days=0)
     context = guard_context(evidence, dials, history=History(changed=changed))
-    return registry.first_guard_result(candidate(action, evidence, pattern, resource), context)
+    return guards.first_guard_result(candidate(action, evidence, pattern, resource), context)
 
 
 def guard_of(found: GuardResult | None) -> str:

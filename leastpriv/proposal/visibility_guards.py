@@ -22,16 +22,23 @@ from leastpriv.permissions.visibility import (
     visibility,
 )
 from leastpriv.permissions.volatility import is_open_anyway
-from leastpriv.proposal.guards.aws import (
+from leastpriv.proposal.aws_guards import (
     home_region_of,
     is_never_attempted,
     is_outdated,
     limiting_regions,
     regions_to_know,
 )
-from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded, operation_of
-from leastpriv.proposal.guards.data_events import KINDS_OF_DATA, data_recorded, has_data_events
 from leastpriv.proposal.models import GuardContext, GuardResult, RemovalCandidate, UnseenServices
+from leastpriv.proposal.recorded_use import (
+    KINDS_OF_DATA,
+    UNKNOWN_EVENTS,
+    data_recorded,
+    has_data_events,
+    hidden_carriers,
+    is_recorded,
+    operation_of,
+)
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:

@@ -30,13 +30,13 @@ from leastpriv.permissions.tool_lifecycle import (
 )
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
-from leastpriv.proposal.guards.visibility import (
+from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
+from leastpriv.proposal.visibility_guards import (
     deploying_programs,
     dropped_with_service,
     is_done_by,
     is_of_another_region,
 )
-from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 
 LIFECYCLE = "sibling"
 """Guard of an action that the life cycle of a used resource needs."""

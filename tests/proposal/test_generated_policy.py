@@ -7,7 +7,7 @@ import json
 from leastpriv.evidence.models import AwsFindings, Evidence, GeneratedPolicy
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guards.second_opinion import (
+from leastpriv.proposal.aws_guards import (
     GeneratedPolicyComparison,
     UngrantedAction,
     UngrantedReason,

@@ -13,9 +13,9 @@ from leastpriv.evidence.coverage import days_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
-from leastpriv.proposal.guard_context import guard_context
-from leastpriv.proposal.guards import visibility
+from leastpriv.proposal import visibility_guards
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
+from leastpriv.proposal.removals import guard_context
 from tests.fakes.evidence import RUNS, data_events, evidence, usage
 from tests.fakes.replace import replace
 
@@ -68,7 +68,7 @@ def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
 ) -> None:
     """A trail's settings are today's: reads that were enabled last week prove nothing about the month before."""
     found = seen(logged=logged)
-    guard_result = visibility.not_recorded(candidate(action, found), context(found))
+    guard_result = visibility_guards.not_recorded(candidate(action, found), context(found))
     assert guard_result.startswith(told) if told else guard_result == ""
 
 
@@ -77,7 +77,7 @@ def test_data_events_of_a_resource_prove_absence_only_after_enough_days(length: 
     data = data_events(length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP))
     found = seen(data=data, days={"eu-west-1": days_of(next(iter(data.values())))})
     checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
-    assert bool(visibility.not_visible(checked, context(found))) is holds
+    assert bool(visibility_guards.not_visible(checked, context(found))) is holds
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_partly_selected_data_events_hide_the_other_resources(
     recorded = data_events(90, *[("GetObjectAcl", "read", f"{root}/") for root in (SHOP, OTHER)])
     found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data=recorded)
     checked = candidate("s3:GetObjectAcl", found, *resources)
-    assert bool(visibility.gap_in_scope(checked, context(found))) is holds
+    assert bool(visibility_guards.gap_in_scope(checked, context(found))) is holds
 
 
 @pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])
 def test_data_events_of_one_type_and_kind_hide_nothing_else(action: str) -> None:
     gap = Gap(GapKind.NOT_LOGGED, Scope(events=(f"{OBJECTS} read",)), "reads of objects")
     found = seen(gaps=(gap,))
-    assert visibility.gap_in_scope(candidate(action, found), context(found)) == ""
+    assert visibility_guards.gap_in_scope(candidate(action, found), context(found)) == ""

@@ -1,1 +1,0 @@
-"""Guards: the named rules that hold a change back."""

@@ -33,11 +33,12 @@ from leastpriv.policy.edit import (
     ReplaceNotAction,
     ReplaceResources,
     apply_edits,
+    can_add_entries,
+    can_add_statements,
 )
 from leastpriv.policy.hcl_syntax import read_blocks
 from leastpriv.policy.source import TerraformFolder
 from leastpriv.policy.syntax_tree import json_value
-from leastpriv.policy.writers import can_add_entries, can_add_statements
 from tests.end_to_end.seed.tools import terraform
 
 VALUES = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}

@@ -10,15 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
 from leastpriv.config.inputs import Value, inputs
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from leastpriv.aws.assumed_role import AssumedRole
 
 SHARED = frozenset(
     (
@@ -253,6 +255,8 @@ def _reader(keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accou
             f"{entry.where}: assume-role is {arn!r}, a role of another account or partition than role-arn: "
             f"name one of the account {entry.account}, or write {ACCOUNT} for it."
         )
+    from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
+
     session_name = keys.get("session-name", SESSION_NAME)
     return AssumedRole(arn, keys.get("external-id", ""), session_name, only_for_other_accounts)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from leastpriv.aws.assumed_role import AssumedRole, AssumedSession
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, Mode, Settings
 from leastpriv.config.targets_file import Configuration, TargetEntry
@@ -26,6 +25,7 @@ from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
+    from leastpriv.aws.assumed_role import AssumedRole
     from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
 
 
@@ -297,6 +297,10 @@ def account_sessions(
     """
     known = {entry.account: entry.reader for entry in trusted.entries} if trusted else {}
     readers = {entry.account: entry.reader for entry in configuration.entries if entry.reader}
+    if not readers:
+        return {}
+    from leastpriv.aws.assumed_role import AssumedSession
+
     return {
         account: AssumedSession(reader, base, "" if known.get(account) == reader else _untrusted(reader, trusted))
         for account, reader in readers.items()

@@ -12,11 +12,28 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
-from leastpriv.policy.json_writer import ListChanges, Splice, Writer
-from leastpriv.policy.writers import BlockWriter, BracketWriter
+from leastpriv.policy.json_writer import (
+    JsonStyle,
+    ListChanges,
+    Splice,
+    StatementSplices,
+    Writer,
+    accepts_entries,
+    apply_splices,
+    editable_member,
+    entry_list_text,
+    indentation,
+    json_style_of,
+    rewrite_list,
+    statement_list_text,
+    statement_text,
+)
+from leastpriv.policy.syntax_tree import Member
+from leastpriv.policy.template_functions import template_escape
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
@@ -115,7 +132,11 @@ def _writer_for(document: Document) -> Writer:
     value = document.policy.get_any_case("Statement")
     is_empty = value is not None and not (value.items or value.members)
     in_blocks = value is not None and (value.block or (is_empty and document.policy.block))
-    return BlockWriter(document) if in_blocks else BracketWriter(document)
+    if not in_blocks:
+        return BracketWriter(document)
+    from leastpriv.policy.yaml_writer import BlockWriter
+
+    return BlockWriter(document)
 
 
 def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
@@ -225,3 +246,103 @@ def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
         return None
     orders: tuple[Callable[[str], str], ...] = (str.casefold, str)
     return next((key for key in orders if all(key(one) <= key(other) for one, other in pairwise(entries))), None)
+
+
+def can_add_entries(document: Document, index: int, key: str) -> bool:
+    """Returns whether entries can be added to a statement's Action or Resource, which it has."""
+    if document.source.format == "hcl":
+        from leastpriv.policy import hcl_writer
+
+        return hcl_writer.can_add_entries(document, index, key)
+    return accepts_entries(document, document.statement_nodes[index].required_member(key).value)
+
+
+def can_add_statements(document: Document) -> bool:
+    """Returns whether a new statement can be written into the file."""
+    if document.source.format != "hcl" or document.is_rendered:
+        return True
+    from leastpriv.policy import hcl_writer
+
+    return hcl_writer.can_add_statements(document)
+
+
+class BracketWriter:
+    """Writes statements in brackets; see `Writer`."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.text = document.text
+        self.style = _with_yaml_strings(document, json_style_of(document))
+        self.escape = template_escape(document.source.language)
+
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
+        """Edits an Action or a Resource; a string becomes a list if necessary."""
+        value = editable_member(self.document, index, key, changes).value
+        written = [self.text[item.start : item.end] for item in value.items or (value,)]
+        after = {place: self.spelled(found) for place, found in changes.after.items()}
+        if value.kind == "array":
+            new = rewrite_list(self.text, value, written, ListChanges(changes.drop, after), self.style)
+            return [(value.start, value.end, new)]
+        entries = ([] if changes.drop else written) + after.get(0, [])
+        if len(entries) == 1:
+            return [(value.start, value.end, entries[0])]
+        return [(value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.style))]
+
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a key and writes its list in the file's style."""
+        value = member.value
+        texts = self.spelled(entries)
+        bare = len(texts) == 1 and value.kind != "array"
+        new = texts[0] if bare else entry_list_text(texts, indentation(self.text, member.start), self.style)
+        return member.start, value.end, self.style.spell_key(key) + self.text[member.key_end : value.start] + new
+
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""
+        value, nodes = self.document.policy.required_member("Statement").value, self.document.statement_nodes
+        texts = [apply_splices(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
+        if len(dropped) == len(texts):
+            indent = indentation(self.text, value.start)
+            new_list = [self.statement(statement, indent + self.style.unit) for statement in appended]
+            new = statement_list_text(new_list, indent, self.style)
+        else:
+            indent = indentation(self.text, nodes[-1].end - 1)
+            changes = ListChanges(dropped)
+            changes.after[len(texts) - 1] += [self.statement(statement, indent) for statement in appended]
+            new = rewrite_list(self.text, value, texts, changes, self.style)
+        return self.text[: value.start] + new + self.text[value.end :]
+
+    def spelled(self, entries: Sequence[str]) -> list[str]:
+        """Writes strings in the file's spelling."""
+        return [self.style.spell(self.escape(entry)) for entry in entries]
+
+    def statement(self, statement: Mapping[str, object], indent: str) -> str:
+        """Writes a new statement; its conditions are copied from the file and already in the file's spelling."""
+        escaped = {
+            key: value if key == "Condition" else _map_strings(self.escape, value) for key, value in statement.items()
+        }
+        return statement_text(escaped, indent, self.style)
+
+
+def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
+    """Returns the style with a YAML file's spelling of strings and keys, which need no quotes in its brackets."""
+    keys = [member for node in document.statement_nodes for member in node.members]
+    if document.source.format != "yaml" or document.source.embedded or not keys:
+        return style
+    from leastpriv.policy import yaml_writer
+
+    yaml_style, first = yaml_writer.yaml_style_of(document), document.text[keys[0].start]
+    key_style = replace(yaml_style, quote=first if first in {'"', "'"} else "")
+    return replace(
+        style,
+        spell=lambda text: yaml_writer.scalar(text, yaml_style),
+        spell_key=lambda key: yaml_writer.scalar(key, key_style),
+    )
+
+
+def _map_strings(change: Callable[[str], str], value: object) -> object:
+    """Applies a change to a string, or to each string of a list."""
+    if isinstance(value, str):
+        return change(value)
+    return [_map_strings(change, item) for item in value] if isinstance(value, Sequence) else value

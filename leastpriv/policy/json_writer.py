@@ -13,6 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
+from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import LISTS, Document
 from leastpriv.policy.syntax_tree import Member, Node, json_string
 
@@ -319,3 +320,27 @@ class JsonStyle(Struct, frozen=True):
     spell: Callable[[str], str] = json_string
     """Writes a string."""
     spell_key: Callable[[str], str] = json_string
+
+
+_ONE_STRING = frozenset({"Fn::Sub", "Fn::Join", "Fn::GetAtt"})
+"""Functions that return one string, so that other strings can follow; `Ref` or `Fn::If` may return a list."""
+
+
+def editable_member(document: Document, index: int, key: str, changes: ListChanges) -> Member:
+    """Returns the Action or Resource of a statement; raises PolicyFileError where entries cannot be added to it."""
+    member = document.statement_nodes[index].required_member(key)
+    value = member.value
+    if not changes.drop and not accepts_entries(document, value):
+        function = value.members[0].key if value.members else value.text
+        raise PolicyFileError(
+            f"{document.where}: {document.source.position(value.start)}: no entry can be added next to this {function} "
+            f"in {key}; write it as a list."
+        )
+    return member
+
+
+def accepts_entries(document: Document, value: Node) -> bool:
+    """Returns whether entries can be added to a value: it must be a string on one line, or a literal list."""
+    if value.kind != "object":
+        return value.kind == "array" or document.source.language != "terraform" or not value.text.startswith("${")
+    return value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]

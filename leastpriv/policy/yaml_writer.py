@@ -11,7 +11,17 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import LISTS, Document
-from leastpriv.policy.json_writer import ListChanges, Splice, ordered_members, strings_for_one
+from leastpriv.policy.json_writer import (
+    ListChanges,
+    Splice,
+    StatementSplices,
+    apply_splices,
+    editable_member,
+    json_style_of,
+    ordered_members,
+    rewrite_list,
+    strings_for_one,
+)
 from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escapes, position
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]|[A-Za-z][A-Za-z0-9]*")
@@ -38,6 +48,81 @@ class YamlStyle(Struct, frozen=True):
     """Whether lists of actions are mostly in brackets."""
     string_for_one: frozenset[str]
     """Elements of a statement whose lists of one are mostly written as a string."""
+
+
+class BlockWriter:
+    """Writes statements in YAML blocks; see `Writer`."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.text = document.text
+        self.style = yaml_style_of(document)
+
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
+        """Edits an Action or a Resource; a string becomes a list if necessary."""
+        member = editable_member(self.document, index, key, changes)
+        value, list_style = member.value, with_quotes_of(self.style, member.value)
+        after = {place: [scalar(entry, list_style) for entry in found] for place, found in changes.after.items()}
+        if value.kind == "array" and value.block:
+            indent = " " * column(self.text, value.start)
+            lines = {place: [f"{indent}- {entry}" for entry in found] for place, found in after.items()}
+            return [list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)]
+        written = [self.text[item.start : item.end] for item in value.items or (value,)]
+        if value.kind == "array":
+            new = rewrite_list(
+                self.text, value, written, ListChanges(changes.drop, after), json_style_of(self.document)
+            )
+            return [(value.start, value.end, new)]
+        entries = ([] if changes.drop else written) + after.get(0, [])
+        if len(entries) == 1:
+            return [(value.start, value.end, entries[0])]
+        if not self.document.statement_nodes[index].block:
+            return [(value.start, value.end, f"[{', '.join(entries)}]")]
+        if self.style.flow and not changes.drop:
+            entries[0] = flow_text(self.text, value, list_style)
+        return [(member.key_end, value.end, list_text(entries, member, self.text, self.style))]
+
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a key and writes its list in the file's style."""
+        texts = [scalar(entry, self.style) for entry in entries]
+        if len(texts) == 1 and member.value.kind != "array":
+            return member.start, member.value.end, f"{key}: {texts[0]}"
+        in_line = self.text[member.start : member.value.end].count("\n") == 0 and member.value.kind == "array"
+        new = f": [{', '.join(texts)}]" if in_line else list_text(texts, member, self.text, self.style)
+        return member.start, member.value.end, key + new
+
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""
+        member, text, style = self.document.policy.required_member("Statement"), self.text, self.style
+        value, number = member.value, len(self.document.statement_nodes)
+        is_list, indent = value.kind == "array", " " * column(text, value.start)
+        if len(dropped) == number and not (appended and is_list and number):
+            # A list of only new statements begins at the key's colon.
+            end = entry_lines(text, value, number - 1, style)[1] if is_list and number else value.end
+            indent = " " * column(text, member.start) + style.dash
+            entries = (style.newline + statement_text(each, indent, style) for each in appended)
+            new = (member.key_end, end, ":" + ("".join(entries) or " []"))
+        elif is_list:
+            written = {
+                index: apply_splices(text, *entry_lines(text, value, index, style), found)
+                for index, found in splices.items()
+            }
+            changes = ListChanges(dropped)
+            changes.after[number - 1] += [statement_text(each, indent, style) for each in appended]
+            new = list_splice(text, value, written, changes, style)
+        elif appended:
+            # A single statement becomes the first entry of a list.
+            begin = value.start - len(indent)
+            lines = apply_splices(text, begin, value.end, splices.get(0, ())).split("\n")
+            rest = (f"  {line}" if line.strip() else line for line in lines[1:])
+            own = "\n".join([f"{indent}- {lines[0][len(indent) :]}", *rest])
+            added = (statement_text(each, indent, style) for each in appended)
+            new = (begin, value.end, style.newline.join([own, *added]))
+        else:
+            return apply_splices(text, 0, len(text), splices.get(0, ()))
+        return apply_splices(text, 0, len(text), [new])
 
 
 def yaml_style_of(document: Document) -> YamlStyle:

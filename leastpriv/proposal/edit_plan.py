@@ -23,8 +23,9 @@ from leastpriv.policy.edit import (
     ReplaceNotAction,
     ReplaceResources,
     apply_edits,
+    can_add_entries,
+    can_add_statements,
 )
-from leastpriv.policy.writers import can_add_entries, can_add_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 
 

@@ -17,9 +17,10 @@ from leastpriv.policy.edit import (
     ReplaceNotAction,
     ReplaceResources,
     apply_edits,
+    can_add_entries,
+    can_add_statements,
 )
 from leastpriv.policy.hcl_text import aligned
-from leastpriv.policy.writers import can_add_entries, can_add_statements
 
 VALUES = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
 FILE = """# The deploy role of the shop.

@@ -1,4 +1,4 @@
-"""Roles of the role chain without a committed policy: what they need, and first policy files for them."""
+"""Finds targets by patterns, and roles of the role chain without a committed policy, which get first policy files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, NoCallsError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
 from leastpriv.pipeline.context import FirstFiles, PullRequestContent, RunContext, Target, TargetResult, TargetsFile
@@ -175,3 +175,44 @@ def _without_progress() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def all_targets(
+    run: RunContext, file: TargetsFile, evidence: RunEvidence
+) -> tuple[list[Target], list[TargetResult], list[str]]:
+    """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns without a match."""
+    patterns = [entry for entry in file.configuration.entries if entry.is_pattern]
+    for entry in patterns:
+        file.settings_of(entry, _example(entry))  # A wrong option is bad input before anything is read.
+    evidence.read((each.settings.principal for each in run.targets), (entry.role for entry in patterns))
+    named = {each.role for each in run.targets}
+    paths = {each.policy_path for each in run.targets}
+    found: list[Target] = []
+    failed: list[TargetResult] = []
+    notes: list[str] = []
+    for entry in patterns:
+        roles, failure = attempt(partial(evidence.matches, entry, named))
+        for role in roles or ():
+            one, failure = attempt(partial(file.target, entry, role))
+            if one and one.policy_path in paths:
+                one, failure = None, InputError(f"{entry.where}: {role} would have a policy-file of another target.")
+            if one:
+                found.append(one)
+                paths.add(one.policy_path)
+            named.add(role)
+        if isinstance(failure, NoCallsError):
+            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
+        elif failure:
+            settings, repository = file.settings_of(entry, _example(entry)), file.repository
+            unread = Target(
+                settings, file.configuration.path, repository=repository, group=entry.group, entry=entry.where
+            )
+            failed.append(TargetResult(unread, failure=failure))
+        elif not roles:
+            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
+    return [*run.targets, *found], failed, notes
+
+
+def _example(entry: TargetEntry) -> str:
+    """Returns an ARN that a pattern matches."""
+    return entry.role.replace("*", "x").replace("?", "x")

@@ -34,6 +34,7 @@ from leastpriv.policy.source import Location, TerraformFolder, is_hcl
 from leastpriv.pull_request.models import Repository
 
 if TYPE_CHECKING:
+    from leastpriv.aws_checks.rendered_policy import TrustPolicy
     from leastpriv.diff.compare import Drift
 
 _log = logging.getLogger(__name__)
@@ -219,6 +220,17 @@ def read_other(target: Target, base: str, name: str, label: str) -> bytes:
     if raw is None:
         raise InputError(f"The input {label} names {name!r}, which is not on the base branch.")
     return raw
+
+
+def named_trust_policies(target: Target, base: str) -> tuple[TrustPolicy, ...]:
+    """Reads the trust policy that the settings name, in the commit `base` or on disk; raises InputError."""
+    settings = target.settings
+    if not settings.trust_policy:
+        return ()
+    from leastpriv.aws_checks.rendered_policy import read_trust_policy
+
+    raw = read_other(target, base, Location.of(settings.trust_policy).path, "trust-policy")
+    return (read_trust_policy(raw, settings.trust_policy, stack_values(settings.principal)),)
 
 
 def file_exists(target: Target, base: str, name: str) -> bool:

@@ -6,20 +6,21 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
-from leastpriv.config.targets_file import TargetEntry
+from leastpriv.config.settings import Settings
 from leastpriv.diff.compare import Difference, compare
-from leastpriv.errors import InputError, LeastprivError, NoCallsError
+from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
 from leastpriv.evidence.models import Evidence, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import Run
 from leastpriv.permissions import catalog
-from leastpriv.pipeline.aws_checks import check_proposal, named_trust_policies
 from leastpriv.pipeline.collect_evidence import (
     RunEvidence,
     TargetEvidence,
@@ -28,7 +29,7 @@ from leastpriv.pipeline.collect_evidence import (
     with_denial_details,
 )
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
-from leastpriv.pipeline.discover import first_files, unwritten_roles
+from leastpriv.pipeline.discover import all_targets, first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
@@ -38,6 +39,7 @@ from leastpriv.pipeline.load_policies import (
     committed_policy,
     file_exists,
     free_names,
+    named_trust_policies,
     with_account_gaps,
     without_replaced,
 )
@@ -46,7 +48,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
 from leastpriv.proposal.guards import break_glass_runs
-from leastpriv.proposal.models import History, Options, ProposalInputs, change_ids, fingerprint
+from leastpriv.proposal.models import CheckResult, History, Options, ProposalInputs, change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.self_widening import boundary_for
@@ -55,6 +57,9 @@ from leastpriv.pull_request.lifecycle import controls_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
+
+if TYPE_CHECKING:
+    from leastpriv.aws_checks.rendered_policy import TrustPolicy
 
 _log = logging.getLogger(__name__)
 _SHORTEST_SLIP = 4
@@ -80,7 +85,7 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
         made = RunResult((TargetResult(target, content),), has_targets_file=False)
         before_publishing(made)
         return replace(made, targets=publish_all(run, made.targets, _NO_CHAIN))
-    targets, failed, notes = _targets(run, run.file, evidence)
+    targets, failed, notes = all_targets(run, run.file, evidence)
     if not targets:
         lacks_roles = not failed and run.settings.fails_without_calls
         return RunResult(tuple(failed), notes=tuple(notes), lacks_roles=lacks_roles)
@@ -182,7 +187,7 @@ def make_proposal(
         further=free_names(target, base, len(context.proposal.documents) - 1),
     )
     _check_proof(context)
-    context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
+    context = replace(context, check_results=_check_results(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
     for sentence in _likely_slips(context, settings.options):
@@ -292,45 +297,44 @@ def _check_proof(context: ReportContext) -> None:
         )
 
 
-def _targets(
-    run: RunContext, file: TargetsFile, evidence: RunEvidence
-) -> tuple[list[Target], list[TargetResult], list[str]]:
-    """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns without a match."""
-    patterns = [entry for entry in file.configuration.entries if entry.is_pattern]
-    for entry in patterns:
-        file.settings_of(entry, _example(entry))  # A wrong option is bad input before anything is read.
-    evidence.read((each.settings.principal for each in run.targets), (entry.role for entry in patterns))
-    named = {each.role for each in run.targets}
-    paths = {each.policy_path for each in run.targets}
-    found: list[Target] = []
-    failed: list[TargetResult] = []
-    notes: list[str] = []
-    for entry in patterns:
-        roles, failure = attempt(partial(evidence.matches, entry, named))
-        for role in roles or ():
-            one, failure = attempt(partial(file.target, entry, role))
-            if one and one.policy_path in paths:
-                one, failure = None, InputError(f"{entry.where}: {role} would have a policy-file of another target.")
-            if one:
-                found.append(one)
-                paths.add(one.policy_path)
-            named.add(role)
-        if isinstance(failure, NoCallsError):
-            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
-        elif failure:
-            settings, repository = file.settings_of(entry, _example(entry)), file.repository
-            unread = Target(
-                settings, file.configuration.path, repository=repository, group=entry.group, entry=entry.where
-            )
-            failed.append(TargetResult(unread, failure=failure))
-        elif not roles:
-            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
-    return [*run.targets, *found], failed, notes
+def _check_results(
+    context: ReportContext, settings: Settings, session: AwsSession | None, trusts: Sequence[TrustPolicy] = ()
+) -> tuple[CheckResult, ...]:
+    """Runs the free checks of AWS, and the paid ones where the settings ask for them.
 
+    No check runs without a change, or in a run that does not use AWS and pays for no check, since a run that reads files
+    alone sends nothing to AWS (docs: decision 17).
+    """
+    paid = settings.custom_policy_checks
+    if session is None or not context.proposal.changes or not (paid or session.opened):
+        if trusts:
+            _log.info("The trust policy is not checked: this run proposes no change, or does not call AWS")
+        return ()
 
-def _example(entry: TargetEntry) -> str:
-    """Returns an ARN that a pattern matches."""
-    return entry.role.replace("*", "x").replace("?", "x")
+    from leastpriv.aws_checks.policy_checks import paid_checks, run_checks, validate
+    from leastpriv.aws_checks.rendered_policy import trust_policies
+    from leastpriv.aws_checks.simulate import SimulatedPolicies, read_outer_policies, simulate
+
+    proposal, attached = context.proposal, context.attached_documents
+    files = dict(zip((context.policy_file, *context.further), proposal.documents, strict=True))
+    trust = trust_policies(files, trusts)
+    try:
+        aws = session.aws()
+        boundary = context.live.boundary if context.live else ""
+        outer = read_outer_policies(aws, settings.principal, boundary, scps=settings.organization_policies)
+        policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
+        _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
+        validated = validate(aws, files, proposal.committed, trust)
+        simulated = simulate(aws, policies, context.proof.need_decisions, context.principal)
+        for result in (validated, simulated):
+            if result.failure:
+                _log.info(f"{result.operation} is skipped: {result.failure}")
+        found = run_checks(aws, *paid_checks(proposal, files, settings.options.never_add, trust)) if paid else ()
+        return (validated, simulated, *found)
+    except LeastprivError as error:
+        # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
+        _log.info(f"AWS did not check the proposal: {error}")
+        return (CheckResult("AWS", 0, failure=str(error)),) if paid else ()
 
 
 def _role_chain(

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_regular
-from leastpriv.cli.output import Clock, print_rows, print_text
+from leastpriv.cli.command_line import print_rows, print_text
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
     from leastpriv.aws.arns import Window
+    from leastpriv.cli.command_line import Clock
     from leastpriv.models import Gap, Principal
     from leastpriv.pipeline.sources import CountedSource
     from leastpriv.policy.document import Document
@@ -113,7 +114,7 @@ def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: 
 
 def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Explains why an action is needed, or what a proposal does with it."""
-    from leastpriv.cli.parser import EXPLAINED
+    from leastpriv.cli.command_line import EXPLAINED
     from leastpriv.cli.propose import command_context
     from leastpriv.config.inputs import check_spelling
     from leastpriv.config.settings import from_options

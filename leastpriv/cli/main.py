@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli.parser import parser
+from leastpriv.cli.command_line import parser
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from datetime import datetime
 
-    from leastpriv.cli.output import Clock
+    from leastpriv.cli.command_line import Clock
 
 
 def console_main() -> int:

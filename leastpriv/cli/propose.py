@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.cli.output import Clock, print_markdown, print_text
+from leastpriv.cli.command_line import print_markdown, print_text
 from leastpriv.config.inputs import entries, inputs
 from leastpriv.config.settings import (
     AUTO_LOGS,
@@ -54,6 +54,8 @@ from leastpriv.pull_request.models import FolderStateStore
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from leastpriv.cli.command_line import Clock
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:

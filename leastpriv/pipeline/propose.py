@@ -302,8 +302,8 @@ def _check_results(
 ) -> tuple[CheckResult, ...]:
     """Runs the free checks of AWS, and the paid ones where the settings ask for them.
 
-    No check runs without a change, or in a run that does not use AWS and pays for no check, since a run that reads files
-    alone sends nothing to AWS (docs: decision 17).
+    No check runs without a change, or in a run that does not use AWS and pays for no check: a run that only reads files
+    sends nothing to AWS (docs: decision 17).
     """
     paid = settings.custom_policy_checks
     if session is None or not context.proposal.changes or not (paid or session.opened):

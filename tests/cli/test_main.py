@@ -460,7 +460,7 @@ class TestStreams:
         assert (told.returncode, told.stderr.split()) == (
             0,
             [
-                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser",
+                "leastpriv", "leastpriv.cli", "leastpriv.cli.command_line", "leastpriv.cli.main",
                 "leastpriv.github_actions", "leastpriv.github_actions.workflow_commands", *tables,
             ],
         )  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.cli.output import print_markdown, print_rows, print_table
+from leastpriv.cli.command_line import print_markdown, print_rows, print_table
 from leastpriv.github_actions.workflow_commands import PROGRESS_PREFIX, Console
 from leastpriv.report.tables import TextTable, denial_table, excess_table, permission_table
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from leastpriv.cli.parser import parser
+from leastpriv.cli.command_line import parser
 from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import parse_settings, step_inputs
 from leastpriv.config.targets_file import read_configuration

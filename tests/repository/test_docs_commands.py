@@ -16,7 +16,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from leastpriv.cli.parser import parser
+from leastpriv.cli.command_line import parser
 from tests.pages import ROOT, WITH_COMMANDS, Block, blocks, inline, of_language
 
 FOREIGN_OPTIONS = frozenset(

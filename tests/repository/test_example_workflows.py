@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from leastpriv.cli.parser import parser
+from leastpriv.cli.command_line import parser
 from leastpriv.evidence.runs import is_rehearsal
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.cli.parser import parser
+from leastpriv.cli.command_line import parser
 from leastpriv.errors import InputError
 from leastpriv.trial.main import parse_settings
 from leastpriv.trial.rounds import TrialSettings

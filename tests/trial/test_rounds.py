@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.cli.parser import parser
+from leastpriv.cli.command_line import parser
 from leastpriv.errors import LeastprivError, Stopped, caught_signals
 from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse

@@ -1,11 +1,25 @@
-"""The command line's options (`data/options.tsv`); every input of the action is an option of `leastpriv propose`."""
+"""The command line: its options (`data/options.tsv`), and how a command prints its result.
+
+Every input of the action is an option of `leastpriv propose`. Results are text, Markdown, JSON lines and tables.
+"""
 
 from __future__ import annotations
 
 from argparse import Action, ArgumentParser, Namespace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from leastpriv import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from leastpriv.report.tables import Row, TextTable
+
+    Clock = Callable[[], datetime]
+    """Returns the time that is now, aware and in UTC."""
 
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
 _DENIALS_CODES = "exit codes: 0 denials found; 1 no denials, or the job could not be done; 2 bad input"
@@ -164,3 +178,68 @@ _COMMANDS = (
     ),
 )
 """Each command: name, short help, description, exit codes."""
+
+
+def print_text(stdout: TextIO, text: str) -> None:
+    """Writes a command's result, which is escaped already; characters that the encoding lacks become escapes.
+
+    Raises BrokenPipeError where the reader has gone, and LeastprivError where it cannot be written, as on a full disk.
+    """
+    encoding = stdout.encoding or "utf-8"
+    shown = text if text.endswith("\n") or not text else text + "\n"
+    try:
+        stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from leastpriv.errors import LeastprivError
+
+        raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
+
+
+def print_markdown(stdout: TextIO, text: str) -> None:
+    """Writes Markdown, rendered at a terminal; raises as `print_text`."""
+    if not stdout.isatty():
+        print_text(stdout, text)
+        return
+    # Imported here, since JSON does not need it.
+    from rich.markdown import Markdown
+
+    _print_rich(stdout, Markdown(text))
+
+
+def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Row]], TextTable], form: str) -> None:
+    """Writes rows as JSON lines, or as a table where `form` says so; raises as `print_text`."""
+    from leastpriv.report.tables import json_lines
+
+    if form != "table":
+        print_text(stdout, json_lines(rows))
+    elif stdout.isatty():
+        print_table(stdout, table(rows))
+    else:
+        print_text(stdout, str(table(rows)))
+
+
+def print_table(stdout: TextIO, table: TextTable) -> None:
+    """Writes a table to a terminal, in colours; raises as `print_text`."""
+    from rich import box
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(*table.columns, box=box.SIMPLE_HEAD)
+    for line in table.cells:
+        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, ""), overflow="fold") for cell in line))
+    _print_rich(stdout, drawn, *map(Text, table.notes))
+
+
+_COLOURS = {"allowed": "green", "implicitDeny": "red", "explicitDeny": "bold red", "unknown": "yellow", "no": "yellow"}
+
+
+def _print_rich(stdout: TextIO, *shown: RenderableType) -> None:
+    from rich.console import Console
+
+    whole = Console(file=stdout)
+    with whole.capture() as captured:
+        whole.print(*shown, sep="\n")
+    print_text(stdout, captured.get())

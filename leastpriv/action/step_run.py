@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
-from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
@@ -26,6 +25,7 @@ from leastpriv.pull_request.models import StateStore, is_branch_name
 from leastpriv.report.phrases import name as escaped_name
 
 if TYPE_CHECKING:
+    from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.pull_request.github.repository import GitHubRepository
 
 PUBLIC_PREFIX = "public:"
@@ -35,6 +35,8 @@ PUBLIC_PREFIX = "public:"
 def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Settings:
     """Returns the settings of the run; a token that cannot write turns the mode pull-request into report."""
     if given.values["config"]:
+        from leastpriv.config.targets_file import run_settings
+
         repository_path(runner.workspace, str(given.values["config"]), "config")
         settings = run_settings(given)
     else:
@@ -73,6 +75,7 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
     target = target_of(run.settings)
     if not given.values["config"]:
         return replace(run, targets=(target,))
+    from leastpriv.config.targets_file import settings_of
 
     def entry_settings(entry: TargetEntry, role: str) -> Settings:
         return replace(settings_of(entry, role, given), mode=run.settings.mode)
@@ -146,6 +149,8 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
 
 def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
     """Reads the config on the base branch where pull requests are made or the workspace lacks it, else on disk."""
+    from leastpriv.config.targets_file import read_configuration
+
     path = target.policy_path
     if target.repository and target.folder is None:
         raw = target.repository.read(target.repository.branch_head(target.settings.base)[1], path)
@@ -167,6 +172,8 @@ def _base_config(target: Target, read: Configuration) -> Configuration | None:
         return None
     if target.folder is None:
         return read
+    from leastpriv.config.targets_file import read_configuration
+
     raw = repository.read(repository.branch_head(target.settings.base)[1], path)
     return read_configuration(raw, path) if raw is not None else None
 

@@ -24,14 +24,6 @@ from leastpriv.config.settings import (
     from_options,
     parse_settings,
 )
-from leastpriv.config.targets_file import (
-    TargetEntry,
-    entry_text,
-    first_file_template,
-    read_configuration,
-    run_settings,
-    settings_of,
-)
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.history_file import LONGEST_FILE
 from leastpriv.github_actions.workflow_commands import Console
@@ -56,6 +48,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from leastpriv.cli.command_line import Clock
+    from leastpriv.config.targets_file import TargetEntry
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
@@ -104,6 +97,8 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
     Raises InputError where the targets file or an option is wrong, and PullRequestError where a mode that needs a git
     repository finds none.
     """
+    from leastpriv.config.targets_file import first_file_template, read_configuration, run_settings, settings_of
+
     raw, path, given = _targets_file(given, discover=discover)
     whole = run_settings(replace(given, values={**given.values, "config": path}))
     run = command_context(whole, environment, now)
@@ -140,6 +135,8 @@ def _targets_file(given: GivenInputs, *, discover: bool) -> tuple[bytes, str, Gi
     path = "leastpriv.yml"
     if Path(path).exists() and discover:
         raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
+    from leastpriv.config.targets_file import entry_text
+
     text = "targets:\n" + entry_text(
         one.principal.arn, one.policy_file, also_attached=entries(given.values.get("also-attached", ()))
     )

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from leastpriv.aws.arns import Principals, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.config.settings import Settings
-from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
@@ -30,6 +29,7 @@ from leastpriv.pipeline.sources import open_sources
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
+    from leastpriv.config.targets_file import TargetEntry
     from leastpriv.evidence.denials.run_logs import LoggedDenials
 
 _log = logging.getLogger(__name__)

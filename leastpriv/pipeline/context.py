@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, Mode, Settings
-from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
@@ -26,6 +25,7 @@ from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
     from leastpriv.aws.assumed_role import AssumedRole
+    from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
 
 

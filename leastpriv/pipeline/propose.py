@@ -29,7 +29,6 @@ from leastpriv.pipeline.collect_evidence import (
     with_denial_details,
 )
 from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
-from leastpriv.pipeline.discover import all_targets, first_files, unwritten_roles
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
@@ -85,6 +84,8 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
         made = RunResult((TargetResult(target, content),), has_targets_file=False)
         before_publishing(made)
         return replace(made, targets=publish_all(run, made.targets, _NO_CHAIN))
+    from leastpriv.pipeline.discover import all_targets, first_files
+
     targets, failed, notes = all_targets(run, run.file, evidence)
     if not targets:
         lacks_roles = not failed and run.settings.fails_without_calls
@@ -341,6 +342,8 @@ def _role_chain(
     run: RunContext, file: TargetsFile, targets: Sequence[Target], evidence: RunEvidence
 ) -> tuple[RoleChainPolicies, tuple[TargetResult, ...]]:
     """Returns the role chain with what its roles need, and drafts for those without a committed policy."""
+    from leastpriv.pipeline.discover import unwritten_roles
+
     configuration = file.configuration
     roots = tuple(each.role for each in targets)
     chain = evidence.role_chain(roots, follow=configuration.follow)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,7 +28,9 @@ from leastpriv.policy.condition_sets import (
 )
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
-from leastpriv.policy.witness import Witness, example_actions, find_witness
+
+if TYPE_CHECKING:
+    from leastpriv.policy.witness import Witness
 
 _MAX_STEPS = 2_000_000
 """Steps, of about a microsecond each, after which the answer is "not proved"; real policies take some thousands."""
@@ -83,6 +86,8 @@ def check_containment(
             continue
         witness, reason = None, UNPROVEN_WILDCARDS
         if found:
+            from leastpriv.policy.witness import find_witness
+
             with suppress(StepBudgetError):
                 left.spend(sum(len(document.statements) for document in (*old, *new)))
                 witness = find_witness(*found, rule, old, new)
@@ -192,6 +197,8 @@ class _Comparison:
         self, condition_set: ConditionSet, actions: Element, resources: Element
     ) -> tuple[str, str] | None:
         """Prefers an existing action to the shortest text that could be one."""
+        from leastpriv.policy.witness import example_actions
+
         view = self._view(condition_set)
         with suppress(StepBudgetError):
             for action in example_actions(actions, resources):

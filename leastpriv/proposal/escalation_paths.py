@@ -21,7 +21,6 @@ from leastpriv.permissions.patterns import has_wildcard, matches
 from leastpriv.permissions.resource_types import VARIABLE, action_of, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, statements_naming
-from leastpriv.policy.witness import satisfying, violating
 from leastpriv.proposal.models import Change, Proposal
 
 _ANY_NAME = "leastpriv-any"
@@ -286,6 +285,8 @@ class _Policies(Struct):
         self, request: _Question, allow: Statement, denies: Sequence[Statement], kinds: Sequence[str]
     ) -> dict[str, tuple[str, ...]]:
         """Returns a request's context that meets the conditions of an Allow, and of no Deny, on keys of some kinds."""
+        from leastpriv.policy.witness import satisfying, violating
+
         wanted = {key.lower(): values for condition in allow.conditions for key, values in satisfying(condition)}
         avoided = [pair for statement in denies for condition in statement.conditions for pair in violating(condition)]
         found = {key.lower(): values for key, values in avoided} | wanted

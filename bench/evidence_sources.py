@@ -33,7 +33,7 @@ from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.evidence.live_role import read_live_role
-from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.pipeline.sources import read_evidence
 
 if TYPE_CHECKING:
     from tests.fakes.aws.s3_server import FakeS3

@@ -29,7 +29,7 @@ from typing import Any
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
-from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.pipeline.sources import read_evidence
 
 _LAB = Path(__file__).resolve().parents[1] / ".lab" / "venv" / "bin" / "ministack"
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024

@@ -20,13 +20,13 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.models import CallGroup, Evidence
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import has_variable
 from leastpriv.permissions.resource_types import fits
+from leastpriv.pipeline.sources import read_evidence
 from leastpriv.proposal.models import Lifecycle, Options, Proposal
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what a role, or every role, used."""
     from leastpriv.config.inputs import named_principal, window
-    from leastpriv.evidence.read_sources import ReadHooks, damaged_files, read_by_principal
+    from leastpriv.pipeline.sources import ReadHooks, damaged_files, read_by_principal
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
@@ -102,7 +102,7 @@ def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: 
     """Says why there is no call; folders are read again for the roles that they have instead."""
     from leastpriv.aws.arns import Principals
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-    from leastpriv.evidence.read_sources import missing_calls
+    from leastpriv.pipeline.sources import missing_calls
 
     again = [TrailFolder(source.path) for source in sources if isinstance(source, TrailFolder)]
     for folder in again:

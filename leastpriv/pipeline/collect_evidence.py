@@ -20,12 +20,11 @@ from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
-from leastpriv.evidence.read_sources import damaged_files, missing_calls, read_evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
-from leastpriv.pipeline.sources import open_sources
+from leastpriv.pipeline.sources import damaged_files, missing_calls, open_sources, read_evidence
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from leastpriv.errors import InputError, LeastprivError, Signals
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.denials.authorization_details import DeniedRequest, explained_denials, read_details
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Denial, Gap, Outcome, Principal, Usage
 from leastpriv.permissions.visibility import home_region
+from leastpriv.pipeline.sources import read_evidence
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Change, Options
 from leastpriv.trial.cleanup import TrialTags

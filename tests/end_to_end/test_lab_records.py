@@ -15,8 +15,8 @@ import pytest
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Outcome
+from leastpriv.pipeline.sources import read_evidence
 from tests.end_to_end.lab.lab import Lab
 from tests.end_to_end.test_lab import allow, policy, refusal
 from tests.end_to_end.test_lab_stacks import QUEUE, create

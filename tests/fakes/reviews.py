@@ -11,7 +11,7 @@ from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.pipeline.sources import read_evidence
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import PolicyVersion, review

@@ -15,9 +15,8 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import from_options
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.trail import S3Trail
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Gap, GapKind, Scope
-from leastpriv.pipeline.sources import open_sources
+from leastpriv.pipeline.sources import open_sources, read_evidence
 from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.event_history import call
 from tests.fakes.aws.s3_server import FakeS3

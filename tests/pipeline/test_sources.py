@@ -14,9 +14,8 @@ from leastpriv.config.settings import Settings, from_options
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import GapKind, Scope
-from leastpriv.pipeline.sources import CountedSource, open_all, open_sources
+from leastpriv.pipeline.sources import CountedSource, open_all, open_sources, read_evidence
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 from tests.fakes.command import leastpriv

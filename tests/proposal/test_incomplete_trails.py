@@ -17,8 +17,8 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.cloudtrail.record import event_time, parse_record
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_coverage, total_coverage
 from leastpriv.evidence.models import Evidence, with_coverage
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, Outcome
+from leastpriv.pipeline.sources import read_evidence
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.propose import propose

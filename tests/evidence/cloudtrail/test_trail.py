@@ -20,8 +20,8 @@ from leastpriv.evidence.cloudtrail import prefetch, s3_bucket, trail
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, GapKind, Scope
+from leastpriv.pipeline.sources import read_evidence
 from tests.fakes import progress
 from tests.fakes.aws.s3_server import FakeS3
 

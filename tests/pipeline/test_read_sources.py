@@ -12,9 +12,9 @@ from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
-from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Outcome, Run, Scope
+from leastpriv.pipeline.sources import read_evidence
 
 DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
 OTHER = "arn:aws:iam::111122223333:user/ann"

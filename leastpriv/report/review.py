@@ -21,7 +21,6 @@ from leastpriv.proposal.review_models import (
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.evidence_limits import limits_lines
 from leastpriv.report.first_screen import markdown
-from leastpriv.report.infrastructure_review import preflight_sections, preflight_title
 from leastpriv.report.phrases import (
     code,
     codes,
@@ -33,7 +32,13 @@ from leastpriv.report.phrases import (
     prose,
 )
 from leastpriv.report.proof import replay_sentences
-from leastpriv.report.review_verdict import count_calls, last_seen, review_first_screen
+from leastpriv.report.review_verdict import (
+    count_calls,
+    last_seen,
+    preflight_sections,
+    preflight_title,
+    review_first_screen,
+)
 
 _NO_EVIDENCE = "no evidence"
 

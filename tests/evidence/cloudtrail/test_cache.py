@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail.cache import essential_call
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.models import Call, Gap, GapKind
-from leastpriv.permissions.essential import essential_call
 from tests.fakes.aws.s3_server import FakeS3
 from tests.hypothesis_profiles import examples
 

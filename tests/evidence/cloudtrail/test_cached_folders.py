@@ -15,9 +15,9 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.evidence.cloudtrail import local_store
+from leastpriv.evidence.cloudtrail.cache import essential_call
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call, Gap
-from leastpriv.permissions.essential import essential_call
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 1, 2, 8, tzinfo=UTC)

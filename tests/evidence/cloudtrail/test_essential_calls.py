@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from leastpriv.evidence.cloudtrail.cache import essential_call
 from leastpriv.models import Call, Outcome
-from leastpriv.permissions.essential import essential_call
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.project_tags import tags_by_type
 from leastpriv.permissions.request import new_ids

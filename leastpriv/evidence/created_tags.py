@@ -1,12 +1,14 @@
 """Collects the tags with which one principal's calls created resources, and adds them to the needs of later calls.
 
 A deletion of a resource whose id AWS chose can be granted on every resource of the type only. Its tags show whose the
-resource is, and the record of its creation shows the tags.
+resource is, and the record of its creation shows the tags; those count that name a project (`tag_keys.tsv`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 
 from msgspec import structs
 
@@ -16,7 +18,6 @@ from leastpriv.permissions.catalog import is_read, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import created_types, is_tagging
-from leastpriv.permissions.project_tags import Tags, tags_by_type
 from leastpriv.permissions.request import creates, new_ids
 from leastpriv.permissions.resource_types import variables_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -109,3 +110,71 @@ def _id_of(resource: str) -> tuple[str, str]:
     prefix = service_of(resource)
     parts = variables_of_arn(prefix, resource) if prefix else ()
     return prefix, parts[-1][1] if parts else ""
+
+
+Tags = tuple[tuple[str, str], ...]
+"""Keys and values, sorted."""
+_TEXT = re.compile(r"[\w .:/=+@-]{1,256}")
+"""A key or value without a wildcard or policy variable, in the letters that AWS allows in tags
+(https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html, inferred)."""
+
+
+def tags_by_type(parameters: Mapping[str, object], *, is_whole: bool = True) -> Iterator[tuple[str, Tags]]:
+    """Yields the tags of a request by resource type, empty for what the call creates.
+
+    Some requests wrap all in one member (`DistributionConfigWithTags`).
+    """
+    for name, value in parameters.items():
+        match name.lower():
+            case "tags" | "taglist" | "tagset":
+                yield "", _project_tags(value)
+            case "tagspecificationset" | "tagspecifications" | "tagspecification":
+                yield from (
+                    (str(each.get("resourceType", "")).lower(), _project_tags(each.get("tags")))
+                    for each in _items(value)
+                )
+            case _ if is_whole and isinstance(value, Mapping) and name.lower().endswith("withtags"):
+                yield from tags_by_type(value, is_whole=False)
+
+
+def _project_tags(value: object) -> Tags:
+    return tuple((key, text) for key, text in pairs_of(value) if is_project_tag(key, text))
+
+
+_WRAPPERS = frozenset({"items", "member"})
+
+
+def _items(value: object) -> Iterator[Mapping[str, object]]:
+    """Yields the objects of a list, which EC2's records wrap as `items`."""
+    if isinstance(value, Mapping):
+        value = next((each for name, each in value.items() if str(name).lower() in _WRAPPERS), ())
+    for each in value if isinstance(value, list | tuple) else ():
+        if isinstance(each, Mapping):
+            yield each
+
+
+def pairs_of(value: object) -> Iterator[tuple[str, str]]:
+    """Yields keys and values of tags in any of AWS's forms: a map, or a list of members with key and value."""
+    if isinstance(value, Mapping) and not any(str(name).lower() in _WRAPPERS for name in value):
+        yield from ((key, text) for key, text in value.items() if isinstance(text, str))
+        return
+    for each in _items(value):
+        members = {str(key).lower().removeprefix("tag"): text for key, text in each.items()}
+        key, text = members.get("key"), members.get("value")
+        if isinstance(key, str) and isinstance(text, str):
+            yield key, text
+
+
+def is_project_tag(key: str, value: str) -> bool:
+    """Whether a tag says to which project a resource belongs, in text that a condition can hold."""
+    return key_rank(key) is not None and bool(_TEXT.fullmatch(key) and _TEXT.fullmatch(value))
+
+
+@cache
+def key_rank(key: str) -> int | None:
+    """The rank of a tag's key among those that name a project (`tag_keys.tsv`), the most telling first."""
+    last = re.split(r"[:/.]", key)[-1].lower()
+    plain = re.sub(r"[-_ ]", "", last)
+    plain = plain.removesuffix("name") or plain
+    ranks = {row["key"]: rank for rank, row in enumerate(table("tag_keys"))}
+    return None if key.lower().startswith("aws:") else ranks.get(plain)

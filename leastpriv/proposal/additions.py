@@ -8,13 +8,12 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
-from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, tagged_types, takes_conditions
+from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
-from leastpriv.permissions.project_tags import key_rank
 from leastpriv.permissions.resource_types import action_of, fits, types_of_arn, widest
 from leastpriv.permissions.volatility import WildcardPart, service_of
 from leastpriv.policy.document import Document, Statement

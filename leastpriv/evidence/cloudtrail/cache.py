@@ -33,11 +33,11 @@ from leastpriv.evidence.cloudtrail.file_reader import FileResult
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
+from leastpriv.evidence.created_tags import is_project_tag, pairs_of
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 from leastpriv.permissions.event_table import STATEMENT, Verdict
 from leastpriv.permissions.implied import ROLE_IN_TEXT
 from leastpriv.permissions.mapping import EventPlan, plan_of
-from leastpriv.permissions.project_tags import is_project_tag, pairs_of
 from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_keys, key_of, request_values
 
 if TYPE_CHECKING:

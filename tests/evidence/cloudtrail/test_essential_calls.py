@@ -10,9 +10,9 @@ import pytest
 from msgspec import structs
 
 from leastpriv.evidence.cloudtrail.cache import essential_call
+from leastpriv.evidence.created_tags import tags_by_type
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.mapping import needs_of
-from leastpriv.permissions.project_tags import tags_by_type
 from leastpriv.permissions.request import new_ids
 from tests.fakes.generated_calls import call, operations, parameters_of
 

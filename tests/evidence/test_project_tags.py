@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.permissions.project_tags import is_project_tag, key_rank
+from leastpriv.evidence.created_tags import is_project_tag, key_rank
 
 
 @pytest.mark.parametrize("key", ["Project", "project-name", "acme:project", "acme/ProjectName", "PROJECT_NAME"])

@@ -4,10 +4,10 @@
 
 An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap), `terraform-SHAPE` or
 `sam-events` of `bench.future`, or a tool of the seed, `seed-sam`. Each role of the app has exactly the policies of its
-draft, that of a plan also what the old provider of the lab calls. Run 1 deploys under the draft of the change, runs 2
-to 5 under the draft of all phases, runs 6 to 8 (a change, the deletion, a new deployment) under what the proposal with
-the guards' defaults makes of the draft of the change from the five. What a run is denied is counted and granted, and
-the run repeated.
+draft, that of a plan also what the old provider of the lab calls. Run 1 deploys under the draft of the change, the
+next ones under the draft of all phases. After five runs in which each role acted (a deployment that changes nothing
+needs no execution role), the others, among them the deletion and a new deployment, have what the proposal with the
+guards' defaults makes of the draft of the change. What a run is denied is counted and granted, and the run repeated.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.end_to_end.seed.experiment import deployed
 EXECUTION = f"cdk-hnb659fds-cfn-exec-role-{ACCOUNT}-us-east-1"
 """The role of the CDK's bootstrap that CloudFormation makes the resources with."""
 LEARNED = 5
-"""Runs after which a proposal from the evidence replaces the policies."""
+"""Runs of each role after which a proposal from the evidence replaces the policies."""
 _SEED = {
     "cloudformation": (deploys.CLOUDFORMATION, "orders=app/template.yaml"),
     "sam": (deploys.SAM, "orders=app/template.yaml"),
@@ -137,11 +137,14 @@ class _Bench:
         """The draft of the change, with what the first run was denied."""
         self.attempts = 0
         self.used: dict[str, set[str]] = {role: set() for role in app.roles}
+        self.acted = dict.fromkeys(app.roles, 0)
+        """Runs with a call of each role."""
 
     def measured(self, runs: int) -> list[Measured]:
         found: list[Measured] = []
         for number, steps in enumerate(self.app.runs[:runs], 1):
-            if number <= 2 or number - 1 == LEARNED:
+            has_learned = bool(self.first) and min(self.acted.values()) >= LEARNED
+            if number <= 2 or has_learned:
                 found += (self._now(number, role) for role in self.app.roles)
             self._run(number, steps, found[-len(self.app.roles) :])
         if len(self.app.runs) <= runs:
@@ -159,14 +162,15 @@ class _Bench:
             denied = [each for each in self.first[role] if each.get("Sid", "").startswith(_DENIED)]
             name, made = "the draft of all phases", [*self._proposed(role, "all"), *denied]
         else:
-            committed = self.first[role] if number == LEARNED + 1 else own
-            name, made = f"the proposal after {number - 1} runs", self._proposed(role, "change", committed)
+            name = f"the proposal after {number - 1} runs ({self.acted[role]} of the role)"
+            made = self._proposed(role, "change", self.first.pop(role, own))
         granted = frozenset(action for each in made for action in _actions(each))
         self._install(role, [*made, _OLD_PROVIDER] if self.app.declared[0] == "--plans" else made)
         return Measured(name, role, granted, len(self.used[role]), set(self.used[role]))
 
     def _run(self, number: int, steps: Callable[[], Sequence[Step]], now: list[Measured]) -> None:
         checks = self.work / "lab" / "checks.jsonl"
+        acting: set[str] = set()
         for _ in range(_MOST_ATTEMPTS):
             checks.unlink(missing_ok=True)
             session = str(1001 + self.attempts)
@@ -175,7 +179,11 @@ class _Bench:
             self._keep_records(session)
             asked = [json.loads(line) for line in checks.read_text("utf-8").splitlines()] if checks.exists() else []
             is_new = [self._count(measured, asked, number) for measured in now]
+            acting |= {
+                role for role in self.acted if any(f":assumed-role/{role}/" in each["principal"] for each in asked)
+            }
             if code == 0:
+                self.acted |= {role: self.acted[role] + 1 for role in acting}
                 return
             if not any(is_new):
                 break

@@ -106,8 +106,11 @@ def cloudformation_table(folder: Path) -> str:
     date = json.loads((schemas / "version.json").read_text())["schema_date"][:10]
     left_out: Counter[str] = Counter()
     documents = [json.loads(path.read_text()) for path in (schemas / "resources").glob("*.json")]
+    own = {each["typeName"]: each.get("handlers") for each in documents}
+    like = {each["type"]: own.get(each["like"]) for each in _like_rows()}
     for each in documents:
-        each["handlers"] = each.get("handlers") or _handlers_of_terraform(each["typeName"])
+        name = each["typeName"]
+        each["handlers"] = own[name] or like.get(name) or _handlers_of_terraform(name)
     rows = [_cloudformation_row(each, left_out) for each in documents if each["handlers"]]
     source = f"cfn-lint's schemas of {date} (MIT-0), types without handlers as their equivalents in Terraform"
     return _table("Actions of the handlers of CloudFormation types.", source, rows, left_out)
@@ -116,8 +119,18 @@ def cloudformation_table(folder: Path) -> str:
 def _handlers_of_terraform(kind: str) -> dict[str, dict[str, Sequence[str]]]:
     """The phases of Terraform's type of the same service and name; both tools call the same API."""
     name = kind.removeprefix("AWS::").replace("::", "").lower()
-    row = _terraform_rows().get(name)
-    return {phase: {"permissions": row.phases.get(phase, ())} for phase in PHASES if phase != "list"} if row else {}
+    like = next((each for each in _like_rows() if each["type"] == kind), None)
+    names = [each.removeprefix("aws_").replace("_", "") for each in like["like"].split(",")] if like else [name]
+    rows = [row for each in names if (row := _terraform_rows().get(each))]
+    found = {phase: [each for row in rows for each in row.phases.get(phase, ())] for phase in PHASES[:-1]}
+    if like:
+        found = {phase: found[phase] or list(filter(None, like[phase].split(","))) for phase in found}
+    return {phase: {"permissions": each} for phase, each in found.items()} if any(found.values()) else {}
+
+
+@cache
+def _like_rows() -> Sequence[Mapping[str, str]]:
+    return tuple(read_rows((Path(__file__).parent / "facts" / "like_types.tsv").read_text()))
 
 
 @cache
@@ -277,7 +290,7 @@ def _name_property(schema: Mapping[str, Any]) -> str:
     own = [path for path in schema.get("primaryIdentifier", ()) if path not in reads]
     paths = [f"/properties/{name}" for name in (f"{noun}Name", f"{noun}Identifier", f"{noun}Id", "Name")]
     known = [path for path in paths if path.removeprefix("/properties/") in schema["properties"] and path not in reads]
-    named = [path for path in own if re.search("(Name|Identifier|Id)$", path)]
+    named = [path for path in own if re.search(f"(Name|Identifier|Id)$|/{noun}[A-Za-z]*(?<!Arn)$", path)]
     return (known or (named if len(own) == 1 else [""]))[0].removeprefix("/properties/") if known or named else ""
 
 

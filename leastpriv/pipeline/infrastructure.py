@@ -23,8 +23,8 @@ from leastpriv.pipeline.context import Target
 from leastpriv.policy.source import TerraformFolder, is_hcl
 
 if TYPE_CHECKING:
+    from leastpriv.evidence.declared.changes import ChangedResources
     from leastpriv.evidence.declared.models import Declaration
-    from leastpriv.evidence.declared.resource_needs import ChangedResources
     from leastpriv.proposal.preflight import DeclaredChange
 
 _MOST_FILES = 5_000
@@ -128,8 +128,9 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
     """Returns the evidence with the needs of declarations, and the types that no table knows."""
     if not declarations:
         return evidence
+    from leastpriv.evidence.declared.changes import exercised_actions
     from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.resource_needs import exercised_actions, needs_of
+    from leastpriv.evidence.declared.resource_needs import needs_of
     from leastpriv.permissions.tool_lifecycle import Phase
 
     place = Place.of(target.role, target.settings.aws_regions)
@@ -167,9 +168,9 @@ def read_changes(target: Target, before: Read, after: Read) -> list[tuple[Change
     settings = target.settings
     if not (settings.templates or settings.plans):
         return []
+    from leastpriv.evidence.declared.changes import ChangedResources, changed_resources
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
-    from leastpriv.evidence.declared.resource_needs import ChangedResources, changed_resources
 
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
@@ -197,8 +198,9 @@ def declared_change(
     """
     if not changes:
         return None
+    from leastpriv.evidence.declared.changes import exercised_actions
     from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.resource_needs import exercised_actions, needs_of
+    from leastpriv.evidence.declared.resource_needs import needs_of
     from leastpriv.proposal.preflight import DeclaredChange
 
     place = Place.of(target.role, target.settings.aws_regions)

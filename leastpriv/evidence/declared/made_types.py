@@ -11,7 +11,7 @@ from leastpriv.evidence.declared.models import UNKNOWN
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.resource_types import own_variables
+from leastpriv.permissions.resource_types import VARIABLE, own_variables
 from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, actions_of_phase, making_actions
 
@@ -24,6 +24,9 @@ _LONGEST = 50
 """Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that are drawn."""
 _CERTAIN = 24
 """Characters that are left of a stack's name where both have to be cut."""
+_ID = re.compile("[a-z]+-[0-9a-z]+")
+GENERAL = frozenset({"name", "id", "resourceid", "resourcename", "identifier", "type"})
+"""Variables of ARNs that several types have."""
 SHORTEST = 3
 """Letters of the shortest name by which a type is known."""
 
@@ -76,7 +79,7 @@ def _types_named(actions: Sequence[str], nouns: Set[str]) -> tuple[ResourceType,
     for action in actions:
         known = catalog.action(action)
         for each in known.resource_types if known else ():
-            name, variables = plain(each.name), plain("".join(own_variables(each.arn)))
+            name, variables = plain(each.name).removesuffix("s"), plain("".join(own_variables(each.arn)))
             if any(noun in word for noun in nouns for word in (name, variables)):
                 found.setdefault(each.name, each)
             if any(noun == name or (len(name) > SHORTEST and noun.endswith(name)) for noun in nouns):
@@ -241,3 +244,37 @@ def is_of_other_paths(action: str, kind: ResourceKind) -> bool:
 def plain(text: str) -> str:
     """Returns the letters and digits of a name in lower case, which all spellings of it share."""
     return re.sub("[^a-z0-9]", "", text.lower())
+
+
+def id_in(text: str, kind: ResourceType) -> str:
+    """Returns a text that has the form of the ids of a type, as `sg-1` of a security group; empty for another."""
+    # The ids of images, whose ARN has no account, change with each update.
+    is_own = "${Account}" in kind.arn and _ID.fullmatch(text)
+    return text if is_own and text.partition("-")[0] in _starts_of(kind) else ""
+
+
+@lru_cache(maxsize=4_096)
+def _starts_of(kind: ResourceType) -> frozenset[str]:
+    templates = service_facts(kind.arn.split(":")[2]).templates.get(kind.name.lower(), ())
+    filled = (each for template in templates if template.arn == kind.arn for each in template.variables[-1:])
+    forms = (form for each in filled for form in each.same.values())
+    return frozenset(form.removeprefix("starts ") for form in forms if form.startswith("starts "))
+
+
+def is_end_of(stem: str, key: str) -> bool:
+    """Whether a property identifies by the last word of a name: `zone_id` a hosted zone."""
+    core = re.sub("(id|name|arn)$", "", plain(key))
+    return len(core) > SHORTEST and core != plain(key) and stem.endswith(core)
+
+
+def is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
+    """Whether a type has the name of a declared one: `RestApis`, `aws_api_gateway_rest_api`."""
+    name = plain(kind.name).removesuffix("s")
+    return len(name) > SHORTEST and plain(declared.name).endswith(name)
+
+
+def path_form(arn: str) -> str:
+    """A regular expression of the resource part of an ARN with a fixed word before its variables; else empty."""
+    end = arn.split(":", 5)[-1]
+    is_path = re.match(r"[a-z-]+[/:]\$", end) is not None
+    return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2])) if is_path else ""

@@ -83,6 +83,11 @@ class DeclaredResource(Struct, frozen=True):
         """Whether it is a data source of Terraform, which is only read."""
         return self.kind.tool is Tool.TERRAFORM and _DATA.search(self.address) is not None
 
+    @property
+    def has_name(self) -> bool:
+        """Whether its name, or a part of it, is known."""
+        return bool(self.arn or re.search("[A-Za-z0-9]", self.name))
+
     def __hash__(self) -> int:
         return hash(self.address)
 

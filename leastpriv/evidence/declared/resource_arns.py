@@ -6,17 +6,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from leastpriv.evidence.declared.made_types import (
+    GENERAL,
     PATHED,
-    SHORTEST,
     TAGS,
     as_id,
     choices_of,
     default_of,
     end_of_id,
+    id_in,
+    is_end_of,
+    is_named_like,
     is_of_other_paths,
     name_variable,
     on_all,
     own_types,
+    path_form,
     paths_of,
     plain,
     segment_of,
@@ -30,10 +34,12 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits, own_variables
 from leastpriv.permissions.service_facts import ResourceType, service_facts
-from leastpriv.permissions.tool_lifecycle import ResourceKind, making_actions, name_property
+from leastpriv.permissions.tool_lifecycle import making_actions, name_property
 
 _SEVERAL = 2
 _WORD = re.compile(r"[A-Z][a-z]+")
+_MAKES = re.compile(":Create[A-Z]")
+_BUCKET_HOST = re.compile(r"\.s3[.-][a-z0-9.-]*amazonaws\.com(\.cn)?$")
 _FIELD = re.compile(r"\{([\w-]+)\}")
 
 
@@ -83,19 +89,20 @@ class Arns:
             else:
                 open_ones.append(self._filled(kind, self._unnamed(action, kind, resource)) + end)
         optional = (kind for kind in kinds if kind not in needed)
-        of_optional = self._optional if action in making_actions(resource.kind) else self._referred
+        is_making = action in making_actions(resource.kind) or _MAKES.search(action)
+        of_optional = self._optional if is_making else self._referred
         named.update((arn, ("", kind.name)) for kind in optional for arn in of_optional(action, kind, resource))
         whole = [*_without_alternatives(mine, resource), *_without_alternatives(named, resource)]
         # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
         whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
-        is_named = has_name(resource) or not any(own_variables(kind.arn) for kind in needed if kind.name in own)
+        is_named = resource.has_name or not any(own_variables(kind.arn) for kind in needed if kind.name in own)
         return without_covered(whole), is_named and bool(mine or named)
 
     def _of_no_required_type(
         self, action: str, kinds: Sequence[ResourceType], resource: DeclaredResource
     ) -> tuple[tuple[str, ...], bool]:
         """The ARNs of an action whose types are alternatives: those that the properties name, else of its own name."""
-        alike = [kind for kind in kinds if _is_named_like(kind, resource.kind)]
+        alike = [kind for kind in kinds if is_named_like(kind, resource.kind)]
         if alike:
             is_open = any(own_variables(kind.arn) for kind in alike)
             return without_covered(self._filled(kind, {}) for kind in alike), not is_open
@@ -252,13 +259,20 @@ class Arns:
         found = self._referred(action, kind, resource)
         names = own_variables(kind.arn)
         if not found and names:
-            values = {name: self._by_property(name, kind, resource) or UNKNOWN for name in names}
+            own = self._own_names(resource) if len(names) > 1 else {}
+            values = {name: self._by_property(name, kind, resource) or own.get(name, UNKNOWN) for name in names}
             named = self._declaration.by_name.get(values[names[-1]], ())
             if declared := [each for each in named if any(own.arn == kind.arn for own in self._types(each))]:
                 found.extend(self._own(kind, declared[0]))
             elif any(value != UNKNOWN for value in values.values()):
                 found.append(self._filled(kind, values))
         return found
+
+    def _own_names(self, resource: DeclaredResource) -> Mapping[str, str]:
+        """The variable that the name of a resource fills, in the ARNs of its parts too: the group of a schedule."""
+        kinds = [own_variables(kind.arn) for kind in self._types(resource)] if resource.has_name else []
+        names = (name_variable(names, resource.kind) for names in kinds if names)
+        return {name: resource.name for name in names if plain(name) not in GENERAL}
 
     def _unnamed(self, action: str, kind: ResourceType, resource: DeclaredResource) -> dict[str, str]:
         """The name of what AWS takes where no property names a resource of a type, as the default option group."""
@@ -291,10 +305,14 @@ class Arns:
             elif isinstance(value, str) and value.startswith(("arn:", "*arn:", "s3://")):
                 value = value.replace("s3://", f"arn:{self._place.partition}:s3:::", 1)
                 arn = value.split(":*")[0] if value.endswith(":*") else value
+                # An object's ARN names its bucket.
+                arn = arn if "/" in kind.arn else arn.partition("/")[0]
                 shape = ".*".join(map(re.escape, VARIABLE.split(kind.arn)[::2]))
                 if f":{prefix}:" in arn and fits(action, arn) and re.fullmatch(shape, arn):
                     found.append(arn)
-            elif isinstance(value, str) and (end := _path_form(kind.arn)) and re.fullmatch(end, value):
+            elif isinstance(value, str) and (found_id := id_in(value, kind)):
+                found.append(self._filled(kind, {own_variables(kind.arn)[-1]: found_id}))
+            elif isinstance(value, str) and (end := path_form(kind.arn)) and re.fullmatch(end, value):
                 # An id that has the form of the end of an ARN: `service/web/orders`, what a target of scaling names.
                 found.append(":".join((*self._filled(kind, {}).split(":")[:5], value)))
         return found
@@ -314,11 +332,11 @@ class Arns:
             # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
             start = next((plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None)
             is_fact = bool(transform_of(variable, kind, plain(key)))
-            if plain(key) in wanted or is_fact or _is_end_of(stem, key) or (start is not None and start in makes):
+            if plain(key) in wanted or is_fact or is_end_of(stem, key) or (start is not None and start in makes):
                 is_id = variable.endswith("Id") and end_of_id(kind) is None
                 if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN
-                text = self._of_parent(variable, value) or self.text(value)
+                text = _BUCKET_HOST.sub("", self._of_parent(variable, value) or self.text(value))
                 if UNKNOWN not in text and (transform := transform_of(variable, kind, plain(key))):
                     return transformed(transform, text) or UNKNOWN
                 if not text.startswith(("arn:", "https://")):
@@ -364,30 +382,6 @@ class Arns:
         return re.sub(r"\*{2,}", UNKNOWN, filled)
 
 
-def _is_end_of(stem: str, key: str) -> bool:
-    """Whether a property identifies by the last word of a name: `zone_id` a hosted zone."""
-    core = re.sub("(id|name|arn)$", "", plain(key))
-    return len(core) > SHORTEST and core != plain(key) and stem.endswith(core)
-
-
-def _is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
-    """Whether a type has the name of a declared one: `RestApis`, `aws_api_gateway_rest_api`."""
-    name = plain(kind.name).removesuffix("s")
-    return len(name) > SHORTEST and plain(declared.name).endswith(name)
-
-
-def _path_form(arn: str) -> str:
-    """A regular expression of the resource part of an ARN with a fixed word before its variables; else empty."""
-    end = arn.split(":", 5)[-1]
-    is_path = re.match(r"[a-z-]+[/:]\$", end) is not None
-    return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2])) if is_path else ""
-
-
-def has_name(resource: DeclaredResource) -> bool:
-    """Whether the name of a resource, or a part of it, is known."""
-    return bool(resource.arn or re.search("[A-Za-z0-9]", resource.name))
-
-
 def _same_family(one: str, other: str) -> bool:
     """Whether two ARNs are of one service and begin with the same word: `rule/a` and `rule/*/a`."""
     first, second = (re.split("[:/]", arn.split(":", 5)[-1])[0] for arn in (one, other))
@@ -395,7 +389,11 @@ def _same_family(one: str, other: str) -> bool:
 
 
 def _without_alternatives(ends: Mapping[str, tuple[str, str]], resource: DeclaredResource) -> list[str]:
-    """The ARNs, each with its end for an action, of the types of which one is known whole; all where none is."""
-    tail = resource.name.count(UNKNOWN) if has_name(resource) else 0
-    whole = {kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
-    return [arn + end for arn, (end, kind) in ends.items() if not whole or kind in whole]
+    """The ARNs, each with its end for an action, without the types of which another form is known whole."""
+    tail = resource.name.count(UNKNOWN) if resource.has_name else 0
+    whole = {arn: kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
+    return [
+        arn + end
+        for arn, (end, kind) in ends.items()
+        if kind in whole.values() or not any(_same_family(arn, each) for each in whole)
+    ]

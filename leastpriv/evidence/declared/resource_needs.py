@@ -1,24 +1,16 @@
-"""Derives the needs of a declaration: the actions of each phase that the set properties ask for, on named resources.
-
-It also compares two versions of a declaration, and finds the declared actions that runs had the occasion to use. A
-declared permission that no run used goes with the usual guards, once the phases of its resource types were seen. A
-phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
-"""
+"""Derives the needs of a declaration: the actions of each phase that the set properties ask for, on named resources."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from itertools import product
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.declared.made_types import own_types
 from leastpriv.evidence.declared.models import (
-    LIFE,
     UNKNOWN,
     Declaration,
     DeclaredResource,
@@ -28,7 +20,6 @@ from leastpriv.evidence.declared.models import (
     members,
 )
 from leastpriv.evidence.declared.resource_arns import Arns
-from leastpriv.evidence.declared.template import MADE
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
@@ -46,101 +37,6 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_actions,
     tag_property,
 )
-
-
-def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:
-    """Returns the actions of declared types whose phases the used actions show: all that list them, or that need them.
-
-    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update reads what the
-    creation reads at its end, so that reads are seen by the one or the other.
-    """
-    listed: set[str] = set()
-    unseen: set[str] = set()
-    needed: set[str] = set()
-    needed_unseen: set[str] = set()
-    for declaration in declarations:
-        arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
-        for resource, phase in product(declaration.resources, LIFE):
-            is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
-            reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
-            every = needed_actions(replace(resource, changed=None), phase, arns)
-            (listed if is_seen else unseen).update(set(actions_of_phase(resource.kind, phase)) - reads)
-            (needed if is_seen else needed_unseen).update(set(every) - reads)
-    return frozenset(listed - unseen | needed - needed_unseen)
-
-
-@lru_cache(maxsize=4_096)
-def _reads_of(kind: ResourceKind) -> frozenset[str]:
-    actions = actions_of_phase(kind, Phase.READ)
-    return frozenset(action for action in actions if catalog.access_level(action) in ("Read", "List"))
-
-
-@lru_cache(maxsize=4_096)
-def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
-    """Returns the actions that show that a phase of a type was exercised; a resource is read whenever it is made."""
-    if phase in (Phase.CREATE, Phase.READ):
-        return making_actions(kind)
-    others = {action for other in LIFE if other is not phase for action in actions_of_phase(kind, other)}
-    own = (action for action in actions_of_phase(kind, phase) if action not in others)
-    return tuple(action for action in own if catalog.access_level(action) not in ("Read", "List"))
-
-
-class ChangedResources(Struct, frozen=True):
-    """The resources of a change, by whether they exist before it."""
-
-    made: Declaration
-    """New ones, and replaced ones; with the calls of the tool."""
-    kept: Declaration
-    """Those that it updates or deletes: the exact names of some may be granted already."""
-
-
-def changed_resources(before: Declaration | None, after: Declaration) -> ChangedResources:
-    """Returns what a change of a template does; without an earlier version all resources are new.
-
-    A plan says itself what it does with each resource, so its phases decide.
-    """
-    if before is None:
-        made = [each for each in after.resources if Phase.CREATE in each.phases]
-        others = (each for each in after.resources if Phase.CREATE not in each.phases)
-        # Who applies a plan reads its data sources; it changes nothing of a resource that is only read.
-        kept = [each for each in others if each.is_data or set(each.phases) != {Phase.READ}]
-        return ChangedResources(
-            replace(after, resources=tuple(made), around=after.resources),
-            replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
-        )
-    made, kept = list(_made(before, after)), list(_kept(before, after))
-    is_empty = not (made or kept)
-    calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
-    return ChangedResources(
-        replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
-        replace(after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)),
-    )
-
-
-def _made(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
-    for each in after.resources:
-        earlier = before.by_address.get(each.address)
-        if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
-            yield replace(each, phases=MADE)
-
-
-def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
-    for each in after.resources:
-        earlier = before.by_address.get(each.address)
-        if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
-            continue
-        changed = frozenset(_changed({*earlier.properties, *each.properties}, earlier, each))
-        if changed:
-            yield replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
-    for earlier in before.resources:
-        now = after.by_address.get(earlier.address)
-        if now is None or now.kind != earlier.kind or now.name != earlier.name:
-            yield replace(earlier, phases=(Phase.DELETE, Phase.READ))
-
-
-def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredResource) -> Iterator[str]:
-    yield from (name for name in names if before.properties.get(name) != after.properties.get(name))
-
 
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 _DELETES = re.compile("Delete|Remove")
@@ -189,11 +85,31 @@ def _of_phase(resource: DeclaredResource, phase: Phase, declaration: Declaration
         if action == _PASS_ROLE:
             yield from _passed(resource, declaration, arns, because)
             continue
-        on, is_named = arns.of_action(action, resource)
+        on, is_named = _on(action, resource, arns)
         for each in on:
             derivation = "the name in the declaration" if is_named else "the pattern of its type"
             permission = Permission(action, each, tuple(_conditions(action, each, resource, arns)))
             yield Need(permission, Basis.DECLARED, derivation, because, exact=is_named)
+
+
+def _on(action: str, resource: DeclaredResource, arns: Arns) -> tuple[tuple[str, ...], bool]:
+    """The ARNs of an action, in another service those that the properties name that ask for it: the bucket of logs."""
+    paths = conditions_of(resource.kind).get(action, ())
+    makes = {each.partition(":")[0] for each in making_actions(resource.kind)}
+    whole = arns.of_action(action, resource)
+    if not paths or action.partition(":")[0] in makes or any(re.search("[*~-]", path) for path in paths):
+        return whole
+    asking = replace(resource, properties=dict(_parts(resource.properties, paths)))
+    narrow = arns.of_action(action, asking)
+    is_as_known = "".join(narrow[0]).count(UNKNOWN) <= "".join(whole[0]).count(UNKNOWN)
+    return narrow if narrow[1] and len(narrow[0]) == len(whole[0]) and is_as_known else whole
+
+
+def _parts(properties: Mapping[str, object], paths: Iterable[str]) -> Iterator[tuple[str, object]]:
+    for path in paths:
+        name, _, inner = path.partition(".")
+        value = properties.get(name)
+        yield name, {inner: value.get(inner)} if inner and isinstance(value, Mapping) else value
 
 
 @lru_cache(maxsize=4_096)

@@ -182,10 +182,10 @@ class _Template:
         if kind.name == _NESTED:
             return made_name(kind.name, self.stack.name, logical)
         key = name_property(kind)
-        if not key:
+        given = properties.get(key) if key else _name_inside(kind, properties)
+        if not key and not given:
             return name_by_parameter(kind, properties)
-        given = properties.get(key)
-        if isinstance(given, Reference) or not is_name_in_arn(kind, key):
+        if isinstance(given, Reference) or not is_name_in_arn(kind, key or "Name"):
             return UNKNOWN
         entry = self._section("Resources").get(logical)
         own = entry.get("Properties") if isinstance(entry, dict) else None
@@ -369,8 +369,9 @@ def _deletion_policy(entry: Mapping[str, object], properties: Mapping[str, objec
 def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object:
     """The name in the one block that describes the resource: `DatabaseInput.Name`; None where there is none."""
     noun = kind.name.rpartition("::")[2]
-    blocks = (properties.get(f"{noun}{end}") for end in ("Input", "Config", "Configuration"))
-    return next((block["Name"] for block in blocks if isinstance(block, dict) and block.get("Name")), None)
+    blocks = [properties.get(f"{noun}{end}") for end in ("", "Input", "Config", "Configuration")]
+    named = (block.get(key) for block in blocks if isinstance(block, dict) for key in ("Name", f"{noun}Name"))
+    return next(filter(None, named), None)
 
 
 def trusted_services(document: object) -> tuple[str, ...]:

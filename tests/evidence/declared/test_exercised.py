@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from leastpriv.evidence.declared.changes import exercised_actions, marks_of
 from leastpriv.evidence.declared.models import Declaration, DeclaredResource
-from leastpriv.evidence.declared.resource_needs import exercised_actions, marks_of
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool
 
 QUEUE = ResourceKind(Tool.CLOUDFORMATION, "AWS::SQS::Queue")

@@ -791,3 +791,56 @@ def test_the_service_of_a_service_linked_role_is_a_condition_of_its_creation() -
     )
     assert need.permission.conditions == (Condition("StringEquals", "iam:AWSServiceName", ("es.amazonaws.com",)),)
     assert need.exact
+
+
+ACL = "regional/webacl/reg/*"
+BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app/web/abc"
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action", "resources"),
+    [
+        ("AWS::Scheduler::ScheduleGroup", "{Name: jobs}", "scheduler:DeleteSchedule", {"scheduler:schedule/jobs/*"}),
+        ("AWS::SES::EmailIdentity", "{EmailIdentity: a.org}", "ses:CreateEmailIdentity", {"ses:identity/a.org"}),
+        ("AWS::SES::Template", "{Template: {TemplateName: hello}}", "ses:GetEmailTemplate", {"ses:template/hello"}),
+        ("AWS::Amplify::App", "{Name: web}", "amplify:DeleteApp", {"amplify:apps/*"}),
+        ("AWS::DocDB::DBCluster", "{DBClusterIdentifier: docs}", "rds:DeleteDBCluster", {"rds:cluster:docs"}),
+        (
+            "AWS::Route53::RecordSetGroup",
+            "{HostedZoneId: Z1}",
+            "route53:ChangeResourceRecordSets",
+            {"route53:hostedzone/Z1"},
+        ),
+        (
+            "AWS::EFS::MountTarget",
+            "{SubnetId: subnet-1, SecurityGroups: [sg-1]}",
+            "ec2:CreateNetworkInterface",
+            {"ec2:subnet/subnet-1", "ec2:security-group/sg-1", "ec2:network-interface/*"},
+        ),
+        (
+            "AWS::CloudFront::KeyValueStore",
+            "{Name: kv, ImportSource: {SourceType: S3, SourceArn: 'arn:aws:s3:::source/data.json'}}",
+            "s3:GetBucketLocation",
+            {"s3:source"},
+        ),
+        (
+            "AWS::CloudFront::Distribution",
+            "{DistributionConfig: {Origins: [{DomainName: !GetAtt B.DomainName}], Logging: {Bucket: l.s3.amazonaws.com}}}",
+            "s3:PutBucketAcl",
+            {"s3:l"},
+        ),
+    ],
+)
+def test_each_resource_is_the_one_that_the_property_of_the_action_names(
+    kind: str, properties: str, action: str, resources: set[str]
+) -> None:
+    found = declared(template(kind, properties, "  B: {Type: AWS::S3::Bucket, Properties: {BucketName: other}}\n"))
+    parts = (arn.split(":", 5) for arn in found[action])
+    assert {f"{part[2]}:{part[5]}" for part in parts} == resources
+
+
+def test_the_association_of_a_web_acl_needs_the_acl_and_the_load_balancer() -> None:
+    acl = "  Acl: {Type: AWS::WAFv2::WebACL, Properties: {Name: reg, Scope: REGIONAL}}\n"
+    properties = f"{{WebACLArn: !GetAtt Acl.Arn, ResourceArn: '{BALANCER}'}}"
+    found = declared(template("AWS::WAFv2::WebACLAssociation", properties, acl))
+    assert found["wafv2:AssociateWebACL"] == {BALANCER, f"arn:aws:wafv2:us-east-2:123456789012:{ACL}"}

@@ -804,7 +804,6 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
         ("AWS::SES::EmailIdentity", "{EmailIdentity: a.org}", "ses:CreateEmailIdentity", {"ses:identity/a.org"}),
         ("AWS::SES::Template", "{Template: {TemplateName: hello}}", "ses:GetEmailTemplate", {"ses:template/hello"}),
         ("AWS::Amplify::App", "{Name: web}", "amplify:DeleteApp", {"amplify:apps/*"}),
-        ("AWS::DocDB::DBCluster", "{DBClusterIdentifier: docs}", "rds:DeleteDBCluster", {"rds:cluster:docs"}),
         (
             "AWS::Route53::RecordSetGroup",
             "{HostedZoneId: Z1}",
@@ -825,7 +824,7 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
         ),
         (
             "AWS::CloudFront::Distribution",
-            "{DistributionConfig: {Origins: [{DomainName: !GetAtt B.DomainName}], Logging: {Bucket: l.s3.amazonaws.com}}}",
+            "{DistributionConfig: {Comment: !GetAtt B.DomainName, Logging: {Bucket: l.s3.amazonaws.com}}}",
             "s3:PutBucketAcl",
             {"s3:l"},
         ),
@@ -844,3 +843,18 @@ def test_the_association_of_a_web_acl_needs_the_acl_and_the_load_balancer() -> N
     properties = f"{{WebACLArn: !GetAtt Acl.Arn, ResourceArn: '{BALANCER}'}}"
     found = declared(template("AWS::WAFv2::WebACLAssociation", properties, acl))
     assert found["wafv2:AssociateWebACL"] == {BALANCER, f"arn:aws:wafv2:us-east-2:123456789012:{ACL}"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        ("AWS::DocDB::DBInstance", "rds:CreateDBInstance"),
+        ("AWS::FSx::FileSystem", "fsx:CreateFileSystem"),
+        ("AWS::IAM::UserToGroupAddition", "iam:AddUserToGroup"),
+        ("AWS::CloudWatch::AnomalyDetector", "cloudwatch:PutAnomalyDetector"),
+    ],
+)
+def test_a_type_without_handlers_needs_what_the_same_operations_need(kind: str, action: str) -> None:
+    read = read_template(template(kind).encode(), "t.yaml", Stack("shop"), PLACE)
+    assert read.unknown_types == ()
+    assert action in {need.permission.action for need in needs_of(read, PLACE)}

@@ -8,7 +8,7 @@ that a run wrote of itself (its branch, commit, pull request or workspace) need 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 
@@ -63,8 +63,9 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
         is_certain = are_words and (has_third or one in of_all_names or other in of_all_names)
         if len(shared) < (_LEAST_SHAPES_IF_CERTAIN if is_certain else _LEAST_SHAPES):
             continue
+        is_one_app = len(set(map(_word_behind_gap, shared))) == 1
         for text in sorted(by_word[one] & by_word[other]):
-            pattern = _pattern(text, shared)
+            pattern = _pattern(text, is_one_app)
             for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
                 found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
     patterns = {resource: pattern for resource, (_, _, pattern) in found.items()}
@@ -99,7 +100,7 @@ def pattern_of_words(resource: str, words: frozenset[str]) -> str:
         spans = [span for span in _spans(opened) if opened[slice(*span)].lower() == word.lower()]
         spans = spans or [*_spans_of_long(opened, word.lower())]
         shape = _replaced(opened, spans, _GAP) if spans else opened
-        opened = _pattern(shape, (shape,)) or opened
+        opened = _pattern(shape, True) or opened
     return opened
 
 
@@ -161,30 +162,38 @@ def _pairs(shapes: _Shapes, created: Mapping[str, frozenset[str]]) -> Mapping[tu
     found: dict[tuple[str, str], list[str]] = {}
     for text, shape in sorted(shapes.items()):
         frequent = sorted(shape, key=lambda word: (-number[word], word))[:_MOST_COPIES]
-        for one, other in combinations(sorted(frequent), 2):
-            runs = [created.get(shape[each], frozenset()) for each in (one, other)]
-            if any(runs) and runs[0].isdisjoint(runs[1]) and _differ_at_both_ends(one, other):
+        copies = [(word, created.get(shape[word], frozenset()), _ends_of(word)) for word in sorted(frequent)]
+        for (one, runs, ends), (other, others, other_ends) in combinations(copies, 2):
+            if (runs or others) and _differ(ends, other_ends) and runs.isdisjoint(others):
                 found.setdefault((one, other), []).append(text)
     return found
 
 
 def _has_third(shape: Mapping[str, str], one: str, other: str) -> bool:
-    return any(_differ_at_both_ends(each, one) and _differ_at_both_ends(each, other) for each in shape)
+    first, second = _ends_of(one), _ends_of(other)
+    return any(_differ(ends, first) and _differ(ends, second) for ends in map(_ends_of, shape))
 
 
-def _differ_at_both_ends(one: str, other: str) -> bool:
-    """Whether two texts share neither their first nor their last word."""
-    first, second = _WORD.findall(one), _WORD.findall(other)
-    return bool(first and second) and first[0] != second[0] and first[-1] != second[-1]
+def _differ(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two texts, of which these are the ends, share neither their first nor their last word."""
+    return bool(one and other) and one[0] != other[0] and one[1] != other[1]
 
 
-def _shapes_of(resource: str) -> Iterator[tuple[str, str]]:
-    """Yields each run of words of a name, in lower case, and the resource with a gap in all of its places."""
+@lru_cache(maxsize=16_384)
+def _ends_of(text: str) -> tuple[str, ...]:
+    """The first and the last word of a text; nothing where it has none."""
+    words = _WORD.findall(text)
+    return (words[0], words[-1]) if words else ()
+
+
+# As of the names, each run left out asks for the same shapes.
+@lru_cache(maxsize=16_384)
+def _shapes_of(resource: str) -> Sequence[tuple[str, str]]:
+    """Returns each run of words of a name, in lower case, and the resource with a gap in all of its places."""
     places: dict[str, list[_Span]] = {}
     for start, end in _spans(resource):
         places.setdefault(resource[start:end].lower(), []).append((start, end))
-    for word, spans in places.items():
-        yield word, _replaced(resource, spans, _GAP)
+    return [(word, _replaced(resource, spans, _GAP)) for word, spans in places.items()]
 
 
 @lru_cache(maxsize=16_384)
@@ -218,23 +227,27 @@ def _replaced(resource: str, spans: Iterable[_Span], text: str) -> str:
     return opened + resource[last:]
 
 
-def _pattern(shape: str, shared: Collection[str]) -> str:
-    """The shape with wildcards; empty where too little of the name would remain literal."""
+@lru_cache(maxsize=16_384)
+def _pattern(shape: str, is_one_app: bool) -> str:
+    """The shape with wildcards; empty where too little of the name would remain literal.
+
+    `is_one_app`: all names that the copies share have one word behind the gap.
+    """
     wide = shape.replace(_GAP, "*")
     for part in parts_of(service_of(wide), wide):
         name = shape[part.start : part.end]
-        if _GAP in name and not _is_literal_enough(name.lstrip("/"), shared):
+        if _GAP in name and not _is_literal_enough(name.lstrip("/"), is_one_app):
             return ""
     return re.sub(r"\*{2,}", "*", wide)
 
 
-def _is_literal_enough(name: str, shared: Collection[str]) -> bool:
+def _is_literal_enough(name: str, is_one_app: bool) -> bool:
     if not name.startswith(_GAP):
         return literal_letters(name) >= _LEAST_LITERAL
-    one_app = len({_word_behind_gap(shape) for shape in shared}) == 1
-    return one_app and not name.startswith(f"{_GAP}/") and literal_letters(name) >= _LEAST_LITERAL_BEHIND
+    return is_one_app and not name.startswith(f"{_GAP}/") and literal_letters(name) >= _LEAST_LITERAL_BEHIND
 
 
+@lru_cache(maxsize=16_384)
 def _word_behind_gap(shape: str) -> str:
     found = _WORD.search(shape, shape.find(_GAP))
     return found[0].lower() if found else ""

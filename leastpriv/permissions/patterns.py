@@ -251,6 +251,10 @@ def _takes(token: Token, letter: Token) -> bool:
 def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
     if (text := literal_of(other, other_escapes)) is not None and not (escapes and has_variable(pattern)):
         return _matches(pattern, escapes, text)
+    # Most pairs differ before their first wildcard: another service, another bucket.
+    one, two = _PLAIN.match(pattern), _PLAIN.match(other)
+    if one and two and not (one[0].startswith(two[0]) or two[0].startswith(one[0])):
+        return False
     return _meet(_loose(pattern, escapes), _loose(other, other_escapes))
 
 

@@ -248,7 +248,9 @@ def _entry_coverage(entry: str, variables: bool, request: Request, context: Cont
         entry = resolved
     if resource_covers(entry, request.resource, variables=variables):
         return "all"
-    if not resource_overlaps(entry, request.resource, variables=variables):
+    # One text that is not covered is not overlapped either, unless a variable may have its value.
+    is_text = "${" not in entry and not _may_vary(request.resource)
+    if is_text or not resource_overlaps(entry, request.resource, variables=variables):
         return "none"
     return "unknown" if variables and has_variable(entry) else "part"
 

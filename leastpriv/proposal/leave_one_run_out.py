@@ -31,8 +31,8 @@ from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
 
-_MOST_PROPOSALS = 40
-"""A proposal takes some hundredths of a second; beyond this number only the latest runs are tried."""
+_MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_USAGES = 40, 8, 40_000
+"""Beyond these numbers only the latest runs are tried: a proposal takes 0.1 ms for each usage of the evidence."""
 
 
 class LeaveOneOutResult(Struct, frozen=True):
@@ -62,7 +62,8 @@ def leave_one_out(
     open_runs = _runs_not_allowed(proposal, attached, evidence)
     checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in checked_runs if run in own]
-    tried = special[-_MOST_PROPOSALS:]
+    most = max(_FEWEST_PROPOSALS, min(_MOST_PROPOSALS, _MOST_USAGES // max(len(evidence.usages), 1)))
+    tried = special[-most:]
     shared = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
     denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
     denied = {run: found for run, found in denied_by_run.items() if found}

@@ -31,8 +31,8 @@ from leastpriv.proposal.propose import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
 
-_MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_USAGES = 40, 8, 40_000
-"""Beyond these numbers only the latest runs are tried: a proposal takes 0.1 ms for each usage of the evidence."""
+_MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_JUDGED = 40, 8, 40_000
+"""Only the latest runs are tried: so many, fewer where their proposals judge more usages and entries than the last."""
 
 
 class LeaveOneOutResult(Struct, frozen=True):
@@ -62,9 +62,9 @@ def leave_one_out(
     open_runs = _runs_not_allowed(proposal, attached, evidence)
     checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in checked_runs if run in own]
-    most = max(_FEWEST_PROPOSALS, min(_MOST_PROPOSALS, _MOST_USAGES // max(len(evidence.usages), 1)))
-    tried = special[-most:]
-    shared = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
+    shared = _shared_inputs(proposal, attached, evidence, options, history) if special else None
+    judged = len(evidence.usages) + len(shared.entries) if shared else 1
+    tried = special[-max(_FEWEST_PROPOSALS, min(_MOST_PROPOSALS, _MOST_JUDGED // judged)) :]
     denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
     denied = {run: found for run, found in denied_by_run.items() if found}
     return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), len(special) - len(tried))

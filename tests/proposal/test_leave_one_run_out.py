@@ -171,11 +171,12 @@ def plainly(
     return denied
 
 
+@pytest.mark.parametrize(
+    ("committed", "most", "untried"), [(None, 12 * 9, 3), (document(PUBLISH), 13 * 9, 3), (None, 1, 4)]
+)
 def test_fewer_runs_are_left_out_of_large_evidence_and_the_others_count_as_untried(
-    monkeypatch: pytest.MonkeyPatch,
+    committed: Document | None, most: int, untried: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [usage(PUBLISH, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
-    monkeypatch.setattr("leastpriv.proposal.leave_one_run_out._MOST_USAGES", 12 * 9)
-    assert left_out(None, evidence(names)).untried == 3
-    monkeypatch.setattr("leastpriv.proposal.leave_one_run_out._MOST_USAGES", 1)
-    assert left_out(None, evidence(names)).untried == 4
+    monkeypatch.setattr("leastpriv.proposal.leave_one_run_out._MOST_JUDGED", most)
+    assert left_out(committed, evidence(names)).untried == untried

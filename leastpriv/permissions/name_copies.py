@@ -186,8 +186,7 @@ def _ends_of(text: str) -> tuple[str, ...]:
     return (words[0], words[-1]) if words else ()
 
 
-# As of the names, each run left out asks for the same shapes.
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4_096)  # each run left out asks for the same ones
 def _shapes_of(resource: str) -> Sequence[tuple[str, str]]:
     """Returns each run of words of a name, in lower case, and the resource with a gap in all of its places."""
     places: dict[str, list[_Span]] = {}
@@ -196,7 +195,7 @@ def _shapes_of(resource: str) -> Sequence[tuple[str, str]]:
     return [(word, _replaced(resource, spans, _GAP)) for word, spans in places.items()]
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4_096)
 def _spans(resource: str) -> tuple[_Span, ...]:
     """Places of runs of one to four words in the variable parts of an ARN, none across a `/` or a wildcard."""
     found: set[_Span] = set()
@@ -247,7 +246,6 @@ def _is_literal_enough(name: str, is_one_app: bool) -> bool:
     return is_one_app and not name.startswith(f"{_GAP}/") and literal_letters(name) >= _LEAST_LITERAL_BEHIND
 
 
-@lru_cache(maxsize=16_384)
 def _word_behind_gap(shape: str) -> str:
     found = _WORD.search(shape, shape.find(_GAP))
     return found[0].lower() if found else ""

@@ -249,8 +249,8 @@ def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Cal
         return call, request
     named = {str(key).lower(): value for key, value in call.parameters.items()}
     own = {key.removeprefix("target"): value for key, value in named.items() if not key.startswith("source")}
-    region = named.get(made.region.lower())
-    new = structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+    region = dict(request_values(call.parameters)).get(made.region.lower(), call.region)
+    new = structs.replace(call, parameters=own, region=region)
     return new, read_request(request.noun, own)
 
 

@@ -28,6 +28,9 @@ NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
 """
+_MASKS = "HIDDEN_DUE_TO_SECURITY_REASONS|Value hidden due to security reasons.|<sensitiveDataRemoved>|REDACTED"
+_HIDDEN = frozenset(_MASKS.split("|")) | {"*" * length for length in range(3, 17)}
+"""What services write in place of a value that a record may not hold (records of AWS's guides, 2026-11-27): no name."""
 _WRAPPER = re.compile(r"(request|input)$|^target$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:
 `target` of Organizations' invitations."""
@@ -136,7 +139,7 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
             keys.add(key)
         value = str(value) if kind & _COUNTED and type(value) is int else value
         if type(value) is str:
-            if value[:3] == "arn" or (kind & _READ and value):
+            if value[:3] == "arn" or (kind & _READ and value and value not in _HIDDEN):
                 pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
                 outer.append(pair)
                 if not kind & _FREE:
@@ -154,12 +157,12 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
 
 def _own_texts(key: str, value: object, parameters: Mapping[str, object], *, is_request: int) -> _Pairs:
     """Texts of an outermost list, or of a member that wraps the request or what it is about, but its other members'."""
+    found: list[tuple[str, Any]] = []
     if type(value) is list:
-        return [(key, text) for text in value[:MOST_VALUES] if type(text) is str and text]
-    if type(value) is dict and is_request:
-        own = [pair for pair in value.items() if pair[0] not in parameters]
-        return [(str(inner).lower(), text) for inner, text in own if type(text) is str and text]
-    return ()
+        found = [(key, text) for text in value[:MOST_VALUES]]
+    elif type(value) is dict and is_request:
+        found = [(str(inner).lower(), text) for inner, text in value.items() if inner not in parameters]
+    return [pair for pair in found if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
 
 
 def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]) -> bool:
@@ -170,7 +173,7 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             value = _content(found) if type(found) is dict and "content" in found else found
             if type(value) is str:
-                if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY)):
+                if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY) and value not in _HIDDEN):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
                 else:
                     left = left or value != ""
@@ -207,7 +210,7 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             value = _content(found) if type(found) is dict and "content" in found else found
             if type(value) is str:
-                if value:
+                if value and value not in _HIDDEN:
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 named = [(key_of(name), item) for name, item in value.items()]
@@ -364,15 +367,9 @@ class Presence(Struct, frozen=True, gc=False):
 
 
 def _agrees(sign: str, text: str, found: str) -> bool:
-    match sign:
-        case "=":
-            return found == text
-        case "!=":
-            return found != text
-        case "~":
-            return text in found
-        case _:
-            return text in {member.partition("=")[0] for member in found.partition("?")[2].split("&")}
+    if sign == "?":
+        return text in {member.partition("=")[0] for member in found.partition("?")[2].split("&")}
+    return text in found if sign == "~" else (found == text) == (sign == "=")
 
 
 def key_in(parameter: str) -> str:

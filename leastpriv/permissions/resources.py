@@ -112,19 +112,16 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    listed = _of_arns(call, _known_before(call), facts, _LISTED) if is_listed else ()
+    # Of what the call made, IAM did not know the id that AWS gave it later.
+    new = new_ids(call.name, call.response) if is_listed and call.response and creates(call.name) else ()
+    known = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
+    listed = _of_arns(call, known, facts, _LISTED) if is_listed else ()
     found: Sequence[Resource] = listed or (_in_request(call, facts, request) if request.arns else ())
     if not found:
         found = list(_filled(call, facts, request))
     elif len(facts.types) > 1:
         found = (*found, *_named_besides(call, facts, request, found))
     return _with_other_ids(call, facts, request, found) if facts.ids and not listed else found
-
-
-def _known_before(call: Call) -> Sequence[str]:
-    """The listed ARNs without those whose ids AWS gave to what the call made: IAM was asked before."""
-    new = new_ids(call.name, call.response) if call.response and creates(call.name) else ()
-    return [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}

@@ -7,6 +7,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -14,6 +16,7 @@ from msgspec import structs
 from leastpriv.models import Call, Need, Outcome
 from leastpriv.permissions import mapping
 from leastpriv.permissions.mapping import needs_of
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from tests.fakes.generated_calls import call, operations, parameters_of
 
@@ -98,6 +101,25 @@ def test_one_parameter_never_fills_two_parts_of_an_exact_resource() -> None:
         if times > 1
     }
     assert twice == set()
+
+
+@pytest.mark.parametrize("step", [40, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("hidden", ["HIDDEN_DUE_TO_SECURITY_REASONS", "****", "<sensitiveDataRemoved>"])
+def test_a_value_that_a_record_hides_names_no_resource(hidden: str, step: int) -> None:
+    made = (
+        call(source, name, with_texts(parameters_of(client, name), hidden)) for client, source, name in operations()
+    )
+    needs = (need.permission for each in islice(made, 0, None, step) for need in needs_of(each).needs)
+    assert {f"{need.action} {need.resource}" for need in needs if escape_observed(hidden) in need.resource} == set()
+
+
+def with_texts(value: Any, text: str) -> Any:
+    """The value with one text in place of each."""
+    if isinstance(value, dict):
+        return {key: with_texts(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_texts(item, text) for item in value]
+    return text if isinstance(value, str) else value
 
 
 @pytest.mark.slow

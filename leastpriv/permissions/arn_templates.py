@@ -56,6 +56,10 @@ PLAIN_KEYS = frozenset({"name", "names", "id", "ids", "identifier", "identifiers
 """Keys that count only as the request's own members: deeper ones may be about something else."""
 
 
+_LINKED, _LINKED_PATH = "AWSServiceRoleFor", "aws-service-role/*"
+"""How the names of service-linked roles begin, and their paths, which requests leave out (AWS's records)."""
+
+
 class Resource(Struct, frozen=True, gc=False):
     """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, whether it is all known."""
 
@@ -205,7 +209,7 @@ def _same(
     found = tuple(texts)
     if prefix == "iam" and variable.name.endswith("WithPath"):
         path = next((escape_observed(text.strip("/")) for text in request.by_key.get("path", ())), "")
-        found = tuple([f"{path}/{name}" for name in found]) if path else found
+        found = tuple([f"{_LINKED_PATH if name.startswith(_LINKED) else path}/{name}".lstrip("/") for name in found])
     return Named(found, keys=frozenset(keys))
 
 

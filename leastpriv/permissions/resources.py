@@ -237,6 +237,14 @@ def _named_besides(
             continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
+        variables = len(kind.template.variables)
+        if (
+            not filled
+            and kind.required
+            and any(len(variables_of_arn(facts.prefix, each.pattern)) > variables for each in found)
+        ):
+            # The ARN of a child names its parent: the service of a deployment.
+            filled = [each for each in fill(call, facts.prefix, kind, request, below=True) if _is_whole(each)]
         yield from filled
         if not filled and kind.required and is_about(request.noun.partition("from")[0], kind.template.name):
             # The resource that the call makes, below the one whose ARN the request names.

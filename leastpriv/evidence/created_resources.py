@@ -271,7 +271,9 @@ def find_created_resources(
     }
     # No other name has a long word by chance: it is open in all names that the run used, also of a stack.
     long_words = {run: frozenset(each for each in own if len(each) >= _LEAST_WORD) for run, own in own_words.items()}
-    generated = generated_families((each.need.permission.resource for each in creations), by_stacks)
+    # What two runs made under one name was not drawn for either.
+    once = (each.need.permission.resource for each in creations if len(each.runs) < _LEAST_RUNS)
+    generated = generated_families(once, by_stacks)
     learned = {resource: family for made in by_action.values() for resource, family in families_of(made).items()}
     named = {
         **_with_own_words(allowed, long_words, generated),

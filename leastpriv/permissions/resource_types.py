@@ -160,7 +160,15 @@ def shape_overlaps(template: str, resource: str) -> bool:
     is_plain = "*" not in resource and "?" not in resource and "$" not in resource
     if is_plain and resource.count(":") >= _COLONS:
         return _shape_regex(template).fullmatch(resource) is not None
+    if "::/" in template and not _has_as_many_parts(template, resource):
+        return False
     return _shape_overlaps(template, resource)
+
+
+def _has_as_many_parts(template: str, resource: str) -> bool:
+    """Whether a path of API Gateway can be of a template: no id has a slash, except in the ARN below `/tags/`."""
+    most, parts = template.count("/"), resource.count("/")
+    return parts == most or "/tags/" in template or ("*" in resource and parts < most)
 
 
 @cache

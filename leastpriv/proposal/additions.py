@@ -28,7 +28,7 @@ from leastpriv.proposal.addition_rules import (
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, addition_id
 from leastpriv.proposal.self_widening import denial_result, probing_runs
-from leastpriv.proposal.stability import is_whole_type
+from leastpriv.proposal.stability import is_whole_type, with_items
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -131,12 +131,13 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
         known = action_of(action)
         takes_any = known is not None and not known.resource_types
         because = ", ".join(sorted({change.action for change in changes}))
-        if not any(fits(action, each) for change in changes for each in change.resources if each != "*"):
+        if not any(with_items(action, each) for change in changes for each in change.resources if each != "*"):
             # The owner is authorized on no resource or on the parent: other calls name what it made.
             service = action.partition(":")[0]
             others = (each for each in added if each.action.startswith(f"{service}:"))
             changes = [each for each in others if not any(map(is_whole_type, each.resources))]
-        resources = dict.fromkeys(each for change in changes for each in change.resources if fits(action, each))
+        named = (each for change in changes for each in change.resources)
+        resources = dict.fromkeys(found for each in named for found in with_items(action, each))
         names = ("*",) if takes_any else without_covered([each for each in resources if each != "*"])
         if names:
             patterns = {each.pattern: each for change in changes for each in change.patterns if each.pattern in names}

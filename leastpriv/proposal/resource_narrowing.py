@@ -40,7 +40,14 @@ from leastpriv.proposal.additions import id_conditions
 from leastpriv.proposal.guards import first_guard_result, inconclusive, used_elsewhere
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 from leastpriv.proposal.removals import creators_of, is_used
-from leastpriv.proposal.stability import UNSTABLE, Stability, in_regions_in_use, is_whole_type, names_by_word
+from leastpriv.proposal.stability import (
+    UNSTABLE,
+    Stability,
+    in_regions_in_use,
+    is_whole_type,
+    names_by_word,
+    where_applied,
+)
 from leastpriv.proposal.visibility_guards import is_of_another_region, may_be_uncalled, unnamed_types
 from leastpriv.proposal.wildcards import LIFECYCLE, NO_SIGN
 
@@ -90,15 +97,14 @@ def narrow_resources(
     entries = () if context.options.keep_forms else tuple(_wildcard_grants(difference, changes))
     if not entries:
         return [], []
-    usages = context.evidence.usages
-    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    allowed = [usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED]
     pathless = arns_without_path(usage.need for usage in allowed if usage.succeeded)
     exact_usages: dict[str, list[Usage]] = {}
     for usage in allowed:
         if _is_exact(usage, pathless):
             exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
     literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
-    created = find_created_resources(usages, runs=context.evidence.runs)
+    created = find_created_resources(context.evidence.usages, runs=context.evidence.runs)
     names = names_by_word(chain.from_iterable(exact_usages.values()))
     known = _ObservedResources(created, exact_usages, names, pathless, literal)
     creators = creators_of(context.used)
@@ -106,7 +112,10 @@ def narrow_resources(
     restrictions = _hold_with_creators(checked, creators)
     narrowed = [_change(each, context.evidence) for each in restrictions if not each.guard_result]
     narrowed += _partners_restricted(difference, changes, narrowed, context)
-    return narrowed, [_held_back(each, each.guard_result) for each in restrictions if each.guard_result]
+    held = ((each.entry, each.guard_result) for each in restrictions if each.guard_result)
+    return narrowed, [
+        HeldBackChange(ChangeKind.NARROW, one.pattern, one.resources, why, one.statement.sid) for one, why in held
+    ]
 
 
 def _partners_restricted(
@@ -133,7 +142,7 @@ def _partners_restricted(
             # The owner of a life-cycle action may be authorized on no resource or on the parent.
             for group in (owners, _used_on_types(action, change) if result.guard == LIFECYCLE else ()):
                 known = [patterns.get((change.statement, owner)) for owner in group]
-                own = [each for found in known if found for each in found if each.covers and fits(action, each.pattern)]
+                own = where_applied(action, known)
                 if own:
                     break
             if own and all(found is not None for found in known):
@@ -221,9 +230,8 @@ def _check_action(
     if guard_result:
         return _Restriction(entry, (), guard_result)
     if not _can_be_copied(entry.statement):
-        return _Restriction(
-            entry, (), GuardResult("condition", "its statement's condition cannot be written a second time")
-        )
+        reason = "its statement's condition cannot be written a second time"
+        return _Restriction(entry, (), GuardResult("condition", reason))
     own = [usage for name in creators for usage in context.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
     partly = next((usage for usage in usages if not _is_exact(usage, known.pathless)), None)
@@ -250,16 +258,10 @@ def _check_action(
         instability = None if instability.guard in UNSTABLE else instability
     patterns = (*in_regions_in_use(patterns, known.of_type(action)), *_of_unnamed_types(candidate, patterns, context))
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
-    is_doubtful = doubt and not _cover_all(patterns, entry.uses[action])
-    return _Restriction(
-        entry, patterns, instability or before or (GuardResult("inconclusive", doubt) if is_doubtful else None)
-    )
-
-
-def _cover_all(patterns: Sequence[Pattern], usages: Iterable[Usage]) -> bool:
-    """Whether the patterns include the resource of each call, also of one that was denied or has no clear outcome."""
-    resources = {usage.need.permission.resource for usage in usages}
-    return all(any(resource_covers(pattern.pattern, each) for pattern in patterns) for each in resources)
+    called = (usage.need.permission.resource for usage in entry.uses[action])
+    if doubt and not all(any(resource_covers(each.pattern, name) for each in patterns) for name in called):
+        before = before or GuardResult("inconclusive", doubt)
+    return _Restriction(entry, patterns, instability or before)
 
 
 def _of_unnamed_types(
@@ -296,8 +298,8 @@ def _guard_result(
     is_dropped = is_inner or context.options.drop_unseen_actions
     if found is None or (is_dropped and found.guard in NO_SIGN):
         return None
-    by_wildcard = candidate.action not in granted_literally
-    return None if by_wildcard and is_of_another_region(candidate, found, context) else found
+    is_named = candidate.action in granted_literally
+    return found if is_named or not is_of_another_region(candidate, found, context) else None
 
 
 def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, int]:
@@ -395,8 +397,3 @@ def _conditions(action: str, usages: Sequence[Usage]) -> tuple[Condition, ...]:
 def _has_no_event(action: str) -> bool:
     """Whether an action is known by the parameters of calls that need another action only."""
     return visibility(action).visibility in (Visibility.CARRIERS, Visibility.PERMISSION_ONLY)
-
-
-def _held_back(each: _Restriction, guard_result: GuardResult) -> HeldBackChange:
-    entry = each.entry
-    return HeldBackChange(ChangeKind.NARROW, entry.pattern, entry.resources, guard_result, entry.statement.sid)

@@ -25,7 +25,8 @@ from leastpriv.permissions.generalize import (
     region_of,
 )
 from leastpriv.permissions.patterns import resource_covers, without_covered
-from leastpriv.permissions.resource_types import types_of_arn
+from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
+from leastpriv.permissions.service_facts import rules_of
 from leastpriv.permissions.volatility import (
     WildcardPart,
     common_ends,
@@ -186,14 +187,12 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
 
 def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
     """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
-    by_region: dict[str, list[str]] = {}
-    for each in of_type:
-        by_region.setdefault(region_of(each.resource), []).append(each.resource)
+    used = dict.fromkeys((region, each.resource) for each in of_type if (region := region_of(each.resource)))
     found = {each.pattern: each for each in patterns}
-    for pattern in patterns if len(by_region) > 1 else ():
-        for region in filter(None, by_region):
+    for pattern in patterns if len({region for region, _ in used}) > 1 else ():
+        for region, resource in used:
             written = in_region(pattern.pattern, region)
-            if written not in found and any(resource_covers(written, used) for used in by_region[region]):
+            if written not in found and resource_covers(written, resource):
                 found[written] = replace(pattern, pattern=written, covers=())
     return tuple(found[name] for name in sorted(without_covered(found)))
 
@@ -229,3 +228,23 @@ def _opened(names: Sequence[str], has_end: bool) -> str:
     end = end[last.start() :] if last else ":*" if end.endswith(":*") else ""
     is_path = "/" not in begin + end and all("/" in name for name in names)
     return f"{begin}*/*" if is_path else f"{begin}*{end}"
+
+
+def with_items(action: str, resource: str) -> tuple[str, ...]:
+    """Returns where a life-cycle action applies to what a call made: the resource, or the items of a collection.
+
+    `/apis/ID/routes/*` of `/apis/ID/routes`. Nothing for `/apis`: all APIs of the account are below it.
+    """
+    path, items = resource.partition("::/")[2], f"{resource}/*"
+    names = {f"{kind}s" for kind in types_of_arn("apigateway", items)} if "/" in path else frozenset()
+    is_collection = not names.isdisjoint(types_of_arn("apigateway", resource))
+    own = (each for each in rules_of(action).arns if each.count("/") == resource.count("/"))
+    if is_collection and not any(shape_overlaps(each, resource) for each in own):
+        return (items,) if fits(action, items) else ()
+    return (resource,) if fits(action, resource) else ()
+
+
+def where_applied(action: str, known: Iterable[Sequence[Pattern] | None]) -> list[Pattern]:
+    """The patterns of what the runs used on which another action applies too."""
+    used = (each for patterns in known for each in patterns or () if each.covers)
+    return [replace(each, pattern=name) for each in used for name in with_items(action, each.pattern)]

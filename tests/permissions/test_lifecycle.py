@@ -42,7 +42,7 @@ ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs
         ("ecs:RegisterTaskDefinition", "DeregisterTaskDefinition DescribeTaskDefinition"),
         ("elasticloadbalancing:RegisterTargets", "DeregisterTargets"),
         ("kms:CreateKey", "ScheduleKeyDeletion PutKeyPolicy"),
-        ("apigateway:POST", "DELETE GET PATCH PUT"),
+        ("apigateway:POST", "DELETE GET PATCH"),
         ("elasticloadbalancing:CreateLoadBalancer", "SetSubnets SetSecurityGroups SetIpAddressType"),
         ("iam:CreateRole", "DetachRolePolicy DeleteRolePolicy ListRolePolicies ListInstanceProfilesForRole"),
         ("iam:CreateInstanceProfile", "AddRoleToInstanceProfile RemoveRoleFromInstanceProfile"),

@@ -17,6 +17,7 @@ from leastpriv.proposal.models import Change, GuardResult, Options, Proposal, Un
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.resource_narrowing import without_folded
+from leastpriv.proposal.stability import with_items
 from tests.fakes.evidence import evidence, usage
 from tests.fakes.replace import replace
 
@@ -275,3 +276,21 @@ def test_a_name_that_the_policy_version_cannot_write_prevents_a_restriction() ->
 )
 def test_the_name_shows_whether_an_action_creates_its_resource(action: str, makes: bool) -> None:
     assert creates_its_resource(action) is makes
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "applied"),
+    [
+        ("apigateway:PATCH", "/apis/a1b2c3d4e5/routes", ["/apis/a1b2c3d4e5/routes/*"]),
+        ("apigateway:DELETE", "/restapis/??????????/stages", ["/restapis/??????????/stages/*"]),
+        ("apigateway:PATCH", "/apis/a1b2c3d4e5", ["/apis/a1b2c3d4e5"]),
+        ("apigateway:PATCH", "/apis", []),
+        ("apigateway:POST", "/apis/a1b2c3d4e5/routes", ["/apis/a1b2c3d4e5/routes"]),
+    ],
+)
+def test_what_follows_an_addition_to_a_collection_is_authorized_on_its_items(
+    action: str, path: str, applied: list[str]
+) -> None:
+    """The paths of UpdateRoute and UpdateStage in botocore; nothing where the items are all APIs of the account."""
+    arn = "arn:aws:apigateway:eu-west-1::"
+    assert with_items(action, arn + path) == tuple(arn + each for each in applied)

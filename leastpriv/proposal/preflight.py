@@ -272,7 +272,7 @@ def _decision(need: Need, documents: Sequence[Document], principal: str) -> tupl
 def _no_grant_helps(need: Need, documents: Sequence[Document], principal: str) -> GuardResult | None:
     """Why a further statement is no remedy: a Deny, or a condition that the declaration does not meet."""
     if _decision(need, documents, principal)[0] == "explicitDeny":
-        return GuardResult("deny", "a Deny of the role's policies denies it")
+        return GuardResult("explicit-deny", "a Deny of the role's policies denies it")
     keys = [each.key for each in need.permission.conditions if need.permission.action != _PASS_ROLE]
     free = replace(need, permission=replace(need.permission, conditions=()))
     if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):

@@ -111,22 +111,12 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
     They may if the first run that used the resource also created a resource of its type successfully, or if the
-    response of a creating call contains its id. At least two runs must have created such resources, and a resource that
-    all of these runs used is not newly created. One run is enough where it alone used the resource whose id its call
-    returned, but to delete one such resource says nothing of the next.
-
-    Args:
-        usages: all usages of the principal.
-        reviewed: ids of the runs that count as creators; None: all runs.
+    response of a creating call contains its id. At least two of the `reviewed` runs (None: all) must have created such
+    resources, and a resource that all of these runs used is not newly created. One run is enough where it alone used
+    the resource whose id its call returned: what it did to this one, the next run does to another one.
     """
     known = tuple(usages)
-    made = _creating_runs(known, reviewed)
-    ids = {
-        (usage.need.permission.action.partition(":")[0], new)
-        for usage in known
-        if usage.made and _types_created(usage) and (reviewed is None or set(usage.runs) <= {*reviewed})
-        for new in usage.made
-    }
+    made, ids = _creating_runs(known, reviewed), _new_ids(known, reviewed)
     services = {service for service, _ in made}
     used = _using_runs(usage for usage in known if service_of(usage.need.permission.resource) in services)
 
@@ -137,15 +127,21 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
         prefix, (first, runs) = service_of(resource), used[resource]
         kinds = types_of_arn(prefix, resource)
         named = {(prefix, text) for _, text in variables_of_arn(prefix, resource)} if kinds and ids else set()
-        is_certain, action = not named.isdisjoint(ids), usage.need.permission.action
+        is_certain = not named.isdisjoint(ids)
         for makers in (made.get((prefix, kind.lower()), set()) for kind in kinds):
             if (first in makers or is_certain) and len(makers) >= _LEAST_RUNS and not makers <= runs:
                 return True
-            if is_certain and {*usage.runs} <= makers and not deletes(action):
+            if is_certain and {*usage.runs} <= makers:
                 return True
         return False
 
     return is_made
+
+
+def _new_ids(usages: Iterable[Usage], reviewed: Collection[str] | None) -> frozenset[tuple[str, str]]:
+    """(IAM prefix, id) of the resources that AWS chose an id for, as the responses of creating calls show."""
+    makers = (each for each in usages if each.made and (reviewed is None or set(each.runs) <= {*reviewed}))
+    return frozenset((prefix, new) for each in makers for prefix, _ in _types_created(each) for new in each.made)
 
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
@@ -197,10 +193,15 @@ class CreatedResources(Struct, frozen=True):
     """Resource -> the name pattern that it belongs to."""
     objects: Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
     """(name pattern of buckets, key with wildcards for its volatile parts) -> bucket, oldest first -> objects."""
+    new_ids: frozenset[tuple[str, str]] = frozenset()
+    """(IAM prefix, id) of what the runs created."""
 
     def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
-        return ObservedResource(resource, usage.runs, self.is_created(usage), self.families.get(resource))
+        made, prefix = self.is_created(usage), service_of(resource)
+        texts = [text for _, text in variables_of_arn(prefix, resource)] if made else ()
+        ids = tuple(dict.fromkeys(text for text in texts if (prefix, text) in self.new_ids))
+        return ObservedResource(resource, usage.runs, made, self.families.get(resource), ids)
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
         """Describes the resources of usages for `patterns_of`."""
@@ -288,7 +289,10 @@ def find_created_resources(
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
     return CreatedResources(
-        created_by_own_runs(known, reviewed), families, _objects_by_bucket(teachers, families, list(age))
+        created_by_own_runs(known, reviewed),
+        families,
+        _objects_by_bucket(teachers, families, list(age)),
+        _new_ids(known, reviewed),
     )
 
 

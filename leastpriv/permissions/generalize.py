@@ -77,6 +77,8 @@ class ObservedResource(Struct, frozen=True):
     """The same principal's runs create such resources, and may have created this one."""
     family: NamePattern | None = None
     """The same principal's runs made this one by its name, and make others under like names."""
+    ids: tuple[str, ...] = ()
+    """The ids in it that AWS chose when one of these runs made it."""
 
 
 class Pattern(Struct, frozen=True):
@@ -133,7 +135,11 @@ def across_regions(
         family = each.family and replace(each.family, pattern=in_region(each.family.pattern, main))
         known = merged.get(resource, ObservedResource(resource))
         merged[resource] = ObservedResource(
-            resource, tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made, known.family or family
+            resource,
+            tuple(dict.fromkeys((*known.runs, *each.runs))),
+            known.made or each.made,
+            known.family or family,
+            tuple(dict.fromkeys((*known.ids, *each.ids))),
         )
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []
@@ -168,7 +174,7 @@ def _patterns_of_region(least: int, is_sensitive: bool, seen: Sequence[ObservedR
     opened: dict[str, _Group] = {}
     runs = {run for each in seen if each.made for run in each.runs}
     for each in seen:
-        pattern, openings = open_parts(each.resource, each.made)
+        pattern, openings = open_parts(each.resource, each.made, each.ids)
         if is_sensitive:
             certain = each.family if each.family and each.family.opening.reason in CERTAIN else None
             each = replace(each, family=certain)

@@ -259,21 +259,19 @@ _LEAST_ID_KEY = 4
 """Letters of a key with an id that says of what: `groupid`."""
 
 
-def new_ids(event: str, answer: object) -> tuple[str, ...]:
+def new_ids(event: str, answer: object, asked: Mapping[str, object]) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
-    A bare `id` is that of the new resource only where the answer is about it: values nested deeper the caller may have
-    chosen (an origin of a distribution), as tags and their like.
+    What the request has too, the caller chose. The id of a certificate is at the end of its ARN, that of a zone of
+    Route 53 behind `/hostedzone/`.
     """
     if not creates(event) or not isinstance(answer, Mapping):
         return ()
     known = id_keys(event)
-    values = request_values(answer, skip=FREE_MAPS)
-    named = [value for key, value in values if key in known and key != "id"]
-    if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
-        outer = read_request(noun_of(event).partition("with")[0], answer).outer
-        named += [value for key, value in outer if key == "id"]
-    return tuple(named)
+    named = [value for key, value in request_values(answer, skip=FREE_MAPS) if key in known]
+    chosen = {value for _, value in request_values(asked)} if named else set()
+    ids = [re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value for value in named]
+    return tuple([each for each in ids if each not in chosen])
 
 
 @cache
@@ -286,12 +284,13 @@ def _keys_of_ids() -> Mapping[str, str]:
 def id_keys(event: str) -> frozenset[str]:
     """The keys, in lower case, under which an answer may hold the id of what an event makes.
 
-    `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with `dhcpOptionsId`.
+    `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with `dhcpOptionsId`,
+    RequestCertificate with `certificateArn`.
     """
     noun = noun_of(event).partition("with")[0]
     own = _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id")
     ends = (own[at:] for at in range(len(own) - _LEAST_ID_KEY))
-    return frozenset({own, f"{noun}id", "id", *ends})
+    return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
 
 
 class Presence(Struct, frozen=True, gc=False):

@@ -91,8 +91,11 @@ _ODD = re.compile(
 
 
 @lru_cache(maxsize=16_384)
-def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]]:
-    """The resource with its volatile parts open, and what was opened; `made`: the role's own runs create such ones."""
+def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> tuple[str, tuple[WildcardPart, ...]]:
+    """The resource with its volatile parts open, and what was opened.
+
+    `made`: the role's own runs create such ones; `ids` are those that AWS chose when it did.
+    """
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
     if not parts:
@@ -103,6 +106,8 @@ def open_parts(resource: str, made: bool) -> tuple[str, tuple[WildcardPart, ...]
     for part in parts:
         text = resource[part.start : part.end]
         new, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
+        if text in ids and prefix != "s3" and not _row(prefix, resource, part.variable, text):
+            new, reason = "*", MADE
         if new != text:
             opened = opened[: part.start + shift] + new + opened[part.end + shift :]
             shift += len(new) - len(text)

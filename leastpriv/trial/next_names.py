@@ -3,7 +3,8 @@
 The candidate shows what changes: a pattern that covers the resource, another id under the same action, or a name that
 differs from a granted one in one word, which has a digit or is in created names of several types. The word of the
 earlier run is open in all entries that contain it, and an id in all entries of its type, since the next denials would
-be of these. Sensitive actions get no pattern of a whole type, and none that covers the principal.
+be of these. Sensitive actions get a pattern of a whole type only once three runs used another id each, and none that
+covers the principal.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _OTHER_ID = "each run gets another id"
 _OTHER_NAME = "each run writes another word here"
 _LEAST_WORD = 4
 """Shorter numbers are open in the name that shows them only: `1` is part of many names."""
+_LEAST_IDS = 2
+"""Ids of earlier runs, with which that of the denied call is the third, before a sensitive action gets a pattern."""
 _LEAST_TYPES = 3
 """Types of created resources whose names have the word of a run."""
 _UNRECORDED = "the trail does not record its use on what the command creates"
@@ -90,13 +93,21 @@ class NextNames(Struct, frozen=True):
             return None
         found = (rule(action, resource) for rule in (_artifact, self._other_id, self._covering, self._other_name))
         wide = (each for each in found if each and each.pattern != resource)
-        return next((each for each in wide if self._may_write(action, each.pattern)), None)
+        return next((each for each in wide if self._may_write(action, each.pattern, each.reason)), None)
 
-    def _may_write(self, action: str, pattern: str) -> bool:
+    def _may_write(self, action: str, pattern: str, reason: str) -> bool:
         if not fits(action, pattern) or forbidden(action, self.never_add):
             return False
+        if not sensitivity(action):
+            return True
         whole_type = literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0 and ":s3:::" not in pattern
-        return not (sensitivity(action) and (whole_type or resource_covers(pattern, self.principal)))
+        is_shown = reason == _OTHER_ID and self._ids_granted(pattern) >= _LEAST_IDS
+        return not resource_covers(pattern, self.principal) and (is_shown or not whole_type)
+
+    def _ids_granted(self, pattern: str) -> int:
+        """Number of resources that the candidate grants an action on by their ids, of which a pattern opens the id."""
+        entries = {entry for statement in self._statements() for entry in statement.resources}
+        return sum(not has_wildcard(entry) and resource_covers(pattern, entry) for entry in entries)
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
         """The narrowest pattern of the same service in the candidate that covers the resource, or its bucket."""
@@ -188,7 +199,11 @@ class NextNames(Struct, frozen=True):
                 else:
                     continue
                 for action in statement.actions if wide != entry else ():
-                    if "*" not in action and self._may_write(action, wide) and not self._grants(action, wide):
+                    if (
+                        "*" not in action
+                        and self._may_write(action, wide, learned.reason)
+                        and not self._grants(action, wide)
+                    ):
                         yield self._addition(action, entry, _Learned(wide, learned.reason), statement.conditions)
 
     def _unrecorded(self, denied: Collection[str], *, everywhere: bool) -> Iterator[Change]:
@@ -218,14 +233,14 @@ class NextNames(Struct, frozen=True):
             stem = f"{found['place']}{'?' * len(found['hash'])}" if found else ""
             patterns = dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
             for action, pattern in product(_ON_ARTIFACTS, patterns):
-                if self._may_write(action, pattern) and not self._grants(action, pattern):
+                if self._may_write(action, pattern, _HASH) and not self._grants(action, pattern):
                     written = self._addition(action, resource, _Learned(pattern, _HASH), ())
                     yield replace(written, basis=Basis.LIFECYCLE)
 
     def _on_created(self, action: str, below: str, statement: Statement) -> Iterator[Change]:
         for entry in statement.resources:
             wide = f"{entry}{below}"
-            if entry != "*" and self._may_write(action, wide) and not self._grants(action, wide):
+            if entry != "*" and self._may_write(action, wide, _UNRECORDED) and not self._grants(action, wide):
                 change = self._addition(action, entry, _Learned(wide, _UNRECORDED), statement.conditions)
                 yield replace(change, basis=Basis.LIFECYCLE)
 

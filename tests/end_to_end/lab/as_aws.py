@@ -1,28 +1,60 @@
 """Names the resources that AWS checks where ministack checks another one, or `*`.
 
-By the Service Authorization Reference, not by the project's own tables, so that the lab can show an error of these. AWS
+By the Service Authorization Reference, not by the project's own rules, so that the lab can show an error of these. AWS
 may check a call on several resources: the first replaces ministack's, the others are checked too.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ministack.core.responses import get_account_id
 from ministack.services import ec2, iam, kms
 
 Parameters = dict[str, Any]
+_SERVICES = Path(__file__).parents[3] / "leastpriv" / "permissions" / "data" / "services"
 
 
 def resources(exchange: Any, action: str, resource: str) -> list[str]:
     """All resources of a check, none where AWS makes no check; `resource` is ministack's."""
     prefix, _, name = action.partition(":")
     rule: Callable[..., list[str] | None] | None = globals().get(f"_{prefix.replace('-', '_')}")
-    if rule is None:
-        return [resource]
-    found = rule(name, exchange.parameters, f"{exchange.region}:{get_account_id()}", resource)
+    place = f"{exchange.region}:{get_account_id()}"
+    found = rule(name, exchange.parameters, place, resource) if rule else None
+    if found is None and resource == "*":
+        found = _by_reference(prefix, name, exchange.parameters, place)
     return [resource] if found is None else found
+
+
+def _by_reference(prefix: str, name: str, asked: Parameters, place: str) -> list[str] | None:
+    """The required resource of an action, where the request has its parts under the words of AWS's reference."""
+    region, account = place.split(":")
+    given = {key.lower(): value for key, value in asked.items() if isinstance(value, str) and value}
+    given["scope"] = given.get("scope", "").lower()
+    for kind, arn, is_required in _reference(prefix).get(name.lower(), ("", "", ()))[2]:
+        own = re.sub("[^a-z0-9]", "", kind.lower())
+        texts = {"partition": "aws", "region": region, "account": account}
+        for variable in re.findall(r"\$\{(\w+)\}", arn) if is_required else ():
+            key = variable.lower()
+            short = key.removeprefix(own) if name.lower().endswith(own) else ""
+            texts.setdefault(key, given.get(key) or given.get(short) or "")
+        if is_required and all(texts.values()):
+            for variable in set(re.findall(r"\$\{(\w+)\}", arn)):
+                arn = arn.replace(f"${{{variable}}}", texts[variable.lower()])
+            return [arn]
+    return None
+
+
+@cache
+def _reference(prefix: str) -> dict[str, Any]:
+    """Actions of a service as AWS's reference lists them: name -> (action, access level, (type, ARN, required) …)."""
+    file = _SERVICES / f"{prefix}.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))["actions"]) if file.is_file() else {}
 
 
 def action_of(exchange: Any, action: str) -> str:
@@ -109,6 +141,11 @@ def _iam(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
         path = asked.get("Path") if name == "CreateRole" else made.get("Path")
         return [f"arn:aws:iam::{account}:role{path or '/'}{asked['RoleName']}"]
     return None
+
+
+def _iot(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
+    target = str(asked.get("target") or "") if name in ("AttachPolicy", "DetachPolicy") else ""
+    return [target] if target.startswith("arn:") else None
 
 
 def _lambda(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:

@@ -255,20 +255,21 @@ def creates(event: str) -> bool:
     return _CREATES.match(event) is not None
 
 
-_LEAST_ID_KEY = 4
-"""Letters of a key with an id that says of what: `groupid`."""
-
-
 def new_ids(event: str, answer: object, asked: Mapping[str, object]) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
-    What the request has too, the caller chose. The id of a certificate is at the end of its ARN, that of a zone of
-    Route 53 behind `/hostedzone/`.
+    What the request has too, the caller chose. A bare `id` is that of the new resource only where the answer is about
+    it, not deeper (an origin of a distribution) or in tags. The id of a certificate is at the end of its ARN, that of a
+    zone of Route 53 behind `/hostedzone/`.
     """
     if not creates(event) or not isinstance(answer, Mapping):
         return ()
     known = id_keys(event)
-    named = [value for key, value in request_values(answer, skip=FREE_MAPS) if key in known]
+    values = request_values(answer, skip=FREE_MAPS)
+    named = [value for key, value in values if key in known and key != "id"]
+    if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
+        outer = read_request(noun_of(event).partition("with")[0], answer).outer
+        named += [value for key, value in outer if key == "id"]
     chosen = {value for _, value in request_values(asked)} if named else set()
     ids = [re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value for value in named]
     return tuple([each for each in ids if each not in chosen])
@@ -289,7 +290,7 @@ def id_keys(event: str) -> frozenset[str]:
     """
     noun = noun_of(event).partition("with")[0]
     own = _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id")
-    ends = (own[at:] for at in range(len(own) - _LEAST_ID_KEY))
+    ends = (own[at:] for at in range(len(own) - len("id") - 2))
     return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
 
 

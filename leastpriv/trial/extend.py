@@ -117,6 +117,11 @@ def logged_denials(
         needs = logged_needs(denial, identity.acting_role, known_arns)
         named = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
         is_certain = named and not identity.own_session
+        if is_certain and denial.resource == "*":
+            # AWS checked it on `*`, whatever types the action has: a grant on some resources does not fix it.
+            needs = tuple(
+                structs.replace(need, exact=need.exact or not sensitivity(need.permission.action)) for need in needs
+            )
         yield from (TrialDenial(need, denial, is_certain, _regions(need.permission.resource)) for need in needs)
         if not needs:
             yield UnresolvedDenial("", denial.resource, denial.why or "the message names no action")

@@ -144,6 +144,9 @@ def generated_name(resource: str, by_stack: bool) -> str:
     found = _MADE_UNIQUE.search(resource)
     if found:
         return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
+    if (whole := _LOOKS[0][0].search(resource)) is not None:
+        # Its pieces are neither commits nor ends; alone it is an id, not the end of a name.
+        return resource if resource[whole.start() - 1] in "/:" else resource.replace(whole[0], "?" * len(whole[0]))
     if by_stack:
         # Before a commit is opened: the name of the stack may have one.
         resource = _END_BY_STACK.sub(

@@ -316,8 +316,8 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
         (prefix not in catalog.services(), f"no service has the prefix `{prefix}`"),
         (name in _TRUST_ONLY, "the trust policy of the role decides who may log in"),
         (
-            _is_service(sentence.principal) and name == "sts:assumerole",
-            "the trust policy of the role must name the service",
+            _is_service(sentence.principal) and (name == "sts:assumerole" or "." in sentence.principal),
+            "the trust policy of the role, or the policy of the resource, must name the service",
         ),
         (sentence.principal.lower() == "anonymous", "the request was not signed, so it has no principal"),
         (sentence.reason and denied_by is DeniedBy.UNKNOWN, "no grant is known to fix the reason that AWS gives"),

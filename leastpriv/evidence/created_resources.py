@@ -116,8 +116,8 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
     the resource whose id its call returned: what it did to this one, the next run does to another one.
     """
     known = tuple(usages)
-    made, ids = _creating_runs(known, reviewed), _new_ids(known, reviewed)
-    services = {service for service, _ in made}
+    made, ids = _creating_runs(known, reviewed), _makers_of_ids(known, reviewed)
+    services = {service for service, _ in (*made, *ids)}
     used = _using_runs(usage for usage in known if service_of(usage.need.permission.resource) in services)
 
     def is_made(usage: Usage) -> bool:
@@ -125,23 +125,25 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
         if resource not in used:
             return False
         prefix, (first, runs) = service_of(resource), used[resource]
-        kinds = types_of_arn(prefix, resource)
-        named = {(prefix, text) for _, text in variables_of_arn(prefix, resource)} if kinds and ids else set()
-        is_certain = not named.isdisjoint(ids)
-        for makers in (made.get((prefix, kind.lower()), set()) for kind in kinds):
-            if (first in makers or is_certain) and len(makers) >= _LEAST_RUNS and not makers <= runs:
-                return True
-            if is_certain and {*usage.runs} <= makers:
-                return True
-        return False
+        texts = variables_of_arn(prefix, resource) if ids else ()
+        makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids]
+        if any({*usage.runs} <= makers for makers in makers_of_it):
+            return True
+        kinds = (made.get((prefix, kind.lower()), set()) for kind in types_of_arn(prefix, resource))
+        return any(
+            (first in makers or makers_of_it) and len(makers) >= _LEAST_RUNS and not makers <= runs for makers in kinds
+        )
 
     return is_made
 
 
-def _new_ids(usages: Iterable[Usage], reviewed: Collection[str] | None) -> frozenset[tuple[str, str]]:
-    """(IAM prefix, id) of the resources that AWS chose an id for, as the responses of creating calls show."""
-    makers = (each for each in usages if each.made and (reviewed is None or set(each.runs) <= {*reviewed}))
-    return frozenset((prefix, new) for each in makers for prefix, _ in _types_created(each) for new in each.made)
+def _makers_of_ids(usages: Iterable[Usage], reviewed: Collection[str] | None) -> dict[tuple[str, str], set[str]]:
+    """(IAM prefix, id that AWS chose in the response of a creating call) -> runs that made the call."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for usage in usages:
+        for new in usage.made if reviewed is None or set(usage.runs) <= {*reviewed} else ():
+            found.setdefault((usage.need.permission.action.partition(":")[0], new), set()).update(usage.runs)
+    return found
 
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
@@ -292,7 +294,7 @@ def find_created_resources(
         created_by_own_runs(known, reviewed),
         families,
         _objects_by_bucket(teachers, families, list(age)),
-        _new_ids(known, reviewed),
+        frozenset(_makers_of_ids(known, reviewed)),
     )
 
 

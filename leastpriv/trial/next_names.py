@@ -3,7 +3,7 @@
 The candidate shows what changes: a pattern that covers the resource, another id under the same action, or a name that
 differs from a granted one in one word, which has a digit or is in created names of several types. The word of the
 earlier run is open in all entries that contain it, and an id in all entries of its type, since the next denials would
-be of these. Sensitive actions get a pattern of a whole type only once three runs used another id each, and none that
+be of these. Sensitive actions get a pattern of a whole type only where an earlier run used another id, and none that
 covers the principal.
 """
 
@@ -27,7 +27,7 @@ from leastpriv.permissions.name_copies import pattern_of_words, words_that_diffe
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from leastpriv.permissions.visibility import Visibility, visibility
-from leastpriv.permissions.volatility import WildcardPart, literal_letters, open_parts, service_of
+from leastpriv.permissions.volatility import WildcardPart, literal_letters, open_parts, parts_of, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.additions import own_account
 from leastpriv.proposal.models import Change
@@ -37,10 +37,12 @@ _OTHER_ID = "each run gets another id"
 _OTHER_NAME = "each run writes another word here"
 _LEAST_WORD = 4
 """Shorter numbers are open in the name that shows them only: `1` is part of many names."""
-_LEAST_IDS = 2
-"""Ids of earlier runs, with which that of the denied call is the third, before a sensitive action gets a pattern."""
 _LEAST_TYPES = 3
 """Types of created resources whose names have the word of a run."""
+_ID = re.compile(r"(?:Id|ID|Uuid|UUID|Identifier)$")
+_DRAWN = re.compile(r"(?:[a-z]{1,4}-)?(?=[A-Za-z]*[0-9])[A-Za-z0-9]{6,40}")
+_RANDOM = re.compile(r"[0-9a-f]{32,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""An id that AWS drew, by its look: one word with a digit, where the part is an id; a long hexadecimal one anywhere."""
 _UNRECORDED = "the trail does not record its use on what the command creates"
 _HASH = "the tool names it by its contents"
 _ARTIFACT = re.compile(
@@ -58,6 +60,8 @@ class _Learned(Struct, frozen=True):
     reason: str
     word: str = ""
     """The word of an earlier run, which is open in all entries."""
+    is_shown: bool = False
+    """An earlier run used the action on another id."""
 
 
 class NextNames(Struct, frozen=True):
@@ -91,23 +95,18 @@ class NextNames(Struct, frozen=True):
     def _learn(self, action: str, resource: str) -> _Learned | None:
         if resource == "*":
             return None
-        found = (rule(action, resource) for rule in (_artifact, self._other_id, self._covering, self._other_name))
+        rules = (_artifact, self._other_id, self._covering, self._other_name, self._other_drawn_id)
+        found = (rule(action, resource) for rule in rules)
         wide = (each for each in found if each and each.pattern != resource)
-        return next((each for each in wide if self._may_write(action, each.pattern, each.reason)), None)
+        return next((each for each in wide if self._may_write(action, each.pattern, is_shown=each.is_shown)), None)
 
-    def _may_write(self, action: str, pattern: str, reason: str) -> bool:
+    def _may_write(self, action: str, pattern: str, *, is_shown: bool = False) -> bool:
+        """Whether an addition may have a pattern; `is_shown`: two runs used another id of its type each."""
         if not fits(action, pattern) or forbidden(action, self.never_add):
             return False
-        if not sensitivity(action):
-            return True
         whole_type = literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0 and ":s3:::" not in pattern
-        is_shown = reason == _OTHER_ID and self._ids_granted(pattern) >= _LEAST_IDS
-        return not resource_covers(pattern, self.principal) and (is_shown or not whole_type)
-
-    def _ids_granted(self, pattern: str) -> int:
-        """Number of resources that the candidate grants an action on by their ids, of which a pattern opens the id."""
-        entries = {entry for statement in self._statements() for entry in statement.resources}
-        return sum(not has_wildcard(entry) and resource_covers(pattern, entry) for entry in entries)
+        is_too_wide = (whole_type and not is_shown) or resource_covers(pattern, self.principal)
+        return not (sensitivity(action) and is_too_wide)
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
         """The narrowest pattern of the same service in the candidate that covers the resource, or its bucket."""
@@ -135,8 +134,28 @@ class NextNames(Struct, frozen=True):
         if pattern == resource:
             return None
         granted = (entry for each in self._statements() if action in each.actions for entry in each.resources)
-        is_known = any(resource_covers(pattern, entry) for entry in granted) or self._creates(resource)
-        return _Learned(pattern, _OTHER_ID) if is_known else None
+        is_shown = any(resource_covers(pattern, entry) for entry in granted)
+        return _Learned(pattern, _OTHER_ID, is_shown=is_shown) if is_shown or self._creates(resource) else None
+
+    def _other_drawn_id(self, action: str, resource: str) -> _Learned | None:
+        """Every id of a type that no table lists, where the candidate grants the action on another one alike."""
+        parts = parts_of(service_of(resource), resource)
+        for statement in self._statements():
+            for entry in statement.resources if action in statement.actions else ():
+                others = parts_of(service_of(entry), entry)
+                if [each.variable for each in others] != [each.variable for each in parts]:
+                    continue
+                pattern = resource
+                for own, other in zip(reversed(parts), reversed(others), strict=True):
+                    texts = resource[own.start : own.end], entry[other.start : other.end]
+                    is_id = all(map(_RANDOM.fullmatch, texts)) or (
+                        _ID.search(own.variable) is not None and all(map(_DRAWN.fullmatch, texts))
+                    )
+                    if is_id and len({*texts}) > 1:
+                        pattern = f"{pattern[: own.start]}*{pattern[own.end :]}"
+                if pattern != resource and resource_covers(pattern, entry):
+                    return _Learned(pattern, _OTHER_ID, is_shown=True)
+        return None
 
     def _creates(self, resource: str) -> bool:
         """Whether the candidate creates resources of the type of a resource."""
@@ -198,12 +217,10 @@ class NextNames(Struct, frozen=True):
                     wide = _with_open_id(entry)
                 else:
                     continue
+                is_shown = learned.is_shown and wide == learned.pattern
                 for action in statement.actions if wide != entry else ():
-                    if (
-                        "*" not in action
-                        and self._may_write(action, wide, learned.reason)
-                        and not self._grants(action, wide)
-                    ):
+                    may_write = "*" not in action and self._may_write(action, wide, is_shown=is_shown)
+                    if may_write and not self._grants(action, wide):
                         yield self._addition(action, entry, _Learned(wide, learned.reason), statement.conditions)
 
     def _unrecorded(self, denied: Collection[str], *, everywhere: bool) -> Iterator[Change]:
@@ -233,14 +250,14 @@ class NextNames(Struct, frozen=True):
             stem = f"{found['place']}{'?' * len(found['hash'])}" if found else ""
             patterns = dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
             for action, pattern in product(_ON_ARTIFACTS, patterns):
-                if self._may_write(action, pattern, _HASH) and not self._grants(action, pattern):
+                if self._may_write(action, pattern) and not self._grants(action, pattern):
                     written = self._addition(action, resource, _Learned(pattern, _HASH), ())
                     yield replace(written, basis=Basis.LIFECYCLE)
 
     def _on_created(self, action: str, below: str, statement: Statement) -> Iterator[Change]:
         for entry in statement.resources:
             wide = f"{entry}{below}"
-            if entry != "*" and self._may_write(action, wide, _UNRECORDED) and not self._grants(action, wide):
+            if entry != "*" and self._may_write(action, wide) and not self._grants(action, wide):
                 change = self._addition(action, entry, _Learned(wide, _UNRECORDED), statement.conditions)
                 yield replace(change, basis=Basis.LIFECYCLE)
 

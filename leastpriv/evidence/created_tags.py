@@ -49,7 +49,7 @@ class TagLedger:
             )
             runs.add(run)
             if kind == kinds[0] and own:
-                ids.update(new_ids(call.name, call.response, call.parameters))
+                ids.update(new_ids(call))
 
     def close(self, run_ids: Callable[[frozenset[int]], tuple[str, ...]]) -> tuple[CreatedTags, ...]:
         """Returns the creations, sorted."""

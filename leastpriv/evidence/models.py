@@ -254,7 +254,7 @@ class CallTotals(Struct, gc=False):
         elif run not in self.runs:
             self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
         if call.response and not call.error_code and creates(call.name) and len(self.made) < _MOST_IDS:
-            self.made = self.made.union(new_ids(call.name, call.response, call.parameters))
+            self.made = self.made.union(new_ids(call))
 
     def absorb(self, other: CallTotals) -> None:
         """Adds the totals of another key."""

@@ -255,22 +255,22 @@ def creates(event: str) -> bool:
     return _CREATES.match(event) is not None
 
 
-def new_ids(event: str, answer: object, asked: Mapping[str, object]) -> tuple[str, ...]:
-    """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
+def new_ids(call: Call) -> tuple[str, ...]:
+    """The ids that AWS gave to what a call made, as its answer names them; none of a call that makes nothing.
 
     What the request has too, the caller chose. A bare `id` is that of the new resource only where the answer is about
     it, not deeper (an origin of a distribution) or in tags. The id of a certificate is at the end of its ARN, that of a
     zone of Route 53 behind `/hostedzone/`.
     """
-    if not creates(event) or not isinstance(answer, Mapping):
+    if not call.response or not creates(call.name):
         return ()
-    known = id_keys(event)
+    known, answer = id_keys(call.name), call.response
     values = request_values(answer, skip=FREE_MAPS)
     named = [value for key, value in values if key in known and key != "id"]
     if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
-        outer = read_request(noun_of(event).partition("with")[0], answer).outer
+        outer = read_request(noun_of(call.name).partition("with")[0], answer).outer
         named += [value for key, value in outer if key == "id"]
-    chosen = {value for _, value in request_values(asked)} if named else set()
+    chosen = {value for _, value in request_values(call.parameters)} if named else set()
     ids = [re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value for value in named]
     return tuple([each for each in ids if each not in chosen])
 

@@ -113,7 +113,7 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
     # Of what the call made, IAM did not know the id that AWS gave it later.
-    new = new_ids(call.name, call.response) if is_listed and call.response and creates(call.name) else ()
+    new = new_ids(call) if is_listed else ()
     known = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
     listed = _of_arns(call, known, facts, _LISTED) if is_listed else ()
     found: Sequence[Resource] = listed or (_in_request(call, facts, request) if request.arns else ())

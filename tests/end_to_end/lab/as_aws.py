@@ -144,7 +144,10 @@ def _iam(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
 
 
 def _iot(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
-    target = str(asked.get("target") or "") if name in ("AttachPolicy", "DetachPolicy") else ""
+    key = {"Policy": "target", "ThingPrincipal": "principal"}.get(
+        name.removeprefix("Attach").removeprefix("Detach"), ""
+    )
+    target = str(asked.get(key) or "")
     return [target] if target.startswith("arn:") else None
 
 

@@ -54,4 +54,5 @@ def read_rows(text: str) -> Sequence[Mapping[str, str]]:
     head, *lines = [line for line in text.splitlines() if line and line[0] != "#"]
     columns = head.split("\t")
     missing = "\t" * len(columns)
-    return [dict(zip(columns, (line + missing).split("\t"), strict=False)) for line in lines]
+    cells = map(str.split, [line + missing for line in lines], repeat("\t"))
+    return list(map(dict[str, str], map(zip, repeat(columns), cells)))

@@ -75,11 +75,12 @@ def visibility(action: str) -> ActionVisibility:
     spelling, row = _service(prefix).get(name, ("", None))
     if row is None:
         return ActionVisibility(Visibility.UNKNOWN, source=_why_unknown(action))
+    reason = _reasons()[row["reason"]]
     return ActionVisibility(
         visibility=Visibility(row["visibility"]),
         resource_type=row["type"],
         read_only=_FLAGS[row["read_only"]] if row["read_only"] else read_only_by_name(spelling),
-        source=_source(row),
+        source=f"{reason['text']}; {DOCUMENTATION}{row['page']}" if row["page"] else reason["text"],
     )
 
 
@@ -127,11 +128,6 @@ def _why_unknown(action: str) -> str:
     if catalog.action(action) is None:
         return f"the catalogue {catalog.version()} has no such action"
     return "the action is newer than the table"
-
-
-def _source(row: Mapping[str, str]) -> str:
-    reason = _reasons()[row["reason"]]
-    return f"{reason['text']}; {DOCUMENTATION}{row['page']}" if row["page"] else reason["text"]
 
 
 @cache

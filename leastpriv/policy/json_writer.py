@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -25,7 +25,8 @@ def json_style_of(document: Document) -> JsonStyle:
     """Reads the layout of a document; the default is that of `aws iam get-policy-version`."""
     text, nodes = document.text, document.statement_nodes
     single_line = not any(_is_multiline(text, node) for node in nodes or (document.policy,))
-    lists = [value for node in nodes for value in _list_nodes(node)]
+    values = [node.get_any_case(key) for node in nodes for key in LISTS]
+    lists = [value for value in values if value and value.kind == "array" and value.items]
     sample = next((node for node in nodes if node.members), document.policy)
     found = text[sample.start + 1 : sample.members[0].start] if sample.members else ""
     return JsonStyle(
@@ -129,13 +130,6 @@ def _mostly_multiline(text: str, lists: Sequence[Node], single_line: bool) -> bo
     if single_line or not lists:
         return not single_line
     return 2 * sum(_is_multiline(text, node) for node in lists) >= len(lists)
-
-
-def _list_nodes(statement: Node) -> Iterator[Node]:
-    for key in LISTS:
-        value = statement.get_any_case(key)
-        if value and value.kind == "array" and value.items:
-            yield value
 
 
 def strings_for_one(statements: Sequence[Node]) -> frozenset[str]:

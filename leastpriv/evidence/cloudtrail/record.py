@@ -36,10 +36,10 @@ CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]
 
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
+_as_region = lru_cache(maxsize=256)(re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII).fullmatch)
 _NUMBER = re.compile(r"[0-9.]+")
 _STS = "sts.amazonaws.com"
-_PRINTABLE = re.compile(r"[!-~]{1,256}", re.ASCII)
+_as_printable = lru_cache(maxsize=4_096)(re.compile(r"[!-~]{1,256}", re.ASCII).fullmatch)
 _RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
 _ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
 EMPTY_OBJECT: Mapping[str, object] = {}
@@ -120,11 +120,10 @@ def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None =
 def is_login(call: Call) -> bool:
     """Whether a call is a login by `login_of`, which no role or user can make."""
     # AWS STS's own response to AssumeRole names no provider.
-    return call.source == _STS and (call.name in LOGIN_EVENTS or (call.name == ASSUME_ROLE and _has_provider(call)))
-
-
-def _has_provider(call: Call) -> bool:
-    return call.response.keys() == {"credentials", "subject", "provider"}
+    return call.source == _STS and (
+        call.name in LOGIN_EVENTS
+        or (call.name == ASSUME_ROLE and call.response.keys() == {"credentials", "subject", "provider"})
+    )
 
 
 def find_caller(
@@ -190,7 +189,7 @@ def event_time(record: Mapping[str, object]) -> datetime | None:
 def region_of(record: Mapping[str, object]) -> str:
     """`awsRegion` where it has the form of a region, else empty."""
     value = record.get("awsRegion")
-    return value if isinstance(value, str) and _is_region(value) else ""
+    return value if isinstance(value, str) and _as_region(value) else ""
 
 
 def account_of(record: Mapping[str, object]) -> str:
@@ -341,17 +340,7 @@ def _flag(value: object) -> bool | None:
 
 def _printable_field(record: Mapping[str, object], key: str) -> str:
     value = _text(record, key)
-    return value if _is_printable(value) else ""
-
-
-@lru_cache(maxsize=4_096)
-def _is_printable(value: str) -> bool:
-    return _PRINTABLE.fullmatch(value) is not None
-
-
-@lru_cache(maxsize=256)
-def _is_region(value: str) -> bool:
-    return _REGION.fullmatch(value) is not None
+    return value if _as_printable(value) else ""
 
 
 def _gap(record: Mapping[str, object], reason: str) -> Gap:

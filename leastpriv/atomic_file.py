@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from leastpriv.errors import InputError
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file atomically (temporary file, then rename), and creates its folders.
@@ -52,10 +54,18 @@ def open_regular(path: Path, root: Path | None = None, buffering: int = -1) -> B
         raise
 
 
-def read_regular(path: Path, root: Path | None = None) -> bytes:
+def read_regular(path: Path) -> bytes:
     """Returns the content of a regular file; raises as `open_regular`."""
-    with open_regular(path, root) as file:
+    with open_regular(path) as file:
         return file.read()
+
+
+def read_named(path: Path | str, label: str) -> bytes:
+    """Returns the content of a regular file that an input names; raises InputError, which begins with `label`."""
+    try:
+        return read_regular(Path(path))
+    except OSError as error:
+        raise InputError(f"{label} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
 
 
 def _resolved(path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from msgspec.structs import replace
 
-from leastpriv.atomic_file import read_regular
+from leastpriv.atomic_file import read_named
 from leastpriv.cli.command_line import print_rows, print_text
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
@@ -162,7 +162,7 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
         layers["boundary"] = [_policy(options.boundary, "--boundary")]
     if options.session_policy:
         layers["session"] = [_policy(options.session_policy, "--session-policy")]
-    requests = read_requests(_bytes_of(options.request, "--request"), options.request)
+    requests = read_requests(read_named(options.request, "--request"), options.request)
     rows = [decision_row(evaluate_layers(request, layers), layers) for request in requests]
     print_rows(stdout, rows, decision_table, options.format)
     return 0
@@ -204,14 +204,7 @@ def _policy(name: str, flag: str) -> Document:
     if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
         raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
     folder = folder_on_disk(location.path, Path())
-    return parse(_bytes_of(location.path, flag), location.path, location.pointer, folder=folder)
-
-
-def _bytes_of(name: str, flag: str) -> bytes:
-    try:
-        return read_regular(Path(name))
-    except OSError as error:
-        raise InputError(f"{flag} names {name!r}, which cannot be read: {error.strerror}.") from error
+    return parse(read_named(location.path, flag), location.path, location.pointer, folder=folder)
 
 
 def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001

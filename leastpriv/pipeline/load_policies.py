@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.atomic_file import read_regular
+from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode, Settings
@@ -63,7 +63,7 @@ def committed_policy(target: Target, base: str) -> Document | None:
     path, repository, folder = target.policy_path, target.base_repository, target.folder
     raw = repository.read(base, path) if repository else None
     if not repository and folder is not None and (folder / path).exists():
-        raw = _read_file(folder / path, "policy-file")
+        raw = read_named(folder / path, "The input policy-file")
     if raw is None and (target.pointer or is_hcl(path)):
         raise InputError(f"The input policy-file names a policy in {path!r}, which does not exist; create that first.")
     document = None if raw is None else read_policy(raw, target, folder_of(target, base))
@@ -93,7 +93,11 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
         return ()
 
     meant = _path_meant(path, lambda folder: [each for each in names(folder) if (folder / each).as_posix() not in used])
-    raw = (repository.read(base, meant) if repository else _read_file(root / meant, "policy-file")) if meant else None
+    raw = (
+        (repository.read(base, meant) if repository else read_named(root / meant, "The input policy-file"))
+        if meant
+        else None
+    )
     if raw is not None and holds_policy(raw, meant, target.settings.principal):
         raise InputError(
             f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To draft a policy in a "
@@ -215,7 +219,7 @@ def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER
 def read_other(target: Target, base: str, name: str, label: str) -> bytes:
     """Returns the content of another policy file, on disk or on the base branch; `label` is the input that names it."""
     if target.folder is not None or target.repository is None:
-        return _read_file((target.folder or Path()) / name, label)
+        return read_named((target.folder or Path()) / name, f"The input {label}")
     raw = target.repository.read(base, name)
     if raw is None:
         raise InputError(f"The input {label} names {name!r}, which is not on the base branch.")
@@ -238,13 +242,6 @@ def file_exists(target: Target, base: str, name: str) -> bool:
     if target.folder is not None or target.repository is None:
         return ((target.folder or Path()) / name).exists()
     return target.repository.read(base, name) is not None
-
-
-def _read_file(path: Path, name: str) -> bytes:
-    try:
-        return read_regular(path)
-    except OSError as error:
-        raise InputError(f"The input {name} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
 
 
 def attached_policies(

@@ -23,7 +23,7 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.policy.replay import replay_need, replay_request
-from leastpriv.proposal.guards import GUARDS
+from leastpriv.proposal.guards import first_guard_result
 from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
 from leastpriv.proposal.proof import replay_calls
 from leastpriv.proposal.removals import guard_context
@@ -231,7 +231,9 @@ def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gua
     lost = _usages_through(entry, edit, changes.denied)
     unseen: dict[GuardResult, list[str]] = {}
     for action in edit.actions:
-        guard_result = None if action in lost else _evidence_guard(RemovalCandidate(action, entry), context)
+        guard_result = (
+            None if action in lost else first_guard_result(RemovalCandidate(action, entry), context, *_PROPOSAL_GUARDS)
+        )
         if guard_result:
             unseen.setdefault(guard_result, []).append(action)
     return Removal(
@@ -242,17 +244,8 @@ def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gua
     )
 
 
-_PROPOSAL_GUARDS = frozenset({"declined", "unseen-service"})
+_PROPOSAL_GUARDS = ("declined", "unseen-service")
 """Guards on what a proposal may do, not on what the evidence can show."""
-
-
-def _evidence_guard(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
-    """The guard that says why a use may be unseen or come later; None if the evidence shows that there was none."""
-    for name, guard in GUARDS:
-        reason = guard(candidate, context) if name not in _PROPOSAL_GUARDS else ""
-        if reason:
-            return GuardResult(name, reason)
-    return None
 
 
 def _addition(

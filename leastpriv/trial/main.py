@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from leastpriv.atomic_file import read_regular
+from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import entries, named_principal, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
@@ -87,7 +87,7 @@ class PolicyFile(Struct, frozen=True):
 def open_policy(location: Location, principal: Principal) -> PolicyFile:
     """Reads the policy; without a file, the trial begins with a policy that allows nothing; raises InputError."""
     path = Path(location.path)
-    raw = _read(path, "--policy-file") if path.exists() else None
+    raw = read_named(path, "--policy-file") if path.exists() else None
     if raw is None:
         if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
             raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
@@ -108,12 +108,12 @@ def open_attached(location: Location, also_attached: tuple[str, ...], principal:
     """
 
     def continues(name: str) -> bool:
-        return Path(name).exists() and holds_policy(_read(Path(name), "--policy-file"), name, principal)
+        return Path(name).exists() and holds_policy(read_named(name, "--policy-file"), name, principal)
 
     further = [] if location.pointer else numbered_files(location.path, continues)
     names = dict.fromkeys((*also_attached, *further))
     return tuple(
-        read_attached(_read(Path(Location.of(name).path), "--also-attached"), name, principal) for name in names
+        read_attached(read_named(Location.of(name).path, "--also-attached"), name, principal) for name in names
     )
 
 
@@ -145,13 +145,6 @@ def _unused_name(path: Path) -> Path:
     """Returns an unused path, so that the result of an earlier trial is not overwritten."""
     names = (f"{path.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
     return next(found for name in names if not os.path.lexists(found := path.with_name(name)))
-
-
-def _read(path: Path, flag: str) -> bytes:
-    try:
-        return read_regular(path)
-    except OSError as error:
-        raise InputError(f"{flag} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
 
 
 _SKEW = timedelta(minutes=5)

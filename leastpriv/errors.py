@@ -1,4 +1,4 @@
-"""Every error that a user can see, and the signals that end a run; only `cli` catches errors and sets the exit code.
+"""Every error that a user can see, words of its messages, and the signals that end a run; only `cli` catches errors.
 
 LeastprivError              exit 1   the action could not do its job
 ├── InputError              exit 2   an input is wrong: the message names it and the remedy
@@ -30,6 +30,18 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     close = get_close_matches(text.lower(), by_lower, n=1, cutoff=0.75)
     return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """`1 action`, `2 actions`, `1,204 calls`."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def listed(items: Iterable[str], most: int, between: str = ", ") -> str:
+    """`a, b and 3 more`, or `a; b; and 3 more`."""
+    every = list(items)
+    more = f"{between.rstrip(', ')} and {len(every) - most:,} more" if len(every) > most else ""
+    return between.join(every[:most]) + more
 
 
 class LeastprivError(Exception):

@@ -17,7 +17,7 @@ from msgspec import Struct
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws, method_name, pages
 from leastpriv.aws_checks.rendered_policy import RenderedPolicy, TrustPolicy, render_policy
-from leastpriv.errors import AwsError
+from leastpriv.errors import AwsError, plural
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden
@@ -210,7 +210,7 @@ def price(checks: Sequence[PaidCheck]) -> str:
         return ""
     row = next(row for row in table("prices", __package__) if row["what"] == "custom-policy-check")
     each, whole = Decimal(row["usd"]), Decimal(row["usd"]) * len(checks)
-    requests = "1 custom policy check" if len(checks) == 1 else f"{len(checks)} custom policy checks"
+    requests = plural(len(checks), "custom policy check")
     return (
         f"Asking for {requests} of Access Analyzer, which AWS charges: {whole} USD, {each} each (as of {row['read']})."
     )

@@ -26,7 +26,7 @@ from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, finding_sentence, summary_section
-from leastpriv.report.phrases import codes, json_text, prose
+from leastpriv.report.phrases import codes, json_text, listed, plural, prose
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.targets import summary, target_figures
@@ -372,8 +372,7 @@ def drift_section(context: ReportContext, mode: Mode) -> str:
 def difference_sentence(context: ReportContext) -> str:
     """Returns how much policy and evidence differ, without a full stop."""
     found = context_findings(context)
-    many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
-    return f"{context.policy_file} does not match the evidence and the account: {many}"
+    return f"{context.policy_file} does not match the evidence and the account: {plural(len(found), 'finding')}"
 
 
 def report_drift(result: TargetResult, console: Console) -> None:
@@ -392,8 +391,7 @@ def report_escalation(result: TargetResult, console: Console) -> None:
         return
     context = result.content.context
     paths = [path for path in context.escalation.before if path.leads_to_administrator]
-    named = "; ".join(path_sentence(path) for path in paths[:_MOST_PATHS])
-    more = f"; and {len(paths) - _MOST_PATHS:,} more" if len(paths) > _MOST_PATHS else ""
+    named = listed(map(path_sentence, paths), _MOST_PATHS, "; ")
     console.error(
-        f"{context.policy_file} lets an attacker become administrator by {named}{more}: exit code {DRIFT_EXIT_CODE}."
+        f"{context.policy_file} lets an attacker become administrator by {named}: exit code {DRIFT_EXIT_CODE}."
     )

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws, AwsSession
-from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, listed, plural
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
@@ -348,11 +348,9 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
     from difflib import get_close_matches
 
     close = [names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)]
-    shown = list(dict.fromkeys([*close, *own]))[:_MOST_NAMED]
-    listed = ", ".join(f"{_short(arns[key])} ({counts[key]:,} call{'' if counts[key] == 1 else 's'})" for key in shown)
-    more = f" and {len(own) - len(shown)} more" if len(own) > len(shown) else ""
+    found = (f"{_short(arns[key])} ({plural(counts[key], 'call')})" for key in dict.fromkeys([*close, *own]))
     meant = f" Did you mean {_short(arns[close[0]])}?" if close else ""
-    return f"Roles and users in this trail: {listed}{more}.{meant}"
+    return f"Roles and users in this trail: {listed(found, _MOST_NAMED)}.{meant}"
 
 
 def _short(arn: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from leastpriv.errors import NoPolicyError
+from leastpriv.errors import NoPolicyError, listed
 from leastpriv.policy.syntax_tree import Node, json_string, line_of, position, read_json
 from leastpriv.policy.template_functions import Language
 
@@ -80,17 +80,12 @@ def policy_pointers(root: Node) -> list[str]:
 
 def format_addresses(where: str, pointers: Iterable[str]) -> str:
     """Lists full names of a file's policies; empty if it has none."""
-    found = list(pointers)
-    shown = ", ".join(f"{where}#{pointer}" for pointer in found[:_MOST_POLICIES])
-    rest = f" and {len(found) - _MOST_POLICIES} more" if len(found) > _MOST_POLICIES else ""
-    return shown + rest
+    return listed((f"{where}#{pointer}" for pointer in pointers), _MOST_POLICIES)
 
 
 def format_names(found: Iterable[str]) -> str:
     """Lists names, of many the first dozen."""
-    every = list(found)
-    shown = ", ".join(map(_shorten, every[:_MOST_NAMES]))
-    return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
+    return listed(map(_shorten, found), _MOST_NAMES)
 
 
 def _shorten(name: str, longest: int = _LONGEST_NAME) -> str:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.errors import listed
 from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
 from leastpriv.evidence.models import AccessReport, Evidence, GeneratedPolicy, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.models import Basis, Condition, Outcome, Usage
@@ -199,8 +200,7 @@ def _attempt_text(attempt: LastAccess) -> str:
 def declared(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that a resource of a template or plan needs in a phase that no run showed."""
     types = context.evidence.aws_findings.declared.actions.get(candidate.action, ())
-    more = f" and {len(types) - 1} more" if len(types) > 1 else ""
-    return f"{types[0]}{more} needs it, which no run did" if types else ""
+    return f"{listed(types, 1)} needs it, which no run did" if types else ""
 
 
 def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:

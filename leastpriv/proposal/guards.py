@@ -13,7 +13,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Entry
-from leastpriv.errors import did_you_mean
+from leastpriv.errors import did_you_mean, plural
 from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
@@ -139,7 +139,7 @@ def _is_used(entry: Entry, action: str) -> bool:
 
 
 def _use_text(used: ActionUse) -> str:
-    runs = f" in at least {used.least_runs} run{'s' if used.least_runs > 1 else ''}" if used.least_runs else ""
+    runs = f" in at least {plural(used.least_runs, 'run')}" if used.least_runs else ""
     return f"used{runs}, last on {used.last}"
 
 
@@ -215,8 +215,7 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     found = context.confidence.of(candidate.action)
     if found.percent >= least:
         return ""
-    runs = f"{found.runs} run{'' if found.runs == 1 else 's'}"
-    seen = f"{runs} used `{service}`, {found.own} with an action that no other used"
+    seen = f"{plural(found.runs, 'run')} used `{service}`, {found.own} with an action that no other used"
     return f"{seen}: confidence is {found.percent} percent of at least {least}"
 
 

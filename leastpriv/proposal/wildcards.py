@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from leastpriv.errors import listed
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden
 from leastpriv.permissions.fact_tables import table
@@ -68,8 +69,7 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
     if found.guard != LIFECYCLE and is_unseen:
         return found
     if partners and options.lifecycle is Lifecycle.WRITE:
-        more = f" and {len(partners) - 1} more" if len(partners) > 1 else ""
-        return GuardResult(LIFECYCLE, f"lifecycle counterpart of {partners[0]}{more}")
+        return GuardResult(LIFECYCLE, f"lifecycle counterpart of {listed(partners, 1)}")
     return found if found.guard == "declared" and not options.drop_unseen_actions else None
 
 

@@ -22,7 +22,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.models import Change, Proposal
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import code, codes, evidence_span, name, plain, plural
+from leastpriv.report.phrases import code, codes, evidence_span, listed, name, plain, plural
 
 
 class DriftKind(StrEnum):
@@ -214,11 +214,10 @@ def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
 
 def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     """One finding in plain text, for an annotation or a terminal."""
-    on = f" on {', '.join(finding.resources[:3])}" if finding.resources else ""
-    more = f" and {len(finding.resources) - 3} more" if len(finding.resources) > 3 else ""
+    on = f" on {listed(finding.resources, 3)}" if finding.resources else ""
     used = f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
     subject = finding.action or context.policy_file
-    return plain(f"{subject}{on}{more}: {_kind_texts()[finding.kind]}{used}", 600)
+    return plain(f"{subject}{on}: {_kind_texts()[finding.kind]}{used}", 600)
 
 
 def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:

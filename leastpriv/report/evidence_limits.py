@@ -17,7 +17,7 @@ from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_
 from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import by_guard_result, code, codes, joined, plural, prose
+from leastpriv.report.phrases import by_guard_result, code, codes, joined, listed, plural, prose
 
 if TYPE_CHECKING:
     from leastpriv.diff.compare import Drift
@@ -254,9 +254,8 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
     yield f"Management events recorded: {kinds or 'none'}.{missing}"
     named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
-    some = ", ".join(named[:2]) + (f" and {len(named) - 2:,} more" if len(named) > 2 else "")
     yield (
-        f"Data events recorded: {some}, and no others."
+        f"Data events recorded: {listed(named, 2)}, and no others."
         if named
         else "Data events recorded (objects, items, messages, invocations): none."
     )

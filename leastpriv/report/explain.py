@@ -14,7 +14,7 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
 from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import day, plain, plural
+from leastpriv.report.phrases import day, listed, plain, plural
 from leastpriv.report.proposal_json import change_value, held_value, usage_value
 from leastpriv.report.tables import gap_row, json_lines
 
@@ -148,9 +148,7 @@ def _visibility(action: str) -> Iterator[str]:
     yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
     carriers = carriers_of(action)
     if carriers:
-        names = [_carrier(each) for each in carriers[:_MOST_CARRIERS]]
-        more = f", and {len(carriers) - _MOST_CARRIERS:,} more" if len(carriers) > _MOST_CARRIERS else ""
-        yield f"  also checked inside: {_shown(', '.join(names))}{more}"
+        yield f"  also checked inside: {_shown(listed(map(_carrier, carriers), _MOST_CARRIERS))}"
 
 
 def _carrier(carrier: Carrier) -> str:
@@ -183,9 +181,7 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
     change = next((each for each in narrowings if (each.statement, each.action) == at), None)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.removed_actions:
-        more = len(change.replacement) - _MOST_COVERED
-        becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
-        becomes += f" and {more:,} more" if more > 0 else ""
+        becomes = f", which becomes {listed(change.replacement, _MOST_COVERED)}" if change.replacement else ""
         return _shown(f"removed with {change.action}{becomes}")
     restricted = (change for change in context.proposal.changes if change.statement == entry.statement.index)
     resources = next((each.restricted_to for each in restricted if each.restricted_to and each.used == (action,)), ())
@@ -222,9 +218,7 @@ def _pattern(pattern: Pattern) -> Iterator[str]:
     for opening in pattern.openings:
         yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
     if pattern.openings:
-        covered = ", ".join(pattern.covers[:_MOST_COVERED])
-        more = len(pattern.covers) - _MOST_COVERED
-        yield _shown(f"      covers: {covered}" + (f" and {more:,} more" if more > 0 else ""))
+        yield _shown(f"      covers: {listed(pattern.covers, _MOST_COVERED)}")
 
 
 def _shown(text: str) -> str:

@@ -26,6 +26,7 @@ from leastpriv.report.phrases import (
     evidence_span,
     json_text,
     latest_use,
+    listed,
     oldest_first,
     only_if,
     plain,
@@ -158,7 +159,7 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
         name = f"statement {first.sid}" if first.sid else "a statement"
         sentence = (
             f"Every action of {name} is granted, and {context.role} has not used any in "
-            f"{evidence_span(context.evidence)}: {_some(tuple(change.action for change in changes))}."
+            f"{evidence_span(context.evidence)}: {listed((change.action for change in changes), _MOST_NAMED)}."
         )
         fingerprint = entry_id("\n".join(sorted(change.action for change in changes)), first.sid, first.resources)
         yield _result("unused-statement", sentence, context, first.line, fingerprint)
@@ -208,14 +209,9 @@ def _sentence(change: Change, context: ReportContext) -> str:
     if change.kind is ChangeKind.REMOVE:
         return f"{change.action} is granted, and {context.role} has not used it {seen}."
     if change.restricted_to:
-        resources = _some(change.restricted_to)
+        resources = listed(change.restricted_to, _MOST_NAMED)
         return f"{change.action} is granted on every resource; {context.role} used it {seen} on {resources}."
     return (
         f"{change.action} grants {plural(change.granted, 'action')}; {context.role} used {len(change.used):,} of them "
-        f"{seen}. Not used: {_some(change.removed_actions)}."
+        f"{seen}. Not used: {listed(change.removed_actions, _MOST_NAMED)}."
     )
-
-
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import leastpriv.proposal
+from leastpriv.errors import listed as listed
+from leastpriv.errors import plural as plural
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, Condition, Run, Usage
 from leastpriv.permissions.fact_tables import table
@@ -110,11 +112,6 @@ def _written_out(character: str) -> str:
     return f"\\u{{{ord(character):x}}}"
 
 
-def plural(count: int, noun: str, many: str = "") -> str:
-    """`1 action`, `2 actions`, `1,204 calls`."""
-    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
-
-
 def day(time: datetime | None) -> str:
     """`2026-11-03`, or a dash."""
     return f"{time:%Y-%m-%d}" if time else "–"
@@ -123,8 +120,7 @@ def day(time: datetime | None) -> str:
 def codes(items: Iterable[str], most: int = 12) -> str:
     """Code spans with commas, truncated after `most`."""
     every = list(items)
-    shown = ", ".join(code(item) for item in every[:most])
-    return shown if len(every) <= most else f"{shown} and {len(every) - most:,} more"
+    return listed([*map(code, every[:most]), *every[most:]], most)
 
 
 def times(usages: Sequence[Usage], evidence: Evidence) -> str:

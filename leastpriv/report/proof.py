@@ -11,7 +11,7 @@ from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import Proof, Replay
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import code, codes, joined, plural, prose
+from leastpriv.report.phrases import code, codes, joined, listed, plural, prose
 
 _KINDS = {
     PolicyKind.MANAGED: "a managed policy",
@@ -127,11 +127,10 @@ def confidence_table(context: ReportContext) -> Iterator[str]:
         return
     actions = context.proof.by_action or known
     services = sorted((actions.of(f"{service}:").percent, service) for service in known.by_service)
-    shown = ", ".join(f"{code(service)} {percent} %" for percent, service in services[:_MOST_SERVICES])
-    more = f" and {len(services) - _MOST_SERVICES:,} more" if len(services) > _MOST_SERVICES else ""
+    shown = listed((f"{code(service)} {percent} %" for percent, service in services), _MOST_SERVICES)
     yield (
         f"Confidence that the next run needs no new action (`minimum-confidence`): {actions.whole.percent} % in all; "
-        f"{shown}{more}."
+        f"{shown}."
     )
 
 

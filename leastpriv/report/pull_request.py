@@ -39,6 +39,7 @@ from leastpriv.report.phrases import (
     joined,
     last_run_link,
     latest_use,
+    listed,
     name,
     only_if,
     path_name,
@@ -293,10 +294,7 @@ def _evidence(context: ReportContext) -> Iterator[str]:
             used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
     if used:
         days = sorted(used.items(), reverse=True)
-        lines = []
-        for when, names in days[:_MOST_DAYS]:
-            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-            lines.append(f"- {when}: {', '.join(names[:_MOST_NAMES])}{more}")
+        lines = [f"- {when}: {listed(names, _MOST_NAMES)}" for when, names in days[:_MOST_DAYS]]
         if len(days) > _MOST_DAYS:
             lines.append(f"- earlier: {plural(sum(len(names) for _, names in days[_MOST_DAYS:]), 'action')}")
         yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)

@@ -7,7 +7,7 @@ infrastructure says what its change needs, what the role lacks, and what was eve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Need, Usage
@@ -27,6 +27,7 @@ from leastpriv.report.phrases import (
     fold,
     joined,
     latest_use,
+    listed,
     name,
     only_if,
     path_name,
@@ -73,14 +74,13 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
             f"{len(seen):,} of them in use."
         )
     actions, sensitive = found.missing_actions, found.sensitive_actions
-    more = f", and {len(actions) - _MOST_NAMED:,} more" if len(actions) > _MOST_NAMED else ""
     several = len(actions) > 1
     them = "them" if several else "it"
     reads = f", {len(found.missing_reads):,} of them reads," if several and found.missing_reads else ""
     careful = "" if not sensitive else f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
     return "No", (
         f"{gone} This change needs {plural(len(actions), 'permission')}{reads} that {role} lacks: "
-        f"{codes(actions[:_MOST_NAMED])}{more}{careful}. Without {them} its deployment or its rollback may fail. "
+        f"{codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its rollback may fail. "
         f"{sources} declares {them}; no run used {them} yet, and this comment adds no permission."
     ).lstrip()
 
@@ -104,9 +104,8 @@ def _withdrawal(found: Preflight) -> str:
         return f"T{rows[0][1:]}. {without}"
     sources = {each.source for each in found.withdrawn}
     source = _declared_in(found, sources.pop() if len(sources) == 1 else "")
-    more = f", and {len(actions) - _MOST_NAMED:,} more" if len(actions) > _MOST_NAMED else ""
     gone = f"{plural(len(actions), 'permission')} that this pull request removes"
-    return f"T{source[1:]} still needs {gone}: {codes(actions[:_MOST_NAMED])}{more}. {without}"
+    return f"T{source[1:]} still needs {gone}: {codes(actions, _MOST_NAMED)}. {without}"
 
 
 def withdrawn_rows(found: Preflight) -> Iterator[str]:
@@ -309,7 +308,7 @@ def _changes(context: ReviewContext) -> Iterator[str]:
             used.setdefault(action, []).extend(usages)
     if used:
         uses = (f"{code(action)} ({last_seen(context, usages)})" for action, usages in used.items())
-        yield f"**Removes what was used:** {_listed(uses)}."
+        yield f"**Removes what was used:** {listed(uses, _MOST_LINES, '; ')}."
     doubtful = {action for removal in review.removals for action in removal.doubtful}
     rest = {action for removal in review.removals for action in removal.edit.actions} - used.keys() - doubtful
     if rest:
@@ -322,7 +321,7 @@ def _changes(context: ReviewContext) -> Iterator[str]:
         for reason, actions in found.items()
     }
     if careful:
-        yield f"**For a security review:** {_listed(sorted(careful))}."
+        yield f"**For a security review:** {listed(sorted(careful), _MOST_LINES, '; ')}."
     unproven = dict.fromkeys(action for each in review.additions for action in each.unproven)
     proven = dict.fromkeys(
         action for each in review.additions for action in each.edit.actions if action not in unproven
@@ -341,12 +340,6 @@ def last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
     last = max(usages, key=lambda usage: usage.last_seen)
     run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
     return f"{times(usages, context.evidence)}, last{run} on {day(latest_use(usages))}"
-
-
-def _listed(parts: Iterable[str]) -> str:
-    every = list(parts)
-    more = f"; and {len(every) - _MOST_LINES:,} more" if len(every) > _MOST_LINES else ""
-    return "; ".join(every[:_MOST_LINES]) + more
 
 
 def count_calls(groups: Sequence[CallGroup]) -> int:

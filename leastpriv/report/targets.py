@@ -126,7 +126,7 @@ def _counts(rows: Sequence[TargetRow]) -> str:
         for verb, kind in kinds.items()
     }
     parts = [f"{verb} {count}" for verb, count in found.items() if count]
-    parts += [f"{drafts} first draft{'s' if drafts > 1 else ''}"] if drafts else []
+    parts += [plural(drafts, "first draft")] if drafts else []
     parts += [f"{failed} failed"] if failed else []
     return ", ".join(parts) or "nothing to change"
 

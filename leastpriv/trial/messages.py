@@ -11,7 +11,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import policy_kind, quota
 from leastpriv.proposal.models import Change
-from leastpriv.report.phrases import plain, plural
+from leastpriv.report.phrases import listed, plain, plural
 from leastpriv.trial.cleanup import OrphanedResource
 from leastpriv.trial.extend import RoundResult, UnresolvedDenial
 
@@ -32,14 +32,11 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
     if not denied:
         claim = "no call was denied" if is_fully_read else "its denials are not known"
         return f"Round {number} ({seconds:.0f} s): {outcome}; {claim}."
-    listed = "; ".join(denied[:_MAX_DENIALS]) + (
-        f" and {len(denied) - _MAX_DENIALS} more" if len(denied) > _MAX_DENIALS else ""
-    )
     further = len(result.added) - len(result.denied)
     ahead = f", {further} of them for what later rounds would be denied" if further > 0 else ""
     added = "" if exit_code == 0 else f"; added {len(result.added)}{ahead}"
     left = f"; {len(result.unresolved)} not fixed" if result.unresolved else ""
-    return f"Round {number} ({seconds:.0f} s): {outcome}; denied: {listed}{added}{left}."
+    return f"Round {number} ({seconds:.0f} s): {outcome}; denied: {listed(denied, _MAX_DENIALS, '; ')}{added}{left}."
 
 
 def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:

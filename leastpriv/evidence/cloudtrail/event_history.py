@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from leastpriv.aws.arns import Principals, Window, session_of
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsErrorKind
+from leastpriv.errors import AwsErrorKind, listed
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, is_new
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Lookup,
@@ -303,5 +303,4 @@ def _about(roles: Collection[str]) -> tuple[Lookup, ...]:
 
 
 def _listed(regions: Collection[str]) -> str:
-    more = len(regions) - _MOST_NAMED_REGIONS
-    return f"{', '.join(sorted(regions)[:_MOST_NAMED_REGIONS])} and {more} more" if more > 0 else ", ".join(regions)
+    return listed(sorted(regions), _MOST_NAMED_REGIONS)

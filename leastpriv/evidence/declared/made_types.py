@@ -44,11 +44,16 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
     if listed:
         known = (catalog.action(action) for action in makes)
         return tuple(each for action in known if action for each in action.resource_types if each.name in listed)
-    nouns = {plain(_without_verb(action.partition(":")[2])).removesuffix("s") for action in makes} - {""}
+    # What associates two resources makes neither.
+    names = (action.partition(":")[2] for action in makes if ":Associate" not in action)
+    nouns = {plain(_without_verb(name)).removesuffix("s") for name in names} - {""}
+    others = [each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)]
     return (
-        _types_named(makes, nouns)
+        _types_named(makes, nouns, exactly=True)
+        or _types_named(others, nouns, exactly=True)
         or _types_with_id_of(kind, makes)
-        or _types_named([each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)], nouns)
+        or _types_named(makes, nouns)
+        or _types_named(others, nouns)
         or tuple(
             each
             for row in table("made_types")
@@ -72,19 +77,17 @@ def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[Resourc
     return tuple(kinds[each] for each, stem in stems.items() if len(stem) > SHORTEST and name.endswith(stem))
 
 
-def _types_named(actions: Sequence[str], nouns: Set[str]) -> tuple[ResourceType, ...]:
-    """The types of some actions that have one of the nouns for name, else those that a noun is a part of."""
+def _types_named(actions: Sequence[str], nouns: Set[str], *, exactly: bool = False) -> tuple[ResourceType, ...]:
+    """The types of some actions that have one of the nouns for name, or that a noun is a part of."""
     found: dict[str, ResourceType] = {}
-    exact: dict[str, ResourceType] = {}
     for action in actions:
         known = catalog.action(action)
         for each in known.resource_types if known else ():
             name, variables = plain(each.name).removesuffix("s"), plain("".join(own_variables(each.arn)))
-            if any(noun in word for noun in nouns for word in (name, variables)):
+            is_end = len(name) > SHORTEST and any(noun.endswith(name) for noun in nouns)
+            if name in nouns or is_end or (not exactly and any(noun in f"{name} {variables}" for noun in nouns)):
                 found.setdefault(each.name, each)
-            if any(noun == name or (len(name) > SHORTEST and noun.endswith(name)) for noun in nouns):
-                exact.setdefault(each.name, each)
-    return tuple((exact or found).values())
+    return tuple(found.values())
 
 
 def _without_verb(name: str) -> str:
@@ -101,15 +104,21 @@ def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
 
 def end_of_id(kind: ResourceType) -> str | None:
     """What AWS adds to a name that becomes the id of a type; None for the other types."""
-    prefix = kind.arn.split(":")[2]
-    rows = table("named_ids", __package__)
-    return next((row["end"] for row in rows if row["prefix"] == prefix and row["type"] in (kind.name, "*")), None)
+    row = _row_of_ids(kind)
+    return row["end"] if row and not row["given"] else None
 
 
-def is_given_id(kind: ResourceType) -> bool:
-    """Whether AWS gives the resources of a type an id, so that no name is in their ARN."""
-    names = own_variables(kind.arn)
-    return bool(names) and all(name.endswith(("Id", "Identifier")) for name in names) and end_of_id(kind) is None
+@lru_cache(maxsize=4_096)
+def _row_of_ids(kind: ResourceType) -> Mapping[str, str] | None:
+    rows = (row for row in table("named_ids", __package__) if row["prefix"] == kind.arn.split(":")[2])
+    return next((row for row in rows if row["type"] in (kind.name, "*")), None)
+
+
+def is_given_id(kind: ResourceType, declared: ResourceKind | None = None) -> bool:
+    """Whether AWS gives the resources of a type, or what a declared one makes of it, an id: no name is in their ARN."""
+    names, row = own_variables(kind.arn), _row_of_ids(kind)
+    own = [name_variable(names, declared)] if names and declared else names
+    return bool(row["given"]) if row else bool(own) and all(name.endswith(("Id", "Identifier")) for name in own)
 
 
 def as_id(text: str, kind: ResourceType) -> str:
@@ -142,7 +151,7 @@ def made_name(kind: str, stack: str, logical: str) -> str:
 def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
     """Whether the property that names a resource is in its ARN, which may have an id that AWS gives instead."""
     types = [each for each in own_types(kind) if own_variables(each.arn)]
-    if not types or not all(map(is_given_id, types)):
+    if not types or not all(is_given_id(each, kind) for each in types):
         return True
     ids = {plain(name_variable(own_variables(each.arn), kind)) for each in types}
     name = plain(naming)

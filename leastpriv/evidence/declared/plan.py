@@ -230,13 +230,15 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     kinds = [each for each in own_types(kind) if own_variables(each.arn)]
     variables = dict.fromkeys(name_variable(own_variables(each.arn), kind) for each in kinds)
     wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in variables]
-    if kinds and all(map(is_given_id, kinds)):
+    if kinds and all(is_given_id(each, kind) for each in kinds):
         ids = (plain.get(each) for each in (*wanted, f"{last}id", f"{last}identifier", "identifier"))
         named = (each for each in ids if isinstance(each, str) and each not in ("", UNKNOWN))
         return next(map(escape_observed, named), UNKNOWN)
     candidates = [*wanted, *(each.removesuffix("name") for each in wanted), "name", "identifier", last, f"{last}name"]
     candidates += [f"{last}identifier", "clusteridentifier"] if last != "function" else []
     candidates += ["key"] if last == "object" else []
+    words = kind.name.split("_")[2:]
+    candidates += ["".join(words[start:]) for start in range(len(words) - 1)]
     for each in candidates:
         value = plain.get(each)
         # An attribute `policy` holds a document and no name.

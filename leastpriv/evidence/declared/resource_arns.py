@@ -106,6 +106,10 @@ class Arns:
         if alike:
             is_open = any(own_variables(kind.arn) for kind in alike)
             return without_covered(self._filled(kind, {}) for kind in alike), not is_open
+        if TAGS.search(action):
+            # What a service makes for a resource, as the network interfaces of a directory, gets the tags.
+            others = types_of_others(action, resource.kind)
+            kinds = [kind for kind in kinds if kind.name in others] or kinds
         found = {
             arn: (end_of(action, kind.name), kind.name) for kind in kinds for arn in self._named(action, kind, resource)
         }
@@ -117,10 +121,6 @@ class Arns:
             return without_covered(_without_alternatives(found, resource)), True
         if on_all(action) == "unnamed":
             return ("*",), True
-        if TAGS.search(action):
-            # What a service makes for a resource, as the network interfaces of a directory, gets the tags.
-            others = types_of_others(action, resource.kind)
-            kinds = [kind for kind in kinds if kind.name in others] or kinds
         return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
 
     def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:
@@ -325,9 +325,10 @@ class Arns:
         is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
         wanted = {stem, *(f"{stem}{end}" for end in ("name", "id", "arn", "url")), f"{prefix}{stem}"}
         ends = (f"{stem}name", f"{stem}identifier", f"{plain(kind.name)}identifier")
-        makes = plain(",".join(making_actions(resource.kind)))
+        makes = plain(",".join((resource.kind.name, *making_actions(resource.kind))))
         for key, value in members(resource.properties):
-            if value is None:
+            if value in (None, self._place.account):
+                # The id of an account, as of a catalogue of Glue, names no resource in it.
                 continue
             # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
             start = next((plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None)
@@ -345,7 +346,7 @@ class Arns:
                     # AWS ends the ARN of a load balancer with an id after its name.
                     return self.text(Reference(value.address))
                 return re.split("[:/]", text)[-1]
-        return ""
+        return next(filter(None, (self._of_parent(variable, value) for value in leaves(resource.properties))), "")
 
     def _of_parent(self, variable: str, value: object) -> str:
         """The function of an alias that a property refers to, and the like; empty for another value."""
@@ -379,7 +380,8 @@ class Arns:
     def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:
         place = {"Partition": self._place.partition, "Region": self._region, "Account": self._place.account}
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
-        return re.sub(r"\*{2,}", UNKNOWN, filled)
+        # An id comes with its start, which the ARN has, too: `ou/o-*/ou-ou-abcd`.
+        return re.sub(r"\*{2,}", UNKNOWN, re.sub(r"(?<=/)([a-z]+-)(?=\1)", "", filled))
 
 
 def _same_family(one: str, other: str) -> bool:

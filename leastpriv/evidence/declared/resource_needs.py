@@ -232,11 +232,11 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
         # Terraform's provider sends what changes.
         kept = {name: value for name, value in resource.properties.items() if name in resource.changed}
         resource = replace(resource, properties=kept)
-    for value, is_role in dict.fromkeys(_role_values(resource, declaration)):
+    for value, name in dict.fromkeys(_role_values(resource, declaration)):
         arn = _role_arn(value, declaration, arns)
-        if not arn and is_role and "/aws-service-role/" not in arns.text(value):
-            # A role that only the deployment knows: a value of another stack, the role of a profile.
-            arn = arns.pattern("iam", "role")
+        if not arn and name and "/aws-service-role/" not in arns.text(value):
+            # A role that only the deployment knows, as the value of another stack or the role of a profile, or a name.
+            arn = arns.pattern("iam", "role").removesuffix(UNKNOWN) + name
         if not arn:
             continue
         services = _services(resource, value, declaration)
@@ -247,11 +247,11 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
         )
 
 
-def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterator[tuple[object, bool]]:
+def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterator[tuple[object, str]]:
     """The properties that may hold a role, by key or value, with those of a launch template that a resource refers to.
 
     Yields:
-        The value, and whether it holds a role with certainty.
+        The value, and the name of the role where the value holds one with certainty.
     """
     stack: list[tuple[str, object]] = list(resource.properties.items())
     while stack:
@@ -269,9 +269,11 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
             if target and _makes(target, "launch-template") and target is not resource:
                 stack.extend(target.properties.items())
             elif _ROLE_KEY.search(key) or (target and _is_role_or_profile(target)):
-                yield value, _HOLDS_ROLE.search(key) is not None
+                yield value, UNKNOWN if _HOLDS_ROLE.search(key) else ""
         elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
-            yield value, bool(_HOLDS_ROLE.search(key) and (value == UNKNOWN or "profile" in key.lower()))
+            is_name = value == UNKNOWN or _NAME.fullmatch(value)
+            name = UNKNOWN if "profile" in key.lower() else value if is_name else ""
+            yield value, name if _HOLDS_ROLE.search(key) else ""
 
 
 def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:

@@ -189,6 +189,7 @@ class _Template:
             return UNKNOWN
         entry = self._section("Resources").get(logical)
         own = entry.get("Properties") if isinstance(entry, dict) else None
+        given = given if given != self.place.account else None
         written = own.get(key) or _name_inside(kind, own) if isinstance(own, dict) else None
         if isinstance(written, str):
             # A `*` in it is a character, and not what only the deployment knows.

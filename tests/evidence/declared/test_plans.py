@@ -542,3 +542,16 @@ def test_identities_are_named_by_what_their_arn_has(
     kind: str, after: dict[str, Any], action: str, resource: str
 ) -> None:
     assert needed(plan(change(kind, ["create"], after)))[action] == {f"arn:aws:iam::{ACCOUNT}:{resource}"}
+
+
+def test_an_association_needs_both_resources_and_makes_neither() -> None:
+    balancer = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:loadbalancer/app/web/abc"
+    association = change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": balancer}, web_acl_arn=True)
+    acl = change("aws_wafv2_web_acl", ["create"], {"name": "edge", "scope": "REGIONAL"}, arn=True)
+    named = {"references": ["aws_wafv2_web_acl.main.arn", "aws_wafv2_web_acl.main"]}
+    of_association = {"address": "aws_wafv2_web_acl_association.main", "expressions": {"web_acl_arn": named}}
+    found = needed(plan(association, acl, configuration={"resources": [of_association]}))
+    assert found["wafv2:AssociateWebACL"] == {
+        balancer,
+        f"arn:aws:wafv2:eu-west-1:{ACCOUNT}:regional/webacl/edge/*",
+    }

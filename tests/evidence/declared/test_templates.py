@@ -794,6 +794,7 @@ def test_the_service_of_a_service_linked_role_is_a_condition_of_its_creation() -
 
 
 ACL = "regional/webacl/reg/*"
+FIREWALL = "arn:aws:network-firewall:us-east-2:123456789012:firewall/edge"
 BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app/web/abc"
 
 
@@ -804,6 +805,33 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
         ("AWS::SES::EmailIdentity", "{EmailIdentity: a.org}", "ses:CreateEmailIdentity", {"ses:identity/a.org"}),
         ("AWS::SES::Template", "{Template: {TemplateName: hello}}", "ses:GetEmailTemplate", {"ses:template/hello"}),
         ("AWS::Amplify::App", "{Name: web}", "amplify:DeleteApp", {"amplify:apps/*"}),
+        ("AWS::RAM::ResourceShare", "{Name: nets}", "ram:DeleteResourceShare", {"ram:resource-share/*"}),
+        ("AWS::MemoryDB::Cluster", "{ClusterName: mem}", "memorydb:DeleteCluster", {"memorydb:cluster/mem"}),
+        (
+            "AWS::Glue::Database",
+            "{CatalogId: !Ref 'AWS::AccountId', DatabaseInput: {Name: lake}}",
+            "glue:CreateDatabase",
+            {"glue:catalog", "glue:database/lake"},
+        ),
+        (
+            "AWS::Glue::Connection",
+            "{CatalogId: !Ref 'AWS::AccountId', ConnectionInput: {Name: jdbc}}",
+            "glue:DeleteConnection",
+            {"glue:catalog", "glue:connection/jdbc"},
+        ),
+        (
+            "AWS::NetworkFirewall::LoggingConfiguration",
+            f"{{FirewallArn: '{FIREWALL}', LoggingConfiguration: {{A: b}}}}",
+            "network-firewall:UpdateLoggingConfiguration",
+            {"network-firewall:firewall/edge"},
+        ),
+        (
+            "AWS::Organizations::Policy",
+            "{Name: deny, Type: SERVICE_CONTROL_POLICY, TargetIds: [ou-abcd-11111111]}",
+            "organizations:CreatePolicy",
+            {"organizations:policy/o-*/service_control_policy/p-*"},
+        ),
+        ("AWS::Glue::Crawler", "{Name: crawl, Role: etl}", "iam:PassRole", {"iam:role/etl"}),
         (
             "AWS::Route53::RecordSetGroup",
             "{HostedZoneId: Z1}",

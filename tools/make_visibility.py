@@ -46,7 +46,7 @@ from trail_events import (
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
-from leastpriv.permissions.visibility import DOCUMENTATION
+from leastpriv.permissions.visibility import DOCUMENTATION, visibility
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
 _HEAD = """\
@@ -78,6 +78,10 @@ def main(arguments: Sequence[str]) -> int:
     compiler = Compiler(reference)
     head = _HEAD.format(catalogue=catalog.version(), botocore=botocore.__version__, reference=compiler.reference.source)
     rows = [row for prefix in sorted(catalog.services()) for row in compiler.rows_of(prefix)]
+    for action, now, *_ in rows:
+        before = visibility(action).visibility
+        if before != now:
+            print(f"changed  {action}: {before} -> {now}")
     size = _write("visibility", head + _VISIBILITY_HEAD, _grouped(rows))
     size += _write("carriers", head + _CARRIERS_HEAD, compiler.carrier_rows())
     counts = Counter(row[1] for row in rows)
@@ -98,11 +102,11 @@ def _write(name: str, head: str, rows: Iterable[Sequence[str]]) -> int:
 def _grouped(rows: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
     """One row for all actions of a service with the same answer."""
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for action, visibility, kind, reason, flag, page in rows:
+    for action, shown_as, kind, reason, flag, page in rows:
         service, _, name = action.partition(":")
-        has_flag = visibility in ("management", "data") and flag != read_only(name)
+        has_flag = shown_as in ("management", "data") and flag != read_only(name)
         shown = (flag or "unclear") if has_flag else ""
-        groups[service, visibility, kind, reason, shown, page.removeprefix(DOCUMENTATION)].append(name)
+        groups[service, shown_as, kind, reason, shown, page.removeprefix(DOCUMENTATION)].append(name)
     yield from sorted((*group, ",".join(sorted(names))) for group, names in groups.items())
 
 

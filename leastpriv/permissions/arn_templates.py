@@ -176,7 +176,8 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
                 return _as_they_are(like, likeness)
     if variable.plain and request.noun in variable.nouns:
         own = request.outer
-        plain = [(key, escape_observed(text)) for key, text in own if key in variable.plain and text[:4] != "arn:"]
+        keys = [key for key in variable.plain if key not in variable.same]
+        plain = [(key, escape_observed(text)) for key, text in own if key in keys and text[:4] != "arn:"]
         return _as_they_are(plain, _PLAIN)
     return _NOTHING
 

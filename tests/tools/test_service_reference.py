@@ -112,3 +112,17 @@ def test_without_an_answer_from_aws_the_tables_of_the_last_copy_are_kept(
     monkeypatch.setattr(reference, "_download", refuse)
     assert reference.load_or_keep("https://example.com/") is None
     assert "the tables of the last copy are kept" in capsys.readouterr().out
+
+
+def test_a_newer_copy_is_compared_with_the_catalogue(
+    reference: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
+    names = {**DOCUMENT, "Name": "sqs", "Resources": [{"Name": "message-queue"}]}
+    (folder / "sqs.json").write_text(json.dumps(names), encoding="utf-8")
+    found = [*load("tools/compile_event_map.py").unlike_catalog(reference.load(str(folder)))]
+    assert [each.partition(":")[0] for each in found] == ["unknown  orders", "unknown  sqs", "unknown  sqs"]
+    assert found[1:] == [
+        "unknown  sqs: actions that the catalogue lacks: CreateOrder",
+        "unknown  sqs: resource types that the catalogue lacks: message-queue",
+    ]

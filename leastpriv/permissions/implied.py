@@ -37,6 +37,8 @@ _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-
 ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
 """A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole: arn:…`."""
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
+READ_OBJECT = "object that the request names"
+"""Derivation of an object that a service reads for the caller."""
 _NOT_PASSED = "not-passed"
 _ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
@@ -190,7 +192,7 @@ def _read_objects(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
             if match:
                 key = unquote(match["key"]) if text.startswith("https:") else match["key"]
                 arn = f"arn:{partition(call)}:s3:::{match['bucket']}/{escape_observed(key)}"
-                yield Need(Permission(action, arn), Basis.INFERRED, "object that the request names", because)
+                yield Need(Permission(action, arn), Basis.INFERRED, READ_OBJECT, because)
 
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from msgspec import structs
 from msgspec.structs import replace
 
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
+from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, fits, types_of_arn, widest
 from leastpriv.permissions.volatility import WildcardPart, service_of
@@ -152,6 +156,33 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
                     action, names, [usage for change in changes for usage in change.usages], context.evidence
                 ),
             )
+
+
+_UPLOAD = "s3:PutObject"
+
+
+def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
+    """Yields the added `s3:PutObject` on the objects that a service read for a run and that this run named anew.
+
+    A run deploys what it has uploaded. Nothing where data events of the bucket show the uploads, nor for a role whose
+    tool uploads by another one (`known_roles.tsv`).
+    """
+    role = context.evidence.principal.rpartition("/")[2]
+    is_known = any(fnmatchcase(role, row["pattern"]) for row in table("known_roles"))
+    if is_known or forbidden(_UPLOAD, context.options.never_add) or any(each.action == _UPLOAD for each in added):
+        return
+    gets = [each for each in added if each.action == "s3:GetObject"]
+    read = {
+        usage.need.permission.resource for get in gets for usage in get.usages if usage.need.derivation == READ_OBJECT
+    }
+    names = {
+        each.pattern: each
+        for get in gets
+        for each in get.patterns
+        if each.openings and not read.isdisjoint(each.covers) and bucket_of(each.pattern) not in context.data_streams
+    }
+    if names:
+        yield Change(ChangeKind.ADD, _UPLOAD, tuple(names), basis=Basis.INFERRED, patterns=tuple(names.values()))
 
 
 def id_conditions(

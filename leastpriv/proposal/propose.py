@@ -15,7 +15,7 @@ from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, pa
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
-from leastpriv.proposal.additions import additions, lifecycle_additions
+from leastpriv.proposal.additions import additions, lifecycle_additions, uploads
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import held_back as not_editable
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
@@ -101,6 +101,7 @@ def _first_draft(
         number = inputs.history.declined[DRAFT_ID]
         held_back, added = [*held_back, *(_declined(change, number) for change in added)], []
     else:
+        added = [*added, *uploads(added, context)]
         if options.lifecycle is Lifecycle.WRITE:
             added = [*added, *lifecycle_additions(added, context)]
         needs = evidence.aws_findings.declared.needs

@@ -6,7 +6,7 @@ suggested if every allowed call of an action meets it, in as many runs as a remo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -53,7 +53,8 @@ def suggested_actions(
             used.setdefault(usage.need.permission.action, {})[usage.need.permission.resource] = None
     found: dict[str, SuggestedAction] = {}
     for action, used_action in siblings_of(used.keys()).items():
-        resources = tuple(each for each in used.get(used_action, ()) if each != "*" and fits(action, each))
+        written = _as_written(used_action, tuple(used.get(used_action, ())), documents)
+        resources = tuple(each for each in written if each != "*" and fits(action, each))
         found[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
     for suggestion in _on_created_resources(used, documents):
         found.setdefault(suggestion.action, suggestion)
@@ -63,12 +64,22 @@ def suggested_actions(
     for action, types in declared.actions.items():
         if action not in used:
             found.setdefault(action, SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3])))
-    for suggestion in _unrecorded_data_events(evidence, used):
+    for suggestion in _unrecorded_data_events(evidence, used, documents):
         found.setdefault(suggestion.action, suggestion)
     return tuple(
         suggestion
         for action, suggestion in sorted(found.items())
         if not forbidden(action, never_add) and (action in used or not _is_granted(action, documents))
+    )
+
+
+def _as_written(action: str, resources: Sequence[str], documents: Sequence[Document]) -> Iterable[str]:
+    """Yields the patterns with which the policies grant an action on used resources, else the resources themselves."""
+    statements = (statement for document in documents for statement in document.statements)
+    granting = [each for each in statements if each.effect == "Allow" and names_action(each, action)]
+    patterns = [pattern for each in granting for pattern in each.resources if pattern != "*"]
+    return dict.fromkeys(
+        next((pattern for pattern in patterns if resource_covers(pattern, each)), each) for each in resources
     )
 
 
@@ -99,7 +110,11 @@ def _on_created_resources(
             if not _is_granted(action, documents):
                 continue  # it was refused, or declined: whoever did that knows better
             on = [each for each in used[used_action] if each not in ("*", *used[action]) and fits(action, each)]
-            missing = {each: None for each in on if not _is_allowed_on(action, each, documents)}
+            # CloudWatch Logs takes a log group with and without `:*`.
+            forms = {each: {each, each.removesuffix(":*")} for each in on}
+            missing = {
+                each: None for each in on if not any(_is_allowed_on(action, form, documents) for form in forms[each])
+            }
             if missing:
                 used_actions.setdefault(action, used_action)
                 left.setdefault(action, {}).update(missing)
@@ -130,7 +145,9 @@ def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[Suggested
     return tuple(SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in found)
 
 
-def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[SuggestedAction]:
+def _unrecorded_data_events(
+    evidence: Evidence, used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]
+) -> Iterator[SuggestedAction]:
     """Usual actions on items of used resources without recorded data events."""
     recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
     in_use = {resource: action for action, resources in used.items() for resource in resources}
@@ -145,11 +162,14 @@ def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, 
             and resource not in recorded
             and row["type"] in kinds_of(action, resource)
         ]
+        by_action: dict[str, list[str]] = {}
+        for each in on:
+            by_action.setdefault(in_use[each], []).append(each)
+        written = dict.fromkeys(name for own, names in by_action.items() for name in _as_written(own, names, documents))
         for action in row["actions"].split(",") if on else ():
             if action not in used:
-                yield SuggestedAction(
-                    action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on)
-                )
+                resources = tuple(f"{each}{row['below']}" for each in written)
+                yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
 
 
 def _is_granted(action: str, documents: Sequence[Document]) -> bool:

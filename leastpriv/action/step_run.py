@@ -18,7 +18,7 @@ from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile, account_sessions
-from leastpriv.pipeline.history import history_path
+from leastpriv.pipeline.history import history_file
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import StateStore, is_branch_name
@@ -218,7 +218,6 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> State
             "The input evidence-branch is set, and this repository is public: it would publish what the "
             f"role uses. Leave the input out, or write {PUBLIC_PREFIX}{branch} to accept that."
         )
-    from leastpriv.evidence.history_file import LONGEST_FILE
-
     title = f"Remember what {escaped_name(settings.principal.name)} used"
-    return github.state_store(branch, history_path(settings.principal), title, LONGEST_FILE)
+    path, longest = history_file(settings.principal)
+    return github.state_store(branch, path, title, longest)

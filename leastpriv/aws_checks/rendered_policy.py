@@ -12,7 +12,7 @@ from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import Location, PolicySource
-from leastpriv.policy.syntax_tree import Node, json_value, line_of, read_json, read_yaml
+from leastpriv.policy.syntax_tree import Node, decoded, json_value, line_of, read_json, read_yaml
 from leastpriv.policy.template_functions import Language, parts_of
 
 
@@ -147,11 +147,7 @@ def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
 def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
     """Reads the trust policy that an input names as `file` or `file#pointer`; raises InputError."""
     location = Location.of(name)
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    source = locate(text, location.path, location.pointer)
+    source = locate(decoded(raw, name), location.path, location.pointer)
     nodes = _statements(source.policy)
     if not all(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes):
         raise InputError(

@@ -25,7 +25,6 @@ from leastpriv.config.settings import (
     parse_settings,
 )
 from leastpriv.errors import InputError, PullRequestError
-from leastpriv.evidence.history_file import LONGEST_FILE
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import (
     annotate_drift,
@@ -40,7 +39,7 @@ from leastpriv.pipeline.artifacts import (
     write_result,
 )
 from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, account_sessions, heaviest
-from leastpriv.pipeline.history import history_path
+from leastpriv.pipeline.history import history_file
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import FolderStateStore
 
@@ -75,7 +74,7 @@ def command_target(found: Settings) -> Target:
     absolute = policy.parent.resolve() / policy.name
     pointer, store = found.policy.pointer, None
     if found.history_location:
-        store = FolderStateStore(Path(found.history_location), history_path(found.principal), LONGEST_FILE)
+        store = FolderStateStore(Path(found.history_location), *history_file(found.principal))
     if found.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
         return Target(
             found,

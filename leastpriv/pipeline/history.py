@@ -39,9 +39,11 @@ from leastpriv.report.phrases import code, plural, prose
 _log = logging.getLogger(__name__)
 
 
-def history_path(principal: Principal) -> str:
-    """Returns the file of a principal's usage history; names are unique in an account, whatever their path."""
-    return f"{principal.account}/{principal.kind}/{principal.name}.json"
+def history_file(principal: Principal) -> tuple[str, int]:
+    """Returns path and longest size of a usage history; a name is unique in its account, whatever its path."""
+    from leastpriv.evidence.history_file import LONGEST_FILE
+
+    return f"{principal.account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
 
 
 def load_history(store: StateStore | None, principal: str, now: datetime) -> HistoryState:

@@ -17,7 +17,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
-from leastpriv.policy.syntax_tree import Member, Node, json_value
+from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value
 from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
@@ -181,11 +181,8 @@ def parse(
     """
     if len(raw) > _MAX_BYTES:
         raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    return _document(raw, where, locate(text, where, pointer, folder, pseudo_parameters), pseudo_parameters)
+    source = locate(decoded(raw, where), where, pointer, folder, pseudo_parameters)
+    return _document(raw, where, source, pseudo_parameters)
 
 
 def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:

@@ -32,7 +32,7 @@ from leastpriv.permissions.patterns import (
 from leastpriv.policy.conditions import Context, Truth, all_of, condition_holds, resolve_variables
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.source import format_names
-from leastpriv.policy.syntax_tree import Node, minified, position, read_json
+from leastpriv.policy.syntax_tree import Node, decoded, minified, position, read_json
 
 _Wildcard = tuple[str, int]
 """An entry with a wildcard, and the index of its statement."""
@@ -285,10 +285,7 @@ def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
 
     Raises InputError: the file is not JSON of this shape, a principal is not an ARN, or an action is not a name.
     """
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
+    text = decoded(raw, where)
 
     def failure(node: Node, advice: str) -> InputError:
         return InputError(f"{where}: {position(text, node.start)}: {advice}.")

@@ -103,6 +103,14 @@ def _line_ends(text: str) -> tuple[int, ...]:
     return tuple(found.start() for found in re.finditer("\n", text))
 
 
+def decoded(raw: bytes, where: str) -> str:
+    """Returns the text of a file; raises PolicyFileError where it is not UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
+
+
 def position(text: str, offset: int) -> str:
     """Returns the position of an offset in words: `line 3, column 7`, both 1-based."""
     return f"line {line_of(text, offset)}, column {offset - text.rfind(chr(10), 0, offset)}"
